@@ -1,0 +1,3 @@
+//! The runs as a state machine: events in, actions out.
+
+pub mod protocol;

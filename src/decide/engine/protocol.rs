@@ -1,0 +1,219 @@
+//! What the engine is told, what it asks for, and what it wants remembered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::api::RunState;
+use crate::model::id::{InstanceId, JobKey, RunId};
+use crate::model::job::{Ended, Outcome};
+use crate::model::plan::Plan;
+use crate::model::resources::{Grant, Usage};
+use crate::model::units::{Bytes, Timestamp};
+
+/// What is known, before a run starts, of whether an instance needs to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Up to date, and so is all that it depends on: never runs.
+    Fresh,
+    /// Its memo holds so far, but something that it depends on runs first: ask again when it is ready ([`Action::Check`]).
+    Check,
+    /// Must run.
+    Stale,
+    /// Not part of this run: `--only` leaves it out, or its `when` is false.
+    Left,
+}
+
+/// The room that the executor has for jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Cores.
+    pub cpus: u32,
+    /// Memory.
+    pub mem: Bytes,
+    /// GPUs.
+    pub gpus: u32,
+}
+
+/// How an attempt that was in flight when the engine stopped is found by the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adopted {
+    /// The executor has it: queued, running, or its ending is on its way.
+    Live,
+    /// It was never started: hand over the same attempt again.
+    NeverStarted,
+    /// It died with its worker; no process of it is left.
+    Died,
+}
+
+/// What the store knows of one attempt when an engine starts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AttemptRecord {
+    /// Which.
+    pub key: JobKey,
+    /// What it was granted.
+    pub grant: Grant,
+    /// When it was handed over.
+    pub submitted: Timestamp,
+    /// How it ended; none when it was in flight.
+    pub outcome: Option<Outcome>,
+    /// What followed; none when it was in flight.
+    pub follow: Option<Follow>,
+    /// Seconds that it ran, for the estimate of the end.
+    pub wall: f64,
+}
+
+/// What follows the end of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follow {
+    /// Nothing: the instance is done, failed or cancelled.
+    Final,
+    /// Another attempt, not before this time.
+    Retry(Timestamp),
+}
+
+/// An instance settled without an attempt, or by a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// Up to date.
+    Cached,
+    /// Not run: something it depends on failed, or it is left out.
+    Skipped,
+    /// Cancelled before it started.
+    Cancelled,
+    /// Given another chance by `csync retry`: earlier attempts and marks no longer count.
+    Reset,
+}
+
+/// What the engine is told.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A new run.
+    Submitted {
+        /// Its id, fresh.
+        run: RunId,
+        /// What to do.
+        plan: Arc<Plan>,
+        /// Per instance, whether it needs to run.
+        verdicts: Vec<Verdict>,
+    },
+    /// A run from the store, when an engine starts. Attempts without an outcome are adopted by [`Event::Adopted`].
+    Restored {
+        /// Its id.
+        run: RunId,
+        /// Its plan.
+        plan: Arc<Plan>,
+        /// The verdicts it was submitted with.
+        verdicts: Vec<Verdict>,
+        /// Its attempts, oldest first.
+        attempts: Vec<AttemptRecord>,
+        /// Its marks, oldest first, each with the number of attempts that the instance had by then.
+        marks: Vec<(InstanceId, Mark, u32)>,
+        /// Whether `csync cancel` had ended it as a whole.
+        cancelling: bool,
+    },
+    /// What became of an attempt that was in flight.
+    Adopted(JobKey, Adopted),
+    /// The executor is there, with this room (again at each change).
+    Room(Capacity),
+    /// An attempt started.
+    Started(JobKey, Timestamp),
+    /// An attempt ended.
+    Ended(Box<Ended>),
+    /// The worker died and all that it ran is dead: every attempt in flight ended so.
+    WorkerDied,
+    /// The answer to [`Action::Check`]: whether the instance is up to date.
+    Checked(RunId, InstanceId, bool),
+    /// A timer fired.
+    Timer(TimerId),
+    /// `csync cancel`: these instances, or the whole run when none are named.
+    Cancel(RunId, Vec<InstanceId>),
+    /// `csync retry`: these instances, or all that failed, were cancelled or skipped when none are named.
+    Retry(RunId, Vec<InstanceId>),
+}
+
+/// Names a timer; a firing with an id that is not awaited is ignored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TimerId(pub u64);
+
+/// What the engine asks for. Records are written to the store, in one transaction per batch, before any other action of the
+/// batch is taken.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Remember this.
+    Record(Record),
+    /// Hand this attempt to the executor, which runs it when it has room, in the order of handing over.
+    Start {
+        /// Which.
+        key: JobKey,
+        /// What it may use.
+        grant: Grant,
+    },
+    /// End this attempt (or drop it from the executor's queue); answered by [`Event::Ended`] with `Cancelled`.
+    Stop(JobKey),
+    /// Find out whether this instance is up to date; answered by [`Event::Checked`].
+    Check(RunId, InstanceId),
+    /// Send [`Event::Timer`] after this long.
+    SetTimer(TimerId, Duration),
+    /// Tell the watchers of the run that an instance is over, or that an attempt is followed by another.
+    Tell(RunId, InstanceId),
+    /// The run is over: release its locks, tell its watchers.
+    Over(RunId),
+}
+
+/// What the engine wants remembered.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Record {
+    /// An attempt is about to be handed over.
+    Submitted {
+        /// Which.
+        key: JobKey,
+        /// What it is granted.
+        grant: Grant,
+        /// When.
+        at: Timestamp,
+    },
+    /// An attempt ended. A success carries what to remember for up-to-date checks.
+    Ended {
+        /// How.
+        ended: Box<Ended>,
+        /// What follows.
+        follow: Follow,
+    },
+    /// An instance was settled otherwise.
+    Marked {
+        /// The run.
+        run: RunId,
+        /// The instance.
+        instance: InstanceId,
+        /// How.
+        mark: Mark,
+        /// Attempts that it had.
+        attempts: u32,
+    },
+    /// The run's state changed.
+    Run {
+        /// The run.
+        run: RunId,
+        /// Its state.
+        state: RunState,
+        /// When.
+        at: Timestamp,
+    },
+    /// `csync cancel` of the whole run was asked for.
+    Cancelling(RunId),
+}
+
+/// An attempt of an instance, as the engine knows it, for views.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AttemptState {
+    /// From 1.
+    pub attempt: u32,
+    /// What it is granted.
+    pub grant: Grant,
+    /// Since when it runs.
+    pub started: Option<Timestamp>,
+    /// How the last ended one ended.
+    pub outcome: Option<Outcome>,
+    /// What it used.
+    pub usage: Option<Usage>,
+}

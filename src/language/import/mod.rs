@@ -1,0 +1,1 @@
+//! Others' formats to workflows: batch scripts, command lists, WfFormat.

@@ -1,0 +1,3 @@
+//! Parse, run, turn an error into an exit code.
+
+fn main() {}

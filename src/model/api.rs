@@ -1,0 +1,385 @@
+//! What the engine's HTTP API says and takes; the command line, the console and outside programs see exactly this.
+//!
+//! JSON. Times are ISO 8601 UTC, durations seconds, memory bytes. Additions are allowed, so readers skip what they do not know.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::diagnostic::Diagnostic;
+use crate::model::id::{InstanceId, RunId};
+use crate::model::job::{Outcome, State};
+use crate::model::resources::{Grant, Usage};
+use crate::model::units::{Bytes, Timestamp};
+
+/// Version of this API; a client and an engine that differ here do not talk.
+pub const API_VERSION: u32 = 1;
+
+/// `GET /v1/engine`: who answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EngineInfo {
+    /// csync's version.
+    pub version: String,
+    /// [`API_VERSION`] of the engine.
+    pub api: u32,
+    /// Process id.
+    pub pid: u32,
+    /// When it started.
+    pub started: Timestamp,
+    /// State directory, absolute.
+    pub state_dir: String,
+    /// Seconds without work after which it leaves; none means never.
+    pub idle_leave: Option<u64>,
+    /// Runs that are not over.
+    pub live_runs: u32,
+    /// The local executor.
+    pub local: LocalInfo,
+}
+
+/// The local machine as an executor.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LocalInfo {
+    /// Cores that tasks may use.
+    pub cpus: u32,
+    /// Memory that tasks may use.
+    pub mem: Bytes,
+    /// Cores in use.
+    pub cpus_used: u32,
+    /// Memory granted.
+    pub mem_used: Bytes,
+    /// Jobs running.
+    pub running: u32,
+    /// Jobs handed over and not started.
+    pub queued: u32,
+    /// The worker's process id; none when it is not up.
+    pub worker_pid: Option<u32>,
+}
+
+/// What to run again although it is up to date.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rerun {
+    /// Nothing.
+    #[default]
+    Stale,
+    /// Everything.
+    All,
+    /// These tasks or instances (labels), and what depends on them where their outputs change.
+    Tasks(Vec<String>),
+}
+
+/// `POST /v1/runs`: a workflow to run. Answered by [`Submitted`] or [`ApiError`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Submission {
+    /// The text of the workflow (TOML).
+    pub text: String,
+    /// Where the text came from, for messages; none for a generated workflow.
+    pub path: Option<String>,
+    /// The workflow's directory, absolute: relative paths start here.
+    pub root: String,
+    /// `-p k=v`.
+    pub params: BTreeMap<String, String>,
+    /// `--only`: these tasks or instances and what they need.
+    pub only: Vec<String>,
+    /// `--rerun`.
+    pub rerun: Rerun,
+    /// The submitter's environment, exactly.
+    pub env: Vec<(String, String)>,
+    /// The submitter's umask.
+    pub umask: u32,
+    /// Values of the secrets that the workflow names.
+    pub secrets: Vec<(String, String)>,
+    /// The command line that submitted, for `csync show`.
+    pub command: Option<String>,
+}
+
+/// Answer to a [`Submission`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Submitted {
+    /// The run.
+    pub run: RunId,
+    /// Instances by state right after planning.
+    pub counts: Counts,
+    /// Warnings of the check.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Every refusal: what happened, why, and the command that helps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct ApiError {
+    /// Which kind, for programs.
+    pub kind: ErrorKind,
+    /// What happened and why: a lower-case fragment.
+    pub message: String,
+    /// What to run or write instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Mistakes in the submitted text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Kinds of refusal, each with its exit code (`cli::error`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// The workflow has mistakes.
+    Invalid,
+    /// No such run, task, instance or file.
+    NotFound,
+    /// Another run writes there, or the request does not fit the state.
+    Conflict,
+    /// The state directory, database or disk refuses.
+    Storage,
+    /// Client and engine do not speak the same version.
+    Version,
+    /// A mistake in csync.
+    Internal,
+}
+
+/// How many instances are in each state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// See [`State::Pending`].
+    pub pending: u32,
+    /// See [`State::Ready`].
+    pub ready: u32,
+    /// See [`State::Queued`].
+    pub queued: u32,
+    /// See [`State::Running`].
+    pub running: u32,
+    /// See [`State::Done`].
+    pub done: u32,
+    /// See [`State::Cached`].
+    pub cached: u32,
+    /// See [`State::Failed`].
+    pub failed: u32,
+    /// See [`State::Cancelled`].
+    pub cancelled: u32,
+    /// See [`State::Skipped`].
+    pub skipped: u32,
+    /// See [`State::Lost`].
+    pub lost: u32,
+}
+
+impl Counts {
+    /// Returns the counter of a state.
+    pub const fn of(&mut self, state: State) -> &mut u32 {
+        match state {
+            State::Pending => &mut self.pending,
+            State::Ready => &mut self.ready,
+            State::Queued => &mut self.queued,
+            State::Running => &mut self.running,
+            State::Done => &mut self.done,
+            State::Cached => &mut self.cached,
+            State::Failed => &mut self.failed,
+            State::Cancelled => &mut self.cancelled,
+            State::Skipped => &mut self.skipped,
+            State::Lost => &mut self.lost,
+        }
+    }
+
+    /// Returns the number of instances.
+    pub const fn total(&self) -> u32 {
+        self.over() + self.pending + self.ready + self.queued + self.running + self.lost
+    }
+
+    /// Returns the number of instances to which nothing more will happen.
+    pub const fn over(&self) -> u32 {
+        self.done + self.cached + self.failed + self.cancelled + self.skipped
+    }
+}
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// Instances are left to run.
+    Active,
+    /// Every instance is done, cached, skipped by `when`, or failed with `on_error = "ignore"`.
+    Succeeded,
+    /// Over, and something failed.
+    Failed,
+    /// Over by `csync cancel`.
+    Cancelled,
+}
+
+/// `GET /v1/runs` (newest first; `?limit=`, `?state=`), and the head of `GET /v1/runs/{id}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunSummary {
+    /// The run.
+    pub run: RunId,
+    /// The workflow's name.
+    pub name: String,
+    /// Its file, if any.
+    pub path: Option<String>,
+    /// Its directory.
+    pub root: String,
+    /// Where it stands.
+    pub state: RunState,
+    /// Instances by state.
+    pub counts: Counts,
+    /// When it was submitted.
+    pub submitted: Timestamp,
+    /// When it was over.
+    pub ended: Option<Timestamp>,
+    /// What submitted it.
+    pub command: Option<String>,
+}
+
+/// One task of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskView {
+    /// Its name.
+    pub name: String,
+    /// Its instances by state.
+    pub counts: Counts,
+    /// Names of the tasks that it waits for: `needs` and by files.
+    pub after: Vec<String>,
+    /// Summed usage of its ended attempts: wall and CPU summed, peak memory the largest.
+    pub usage: Usage,
+}
+
+/// `GET /v1/runs/{id}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunDetail {
+    /// The head.
+    pub summary: RunSummary,
+    /// Its tasks in the order of the file.
+    pub tasks: Vec<TaskView>,
+    /// Estimated seconds until its end, from the mean run time of what ended; none before anything did.
+    pub eta: Option<f64>,
+}
+
+/// One attempt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AttemptView {
+    /// From 1.
+    pub attempt: u32,
+    /// What it was granted.
+    pub grant: Grant,
+    /// When it was handed over.
+    pub submitted: Timestamp,
+    /// When it started.
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// Why it ended; none while it lives.
+    pub outcome: Option<Outcome>,
+    /// What it used.
+    pub usage: Option<Usage>,
+    /// What happened besides.
+    pub notes: Vec<String>,
+}
+
+/// One instance: an element of `GET /v1/runs/{id}/instances` (`?state=`, `?task=`, `?label=`, `?offset=`, `?limit=`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InstanceView {
+    /// Its id within the run.
+    pub instance: InstanceId,
+    /// What people call it.
+    pub label: String,
+    /// Its task.
+    pub task: String,
+    /// Where it stands.
+    pub state: State,
+    /// Its attempts, oldest first.
+    pub attempts: Vec<AttemptView>,
+    /// Outcome of the last attempt.
+    pub outcome: Option<Outcome>,
+}
+
+/// `GET /v1/runs/{id}/instances`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InstancePage {
+    /// Instances that the filter lets through, in all.
+    pub total: u32,
+    /// This page.
+    pub instances: Vec<InstanceView>,
+}
+
+/// One line of `GET /v1/runs/{id}/progress` (newline-delimited JSON, ends with the run). Sent when something changed, at
+/// most ten times a second, and once at the start.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The run and its counters.
+    pub summary: RunSummary,
+    /// Counters of each task, same order as the file.
+    pub tasks: Vec<(String, Counts)>,
+    /// Instances running now, longest first, at most 20.
+    pub running: Vec<RunningView>,
+    /// Instances that were over since the last line, at most 1,000; failed ones are never left out.
+    pub ended: Vec<EndedView>,
+    /// Estimated seconds to the end.
+    pub eta: Option<f64>,
+    /// True in the last line.
+    pub over: bool,
+}
+
+/// A running instance in [`Progress`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunningView {
+    /// What people call it.
+    pub label: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// The attempt.
+    pub attempt: u32,
+}
+
+/// An instance that is over, or an attempt that will be followed by another, in [`Progress`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EndedView {
+    /// What people call it.
+    pub label: String,
+    /// Its state now; `Ready` when another attempt follows.
+    pub state: State,
+    /// The attempt; 0 when there was none.
+    pub attempt: u32,
+    /// Why the attempt ended.
+    pub outcome: Option<Outcome>,
+    /// What it used.
+    pub usage: Option<Usage>,
+}
+
+/// `GET /v1/runs/{id}/why?label=`: one per instance that the label names, at most 100.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Why {
+    /// The instance.
+    pub instance: InstanceView,
+    /// Why it stands where it stands, one sentence each, the most important first: what it waits for, why it ran again, why it failed.
+    pub reasons: Vec<String>,
+    /// The command as it was rendered for the last (or next) attempt.
+    pub command: String,
+    /// Last lines of its standard error (or output when that is empty), at most 20.
+    pub log_tail: Vec<String>,
+    /// What to do, one command each.
+    pub advice: Vec<String>,
+}
+
+/// Which of the two streams of a log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stream {
+    /// Standard output.
+    #[default]
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// `POST /v1/runs/{id}/cancel` and `/retry`: which instances; all (that can be) when empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selection {
+    /// Labels: tasks or instances.
+    #[serde(default)]
+    pub labels: Vec<String>,
+}
+
+/// Answer to cancel and retry.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Affected {
+    /// How many instances were touched.
+    pub instances: u32,
+}

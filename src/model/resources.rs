@@ -1,0 +1,92 @@
+//! What is asked for, what is granted, and what was used: three types, never one.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::units::{Bytes, Walltime};
+
+/// An amount as a workflow asks for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Amount<T> {
+    /// Let csync choose: what was learned, else the executor's default.
+    #[default]
+    Auto,
+    /// Exactly this.
+    Exact(T),
+    /// Anything between the two; either may be left out in the file.
+    Range {
+        /// The least that will do.
+        min: Option<T>,
+        /// The most that is of use.
+        max: Option<T>,
+    },
+}
+
+/// Resources asked for by a task instance.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Cores per process.
+    pub cpus: Amount<u32>,
+    /// Memory of the whole instance.
+    pub mem: Amount<Bytes>,
+    /// Walltime.
+    pub time: Amount<Walltime>,
+    /// GPUs.
+    pub gpus: u32,
+    /// Scratch space.
+    pub disk: Option<Bytes>,
+    /// Nodes.
+    pub nodes: Option<u32>,
+    /// Ranks; cores are per rank.
+    pub processes: Option<u32>,
+}
+
+/// Resources granted to one attempt: what `{cpus}`, `{mem_*}`, `{time_s}` and `{gpus}` say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// Cores in all (cores per process times processes).
+    pub cpus: u32,
+    /// Memory that may be used.
+    pub mem: Bytes,
+    /// Whether going over `mem` ends the attempt; false where memory was left to csync and nothing was learned.
+    pub mem_enforced: bool,
+    /// Walltime after which the attempt is ended; none means unlimited.
+    pub time: Option<Walltime>,
+    /// GPUs.
+    pub gpus: u32,
+}
+
+/// How a [`Usage`] was measured, best first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Meter {
+    /// A control group: the whole tree, exact.
+    Cgroup,
+    /// Sampling `/proc` for the whole tree, and rusage at the end.
+    Proc,
+    /// rusage alone: CPU of all waited-for descendants; peak memory of the largest single process.
+    #[default]
+    Rusage,
+}
+
+/// Resources that an attempt used, whole process tree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Run time in seconds.
+    pub wall: f64,
+    /// User CPU seconds.
+    pub user: f64,
+    /// System CPU seconds.
+    pub system: f64,
+    /// Peak resident memory.
+    pub peak_memory: Bytes,
+    /// How the peak was measured.
+    #[serde(default)]
+    pub meter: Meter,
+}
+
+impl Usage {
+    /// Returns CPU seconds, user and system.
+    pub fn cpu(&self) -> f64 {
+        self.user + self.system
+    }
+}

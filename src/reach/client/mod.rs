@@ -1,0 +1,1 @@
+//! The client of the engine: HTTP over its Unix socket.

@@ -1,0 +1,5 @@
+//! Where csync keeps its things, and what people set.
+
+mod state_dir;
+
+pub use state_dir::{StateDir, StateDirError};

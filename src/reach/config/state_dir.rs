@@ -1,0 +1,218 @@
+//! The state directory: one per person unless `CSYNC_STATE` says otherwise; everything in it is private (0700, 0600).
+//!
+//! ```text
+//! csync.db            runs, attempts, memos (SQLite)
+//! engine.lock         held by the engine that lives
+//! engine.sock         its API      (elsewhere when the path is too long for a socket or lies on a network filesystem)
+//! engine.log          its diagnostics
+//! worker.lock, worker.sock, worker.log    the same of the local worker
+//! live/               logs of jobs that just started
+//! runs/12/logs/0/345.1.out, .err          logs of instance 345, attempt 1, of run 12
+//! runs/12/secrets     0600, while the run lives
+//! ```
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use crate::model::api::Stream;
+use crate::model::id::{JobKey, RunId};
+
+/// Longest path that a Unix socket can have on every system that csync runs on, less one for the final zero.
+const SOCKET_PATH_MAX: usize = 100;
+
+/// The state directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateDirError {
+    /// No home directory is known.
+    #[error("no home directory is known (neither HOME nor XDG_STATE_HOME is set)")]
+    NoHome,
+    /// It cannot be made or entered.
+    #[error("the state directory {path} cannot be used")]
+    Unusable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The state directory's layout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateDir {
+    root: PathBuf,
+    sockets: PathBuf,
+}
+
+impl StateDir {
+    /// Finds the state directory from environment variables: `CSYNC_STATE`, else `XDG_STATE_HOME/csync`, else
+    /// `HOME/.local/state/csync`. Touches nothing.
+    ///
+    /// # Errors
+    /// [`StateDirError::NoHome`].
+    pub fn locate(var: impl Fn(&str) -> Option<OsString>) -> Result<Self, StateDirError> {
+        let set = |name: &str| var(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let root = set("CSYNC_STATE")
+            .or_else(|| set("XDG_STATE_HOME").map(|dir| dir.join("csync")))
+            .or_else(|| set("HOME").map(|home| home.join(".local/state/csync")))
+            .ok_or(StateDirError::NoHome)?;
+        let root = std::path::absolute(&root).map_err(|source| StateDirError::Unusable { path: root, source })?;
+        Ok(Self::at(root, set("XDG_RUNTIME_DIR").as_deref()))
+    }
+
+    /// Uses this directory (absolute), with the sockets in it unless their paths would be too long, or it lies on a network
+    /// filesystem where sockets do not work.
+    pub fn at(root: PathBuf, runtime_dir: Option<&Path>) -> Self {
+        let too_long = root.as_os_str().len() + "/engine.sock".len() > SOCKET_PATH_MAX;
+        let sockets = if too_long || is_network_filesystem(&root) {
+            let name = blake3::hash(root.as_os_str().as_encoded_bytes()).to_hex();
+            let name = format!("csync-{}", name.get(..16).unwrap_or_default());
+            let user = rustix::process::getuid().as_raw();
+            runtime_dir.map_or_else(|| PathBuf::from(format!("/tmp/csync-{user}")), Path::to_path_buf).join(name)
+        } else {
+            root.clone()
+        };
+        Self { root, sockets }
+    }
+
+    /// Makes the directory and those in it, private to this user.
+    ///
+    /// # Errors
+    /// [`StateDirError::Unusable`] when it cannot be made, is not a directory, or is not ours to write.
+    pub fn create(&self) -> Result<(), StateDirError> {
+        for dir in [&self.root, &self.sockets, &self.root.join("live"), &self.root.join("runs")] {
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(dir)
+                .and_then(|()| rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).map_err(io::Error::from))
+                .map_err(|source| StateDirError::Unusable { path: dir.clone(), source })?;
+        }
+        Ok(())
+    }
+
+    /// Returns the directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Returns the database.
+    pub fn database(&self) -> PathBuf {
+        self.root.join("csync.db")
+    }
+
+    /// Returns the engine's lock.
+    pub fn engine_lock(&self) -> PathBuf {
+        self.root.join("engine.lock")
+    }
+
+    /// Returns the engine's socket.
+    pub fn engine_socket(&self) -> PathBuf {
+        self.sockets.join("engine.sock")
+    }
+
+    /// Returns the engine's diagnostics.
+    pub fn engine_log(&self) -> PathBuf {
+        self.root.join("engine.log")
+    }
+
+    /// Returns the worker's lock.
+    pub fn worker_lock(&self) -> PathBuf {
+        self.root.join("worker.lock")
+    }
+
+    /// Returns the worker's socket.
+    pub fn worker_socket(&self) -> PathBuf {
+        self.sockets.join("worker.sock")
+    }
+
+    /// Returns the worker's diagnostics.
+    pub fn worker_log(&self) -> PathBuf {
+        self.root.join("worker.log")
+    }
+
+    /// Returns where logs of jobs lie that just started.
+    pub fn live_dir(&self) -> PathBuf {
+        self.root.join("live")
+    }
+
+    /// Returns the directory of a run.
+    pub fn run_dir(&self, run: RunId) -> PathBuf {
+        self.root.join(format!("runs/{run}"))
+    }
+
+    /// Returns a log of an attempt; it exists only where something was written. A thousand instances share a directory.
+    pub fn log(&self, key: JobKey, stream: Stream) -> PathBuf {
+        let end = match stream {
+            Stream::Stdout => "out",
+            Stream::Stderr => "err",
+        };
+        let shard = key.instance.0 / 1000;
+        self.root.join(format!("runs/{}/logs/{shard}/{}.{}.{end}", key.run, key.instance, key.attempt))
+    }
+
+    /// Returns whether the directory lies on a network filesystem, where SQLite's WAL and file locks cannot be trusted.
+    pub fn is_on_network_filesystem(&self) -> bool {
+        is_network_filesystem(&self.root)
+    }
+}
+
+/// Looks at the filesystem of a path, or of its nearest parent that exists.
+fn is_network_filesystem(path: &Path) -> bool {
+    // NFS, SMB, SMB2, CIFS, AFS, Ceph, Lustre, GPFS, BeeGFS, 9P, FUSE (sshfs), PanFS: statfs(2) and the filesystems' headers.
+    const MAGIC: [u32; 12] = [
+        0x6969,
+        0x517b,
+        0xfe53_4d42,
+        0xff53_4d42,
+        0x5346_414f,
+        0x00c3_6400,
+        0x0bd0_0bd0,
+        0x4750_4653,
+        0x1983_0326,
+        0x0102_1997,
+        0x6573_5546,
+        0xaad7_aaea,
+    ];
+    path.ancestors()
+        .find_map(|parent| rustix::fs::statfs(parent).ok())
+        .is_some_and(|stat| MAGIC.contains(&(stat.f_type as u32)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::id::InstanceId;
+
+    fn locate(vars: &[(&str, &str)]) -> Result<StateDir, StateDirError> {
+        StateDir::locate(|name| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value)))
+    }
+
+    #[test]
+    fn the_nearest_variable_wins() {
+        let root = |vars: &[(&str, &str)]| locate(vars).unwrap().root().to_path_buf();
+        assert_eq!(root(&[("HOME", "/h")]), Path::new("/h/.local/state/csync"));
+        assert_eq!(root(&[("HOME", "/h"), ("XDG_STATE_HOME", "/x")]), Path::new("/x/csync"));
+        assert_eq!(root(&[("HOME", "/h"), ("CSYNC_STATE", "/s"), ("XDG_STATE_HOME", "")]), Path::new("/s"));
+        assert!(matches!(locate(&[]), Err(StateDirError::NoHome)));
+    }
+
+    #[test]
+    fn sockets_move_where_their_path_fits() {
+        let deep = format!("/{}", "d".repeat(120));
+        let dir = locate(&[("CSYNC_STATE", &deep), ("XDG_RUNTIME_DIR", "/run/user/1000")]).unwrap();
+        assert!(dir.engine_socket().starts_with("/run/user/1000"));
+        assert!(dir.engine_socket().as_os_str().len() < SOCKET_PATH_MAX);
+        let near = locate(&[("CSYNC_STATE", "/s")]).unwrap();
+        assert_eq!(near.engine_socket(), Path::new("/s/engine.sock"));
+    }
+
+    #[test]
+    fn logs_are_sharded() {
+        let dir = locate(&[("CSYNC_STATE", "/s")]).unwrap();
+        let key = JobKey { run: RunId(12), instance: InstanceId(2345), attempt: 1 };
+        assert_eq!(dir.log(key, Stream::Stderr), Path::new("/s/runs/12/logs/2/2345.1.err"));
+    }
+}

@@ -1,0 +1,1 @@
+//! The engine process: one per user and state directory.

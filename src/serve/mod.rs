@@ -1,0 +1,7 @@
+//! The loops: wait, ask a mind, perform.
+
+pub mod worker;
+
+pub mod engine;
+
+pub mod api;

@@ -1,0 +1,1 @@
+//! The local worker: runs jobs as children, outlives the engine, records endings.
