@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::id::{InstanceId, PathId, TaskId};
-use crate::model::task::Task;
+use crate::model::task::{Task, shared};
 
 /// Many strings in one allocation, by index.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,6 +96,7 @@ pub struct Plan {
     /// Stop after so many failed instances.
     pub max_failures: Option<u32>,
     /// The tasks as written.
+    #[serde(with = "shared")]
     pub tasks: Vec<Task>,
     /// Instances of each task, same order as `tasks`.
     pub task_instances: Vec<Slice>,

@@ -1,6 +1,8 @@
 //! A task as written in the workflow, checked and compiled: what every instance of it shares.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Deref;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -153,13 +155,36 @@ impl Default for Retry {
     }
 }
 
-/// A task, checked and compiled.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A task, checked and compiled. What many tasks say alike is shared: `task.retry` reads through to [`Settings`].
+#[derive(Clone, Debug, PartialEq)]
 pub struct Task {
     /// Its name in the workflow.
     pub name: String,
     /// What runs.
     pub command: Command,
+    /// How it runs.
+    pub settings: Arc<Settings>,
+    /// Tasks that must be over before any instance of this one starts (`needs`), besides what files say.
+    pub needs: Vec<TaskId>,
+    /// Names of the row's columns: `item`, `item.sample`, `matrix.a`; empty for a task without `foreach` and `matrix`.
+    pub columns: Vec<String>,
+    /// Hash of everything that, besides an instance's row and files, decides what it computes: the caching key of the definition.
+    pub definition: [u8; 16],
+}
+
+impl Deref for Task {
+    type Target = Settings;
+
+    fn deref(&self) -> &Settings {
+        &self.settings
+    }
+}
+
+/// How a task runs: every key of it but its command, its files and its place in the workflow.
+///
+/// Of 100,000 tasks written out, nearly all say the same here: they share one of these, in memory and in the store.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
     /// Alternatives, first preference first; never empty.
     pub resources: Vec<Request>,
     /// Retries.
@@ -175,7 +200,7 @@ pub struct Task {
     /// Standard input, relative to the workflow's directory; `/dev/null` when none.
     pub stdin: Option<Template>,
     /// Shell lines before the command.
-    pub setup: Vec<String>,
+    pub setup: Vec<Template>,
     /// Environment modules to load.
     pub modules: Vec<String>,
     /// Conda environment.
@@ -198,12 +223,33 @@ pub struct Task {
     pub batch: BTreeMap<String, String>,
     /// `checkpoint = {signal, before}`: a signal sent some seconds before the walltime ends.
     pub checkpoint: Option<Checkpoint>,
-    /// Tasks that must be over before any instance of this one starts (`needs`), besides what files say.
-    pub needs: Vec<TaskId>,
-    /// Names of the row's columns: `item`, `item.sample`, `matrix.a`; empty for a task without `foreach` and `matrix`.
-    pub columns: Vec<String>,
-    /// Hash of everything that, besides an instance's row and files, decides what it computes: the caching key of the definition.
-    pub definition: [u8; 16],
+}
+
+impl Default for Settings {
+    /// What holds where neither the task nor `[defaults]` says anything.
+    fn default() -> Self {
+        Self {
+            resources: vec![Request::default()],
+            retry: Retry::default(),
+            on_error: OnError::default(),
+            cache: true,
+            env: BTreeMap::new(),
+            workdir: None,
+            stdin: None,
+            setup: Vec::new(),
+            modules: Vec::new(),
+            conda: None,
+            container: None,
+            binds: Vec::new(),
+            secrets: Vec::new(),
+            priority: 0,
+            tags: Vec::new(),
+            max_parallel: None,
+            on: Vec::new(),
+            batch: BTreeMap::new(),
+            checkpoint: None,
+        }
+    }
 }
 
 /// A signal that tells a job to save its state.
@@ -213,4 +259,104 @@ pub struct Checkpoint {
     pub signal: String,
     /// Seconds before the end of the walltime.
     pub before: u64,
+}
+
+/// Tasks on disk: shared [`Settings`] are written once and shared again after reading.
+pub(crate) mod shared {
+    use super::{Arc, Command, Deserialize, HashMap, Serialize, Settings, Task, TaskId};
+    use serde::de::{Deserializer, Error};
+    use serde::ser::Serializer;
+
+    #[derive(Serialize)]
+    struct Written<'a> {
+        settings: Vec<&'a Settings>,
+        tasks: Vec<WrittenTask<'a>>,
+    }
+
+    #[derive(Serialize)]
+    struct WrittenTask<'a> {
+        name: &'a str,
+        command: &'a Command,
+        settings: u32,
+        needs: &'a [TaskId],
+        columns: &'a [String],
+        definition: [u8; 16],
+    }
+
+    #[derive(Deserialize)]
+    struct Read {
+        settings: Vec<Arc<Settings>>,
+        tasks: Vec<ReadTask>,
+    }
+
+    #[derive(Deserialize)]
+    struct ReadTask {
+        name: String,
+        command: Command,
+        settings: u32,
+        needs: Vec<TaskId>,
+        columns: Vec<String>,
+        definition: [u8; 16],
+    }
+
+    pub(crate) fn serialize<S: Serializer>(tasks: &[Task], serializer: S) -> Result<S::Ok, S::Error> {
+        let mut settings = Vec::new();
+        let mut seen = HashMap::new();
+        let tasks = tasks
+            .iter()
+            .map(|task| WrittenTask {
+                name: &task.name,
+                command: &task.command,
+                settings: *seen.entry(Arc::as_ptr(&task.settings)).or_insert_with(|| {
+                    settings.push(&*task.settings);
+                    (settings.len() - 1) as u32
+                }),
+                needs: &task.needs,
+                columns: &task.columns,
+                definition: task.definition,
+            })
+            .collect();
+        Written { settings, tasks }.serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Task>, D::Error> {
+        let read = Read::deserialize(deserializer)?;
+        let task = |task: ReadTask| {
+            let settings = read.settings.get(task.settings as usize);
+            Ok(Task {
+                name: task.name,
+                command: task.command,
+                settings: Arc::clone(settings.ok_or_else(|| D::Error::custom("a task without settings"))?),
+                needs: task.needs,
+                columns: task.columns,
+                definition: task.definition,
+            })
+        };
+        read.tasks.into_iter().map(task).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::model::plan::Plan;
+
+    use super::*;
+
+    #[test]
+    fn settings_stay_shared_in_the_store() {
+        let settings = Arc::new(Settings::default());
+        let task = |name: &str| Task {
+            name: name.to_owned(),
+            command: Command::Argv(Vec::new()),
+            settings: Arc::clone(&settings),
+            needs: Vec::new(),
+            columns: Vec::new(),
+            definition: [7; 16],
+        };
+        let plan = Plan { tasks: vec![task("a"), task("b")], ..Plan::default() };
+        let back: Plan = postcard::from_bytes(&postcard::to_stdvec(&plan).unwrap()).unwrap();
+        assert_eq!(back, plan);
+        assert!(Arc::ptr_eq(&back.tasks[0].settings, &back.tasks[1].settings));
+        assert!(back.tasks[0].cache);
+    }
 }
