@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::api::RunState;
 use crate::model::id::{InstanceId, JobKey, RunId};
 use crate::model::job::{Ended, Outcome};
@@ -21,6 +23,19 @@ pub enum Verdict {
     Stale,
     /// Not part of this run: `--only` leaves it out, or its `when` is false.
     Left,
+}
+
+/// Whether a run still starts attempts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Halt {
+    /// It does.
+    #[default]
+    Going,
+    /// Something failed under `on_error = "stop"`, or `max_failures` was reached: what runs may end, nothing else starts.
+    Stopped,
+    /// `csync cancel` of the whole run: what runs is ended.
+    Cancelled,
 }
 
 /// The room that the executor has for jobs.
@@ -58,8 +73,10 @@ pub struct AttemptRecord {
     pub outcome: Option<Outcome>,
     /// What followed; none when it was in flight.
     pub follow: Option<Follow>,
-    /// Seconds that it ran, for the estimate of the end.
-    pub wall: f64,
+    /// When it started; none when it never did, or when that is not known.
+    pub started: Option<Timestamp>,
+    /// What it used; zeros while it is in flight.
+    pub usage: Usage,
 }
 
 /// What follows the end of an attempt.
@@ -76,11 +93,12 @@ pub enum Follow {
 pub enum Mark {
     /// Up to date.
     Cached,
-    /// Not run: something it depends on failed, or it is left out.
+    /// Not run: something it depends on failed or was cancelled.
     Skipped,
-    /// Cancelled before it started.
+    /// Cancelled: it never starts; an attempt in flight is to be ended, and is recorded as ended when it has.
     Cancelled,
-    /// Given another chance by `csync retry`: earlier attempts and marks no longer count.
+    /// Given another chance by `csync retry`: earlier attempts and marks no longer count. What had succeeded is asked about
+    /// ([`Action::Check`]) before it runs.
     Reset,
 }
 
@@ -96,7 +114,8 @@ pub enum Event {
         /// Per instance, whether it needs to run.
         verdicts: Vec<Verdict>,
     },
-    /// A run from the store, when an engine starts. Attempts without an outcome are adopted by [`Event::Adopted`].
+    /// A run from the store: one that is not over when an engine starts, or one that is over before [`Event::Retry`] or for
+    /// views. Attempts without an outcome are adopted by [`Event::Adopted`].
     Restored {
         /// Its id.
         run: RunId,
@@ -108,8 +127,10 @@ pub enum Event {
         attempts: Vec<AttemptRecord>,
         /// Its marks, oldest first, each with the number of attempts that the instance had by then.
         marks: Vec<(InstanceId, Mark, u32)>,
-        /// Whether `csync cancel` had ended it as a whole.
-        cancelling: bool,
+        /// The last [`Record::Halted`]; [`Halt::Going`] when there is none.
+        halt: Halt,
+        /// The last [`Record::Run`]; [`RunState::Active`] when there is none. A run that is over asks for nothing.
+        state: RunState,
     },
     /// What became of an attempt that was in flight.
     Adopted(JobKey, Adopted),
@@ -150,6 +171,9 @@ pub enum Action {
     },
     /// End this attempt (or drop it from the executor's queue); answered by [`Event::Ended`] with `Cancelled`.
     Stop(JobKey),
+    /// Drop this attempt from the executor's queue if it was not started: answered by [`Event::Ended`] with `Cancelled`. An
+    /// attempt that runs goes on; an executor may ignore this.
+    Withdraw(JobKey),
     /// Find out whether this instance is up to date; answered by [`Event::Checked`].
     Check(RunId, InstanceId),
     /// Send [`Event::Timer`] after this long.
@@ -179,18 +203,16 @@ pub enum Record {
         /// What follows.
         follow: Follow,
     },
-    /// An instance was settled otherwise.
+    /// Instances were settled otherwise.
     Marked {
         /// The run.
         run: RunId,
-        /// The instance.
-        instance: InstanceId,
         /// How.
         mark: Mark,
-        /// Attempts that it had.
-        attempts: u32,
+        /// The instances, each with the number of attempts that it had.
+        instances: Vec<(InstanceId, u32)>,
     },
-    /// The run's state changed.
+    /// The run's state changed: it is over, or active again by [`Event::Retry`].
     Run {
         /// The run.
         run: RunId,
@@ -199,8 +221,8 @@ pub enum Record {
         /// When.
         at: Timestamp,
     },
-    /// `csync cancel` of the whole run was asked for.
-    Cancelling(RunId),
+    /// The run starts nothing more, or again.
+    Halted(RunId, Halt),
 }
 
 /// An attempt of an instance, as the engine knows it, for views.
