@@ -1,1 +1,72 @@
-//! The door: one file per command.
+//! The door: one file per command, what they share in `args`, `context`, `errors` and `view`.
+//!
+//! A command is a struct of arguments, whose doc comments are its help, and a `run` that prints data on standard output and
+//! everything else on standard error. What it shows of runs comes from the engine's API.
+
+pub mod args;
+pub mod context;
+pub mod errors;
+
+mod view;
+
+mod cancel;
+mod check;
+mod clean;
+mod completions;
+mod dag;
+mod doctor;
+mod engine;
+mod exit_codes;
+mod import;
+mod logs;
+mod man;
+mod new;
+mod report;
+mod retry;
+mod run;
+mod runs;
+mod schema;
+mod show;
+mod status;
+mod submit;
+mod wait;
+mod watch;
+mod why;
+mod worker;
+
+use crate::cli::args::Command;
+use crate::cli::context::Context;
+use crate::cli::errors::{Exit, Failure};
+
+/// Runs a command.
+///
+/// # Errors
+/// [`Failure`], which [`Context::tell`] shows.
+pub fn run(context: &Context, command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Submit(args) => submit::run(context, &args),
+        Command::Run(args) => run::run(context, &args),
+        Command::Runs(args) => runs::run(context, &args),
+        Command::Show(args) => show::run(context, &args),
+        Command::Status(args) => status::run(context, &args),
+        Command::Watch(args) => watch::run(context, &args),
+        Command::Wait(args) => wait::run(context, &args),
+        Command::Logs(args) => logs::run(context, &args),
+        Command::Why(args) => why::run(context, &args),
+        Command::Cancel(args) => cancel::run(context, &args),
+        Command::Retry(args) => retry::run(context, &args),
+        Command::Clean(args) => clean::run(context, &args),
+        Command::Check(args) => check::run(context, &args),
+        Command::Schema(args) => schema::run(context, &args),
+        Command::New(args) => new::run(context, &args),
+        Command::Dag(args) => dag::run(context, &args),
+        Command::Report(args) => report::run(context, &args),
+        Command::Import(args) => import::run(context, &args),
+        Command::Engine(args) => engine::run(context, &args),
+        Command::Doctor(args) => doctor::run(context, &args),
+        Command::Completions(args) => completions::run(context, &args),
+        Command::Man(args) => man::run(context, &args),
+        Command::ExitCodes(args) => exit_codes::run(context, &args),
+        Command::Worker(args) => worker::run(context, &args),
+    }
+}

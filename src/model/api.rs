@@ -383,3 +383,37 @@ pub struct Affected {
     /// How many instances were touched.
     pub instances: u32,
 }
+
+/// `POST /v1/engine/stop`. Answered by [`EngineInfo`] before it leaves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopEngine {
+    /// Leave although runs are live (the next engine goes on with them); without it that is refused as a conflict.
+    #[serde(default)]
+    pub now: bool,
+}
+
+/// `POST /v1/clean`: which runs to forget, with their logs. Only runs that are over go; a live one named in `runs` is a conflict.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clean {
+    /// These runs; all that are over when empty.
+    #[serde(default)]
+    pub runs: Vec<RunId>,
+    /// Only those that were over so many seconds ago.
+    #[serde(default)]
+    pub older_than: Option<u64>,
+    /// All but so many of the newest.
+    #[serde(default)]
+    pub keep: Option<u32>,
+    /// Say what would go and leave it.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// Answer to [`Clean`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cleaned {
+    /// The runs that went.
+    pub runs: Vec<RunId>,
+    /// Bytes of logs that went.
+    pub bytes: Bytes,
+}

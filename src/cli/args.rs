@@ -1,0 +1,235 @@
+//! The command line: every command and option, in clap's words.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+
+use clap::builder::styling::{AnsiColor, Effects, Styles};
+use clap::error::ErrorKind;
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use crate::cli::context::Context;
+use crate::cli::errors::{Exit, Failure, Refused};
+use crate::cli::{
+    cancel, check, clean, completions, dag, doctor, engine, exit_codes, import, logs, man, new, report, retry, run,
+    runs, schema, show, status, submit, wait, watch, why, worker,
+};
+
+/// Decides where scientific work should run, takes it there, and brings the results back
+#[derive(Debug, Parser)]
+#[command(
+    name = "csync",
+    version,
+    styles = STYLES,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = false,
+    help_template = "{about}\n\n{usage-heading} {usage}{after-help}\n\nOptions:\n{options}"
+)]
+pub struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Globals {
+    /// Print exactly one JSON value on standard output; errors as {"error": ...}
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Color the output: auto, always or never
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true,
+        hide_default_value = true
+    )]
+    pub color: ColorWhen,
+    /// Say less: results and errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more; twice for csync's own diagnostics
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// When to color.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ColorWhen {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands, one file each.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a workflow
+    Submit(submit::Args),
+    /// Run one command and stay with it
+    Run(run::Args),
+    /// List the runs
+    Runs(runs::Args),
+    /// Show a run, or the instances of one of its tasks
+    Show(show::Args),
+    /// Show the engine and what runs now
+    Status(status::Args),
+    /// Follow a run until it is over
+    Watch(watch::Args),
+    /// Wait for runs and exit as they did, for scripts
+    Wait(wait::Args),
+    /// Print what a task wrote
+    Logs(logs::Args),
+    /// Say why a task waits, ran again, or failed
+    Why(why::Args),
+    /// Cancel a run, or some of its tasks
+    Cancel(cancel::Args),
+    /// Run again what failed or was cancelled
+    Retry(retry::Args),
+    /// Remove old runs and their logs
+    Clean(clean::Args),
+    /// Check a workflow without running it
+    Check(check::Args),
+    /// Print the JSON Schema of workflow files
+    Schema(schema::Args),
+    /// Write a workflow file to start from
+    New(new::Args),
+    /// Draw a workflow
+    Dag(dag::Args),
+    /// Write an HTML report of a run
+    Report(report::Args),
+    /// Make a workflow from a batch script, a command list or a WfFormat file
+    Import(import::Args),
+    /// Look after the engine, the process that runs workflows
+    Engine(engine::Args),
+    /// Check this installation and say how to mend it
+    Doctor(doctor::Args),
+    /// Print the completions of a shell
+    Completions(completions::Args),
+    /// Write the manual pages
+    Man(man::Args),
+    /// List the exit codes
+    #[command(hide = true)]
+    ExitCodes(exit_codes::Args),
+    /// Run jobs for the engine
+    #[command(hide = true)]
+    Worker(worker::Args),
+}
+
+/// The groups of the overview: every command that is not hidden stands in one.
+const GROUPS: [(&str, &[&str]); 4] = [
+    ("Run", &["submit", "run", "retry", "cancel"]),
+    ("Look", &["status", "watch", "runs", "show", "why", "logs", "wait", "report"]),
+    ("Write workflows", &["new", "check", "dag", "import", "schema"]),
+    ("Keep house", &["engine", "clean", "doctor", "completions", "man"]),
+];
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().effects(Effects::BOLD))
+    .usage(AnsiColor::Green.on_default().effects(Effects::BOLD))
+    .literal(AnsiColor::Cyan.on_default().effects(Effects::BOLD))
+    .placeholder(AnsiColor::Cyan.on_default());
+
+/// Returns the whole command line, for parsing, completions and manual pages.
+pub fn command() -> clap::Command {
+    let command = Cli::command();
+    let overview = overview(&command);
+    command.after_help(overview)
+}
+
+/// Parses the arguments.
+///
+/// # Errors
+/// [`Refused`] for a mistake in them, and for `--help` and `--version`, which are not mistakes.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(Context, Command), Refused> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json");
+    let parsed = command()
+        .color(color_wish(&args))
+        .try_get_matches_from(&args)
+        .and_then(|matches| Cli::from_arg_matches(&matches))
+        .map_err(|error| refused(error, json))?;
+    Ok((Context::new(&parsed.globals), parsed.command))
+}
+
+fn refused(error: clap::Error, json: bool) -> Refused {
+    let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    if json && !asked {
+        return Refused::Json(Failure::usage(first_lines(&error)).hint("`csync help` explains every command"));
+    }
+    Refused::Clap(error, if asked { Exit::Success } else { Exit::Usage })
+}
+
+/// Takes the message out of clap's report: what precedes usage and tips.
+fn first_lines(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:") && !line.starts_with("tip:"));
+    let message = lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+    message.strip_prefix("error: ").map_or(message.clone(), str::to_owned)
+}
+
+/// Finds out, before anything is parsed, whether clap's own messages may be colored.
+fn color_wish(args: &[OsString]) -> clap::ColorChoice {
+    let mut wish = clap::ColorChoice::Auto;
+    for (index, arg) in args.iter().enumerate() {
+        let Some(arg) = arg.to_str() else { continue };
+        let value = if arg == "--color" {
+            args.get(index + 1).and_then(|next| next.to_str())
+        } else {
+            arg.strip_prefix("--color=")
+        };
+        match value {
+            Some("always") => wish = clap::ColorChoice::Always,
+            Some("never") => wish = clap::ColorChoice::Never,
+            _ => {}
+        }
+    }
+    wish
+}
+
+/// Lists the commands in their groups.
+fn overview(command: &clap::Command) -> String {
+    let (header, literal) = (STYLES.get_header(), STYLES.get_literal());
+    let mut text = String::new();
+    for (title, names) in GROUPS {
+        let _ = writeln!(text, "{header}{title}:{header:#}");
+        for name in names {
+            let about = command.find_subcommand(name).and_then(clap::Command::get_about);
+            let about = about.map(ToString::to_string).unwrap_or_default();
+            let _ = writeln!(text, "  {literal}{name:12}{literal:#} {about}");
+        }
+        text.push('\n');
+    }
+    text.push_str("`csync help COMMAND` explains one; `csync help exit-codes` lists what it exits with.");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_visible_command_stands_in_one_group() {
+        let mut grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+        let command = command();
+        let mut visible: Vec<&str> =
+            command.get_subcommands().filter(|sub| !sub.is_hide_set()).map(clap::Command::get_name).collect();
+        grouped.sort_unstable();
+        visible.sort_unstable();
+        assert_eq!(grouped, visible);
+    }
+}

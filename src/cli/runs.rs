@@ -1,0 +1,13 @@
+//! `csync runs`.
+
+use crate::cli::context::Context;
+use crate::cli::errors::{Exit, Failure};
+
+/// Arguments of `csync runs`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs it.
+pub(super) fn run(_context: &Context, _args: &Args) -> Result<Exit, Failure> {
+    Err(Failure::internal("`csync runs` is not built yet"))
+}

@@ -1,0 +1,13 @@
+//! `csync schema`.
+
+use crate::cli::context::Context;
+use crate::cli::errors::{Exit, Failure};
+
+/// Arguments of `csync schema`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs it.
+pub(super) fn run(_context: &Context, _args: &Args) -> Result<Exit, Failure> {
+    Err(Failure::internal("`csync schema` is not built yet"))
+}
