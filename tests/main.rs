@@ -1,1 +1,13 @@
-//! The one test binary: a module per journey.
+//! The one test binary: a module per journey. Files named `needs_*` need programs that not every machine has; `tests/run`
+//! leaves them out where these are missing and says so.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on says so and ends; clippy.toml allows it inside `#[test]` alone"
+)]
+
+mod deps;
+mod house;
+mod listed;

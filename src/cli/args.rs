@@ -2,13 +2,15 @@
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::io;
 
 use clap::builder::styling::{AnsiColor, Effects, Styles};
 use clap::error::ErrorKind;
-use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use serde_json::json;
 
-use crate::cli::context::Context;
-use crate::cli::errors::{Exit, Failure, Refused};
+use crate::cli::context::{Context, Globals, write_line};
+use crate::cli::errors::{Exit, Failure};
 use crate::cli::{
     cancel, check, clean, completions, dag, doctor, engine, exit_codes, import, logs, man, new, report, retry, run,
     runs, schema, show, status, submit, wait, watch, why, worker,
@@ -31,43 +33,6 @@ pub struct Cli {
     globals: Globals,
     #[command(subcommand)]
     command: Command,
-}
-
-/// Options that every command takes.
-#[derive(Clone, Debug, Default, clap::Args)]
-#[command(next_help_heading = "Global options")]
-pub struct Globals {
-    /// Print exactly one JSON value on standard output; errors as {"error": ...}
-    #[arg(long, global = true)]
-    pub json: bool,
-    /// Color the output: auto, always or never
-    #[arg(
-        long,
-        global = true,
-        value_name = "WHEN",
-        default_value = "auto",
-        hide_possible_values = true,
-        hide_default_value = true
-    )]
-    pub color: ColorWhen,
-    /// Say less: results and errors only
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
-    pub quiet: bool,
-    /// Say more; twice for csync's own diagnostics
-    #[arg(short, long, global = true, action = ArgAction::Count)]
-    pub verbose: u8,
-}
-
-/// When to color.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum ColorWhen {
-    /// On a terminal, unless `NO_COLOR` is set.
-    #[default]
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
 }
 
 /// The commands, one file each.
@@ -159,6 +124,33 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(Context, Comma
         .and_then(|matches| Cli::from_arg_matches(&matches))
         .map_err(|error| refused(error, json))?;
     Ok((Context::new(&parsed.globals), parsed.command))
+}
+
+/// Arguments that did not lead to a command.
+#[derive(Debug)]
+pub enum Refused {
+    /// Clap speaks: a mistake, or help, or the version.
+    Clap(clap::Error, Exit),
+    /// A mistake, for programs.
+    Json(Failure),
+}
+
+impl Refused {
+    /// Prints it and returns what to exit with.
+    pub fn tell(self) -> Exit {
+        match self {
+            Self::Clap(error, exit) => {
+                // Nobody is left to tell when this fails: a closed pipe.
+                drop(error.print());
+                exit
+            }
+            Self::Json(failure) => {
+                let text = json!({"error": failure.to_json()}).to_string();
+                drop(write_line(&mut io::stdout().lock(), &text));
+                failure.exit()
+            }
+        }
+    }
 }
 
 fn refused(error: clap::Error, json: bool) -> Refused {

@@ -3,13 +3,50 @@
 use std::future::Future;
 use std::io::{self, IsTerminal, Write};
 
+use clap::{ArgAction, ValueEnum};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::cli::args::{ColorWhen, Globals};
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::view;
 use crate::reach::config::StateDir;
+
+/// Options that every command takes.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Globals {
+    /// Print exactly one JSON value on standard output; errors as {"error": ...}
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Color the output: auto, always or never
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true,
+        hide_default_value = true
+    )]
+    pub color: ColorWhen,
+    /// Say less: results and errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more; twice for csync's own diagnostics
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// When to color.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ColorWhen {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
 
 /// The global options, resolved.
 #[derive(Clone, Debug)]

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use crate::cli::context::write_line;
 use crate::model::api::{ApiError, ErrorKind};
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::reach::config::StateDirError;
@@ -285,32 +284,5 @@ impl Failure {
             return Self::ClosedPipe;
         }
         Self::new(ErrorKind::Storage, "standard output cannot be written").because(error)
-    }
-}
-
-/// Arguments that did not lead to a command.
-#[derive(Debug)]
-pub enum Refused {
-    /// Clap speaks: a mistake, or help, or the version.
-    Clap(clap::Error, Exit),
-    /// A mistake, for programs.
-    Json(Failure),
-}
-
-impl Refused {
-    /// Prints it and returns what to exit with.
-    pub fn tell(self) -> Exit {
-        match self {
-            Self::Clap(error, exit) => {
-                // Nobody is left to tell when this fails: a closed pipe.
-                drop(error.print());
-                exit
-            }
-            Self::Json(failure) => {
-                let text = json!({"error": failure.to_json()}).to_string();
-                drop(write_line(&mut io::stdout().lock(), &text));
-                failure.exit()
-            }
-        }
     }
 }

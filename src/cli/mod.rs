@@ -1,13 +1,13 @@
-//! The door: one file per command, what they share in `args`, `context`, `errors` and `view`.
+//! The door: one file per command, what they share in `errors`, `view` and `context`; `args` lists them.
 //!
 //! A command is a struct of arguments, whose doc comments are its help, and a `run` that prints data on standard output and
 //! everything else on standard error. What it shows of runs comes from the engine's API.
 
-pub mod args;
-pub mod context;
 pub mod errors;
 
 mod view;
+
+pub mod context;
 
 mod cancel;
 mod check;
@@ -33,6 +33,8 @@ mod wait;
 mod watch;
 mod why;
 mod worker;
+
+pub mod args;
 
 use crate::cli::args::Command;
 use crate::cli::context::Context;

@@ -1,10 +1,19 @@
 //! The nouns: valid by construction, with the parsing and printing of units. No logic.
+//!
+//! Rooms stand in the order in which they may import each other; blank lines keep rustfmt from sorting them.
+
+pub mod units;
+
+pub mod id;
+
+pub mod diagnostic;
+
+pub mod resources;
+
+pub mod task;
+
+pub mod plan;
+
+pub mod job;
 
 pub mod api;
-pub mod diagnostic;
-pub mod id;
-pub mod job;
-pub mod plan;
-pub mod resources;
-pub mod task;
-pub mod units;

@@ -1,10 +1,17 @@
 //! The hands: each room talks to one thing outside.
+//!
+//! Rooms stand in the order in which they may import each other; blank lines keep rustfmt from sorting them.
 
 pub mod clock;
+
 pub mod config;
-pub mod executor;
-pub mod files;
+
 pub mod machine;
+
+pub mod files;
+
+pub mod executor;
+
 pub mod store;
 
 // After `config`: it needs to know where the engine's socket is.
