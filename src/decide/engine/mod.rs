@@ -1,3 +1,32 @@
 //! The runs as a state machine: events in, actions out.
+//!
+//! [`Engine::handle`](machine::Engine::handle) is the only way in. It reads no clock, opens nothing and draws no randomness:
+//! the same events at the same times give the same actions. What must survive a crash leaves as
+//! [`Record`](protocol::Record); an engine that is told the records again ([`Event::Restored`](protocol::Event)) stands where
+//! the first one stood.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `protocol` | events, actions, records |
+//! | `machine` | the engine: its runs, what they share, one method per event |
+//! | `run` | one run: phases of its instances, what one's end does to the others |
+//! | `select` | cancel and retry by people |
+//! | `restore` | a run from its records |
+//! | `phase`, `order`, `grant`, `retry`, `queue` | the small parts |
+//! | `views` | what the API asks |
 
+pub mod machine;
 pub mod protocol;
+pub mod run;
+pub mod views;
+
+mod grant;
+mod order;
+mod phase;
+mod queue;
+mod restore;
+mod retry;
+mod select;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,240 @@
+//! The engine: its runs, what they share, one method per event.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::decide::engine::protocol::{Action, Adopted, Capacity, Event, TimerId, Verdict};
+use crate::decide::engine::queue::Queue;
+use crate::decide::engine::restore::{Restored, restore};
+use crate::decide::engine::run::Run;
+use crate::model::api::RunState;
+use crate::model::id::{InstanceId, JobKey, RunId};
+use crate::model::plan::Plan;
+use crate::model::units::Timestamp;
+
+/// Jobs handed over beyond what is known to run, at least: enough that a slot never idles while a batch of endings is taken in,
+/// few enough that what becomes urgent later does not wait long.
+const MIN_AHEAD: usize = 64;
+/// The same, per core.
+const AHEAD_PER_CORE: usize = 4;
+
+/// An event that cannot be, in the present state. Events that can race (an ending that comes late) are ignored instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Illegal {
+    /// Two runs with one id.
+    #[error("run {0} exists already")]
+    Twice(RunId),
+    /// No such run.
+    #[error("there is no run {0} in the engine")]
+    Unknown(RunId),
+    /// Not one verdict per instance, or records of instances that the plan does not have.
+    #[error("what is said of run {0} does not fit its plan")]
+    Misfit(RunId),
+    /// A plan that has a cycle.
+    #[error("the plan of run {0} has a cycle")]
+    Cycle(RunId),
+}
+
+/// What the runs share.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shared {
+    pub(super) seed: u64,
+    pub(super) capacity: Option<Capacity>,
+    pub(super) ready: Queue,
+    /// Attempts handed over and not known to have started.
+    pub(super) ahead: usize,
+    timers: HashMap<TimerId, (RunId, InstanceId)>,
+    next_timer: u64,
+}
+
+impl Shared {
+    /// Names a timer for an instance.
+    pub(super) fn set_timer(&mut self, run: RunId, instance: InstanceId) -> TimerId {
+        self.next_timer += 1;
+        let timer = TimerId(self.next_timer);
+        self.timers.insert(timer, (run, instance));
+        timer
+    }
+}
+
+/// What an event is handled with.
+pub(super) struct Turn<'a> {
+    pub(super) shared: &'a mut Shared,
+    pub(super) now: Timestamp,
+    pub(super) actions: &'a mut Vec<Action>,
+}
+
+/// The runs as a state machine.
+///
+/// Runs stay after their end, for views and for [`Event::Retry`], until [`Engine::forget`].
+#[derive(Clone, Debug, Default)]
+pub struct Engine {
+    runs: BTreeMap<RunId, Run>,
+    shared: Shared,
+}
+
+impl Engine {
+    /// Makes an engine without runs. The seed spreads the delays of retries; nothing else depends on it.
+    pub fn new(seed: u64) -> Self {
+        Self { runs: BTreeMap::new(), shared: Shared { seed, ..Shared::default() } }
+    }
+
+    /// Takes in one event and appends what follows from it. The records among it belong in one transaction.
+    ///
+    /// Returns how many instances [`Event::Cancel`] or [`Event::Retry`] touched; 0 for other events.
+    ///
+    /// # Errors
+    /// When the event cannot be; nothing changes then.
+    pub fn handle(&mut self, event: Event, now: Timestamp, actions: &mut Vec<Action>) -> Result<u32, Illegal> {
+        let mut turn = Turn { shared: &mut self.shared, now, actions };
+        let mut touched = 0;
+        match event {
+            Event::Submitted { run, plan, verdicts } => self.submitted(run, plan, verdicts, now, actions)?,
+            Event::Restored { run, plan, verdicts, attempts, marks, halt, state } => {
+                let told = Restored { run, plan, verdicts, attempts, marks, halt, state };
+                self.restored(told, now, actions)?;
+            }
+            Event::Room(capacity) => self.shared.capacity = Some(capacity),
+            Event::Started(key, at) => with(&mut self.runs, key.run, |run| run.started(key, at, &mut turn)),
+            Event::Ended(ended) => {
+                let run = ended.key.run;
+                with(&mut self.runs, run, |run| {
+                    run.ended(ended, &mut turn);
+                    run.settle(&mut turn);
+                });
+            }
+            Event::Adopted(key, how) => self.adopted(key, how, now, actions),
+            Event::WorkerDied => {
+                for run in self.runs.values_mut() {
+                    run.worker_died(&mut turn);
+                    run.settle(&mut turn);
+                }
+            }
+            Event::Checked(run, instance, fresh) => with(&mut self.runs, run, |run| {
+                run.checked(instance, fresh, &mut turn);
+                run.settle(&mut turn);
+            }),
+            Event::Timer(timer) => {
+                if let Some((run, instance)) = turn.shared.timers.remove(&timer) {
+                    with(&mut self.runs, run, |run| {
+                        run.timer(instance, timer, &mut turn);
+                        run.settle(&mut turn);
+                    });
+                }
+            }
+            Event::Cancel(id, instances) => {
+                let run = self.runs.get_mut(&id).ok_or(Illegal::Unknown(id))?;
+                touched = run.cancel(&instances, &mut turn);
+                run.settle(&mut turn);
+            }
+            Event::Retry(id, instances) => {
+                let run = self.runs.get_mut(&id).ok_or(Illegal::Unknown(id))?;
+                touched = run.retry(&instances, &mut turn);
+                run.settle(&mut turn);
+            }
+        }
+        self.refill(now, actions);
+        Ok(touched)
+    }
+
+    fn submitted(
+        &mut self,
+        id: RunId,
+        plan: Arc<Plan>,
+        verdicts: Vec<Verdict>,
+        now: Timestamp,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), Illegal> {
+        if self.runs.contains_key(&id) {
+            return Err(Illegal::Twice(id));
+        }
+        if verdicts.len() != plan.instances.len() {
+            return Err(Illegal::Misfit(id));
+        }
+        let mut run = Run::new(id, plan, verdicts).ok_or(Illegal::Cycle(id))?;
+        let mut turn = Turn { shared: &mut self.shared, now, actions };
+        run.kick(&mut turn);
+        run.settle(&mut turn);
+        self.runs.insert(id, run);
+        Ok(())
+    }
+
+    fn restored(&mut self, told: Restored, now: Timestamp, actions: &mut Vec<Action>) -> Result<(), Illegal> {
+        let id = told.run;
+        if self.runs.contains_key(&id) {
+            return Err(Illegal::Twice(id));
+        }
+        let mut turn = Turn { shared: &mut self.shared, now, actions };
+        let mut run = restore(told, &mut turn)?;
+        if run.state() == RunState::Active {
+            run.settle(&mut turn);
+        }
+        self.runs.insert(id, run);
+        Ok(())
+    }
+
+    fn adopted(&mut self, key: JobKey, how: Adopted, now: Timestamp, actions: &mut Vec<Action>) {
+        let mut turn = Turn { shared: &mut self.shared, now, actions };
+        match self.runs.get_mut(&key.run) {
+            Some(run) => {
+                run.adopted(key, how, &mut turn);
+                run.settle(&mut turn);
+            }
+            // No record of it: an executor that has it must not go on with it.
+            None if how == Adopted::Live => turn.actions.push(Action::Stop(key)),
+            None => {}
+        }
+    }
+
+    /// Hands over what is ready once half of what was handed over ahead has started or ended: in batches, so that one
+    /// transaction and one message carry many.
+    fn refill(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        let Some(capacity) = self.shared.capacity else { return };
+        let most = MIN_AHEAD.max(AHEAD_PER_CORE.saturating_mul(capacity.cpus as usize));
+        if self.shared.ahead > most / 2 {
+            return;
+        }
+        while self.shared.ahead < most {
+            let Some(rank) = self.shared.ready.pop() else { break };
+            let (id, instance) = rank.instance();
+            if let Some(run) = self.runs.get_mut(&id) {
+                let mut turn = Turn { shared: &mut self.shared, now, actions };
+                run.hand_over(instance, &mut turn);
+                run.settle(&mut turn);
+            }
+        }
+    }
+
+    /// Drops a run that is over; returns whether it did. One that is not over stays.
+    pub fn forget(&mut self, run: RunId) -> bool {
+        let over = self.runs.get(&run).is_some_and(|run| run.state() != RunState::Active);
+        over && self.runs.remove(&run).is_some()
+    }
+
+    /// Returns a run.
+    pub fn run(&self, run: RunId) -> Option<&Run> {
+        self.runs.get(&run)
+    }
+
+    /// Iterates over the runs, oldest first.
+    pub fn runs(&self) -> impl Iterator<Item = &Run> {
+        self.runs.values()
+    }
+
+    #[cfg(test)]
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Returns the executor's room, once it is known.
+    pub fn capacity(&self) -> Option<Capacity> {
+        self.shared.capacity
+    }
+}
+
+/// Does something with a run, if there is such a run: an event that names another is late, and ignored.
+fn with(runs: &mut BTreeMap<RunId, Run>, run: RunId, act: impl FnOnce(&mut Run)) {
+    if let Some(run) = runs.get_mut(&run) {
+        act(run);
+    }
+}

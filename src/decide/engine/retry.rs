@@ -1,0 +1,79 @@
+//! Whether a failed attempt is followed by another, and when.
+
+use std::time::Duration;
+
+use crate::model::id::JobKey;
+use crate::model::job::Outcome;
+use crate::model::task::{Retry, RetryOn};
+
+/// Attempts in a row that may die with their node or worker before their instance is given up.
+///
+/// Such an end is not the task's fault and costs none of its `retries`, but a task that takes the worker down with it must
+/// not do so for ever.
+pub(super) const MAX_NODE_FAILS: u32 = 5;
+
+/// What the earlier attempts of an instance, since its last reset, count for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    /// Retries used.
+    pub(super) retries: u32,
+    /// Attempts in a row that died with their node.
+    pub(super) node_fails: u32,
+}
+
+impl Tally {
+    /// Counts an attempt that ended and is followed by another.
+    pub(super) fn count(&mut self, outcome: &Outcome) {
+        if *outcome == Outcome::NodeFail {
+            self.node_fails += 1;
+        } else {
+            self.retries += 1;
+            self.node_fails = 0;
+        }
+    }
+}
+
+/// Returns how long to wait before the next attempt; none when the instance has failed for good.
+pub(super) fn delay(retry: &Retry, tally: Tally, outcome: &Outcome, key: JobKey, seed: u64) -> Option<Duration> {
+    if *outcome == Outcome::NodeFail {
+        return (tally.node_fails + 1 < MAX_NODE_FAILS).then_some(Duration::ZERO);
+    }
+    if tally.retries >= retry.max || !retry.on.iter().any(|on| answers(*on, outcome)) {
+        return None;
+    }
+    Some(backoff(retry, tally.retries, key, seed))
+}
+
+fn answers(on: RetryOn, outcome: &Outcome) -> bool {
+    match (on, outcome) {
+        (RetryOn::Oom, Outcome::Oom)
+        | (RetryOn::Timeout, Outcome::Timeout)
+        | (RetryOn::Preempted, Outcome::Preempted)
+        | (RetryOn::Stage, Outcome::Stage { .. })
+        | (RetryOn::Spawn, Outcome::Spawn { .. })
+        | (RetryOn::Exit(None), Outcome::Exit { .. }) => true,
+        (RetryOn::Exit(Some(wanted)), Outcome::Exit { code, .. }) => wanted == *code,
+        _ => false,
+    }
+}
+
+/// Grows from try to try up to the bound, and spreads by up to a tenth more, so that what failed together does not come back
+/// together.
+fn backoff(retry: &Retry, tries: u32, key: JobKey, seed: u64) -> Duration {
+    let delay = retry.delay * retry.factor.max(1.0).powi(i32::try_from(tries).unwrap_or(i32::MAX));
+    let delay = delay.min(retry.max_delay.max(retry.delay));
+    if delay.is_nan() || delay <= 0.0 {
+        return Duration::ZERO;
+    }
+    let mixed = mix(mix(mix(seed ^ u64::from(key.run.0)) ^ u64::from(key.instance.0)) ^ u64::from(key.attempt));
+    let spread = 1.0 + (mixed >> 40) as f64 / (1u64 << 24) as f64 / 10.0;
+    Duration::try_from_secs_f64(delay * spread).unwrap_or(Duration::MAX)
+}
+
+/// The finalizer of splitmix64: spreads nearby numbers over all.
+const fn mix(value: u64) -> u64 {
+    let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
+}
