@@ -11,3 +11,4 @@
 mod deps;
 mod house;
 mod listed;
+mod worker;

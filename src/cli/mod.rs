@@ -9,10 +9,6 @@ mod view;
 
 pub mod context;
 
-mod follow;
-mod submission;
-mod target;
-
 mod cancel;
 mod check;
 mod clean;

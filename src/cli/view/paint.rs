@@ -2,40 +2,6 @@
 
 use std::fmt;
 
-/// A color's use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::cli) enum Tone {
-    /// As it is.
-    #[default]
-    Plain,
-    /// Headings and names.
-    Bold,
-    /// What matters less.
-    Dim,
-    /// Errors and failures.
-    Red,
-    /// Success.
-    Green,
-    /// Warnings.
-    Yellow,
-    /// What is going on, and what to do.
-    Cyan,
-}
-
-impl Tone {
-    const fn code(self) -> &'static str {
-        match self {
-            Self::Plain => "",
-            Self::Bold => "1",
-            Self::Dim => "2",
-            Self::Red => "1;31",
-            Self::Green => "32",
-            Self::Yellow => "33",
-            Self::Cyan => "36",
-        }
-    }
-}
-
 /// Paints text, or leaves it as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::cli) struct Paint {
@@ -71,38 +37,37 @@ impl Paint {
         self.on
     }
 
-    /// Paints text.
-    pub(in crate::cli) const fn with<T>(self, tone: Tone, text: T) -> Painted<T> {
-        Painted { text, code: if self.on { tone.code() } else { "" } }
+    const fn with<T>(self, code: &'static str, text: T) -> Painted<T> {
+        Painted { text, code: if self.on { code } else { "" } }
     }
 
-    /// See [`Tone::Bold`].
+    /// For headings and names.
     pub(in crate::cli) const fn bold<T>(self, text: T) -> Painted<T> {
-        self.with(Tone::Bold, text)
+        self.with("1", text)
     }
 
-    /// See [`Tone::Dim`].
+    /// For what matters less.
     pub(in crate::cli) const fn dim<T>(self, text: T) -> Painted<T> {
-        self.with(Tone::Dim, text)
+        self.with("2", text)
     }
 
-    /// See [`Tone::Red`].
+    /// For errors and failures.
     pub(in crate::cli) const fn red<T>(self, text: T) -> Painted<T> {
-        self.with(Tone::Red, text)
+        self.with("1;31", text)
     }
 
-    /// See [`Tone::Green`].
+    /// For success.
     pub(in crate::cli) const fn green<T>(self, text: T) -> Painted<T> {
-        self.with(Tone::Green, text)
+        self.with("32", text)
     }
 
-    /// See [`Tone::Yellow`].
+    /// For warnings.
     pub(in crate::cli) const fn yellow<T>(self, text: T) -> Painted<T> {
-        self.with(Tone::Yellow, text)
+        self.with("33", text)
     }
 
-    /// See [`Tone::Cyan`].
+    /// For commands to run, and what is going on.
     pub(in crate::cli) const fn cyan<T>(self, text: T) -> Painted<T> {
-        self.with(Tone::Cyan, text)
+        self.with("36", text)
     }
 }

@@ -98,6 +98,12 @@ impl StateDir {
         &self.root
     }
 
+    /// Returns the directory's name for processes: a hash of its path, as the variable `CSYNC_STATE_ID` of every job has it.
+    pub fn id(&self) -> String {
+        let hash = blake3::hash(self.root.as_os_str().as_encoded_bytes()).to_hex();
+        hash.get(..16).unwrap_or_default().to_owned()
+    }
+
     /// Returns the database.
     pub fn database(&self) -> PathBuf {
         self.root.join("csync.db")

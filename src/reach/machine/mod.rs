@@ -1,1 +1,6 @@
-//! This machine: cores, memory, process trees.
+//! This machine: cores, memory, processes.
+
+mod capacity;
+pub mod processes;
+
+pub use capacity::{Room, host_name, room};

@@ -1,0 +1,165 @@
+//! Processes of this machine, from `/proc`.
+//!
+//! What is read here may be gone or another's a moment later: who signals by it makes sure first (a child that was not reaped, or
+//! a pidfd that was opened before the look).
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::process::Pid;
+
+/// What `/proc/PID/stat` says, as far as it is of use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// One letter: `R` running, `S` sleeping, `Z` ended and not reaped, ...
+    pub state: u8,
+    /// Its parent.
+    pub parent: i32,
+    /// Its process group.
+    pub group: i32,
+    /// When it started, in clock ticks since boot: with the pid, what identifies a process.
+    pub start: u64,
+}
+
+/// Reads what a process is; none when it is gone.
+pub fn stat(pid: Pid) -> Option<Stat> {
+    parse_stat(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The name in parentheses may hold anything, parentheses too: what follows begins after the last one.
+fn parse_stat(text: &[u8]) -> Option<Stat> {
+    let after = text.iter().rposition(|byte| *byte == b')')? + 2;
+    let rest = std::str::from_utf8(text.get(after..)?).ok()?;
+    let mut fields = rest.split(' ');
+    let state = *fields.next()?.as_bytes().first()?;
+    let parent = fields.next()?.parse().ok()?;
+    let group = fields.next()?.parse().ok()?;
+    // Fields are counted from 1 in proc(5); the parent is the 4th, the start the 22nd.
+    let start = fields.nth(16)?.parse().ok()?;
+    Some(Stat { state, parent, group, start })
+}
+
+/// Returns the ids of all processes.
+pub fn all() -> io::Result<Vec<Pid>> {
+    let mut pids = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let pid = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+        pids.extend(pid);
+    }
+    Ok(pids)
+}
+
+/// Reads the environment that a process was started with, as `NAME=value` strings that end with zeros.
+///
+/// # Errors
+/// When the process is gone, or another user's. Empty for one that has ended.
+pub fn environment(pid: Pid) -> io::Result<Vec<u8>> {
+    fs::read(format!("/proc/{pid}/environ"))
+}
+
+/// Returns a variable of an environment as [`environment`] returns it.
+pub fn variable<'a>(environment: &'a [u8], name: &str) -> Option<&'a OsStr> {
+    let mut strings = environment.split(|byte| *byte == 0);
+    strings.find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")).map(OsStr::from_bytes)
+}
+
+/// The children of one thread, read again and again.
+#[derive(Debug)]
+pub struct Children {
+    /// `/proc/self/task/TID/children`; none on kernels built without it.
+    file: Option<File>,
+}
+
+impl Children {
+    /// Watches the children of the calling thread, which has to be the main one: processes that lose their parent become
+    /// its children when this process is a subreaper.
+    pub fn of_main_thread() -> Self {
+        let pid = rustix::process::getpid();
+        Self { file: File::open(format!("/proc/{pid}/task/{pid}/children")).ok() }
+    }
+
+    /// Returns whether there is none, at the price of one system call where the kernel lists them.
+    pub fn is_empty(&self) -> bool {
+        match &self.file {
+            Some(file) => rustix::io::pread(file, &mut [0; 1], 0) == Ok(0),
+            None => self.list().is_empty(),
+        }
+    }
+
+    /// Lists them.
+    pub fn list(&self) -> Vec<Pid> {
+        match &self.file {
+            Some(file) => parse_pids(&read_again(file)),
+            None => search_children(),
+        }
+    }
+}
+
+/// Looks through all processes. Children that other threads started are among them and cannot be told apart, but they
+/// lead the groups of running jobs.
+fn search_children() -> Vec<Pid> {
+    let own = rustix::process::getpid().as_raw_pid();
+    let is_orphan = |pid: &Pid| stat(*pid).is_some_and(|stat| stat.parent == own && stat.group != pid.as_raw_pid());
+    all().unwrap_or_default().into_iter().filter(is_orphan).collect()
+}
+
+fn read_again(file: &File) -> Vec<u8> {
+    let mut text = vec![0; 4096];
+    let mut length = 0;
+    while let Some(free) = text.get_mut(length..) {
+        match rustix::io::pread(file, free, length as u64) {
+            Ok(0) | Err(_) => break,
+            Ok(count) => length += count,
+        }
+        if length == text.len() {
+            text.resize(length * 2, 0);
+        }
+    }
+    text.truncate(length);
+    text
+}
+
+fn parse_pids(text: &[u8]) -> Vec<Pid> {
+    let words = text.split(|byte| *byte == b' ' || *byte == b'\n');
+    words.filter_map(|word| std::str::from_utf8(word).ok()?.parse().ok().and_then(Pid::from_raw)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stat_survives_any_name() {
+        let line = b"12 (a) b) (c) S 3 4 5 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4242 1 2 3";
+        let stat = parse_stat(line).unwrap();
+        assert_eq!(stat, Stat { state: b'S', parent: 3, group: 4, start: 4242 });
+        assert_eq!(parse_stat(b""), None);
+        assert_eq!(parse_stat(b"1 (x"), None);
+        assert_eq!(parse_stat(b"1 (x) S 1"), None);
+    }
+
+    #[test]
+    fn this_process_is_among_all() {
+        let own = rustix::process::getpid();
+        assert!(all().unwrap().contains(&own));
+        assert_eq!(stat(own).unwrap().parent, rustix::process::getppid().unwrap().as_raw_pid());
+    }
+
+    #[test]
+    fn variables_are_found_whole() {
+        let block = b"A=1\0CSYNC_JOB=1.2.3\0CSYNC_JOBS=4\0EMPTY=\0";
+        assert_eq!(variable(block, "CSYNC_JOB"), Some(OsStr::new("1.2.3")));
+        assert_eq!(variable(block, "EMPTY"), Some(OsStr::new("")));
+        assert_eq!(variable(block, "CSYNC"), None);
+    }
+
+    #[test]
+    fn pids_are_read() {
+        let raw: Vec<_> = parse_pids(b"12 345 \n").into_iter().map(Pid::as_raw_pid).collect();
+        assert_eq!(raw, [12, 345]);
+        assert!(parse_pids(b"").is_empty());
+    }
+}

@@ -1,0 +1,269 @@
+//! The worker's desk: what waits, what runs, what ended and is not acknowledged; who may start next. Opens nothing.
+//!
+//! Jobs start in the order in which they were handed over. When the first does not fit, later ones that do may pass it, but
+//! only [`PASSES`] times: then everything waits for it, so that a stream of small jobs cannot starve a large one.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use crate::model::id::JobKey;
+use crate::model::job::{Ended, Job};
+use crate::model::resources::Grant;
+use crate::reach::executor::wire::{Environment, Limits, Live};
+
+use super::running::Running;
+
+/// How often the first job of the queue may be passed by later ones.
+const PASSES: u32 = 64;
+/// How far the queue is searched for one that may pass.
+const LOOK_AHEAD: usize = 256;
+/// Endings kept without acknowledgement; nothing more is started until the engine has taken some.
+const UNACKED_MAX: usize = 100_000;
+
+/// A job that may start now.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    /// The job, and how to reach it.
+    pub(super) running: Arc<Running>,
+    /// Its environment.
+    pub(super) environment: Arc<Environment>,
+    /// The GPUs that it may use.
+    pub(super) gpus: Vec<u32>,
+}
+
+/// What is waiting.
+#[derive(Debug)]
+struct Queued {
+    job: Arc<Job>,
+    environment: Arc<Environment>,
+}
+
+/// Where a known job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    Queued,
+    Running,
+    /// Ended; its number in `unacked`.
+    Ended(u64),
+}
+
+/// Why a job is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// It needs more than the worker may ever use.
+    TooLarge,
+    /// Its environment was never sent.
+    NoEnvironment,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Desk {
+    limits: Limits,
+    cpus_used: u32,
+    mem_used: u64,
+    gpus_used: Vec<bool>,
+    queue: VecDeque<Queued>,
+    passed: u32,
+    known: HashMap<JobKey, Known>,
+    running: Vec<Arc<Running>>,
+    unacked: BTreeMap<u64, Box<Ended>>,
+    next: u64,
+    environments: HashMap<u32, Arc<Environment>>,
+}
+
+impl Desk {
+    /// Returns what the worker may use.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Changes what the worker may use, and returns the queued jobs that are too large now.
+    pub(super) fn configure(&mut self, limits: Limits) -> Vec<Arc<Job>> {
+        self.limits = limits;
+        let gpus = self.gpus_used.len().max(limits.gpus as usize);
+        self.gpus_used.resize(gpus, false);
+        let mut large = Vec::new();
+        self.queue.retain(|queued| {
+            let fits = fits_at_all(&limits, &queued.job.grant);
+            if !fits {
+                large.push(Arc::clone(&queued.job));
+            }
+            fits
+        });
+        large
+    }
+
+    /// Keeps an environment for jobs that will refer to it.
+    pub(super) fn environment(&mut self, environment: Environment) {
+        self.environments.insert(environment.number, Arc::new(environment));
+    }
+
+    /// Drops an environment; jobs in the queue keep theirs.
+    pub(super) fn forget(&mut self, number: u32) {
+        self.environments.remove(&number);
+    }
+
+    /// Queues a job; one that is known is ignored.
+    pub(super) fn submit(&mut self, job: Job) -> Result<(), (Arc<Job>, Refusal)> {
+        if self.known.contains_key(&job.key) {
+            return Ok(());
+        }
+        let job = Arc::new(job);
+        self.known.insert(job.key, Known::Queued);
+        if !fits_at_all(&self.limits, &job.grant) {
+            return Err((job, Refusal::TooLarge));
+        }
+        let Some(environment) = self.environments.get(&job.environment).map(Arc::clone) else {
+            return Err((job, Refusal::NoEnvironment));
+        };
+        self.queue.push_back(Queued { job, environment });
+        Ok(())
+    }
+
+    /// Takes the next job that may start.
+    pub(super) fn admit(&mut self) -> Option<Ticket> {
+        let index = self.pick()?;
+        let queued = self.queue.remove(index)?;
+        self.passed = if index == 0 { 0 } else { self.passed + 1 };
+        let grant = &queued.job.grant;
+        self.cpus_used += grant.cpus.max(1);
+        self.mem_used += counted_memory(grant);
+        let free = self.gpus_used.iter_mut().zip(0..).filter(|(used, _)| !**used);
+        let gpus = free
+            .take(grant.gpus as usize)
+            .map(|(used, index)| {
+                *used = true;
+                index
+            })
+            .collect();
+        self.known.insert(queued.job.key, Known::Running);
+        let running = Arc::new(Running::new(queued.job));
+        self.running.push(Arc::clone(&running));
+        Some(Ticket { running, environment: queued.environment, gpus })
+    }
+
+    /// Returns whether another job may start now.
+    pub(super) fn has_next(&self) -> bool {
+        self.pick().is_some()
+    }
+
+    fn pick(&self) -> Option<usize> {
+        if self.unacked.len() >= UNACKED_MAX {
+            return None;
+        }
+        let fits = |queued: &Queued| self.fits_now(&queued.job.grant);
+        if fits(self.queue.front()?) {
+            return Some(0);
+        }
+        if self.passed >= PASSES {
+            return None;
+        }
+        self.queue.iter().take(LOOK_AHEAD).position(fits)
+    }
+
+    fn fits_now(&self, grant: &Grant) -> bool {
+        let gpus = grant.gpus == 0 || {
+            let allowed = self.gpus_used.iter().take(self.limits.gpus as usize);
+            allowed.filter(|used| !**used).count() >= grant.gpus as usize
+        };
+        gpus && self.cpus_used + grant.cpus.max(1) <= self.limits.cpus
+            && self.mem_used + counted_memory(grant) <= self.limits.mem.0
+    }
+
+    /// Gives back what a job used, and keeps its ending until it is acknowledged.
+    pub(super) fn release(&mut self, running: &Running, gpus: &[u32]) {
+        let grant = &running.job.grant;
+        self.cpus_used = self.cpus_used.saturating_sub(grant.cpus.max(1));
+        self.mem_used = self.mem_used.saturating_sub(counted_memory(grant));
+        for &index in gpus {
+            if let Some(used) = self.gpus_used.get_mut(index as usize) {
+                *used = false;
+            }
+        }
+        if let Some(index) = self.running.iter().position(|other| other.job.key == running.job.key) {
+            self.running.swap_remove(index);
+        }
+    }
+
+    /// Keeps an ending until it is acknowledged.
+    pub(super) fn keep(&mut self, ended: Box<Ended>) {
+        self.known.insert(ended.key, Known::Ended(self.next));
+        self.unacked.insert(self.next, ended);
+        self.next += 1;
+    }
+
+    /// Forgets endings that are in the journal.
+    pub(super) fn ack(&mut self, keys: &[JobKey]) {
+        for key in keys {
+            if let Some(&Known::Ended(number)) = self.known.get(key) {
+                self.known.remove(key);
+                self.unacked.remove(&number);
+            }
+        }
+    }
+
+    /// Takes jobs out of the queue and finds those that run; ended and unknown ones are ignored.
+    pub(super) fn stop(&mut self, keys: &[JobKey]) -> (Vec<Arc<Job>>, Vec<Arc<Running>>) {
+        let queued: HashSet<_> =
+            keys.iter().copied().filter(|key| self.known.get(key) == Some(&Known::Queued)).collect();
+        let running: HashSet<_> =
+            keys.iter().copied().filter(|key| self.known.get(key) == Some(&Known::Running)).collect();
+        let mut dropped = Vec::with_capacity(queued.len());
+        if !queued.is_empty() {
+            if self.queue.front().is_some_and(|head| queued.contains(&head.job.key)) {
+                self.passed = 0;
+            }
+            self.queue.retain(|waiting| {
+                let stopped = queued.contains(&waiting.job.key);
+                if stopped {
+                    dropped.push(Arc::clone(&waiting.job));
+                }
+                !stopped
+            });
+        }
+        let found = self.running.iter().filter(|job| running.contains(&job.job.key)).map(Arc::clone).collect();
+        (dropped, found)
+    }
+
+    /// Returns what runs.
+    pub(super) fn running(&self) -> &[Arc<Running>] {
+        &self.running
+    }
+
+    /// Returns whether this attempt is running.
+    pub(super) fn is_running(&self, key: JobKey) -> bool {
+        self.known.get(&key) == Some(&Known::Running)
+    }
+
+    /// Returns how many jobs wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Returns whether nothing waits or runs.
+    pub(super) fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.running.is_empty()
+    }
+
+    /// Returns the endings that are not acknowledged, oldest first.
+    pub(super) fn unacked(&self) -> impl ExactSizeIterator<Item = &Ended> {
+        self.unacked.values().map(AsRef::as_ref)
+    }
+
+    /// Returns what was handed over and has not ended, running first.
+    pub(super) fn live(&self) -> Vec<Live> {
+        let running = self.running.iter().map(|job| Live { key: job.job.key, started: job.started_at() });
+        let queued = self.queue.iter().map(|queued| Live { key: queued.job.key, started: None });
+        running.chain(queued).collect()
+    }
+}
+
+/// Memory that counts: what is not enforced is not reserved either.
+const fn counted_memory(grant: &Grant) -> u64 {
+    if grant.mem_enforced { grant.mem.0 } else { 0 }
+}
+
+const fn fits_at_all(limits: &Limits, grant: &Grant) -> bool {
+    grant.cpus <= limits.cpus && counted_memory(grant) <= limits.mem.0 && grant.gpus <= limits.gpus && limits.cpus > 0
+}

@@ -1,0 +1,234 @@
+//! A slot: the thread that takes a job, starts it, waits for it, cleans up, and takes the next.
+
+use std::fs::File;
+use std::os::unix::process::ExitStatusExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
+use wait4::{ResUse, Wait4};
+
+use crate::model::job::{Ended, Job, Outcome};
+use crate::model::plan::Fingerprint;
+use crate::model::resources::{Meter, Usage};
+use crate::model::units::{Bytes, Timestamp};
+use crate::reach::clock;
+
+use super::command::{self, Prepared};
+use super::desk::Ticket;
+use super::logs::Logs;
+use super::running::{Control, Why};
+use super::shop::Shop;
+use super::stage::{self, Staged};
+use super::strays::Cleaned;
+use super::watch;
+
+/// Runs jobs for as long as the process lives.
+pub(super) fn work(shop: &Arc<Shop>, number: usize) {
+    let mut logs = Some(Logs::of_slot(&shop.state, number));
+    let mut office = shop.office();
+    loop {
+        let Some(ticket) = office.desk.admit() else {
+            office = shop.rest(office);
+            continue;
+        };
+        shop.call_another(&mut office);
+        drop(office);
+        ticket.running.control().logs = logs.take();
+        let ended = catch_unwind(AssertUnwindSafe(|| run(shop, &ticket))).unwrap_or_else(|_| broken(&ticket));
+        logs = ticket.running.control().logs.take().or_else(|| Some(Logs::of_slot(&shop.state, number)));
+        office = shop.office();
+        office.desk.release(&ticket.running, &ticket.gpus);
+        shop.end(&mut office, ended);
+    }
+}
+
+/// What is known of a job's life when it is over.
+struct Life {
+    started: Timestamp,
+    wall: Duration,
+    used: ResUse,
+    cleaned: Cleaned,
+}
+
+fn run(shop: &Shop, ticket: &Ticket) -> Box<Ended> {
+    let job = &*ticket.running.job;
+    let umask = ticket.environment.umask;
+    let staged = match shop.with_umask(umask, || stage::make_room(job)).and_then(|kept| stage::look(job, kept)) {
+        Ok(staged) => staged,
+        Err(outcome) => return never_ran(ticket, Staged::default(), outcome),
+    };
+    let prepared = command::prepare(job, &ticket.environment, &ticket.gpus, &shop.state, &shop.state_id);
+    let Prepared { mut command, script } = match prepared {
+        Ok(prepared) => prepared,
+        Err(message) => return never_ran(ticket, staged, Outcome::Spawn { message }),
+    };
+    let child = connect(ticket, &mut command).and_then(|()| shop.with_umask(umask, || spawn(ticket, &mut command)));
+    let life = child.and_then(|child| follow(shop, ticket, child));
+    // Only where the script was too long for an argument.
+    if let Some(script) = script {
+        std::fs::remove_file(script).ok();
+    }
+    match life {
+        Ok(life) => settle(shop, ticket, staged, &life),
+        Err(outcome) => never_ran(ticket, staged, outcome),
+    }
+}
+
+/// Connects the standard streams.
+fn connect(ticket: &Ticket, command: &mut std::process::Command) -> Result<(), Outcome> {
+    let stdin = match &ticket.running.job.stdin {
+        Some(path) => Stdio::from(File::open(path).map_err(|error| Outcome::Stage {
+            message: format!("the standard input {path} cannot be opened: {error}"),
+        })?),
+        None => Stdio::null(),
+    };
+    let mut control = ticket.running.control();
+    let logs = control.logs.as_mut().map(Logs::stdio);
+    let [out, err] = match logs {
+        Some(Ok(files)) => files,
+        Some(Err(error)) => {
+            return Err(Outcome::Spawn { message: format!("its log files cannot be made: {error}") });
+        }
+        None => return Err(Outcome::Spawn { message: "its log files are gone".to_owned() }),
+    };
+    command.stdin(stdin).stdout(out).stderr(err);
+    Ok(())
+}
+
+fn spawn(ticket: &Ticket, command: &mut std::process::Command) -> Result<Child, Outcome> {
+    if ticket.running.control().why.is_some() {
+        return Err(Outcome::Cancelled);
+    }
+    command.spawn().map_err(|error| Outcome::Spawn {
+        message: command::explain(&error, &command::program_of(command), &ticket.running.job.workdir),
+    })
+}
+
+/// Waits for a job, ends what it leaves behind, and reaps it.
+fn follow(shop: &Shop, ticket: &Ticket, child: Child) -> Result<Life, Outcome> {
+    let lost = |error: std::io::Error| Outcome::Spawn { message: format!("it cannot be waited for: {error}") };
+    let (since, started) = (Instant::now(), clock::now());
+    let pid = Pid::from_child(&child);
+    {
+        let mut control = ticket.running.control();
+        control.pid = Some(pid);
+        control.since = Some((since, started));
+        if control.why.is_some() {
+            // Asked to end between the spawn and now: the request found nothing to signal.
+            control.signal(Signal::TERM);
+        }
+    }
+    shop.watch.expect(since + watch::YOUNG);
+    let waited = loop {
+        match waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => break other,
+        }
+    };
+    let wall = since.elapsed();
+    // From here on nobody else signals it; it is a zombie until it is reaped below, so its pid is nobody else's.
+    ticket.running.control().pid = None;
+    waited.map_err(|error| lost(error.into()))?;
+    let cleaned = shop.strays.clean(pid, ticket.running.job.key, |key| shop.is_running(key));
+    let used = child.wait4().map_err(lost)?;
+    Ok(Life { started, wall, used, cleaned })
+}
+
+/// Judges what a job did, and puts its files in order.
+fn settle(shop: &Shop, ticket: &Ticket, staged: Staged, life: &Life) -> Box<Ended> {
+    let job = &*ticket.running.job;
+    let mut control = ticket.running.control();
+    let shared = life.cleaned.unknown > 0;
+    if let Some(logs) = &mut control.logs {
+        let notes = logs.settle(&shop.state, job.key, shared);
+        control.notes.extend(notes);
+    }
+    let usage = usage(&control, life);
+    let why = control.why.take();
+    let mut notes = std::mem::take(&mut control.notes);
+    drop(control);
+    if life.cleaned.ended > 0 {
+        let count = life.cleaned.ended;
+        let what = if count == 1 { "1 process left behind was" } else { "processes left behind were" };
+        notes.push(if count == 1 { format!("{what} ended") } else { format!("{count} {what} ended") });
+    }
+    let (outcome, outputs) = judge(job, why, life.used.status);
+    if outcome == Outcome::Success {
+        stage::forget_aside(job);
+    } else {
+        notes.extend(stage::set_aside(job, &staged));
+    }
+    Box::new(Ended {
+        key: job.key,
+        outcome,
+        started: Some(life.started),
+        ended: life.started.after(life.wall),
+        usage,
+        inputs: staged.inputs,
+        outputs,
+        notes,
+    })
+}
+
+/// Decides how an attempt ended. What csync ended stays ended so, even if the job then says that all is well: what it did
+/// after it was told to stop is nobody's guess.
+fn judge(job: &Job, why: Option<Why>, status: ExitStatus) -> (Outcome, Vec<Option<Fingerprint>>) {
+    let outcome = match why {
+        Some(Why::Cancelled) => Outcome::Cancelled,
+        Some(Why::Timeout) => Outcome::Timeout,
+        Some(Why::Oom) => Outcome::Oom,
+        Some(Why::Limit(message)) => Outcome::Spawn { message },
+        None => match (status.code(), status.signal()) {
+            (Some(0), _) => match stage::collect(job) {
+                Ok(outputs) => return (Outcome::Success, outputs),
+                Err(outcome) => outcome,
+            },
+            (Some(code), _) => Outcome::Exit { code, signal: None },
+            (None, Some(signal)) => Outcome::Exit { code: 128 + signal, signal: Some(signal) },
+            (None, None) => Outcome::Exit { code: -1, signal: None },
+        },
+    };
+    (outcome, Vec::new())
+}
+
+fn usage(control: &Control, life: &Life) -> Usage {
+    let rusage = &life.used.rusage;
+    let (peak, meter) = match control.peak {
+        Some(peak) => (peak.max(rusage.maxrss), Meter::Proc),
+        None => (rusage.maxrss, Meter::Rusage),
+    };
+    Usage {
+        wall: life.wall.as_secs_f64(),
+        user: rusage.utime.as_secs_f64(),
+        system: rusage.stime.as_secs_f64(),
+        peak_memory: Bytes(peak),
+        meter,
+    }
+}
+
+/// The ending of a job that was never started.
+fn never_ran(ticket: &Ticket, staged: Staged, outcome: Outcome) -> Box<Ended> {
+    Box::new(Ended {
+        key: ticket.running.job.key,
+        outcome,
+        started: None,
+        ended: clock::now(),
+        usage: Usage::default(),
+        inputs: staged.inputs,
+        outputs: Vec::new(),
+        notes: Vec::new(),
+    })
+}
+
+/// The ending of a job whose thread panicked: it is killed, so that nothing runs that nobody follows.
+fn broken(ticket: &Ticket) -> Box<Ended> {
+    let mut control = ticket.running.control();
+    control.signal(Signal::KILL);
+    control.pid = None;
+    drop(control);
+    let message = "csync's worker failed while it ran; see worker.log in the state directory".to_owned();
+    never_ran(ticket, Staged::default(), Outcome::Spawn { message })
+}
