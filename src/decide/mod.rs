@@ -1,5 +1,7 @@
 //! The minds: pure functions and state machines. Time, randomness and facts come in as arguments.
-
-pub mod fresh;
+//!
+//! Rooms stand in the order in which they may import each other; blank lines keep rustfmt from sorting them.
 
 pub mod engine;
+
+pub mod fresh;

@@ -21,7 +21,7 @@ pub mod run;
 pub mod views;
 
 mod grant;
-mod order;
+pub(in crate::decide) mod order;
 mod phase;
 mod queue;
 mod restore;

@@ -5,7 +5,7 @@ use crate::model::plan::Plan;
 
 /// One step of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(in crate::decide) enum Step {
     /// All that the task needs is over: its instances may start as their files allow.
     Open(TaskId),
     /// The instance comes after everything that it depends on.
@@ -14,14 +14,14 @@ pub(super) enum Step {
 
 /// Per task, the tasks that name it in `needs`, each once.
 #[derive(Clone, Debug, Default)]
-pub(super) struct NeededBy {
+pub(in crate::decide) struct NeededBy {
     ends: Vec<u32>,
     tasks: Vec<TaskId>,
 }
 
 impl NeededBy {
     /// Turns `needs` around.
-    pub(super) fn new(plan: &Plan) -> Self {
+    pub(in crate::decide) fn new(plan: &Plan) -> Self {
         let mut pairs: Vec<(TaskId, TaskId)> = Vec::new();
         for (index, task) in plan.tasks.iter().enumerate() {
             pairs.extend(task.needs.iter().map(|&need| (need, TaskId(index as u32))));
@@ -46,7 +46,7 @@ impl NeededBy {
     }
 
     /// Returns the tasks that need this one.
-    pub(super) fn of(&self, task: TaskId) -> &[TaskId] {
+    pub(in crate::decide) fn of(&self, task: TaskId) -> &[TaskId] {
         let index = task.index();
         let end = self.ends.get(index).copied().unwrap_or(0);
         let start = if index == 0 { 0 } else { self.ends.get(index - 1).copied().unwrap_or(0) };
@@ -54,7 +54,7 @@ impl NeededBy {
     }
 
     /// Returns how many tasks each task needs, each counted once.
-    pub(super) fn counts(&self, tasks: usize) -> Vec<u32> {
+    pub(in crate::decide) fn counts(&self, tasks: usize) -> Vec<u32> {
         let mut counts = vec![0u32; tasks];
         for task in &self.tasks {
             if let Some(count) = counts.get_mut(task.index()) {
@@ -68,7 +68,7 @@ impl NeededBy {
 /// Returns an order in which everything comes after what it depends on; none when the plan has a cycle.
 ///
 /// A task without instances passes on what it waits for: a task that needs it waits for what it needs.
-pub(super) fn order(plan: &Plan, needed_by: &NeededBy) -> Option<Vec<Step>> {
+pub(in crate::decide) fn order(plan: &Plan, needed_by: &NeededBy) -> Option<Vec<Step>> {
     let mut walk = Walk {
         plan,
         needed_by,
@@ -152,7 +152,7 @@ impl Walk<'_> {
 
 /// Returns, per instance, the length of the longest chain that starts with it.
 #[expect(clippy::indexing_slicing, reason = "one element per task or instance of the plan; ids are the plan's own")]
-pub(super) fn heights(plan: &Plan, steps: &[Step]) -> Vec<u32> {
+pub(in crate::decide) fn heights(plan: &Plan, steps: &[Step]) -> Vec<u32> {
     let mut heights = vec![0u32; plan.instances.len()];
     // Longest chain inside and below a task, and longest chain below the tasks that need it.
     let mut chain = vec![0u32; plan.tasks.len()];

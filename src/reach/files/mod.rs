@@ -1,1 +1,58 @@
-//! Files of workflows: globs, fingerprints, locks.
+//! Files of a workflow's directory: what matches a pattern, what lies there, what is in it; half-written outputs; the lock.
+
+pub mod aside;
+pub mod gather;
+pub mod lock;
+pub mod look;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Something about a file could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum FilesError {
+    /// The system refused.
+    #[error("cannot {action} {path}", path = path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A name that is not UTF-8 matches a pattern.
+    #[error("the name of {path} is not UTF-8; rename it", path = path.display())]
+    NotUtf8 {
+        /// The name, as far as it can be shown.
+        path: PathBuf,
+    },
+    /// A pattern that means nothing.
+    #[error("`{pattern}` is not a pattern")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        #[source]
+        source: globset::Error,
+    },
+    /// Another run writes to the directory.
+    #[error("{root} is being written to by {owner}", root = root.display())]
+    Locked {
+        /// The directory.
+        root: PathBuf,
+        /// Who, as its lock says.
+        owner: lock::Owner,
+    },
+}
+
+impl FilesError {
+    fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.as_ref().to_path_buf();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+#[cfg(test)]
+mod tests;
