@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
 
 use clap::{ArgAction, ValueEnum};
 use serde::Serialize;
@@ -9,6 +10,7 @@ use serde_json::json;
 
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::view;
+use crate::reach::client::{Client, Launch};
 use crate::reach::config::StateDir;
 
 /// Options that every command takes.
@@ -111,6 +113,30 @@ impl Context {
     /// When no home directory is known.
     pub fn state_dir(&self) -> Result<StateDir, Failure> {
         Ok(StateDir::locate(|name| std::env::var_os(name))?)
+    }
+
+    /// Finds the running engine, whatever its version; none when there is none. Starts nothing.
+    ///
+    /// # Errors
+    /// When there is one that cannot be reached.
+    pub async fn find(&self) -> Result<Option<Client>, Failure> {
+        Ok(Client::find(&self.state_dir()?).await?)
+    }
+
+    /// Finds the running engine, or starts one.
+    ///
+    /// # Errors
+    /// When it is of another version and busy, or does not start.
+    pub async fn reach(&self) -> Result<Client, Failure> {
+        Ok(Client::reach(&self.state_dir()?, &Self::launch()).await?)
+    }
+
+    /// Returns how this program is started as the engine.
+    pub fn launch() -> Launch {
+        // After an upgrade the path that we were started from may hold another version, or nothing; this is always us.
+        let program = PathBuf::from("/proc/self/exe");
+        let program = if program.exists() { program } else { std::env::current_exe().unwrap_or(program) };
+        Launch { program, args: vec!["engine".into(), "serve".into()] }
     }
 
     /// Prints text on standard output, with a final newline when it has none.

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::model::api::{ApiError, ErrorKind};
 use crate::model::diagnostic::{Diagnostic, Severity};
+use crate::reach::client::ClientError;
 use crate::reach::config::StateDirError;
 
 /// What csync exits with. `csync help exit-codes` prints this table.
@@ -121,6 +122,8 @@ pub enum Failure {
 pub struct Told {
     /// For programs; decides the exit code.
     pub kind: ErrorKind,
+    /// Another exit code than the kind's.
+    pub exit: Option<Exit>,
     /// What happened: a lower-case fragment.
     pub message: String,
     /// Why, from the nearest cause to the farthest.
@@ -147,6 +150,7 @@ impl Failure {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self::Told(Box::new(Told {
             kind,
+            exit: None,
             message: message.into(),
             causes: Vec::new(),
             hint: None,
@@ -163,6 +167,20 @@ impl Failure {
     /// Makes a failure for a mistake of csync's own.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Internal, message)
+    }
+
+    /// Makes a failure for what the person broke off.
+    pub fn interrupted(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Conflict, message).exiting(Exit::Interrupted)
+    }
+
+    /// Gives it another exit code than its kind's.
+    #[must_use]
+    pub fn exiting(mut self, exit: Exit) -> Self {
+        if let Self::Told(told) = &mut self {
+            told.exit = Some(exit);
+        }
+        self
     }
 
     /// Makes a failure for mistakes in a file.
@@ -214,7 +232,7 @@ impl Failure {
     pub fn exit(&self) -> Exit {
         match self {
             Self::ClosedPipe => Exit::Success,
-            Self::Told(told) => told.kind.into(),
+            Self::Told(told) => told.exit.unwrap_or_else(|| told.kind.into()),
         }
     }
 
@@ -247,6 +265,7 @@ impl From<ApiError> for Failure {
     fn from(error: ApiError) -> Self {
         Self::Told(Box::new(Told {
             kind: error.kind,
+            exit: None,
             message: error.message,
             causes: Vec::new(),
             hint: error.hint,
@@ -268,6 +287,38 @@ impl From<StateDirError> for Failure {
     }
 }
 
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let (kind, hint) = match error {
+            ClientError::Refused(error) => return error.into(),
+            ClientError::StateDir(error) => return error.into(),
+            ClientError::NoEngine | ClientError::Broken(_) => (
+                ErrorKind::Conflict,
+                "run the command again: it starts an engine, which goes on where the last one was",
+            ),
+            ClientError::Socket { .. } | ClientError::Start(_) => (ErrorKind::Storage, "`csync doctor` looks into it"),
+            ClientError::Foreign { .. } => {
+                (ErrorKind::Storage, "use a directory of your own: `export CSYNC_STATE=/path/to/it`")
+            }
+            ClientError::Silent(_) | ClientError::Stays { .. } => {
+                (ErrorKind::Conflict, "its log says what it does: `csync doctor` names the file")
+            }
+            ClientError::Garbled { .. } => (ErrorKind::Version, "`csync engine restart` starts one of this version"),
+            ClientError::Skew { .. } => {
+                (ErrorKind::Version, "`csync engine restart` starts one of this version; what runs goes on running")
+            }
+            ClientError::Died { .. } => (ErrorKind::Storage, "`csync doctor` looks into it"),
+        };
+        let failure = Self::new(kind, error.to_string()).because_of_source(&error).hint(hint);
+        match error {
+            ClientError::Skew { live_runs, .. } => {
+                failure.why(format!("it is busy: {live_runs} of its runs are not over"))
+            }
+            _ => failure,
+        }
+    }
+}
+
 impl Failure {
     /// Adds what lies beneath an error, whose own words are the message already.
     #[must_use]
@@ -276,6 +327,15 @@ impl Failure {
             Some(source) => self.because(source),
             None => self,
         }
+    }
+
+    /// Adds a reason in words.
+    #[must_use]
+    pub fn why(mut self, reason: impl Into<String>) -> Self {
+        if let Self::Told(told) = &mut self {
+            told.causes.push(reason.into());
+        }
+        self
     }
 
     /// Makes a failure of writing to standard output.

@@ -9,6 +9,10 @@ mod view;
 
 pub mod context;
 
+mod follow;
+mod submission;
+mod target;
+
 mod cancel;
 mod check;
 mod clean;

@@ -1,13 +1,124 @@
-//! `csync submit`.
+//! `csync submit`: run a workflow.
+
+use std::path::PathBuf;
 
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
+use crate::cli::follow::{conclude, follow, interrupts};
+use crate::cli::submission::{Wishes, WorkflowFile, submission};
+use crate::cli::view;
+use crate::cli::view::words::{counts, many};
+use crate::model::api::{Rerun, Submission, Submitted};
+use crate::reach::client::Client;
 
-/// Arguments of `csync submit`.
+/// Run a workflow
+///
+/// Checks the workflow, finds out what is up to date, and runs the rest. Then it stays and shows how that goes; Ctrl-C leaves
+/// the run to itself, and `csync watch` comes back to it. The exit code is that of the run: 0 when all is well, 1 when
+/// something failed. An engine is started in the background when none is running.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// The workflow file; `-` reads standard input
+    #[arg(value_name = "FILE", default_value = "workflow.toml")]
+    file: PathBuf,
+    /// Set a parameter of `[params]`; may be given several times
+    #[arg(short, long = "param", value_name = "KEY=VALUE", value_parser = key_value)]
+    params: Vec<(String, String)>,
+    /// Run only this task or instance, and what it needs; may be given several times
+    #[arg(long, value_name = "TASK")]
+    only: Vec<String>,
+    /// Run again although it is up to date: this task, or `all`; may be given several times
+    #[arg(long, value_name = "TASK", num_args = 0..=1, default_missing_value = "all")]
+    rerun: Vec<String>,
+    /// Say what would run, and why, and run nothing
+    #[arg(short = 'n', long, conflicts_with_all = ["detach", "foreground"])]
+    dry_run: bool,
+    /// Do not stay with the run
+    #[arg(short, long)]
+    detach: bool,
+    /// Be the engine of the run: it ends with this command (for CI and containers)
+    #[arg(long, conflicts_with = "detach")]
+    foreground: bool,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
+        _ => Err("write KEY=VALUE, as in `-p ref=hg38`".to_owned()),
+    }
+}
 
 /// Runs it.
-pub(super) fn run(_context: &Context, _args: &Args) -> Result<Exit, Failure> {
-    Err(Failure::internal("`csync submit` is not built yet"))
+pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
+    let file = WorkflowFile::read(&args.file)?;
+    let submission = submission(&file, wishes(args))?;
+    context.block_on(async {
+        let client = context.reach().await?;
+        let submitted = submit(context, &client, &submission, &file).await?;
+        if args.detach { detached(context, &submitted) } else { attached(context, client, &submitted).await }
+    })
+}
+
+fn wishes(args: &Args) -> Wishes {
+    let rerun = match args.rerun.as_slice() {
+        [] => Rerun::Stale,
+        some if some.iter().any(|task| task == "all") => Rerun::All,
+        some => Rerun::Tasks(some.to_vec()),
+    };
+    Wishes { params: args.params.iter().cloned().collect(), only: args.only.clone(), rerun, secrets: Vec::new() }
+}
+
+/// Hands a submission in. Ctrl-C leaves; whether the run was taken by then is not known.
+pub(super) async fn submit(
+    context: &Context,
+    client: &Client,
+    submission: &Submission,
+    file: &WorkflowFile,
+) -> Result<Submitted, Failure> {
+    let mut interrupts = interrupts()?;
+    let planning = client.submit(submission);
+    let submitted = tokio::select! {
+        submitted = planning => submitted,
+        _ = interrupts.recv() => {
+            return Err(Failure::interrupted("interrupted while the engine was planning the run")
+                .hint("`csync runs` says whether it was taken, `csync cancel` ends it"));
+        }
+    };
+    let submitted = submitted.map_err(|error| Failure::from(error).with_source(|| file.source.clone()))?;
+    if !submitted.warnings.is_empty() && !context.quiet() && !context.json() {
+        context.warn(&view::failure::diagnostics(&submitted.warnings, &file.source, context.paint_err()));
+    }
+    Ok(submitted)
+}
+
+fn detached(context: &Context, submitted: &Submitted) -> Result<Exit, Failure> {
+    let run = submitted.run;
+    if context.json() {
+        context.print_json(submitted)?;
+    } else if context.quiet() {
+        context.print(&run.to_string())?;
+    } else {
+        let instances = many(submitted.counts.total(), "instance");
+        context.print(&format!("Submitted run {run}: {instances}, {}.", counts(&submitted.counts, context.paint())))?;
+        context.say(&format!("`csync watch {run}` follows it."));
+    }
+    Ok(Exit::Success)
+}
+
+async fn attached(context: &Context, client: Client, submitted: &Submitted) -> Result<Exit, Failure> {
+    let followed = follow(context, client, submitted.run).await?;
+    conclude(context, submitted.run, followed).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_keys_with_values() {
+        assert_eq!(key_value("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
+        assert_eq!(key_value(" a = b"), Ok(("a".to_owned(), " b".to_owned())));
+        assert!(key_value("a").is_err());
+        assert!(key_value("=a").is_err());
+    }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::diagnostic::Diagnostic;
-use crate::model::id::{InstanceId, RunId};
+use crate::model::id::{InstanceId, RunId, TaskId};
 use crate::model::job::{Outcome, State};
 use crate::model::resources::{Grant, Usage};
 use crate::model::units::{Bytes, Timestamp};
@@ -356,6 +356,43 @@ pub struct Why {
     pub log_tail: Vec<String>,
     /// What to do, one command each.
     pub advice: Vec<String>,
+}
+
+/// `GET /v1/runs/{id}/plan`: a run whole, for pictures and reports.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunPlan {
+    /// The head.
+    pub summary: RunSummary,
+    /// Cores that its tasks may use together.
+    pub cpus: u32,
+    /// Memory that its tasks may use together.
+    pub mem: Bytes,
+    /// Its tasks in the order of the file.
+    pub tasks: Vec<PlanTask>,
+    /// Its instances; [`InstanceView::instance`] is the position here.
+    pub instances: Vec<PlanInstance>,
+}
+
+/// A task in [`RunPlan`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanTask {
+    /// Its name.
+    pub name: String,
+    /// Tasks that must be over before any of its instances starts: `needs`, without what files say.
+    pub needs: Vec<TaskId>,
+    /// Position of its first instance; they stand together.
+    pub first: u32,
+    /// How many instances it has.
+    pub count: u32,
+}
+
+/// An instance in [`RunPlan`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlanInstance {
+    /// The instance and its attempts.
+    pub view: InstanceView,
+    /// Instances whose outputs it reads, each once.
+    pub after: Vec<InstanceId>,
 }
 
 /// Which of the two streams of a log.

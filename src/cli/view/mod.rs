@@ -1,7 +1,15 @@
 //! What people see: words, tables, messages.
 
-mod failure;
-mod paint;
+pub(super) mod engine;
+pub(super) mod failure;
+#[cfg(test)]
+pub(super) mod fixtures;
+pub(super) mod paint;
+pub(super) mod progress;
+pub(super) mod run;
+pub(super) mod table;
+pub(super) mod why;
+pub(super) mod words;
 
 pub(super) use failure::failure;
 pub(super) use paint::Paint;

@@ -2,6 +2,40 @@
 
 use std::fmt;
 
+/// A color's use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::cli) enum Tone {
+    /// As it is.
+    #[default]
+    Plain,
+    /// Headings and names.
+    Bold,
+    /// What matters less.
+    Dim,
+    /// Errors and failures.
+    Red,
+    /// Success.
+    Green,
+    /// Warnings.
+    Yellow,
+    /// What is going on, and what to do.
+    Cyan,
+}
+
+impl Tone {
+    const fn code(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::Bold => "1",
+            Self::Dim => "2",
+            Self::Red => "1;31",
+            Self::Green => "32",
+            Self::Yellow => "33",
+            Self::Cyan => "36",
+        }
+    }
+}
+
 /// Paints text, or leaves it as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::cli) struct Paint {
@@ -37,37 +71,38 @@ impl Paint {
         self.on
     }
 
-    const fn with<T>(self, code: &'static str, text: T) -> Painted<T> {
-        Painted { text, code: if self.on { code } else { "" } }
+    /// Paints text.
+    pub(in crate::cli) const fn with<T>(self, tone: Tone, text: T) -> Painted<T> {
+        Painted { text, code: if self.on { tone.code() } else { "" } }
     }
 
-    /// For headings and names.
+    /// See [`Tone::Bold`].
     pub(in crate::cli) const fn bold<T>(self, text: T) -> Painted<T> {
-        self.with("1", text)
+        self.with(Tone::Bold, text)
     }
 
-    /// For what matters less.
+    /// See [`Tone::Dim`].
     pub(in crate::cli) const fn dim<T>(self, text: T) -> Painted<T> {
-        self.with("2", text)
+        self.with(Tone::Dim, text)
     }
 
-    /// For errors and failures.
+    /// See [`Tone::Red`].
     pub(in crate::cli) const fn red<T>(self, text: T) -> Painted<T> {
-        self.with("1;31", text)
+        self.with(Tone::Red, text)
     }
 
-    /// For success.
+    /// See [`Tone::Green`].
     pub(in crate::cli) const fn green<T>(self, text: T) -> Painted<T> {
-        self.with("32", text)
+        self.with(Tone::Green, text)
     }
 
-    /// For warnings.
+    /// See [`Tone::Yellow`].
     pub(in crate::cli) const fn yellow<T>(self, text: T) -> Painted<T> {
-        self.with("33", text)
+        self.with(Tone::Yellow, text)
     }
 
-    /// For commands to run, and what is going on.
+    /// See [`Tone::Cyan`].
     pub(in crate::cli) const fn cyan<T>(self, text: T) -> Painted<T> {
-        self.with("36", text)
+        self.with(Tone::Cyan, text)
     }
 }

@@ -1,0 +1,334 @@
+//! Stays with a run until it is over: bars on a terminal, lines elsewhere, nothing for programs.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use serde::Serialize;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::MissedTickBehavior;
+
+use crate::cli::context::Context;
+use crate::cli::errors::{Exit, Failure};
+use crate::cli::view;
+use crate::cli::view::table::Page;
+use crate::cli::view::words::{command_on, cut};
+use crate::model::api::{InstancePage, InstanceView, Progress, RunState, RunSummary};
+use crate::model::id::RunId;
+use crate::model::job::State;
+use crate::model::units::Timestamp;
+use crate::reach::client::{Client, ClientError, InstanceQuery, Lines};
+use crate::reach::clock;
+
+/// Running instances shown under the bar.
+const RUNNING_SHOWN: usize = 6;
+
+/// A run of at most so many instances has a line for each in plain output; larger ones have counters.
+const LINE_EACH: u32 = 60;
+
+/// Seconds after which plain output says that a large run lives.
+const SIGN_OF_LIFE: u64 = 30;
+
+/// Engines that may go away one after the other, without any news in between, before we give up.
+const LOST_MAX: u32 = 5;
+
+/// Failed instances listed at the end; log lines are shown of the first few.
+const FAILED_SHOWN: u32 = 10;
+const TAILS_SHOWN: usize = 3;
+const TAIL_LINES: usize = 5;
+
+/// How following ended.
+#[derive(Debug)]
+pub(super) enum Followed {
+    /// The run is over.
+    Over(Box<RunSummary>),
+    /// The person left; what was known by then.
+    Left(Option<Box<RunSummary>>),
+}
+
+/// Ctrl-C as something to wait for. From the first call on it no longer ends this process.
+pub(super) fn interrupts() -> Result<Signal, Failure> {
+    signal(SignalKind::interrupt()).map_err(|error| Failure::internal("Ctrl-C cannot be listened to").because(&error))
+}
+
+/// Follows a run to its end, or until Ctrl-C. An engine that goes away meanwhile is replaced: the run goes on with the next.
+pub(super) async fn follow(context: &Context, mut client: Client, run: RunId) -> Result<Followed, Failure> {
+    let mut interrupts = interrupts()?;
+    let mut display = Display::new(context);
+    let mut known = None;
+    let mut lost = 0;
+    loop {
+        let lines = client.progress(run.into()).await;
+        let error = match lines {
+            Ok(lines) => match one_stream(lines, &mut display, &mut interrupts, &mut known, &mut lost).await {
+                Ok(followed) => return Ok(followed),
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        lost += 1;
+        if !error.is_lost() || lost > LOST_MAX {
+            return Err(error.into());
+        }
+        display.say("The engine went away; another one goes on with the run.");
+        client = context.reach().await?;
+    }
+}
+
+/// Follows until the run is over, the person leaves, or the stream ends without either.
+async fn one_stream(
+    mut lines: Lines<Progress>,
+    display: &mut Display,
+    interrupts: &mut Signal,
+    known: &mut Option<Box<RunSummary>>,
+    lost: &mut u32,
+) -> Result<Followed, ClientError> {
+    let mut ticker = tokio::time::interval(Duration::from_millis(250));
+    ticker.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            news = lines.next() => {
+                let Some(progress) = news? else { return Err(ClientError::NoEngine) };
+                *lost = 0;
+                let over = progress.over;
+                *known = Some(Box::new(progress.summary.clone()));
+                display.show(progress, clock::now());
+                if over {
+                    display.clear();
+                    return known.take().map(Followed::Over).ok_or(ClientError::NoEngine);
+                }
+            }
+            _ = interrupts.recv() => {
+                display.clear();
+                return Ok(Followed::Left(known.take()));
+            }
+            _ = ticker.tick() => display.tick(clock::now()),
+        }
+    }
+}
+
+/// The end of an attached run as programs see it.
+#[derive(Debug, Serialize)]
+struct Ending<'a> {
+    #[serde(flatten)]
+    summary: &'a RunSummary,
+    /// Whether we left before the end.
+    detached: bool,
+    /// Instances that failed, at most 1,000.
+    failed: &'a [InstanceView],
+}
+
+/// Says how a run ended, and returns what to exit with.
+pub(super) async fn conclude(context: &Context, run: RunId, followed: Followed) -> Result<Exit, Failure> {
+    let summary = match followed {
+        Followed::Over(summary) => summary,
+        Followed::Left(known) => return left(context, run, known.as_deref()),
+    };
+    let failed = if summary.counts.failed == 0 { Vec::new() } else { failed_ones(context, &summary).await?.instances };
+    if context.json() {
+        context.print_json(&Ending { summary: &summary, detached: false, failed: &failed })?;
+    } else if summary.state != RunState::Succeeded || !context.quiet() {
+        let page = Page::stdout(context.paint());
+        let mut text = view::run::ending(&summary, clock::now(), page);
+        text.push('\n');
+        if !failed.is_empty() {
+            let listed = InstancePage { total: summary.counts.failed, instances: failed };
+            text.push_str(&tails(context, &summary, &listed, page).await?);
+            text.push_str(&view::run::failed(&summary, &listed, page));
+        }
+        context.print(&text)?;
+    }
+    Ok(exit(summary.state))
+}
+
+fn left(context: &Context, run: RunId, known: Option<&RunSummary>) -> Result<Exit, Failure> {
+    if let (true, Some(summary)) = (context.json(), known) {
+        context.print_json(&Ending { summary, detached: true, failed: &[] })?;
+    }
+    context.say(&format!(
+        "\nDetached: run {run} goes on. `csync watch {run}` follows it again, `csync cancel {run}` ends it."
+    ));
+    Ok(Exit::Interrupted)
+}
+
+/// Returns what a run's state is as an exit code.
+pub(super) const fn exit(state: RunState) -> Exit {
+    match state {
+        RunState::Active | RunState::Succeeded => Exit::Success,
+        RunState::Failed => Exit::RunFailed,
+        RunState::Cancelled => Exit::Interrupted,
+    }
+}
+
+async fn failed_ones(context: &Context, run: &RunSummary) -> Result<InstancePage, Failure> {
+    let limit = if context.json() { 1000 } else { FAILED_SHOWN };
+    let query = InstanceQuery { state: Some(State::Failed), limit: Some(limit), ..InstanceQuery::default() };
+    Ok(context.reach().await?.instances(run.run.into(), &query).await?)
+}
+
+/// Returns the last words of the first few that failed.
+async fn tails(context: &Context, run: &RunSummary, failed: &InstancePage, page: Page) -> Result<String, Failure> {
+    let client = context.reach().await?;
+    let mut text = String::new();
+    for instance in failed.instances.iter().take(TAILS_SHOWN) {
+        let whys = client.why(run.run.into(), &instance.label).await?;
+        let Some(why) = whys.into_iter().find(|why| why.instance.instance == instance.instance) else { continue };
+        if why.log_tail.is_empty() {
+            continue;
+        }
+        let command = command_on("why", run.run, &instance.label);
+        text.push_str(&format!("\n{} {}\n", page.paint.bold(cut(&instance.label, 60)), page.paint.dim(command)));
+        let skip = why.log_tail.len().saturating_sub(TAIL_LINES);
+        for line in why.log_tail.iter().skip(skip) {
+            text.push_str(&format!("  | {}\n", cut(line, page.width_or(200).saturating_sub(4))));
+        }
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+/// Where progress is shown.
+enum Display {
+    /// A terminal.
+    Bars(Bars),
+    /// A file or pipe that a person reads later.
+    Plain(Plain),
+    /// Nobody reads it.
+    Silent,
+}
+
+impl Display {
+    fn new(context: &Context) -> Self {
+        let page = Page::stderr(context.paint_err());
+        if context.json() || context.quiet() {
+            Self::Silent
+        } else if std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb") {
+            Self::Bars(Bars::new(page))
+        } else {
+            Self::Plain(Plain { page, shown: None, verbose: context.verbose() > 0, context: context.clone() })
+        }
+    }
+
+    fn show(&mut self, progress: Progress, now: Timestamp) {
+        match self {
+            Self::Bars(bars) => bars.show(progress, now),
+            Self::Plain(plain) => plain.show(&progress, now),
+            Self::Silent => {}
+        }
+    }
+
+    fn tick(&self, now: Timestamp) {
+        if let Self::Bars(bars) = self {
+            bars.tick(now);
+        }
+    }
+
+    fn say(&self, text: &str) {
+        match self {
+            Self::Bars(bars) => bars.line(text),
+            Self::Plain(plain) => plain.context.say(text),
+            Self::Silent => {}
+        }
+    }
+
+    fn clear(&self) {
+        if let Self::Bars(bars) = self {
+            // What is left to do when a terminal does not take that: nothing.
+            drop(bars.multi.clear());
+        }
+    }
+}
+
+/// The bar of a run, and a line for each of some running instances below it.
+struct Bars {
+    page: Page,
+    multi: MultiProgress,
+    whole: ProgressBar,
+    running: Vec<ProgressBar>,
+    known: Option<Progress>,
+}
+
+impl Bars {
+    fn new(page: Page) -> Self {
+        let multi = MultiProgress::new();
+        let color = if page.paint.is_on() { ".cyan/dim" } else { "" };
+        let bar = if page.width_or(80) < 100 { 16 } else { 32 };
+        let style = ProgressStyle::with_template(&format!("{{spinner}} {{prefix}} {{bar:{bar}{color}}} {{wide_msg}}"))
+            .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .progress_chars("━╸─")
+            .tick_chars("⠋⠙⠸⠴⠦⠇ ");
+        let whole = multi.add(ProgressBar::new(0).with_style(style));
+        Self { page, multi, whole, running: Vec::new(), known: None }
+    }
+
+    fn show(&mut self, progress: Progress, now: Timestamp) {
+        for one in progress.ended.iter().filter(|one| matches!(one.state, State::Failed | State::Ready)) {
+            self.line(&view::progress::ended(one, self.page));
+        }
+        let run = &progress.summary;
+        self.whole.set_length(u64::from(run.counts.total()));
+        self.whole.set_position(u64::from(run.counts.over()));
+        self.whole.set_prefix(format!("{} {}", cut(&run.name, 24), self.page.paint.dim(run.run)));
+        let lines = progress.running.len().min(RUNNING_SHOWN);
+        while self.running.len() > lines {
+            if let Some(bar) = self.running.pop() {
+                bar.finish_and_clear();
+                self.multi.remove(&bar);
+            }
+        }
+        while self.running.len() < lines {
+            let style = ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+            self.running.push(self.multi.add(ProgressBar::new(0).with_style(style)));
+        }
+        self.known = Some(progress);
+        self.tick(now);
+    }
+
+    fn tick(&self, now: Timestamp) {
+        let Some(progress) = &self.known else { return };
+        self.whole.tick();
+        self.whole.set_message(view::progress::beside(progress, now, self.page));
+        let shown = progress.running.iter().take(RUNNING_SHOWN);
+        let widest = shown.clone().map(|one| console::measure_text_width(&one.label)).max().unwrap_or(0);
+        for (bar, one) in self.running.iter().zip(shown) {
+            bar.set_message(view::progress::running(one, widest, now, self.page));
+        }
+    }
+
+    fn line(&self, text: &str) {
+        // A terminal that has gone is noticed elsewhere.
+        drop(self.multi.println(text));
+    }
+}
+
+/// Lines for a reader of files.
+struct Plain {
+    page: Page,
+    context: Context,
+    verbose: bool,
+    /// Instances over and the time, when counters were last shown.
+    shown: Option<(u32, Timestamp)>,
+}
+
+impl Plain {
+    fn show(&mut self, progress: &Progress, now: Timestamp) {
+        let counts = &progress.summary.counts;
+        let each = self.verbose || counts.total() <= LINE_EACH;
+        for one in &progress.ended {
+            let matters = matches!(one.state, State::Failed | State::Ready);
+            let quiet = matches!(one.state, State::Cached | State::Skipped) && !self.verbose;
+            if matters || each && !quiet {
+                self.context.say(&view::progress::ended(one, self.page));
+            }
+        }
+        let (over, at) = *self.shown.get_or_insert((counts.over(), now));
+        let tenth = counts.over() - over.min(counts.over()) >= (counts.total() / 10).max(1);
+        let long = now.since(at).as_secs() >= SIGN_OF_LIFE;
+        if !each && !progress.over && (tenth || long) {
+            self.context.say(&view::progress::counters(progress, now, self.page));
+            self.shown = Some((counts.over(), now));
+        }
+    }
+}

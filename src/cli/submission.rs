@@ -1,0 +1,174 @@
+//! What a submission carries from here: the text, the directory, the environment as it is now.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::Mode;
+
+use crate::cli::errors::{Failure, Source};
+use crate::cli::view::words::shell_word;
+use crate::model::api::{ErrorKind, Rerun, Submission};
+
+/// A workflow file that was read.
+#[derive(Clone, Debug)]
+pub(super) struct WorkflowFile {
+    /// Its text, with the name under which people know it.
+    pub(super) source: Source,
+    /// Its path as given; none for standard input.
+    pub(super) path: Option<String>,
+    /// Its directory, absolute and without symbolic links, so that a directory has one name.
+    pub(super) root: String,
+}
+
+impl WorkflowFile {
+    /// Reads a workflow file, or standard input for `-`, whose directory is the present one.
+    pub(super) fn read(path: &Path) -> Result<Self, Failure> {
+        if path == Path::new("-") {
+            let mut bytes = Vec::new();
+            std::io::stdin()
+                .read_to_end(&mut bytes)
+                .map_err(|error| Failure::usage("standard input cannot be read").because(&error))?;
+            let source = Source { name: "<stdin>".to_owned(), text: text(bytes, "<stdin>")? };
+            return Ok(Self { source, path: None, root: directory(Path::new("."))? });
+        }
+        let name = path.display().to_string();
+        let bytes = std::fs::read(path).map_err(|error| unreadable(path, &error))?;
+        let source = Source { text: text(bytes, &name)?, name: name.clone() };
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Ok(Self { source, path: Some(name), root: directory(parent)? })
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+    let name = path.display();
+    if error.kind() == std::io::ErrorKind::NotFound {
+        let failure = Failure::new(ErrorKind::NotFound, format!("there is no file `{name}`"));
+        return failure.hint(if path == Path::new("workflow.toml") {
+            "name the file, as in `csync submit my.toml`; `csync new` writes one to start from"
+        } else {
+            "`csync new` writes a workflow to start from"
+        });
+    }
+    let failure = Failure::usage(format!("`{name}` cannot be read")).because(error);
+    if error.kind() == std::io::ErrorKind::IsADirectory {
+        return failure
+            .hint(format!("name the file in it: `csync submit {}`", shell_word(&format!("{}/workflow.toml", name))));
+    }
+    failure.hint(format!("`ls -l {}` shows who may read it", shell_word(&name.to_string())))
+}
+
+fn text(bytes: Vec<u8>, name: &str) -> Result<String, Failure> {
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let line = error.as_bytes().iter().take(at).filter(|&&byte| byte == b'\n').count() + 1;
+        Failure::usage(format!("{name} is not text in UTF-8: byte {at}, in line {line}, is not a part of a character"))
+            .hint(format!("a workflow is a TOML file; `file {}` says what this one is", shell_word(name)))
+    })
+}
+
+/// Returns a directory's absolute path.
+pub(super) fn directory(path: &Path) -> Result<String, Failure> {
+    let absolute = std::fs::canonicalize(path).map_err(|error| {
+        Failure::usage(format!("the directory `{}` cannot be entered", path.display())).because(&error)
+    })?;
+    absolute.into_os_string().into_string().map_err(|path| {
+        Failure::usage(format!("the directory `{}` has a name that is not UTF-8", PathBuf::from(path).display()))
+            .hint("rename it, or run from another directory: names of files go into commands as text")
+    })
+}
+
+/// What the command line says about a submission.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wishes {
+    /// `-p k=v`.
+    pub(super) params: BTreeMap<String, String>,
+    /// `--only`.
+    pub(super) only: Vec<String>,
+    /// `--rerun`.
+    pub(super) rerun: Rerun,
+    /// Names of the secrets that the workflow asks for.
+    pub(super) secrets: Vec<String>,
+}
+
+/// Puts a submission together from a workflow, the command line, and this process' surroundings.
+pub(super) fn submission(file: &WorkflowFile, wishes: Wishes) -> Result<Submission, Failure> {
+    let mut env: Vec<(String, String)> = Vec::new();
+    let mut secrets = Vec::new();
+    // Variables that are not UTF-8 stay behind: a run's record is text.
+    for (name, value) in
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+    {
+        if wishes.secrets.contains(&name) {
+            secrets.push((name, value));
+        } else {
+            env.push((name, value));
+        }
+    }
+    if let Some(missing) = wishes.secrets.iter().find(|name| !secrets.iter().any(|(set, _)| set == *name)) {
+        return Err(Failure::usage(format!(
+            "the workflow needs the secret `{missing}`, which the environment does not hold"
+        ))
+        .hint(format!("set it for this submission: `read -rs {missing}; export {missing}`, then submit again")));
+    }
+    Ok(Submission {
+        text: file.source.text.clone(),
+        path: file.path.clone(),
+        root: file.root.clone(),
+        params: wishes.params,
+        only: wishes.only,
+        rerun: wishes.rerun,
+        env,
+        umask: umask(),
+        secrets,
+        command: Some(command_line()),
+    })
+}
+
+/// Reads the umask; the system only tells it by changing it.
+fn umask() -> u32 {
+    let mask = rustix::process::umask(Mode::from_raw_mode(0o077));
+    rustix::process::umask(mask);
+    mask.as_raw_mode()
+}
+
+/// Returns this process' command line as a person would type it.
+fn command_line() -> String {
+    let args = std::env::args_os().skip(1);
+    let words = args.map(|arg| shell_word(&arg.to_string_lossy()));
+    std::iter::once("csync".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_are_no_workflows_are_refused_with_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let bad = dir.path().join("latin.toml");
+        std::fs::write(&bad, b"name = \"a\"\n# caf\xe9\n").unwrap();
+        let failure = WorkflowFile::read(&bad).unwrap_err().to_string();
+        assert!(failure.contains("byte 16, in line 2"), "{failure}");
+        let failure = WorkflowFile::read(&dir.path().join("none.toml")).unwrap_err();
+        assert_eq!(failure.exit().number(), 3);
+        assert_eq!(WorkflowFile::read(dir.path()).unwrap_err().exit().number(), 2);
+    }
+
+    #[test]
+    fn a_directory_has_one_name() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("real")).unwrap();
+        std::os::unix::fs::symlink("real", dir.path().join("link")).unwrap();
+        for name in ["real", "link"] {
+            std::fs::write(dir.path().join(name).join("w.toml"), "name = \"w\"").unwrap();
+            let file = WorkflowFile::read(&dir.path().join(name).join("w.toml")).unwrap();
+            assert!(file.root.ends_with("/real"), "{}", file.root);
+        }
+    }
+
+    #[test]
+    fn the_umask_is_left_as_it_was() {
+        assert_eq!(umask(), umask());
+    }
+}

@@ -1,0 +1,111 @@
+//! Why an instance stands where it stands, for people.
+
+use std::fmt::Write as _;
+
+use crate::cli::view::paint::Tone;
+use crate::cli::view::table::{Page, state_tone};
+use crate::cli::view::words::{self, cut, duration};
+use crate::model::api::{AttemptView, Why};
+use crate::model::id::RunId;
+use crate::model::units::Timestamp;
+
+/// Lines of a command that are shown.
+const COMMAND_LINES: usize = 30;
+
+/// Returns the explanation of one instance.
+pub(in crate::cli) fn why(run: RunId, why: &Why, now: Timestamp, page: Page) -> String {
+    let (one, paint) = (&why.instance, page.paint);
+    let mut out = String::new();
+    let state = paint.with(state_tone(one.state), words::state(one.state));
+    let _ = writeln!(out, "{} of run {run}: {state}", paint.bold(cut(&one.label, 200)));
+    for reason in &why.reasons {
+        let _ = writeln!(out, "  {}", cut(reason, usize::MAX));
+    }
+    let heading = |out: &mut String, text: &str| {
+        let _ = writeln!(out, "\n{}", paint.bold(text));
+    };
+    if !one.attempts.is_empty() {
+        heading(&mut out, "Attempts");
+        for attempt in &one.attempts {
+            let _ = writeln!(out, "  {}", attempt_line(attempt, now, page));
+            for note in &attempt.notes {
+                let _ = writeln!(out, "     {}", paint.dim(cut(note, usize::MAX)));
+            }
+        }
+    }
+    if !why.command.is_empty() {
+        heading(&mut out, "Command");
+        let total = why.command.trim_end().lines().count();
+        for line in why.command.trim_end().lines().take(COMMAND_LINES) {
+            let _ = writeln!(out, "  {}", cut(line, usize::MAX));
+        }
+        if total > COMMAND_LINES {
+            let _ = writeln!(out, "  {}", paint.dim(format_args!("... {} more lines", total - COMMAND_LINES)));
+        }
+    }
+    if !why.log_tail.is_empty() {
+        heading(&mut out, "Last words");
+        for line in &why.log_tail {
+            let _ = writeln!(out, "  {} {}", paint.dim("|"), cut(line, page.width_or(1000).saturating_sub(4)));
+        }
+    }
+    if !why.advice.is_empty() {
+        heading(&mut out, "What to do");
+        for advice in &why.advice {
+            let _ = writeln!(out, "  {}", paint.with(Tone::Cyan, cut(advice, usize::MAX)));
+        }
+    }
+    out
+}
+
+/// Returns `2  out of memory after 11s; CPU 18s, peak memory 700M of 1G, 2 cores`.
+fn attempt_line(attempt: &AttemptView, now: Timestamp, page: Page) -> String {
+    let grant = &attempt.grant;
+    let cores = words::many(grant.cpus, "core");
+    let memory = if grant.mem_enforced { format!(" of {}", grant.mem) } else { String::new() };
+    let limit = grant.time.map_or(String::new(), |time| format!(" of {time}"));
+    let how = match (&attempt.outcome, attempt.usage, attempt.started) {
+        (Some(outcome), Some(usage), _) => format!(
+            "{} after {}{limit}; CPU {}, peak memory {}{memory}, {cores}",
+            words::outcome(outcome),
+            duration(usage.wall),
+            duration(usage.cpu()),
+            usage.peak_memory
+        ),
+        (Some(outcome), None, _) => words::outcome(outcome),
+        (None, _, Some(started)) => format!("runs since {}{limit}; {cores}{memory}", words::elapsed(started, now)),
+        (None, _, None) => format!("handed over {}; {cores}", words::ago(attempt.submitted, now)),
+    };
+    format!("{}  {how}", page.paint.bold(attempt.attempt))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::view::Paint;
+    use crate::cli::view::fixtures;
+    use crate::model::job::{Outcome, State};
+
+    #[test]
+    fn a_failure_explained() {
+        let mut instance = fixtures::instance("align[B]", State::Failed, Some(Outcome::Oom));
+        instance.attempts[0].notes = vec!["3 processes left behind were ended".to_owned()];
+        let failed = Why {
+            instance,
+            reasons: vec!["It used more memory than it was granted, and all its retries are used up.".to_owned()],
+            command: "bwa mem ref.fa B.fq |\n  samtools sort > B.bam\n".to_owned(),
+            log_tail: vec!["[M::bwa_idx_load] read 0 ALT contigs".to_owned(), "\u{1b}[31mKilled".to_owned()],
+            advice: vec!["csync logs 12 'align[B]'".to_owned(), "csync retry 12 'align[B]'".to_owned()],
+        };
+        let waiting = Why {
+            instance: fixtures::instance("count", State::Pending, None),
+            reasons: vec!["It waits for align[B].".to_owned()],
+            command: String::new(),
+            log_tail: Vec::new(),
+            advice: Vec::new(),
+        };
+        let page = Page { width: Some(80), paint: Paint::new(false) };
+        let texts = [failed, waiting].map(|one| why(RunId(12), &one, fixtures::now(), page));
+        insta::assert_snapshot!(texts.join("\n----\n"));
+    }
+}

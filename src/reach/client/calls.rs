@@ -1,0 +1,237 @@
+//! The engine's routes, typed.
+
+use std::fmt::{self, Write as _};
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::io::unix::AsyncFd;
+
+use crate::model::api::{
+    Affected, Clean, Cleaned, EngineInfo, InstancePage, Progress, RunDetail, RunState, RunSummary, Selection,
+    StopEngine, Stream, Submission, Submitted, Why,
+};
+use crate::model::id::{InstanceId, RunId};
+use crate::model::job::State;
+use crate::reach::client::{Chunks, Client, ClientError, Lines, http};
+
+/// Seconds that an engine has to leave.
+const FAREWELL: u64 = 30;
+
+/// A run as people name it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RunRef {
+    /// The newest.
+    #[default]
+    Last,
+    /// This one.
+    Id(RunId),
+}
+
+/// The text names no run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a run is named by its number, as `csync runs` lists it, or `last`")]
+pub struct BadRunRef;
+
+impl FromStr for RunRef {
+    type Err = BadRunRef;
+
+    fn from_str(text: &str) -> Result<Self, BadRunRef> {
+        if text == "last" {
+            return Ok(Self::Last);
+        }
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let id = text.parse().ok().filter(|_| digits);
+        id.map(|id| Self::Id(RunId(id))).ok_or(BadRunRef)
+    }
+}
+
+impl fmt::Display for RunRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Last => f.write_str("last"),
+            Self::Id(run) => run.fmt(f),
+        }
+    }
+}
+
+impl From<RunId> for RunRef {
+    fn from(run: RunId) -> Self {
+        Self::Id(run)
+    }
+}
+
+/// Which instances of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InstanceQuery {
+    /// In this state.
+    pub state: Option<State>,
+    /// Of this task.
+    pub task: Option<String>,
+    /// With this label: an instance, or a task.
+    pub label: Option<String>,
+    /// Leave out so many.
+    pub offset: u32,
+    /// At most so many.
+    pub limit: Option<u32>,
+}
+
+/// Which log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogQuery {
+    /// Of which instance.
+    pub instance: InstanceId,
+    /// Of which attempt; the last when none.
+    pub attempt: Option<u32>,
+    /// Which stream.
+    pub stream: Stream,
+    /// Go on until the attempt ends.
+    pub follow: bool,
+    /// Only so many lines of its end.
+    pub tail: Option<u32>,
+}
+
+impl Client {
+    /// Returns what the engine says of itself now.
+    pub async fn engine(&self) -> Result<EngineInfo, ClientError> {
+        http::get(&self.socket, "/v1/engine").await
+    }
+
+    /// Stops the engine and waits until its process is gone. Without `now` it refuses while runs are live.
+    pub async fn stop(&self, now: bool) -> Result<(), ClientError> {
+        let pid = i32::try_from(self.info.pid).ok().and_then(rustix::process::Pid::from_raw);
+        // Opened before it is told to leave: after that, another process may have its number.
+        let process = pid.and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok());
+        let process = process.map(AsyncFd::new).transpose();
+        let _leaving: serde_json::Value = http::post(&self.socket, "/v1/engine/stop", &StopEngine { now }).await?;
+        let Some(process) = process.map_err(ClientError::Start)? else { return Ok(()) };
+        match tokio::time::timeout(Duration::from_secs(FAREWELL), process.readable()).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(ClientError::Stays { pid: self.info.pid, seconds: FAREWELL }),
+        }
+    }
+
+    /// Lists runs, newest first.
+    pub async fn runs(&self, limit: Option<u32>, state: Option<RunState>) -> Result<Vec<RunSummary>, ClientError> {
+        http::get(&self.socket, &query("/v1/runs", &[("limit", text(limit)), ("state", word(state))])).await
+    }
+
+    /// Submits a workflow; planning a large one takes its time.
+    pub async fn submit(&self, submission: &Submission) -> Result<Submitted, ClientError> {
+        http::post_patiently(&self.socket, "/v1/runs", submission).await
+    }
+
+    /// Returns a run with its tasks.
+    pub async fn run(&self, run: RunRef) -> Result<RunDetail, ClientError> {
+        http::get(&self.socket, &format!("/v1/runs/{run}")).await
+    }
+
+    /// Returns instances of a run.
+    pub async fn instances(&self, run: RunRef, which: &InstanceQuery) -> Result<InstancePage, ClientError> {
+        let path = query(
+            &format!("/v1/runs/{run}/instances"),
+            &[
+                ("state", word(which.state)),
+                ("task", which.task.clone()),
+                ("label", which.label.clone()),
+                ("offset", text(Some(which.offset).filter(|&offset| offset > 0))),
+                ("limit", text(which.limit)),
+            ],
+        );
+        http::get(&self.socket, &path).await
+    }
+
+    /// Follows a run: what it says now, then every change, until it is over.
+    pub async fn progress(&self, run: RunRef) -> Result<Lines<Progress>, ClientError> {
+        http::stream(&self.socket, &format!("/v1/runs/{run}/progress")).await.map(Lines::new)
+    }
+
+    /// Returns why the instances of a label stand where they stand.
+    pub async fn why(&self, run: RunRef, label: &str) -> Result<Vec<Why>, ClientError> {
+        let path = query(&format!("/v1/runs/{run}/why"), &[("label", Some(label.to_owned()))]);
+        http::get(&self.socket, &path).await
+    }
+
+    /// Reads a log.
+    pub async fn logs(&self, run: RunRef, which: LogQuery) -> Result<Chunks, ClientError> {
+        let path = query(
+            &format!("/v1/runs/{run}/logs"),
+            &[
+                ("instance", text(Some(which.instance))),
+                ("attempt", text(which.attempt)),
+                ("stream", word(Some(which.stream))),
+                ("follow", which.follow.then(|| "true".to_owned())),
+                ("tail", text(which.tail)),
+            ],
+        );
+        http::stream(&self.socket, &path).await.map(Chunks::new)
+    }
+
+    /// Cancels a run, or some of its instances.
+    pub async fn cancel(&self, run: RunRef, which: &Selection) -> Result<Affected, ClientError> {
+        http::post(&self.socket, &format!("/v1/runs/{run}/cancel"), which).await
+    }
+
+    /// Gives instances of a run another chance.
+    pub async fn retry(&self, run: RunRef, which: &Selection) -> Result<Affected, ClientError> {
+        http::post(&self.socket, &format!("/v1/runs/{run}/retry"), which).await
+    }
+
+    /// Waits until a run is over.
+    pub async fn wait(&self, run: RunRef) -> Result<RunSummary, ClientError> {
+        http::get_patiently(&self.socket, &format!("/v1/runs/{run}/wait")).await
+    }
+
+    /// Forgets runs.
+    pub async fn clean(&self, which: &Clean) -> Result<Cleaned, ClientError> {
+        http::post(&self.socket, "/v1/clean", which).await
+    }
+}
+
+fn text(value: Option<impl fmt::Display>) -> Option<String> {
+    value.map(|value| value.to_string())
+}
+
+/// Returns the name that a unit variant has in JSON.
+fn word(value: Option<impl Serialize>) -> Option<String> {
+    let value = serde_json::to_value(value?).ok()?;
+    value.as_str().map(str::to_owned)
+}
+
+/// Appends what is given to a path, percent-encoded.
+fn query(path: &str, pairs: &[(&str, Option<String>)]) -> String {
+    let mut url = path.to_owned();
+    let mut separator = '?';
+    for (name, value) in pairs {
+        let Some(value) = value else { continue };
+        let _ = write!(url, "{separator}{name}=");
+        for byte in value.bytes() {
+            let plain = byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+            let _ = if plain { write!(url, "{}", char::from(byte)) } else { write!(url, "%{byte:02X}") };
+        }
+        separator = '&';
+    }
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_named_by_number_or_last() {
+        assert_eq!("last".parse(), Ok(RunRef::Last));
+        assert_eq!("12".parse(), Ok(RunRef::Id(RunId(12))));
+        for bad in ["", "align", "+1", "-1", "1.2", "99999999999", "LAST"] {
+            assert_eq!(bad.parse::<RunRef>(), Err(BadRunRef), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_people_call_things_survives_the_url() {
+        let url = query("/x", &[("a", None), ("label", Some("t[ä b&c=d%/1]".to_owned())), ("n", text(Some(3)))]);
+        assert_eq!(url, "/x?label=t%5B%C3%A4%20b%26c%3Dd%25/1%5D&n=3");
+        assert_eq!(word(Some(RunState::Active)).as_deref(), Some("active"));
+        assert_eq!(word(None::<State>), None);
+    }
+}

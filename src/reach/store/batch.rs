@@ -1,0 +1,205 @@
+//! Records of one turn of the engine's loop, gathered as rows and written in one transaction.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::decide::engine::protocol::{Follow, Halt, Mark};
+use crate::model::api::{Counts, RunState};
+use crate::model::id::{InstanceId, JobKey, RunId};
+use crate::model::job::{Ended, Outcome};
+use crate::model::plan::Memo;
+use crate::model::resources::{Grant, Meter};
+use crate::model::units::Timestamp;
+use crate::reach::store::codec;
+use crate::reach::store::error::StoreError;
+use crate::reach::store::memos::{WorkflowKey, append_memo};
+use crate::reach::store::open::Store;
+use crate::reach::store::sql;
+
+/// Records to write together. Kept and cleared by its owner, so that a turn allocates nothing.
+#[derive(Debug, Default)]
+pub struct Batch {
+    attempts: Rows,
+    endings: Rows,
+    marks: Rows,
+    runs: Rows,
+    events: Rows,
+    memos: BTreeMap<WorkflowKey, Vec<u8>>,
+}
+
+/// A JSON list of lists.
+#[derive(Debug, Default)]
+struct Rows {
+    json: Vec<u8>,
+}
+
+impl Rows {
+    fn push(&mut self, row: &impl Serialize) {
+        let before = self.json.len();
+        self.json.push(if before == 0 { b'[' } else { b',' });
+        // Writing to memory fails only for maps with keys that are no strings; rows are tuples.
+        if serde_json::to_writer(&mut self.json, row).is_err() {
+            self.json.truncate(before);
+        }
+    }
+
+    /// Returns the list, closed; none when nothing was pushed.
+    fn closed(&self) -> Option<String> {
+        let text = std::str::from_utf8(&self.json).ok().filter(|text| !text.is_empty())?;
+        Some(format!("{text}]"))
+    }
+}
+
+impl Batch {
+    /// Adds an attempt that is about to be handed to a worker.
+    pub fn submitted(&mut self, key: JobKey, grant: &Grant, at: Timestamp, worker: Option<u64>) {
+        let Grant { cpus, mem, mem_enforced, time, gpus } = *grant;
+        let worker = worker.map(|worker| worker as i64);
+        let (mem, enforced, time) = (signed(mem.0), u8::from(mem_enforced), time.map(|time| signed(time.0)));
+        self.attempts.push(&(key.run, key.instance, key.attempt, worker, cpus, mem, enforced, time, gpus, at.0));
+    }
+
+    /// Adds the end of an attempt.
+    pub fn ended(&mut self, ended: &Ended, follow: Follow) {
+        let Ended { key, outcome, started, ended, usage, notes, .. } = ended;
+        let (code, signal) = match outcome {
+            Outcome::Exit { code, signal } => (Some(*code), *signal),
+            _ => (None, None),
+        };
+        let message = match outcome {
+            Outcome::Rejected { message } | Outcome::Stage { message } | Outcome::Spawn { message } => Some(message),
+            _ => None,
+        };
+        let follow = match follow {
+            Follow::Final => 0,
+            Follow::Retry(at) => at.0.max(1),
+        };
+        let notes = if notes.is_empty() { None } else { serde_json::to_string(notes).ok() };
+        self.endings.push(&(
+            key.run,
+            key.instance,
+            key.attempt,
+            started.map(|at| at.0),
+            ended.0,
+            outcome.class(),
+            code,
+            signal,
+            message,
+            usage.wall,
+            usage.user,
+            usage.system,
+            signed(usage.peak_memory.0),
+            meter_name(usage.meter),
+            follow,
+            notes,
+        ));
+    }
+
+    /// Adds what an instance of a workflow computed, for up-to-date checks of later runs.
+    pub fn memo(&mut self, workflow: WorkflowKey, memo: &Memo) {
+        append_memo(self.memos.entry(workflow).or_default(), memo);
+    }
+
+    /// Adds instances that were settled without an attempt, or by a person.
+    pub fn marked(&mut self, run: RunId, mark: Mark, instances: &[(InstanceId, u32)]) {
+        self.marks.push(&(run, codec::mark_name(mark), hex(&codec::encode_marked(instances))));
+    }
+
+    /// Adds a change of a run's state: it is over with these counts, or active again.
+    pub fn run(&mut self, run: RunId, state: RunState, at: Timestamp, counts: &Counts) {
+        let over = state != RunState::Active;
+        let counts = serde_json::to_string(counts).ok();
+        self.runs.push(&(run, Some(state), over.then_some(at.0), counts, None::<Halt>));
+    }
+
+    /// Adds that a run starts nothing more, or again.
+    pub fn halted(&mut self, run: RunId, halt: Halt) {
+        self.runs.push(&(run, None::<RunState>, None::<i64>, None::<String>, Some(halt)));
+    }
+
+    /// Adds a sentence to the history of a run, or of the engine.
+    pub fn event(&mut self, at: Timestamp, run: Option<RunId>, what: &str) {
+        self.events.push(&(at.0, run, what));
+    }
+
+    /// Returns whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.memos.is_empty()
+            && [&self.attempts, &self.endings, &self.marks, &self.runs, &self.events].iter().all(|r| r.json.is_empty())
+    }
+
+    /// Forgets everything, keeping the room.
+    pub fn clear(&mut self) {
+        for rows in [&mut self.attempts, &mut self.endings, &mut self.marks, &mut self.runs, &mut self.events] {
+            rows.json.clear();
+        }
+        self.memos.clear();
+    }
+
+    fn memo_rows(&self) -> Option<String> {
+        let mut rows = Rows::default();
+        for (workflow, chunk) in &self.memos {
+            rows.push(&(hex(&workflow.0), hex(chunk)));
+        }
+        rows.closed()
+    }
+}
+
+impl Store {
+    /// Writes a batch, all of it or nothing; what is written survives the death of this process.
+    ///
+    /// # Errors
+    /// Nothing was written then, and the same batch may be tried again.
+    pub async fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let written = sqlx::query(sql::WRITE)
+            .bind(batch.attempts.closed())
+            .bind(batch.endings.closed())
+            .bind(batch.marks.closed())
+            .bind(batch.runs.closed())
+            .bind(batch.memo_rows())
+            .bind(batch.events.closed())
+            .execute(&mut self.conn)
+            .await;
+        self.finish(written.map(drop)).await
+    }
+
+    /// Ends a string of statements that began a transaction: a failure takes it back.
+    pub(super) async fn finish<T>(&mut self, result: Result<T, sqlx::Error>) -> Result<T, StoreError> {
+        match result {
+            Ok(value) => Ok(value),
+            Err(source) => {
+                // Fails when SQLite has taken it back by itself (full disk) or nothing had begun.
+                let _rolled_back = sqlx::query(sql::ROLLBACK).execute(&mut self.conn).await;
+                Err(StoreError::from_sqlx(&self.path, source))
+            }
+        }
+    }
+}
+
+/// SQLite's integers are signed; JSON numbers beyond them would become reals.
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// Returns the name of a meter in the store.
+pub(super) const fn meter_name(meter: Meter) -> &'static str {
+    match meter {
+        Meter::Cgroup => "cgroup",
+        Meter::Proc => "proc",
+        Meter::Rusage => "rusage",
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        // Writing to a string cannot fail.
+        let _ok = write!(text, "{byte:02x}");
+    }
+    text
+}

@@ -1,0 +1,182 @@
+//! What need not run again, per workflow: an append-only list of chunks, merged as they grow.
+
+use std::collections::HashMap;
+
+use crate::model::plan::Memo;
+use crate::reach::store::codec::{BadForm, decode};
+use crate::reach::store::error::StoreError;
+use crate::reach::store::open::{Reader, Store};
+use crate::reach::store::sql;
+
+/// Version of stored memos. Memos of another version are as good as none: what they are of runs again.
+const MEMOS: u8 = 1;
+/// A chunk is merged with the newer ones once these together are at least a half of its size.
+const MERGE_FACTOR: u64 = 2;
+
+/// Names a workflow for its memos: the same name in the same directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkflowKey(pub [u8; 16]);
+
+impl WorkflowKey {
+    /// Returns the key of the workflow of this name in this directory.
+    pub fn of(root: &str, name: &str) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&(root.len() as u64).to_le_bytes()).update(root.as_bytes()).update(name.as_bytes());
+        let mut key = [0; 16];
+        hasher.finalize_xof().fill(&mut key);
+        Self(key)
+    }
+}
+
+/// Appends a memo to a chunk.
+pub(super) fn append_memo(chunk: &mut Vec<u8>, memo: &Memo) {
+    if chunk.is_empty() {
+        chunk.push(MEMOS);
+    }
+    let mut bytes = std::mem::take(chunk);
+    let length = bytes.len();
+    // Serializing to memory fails only for types that cannot say their length.
+    bytes = postcard::to_extend(memo, bytes).unwrap_or_default();
+    debug_assert!(bytes.len() > length, "a memo was lost");
+    *chunk = bytes;
+}
+
+/// Reads a chunk, handing on each memo.
+fn read_chunk(chunk: &[u8], mut take: impl FnMut(Memo)) -> Result<(), BadForm> {
+    // The version byte is looked at by the same function as everywhere; what follows is a list without a length.
+    let Some((&version, mut rest)) = chunk.split_first() else { return Ok(()) };
+    if version != MEMOS {
+        return decode::<()>(MEMOS, "a chunk of memos", chunk);
+    }
+    while !rest.is_empty() {
+        let (memo, tail) = postcard::take_from_bytes(rest)
+            .map_err(|error| BadForm { what: "a chunk of memos", form: format!("{version} ({error})") })?;
+        take(memo);
+        rest = tail;
+    }
+    Ok(())
+}
+
+/// Keeps the last memo of each key, in the order in which the keys came first.
+fn merge(chunks: &[(i64, Vec<u8>)]) -> Vec<Memo> {
+    let mut memos: Vec<Memo> = Vec::new();
+    let mut places: HashMap<[u8; 16], usize> = HashMap::new();
+    for (id, chunk) in chunks {
+        let read = read_chunk(chunk, |memo| {
+            if let Some(older) = places.get(&memo.key).and_then(|&place| memos.get_mut(place)) {
+                *older = memo;
+            } else {
+                places.insert(memo.key, memos.len());
+                memos.push(memo);
+            }
+        });
+        if let Err(BadForm { what, form }) = read {
+            tracing::warn!(chunk = id, what, form, "left out what another version wrote; what it is of runs again");
+        }
+    }
+    memos
+}
+
+impl Reader {
+    /// Returns what need not run again of a workflow, one memo per key.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn memos(&self, workflow: WorkflowKey) -> Result<Vec<Memo>, StoreError> {
+        let chunks: Vec<(i64, Vec<u8>)> = sqlx::query_as(sql::MEMOS)
+            .bind(workflow.0.as_slice())
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|source| StoreError::from_sqlx(&self.path, source))?;
+        Ok(merge(&chunks))
+    }
+}
+
+impl Store {
+    /// Merges the newest chunks of a workflow, as many as are worth it: each memo is rewritten a logarithmic number of times
+    /// over the life of the workflow, and at most a third of what is stored is out of date.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written; the memos are as before then.
+    pub async fn compact_memos(&mut self, workflow: WorkflowKey) -> Result<(), StoreError> {
+        let key = workflow.0.as_slice();
+        let sizes: Result<Vec<(i64, i64)>, _> =
+            sqlx::query_as(sql::MEMO_SIZES).bind(key).fetch_all(&mut self.conn).await;
+        let Some((first, last)) = worth_merging(&self.finish(sizes).await?) else { return Ok(()) };
+        let chunks = sqlx::query_as(sql::MEMOS_FROM).bind(key).bind(first).fetch_all(&mut self.conn).await;
+        let mut merged = Vec::new();
+        for memo in merge(&self.finish(chunks).await?) {
+            append_memo(&mut merged, &memo);
+        }
+        let replace =
+            sqlx::query(sql::REPLACE_MEMOS).bind(key).bind(first).bind(last).bind(first).bind(key).bind(merged);
+        let written = replace.execute(&mut self.conn).await;
+        self.finish(written.map(drop)).await
+    }
+}
+
+/// Picks the chunks to merge from sizes, newest first: the oldest and the newest number.
+fn worth_merging(sizes: &[(i64, i64)]) -> Option<(i64, i64)> {
+    let (newest, size) = *sizes.first()?;
+    let (mut oldest, mut sum) = (newest, size.unsigned_abs());
+    for &(id, size) in sizes.get(1..)? {
+        if size.unsigned_abs() > sum.saturating_mul(MERGE_FACTOR) {
+            break;
+        }
+        oldest = id;
+        sum = sum.saturating_add(size.unsigned_abs());
+    }
+    (oldest != newest).then_some((oldest, newest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memo(key: u8, definition: u8) -> Memo {
+        Memo { key: [key; 16], definition: [definition; 16], inputs: Vec::new(), outputs: Vec::new() }
+    }
+
+    fn chunk(memos: &[Memo]) -> Vec<u8> {
+        let mut chunk = Vec::new();
+        for memo in memos {
+            append_memo(&mut chunk, memo);
+        }
+        chunk
+    }
+
+    #[test]
+    fn the_last_memo_of_a_key_counts() {
+        let chunks =
+            [(1, chunk(&[memo(1, 1), memo(2, 1)])), (2, vec![99, 1, 2]), (3, chunk(&[memo(1, 2), memo(3, 1)]))];
+        assert_eq!(merge(&chunks), [memo(1, 2), memo(2, 1), memo(3, 1)]);
+    }
+
+    #[test]
+    fn a_cut_chunk_keeps_what_stands_before_the_cut() {
+        let mut cut = chunk(&[memo(1, 1), memo(2, 1)]);
+        cut.truncate(cut.len() - 3);
+        assert_eq!(merge(&[(1, cut)]), [memo(1, 1)]);
+    }
+
+    #[test]
+    fn small_chunks_merge_and_a_large_one_waits() {
+        for (sizes, picked) in [
+            (&[][..], None),
+            (&[(5, 10)][..], None),
+            (&[(6, 10), (5, 21)][..], None),
+            (&[(6, 10), (5, 20)][..], Some((5, 6))),
+            (&[(9, 10), (8, 10), (7, 40), (2, 1000)][..], Some((7, 9))),
+        ] {
+            assert_eq!(worth_merging(sizes), picked, "{sizes:?}");
+        }
+    }
+
+    #[test]
+    fn a_workflow_is_its_name_in_its_directory() {
+        let key = WorkflowKey::of;
+        assert_eq!(key("/a", "w"), key("/a", "w"));
+        assert_ne!(key("/a", "w"), key("/b", "w"));
+        assert_ne!(key("/a", "bw"), key("/ab", "w"));
+    }
+}
