@@ -1,10 +1,12 @@
 //! Why an instance runs, or does not.
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::id::{InstanceId, PathId, TaskId};
 use crate::model::plan::Plan;
 
 /// Why an instance runs, or does not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reason {
     /// Up to date.
     Fresh,

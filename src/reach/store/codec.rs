@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::decide::engine::protocol::{Mark, Verdict};
+use crate::decide::fresh::reason::Reason;
 use crate::model::id::InstanceId;
 use crate::model::plan::Plan;
 
@@ -12,6 +13,8 @@ use crate::model::plan::Plan;
 const PLAN: u8 = 1;
 /// Version of stored environments.
 const ENV: u8 = 1;
+/// Version of stored reasons.
+const REASONS: u8 = 1;
 /// Version of stored lists of marked instances.
 const MARKS: u8 = 1;
 
@@ -65,6 +68,16 @@ pub fn encode_env(env: &[(String, String)]) -> Vec<u8> {
 /// When another version wrote it, or it is damaged.
 pub fn decode_env(bytes: &[u8]) -> Result<Vec<(String, String)>, BadForm> {
     decode(ENV, "an environment", bytes)
+}
+
+/// Encodes why instances run or do not.
+pub(super) fn encode_reasons(reasons: &[Reason]) -> Vec<u8> {
+    encode(REASONS, reasons)
+}
+
+/// Decodes why instances run or do not.
+pub(super) fn decode_reasons(bytes: &[u8]) -> Result<Vec<Reason>, BadForm> {
+    decode(REASONS, "a list of reasons", bytes)
 }
 
 /// Encodes instances that were marked together.

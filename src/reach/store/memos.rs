@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::decide::fresh::memos::workflow_key;
 use crate::model::plan::Memo;
 use crate::reach::store::codec::{BadForm, decode};
 use crate::reach::store::error::StoreError;
@@ -20,11 +21,7 @@ pub struct WorkflowKey(pub [u8; 16]);
 impl WorkflowKey {
     /// Returns the key of the workflow of this name in this directory.
     pub fn of(root: &str, name: &str) -> Self {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&(root.len() as u64).to_le_bytes()).update(root.as_bytes()).update(name.as_bytes());
-        let mut key = [0; 16];
-        hasher.finalize_xof().fill(&mut key);
-        Self(key)
+        Self(workflow_key(root, name))
     }
 }
 

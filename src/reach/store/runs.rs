@@ -4,6 +4,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use crate::decide::engine::protocol::{AttemptRecord, Follow, Halt, Mark, Verdict};
+use crate::decide::fresh::reason::Reason;
 use crate::model::api::{AttemptView, Clean, Counts, RunState, RunSummary};
 use crate::model::id::{InstanceId, JobKey, RunId};
 use crate::model::job::Outcome;
@@ -36,8 +37,8 @@ pub struct NewRun {
     pub plan: Vec<u8>,
     /// Per instance, whether it runs.
     pub verdicts: Vec<Verdict>,
-    /// Per instance, why: in the form of whoever made it.
-    pub reasons: Vec<u8>,
+    /// Per instance, why.
+    pub reasons: Vec<Reason>,
     /// The workflow as submitted.
     pub text: String,
     /// The submitter's environment, [encoded](super::encode_env).
@@ -64,8 +65,8 @@ pub struct StoredPlan {
     pub plan: Plan,
     /// Per instance, whether it was to run.
     pub verdicts: Vec<Verdict>,
-    /// Per instance, why: in the form of whoever made it.
-    pub reasons: Vec<u8>,
+    /// Per instance, why.
+    pub reasons: Vec<Reason>,
     /// The submitter's environment.
     pub env: Vec<(String, String)>,
 }
@@ -160,7 +161,7 @@ impl Store {
             .bind(env!("CARGO_PKG_VERSION"))
             .bind(run.plan)
             .bind(codec::encode_verdicts(&run.verdicts))
-            .bind(run.reasons)
+            .bind(codec::encode_reasons(&run.reasons))
             .bind(run.text)
             .bind(run.env)
             .execute(&mut self.conn)
@@ -253,7 +254,7 @@ impl Reader {
         Ok(Some(StoredPlan {
             plan: codec::decode_plan(&plan).map_err(bad)?,
             verdicts: codec::decode_verdicts(&verdicts).map_err(bad)?,
-            reasons,
+            reasons: codec::decode_reasons(&reasons).map_err(bad)?,
             env: codec::decode_env(&env).map_err(bad)?,
         }))
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::decide::engine::protocol::{Follow, Halt, Mark, Verdict};
+use crate::decide::fresh::reason::Reason;
 use crate::model::api::{Clean, Counts, RunState};
 use crate::model::id::{InstanceId, JobKey, RunId};
 use crate::model::job::{Ended, Outcome};
@@ -30,7 +31,7 @@ fn new_run(name: &str) -> NewRun {
         umask: 0o22,
         plan: encode_plan(&Plan { name: name.to_owned(), ..Plan::default() }),
         verdicts: vec![Verdict::Stale, Verdict::Fresh],
-        reasons: vec![1, 2, 3],
+        reasons: vec![Reason::NeverRan, Reason::Fresh],
         text: "name = \"w\"".to_owned(),
         env: encode_env(&[("PATH".to_owned(), "/bin".to_owned())]),
     }
@@ -120,7 +121,10 @@ async fn what_is_written_is_read_by_the_next_engine() {
     assert_eq!((head.summary.run, head.halt, head.umask), (run, Halt::Stopped, 0o22));
     let plan = reader.plan(run).await.unwrap().unwrap();
     assert_eq!((plan.plan.name.as_str(), plan.verdicts), ("w", vec![Verdict::Stale, Verdict::Fresh]));
-    assert_eq!((plan.reasons, plan.env), (vec![1, 2, 3], vec![("PATH".to_owned(), "/bin".to_owned())]));
+    assert_eq!(
+        (plan.reasons, plan.env),
+        (vec![Reason::NeverRan, Reason::Fresh], vec![("PATH".to_owned(), "/bin".to_owned())])
+    );
     assert_eq!(reader.text(run).await.unwrap().as_deref(), Some("name = \"w\""));
 }
 
