@@ -114,7 +114,7 @@ async fn single(
 ) -> Result<Exit, Failure> {
     let mut copies = Vec::new();
     for &stream in args.streams() {
-        copies.push(copy(client, run, args.query(one.instance, stream)));
+        copies.push(copy(client, run, args.query(one.instance, stream), false));
     }
     let written: u64 = if args.follow {
         futures_util::future::try_join_all(copies).await?.into_iter().sum()
@@ -145,15 +145,15 @@ fn silence(one: &InstanceView) -> String {
     }
 }
 
-/// Copies a log to the stream of the same name, and returns its size.
-pub(super) async fn copy(client: &Client, run: RunId, query: LogQuery) -> Result<u64, Failure> {
+/// Copies a log to the stream of the same name, or to standard error whatever its name, and returns its size.
+pub(super) async fn copy(client: &Client, run: RunId, query: LogQuery, to_stderr: bool) -> Result<u64, Failure> {
     let mut chunks = client.logs(run.into(), query).await?;
     let mut written = 0;
     while let Some(chunk) = chunks.next().await? {
         written += chunk.len() as u64;
         let written = match query.stream {
-            Stream::Stdout => write(&mut io::stdout().lock(), &chunk),
-            Stream::Stderr => write(&mut io::stderr().lock(), &chunk),
+            Stream::Stdout if !to_stderr => write(&mut io::stdout().lock(), &chunk),
+            _ => write(&mut io::stderr().lock(), &chunk),
         };
         written?;
     }

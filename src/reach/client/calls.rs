@@ -2,10 +2,11 @@
 
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
-use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
 use serde::Serialize;
-use tokio::io::unix::AsyncFd;
 
 use crate::model::api::{
     Affected, Clean, Cleaned, EngineInfo, InstancePage, Progress, RunDetail, RunState, RunSummary, Selection,
@@ -16,7 +17,7 @@ use crate::model::job::State;
 use crate::reach::client::{Chunks, Client, ClientError, Lines, http};
 
 /// Seconds that an engine has to leave.
-const FAREWELL: u64 = 30;
+const FAREWELL: i64 = 30;
 
 /// A run as people name it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,13 +103,10 @@ impl Client {
         let pid = i32::try_from(self.info.pid).ok().and_then(rustix::process::Pid::from_raw);
         // Opened before it is told to leave: after that, another process may have its number.
         let process = pid.and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok());
-        let process = process.map(AsyncFd::new).transpose();
         let _leaving: serde_json::Value = http::post(&self.socket, "/v1/engine/stop", &StopEngine { now }).await?;
-        let Some(process) = process.map_err(ClientError::Start)? else { return Ok(()) };
-        match tokio::time::timeout(Duration::from_secs(FAREWELL), process.readable()).await {
-            Ok(_) => Ok(()),
-            Err(_) => Err(ClientError::Stays { pid: self.info.pid, seconds: FAREWELL }),
-        }
+        let Some(process) = process else { return Ok(()) };
+        let gone = tokio::task::spawn_blocking(move || ends_in_time(&process)).await;
+        if gone.unwrap_or(false) { Ok(()) } else { Err(ClientError::Stays { pid: self.info.pid, seconds: FAREWELL }) }
     }
 
     /// Lists runs, newest first.
@@ -185,6 +183,17 @@ impl Client {
     /// Forgets runs.
     pub async fn clean(&self, which: &Clean) -> Result<Cleaned, ClientError> {
         http::post(&self.socket, "/v1/clean", which).await
+    }
+}
+
+/// Waits until a process has ended, or its time to leave has passed.
+fn ends_in_time(process: &OwnedFd) -> bool {
+    let limit = Timespec { tv_sec: FAREWELL, tv_nsec: 0 };
+    loop {
+        match poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&limit)) {
+            Err(Errno::INTR) => {}
+            other => return other.is_ok_and(|ready| ready > 0),
+        }
     }
 }
 

@@ -77,7 +77,7 @@ pub enum ClientError {
         /// Its process id.
         pid: u32,
         /// How long we waited.
-        seconds: u64,
+        seconds: i64,
     },
 }
 

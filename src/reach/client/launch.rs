@@ -32,7 +32,9 @@ pub struct Launch {
 /// Starts an engine; when another process wins that race, finds its engine.
 pub(super) async fn start(state_dir: &StateDir, launch: &Launch) -> Result<Client, ClientError> {
     let log = open_log(state_dir)?;
-    let mut child = spawn(state_dir, launch, log).map_err(ClientError::Start)?;
+    let mut command = command(state_dir, launch);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+    let mut child = command.spawn().map_err(ClientError::Start)?;
     let line = match child.stdout.take() {
         Some(stdout) => first_line(OwnedFd::from(stdout)).await?,
         None => String::new(),
@@ -53,22 +55,16 @@ fn open_log(state_dir: &StateDir) -> Result<File, ClientError> {
     OpenOptions::new().create(true).append(true).mode(0o600).open(state_dir.engine_log()).map_err(ClientError::Start)
 }
 
-/// Starts the process. It makes itself a session of its own (`setsid` is not to be had here without `unsafe`).
-fn spawn(state_dir: &StateDir, launch: &Launch, log: File) -> std::io::Result<Child> {
+/// Returns the command that starts the engine. It makes itself a session of its own (that is not to be had here without
+/// `unsafe`).
+pub(super) fn command(state_dir: &StateDir, launch: &Launch) -> Command {
     let mut command = Command::new(&launch.program);
-    command
-        .arg0("csync")
-        .args(&launch.args)
-        .current_dir("/")
-        .env("CSYNC_STATE", state_dir.root())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(log);
+    command.arg0("csync").args(&launch.args).current_dir("/").env("CSYNC_STATE", state_dir.root());
     // An engine started from inside a job is not a part of that job.
     for name in ["CSYNC_JOB", "CSYNC_RUN", "CSYNC_TASK", "CSYNC_STATE_ID"] {
         command.env_remove(name);
     }
-    command.spawn()
+    command
 }
 
 /// Reads the line in which the engine says how its start went; nothing when it ended without.

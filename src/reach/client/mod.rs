@@ -9,6 +9,8 @@ mod error;
 mod http;
 mod launch;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use calls::{InstanceQuery, LogQuery, RunRef};
 pub use error::ClientError;
