@@ -1,5 +1,7 @@
 //! The loops: wait, ask a mind, perform.
 
+pub mod prepare;
+
 pub mod worker;
 
 pub mod engine;

@@ -1,6 +1,7 @@
 //! Memos in a table, and the keys by which they are found.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::model::id::{InstanceId, PathId};
@@ -132,7 +133,7 @@ impl Hasher for KeyHasher {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct Row {
     definition: [u8; 16],
     start: u32,
     inputs: u32,
@@ -153,7 +154,7 @@ pub struct MemoRef<'a> {
 /// The memos of a workflow by key; of two with the same key the later counts. 100,000 with two files each take 15 MB.
 #[derive(Clone, Debug, Default)]
 pub struct Memos {
-    entries: HashMap<[u8; 16], Entry, BuildHasherDefault<KeyHasher>>,
+    entries: HashMap<[u8; 16], Row, BuildHasherDefault<KeyHasher>>,
     prints: Vec<Fingerprint>,
 }
 
@@ -182,7 +183,7 @@ impl Memos {
                 start
             }
         };
-        self.entries.insert(memo.key, Entry { definition: memo.definition, start, inputs, outputs });
+        self.entries.insert(memo.key, Row { definition: memo.definition, start, inputs, outputs });
     }
 
     /// Returns the memo with this key.
@@ -223,13 +224,13 @@ impl<'a> FromIterator<&'a Memo> for Memos {
 
 /// Contents known during a run, so that no file is read twice: whoever made or read a file first says what is in it.
 #[derive(Clone, Debug, Default)]
-pub struct Hashes(HashMap<PathId, Fingerprint>);
+pub struct Hashes(HashMap<PathId, Option<Fingerprint>>);
 
 impl Hashes {
     /// Remembers a file's content, if it was hashed.
     pub fn learn(&mut self, path: PathId, print: Fingerprint) {
         if print.hash.is_some() {
-            self.0.insert(path, print);
+            self.0.insert(path, Some(print));
         }
     }
 
@@ -245,15 +246,22 @@ impl Hashes {
         }
     }
 
-    /// Returns whether the content of a file is known.
-    pub fn knows(&self, path: PathId) -> bool {
-        self.0.contains_key(&path)
+    /// Returns whether somebody should read a file: its content is not known, and nobody was asked before.
+    pub fn ask(&mut self, path: PathId) -> bool {
+        match self.0.entry(path) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(place) => {
+                place.insert(None);
+                true
+            }
+        }
     }
 
     /// Adds the hash to a fingerprint without one, if the file is the one that was hashed.
     #[must_use]
     pub fn fill(&self, path: PathId, print: Fingerprint) -> Fingerprint {
-        let known = self.0.get(&path).filter(|known| (known.size, known.mtime) == (print.size, print.mtime));
+        let known = self.0.get(&path).copied().flatten();
+        let known = known.filter(|known| (known.size, known.mtime) == (print.size, print.mtime));
         Fingerprint { hash: print.hash.or(known.and_then(|known| known.hash)), ..print }
     }
 }

@@ -79,7 +79,7 @@ impl Root {
         for entry in walkdir::WalkDir::new(self.path.join(path)) {
             match entry.and_then(|entry| entry.metadata().map(|metadata| (entry, metadata))) {
                 Ok((entry, metadata)) => {
-                    if !entry.file_type().is_dir() {
+                    if entry.file_type().is_file() {
                         sum.size = sum.size.saturating_add(metadata.len());
                     }
                     sum.mtime = sum.mtime.max(mtime(&metadata));

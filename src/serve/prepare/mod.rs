@@ -1,0 +1,193 @@
+//! From a submission to a plan with a verdict for every instance, and from an instance to a job.
+//!
+//! The engine does this for a submission; `csync submit --dry-run` and `csync check` do it in their own process. Reads the
+//! disk and takes its time: an engine calls it where it may block.
+
+pub mod job;
+pub mod recheck;
+
+mod refuse;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::decide::engine::protocol::Verdict;
+use crate::decide::fresh::judge::{Judge, Judgement};
+use crate::decide::fresh::memos::{Hashes, Memos};
+use crate::decide::fresh::reason::Reason;
+use crate::decide::fresh::select::{Selection, UnknownNames};
+use crate::language::manifest::{self, Expanded, Limits, Workflow};
+use crate::model::api::{ApiError, ErrorKind, Rerun, Submission};
+use crate::model::diagnostic::{Diagnostic, Severity};
+use crate::model::plan::{Fingerprint, Memo, Plan};
+use crate::reach::files::FilesError;
+use crate::reach::files::gather::gather;
+use crate::reach::files::look::Root;
+
+/// Mistakes of one kind that are shown; a message says how many more there are.
+const MOST_SHOWN: usize = 20;
+
+/// What is asked for: the parts of a [`Submission`] that decide what runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The text of the workflow.
+    pub text: &'a str,
+    /// Its directory, absolute.
+    pub root: &'a str,
+    /// `-p k=v`.
+    pub params: &'a BTreeMap<String, String>,
+    /// `--only`.
+    pub only: &'a [String],
+    /// `--rerun`.
+    pub rerun: &'a Rerun,
+}
+
+impl<'a> From<&'a Submission> for Asked<'a> {
+    fn from(submission: &'a Submission) -> Self {
+        Self {
+            text: &submission.text,
+            root: &submission.root,
+            params: &submission.params,
+            only: &submission.only,
+            rerun: &submission.rerun,
+        }
+    }
+}
+
+/// A workflow read and expanded, before anything is judged.
+#[derive(Debug)]
+pub struct Planned {
+    /// As it was read.
+    pub workflow: Workflow,
+    /// As it was expanded.
+    pub expanded: Expanded,
+    /// Warnings of both.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// A submission, ready to run.
+#[derive(Debug)]
+pub struct Prepared {
+    /// What to do.
+    pub plan: Arc<Plan>,
+    /// Per instance, whether it needs to run.
+    pub verdicts: Vec<Verdict>,
+    /// Per instance, why.
+    pub reasons: Vec<Reason>,
+    /// What the person probably meant otherwise.
+    pub warnings: Vec<Diagnostic>,
+    /// Contents that are known already.
+    pub hashes: Hashes,
+    /// The memos that were judged by, for [`recheck`].
+    pub memos: Memos,
+    /// Memos to write anew: their files were touched and are the same.
+    pub refreshed: Vec<Memo>,
+}
+
+/// Reads, checks and expands a workflow.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`] with every mistake, as far as they show without looking for inputs; [`ErrorKind::Storage`] when the
+/// disk cannot be read.
+pub fn plan(text: &str, root: &str, params: &BTreeMap<String, String>) -> Result<Planned, ApiError> {
+    let (workflow, diagnostics) = manifest::read(text);
+    let mut warnings = refuse_errors(diagnostics)?;
+    let wants = manifest::wants(&workflow, params).map_err(invalid)?;
+    let facts = gather(Path::new(root), &wants).map_err(|error| unreadable(&error))?;
+    let mut expanded = manifest::expand(&workflow, root, params, &facts, Limits::default()).map_err(invalid)?;
+    warnings.append(&mut expanded.warnings);
+    Ok(Planned { workflow, expanded, warnings })
+}
+
+/// Prepares a submission. `memos` is asked for the memos of the workflow, by its name, once that is known.
+///
+/// # Errors
+/// As [`plan`]; [`ErrorKind::Invalid`] also with inputs that do not exist and wishes that the local machine cannot meet;
+/// [`ErrorKind::NotFound`] when `--only` or `--rerun` names nothing; and what `memos` says.
+pub fn prepare(asked: Asked<'_>, memos: impl FnOnce(&str) -> Result<Memos, ApiError>) -> Result<Prepared, ApiError> {
+    let Planned { workflow, expanded, warnings } = plan(asked.text, asked.root, asked.params)?;
+    let Expanded { plan, left, external, .. } = expanded;
+    let selection = Selection::new(&plan, &left, asked.only, asked.rerun).map_err(|error| unknown(&plan, &error))?;
+    let refusals = refuse::unserved(&plan, &selection);
+    if !refusals.is_empty() {
+        return Err(invalid(refusals));
+    }
+    let memos = memos(&plan.name)?;
+    let (judgement, hashes) = {
+        let judge = Judge::new(&plan, &memos, &selection);
+        let mut seen = look(&plan, &judge)?;
+        let judgement = judge_with_contents(&plan, &judge, &mut seen)?;
+        let missing = refuse::missing_inputs(&workflow, &plan, &external, &judgement, &seen);
+        if !missing.is_empty() {
+            return Err(invalid(missing));
+        }
+        (judgement, judge.hashes(&seen))
+    };
+    let Judgement { verdicts, reasons, refreshed } = judgement;
+    Ok(Prepared { plan: Arc::new(plan), verdicts, reasons, warnings, hashes, memos, refreshed })
+}
+
+/// Looks at every file that the judgement asks for.
+fn look(plan: &Plan, judge: &Judge<'_>) -> Result<Vec<Option<Fingerprint>>, ApiError> {
+    let root = open(&plan.root)?;
+    root.look_at(plan.paths.iter().zip(judge.paths())).map_err(|error| unreadable(&error))
+}
+
+/// Reads the contents that decide, and judges.
+fn judge_with_contents(
+    plan: &Plan,
+    judge: &Judge<'_>,
+    seen: &mut [Option<Fingerprint>],
+) -> Result<Judgement, ApiError> {
+    let doubtful = judge.doubtful(seen);
+    if !doubtful.is_empty() {
+        let root = open(&plan.root)?;
+        for path in doubtful {
+            if let Some(Some(print)) = seen.get_mut(path.index()) {
+                print.hash = root.hash(plan.path(path)).map_err(|error| unreadable(&error))?;
+            }
+        }
+    }
+    Ok(judge.judge(seen))
+}
+
+fn open(root: &str) -> Result<Root, ApiError> {
+    Root::open(Path::new(root)).map_err(|error| unreadable(&error))
+}
+
+/// Separates warnings from errors, which refuse the workflow.
+fn refuse_errors(diagnostics: Vec<Diagnostic>) -> Result<Vec<Diagnostic>, ApiError> {
+    if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
+        return Err(invalid(diagnostics));
+    }
+    Ok(diagnostics)
+}
+
+fn invalid(diagnostics: Vec<Diagnostic>) -> ApiError {
+    let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count();
+    let message = match errors {
+        1 => "the workflow has a mistake".to_owned(),
+        _ => format!("the workflow has {errors} mistakes"),
+    };
+    ApiError { kind: ErrorKind::Invalid, message, hint: None, diagnostics }
+}
+
+fn unknown(plan: &Plan, error: &UnknownNames) -> ApiError {
+    let mut names: Vec<&str> = plan.tasks.iter().take(MOST_SHOWN).map(|task| task.name.as_str()).collect();
+    if plan.tasks.len() > names.len() {
+        names.push("...");
+    }
+    let hint = format!("tasks of this workflow: {}", names.join(", "));
+    ApiError { kind: ErrorKind::NotFound, message: error.to_string(), hint: Some(hint), diagnostics: Vec::new() }
+}
+
+fn unreadable(error: &FilesError) -> ApiError {
+    let mut message = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        message = format!("{message}: {cause}");
+        source = cause.source();
+    }
+    ApiError { kind: ErrorKind::Storage, message, hint: None, diagnostics: Vec::new() }
+}
