@@ -41,6 +41,11 @@ impl Strings {
         self.ends.is_empty()
     }
 
+    /// Returns how many bytes the strings have together.
+    pub fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
     /// Iterates over the strings.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         (0..self.len()).map(|index| self.get(index as u32))

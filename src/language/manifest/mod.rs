@@ -3,17 +3,51 @@
 //! Every function is pure. What lies on disk comes in as [`Facts`]: the caller asks [`wants`] what expansion needs to know,
 //! looks, and calls [`expand`].
 
+mod amounts;
+mod bash;
+mod check;
+mod draft;
+mod expand;
+mod fill;
+mod glob;
+mod inputs;
+mod keys;
+mod mistakes;
+mod names;
+mod order;
+mod outputs;
+mod parse;
+mod paths;
+pub mod quote;
+mod render;
+mod rows;
+mod settings;
+mod statements;
+mod sweep;
+mod task;
+mod template;
+mod tree;
+mod values;
+mod wants;
+mod when;
+
+#[cfg(test)]
+mod tests;
+
+pub use check::read;
+pub use draft::{Origin, Workflow};
+pub use expand::expand;
+pub use glob::matcher;
+pub use paths::is_remote;
+pub use render::{absolute, render};
+pub use wants::{missing_input, wants};
+
 use std::collections::BTreeMap;
 
-use crate::model::diagnostic::{Diagnostic, Span};
+use crate::model::diagnostic::Diagnostic;
 use crate::model::id::{InstanceId, PathId};
 use crate::model::job::Invocation;
 use crate::model::plan::Plan;
-use crate::model::resources::Grant;
-
-/// A workflow file, parsed and checked as far as that is possible without looking at disk.
-#[derive(Clone, Debug, Default)]
-pub struct Workflow {}
 
 /// What [`expand`] needs to know of the disk, relative to the workflow's directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,38 +104,4 @@ pub struct Rendered {
     pub env: Vec<(String, String)>,
     /// Standard input.
     pub stdin: Option<String>,
-}
-
-/// Reads and checks a workflow file. Returns what could be read, and every mistake found; errors among them refuse the file.
-pub fn read(_text: &str) -> (Workflow, Vec<Diagnostic>) {
-    (Workflow::default(), Vec::new())
-}
-
-/// Returns what [`expand`] needs to know of the disk.
-pub fn wants(_workflow: &Workflow, _params: &BTreeMap<String, String>) -> Result<Wants, Vec<Diagnostic>> {
-    Ok(Wants::default())
-}
-
-/// Expands a workflow into instances in the directory `root` (absolute).
-///
-/// # Errors
-/// Every mistake that shows only now: unknown parameters, two producers of one file, cycles, too many instances.
-pub fn expand(
-    _workflow: &Workflow,
-    _root: &str,
-    _params: &BTreeMap<String, String>,
-    _facts: &Facts,
-    _limits: Limits,
-) -> Result<Expanded, Vec<Diagnostic>> {
-    Ok(Expanded::default())
-}
-
-/// Returns the mistake "this input does not exist and no task makes it", with its place.
-pub fn missing_input(_workflow: &Workflow, plan: &Plan, path: PathId) -> Diagnostic {
-    Diagnostic::error(Span::default(), format!("input `{}` does not exist", plan.path(path)))
-}
-
-/// Renders the command of one attempt. A value that cannot be quoted where it stands was refused by [`expand`].
-pub fn render(plan: &Plan, _instance: InstanceId, _grant: &Grant, _attempt: u32) -> Rendered {
-    Rendered { invocation: Invocation::Script(String::new()), workdir: plan.root.clone(), env: Vec::new(), stdin: None }
 }

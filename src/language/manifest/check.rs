@@ -1,0 +1,313 @@
+//! From the tree of a file to a checked [`Workflow`]: the tables of the file as a whole. Tasks are checked in `task`.
+
+use std::collections::BTreeMap;
+
+use crate::language::manifest::draft::{Draft, Param, ParamKind, Workflow};
+use crate::language::manifest::keys::{DataKey, KeySet, RootKey, WorkflowKey, meant};
+use crate::language::manifest::mistakes::{Mistakes, nearest};
+use crate::language::manifest::names::{Item, Known, Scope};
+use crate::language::manifest::parse::parse;
+use crate::language::manifest::settings::{Layer, apply};
+use crate::language::manifest::task::check_tasks;
+use crate::language::manifest::template::{Syntax, Template, Templates};
+use crate::language::manifest::tree::{Kind, NodeId, Tree};
+use crate::model::diagnostic::{Diagnostic, Span};
+
+/// Version of the format.
+const SCHEMA: i64 = 1;
+
+/// Reads and checks a workflow file. Returns what could be read, and every mistake found; errors among them refuse the file.
+pub fn read(text: &str) -> (Workflow, Vec<Diagnostic>) {
+    let mut mistakes = Mistakes::default();
+    let tree = parse(text, &mut mistakes);
+    let mut check = Check { tree: &tree, mistakes, templates: Templates::default(), params: Vec::new() };
+    let mut workflow = Workflow::default();
+    check.root(&mut workflow);
+    workflow.templates = check.templates;
+    workflow.templates.shrink();
+    workflow.refused = check.mistakes.errors() > 0;
+    (workflow, check.mistakes.finish())
+}
+
+/// What every check needs.
+pub(super) struct Check<'a, 't> {
+    pub(super) tree: &'a Tree<'t>,
+    pub(super) mistakes: Mistakes,
+    pub(super) templates: Templates,
+    /// Names of the params.
+    pub(super) params: Vec<String>,
+}
+
+impl<'a> Check<'a, '_> {
+    /// Adds an error.
+    pub(super) fn error(&mut self, span: Span, message: impl Into<String>, help: impl Into<String>) {
+        self.mistakes.push(Diagnostic::error(span, message).help(help));
+    }
+
+    /// Says that a value is of the wrong type.
+    pub(super) fn wrong(&mut self, id: NodeId, key: &str, accepted: &str) {
+        let found = self.tree.kind(id).words();
+        let mut mistake = Diagnostic::error(self.tree.span(id), format!("`{key}` is {accepted}, not {found}"));
+        if self.tree.kind(id) == Kind::Datetime {
+            mistake = mistake.help("a date is a text here: put it in quotes");
+        }
+        self.mistakes.push(mistake);
+    }
+
+    /// Says that a key is none of a table's.
+    pub(super) fn unknown<K: KeySet>(&mut self, id: NodeId, table: &str) {
+        let key = self.tree.key(id);
+        let known = K::texts();
+        let help = meant(key, &known).unwrap_or_else(|| {
+            let known: Vec<String> = known.iter().map(|key| format!("`{key}`")).collect();
+            format!("{table} takes {}", known.join(", "))
+        });
+        let mistake = Diagnostic::error(self.tree.key_span(id), format!("unknown key `{key}` in {table}"));
+        self.mistakes.push(mistake.help(help));
+    }
+
+    /// Calls `each` for every key of a table; a mistake when it is no table or a key is unknown.
+    pub(super) fn keys<K: KeySet>(&mut self, id: NodeId, table: &str, mut each: impl FnMut(&mut Self, K, NodeId)) {
+        if self.tree.kind(id) != Kind::Table {
+            self.wrong(id, table.trim_matches('`'), "a table");
+            return;
+        }
+        let tree = self.tree;
+        for child in tree.children(id) {
+            match K::of(tree.key(child)) {
+                Some(key) => each(self, key, child),
+                None => self.unknown::<K>(child, table),
+            }
+        }
+    }
+
+    /// Returns a string.
+    pub(super) fn string(&mut self, id: NodeId, key: &str) -> Option<&'a str> {
+        let tree = self.tree;
+        let text = tree.str(id);
+        match text {
+            None => self.wrong(id, key, "a string"),
+            Some(text) if text.contains('\0') => self.mistakes.error(tree.span(id), "a text with a zero byte"),
+            Some(_) => return text,
+        }
+        None
+    }
+
+    /// Returns a whole number between bounds.
+    pub(super) fn integer(&mut self, id: NodeId, key: &str, least: i64, most: i64) -> Option<i64> {
+        let Some(value) = self.tree.integer(id) else {
+            self.wrong(id, key, "a whole number");
+            return None;
+        };
+        if (least..=most).contains(&value) {
+            return Some(value);
+        }
+        let bound = if value < least { format!("at least {least}") } else { format!("at most {most}") };
+        self.mistakes.error(self.tree.span(id), format!("`{key}` is {bound}"));
+        None
+    }
+
+    /// Returns a boolean.
+    pub(super) fn boolean(&mut self, id: NodeId, key: &str) -> Option<bool> {
+        let value = self.tree.boolean(id);
+        if value.is_none() {
+            self.wrong(id, key, "`true` or `false`");
+        }
+        value
+    }
+
+    /// Returns the elements of an array; a single string counts as an array of one where `single` says so.
+    pub(super) fn strings(&mut self, id: NodeId, key: &str, single: bool) -> Vec<(NodeId, &'a str)> {
+        let tree = self.tree;
+        match tree.kind(id) {
+            Kind::String if single => self.string(id, key).map(|text| (id, text)).into_iter().collect(),
+            Kind::Array => {
+                let mut all = Vec::new();
+                for child in tree.children(id) {
+                    match tree.kind(child) {
+                        Kind::String => all.extend(self.string(child, key).map(|text| (child, text))),
+                        _ => self.wrong(child, &format!("an element of {key}"), "a string"),
+                    }
+                }
+                all
+            }
+            _ => {
+                let accepted = if single { "a string or an array of strings" } else { "an array of strings" };
+                self.wrong(id, key, accepted);
+                if tree.kind(id) == Kind::String {
+                    let written = tree.text().get(tree.span(id).range()).unwrap_or_default();
+                    self.help_last(format!("write `{key} = [{written}]`"));
+                }
+                Vec::new()
+            }
+        }
+    }
+
+    /// Adds a hint to the mistake added last.
+    pub(super) fn help_last(&mut self, help: impl Into<String>) {
+        self.mistakes.help_last(help);
+    }
+
+    /// Adds a second place to the mistake added last.
+    pub(super) fn relate_last(&mut self, span: Span, words: &str) {
+        self.mistakes.relate_last(span, words);
+    }
+
+    /// Compiles a string with placeholders.
+    pub(super) fn template(&mut self, id: NodeId, text: &str, syntax: Syntax, scope: &Scope<'_>) -> Template {
+        let place = (self.tree.span(id), self.tree.body(id));
+        self.templates.compile(text, place, syntax, scope, &mut self.mistakes)
+    }
+
+    fn root(&mut self, workflow: &mut Workflow) {
+        let mut tables = BTreeMap::new();
+        let tree = self.tree;
+        let mistakes_before = self.mistakes.errors();
+        self.keys::<RootKey>(Tree::ROOT, "a workflow", |check, key, id| match key {
+            RootKey::Name => workflow.name = check.workflow_name(id).unwrap_or_default(),
+            RootKey::Schema => check.schema(id),
+            RootKey::Description => workflow.description = check.string(id, "description").map(str::to_owned),
+            RootKey::Params => workflow.params = check.params(id),
+            RootKey::Data => workflow.data = check.data(id),
+            RootKey::Workflow => check.keys::<WorkflowKey>(id, "`workflow`", |check, key, id| match key {
+                WorkflowKey::MaxFailures => {
+                    let most = i64::from(u32::MAX);
+                    workflow.max_failures = check.integer(id, "max_failures", 1, most).map(|most| most as u32);
+                }
+            }),
+            RootKey::Defaults => drop(tables.insert("defaults", id)),
+            RootKey::Tasks => drop(tables.insert("tasks", id)),
+        });
+        if tree.get(Tree::ROOT, "name").is_none() && mistakes_before == 0 {
+            self.error(Span::default(), "the workflow has no name", "begin the file with `name = \"...\"`");
+        }
+        self.params = workflow.params.iter().map(|param| param.name.clone()).collect();
+        let mut defaults = Draft::default();
+        if let Some(&id) = tables.get("defaults") {
+            self.defaults(id, &mut defaults);
+        }
+        workflow.settings.push(defaults);
+        match tables.get("tasks") {
+            Some(&id) => check_tasks(self, id, workflow),
+            None if self.mistakes.errors() == 0 => {
+                let help = "add one: `[tasks.hello]` and under it `run = \"echo hello\"`";
+                self.mistakes.push(Diagnostic::error(None, "the workflow has no tasks").help(help));
+            }
+            None => {}
+        }
+    }
+
+    fn workflow_name(&mut self, id: NodeId) -> Option<String> {
+        let name = self.string(id, "name")?;
+        let good = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '.' | ' ');
+        if name.trim().is_empty() || !name.chars().all(good) || name.len() > 200 {
+            let help = "letters, digits, `_`, `-`, `.` and blanks, at most 200";
+            self.error(self.tree.span(id), "this is not a name for a workflow", help);
+        }
+        Some(name.to_owned())
+    }
+
+    fn schema(&mut self, id: NodeId) {
+        if let Some(version) = self.integer(id, "schema", 1, i64::MAX)
+            && version != SCHEMA
+        {
+            let message = format!("the file is of version {version} of the format, this csync reads version {SCHEMA}");
+            self.error(self.tree.span(id), message, "install a newer csync");
+        }
+    }
+
+    fn params(&mut self, id: NodeId) -> Vec<Param> {
+        if self.tree.kind(id) != Kind::Table {
+            self.wrong(id, "params", "a table");
+            return Vec::new();
+        }
+        let tree = self.tree;
+        let mut params = Vec::new();
+        for child in tree.children(id) {
+            let name = tree.key(child);
+            self.name(name, tree.key_span(child), "param");
+            let kind = match tree.kind(child) {
+                Kind::String => ParamKind::Text,
+                Kind::Integer => ParamKind::Integer,
+                Kind::Float => ParamKind::Number,
+                Kind::Boolean => ParamKind::Boolean,
+                _ => {
+                    self.wrong(child, name, "a string, a number or a boolean");
+                    continue;
+                }
+            };
+            let value = tree.scalar(child).unwrap_or_default().into_owned();
+            if value.contains('\0') {
+                self.mistakes.error(tree.span(child), "a text with a zero byte");
+            }
+            if value.contains("{params.") {
+                let words = "placeholders are not filled in inside `[params]`";
+                self.mistakes.push(Diagnostic::warning(tree.span(child), words));
+            }
+            params.push(Param { name: name.to_owned(), value, kind, span: tree.key_span(child) });
+        }
+        params
+    }
+
+    /// Checks a name that placeholders can use.
+    pub(super) fn name(&mut self, name: &str, span: Span, what: &str) {
+        let first = name.chars().next();
+        let good = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';
+        if first.is_some_and(|first| first.is_ascii_alphabetic() || first == '_') && name.chars().all(good) {
+            return;
+        }
+        let help = "a letter or `_`, then letters, digits, `_` and `-` (A-Z, a-z, 0-9)";
+        let odd = name.chars().find(|&letter| !good(letter));
+        let why = match odd {
+            Some(odd) => format!(": it has `{}`", odd.escape_default()),
+            None if name.is_empty() => ": it is empty".to_owned(),
+            None => ": it begins with a digit or `-`".to_owned(),
+        };
+        self.error(span, format!("`{}` is no name for a {what}{why}", name.escape_debug()), help);
+    }
+
+    fn data(&mut self, id: NodeId) -> BTreeMap<String, Vec<String>> {
+        if self.tree.kind(id) != Kind::Table {
+            self.wrong(id, "data", "a table");
+            return BTreeMap::new();
+        }
+        let tree = self.tree;
+        let mut data = BTreeMap::new();
+        for child in tree.children(id) {
+            let name = tree.key(child);
+            self.name(name, tree.key_span(child), "dataset");
+            let mut places = Vec::new();
+            self.keys::<DataKey>(child, &format!("`data.{name}`"), |check, DataKey::At, id| {
+                for (element, place) in check.strings(id, "at", true) {
+                    if !place.contains(":/") {
+                        let help = "write `host:/absolute/path`";
+                        check.error(tree.span(element), format!("`{place}` is not a place on a host"), help);
+                    }
+                    places.push(place.to_owned());
+                }
+            });
+            if tree.kind(child) == Kind::Table && tree.get(child, "at").is_none() {
+                let message = format!("`data.{name}` does not say where it is");
+                self.error(tree.key_span(child), message, "add `at = [\"host:/path\"]`");
+            }
+            data.insert(name.to_owned(), places);
+        }
+        data
+    }
+
+    fn defaults(&mut self, id: NodeId, draft: &mut Draft) {
+        if self.tree.kind(id) != Kind::Table {
+            self.wrong(id, "defaults", "a table");
+            return;
+        }
+        let params = self.params.clone();
+        let scope = Scope { known: Known::Attempt, params: &params, item: Item::None, matrix: &[], defaults: true };
+        let layer = Layer { scope, table: "`[defaults]`", of_task: false };
+        apply(self, id, &layer, draft, |_, _, _| false);
+    }
+}
+
+/// Returns the name among `names` that a word was meant to be, as a hint.
+pub(super) fn did_you_mean<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> Option<String> {
+    nearest(word, names).map(|near| format!("did you mean `{near}`?"))
+}

@@ -1,0 +1,339 @@
+//! Expansion: rows to instances, texts to paths, paths to order.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::language::manifest::draft::{Draft, Run, TaskDraft, Workflow};
+use crate::language::manifest::fill::{Filler, Segment, Unquoted, cannot_quote, fits, write_path};
+use crate::language::manifest::inputs::Inputs;
+use crate::language::manifest::mistakes::Mistakes;
+use crate::language::manifest::order::check_order;
+use crate::language::manifest::outputs::{Makers, label};
+use crate::language::manifest::paths::{Interner, normal, part};
+use crate::language::manifest::rows::{Rows, Source};
+use crate::language::manifest::template::{Name, Template};
+use crate::language::manifest::values::Values;
+use crate::language::manifest::when::Condition;
+use crate::language::manifest::{Expanded, Facts, Limits};
+use crate::model::diagnostic::{Diagnostic, Severity};
+use crate::model::id::{InstanceId, PathId, TaskId};
+use crate::model::plan::{Instance, Plan, Slice};
+use crate::model::task::{Command, Hole, Settings, Task};
+
+/// Most bytes of the texts of a plan: they are numbered with 32 bits.
+const MOST_BYTES: usize = 3 << 30;
+
+/// Expands a workflow into instances in the directory `root` (absolute).
+///
+/// # Errors
+/// Every mistake that shows only now: unknown parameters, two producers of one file, cycles, too many instances.
+pub fn expand(
+    workflow: &Workflow,
+    root: &str,
+    params: &BTreeMap<String, String>,
+    facts: &Facts,
+    limits: Limits,
+) -> Result<Expanded, Vec<Diagnostic>> {
+    let mut mistakes = Mistakes::default();
+    if workflow.refused {
+        mistakes.push(Diagnostic::error(None, "the workflow has mistakes").help("run `csync check`"));
+        return Err(mistakes.finish());
+    }
+    let values = Values::new(workflow, params, &mut mistakes);
+    let mut expansion = Expansion::new(workflow, root, &values, facts);
+    expansion.rows_and_outputs(limits, &mut mistakes);
+    if mistakes.errors() == 0 {
+        expansion.inputs(&mut mistakes);
+    }
+    if mistakes.errors() == 0 {
+        check_order(&expansion.plan, workflow, &mut mistakes);
+    }
+    let all = mistakes.finish();
+    if all.iter().any(|mistake| mistake.severity == Severity::Error) {
+        return Err(all);
+    }
+    Ok(Expanded { plan: expansion.plan, left: expansion.left, external: expansion.external, warnings: all })
+}
+
+/// A plan being made.
+pub(super) struct Expansion<'a> {
+    pub(super) workflow: &'a Workflow,
+    pub(super) values: &'a Values,
+    pub(super) facts: &'a Facts,
+    pub(super) plan: Plan,
+    pub(super) paths: Interner,
+    pub(super) makers: Makers,
+    /// Instances whose `when` is false.
+    pub(super) left: Vec<InstanceId>,
+    pub(super) external: Vec<PathId>,
+    /// Per task: holes whose values need looking at.
+    pub(super) unquoted: Vec<Vec<Unquoted>>,
+    /// Settings that were made, and their hash, by the draft's index.
+    settings: Vec<Option<(Arc<Settings>, blake3::Hash)>>,
+}
+
+impl<'a> Expansion<'a> {
+    fn new(workflow: &'a Workflow, root: &str, values: &'a Values, facts: &'a Facts) -> Self {
+        let plan = Plan {
+            name: workflow.name.clone(),
+            root: root.to_owned(),
+            max_failures: workflow.max_failures,
+            ..Plan::default()
+        };
+        Self {
+            workflow,
+            values,
+            facts,
+            plan,
+            paths: Interner::default(),
+            makers: Makers::default(),
+            left: Vec::new(),
+            external: Vec::new(),
+            unquoted: vec![Vec::new(); workflow.tasks.len()],
+            settings: vec![None; workflow.settings.len()],
+        }
+    }
+
+    /// Makes tasks and instances, and what the instances write.
+    fn rows_and_outputs(&mut self, limits: Limits, mistakes: &mut Mistakes) {
+        let root = self.plan.root.clone();
+        self.plan.tasks.reserve_exact(self.workflow.tasks.len());
+        for index in 0..self.workflow.tasks.len() {
+            let Some(task) = self.workflow.tasks.get(index) else { break };
+            let name = self.workflow.templates.column(task.name);
+            let room = limits.instances.saturating_sub(self.plan.instances.len() as u64);
+            let (workflow, values, facts) = (self.workflow, self.values, self.facts);
+            let source = Source { workflow, values, facts, root: &root, limit: room };
+            let sweep = task.sweep.and_then(|sweep| workflow.sweeps.get(sweep as usize));
+            let rows = match sweep {
+                Some(sweep) => source.rows(name, sweep, &[], mistakes),
+                None => Some(Rows::single()),
+            };
+            let Some(rows) = rows else { continue };
+            if rows.len() as u64 > room {
+                let message = format!("the workflow would have over {} instances", limits.instances);
+                mistakes.push(Diagnostic::error(task.span, message).help("split the workflow"));
+                return;
+            }
+            self.task(index, task, name, rows, mistakes);
+            if self.paths.bytes() > MOST_BYTES || self.plan.cells.bytes() > MOST_BYTES {
+                mistakes.error(task.span, "the names of all files and rows take more than 3 GiB");
+                return;
+            }
+        }
+        self.makers.check_nesting(&self.plan, &self.paths, self.workflow, mistakes);
+    }
+
+    fn task(&mut self, index: usize, task: &'a TaskDraft, name: &'a str, rows: Rows, mistakes: &mut Mistakes) {
+        let start = self.plan.instances.len() as u32;
+        let filler = Filler { workflow: self.workflow, values: self.values, name, columns: &rows.columns };
+        let outputs = task.outputs.of(&self.workflow.lists);
+        let outputs: Vec<Vec<Segment<'a>>> = outputs.iter().map(|path| filler.segments(*path, mistakes)).collect();
+        let mut unquoted = Vec::new();
+        let command = command(task, &filler, &mut unquoted, mistakes);
+        let (settings, hash) = self.settings(task.settings, &filler, &mut unquoted, mistakes);
+        let sweep = task.sweep.and_then(|sweep| self.workflow.sweeps.get(sweep as usize));
+        let task_id = TaskId(self.plan.tasks.len() as u32);
+        let needs = task.needs.of(&self.workflow.needs).iter().map(|need| TaskId(need.task)).collect();
+        let definition = definition(&command, &hash, &rows.columns);
+        let columns = rows.columns.clone();
+        self.plan.tasks.push(Task { name: name.to_owned(), command, settings, needs, columns, definition });
+        if let Some(unquoted_of) = self.unquoted.get_mut(index) {
+            *unquoted_of = unquoted;
+        }
+        let mut path = String::new();
+        for row in 0..rows.len() {
+            let cells = self.plan.cells.len() as u32;
+            rows.push(row, &mut self.plan.cells);
+            let instance = InstanceId(self.plan.instances.len() as u32);
+            let first = self.plan.path_refs.len() as u32;
+            let slice = Slice { start: first, len: outputs.len() as u32 };
+            let (inputs, made) = (Slice { start: first, len: 0 }, slice);
+            self.plan.instances.push(Instance { task: task_id, row: cells, inputs, outputs: made });
+            let left = sweep.and_then(|sweep| sweep.when.as_ref()).is_some_and(|when| {
+                let holds = self.holds(when, &filler, cells, mistakes);
+                holds == Some(false)
+            });
+            if left {
+                self.left.push(instance);
+            }
+            for (number, segments) in outputs.iter().enumerate() {
+                write_path(segments, &self.plan.cells, cells, &mut path);
+                let path = normal(&path, &self.plan.root);
+                if path.is_empty() || path == "." {
+                    let span = task.outputs.of(&self.workflow.lists).get(number).map(|template| template.span);
+                    let words = if path.is_empty() {
+                        "an output without a name"
+                    } else {
+                        "an output that is the workflow's own directory"
+                    };
+                    let message = format!("{words}, in {}", label(&self.plan, instance));
+                    mistakes.push(Diagnostic::error(span, message));
+                }
+                let id = PathId(self.paths.intern(&path));
+                self.plan.path_refs.push(id);
+                if !left {
+                    self.makers.made(id, instance, &self.plan, &self.paths, self.workflow, mistakes);
+                }
+            }
+        }
+        let len = self.plan.instances.len() as u32 - start;
+        self.plan.task_instances.push(Slice { start, len });
+    }
+
+    /// Evaluates a condition for a row; none after a mistake.
+    fn holds(&self, when: &Condition, filler: &Filler<'_, '_>, row: u32, mistakes: &mut Mistakes) -> Option<bool> {
+        let cells = &self.plan.cells;
+        let result = when.holds(&|name| {
+            let mut inner = Mistakes::default();
+            match filler.constant_or_column(name, when.span, &mut inner) {
+                Some(Segment::Text(text)) => Ok(Cow::Owned(text.to_owned())),
+                Some(Segment::Column(column, of)) => Ok(Cow::Owned(part(cells.get(row + column), of).to_owned())),
+                None => Err(inner.finish().into_iter().next().map_or_else(String::new, |mistake| mistake.message)),
+            }
+        });
+        result.map_err(|why| mistakes.error(when.span, why)).ok()
+    }
+
+    /// Checks `{inputs[n]}` and `{outputs[n]}` of a task against how many there are.
+    pub(super) fn check_file_numbers(&self, task: &TaskDraft, inputs: usize, outputs: usize, mistakes: &mut Mistakes) {
+        let templates = &self.workflow.templates;
+        let run: &[Template] = match &task.run {
+            Run::Missing => &[],
+            Run::Shell(template) => std::slice::from_ref(template),
+            Run::Argv(range) => range.of(&self.workflow.lists),
+        };
+        for hole in run.iter().flat_map(|template| templates.holes(*template)) {
+            let (index, count, word) = match hole.name {
+                Name::Inputs(Some(index), _) => (index, inputs, "input"),
+                Name::Outputs(Some(index), _) => (index, outputs, "output"),
+                _ => continue,
+            };
+            if index as usize >= count {
+                let message = format!("there is no {word} number {index}: the task has {count}");
+                mistakes.push(Diagnostic::error(hole.span, message).help("the first one is number 0"));
+            }
+        }
+    }
+
+    fn inputs(&mut self, mistakes: &mut Mistakes) {
+        Inputs::new(self).run(mistakes);
+    }
+
+    /// Checks the values that have no quoting where they stand.
+    pub(super) fn check_unquoted(&self, mistakes: &mut Mistakes) {
+        for (task, unquoted) in self.unquoted.iter().enumerate() {
+            for hole in unquoted {
+                let bad = self.plan.instances_of(TaskId(task as u32)).find_map(|instance| {
+                    let values = self.plan.hole_values(instance, &hole.hole);
+                    values.into_iter().find(|value| !fits(value, hole.number)).map(|value| (instance, value))
+                });
+                if let Some((instance, value)) = bad {
+                    let mistake = cannot_quote(&value, hole.number, hole.place, hole.span);
+                    mistakes.push(mistake.label(format!("in {}", label(&self.plan, instance))));
+                }
+            }
+        }
+    }
+
+    /// Makes a draft's settings; drafts are shared, so this is done once for most tasks.
+    fn settings(
+        &mut self,
+        index: u32,
+        filler: &Filler<'_, '_>,
+        unquoted: &mut Vec<Unquoted>,
+        mistakes: &mut Mistakes,
+    ) -> (Arc<Settings>, blake3::Hash) {
+        if let Some(Some((settings, hash))) = self.settings.get(index as usize) {
+            return (Arc::clone(settings), *hash);
+        }
+        let Some(draft) = self.workflow.settings.get(index as usize) else {
+            return (Arc::new(Settings::default()), blake3::hash(b""));
+        };
+        let before = unquoted.len();
+        let settings = Arc::new(settings(draft, filler, unquoted, mistakes));
+        let hash = settings_hash(&settings);
+        // Values that need looking at belong to one task: such settings are made anew for each.
+        if unquoted.len() == before
+            && let Some(place) = self.settings.get_mut(index as usize)
+        {
+            *place = Some((Arc::clone(&settings), hash));
+        }
+        (settings, hash)
+    }
+}
+
+fn command(
+    task: &TaskDraft,
+    filler: &Filler<'_, '_>,
+    unquoted: &mut Vec<Unquoted>,
+    mistakes: &mut Mistakes,
+) -> Command {
+    match task.run {
+        Run::Missing => Command::Argv(Vec::new()),
+        Run::Shell(template) => Command::Shell(filler.template(template, unquoted, mistakes)),
+        Run::Argv(range) => {
+            let words = range.of(&filler.workflow.lists);
+            Command::Argv(words.iter().map(|word| filler.template(*word, unquoted, mistakes)).collect())
+        }
+    }
+}
+
+fn settings(draft: &Draft, filler: &Filler<'_, '_>, unquoted: &mut Vec<Unquoted>, mistakes: &mut Mistakes) -> Settings {
+    let text = |template| filler.values.constant(filler.workflow, template);
+    let mut fill = |template| filler.template(template, unquoted, mistakes);
+    Settings {
+        env: draft.env.iter().map(|(name, value)| (name.clone(), fill(*value))).collect(),
+        workdir: draft.workdir.map(&mut fill),
+        stdin: draft.stdin.map(&mut fill),
+        setup: draft.setup.iter().copied().map(&mut fill).collect(),
+        modules: draft.modules.iter().copied().map(text).collect(),
+        conda: draft.conda.map(text),
+        container: draft.container.map(text),
+        binds: draft.binds.iter().copied().map(text).collect(),
+        on: draft.on.iter().copied().map(text).collect(),
+        batch: draft.batch.iter().map(|(key, value)| (key.clone(), text(*value))).collect(),
+        resources: draft.resources.clone(),
+        retry: draft.retry.clone(),
+        on_error: draft.on_error,
+        cache: draft.cache,
+        secrets: draft.secrets.clone(),
+        priority: draft.priority,
+        tags: draft.tags.clone(),
+        max_parallel: draft.max_parallel,
+        checkpoint: draft.checkpoint.clone(),
+    }
+}
+
+/// Hashes the settings that decide what an instance computes; not those that decide where, how often or how fast.
+fn settings_hash(settings: &Settings) -> blake3::Hash {
+    let Settings { env, workdir, stdin, setup, modules, conda, container, binds, secrets, .. } = settings;
+    let parts = (env, workdir, stdin, setup, modules, conda, container, binds, secrets);
+    blake3::hash(&postcard::to_stdvec(&parts).unwrap_or_default())
+}
+
+fn definition(command: &Command, settings: &blake3::Hash, columns: &[String]) -> [u8; 16] {
+    let parts = postcard::to_stdvec(&(command, columns)).unwrap_or_default();
+    let hash = blake3::Hasher::new().update(settings.as_bytes()).update(&parts).finalize();
+    let mut short = [0; 16];
+    short.iter_mut().zip(hash.as_bytes()).for_each(|(to, from)| *to = *from);
+    short
+}
+
+impl Plan {
+    /// Returns the values of a hole that does not depend on an attempt: one, or one per file.
+    pub(super) fn hole_values(&self, instance: InstanceId, hole: &Hole) -> Vec<String> {
+        let files = |all: &[PathId], index: Option<u32>, of| -> Vec<String> {
+            let chosen = all.iter().enumerate().filter(|(at, _)| index.is_none_or(|index| index as usize == *at));
+            chosen.map(|(_, path)| part(self.path(*path), of).to_owned()).collect()
+        };
+        match *hole {
+            Hole::Name => vec![self.task_of(instance).name.clone()],
+            Hole::Column(column, of) => vec![part(self.cell(instance, column), of).to_owned()],
+            Hole::Inputs(index, of) => files(self.inputs(instance), index, of),
+            Hole::Outputs(index, of) => files(self.outputs(instance), index, of),
+            _ => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Expansion and rendering.
+
+use super::*;
+
+const RNASEQ: &str = r#"
+name = "rnaseq"
+[params]
+ref = "grch38"
+[defaults]
+retries = 2
+[defaults.resources]
+time = "auto"
+[tasks.align]
+foreach = "fastq/*_R1.fastq.gz"
+inputs = ["{item}", "ref/{params.ref}.fa"]
+outputs = ["bam/{item.stem}.bam"]
+run = "STAR --runThreadN {cpus} --limitBAMsortRAM {mem_bytes} {inputs} > {outputs[0]}"
+resources = { cpus = 8, mem = "4G" }
+[tasks.count]
+needs = ["align"]
+inputs = ["bam/*.bam"]
+outputs = ["counts.tsv"]
+run = ["featureCounts", "-T", "{cpus}", "-o", "{outputs}", "{inputs}"]
+"#;
+
+#[test]
+fn the_example_of_the_format_expands() {
+    let world = World::with(&["fastq/a b_R1.fastq.gz", "fastq/c_R1.fastq.gz", "bam/old.bam"]);
+    let expanded = world.expand(RNASEQ).unwrap();
+    let plan = &expanded.plan;
+    assert_eq!(labels(plan), ["align[fastq/a b_R1.fastq.gz]", "align[fastq/c_R1.fastq.gz]", "count"]);
+    assert_eq!(dependents(plan, "align[fastq/c_R1.fastq.gz]"), ["count"]);
+    assert_eq!(
+        command(plan, "align[fastq/a b_R1.fastq.gz]"),
+        "STAR --runThreadN 4 --limitBAMsortRAM 8589934592 'fastq/a b_R1.fastq.gz' ref/grch38.fa > 'bam/a b_R1.bam'"
+    );
+    assert_eq!(
+        command(plan, "count"),
+        "featureCounts\n-T\n4\n-o\ncounts.tsv\nbam/a b_R1.bam\nbam/c_R1.bam\nbam/old.bam"
+    );
+    let external: Vec<&str> = expanded.external.iter().map(|&path| plan.path(path)).collect();
+    assert_eq!(external, ["fastq/a b_R1.fastq.gz", "ref/grch38.fa", "fastq/c_R1.fastq.gz", "bam/old.bam"]);
+    assert_eq!(plan.tasks[0].retry.max, 2);
+    assert_eq!(plan.tasks[0].resources[0].mem, crate::model::resources::Amount::Exact(Bytes::gib(4)));
+    assert_eq!(plan.tasks[1].needs, [crate::model::id::TaskId(0)]);
+}
+
+#[test]
+fn a_chain_is_ordered_by_its_files() {
+    let expanded = expanded(
+        r#"
+        [tasks.c]
+        inputs = ["./x/../b"]
+        outputs = ["c"]
+        run = "cat {inputs} > {outputs}"
+        [tasks.b]
+        inputs = ["/work/flow/a"]
+        outputs = ["b"]
+        run = "cat {inputs} > {outputs}"
+        [tasks.a]
+        outputs = ["a"]
+        run = "echo > {outputs}"
+        "#,
+    );
+    assert_eq!(dependents(&expanded.plan, "a"), ["b"]);
+    assert_eq!(dependents(&expanded.plan, "b"), ["c"]);
+    assert_eq!(dependents(&expanded.plan, "c"), [""; 0]);
+}
+
+#[test]
+fn a_table_makes_an_instance_per_row() {
+    let world = World::default().file("s.csv", "sample,reads\nA,r/a 1.fq\nB,r/b.fq\n").param("out", "res");
+    let expanded = world
+        .expand(
+            r#"
+            name = "t"
+            [params]
+            out = "x"
+            [tasks.map]
+            foreach = { csv = "s.csv" }
+            matrix = { k = [1, 2] }
+            inputs = ["{item.reads}"]
+            outputs = ["{params.out}/{item.sample}.{matrix.k}"]
+            when = "item.sample != 'B' or matrix.k == 1"
+            run = "map '{item.reads}' \"{item}\" {item.reads.stem} > {outputs}"
+            "#,
+        )
+        .unwrap();
+    assert_eq!(labels(&expanded.plan), ["map[A,k=1]", "map[A,k=2]", "map[B,k=1]", "map[B,k=2]"]);
+    assert_eq!(command(&expanded.plan, "map[A,k=2]"), "map 'r/a 1.fq' \"A\" 'a 1' > res/A.2");
+    assert_eq!(expanded.left, [InstanceId(3)]);
+}
+
+#[test]
+fn a_circle_is_named() {
+    let mistakes = World::default()
+        .expand(
+            r#"
+            name = "t"
+            [tasks.a]
+            inputs = ["c"]
+            outputs = ["a"]
+            run = "true"
+            [tasks.b]
+            needs = ["a"]
+            run = "true"
+            [tasks.c]
+            needs = ["b"]
+            outputs = ["c"]
+            run = "true"
+            "#,
+        )
+        .unwrap_err();
+    assert_eq!(mistakes[0].message, "tasks wait for each other in a circle: `a` -> `b` -> `c` -> `a`");
+}
