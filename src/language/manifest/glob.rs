@@ -1,11 +1,12 @@
 //! Globs over declared outputs. What lies on disk is matched by the caller, with the same [`matcher`].
 
-/// Compiles a glob: `*` and `?` stay within one component, `**` crosses them, `[ab]` and `{a,b}` are alternatives.
+/// Compiles a glob: `*` and `?` stay within one component, `**` crosses them, `[ab]` and `{a,b}` are alternatives, a backslash
+/// takes the next character as it is.
 ///
 /// # Errors
 /// What is wrong with the pattern.
 pub fn matcher(pattern: &str) -> Result<globset::GlobMatcher, String> {
-    let glob = globset::GlobBuilder::new(pattern).literal_separator(true).backslash_escape(false).build();
+    let glob = globset::GlobBuilder::new(pattern).literal_separator(true).backslash_escape(true).build();
     glob.map(|glob| glob.compile_matcher()).map_err(|error| error.kind().to_string())
 }
 
@@ -17,18 +18,15 @@ pub(super) fn is_pattern(text: &str) -> bool {
 /// Appends a value to a pattern so that it matches only itself.
 pub(super) fn escape(value: &str, pattern: &mut String) {
     for letter in value.chars() {
-        if matches!(letter, '*' | '?' | '[' | ']' | '{' | '}') {
-            pattern.push('[');
-            pattern.push(letter);
-            pattern.push(']');
-        } else {
-            pattern.push(letter);
+        if matches!(letter, '*' | '?' | '[' | ']' | '{' | '}' | '\\') {
+            pattern.push('\\');
         }
+        pattern.push(letter);
     }
 }
 
 /// Returns the text that every match begins with.
 pub(super) fn literal_start(pattern: &str) -> &str {
-    let wild = pattern.find(['*', '?', '[', '{']).unwrap_or(pattern.len());
+    let wild = pattern.find(['*', '?', '[', '{', '\\']).unwrap_or(pattern.len());
     pattern.get(..wild).unwrap_or_default()
 }

@@ -58,6 +58,13 @@ pub struct Wants {
     pub files: Vec<String>,
 }
 
+impl Wants {
+    /// Returns whether everything is known.
+    pub const fn is_empty(&self) -> bool {
+        self.globs.is_empty() && self.files.is_empty()
+    }
+}
+
 /// The answers to [`Wants`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -65,6 +72,14 @@ pub struct Facts {
     pub globs: BTreeMap<String, Vec<String>>,
     /// Per file: its text, or why it cannot be read.
     pub files: BTreeMap<String, Result<String, String>>,
+}
+
+impl Facts {
+    /// Adds what was seen since.
+    pub fn add(&mut self, more: Self) {
+        self.globs.extend(more.globs);
+        self.files.extend(more.files);
+    }
 }
 
 /// Bounds on expansion.

@@ -17,7 +17,7 @@ use crate::decide::fresh::judge::{Judge, Judgement};
 use crate::decide::fresh::memos::{Hashes, Memos};
 use crate::decide::fresh::reason::Reason;
 use crate::decide::fresh::select::{Selection, UnknownNames};
-use crate::language::manifest::{self, Expanded, Limits, Workflow};
+use crate::language::manifest::{self, Expanded, Facts, Limits, Workflow};
 use crate::model::api::{ApiError, ErrorKind, Rerun, Submission};
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::model::plan::{Fingerprint, Memo, Plan};
@@ -93,8 +93,15 @@ pub struct Prepared {
 pub fn plan(text: &str, root: &str, params: &BTreeMap<String, String>) -> Result<Planned, ApiError> {
     let (workflow, diagnostics) = manifest::read(text);
     let mut warnings = refuse_errors(diagnostics)?;
-    let wants = manifest::wants(&workflow, params).map_err(invalid)?;
-    let facts = gather(Path::new(root), &wants).map_err(|error| unreadable(&error))?;
+    let mut facts = Facts::default();
+    loop {
+        // A pattern can hold values of rows that stand in a file: two rounds at most.
+        let wants = manifest::wants(&workflow, root, params, &facts).map_err(invalid)?;
+        if wants.is_empty() {
+            break;
+        }
+        facts.add(gather(Path::new(root), &wants).map_err(|error| unreadable(&error))?);
+    }
     let mut expanded = manifest::expand(&workflow, root, params, &facts, Limits::default()).map_err(invalid)?;
     warnings.append(&mut expanded.warnings);
     Ok(Planned { workflow, expanded, warnings })
