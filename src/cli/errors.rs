@@ -74,7 +74,7 @@ impl Exit {
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Success => "success",
-            Self::RunFailed => "the run failed",
+            Self::RunFailed => "the run failed; of `csync doctor`: something is in the way of running workflows",
             Self::Usage => "wrong usage or bad input: the command line or a workflow has mistakes",
             Self::NotFound => "no such run, task or file",
             Self::Conflict => {

@@ -9,8 +9,7 @@ use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure, Source};
 use crate::cli::follow::interrupts;
 use crate::cli::logs::copy;
-use crate::cli::submission::{Wishes, WorkflowFile, directory, submission};
-use crate::cli::submit::submit;
+use crate::cli::submission::{Wishes, WorkflowFile, directory, hand_in, submission};
 use crate::cli::view;
 use crate::cli::view::words::{duration, outcome};
 use crate::model::api::{InstanceView, RunState, RunSummary, Selection, Stream};
@@ -61,7 +60,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let submission = submission(&file, Wishes::default())?;
     context.block_on(async {
         let client = context.reach().await?;
-        let submitted = submit(context, &client, &submission, &file).await?;
+        let submitted = hand_in(context, &client, &submission, &file.source).await?;
         if args.detach {
             if context.json() {
                 context.print_json(&submitted)?;

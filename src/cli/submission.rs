@@ -6,9 +6,13 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::Mode;
 
+use crate::cli::context::Context;
 use crate::cli::errors::{Failure, Source};
+use crate::cli::follow::interrupts;
+use crate::cli::view;
 use crate::cli::view::words::shell_word;
-use crate::model::api::{ErrorKind, Rerun, Submission};
+use crate::model::api::{ErrorKind, Rerun, Submission, Submitted};
+use crate::reach::client::Client;
 
 /// A workflow file that was read.
 #[derive(Clone, Debug)]
@@ -123,6 +127,29 @@ pub(super) fn submission(file: &WorkflowFile, wishes: Wishes) -> Result<Submissi
         secrets,
         command: Some(command_line()),
     })
+}
+
+/// Hands a submission in. Ctrl-C leaves; whether the run was taken by then is not known.
+pub(super) async fn hand_in(
+    context: &Context,
+    client: &Client,
+    submission: &Submission,
+    source: &Source,
+) -> Result<Submitted, Failure> {
+    let mut interrupts = interrupts()?;
+    let planning = client.submit(submission);
+    let submitted = tokio::select! {
+        submitted = planning => submitted,
+        _ = interrupts.recv() => {
+            return Err(Failure::interrupted("interrupted while the engine was planning the run")
+                .hint("`csync runs` says whether it was taken, `csync cancel` ends it"));
+        }
+    };
+    let submitted = submitted.map_err(|error| Failure::from(error).with_source(|| source.clone()))?;
+    if !submitted.warnings.is_empty() && !context.quiet() && !context.json() {
+        context.warn(&view::failure::diagnostics(&submitted.warnings, source, context.paint_err()));
+    }
+    Ok(submitted)
 }
 
 /// Reads the umask; the system only tells it by changing it.

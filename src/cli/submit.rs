@@ -4,11 +4,10 @@ use std::path::PathBuf;
 
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
-use crate::cli::follow::{conclude, follow, interrupts};
-use crate::cli::submission::{Wishes, WorkflowFile, submission};
-use crate::cli::view;
+use crate::cli::follow::{conclude, follow};
+use crate::cli::submission::{Wishes, WorkflowFile, hand_in, submission};
 use crate::cli::view::words::{counts, many};
-use crate::model::api::{Rerun, Submission, Submitted};
+use crate::model::api::{Rerun, Submitted};
 use crate::reach::client::Client;
 
 /// Run a workflow
@@ -54,7 +53,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let submission = submission(&file, wishes(args))?;
     context.block_on(async {
         let client = context.reach().await?;
-        let submitted = submit(context, &client, &submission, &file).await?;
+        let submitted = hand_in(context, &client, &submission, &file.source).await?;
         if args.detach { detached(context, &submitted) } else { attached(context, client, &submitted).await }
     })
 }
@@ -66,29 +65,6 @@ fn wishes(args: &Args) -> Wishes {
         some => Rerun::Tasks(some.to_vec()),
     };
     Wishes { params: args.params.iter().cloned().collect(), only: args.only.clone(), rerun, secrets: Vec::new() }
-}
-
-/// Hands a submission in. Ctrl-C leaves; whether the run was taken by then is not known.
-pub(super) async fn submit(
-    context: &Context,
-    client: &Client,
-    submission: &Submission,
-    file: &WorkflowFile,
-) -> Result<Submitted, Failure> {
-    let mut interrupts = interrupts()?;
-    let planning = client.submit(submission);
-    let submitted = tokio::select! {
-        submitted = planning => submitted,
-        _ = interrupts.recv() => {
-            return Err(Failure::interrupted("interrupted while the engine was planning the run")
-                .hint("`csync runs` says whether it was taken, `csync cancel` ends it"));
-        }
-    };
-    let submitted = submitted.map_err(|error| Failure::from(error).with_source(|| file.source.clone()))?;
-    if !submitted.warnings.is_empty() && !context.quiet() && !context.json() {
-        context.warn(&view::failure::diagnostics(&submitted.warnings, &file.source, context.paint_err()));
-    }
-    Ok(submitted)
 }
 
 fn detached(context: &Context, submitted: &Submitted) -> Result<Exit, Failure> {
