@@ -13,6 +13,8 @@ mod follow;
 mod submission;
 mod target;
 
+mod dry_run;
+
 mod cancel;
 mod check;
 mod clean;

@@ -1,6 +1,6 @@
 //! What a submission carries from here: the text, the directory, the environment as it is now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use crate::cli::errors::{Failure, Source};
 use crate::cli::follow::interrupts;
 use crate::cli::view;
 use crate::cli::view::words::shell_word;
+use crate::language::manifest;
 use crate::model::api::{ErrorKind, Rerun, Submission, Submitted};
 use crate::reach::client::Client;
 
@@ -91,29 +92,30 @@ pub(super) struct Wishes {
     pub(super) only: Vec<String>,
     /// `--rerun`.
     pub(super) rerun: Rerun,
-    /// Names of the secrets that the workflow asks for.
-    pub(super) secrets: Vec<String>,
+}
+
+/// Returns the names of the secrets that a workflow asks for. Only a text that has the word is read for them: reading a large
+/// one twice, here and in the engine, is not for nothing.
+fn secrets_of(text: &str) -> BTreeSet<String> {
+    if !text.contains("secrets") {
+        return BTreeSet::new();
+    }
+    let (workflow, _) = manifest::read(text);
+    workflow.secrets().map(str::to_owned).collect()
 }
 
 /// Puts a submission together from a workflow, the command line, and this process' surroundings.
 pub(super) fn submission(file: &WorkflowFile, wishes: Wishes) -> Result<Submission, Failure> {
-    let mut env: Vec<(String, String)> = Vec::new();
-    let mut secrets = Vec::new();
+    let wanted = secrets_of(&file.source.text);
     // Variables that are not UTF-8 stay behind: a run's record is text.
-    for (name, value) in
-        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-    {
-        if wishes.secrets.contains(&name) {
-            secrets.push((name, value));
-        } else {
-            env.push((name, value));
-        }
-    }
-    if let Some(missing) = wishes.secrets.iter().find(|name| !secrets.iter().any(|(set, _)| set == *name)) {
-        return Err(Failure::usage(format!(
-            "the workflow needs the secret `{missing}`, which the environment does not hold"
-        ))
-        .hint(format!("set it for this submission: `read -rs {missing}; export {missing}`, then submit again")));
+    let text =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let (secrets, env): (Vec<_>, Vec<_>) = text.partition(|(name, _)| wanted.contains(name));
+    if let Some(missing) = wanted.iter().find(|name| !secrets.iter().any(|(set, _)| set == *name)) {
+        let failure =
+            Failure::usage(format!("the workflow needs the secret `{missing}`, which the environment does not hold"));
+        return Err(failure
+            .hint(format!("set it for this submission: `read -rs {missing}; export {missing}`, then submit again")));
     }
     Ok(Submission {
         text: file.source.text.clone(),
@@ -192,6 +194,13 @@ mod tests {
             let file = WorkflowFile::read(&dir.path().join(name).join("w.toml")).unwrap();
             assert!(file.root.ends_with("/real"), "{}", file.root);
         }
+    }
+
+    #[test]
+    fn secrets_are_found_in_the_text() {
+        let text = "name = \"w\"\n[tasks.a]\nrun = \"true\"\nsecrets = [\"TOKEN\", \"KEY\"]\n[tasks.b]\nrun = \"true\"\nsecrets = [\"TOKEN\"]\n";
+        assert_eq!(secrets_of(text).into_iter().collect::<Vec<_>>(), ["KEY", "TOKEN"]);
+        assert!(secrets_of("name = \"w\"").is_empty());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::cli::context::Context;
+use crate::cli::dry_run::dry_run;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::follow::{conclude, follow};
 use crate::cli::submission::{Wishes, WorkflowFile, hand_in, submission};
@@ -50,7 +51,11 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 /// Runs it.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let file = WorkflowFile::read(&args.file)?;
-    let submission = submission(&file, wishes(args))?;
+    let wishes = wishes(args);
+    if args.dry_run {
+        return dry_run(context, &file.source, &file.root, &wishes);
+    }
+    let submission = submission(&file, wishes)?;
     context.block_on(async {
         let client = context.reach().await?;
         let submitted = hand_in(context, &client, &submission, &file.source).await?;
@@ -64,7 +69,7 @@ fn wishes(args: &Args) -> Wishes {
         some if some.iter().any(|task| task == "all") => Rerun::All,
         some => Rerun::Tasks(some.to_vec()),
     };
-    Wishes { params: args.params.iter().cloned().collect(), only: args.only.clone(), rerun, secrets: Vec::new() }
+    Wishes { params: args.params.iter().cloned().collect(), only: args.only.clone(), rerun }
 }
 
 fn detached(context: &Context, submitted: &Submitted) -> Result<Exit, Failure> {

@@ -244,6 +244,11 @@ impl Workflow {
         self.params.iter().map(|param| (param.name.as_str(), param.value.as_str()))
     }
 
+    /// Returns the names of the secrets that tasks ask for; one that several ask for, several times.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        self.settings.iter().flat_map(|draft| &draft.secrets).map(String::as_str)
+    }
+
     /// Returns whether [`read`](super::read) found errors, so that it must not be expanded.
     pub fn is_refused(&self) -> bool {
         self.refused
