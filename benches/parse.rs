@@ -1,0 +1,97 @@
+//! From the text of a workflow to plan and commands.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::hint::black_box;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use csync::language::manifest::{self, Facts, Limits};
+use csync::model::id::InstanceId;
+use csync::model::plan::Plan;
+use csync::model::resources::Grant;
+use csync::model::units::Bytes;
+
+const HEAD: &str = "name = \"bench\"\nschema = 1\n";
+
+/// Layers of explicit tasks, each reading two files of the layer before.
+fn explicit(width: usize) -> String {
+    let mut text = HEAD.to_owned();
+    for layer in 0..10 {
+        for i in 0..width {
+            let _ = writeln!(
+                text,
+                "[tasks.t{layer}_{i}]\noutputs = [\"f{layer}_{i}\"]\nrun = \"cat {{inputs}} > {{outputs[0]}}\""
+            );
+            let _ = match layer {
+                0 => writeln!(text, "inputs = [\"source\"]"),
+                _ => writeln!(text, "inputs = [\"f{0}_{i}\", \"f{0}_{1}\"]", layer - 1, (i + 1) % width),
+            };
+        }
+    }
+    text
+}
+
+/// Two tasks over one list; the second reads what the first makes.
+fn listed(rows: usize) -> String {
+    let list: Vec<String> = (0..rows).map(|row| format!("\"sample {row}\"")).collect();
+    let list = list.join(", ");
+    format!(
+        "{HEAD}[tasks.a]\nforeach = [{list}]\noutputs = [\"a/{{item}}\"]\nrun = \"touch {{outputs}}\"\n\
+         [tasks.b]\nforeach = [{list}]\ninputs = [\"a/{{item}}\"]\noutputs = [\"b/{{item}}\"]\n\
+         run = \"cp '{{inputs[0]}}' \\\"{{outputs[0]}}\\\" # {{cpus}}\"\n"
+    )
+}
+
+fn expanded(text: &str) -> Plan {
+    let (workflow, diagnostics) = manifest::read(text);
+    assert!(diagnostics.is_empty(), "{diagnostics:?}");
+    let expanded = manifest::expand(&workflow, "/bench", &BTreeMap::new(), &Facts::default(), Limits::default());
+    expanded.expect("the workflow is sound").plan
+}
+
+fn parse(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("parse");
+    group.sample_size(20);
+    for width in [100, 1_000] {
+        let text = explicit(width);
+        group.throughput(Throughput::Bytes(text.len() as u64));
+        group.bench_function(format!("read/{} tasks", 10 * width), |bencher| {
+            bencher.iter(|| manifest::read(black_box(&text)))
+        });
+        let (workflow, _) = manifest::read(&text);
+        let (params, facts) = (BTreeMap::new(), Facts::default());
+        group.throughput(Throughput::Elements(10 * width as u64));
+        group.bench_function(format!("expand/{} tasks", 10 * width), |bencher| {
+            bencher.iter_batched(
+                || (),
+                |()| manifest::expand(black_box(&workflow), "/bench", &params, &facts, Limits::default()),
+                BatchSize::LargeInput,
+            );
+        });
+    }
+    let rows = 10_000;
+    let text = listed(rows);
+    group.throughput(Throughput::Elements(2 * rows as u64));
+    group.bench_function(format!("read and expand/{} instances", 2 * rows), |bencher| {
+        bencher.iter(|| expanded(black_box(&text)))
+    });
+    group.finish();
+}
+
+fn render(criterion: &mut Criterion) {
+    let plan = expanded(&listed(1_000));
+    let grant = Grant { cpus: 2, mem: Bytes::gib(1), mem_enforced: false, time: None, gpus: 0 };
+    let mut group = criterion.benchmark_group("render");
+    group.throughput(Throughput::Elements(2_000));
+    group.bench_function("quoted", |bencher| {
+        bencher.iter(|| {
+            for instance in 0..2_000 {
+                black_box(manifest::render(&plan, InstanceId(instance), &grant, 1));
+            }
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, parse, render);
+criterion_main!(benches);
