@@ -64,11 +64,10 @@ fn cores(amount: Amount<u32>, processes: u32, limit: u32) -> Result<u32, String>
 fn memory(amount: Amount<Bytes>, cpus: u32, room: Capacity) -> Result<(Bytes, bool), String> {
     let share = || Bytes((u128::from(room.mem.0) * u128::from(cpus) / u128::from(room.cpus.max(1))) as u64);
     let least = match amount {
-        Amount::Auto => return Ok((share(), false)),
         Amount::Exact(mem) => mem,
         Amount::Range { min: Some(min), .. } => min,
         Amount::Range { min: None, max: Some(max) } => max.min(room.mem),
-        Amount::Range { min: None, max: None } => return Ok((share(), false)),
+        Amount::Auto | Amount::Range { min: None, max: None } => return Ok((share(), false)),
     };
     if least > room.mem {
         return Err(format!("asks for {least} of memory, and {} can be used here", room.mem));

@@ -9,7 +9,9 @@
 //! |---|---|
 //! | `protocol` | events, actions, records |
 //! | `machine` | the engine: its runs, what they share, one method per event |
-//! | `run` | one run: phases of its instances, what one's end does to the others |
+//! | `run` | one run: the phases of its instances and the counters over them |
+//! | `attempts` | the life of an attempt |
+//! | `spread` | what a change of one instance does to the others |
 //! | `select` | cancel and retry by people |
 //! | `restore` | a run from its records |
 //! | `phase`, `order`, `grant`, `retry`, `queue` | the small parts |
@@ -20,6 +22,7 @@ pub mod protocol;
 pub mod run;
 pub mod views;
 
+mod attempts;
 mod grant;
 pub(in crate::decide) mod order;
 mod phase;
@@ -27,6 +30,7 @@ mod queue;
 mod restore;
 mod retry;
 mod select;
+mod spread;
 
 #[cfg(test)]
 mod tests;

@@ -75,6 +75,7 @@ pub(in crate::decide) fn order(plan: &Plan, needed_by: &NeededBy) -> Option<Vec<
         waiting: vec![0; plan.instances.len()],
         left: plan.task_instances.iter().map(|slice| slice.len).collect(),
         barriers: needed_by.counts(plan.tasks.len()),
+        open: vec![false; plan.tasks.len()],
         steps: Vec::with_capacity(plan.instances.len() + plan.tasks.len()),
     };
     for dependent in &plan.dependents {
@@ -92,6 +93,8 @@ struct Walk<'a> {
     waiting: Vec<u32>,
     left: Vec<u32>,
     barriers: Vec<u32>,
+    /// The step that opens the task has been taken, not only appended.
+    open: Vec<bool>,
     steps: Vec<Step>,
 }
 
@@ -115,6 +118,7 @@ impl Walk<'_> {
     }
 
     fn opened(&mut self, task: TaskId) {
+        self.open[task.index()] = true;
         if self.left[task.index()] == 0 {
             self.finished(task);
         }
@@ -129,7 +133,7 @@ impl Walk<'_> {
         for &dependent in self.plan.dependents(instance) {
             let waiting = &mut self.waiting[dependent.index()];
             *waiting -= 1;
-            if *waiting == 0 && self.barriers[self.plan.instance(dependent).task.index()] == 0 {
+            if *waiting == 0 && self.open[self.plan.instance(dependent).task.index()] {
                 self.steps.push(Step::Instance(dependent));
             }
         }

@@ -145,11 +145,6 @@ impl Run {
             if let Some(trouble) = self.troubles.get_mut(&instance) {
                 trouble.until = None;
             }
-            if !self.is_free(instance) {
-                // What it depends on was given another chance after its attempt failed.
-                self.set(instance, Phase::Pending);
-                continue;
-            }
             self.wait_for_retry(instance, delay, turn);
         }
         self.kick(turn);

@@ -157,7 +157,7 @@ impl Run {
                     } else if phase.is_over() && !phase.is_satisfied() {
                         says.blocked = true;
                     } else if above_it.reset && phase.is_waiting() {
-                        self.phases[instance.index()] = Phase::Pending;
+                        self.set(instance, Phase::Pending);
                     }
                     for dependent in plan.dependents(instance) {
                         above[dependent.index()] = above[dependent.index()].or(says);

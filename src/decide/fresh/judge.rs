@@ -32,9 +32,9 @@ fn compare(recorded: &Fingerprint, seen: Option<&Fingerprint>) -> Same {
         return Same::Untouched;
     }
     match (recorded.hash, seen.hash) {
-        (None, _) => Same::Changed,
         (Some(_), None) => Same::Doubtful,
         (Some(recorded), Some(seen)) if recorded == seen => Same::Touched,
+        // Also where no hash was recorded: there is nothing to compare with.
         _ => Same::Changed,
     }
 }

@@ -171,17 +171,14 @@ impl Memos {
         let entry = self.entries.get(&memo.key).copied();
         // The place of an earlier one serves again where the new one fits, so that a table that is written to for long
         // does not grow.
-        let start = match entry.filter(|entry| entry.inputs + entry.outputs == inputs + outputs) {
-            Some(entry) => {
-                let old = self.prints.iter_mut().skip(entry.start as usize);
-                old.zip(prints).for_each(|(old, new)| *old = new);
-                entry.start
-            }
-            None => {
-                let start = self.prints.len() as u32;
-                self.prints.extend(prints);
-                start
-            }
+        let start = if let Some(entry) = entry.filter(|entry| entry.inputs + entry.outputs == inputs + outputs) {
+            let old = self.prints.iter_mut().skip(entry.start as usize);
+            old.zip(prints).for_each(|(old, new)| *old = new);
+            entry.start
+        } else {
+            let start = self.prints.len() as u32;
+            self.prints.extend(prints);
+            start
         };
         self.entries.insert(memo.key, Row { definition: memo.definition, start, inputs, outputs });
     }

@@ -26,6 +26,14 @@ pub(super) struct Stored {
     pub(super) state: RunState,
 }
 
+impl Stored {
+    /// Returns what an engine is told when it starts.
+    pub(super) fn event(self, run: RunId) -> Event {
+        let Self { plan, verdicts, attempts, marks, halt, state } = self;
+        Event::Restored { run, plan, verdicts, attempts, marks, halt, state }
+    }
+}
+
 /// Everything outside the engine, and the engine.
 pub(super) struct World {
     pub(super) engine: Engine,
@@ -43,6 +51,8 @@ pub(super) struct World {
     /// Instances told to be over, or to be tried again.
     pub(super) told: Vec<(RunId, InstanceId)>,
     pub(super) over: Vec<RunId>,
+    /// An engine is taking up what another one left.
+    adopting: bool,
     /// Every grant handed over, in order.
     pub(super) grants: Vec<(JobKey, Grant)>,
     /// Every end recorded, in order.
@@ -67,6 +77,7 @@ impl World {
             timers: Vec::new(),
             told: Vec::new(),
             over: Vec::new(),
+            adopting: false,
             grants: Vec::new(),
             ends: Vec::new(),
         };
@@ -119,6 +130,9 @@ impl World {
                         grant.cpus <= self.room.cpus && grant.mem <= self.room.mem,
                         "{key} does not fit: {grant:?}"
                     );
+                    if !self.adopting {
+                        self.assert_free(key);
+                    }
                     self.grants.push((key, grant));
                     self.queue.push_back((key, grant));
                 }
@@ -135,6 +149,18 @@ impl World {
                 Action::Tell(run, instance) => self.told.push((run, instance)),
                 Action::Over(run) => self.over.push(run),
             }
+        }
+    }
+
+    /// Asserts that all that an attempt depends on is over and went well enough.
+    fn assert_free(&self, key: JobKey) {
+        let run = self.engine.run(key.run).unwrap();
+        let plan = run.plan();
+        let needs = plan.task_of(key.instance).needs.iter().flat_map(|&need| plan.instances_of(need));
+        let reads = plan.inputs(key.instance).iter().filter_map(|&path| plan.producer(path));
+        for upstream in reads.chain(needs) {
+            let phase = run.phases[upstream.index()];
+            assert!(phase.is_satisfied(), "{key} starts although {upstream} is {phase:?}");
         }
     }
 
@@ -247,8 +273,10 @@ impl World {
                 self.running.remove(&key);
                 self.queue.retain(|(queued, _)| *queued != key);
             }
+            self.adopting = true;
             self.tell(Event::Adopted(key, how));
         }
+        self.adopting = false;
         self.tell(Event::Room(self.room));
     }
 
@@ -258,8 +286,7 @@ impl World {
         self.checks.clear();
         self.timers.clear();
         for (run, stored) in self.store.clone() {
-            let Stored { plan, verdicts, attempts, marks, halt, state } = stored;
-            self.tell(Event::Restored { run, plan, verdicts, attempts, marks, halt, state });
+            self.tell(stored.event(run));
         }
     }
 

@@ -1,0 +1,232 @@
+//! The life of an attempt: handed over, started, ended, followed by another or not; found again after a restart.
+
+use std::time::Duration;
+
+use crate::decide::engine::grant;
+use crate::decide::engine::machine::Turn;
+use crate::decide::engine::phase::Phase;
+use crate::decide::engine::protocol::{Action, Adopted, Follow, Halt, Record, TimerId};
+use crate::decide::engine::retry;
+use crate::decide::engine::run::{Live, Run, Trouble};
+use crate::model::id::{InstanceId, JobKey};
+use crate::model::job::{Ended, Outcome};
+use crate::model::resources::{Grant, Usage};
+use crate::model::units::Timestamp;
+
+#[expect(
+    clippy::indexing_slicing,
+    reason = "one element per task or instance of the plan; ids were checked at the door"
+)]
+impl Run {
+    /// Hands an instance over to the executor, if it is still ready.
+    pub(super) fn hand_over(&mut self, instance: InstanceId, turn: &mut Turn<'_>) {
+        let Some(room) = turn.shared.capacity else { return };
+        if self.phases[instance.index()] != Phase::Ready {
+            return;
+        }
+        let task = self.plan.task_of(instance);
+        let Ok(base) = grant::first(&task.resources, room) else {
+            // The machine became smaller, or its size was not known when the instance became ready.
+            self.rejects.push(instance);
+            return;
+        };
+        let grant = match self.troubles.get(&instance) {
+            Some(last) => grant::next(base, &last.grant, &last.outcome, &task.retry, &task.resources, room),
+            None => base,
+        };
+        let key = self.next_attempt(instance);
+        let live = Live { grant, submitted: turn.now, started: None, stop: false, ahead: true };
+        turn.shared.ahead += 1;
+        self.live.insert(instance, live);
+        self.set(instance, Phase::Queued);
+        turn.actions.push(Action::Record(Record::Submitted { key, grant, at: turn.now }));
+        turn.actions.push(Action::Start { key, grant });
+    }
+
+    fn next_attempt(&mut self, instance: InstanceId) -> JobKey {
+        let attempt = &mut self.attempts[instance.index()];
+        *attempt += 1;
+        JobKey { run: self.id, instance, attempt: *attempt }
+    }
+
+    /// Fails an instance whose request the machine cannot meet: an attempt that never starts.
+    pub(super) fn reject(&mut self, instance: InstanceId, turn: &mut Turn<'_>) {
+        let Some(room) = turn.shared.capacity else { return };
+        if self.phases[instance.index()] != Phase::Ready {
+            return;
+        }
+        let Err(message) = grant::first(&self.plan.task_of(instance).resources, room) else { return };
+        let key = self.next_attempt(instance);
+        let grant = Grant { cpus: 0, mem: room.mem, mem_enforced: false, time: None, gpus: 0 };
+        let live = Live { grant, submitted: turn.now, started: None, stop: false, ahead: false };
+        self.live.insert(instance, live);
+        turn.actions.push(Action::Record(Record::Submitted { key, grant, at: turn.now }));
+        self.ended(Box::new(never_ran(key, Outcome::Rejected { message }, turn.now)), turn);
+    }
+
+    /// Takes in that an attempt started.
+    pub(super) fn started(&mut self, key: JobKey, at: Timestamp, turn: &mut Turn<'_>) {
+        let Some(live) = self.live_mut(key) else { return };
+        live.started = Some(at);
+        turn.shared.ahead -= usize::from(std::mem::take(&mut live.ahead));
+        self.set(key.instance, Phase::Running);
+    }
+
+    /// Takes in that an attempt ended.
+    pub(super) fn ended(&mut self, ended: Box<Ended>, turn: &mut Turn<'_>) {
+        let key = ended.key;
+        let instance = key.instance;
+        if self.live_mut(key).is_none() {
+            return;
+        }
+        let Some(live) = self.live.remove(&instance) else { return };
+        turn.shared.ahead -= usize::from(live.ahead);
+        if ended.started.is_some() {
+            self.add_usage(instance, &ended.usage);
+        }
+        if ended.outcome == Outcome::Success {
+            self.troubles.remove(&instance);
+            record_end(ended, Follow::Final, turn);
+            self.set(instance, Phase::Done);
+            self.release(instance, turn);
+            return;
+        }
+        let cancelled = live.stop || ended.outcome == Outcome::Cancelled;
+        let delay = if cancelled || self.halt != Halt::Going { None } else { self.delay(&ended, &live, turn) };
+        self.note_trouble(&ended, &live, delay.is_some());
+        if let Some(delay) = delay {
+            record_end(ended, Follow::Retry(turn.now.after(delay)), turn);
+            self.wait_for_retry(instance, delay, turn);
+        } else {
+            record_end(ended, Follow::Final, turn);
+            self.fail(instance, cancelled, turn);
+        }
+    }
+
+    pub(super) fn add_usage(&mut self, instance: InstanceId, usage: &Usage) {
+        let task = &mut self.tasks[self.plan.instance(instance).task.index()];
+        task.ended += 1;
+        task.usage.wall += usage.wall;
+        task.usage.user += usage.user;
+        task.usage.system += usage.system;
+        task.usage.peak_memory = task.usage.peak_memory.max(usage.peak_memory);
+    }
+
+    /// Returns after how long a failed attempt is followed by another, if it is.
+    fn delay(&self, ended: &Ended, live: &Live, turn: &Turn<'_>) -> Option<Duration> {
+        let instance = ended.key.instance;
+        let task = self.plan.task_of(instance);
+        let tally = self.troubles.get(&instance).map(|trouble| trouble.tally).unwrap_or_default();
+        let delay = retry::delay(&task.retry, tally, &ended.outcome, ended.key, turn.shared.seed)?;
+        if let Some(room) = turn.shared.capacity {
+            let base = grant::first(&task.resources, room).ok()?;
+            let next = grant::next(base, &live.grant, &ended.outcome, &task.retry, &task.resources, room);
+            if !grant::can_help(&next, &live.grant, &ended.outcome) {
+                return None;
+            }
+        }
+        Some(delay)
+    }
+
+    fn note_trouble(&mut self, ended: &Ended, live: &Live, again: bool) {
+        let before = self.troubles.remove(&ended.key.instance);
+        let mut tally = before.map(|trouble| trouble.tally).unwrap_or_default();
+        if again {
+            tally.count(&ended.outcome);
+        }
+        let trouble = Trouble {
+            grant: live.grant,
+            outcome: ended.outcome.clone(),
+            started: ended.started,
+            usage: ended.usage,
+            tally,
+            until: None,
+        };
+        self.troubles.insert(ended.key.instance, trouble);
+    }
+
+    pub(super) fn wait_for_retry(&mut self, instance: InstanceId, delay: Duration, turn: &mut Turn<'_>) {
+        if !self.is_free(instance) {
+            // What it depends on was given another chance while its attempt ran.
+            self.set(instance, Phase::Pending);
+            return;
+        }
+        if delay.is_zero() {
+            self.make_ready(instance, turn);
+            return;
+        }
+        let timer = turn.shared.set_timer(self.id, instance);
+        if let Some(trouble) = self.troubles.get_mut(&instance) {
+            trouble.until = Some((turn.now.after(delay), timer));
+        }
+        self.set(instance, Phase::Delayed);
+        turn.actions.push(Action::SetTimer(timer, delay));
+    }
+
+    /// Takes in that a timer fired.
+    pub(super) fn timer(&mut self, instance: InstanceId, timer: TimerId, turn: &mut Turn<'_>) {
+        let Some(trouble) = self.troubles.get_mut(&instance) else { return };
+        if trouble.until.is_some_and(|(_, awaited)| awaited == timer) {
+            trouble.until = None;
+            if self.phases[instance.index()] == Phase::Delayed {
+                self.make_ready(instance, turn);
+            }
+        }
+    }
+
+    /// Takes in what became of an attempt that was in flight when the engine stopped.
+    pub(super) fn adopted(&mut self, key: JobKey, how: Adopted, turn: &mut Turn<'_>) {
+        let halted = self.halt != Halt::Going;
+        let Some(live) = self.live_mut(key) else {
+            if how == Adopted::Live {
+                turn.actions.push(Action::Stop(key));
+            }
+            return;
+        };
+        let unwanted = live.stop || halted && live.started.is_none();
+        match how {
+            Adopted::Died => return self.ended(Box::new(never_ran(key, Outcome::NodeFail, turn.now)), turn),
+            Adopted::NeverStarted if unwanted => {
+                return self.ended(Box::new(never_ran(key, Outcome::Cancelled, turn.now)), turn);
+            }
+            Adopted::NeverStarted => turn.actions.push(Action::Start { key, grant: live.grant }),
+            Adopted::Live if live.stop => turn.actions.push(Action::Stop(key)),
+            Adopted::Live if unwanted => turn.actions.push(Action::Withdraw(key)),
+            Adopted::Live => {}
+        }
+        if live.started.is_none() && !live.ahead {
+            live.ahead = true;
+            turn.shared.ahead += 1;
+        }
+    }
+
+    /// Takes in that everything in flight died with the worker.
+    pub(super) fn worker_died(&mut self, turn: &mut Turn<'_>) {
+        let dead: Vec<_> = self.live.iter().map(|(&instance, live)| (self.key(instance), live.started)).collect();
+        for (key, started) in dead {
+            let wall = started.map_or(0.0, |started| turn.now.since(started).as_secs_f64());
+            let ended = never_ran(key, Outcome::NodeFail, turn.now);
+            let usage = Usage { wall, ..ended.usage };
+            self.ended(Box::new(Ended { started, usage, ..ended }), turn);
+        }
+    }
+}
+
+fn record_end(ended: Box<Ended>, follow: Follow, turn: &mut Turn<'_>) {
+    let key = ended.key;
+    turn.actions.push(Action::Record(Record::Ended { ended, follow }));
+    turn.actions.push(Action::Tell(key.run, key.instance));
+}
+
+fn never_ran(key: JobKey, outcome: Outcome, now: Timestamp) -> Ended {
+    Ended {
+        key,
+        outcome,
+        started: None,
+        ended: now,
+        usage: Usage::default(),
+        inputs: Vec::new(),
+        outputs: Vec::new(),
+        notes: Vec::new(),
+    }
+}
