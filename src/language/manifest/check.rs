@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::language::manifest::draft::{Draft, Param, ParamKind, Workflow};
 use crate::language::manifest::keys::{DataKey, KeySet, RootKey, WorkflowKey, meant};
 use crate::language::manifest::mistakes::{Mistakes, nearest};
-use crate::language::manifest::names::{Item, Known, Scope};
+use crate::language::manifest::names::{Item, Known, Params, Scope};
 use crate::language::manifest::parse::parse;
 use crate::language::manifest::settings::{Layer, apply};
 use crate::language::manifest::task::check_tasks;
@@ -20,7 +20,7 @@ const SCHEMA: i64 = 1;
 pub fn read(text: &str) -> (Workflow, Vec<Diagnostic>) {
     let mut mistakes = Mistakes::default();
     let tree = parse(text, &mut mistakes);
-    let mut check = Check { tree: &tree, mistakes, templates: Templates::default(), params: Vec::new() };
+    let mut check = Check { tree: &tree, mistakes, templates: Templates::default(), params: Params::default() };
     let mut workflow = Workflow::default();
     check.root(&mut workflow);
     workflow.templates = check.templates;
@@ -35,7 +35,7 @@ pub(super) struct Check<'a, 't> {
     pub(super) mistakes: Mistakes,
     pub(super) templates: Templates,
     /// Names of the params.
-    pub(super) params: Vec<String>,
+    pub(super) params: Params,
 }
 
 impl<'a> Check<'a, '_> {
@@ -57,6 +57,9 @@ impl<'a> Check<'a, '_> {
     /// Says that a key is none of a table's.
     pub(super) fn unknown<K: KeySet>(&mut self, id: NodeId, table: &str) {
         let key = self.tree.key(id);
+        if self.mistakes.is_full() {
+            return self.mistakes.error(self.tree.key_span(id), "an unknown key");
+        }
         let known = K::texts();
         let help = meant(key, &known).unwrap_or_else(|| {
             let known: Vec<String> = known.iter().map(|key| format!("`{key}`")).collect();
@@ -181,7 +184,7 @@ impl<'a> Check<'a, '_> {
         if tree.get(Tree::ROOT, "name").is_none() && mistakes_before == 0 {
             self.error(Span::default(), "the workflow has no name", "begin the file with `name = \"...\"`");
         }
-        self.params = workflow.params.iter().map(|param| param.name.clone()).collect();
+        self.params = Params::new(workflow.params.iter().map(|param| param.name.clone()).collect());
         let mut defaults = Draft::default();
         if let Some(&id) = tables.get("defaults") {
             self.defaults(id, &mut defaults);

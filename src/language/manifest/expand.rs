@@ -1,12 +1,14 @@
 //! Expansion: rows to instances, texts to paths, paths to order.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use crate::language::manifest::draft::{Draft, Run, TaskDraft, Workflow};
+use crate::language::manifest::draft::{Draft, Foreach, Run, TaskDraft, Workflow};
 use crate::language::manifest::fill::{Filler, Segment, Unquoted, cannot_quote, fits, write_path};
+use crate::language::manifest::glob::{literal_start, matcher};
 use crate::language::manifest::inputs::Inputs;
+use crate::language::manifest::late::late_tasks;
 use crate::language::manifest::mistakes::Mistakes;
 use crate::language::manifest::order::check_order;
 use crate::language::manifest::outputs::{Makers, label};
@@ -16,9 +18,9 @@ use crate::language::manifest::template::{Name, Template};
 use crate::language::manifest::values::Values;
 use crate::language::manifest::when::Condition;
 use crate::language::manifest::{Expanded, Facts, Limits};
-use crate::model::diagnostic::{Diagnostic, Severity};
+use crate::model::diagnostic::{Diagnostic, Severity, Span};
 use crate::model::id::{InstanceId, PathId, TaskId};
-use crate::model::plan::{Instance, Plan, Slice};
+use crate::model::plan::{Instance, Plan, Slice, Strings};
 use crate::model::task::{Command, Hole, Settings, Task};
 
 /// Most bytes of the texts of a plan: they are numbered with 32 bits.
@@ -71,14 +73,35 @@ pub(super) struct Expansion<'a> {
     pub(super) unquoted: Vec<Vec<Unquoted>>,
     /// Settings that were made, and their hash, by the draft's index.
     settings: Vec<Option<(Arc<Settings>, blake3::Hash)>>,
+    buffer: String,
+}
+
+/// The glob of a `foreach`.
+#[derive(Clone)]
+struct Glob {
+    /// What every match begins with.
+    start: String,
+    matcher: globset::GlobMatcher,
+    span: Span,
 }
 
 impl<'a> Expansion<'a> {
-    fn new(workflow: &'a Workflow, root: &str, values: &'a Values, facts: &'a Facts) -> Self {
+    pub(super) fn new(workflow: &'a Workflow, root: &str, values: &'a Values, facts: &'a Facts) -> Self {
+        let settings = Arc::new(Settings::default());
+        let blank = || Task {
+            name: String::new(),
+            command: Command::Argv(Vec::new()),
+            settings: Arc::clone(&settings),
+            needs: Vec::new(),
+            columns: Vec::new(),
+            definition: [0; 16],
+        };
         let plan = Plan {
             name: workflow.name.clone(),
             root: root.to_owned(),
             max_failures: workflow.max_failures,
+            tasks: workflow.tasks.iter().map(|_| blank()).collect(),
+            task_instances: vec![Slice::default(); workflow.tasks.len()],
             ..Plan::default()
         };
         Self {
@@ -92,94 +115,206 @@ impl<'a> Expansion<'a> {
             external: Vec::new(),
             unquoted: vec![Vec::new(); workflow.tasks.len()],
             settings: vec![None; workflow.settings.len()],
+            buffer: String::new(),
         }
     }
 
     /// Makes tasks and instances, and what the instances write.
-    fn rows_and_outputs(&mut self, limits: Limits, mistakes: &mut Mistakes) {
-        let root = self.plan.root.clone();
-        self.plan.tasks.reserve_exact(self.workflow.tasks.len());
-        for index in 0..self.workflow.tasks.len() {
-            let Some(task) = self.workflow.tasks.get(index) else { break };
-            let name = self.workflow.templates.column(task.name);
-            let room = limits.instances.saturating_sub(self.plan.instances.len() as u64);
-            let (workflow, values, facts) = (self.workflow, self.values, self.facts);
-            let source = Source { workflow, values, facts, root: &root, limit: room };
-            let sweep = task.sweep.and_then(|sweep| workflow.sweeps.get(sweep as usize));
-            let rows = match sweep {
-                Some(sweep) => source.rows(name, sweep, &[], mistakes),
-                None => Some(Rows::single()),
-            };
-            let Some(rows) = rows else { continue };
-            if rows.len() as u64 > room {
-                let message = format!("the workflow would have over {} instances", limits.instances);
-                mistakes.push(Diagnostic::error(task.span, message).help("split the workflow"));
+    pub(super) fn rows_and_outputs(&mut self, limits: Limits, mistakes: &mut Mistakes) {
+        let late = late_tasks(self.workflow, self.values, &self.plan.root);
+        let tasks = || late.iter().enumerate();
+        let (early, late): (Vec<_>, Vec<_>) = tasks().partition(|(_, late)| !**late);
+        for (index, _) in &early {
+            if !self.rows_of(*index, None, limits, mistakes) {
                 return;
             }
-            self.task(index, task, name, rows, mistakes);
-            if self.paths.bytes() > MOST_BYTES || self.plan.cells.bytes() > MOST_BYTES {
-                mistakes.error(task.span, "the names of all files and rows take more than 3 GiB");
+        }
+        let mut globs = Vec::new();
+        for (index, _) in &late {
+            let glob = self.glob_of(*index, mistakes);
+            globs.push(glob.clone());
+            if !self.rows_of(*index, glob, limits, mistakes) {
                 return;
+            }
+        }
+        for (at, ((index, _), glob)) in late.iter().zip(&globs).enumerate() {
+            if let Some(glob) = glob {
+                let after: Vec<usize> = late.iter().skip(at + 1).map(|(index, _)| *index).collect();
+                self.check_later(*index, glob, &after, mistakes);
             }
         }
         self.makers.check_nesting(&self.plan, &self.paths, self.workflow, mistakes);
     }
 
-    fn task(&mut self, index: usize, task: &'a TaskDraft, name: &'a str, rows: Rows, mistakes: &mut Mistakes) {
-        let start = self.plan.instances.len() as u32;
-        let filler = Filler { workflow: self.workflow, values: self.values, name, columns: &rows.columns };
+    /// Makes the instances of a task; false when it makes no sense to go on.
+    fn rows_of(&mut self, index: usize, glob: Option<Glob>, limits: Limits, mistakes: &mut Mistakes) -> bool {
+        let (workflow, values, facts) = (self.workflow, self.values, self.facts);
+        let Some(task) = workflow.tasks.get(index) else { return false };
+        let name = workflow.templates.column(task.name);
+        let room = limits.instances.saturating_sub(self.plan.instances.len() as u64);
+        let root = self.plan.root.clone();
+        let source = Source { workflow, values, facts, root: &root, limit: room, whole: limits.instances };
+        let sweep = task.sweep.and_then(|sweep| workflow.sweeps.get(sweep as usize));
+        let made: Vec<String> = glob.map_or_else(Vec::new, |glob| self.made_like(index, &glob));
+        let made: Vec<&str> = made.iter().map(String::as_str).collect();
+        let rows = match sweep {
+            Some(sweep) => source.rows(name, sweep, &made, mistakes),
+            None => Some(Rows::single()),
+        };
+        let Some(rows) = rows else { return true };
+        if rows.len() as u64 > room {
+            let message = format!("the workflow would have more than {} instances", limits.instances);
+            mistakes.push(Diagnostic::error(task.span, message).help("split the workflow"));
+            return false;
+        }
+        self.task(index, task, name, rows, mistakes);
+        if self.paths.bytes() > MOST_BYTES || self.plan.cells.bytes() > MOST_BYTES {
+            mistakes.error(task.span, "the names of all files and rows take more than 3 GiB");
+            return false;
+        }
+        true
+    }
+
+    /// Returns the glob of a task's `foreach`.
+    fn glob_of(&self, index: usize, mistakes: &mut Mistakes) -> Option<Glob> {
+        let task = self.workflow.tasks.get(index)?;
+        let sweep = self.workflow.sweeps.get(task.sweep? as usize)?;
+        let Some(Foreach::Glob(template)) = &sweep.foreach else { return None };
+        let pattern = self.values.constant(self.workflow, *template);
+        let pattern = normal(&pattern, &self.plan.root).into_owned();
+        match matcher(&pattern) {
+            Ok(matcher) => Some(Glob { start: literal_start(&pattern).to_owned(), matcher, span: sweep.foreach_span }),
+            Err(why) => {
+                mistakes.error(sweep.foreach_span, format!("`{pattern}` is no pattern: {why}"));
+                None
+            }
+        }
+    }
+
+    /// Returns what other tasks make, so far, that matches a glob.
+    fn made_like(&self, index: usize, glob: &Glob) -> Vec<String> {
+        let made = self.makers.paths().map(|path| (path, self.paths.strings.get(path.0)));
+        let made = made.filter(|(_, text)| text.starts_with(&glob.start) && glob.matcher.is_match(text));
+        let own = |path| self.makers.of(path).is_some_and(|maker| self.plan.instance(maker).task.index() == index);
+        made.filter(|(path, _)| !own(*path)).map(|(_, text)| text.to_owned()).collect()
+    }
+
+    /// Refuses a glob that matches what tasks make that are expanded after it.
+    fn check_later(&self, index: usize, glob: &Glob, after: &[usize], mistakes: &mut Mistakes) {
+        let later = self.makers.paths().find_map(|path| {
+            let maker = self.makers.of(path)?;
+            let task = self.plan.instance(maker).task.index();
+            let text = self.paths.strings.get(path.0);
+            let matches = after.contains(&task) && text.starts_with(&glob.start) && glob.matcher.is_match(text);
+            matches.then_some((text, task))
+        });
+        if let Some((text, task)) = later {
+            let name = |index: usize| self.plan.tasks.get(index).map_or("", |task| task.name.as_str());
+            let message = format!(
+                "`{}` goes over what `{}` makes (`{text}`), which is written below it",
+                name(index),
+                name(task)
+            );
+            let mut mistake = Diagnostic::error(glob.span, message);
+            if let Some(task) = self.workflow.tasks.get(task) {
+                mistake = mistake.related(task.span, "this task");
+            }
+            mistakes.push(mistake.help(format!("move `[tasks.{}]` above `[tasks.{}]`", name(task), name(index))));
+        }
+    }
+
+    /// Leaves out elements of a glob that the task makes itself: they are there when it has run once.
+    fn leave_out_own(&self, outputs: &[Vec<Segment<'_>>], rows: &mut Rows) {
+        let found: HashSet<String> = rows.items().map(|item| normal(item, &self.plan.root).into_owned()).collect();
+        let mut own = HashSet::new();
+        let mut path = String::new();
+        for row in 0..rows.len() {
+            let mut cells = Strings::default();
+            rows.push(row, &mut cells);
+            for segments in outputs {
+                write_path(segments, &cells, 0, &mut path);
+                let path = normal(&path, &self.plan.root);
+                if let Some(item) = found.get(path.as_ref()) {
+                    own.insert(item.clone());
+                }
+            }
+        }
+        if !own.is_empty() {
+            rows.retain(|item| !own.contains(normal(item, &self.plan.root).as_ref()));
+        }
+    }
+
+    fn task(&mut self, index: usize, task: &'a TaskDraft, name: &'a str, mut rows: Rows, mistakes: &mut Mistakes) {
+        let columns = rows.columns.clone();
+        let filler = Filler { workflow: self.workflow, values: self.values, name, columns: &columns };
         let outputs = task.outputs.of(&self.workflow.lists);
         let outputs: Vec<Vec<Segment<'a>>> = outputs.iter().map(|path| filler.segments(*path, mistakes)).collect();
+        if rows.found {
+            self.leave_out_own(&outputs, &mut rows);
+        }
         let mut unquoted = Vec::new();
         let command = command(task, &filler, &mut unquoted, mistakes);
         let (settings, hash) = self.settings(task.settings, &filler, &mut unquoted, mistakes);
-        let sweep = task.sweep.and_then(|sweep| self.workflow.sweeps.get(sweep as usize));
-        let task_id = TaskId(self.plan.tasks.len() as u32);
+        let definition = definition(&command, &hash, &columns);
         let needs = task.needs.of(&self.workflow.needs).iter().map(|need| TaskId(need.task)).collect();
-        let definition = definition(&command, &hash, &rows.columns);
-        let columns = rows.columns.clone();
-        self.plan.tasks.push(Task { name: name.to_owned(), command, settings, needs, columns, definition });
-        if let Some(unquoted_of) = self.unquoted.get_mut(index) {
-            *unquoted_of = unquoted;
+        let start = self.plan.instances.len() as u32;
+        let made = Task { name: name.to_owned(), command, settings, needs, columns: columns.clone(), definition };
+        if let (Some(task), Some(place)) = (self.plan.tasks.get_mut(index), self.unquoted.get_mut(index)) {
+            *task = made;
+            *place = unquoted;
         }
-        let mut path = String::new();
         for row in 0..rows.len() {
-            let cells = self.plan.cells.len() as u32;
-            rows.push(row, &mut self.plan.cells);
-            let instance = InstanceId(self.plan.instances.len() as u32);
-            let first = self.plan.path_refs.len() as u32;
-            let slice = Slice { start: first, len: outputs.len() as u32 };
-            let (inputs, made) = (Slice { start: first, len: 0 }, slice);
-            self.plan.instances.push(Instance { task: task_id, row: cells, inputs, outputs: made });
-            let left = sweep.and_then(|sweep| sweep.when.as_ref()).is_some_and(|when| {
-                let holds = self.holds(when, &filler, cells, mistakes);
-                holds == Some(false)
-            });
-            if left {
-                self.left.push(instance);
-            }
-            for (number, segments) in outputs.iter().enumerate() {
-                write_path(segments, &self.plan.cells, cells, &mut path);
-                let path = normal(&path, &self.plan.root);
-                if path.is_empty() || path == "." {
-                    let span = task.outputs.of(&self.workflow.lists).get(number).map(|template| template.span);
-                    let words = if path.is_empty() {
-                        "an output without a name"
-                    } else {
-                        "an output that is the workflow's own directory"
-                    };
-                    let message = format!("{words}, in {}", label(&self.plan, instance));
-                    mistakes.push(Diagnostic::error(span, message));
-                }
-                let id = PathId(self.paths.intern(&path));
-                self.plan.path_refs.push(id);
-                if !left {
-                    self.makers.made(id, instance, &self.plan, &self.paths, self.workflow, mistakes);
-                }
-            }
+            self.instance(TaskId(index as u32), task, &filler, &outputs, (&rows, row), mistakes);
         }
         let len = self.plan.instances.len() as u32 - start;
-        self.plan.task_instances.push(Slice { start, len });
+        if let Some(slice) = self.plan.task_instances.get_mut(index) {
+            *slice = Slice { start, len };
+        }
+    }
+
+    /// Makes one instance and what it writes.
+    fn instance(
+        &mut self,
+        id: TaskId,
+        task: &TaskDraft,
+        filler: &Filler<'_, '_>,
+        outputs: &[Vec<Segment<'_>>],
+        (rows, row): (&Rows, usize),
+        mistakes: &mut Mistakes,
+    ) {
+        let cells = self.plan.cells.len() as u32;
+        rows.push(row, &mut self.plan.cells);
+        let instance = InstanceId(self.plan.instances.len() as u32);
+        let start = self.plan.path_refs.len() as u32;
+        let (inputs, made) = (Slice { start, len: 0 }, Slice { start, len: outputs.len() as u32 });
+        self.plan.instances.push(Instance { task: id, row: cells, inputs, outputs: made });
+        let sweep = task.sweep.and_then(|sweep| self.workflow.sweeps.get(sweep as usize));
+        let when = sweep.and_then(|sweep| sweep.when.as_ref());
+        let left = when.is_some_and(|when| self.holds(when, filler, cells, mistakes) == Some(false));
+        if left {
+            self.left.push(instance);
+        }
+        let mut text = std::mem::take(&mut self.buffer);
+        for (number, segments) in outputs.iter().enumerate() {
+            write_path(segments, &self.plan.cells, cells, &mut text);
+            let path = normal(&text, &self.plan.root);
+            if path.is_empty() || path == "." {
+                let span = task.outputs.of(&self.workflow.lists).get(number).map(|template| template.span);
+                let what = if path.is_empty() {
+                    "an output without a name"
+                } else {
+                    "an output that is the workflow's own directory"
+                };
+                let message = format!("{what}, in {}", label(&self.plan, instance));
+                mistakes.push(Diagnostic::error(span, message));
+            }
+            let id = PathId(self.paths.intern(&path));
+            self.plan.path_refs.push(id);
+            if !left {
+                self.makers.made(id, instance, &self.plan, &self.paths, self.workflow, mistakes);
+            }
+        }
+        self.buffer = text;
     }
 
     /// Evaluates a condition for a row; none after a mistake.
@@ -188,7 +323,7 @@ impl<'a> Expansion<'a> {
         let result = when.holds(&|name| {
             let mut inner = Mistakes::default();
             match filler.constant_or_column(name, when.span, &mut inner) {
-                Some(Segment::Text(text)) => Ok(Cow::Owned(text.to_owned())),
+                Some(Segment::Text(text) | Segment::Value(text)) => Ok(Cow::Owned(text.to_owned())),
                 Some(Segment::Column(column, of)) => Ok(Cow::Owned(part(cells.get(row + column), of).to_owned())),
                 None => Err(inner.finish().into_iter().next().map_or_else(String::new, |mistake| mistake.message)),
             }

@@ -18,7 +18,10 @@ use crate::model::task::{Hole, Part, PathPart, Quote, Template};
 /// A part of a path of one task, before its rows are known.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Segment<'a> {
+    /// As written.
     Text(&'a str),
+    /// A value that is the same for every row.
+    Value(&'a str),
     Column(u32, PathPart),
 }
 
@@ -39,6 +42,13 @@ pub(super) struct Filler<'a, 'c> {
     pub(super) name: &'a str,
     /// The task's columns.
     pub(super) columns: &'c [String],
+}
+
+impl Segment<'_> {
+    /// Returns whether it is the same for every row.
+    pub(super) const fn is_constant(&self) -> bool {
+        matches!(self, Self::Text(_) | Self::Value(_))
+    }
 }
 
 impl<'a> Filler<'a, '_> {
@@ -87,8 +97,8 @@ impl<'a> Filler<'a, '_> {
                 WrittenPart::Hole(hole) => hole,
             };
             match hole.name {
-                Name::Task => segments.push(Segment::Text(self.name)),
-                Name::Param(index, of) => segments.push(Segment::Text(self.values.param(index, of))),
+                Name::Task => segments.push(Segment::Value(self.name)),
+                Name::Param(index, of) => segments.push(Segment::Value(self.values.param(index, of))),
                 Name::Matrix(key, of) => segments.push(Segment::Column(self.matrix(key), of)),
                 Name::Item(column, of) => {
                     let found = self.item(column, of, hole.span, mistakes);
@@ -104,8 +114,8 @@ impl<'a> Filler<'a, '_> {
     /// Returns the row's column, or the text, that a name stands for before anything runs.
     pub(super) fn constant_or_column(&self, name: Name, span: Span, mistakes: &mut Mistakes) -> Option<Segment<'a>> {
         match name {
-            Name::Task => Some(Segment::Text(self.name)),
-            Name::Param(index, of) => Some(Segment::Text(self.values.param(index, of))),
+            Name::Task => Some(Segment::Value(self.name)),
+            Name::Param(index, of) => Some(Segment::Value(self.values.param(index, of))),
             Name::Matrix(key, of) => Some(Segment::Column(self.matrix(key), of)),
             Name::Item(column, of) => {
                 self.item(column, of, span, mistakes).map(|(column, of)| Segment::Column(column, of))
@@ -224,7 +234,7 @@ pub(super) fn write_path(segments: &[Segment<'_>], cells: &Strings, row: u32, to
     to.clear();
     for segment in segments {
         match *segment {
-            Segment::Text(text) => to.push_str(text),
+            Segment::Text(text) | Segment::Value(text) => to.push_str(text),
             Segment::Column(column, of) => to.push_str(part(cells.get(row + column), of)),
         }
     }
@@ -236,6 +246,7 @@ pub(super) fn write_pattern(segments: &[Segment<'_>], cells: &Strings, row: u32,
     for segment in segments {
         match *segment {
             Segment::Text(text) => to.push_str(text),
+            Segment::Value(value) => escape(value, to),
             Segment::Column(column, of) => escape(part(cells.get(row + column), of), to),
         }
     }

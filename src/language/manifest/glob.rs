@@ -30,3 +30,9 @@ pub(super) fn literal_start(pattern: &str) -> &str {
     let wild = pattern.find(['*', '?', '[', '{', '\\']).unwrap_or(pattern.len());
     pattern.get(..wild).unwrap_or_default()
 }
+
+/// Returns the text that every match ends with.
+pub(super) fn literal_end(pattern: &str) -> &str {
+    let wild = pattern.rfind(['*', '?', ']', '}', '\\']).map_or(0, |wild| wild + 1);
+    pattern.get(wild..).unwrap_or_default()
+}

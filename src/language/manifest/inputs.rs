@@ -1,15 +1,16 @@
 //! What instances read, and the order that follows: an instance waits for those that make what it reads.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 
 use crate::language::manifest::draft::TaskDraft;
 use crate::language::manifest::expand::Expansion;
 use crate::language::manifest::fill::{Filler, Segment, write_path, write_pattern};
-use crate::language::manifest::glob::{is_pattern, literal_start, matcher};
+use crate::language::manifest::glob::{literal_start, matcher};
 use crate::language::manifest::mistakes::Mistakes;
 use crate::language::manifest::outputs::label;
 use crate::language::manifest::paths::{is_remote, normal, parent};
-use crate::language::manifest::template::Part;
+use crate::language::manifest::wants::is_glob;
 use crate::model::diagnostic::{Diagnostic, Span};
 use crate::model::id::{InstanceId, PathId, TaskId};
 use crate::model::plan::Slice;
@@ -24,8 +25,8 @@ const MOST_COMPARISONS: usize = 300_000_000;
 pub(super) struct Inputs<'e, 'a> {
     of: &'e mut Expansion<'a>,
     /// Paths that are made, sorted by text; filled when the first pattern comes.
-    sorted: Option<Vec<PathId>>,
-    /// What a pattern matches: existing paths and made ones.
+    sorted: OnceCell<Vec<PathId>>,
+    /// What a pattern without a row's values matches: existing paths and made ones.
     matches: HashMap<String, Vec<PathId>>,
     comparisons: usize,
     /// Paths that an active instance reads.
@@ -39,12 +40,21 @@ struct Written<'a> {
     segments: Vec<Segment<'a>>,
     span: Span,
     pattern: bool,
+    /// Whether it is the same for every row.
+    constant: bool,
 }
 
 impl<'e, 'a> Inputs<'e, 'a> {
     /// Starts with an expansion whose outputs are known.
     pub(super) fn new(of: &'e mut Expansion<'a>) -> Self {
-        Self { of, sorted: None, matches: HashMap::new(), comparisons: 0, read: Vec::new(), edges: Vec::new() }
+        Self {
+            of,
+            sorted: OnceCell::new(),
+            matches: HashMap::new(),
+            comparisons: 0,
+            read: Vec::new(),
+            edges: Vec::new(),
+        }
     }
 
     /// Fills in inputs, order and producers.
@@ -73,12 +83,13 @@ impl<'e, 'a> Inputs<'e, 'a> {
             .of(&self.of.workflow.lists)
             .iter()
             .map(|template| {
-                let mut parts = self.of.workflow.templates.parts(*template);
-                let pattern = parts.any(|part| matches!(part, Part::Text(text) if is_pattern(text)));
-                Written { segments: filler.segments(*template, mistakes), span: template.span, pattern }
+                let pattern = is_glob(self.of.workflow, *template);
+                let segments = filler.segments(*template, mistakes);
+                let constant = segments.iter().all(Segment::is_constant);
+                Written { segments, span: template.span, pattern, constant }
             })
             .collect();
-        let constant = written.iter().all(|input| input.segments.iter().all(|part| matches!(part, Segment::Text(_))));
+        let constant = written.iter().all(|input| input.constant);
         let mut shared: Option<Slice> = None;
         let mut fewest = usize::MAX;
         let instances = self.of.plan.instances_of(id);
@@ -124,7 +135,7 @@ impl<'e, 'a> Inputs<'e, 'a> {
             if input.pattern {
                 write_pattern(&input.segments, &self.of.plan.cells, row, &mut text);
                 let pattern = normal(&text, &self.of.plan.root).into_owned();
-                self.matching(&pattern, instance, task, input.span, active, mistakes);
+                self.matching(&pattern, instance, task, input, active, mistakes);
                 continue;
             }
             write_path(&input.segments, &self.of.plan.cells, row, &mut text);
@@ -156,16 +167,21 @@ impl<'e, 'a> Inputs<'e, 'a> {
         pattern: &str,
         instance: InstanceId,
         task: TaskId,
-        span: Span,
+        input: &Written<'_>,
         active: bool,
         mistakes: &mut Mistakes,
     ) {
-        if !self.matches.contains_key(pattern) {
-            let found = self.search(pattern, span, mistakes);
-            // Patterns with a row's values in them come once each: remembering them all would only fill memory.
-            self.matches.insert(pattern.to_owned(), found);
-        }
-        let found = self.matches.get(pattern).cloned().unwrap_or_default();
+        let span = input.span;
+        let found = if input.constant {
+            if !self.matches.contains_key(pattern) {
+                let found = self.search(pattern, span, mistakes);
+                self.matches.insert(pattern.to_owned(), found);
+            }
+            self.matches.get(pattern).cloned().unwrap_or_default()
+        } else {
+            // Patterns with a row's values in them come once each: remembering them would only fill memory.
+            self.search(pattern, span, mistakes)
+        };
         let mut any = false;
         for path in found {
             let own = self.of.makers.of(path).is_some_and(|maker| self.of.plan.instance(maker).task == task);
@@ -201,23 +217,15 @@ impl<'e, 'a> Inputs<'e, 'a> {
                 return found;
             }
         };
-        let sorted = self.sorted.get_or_insert_with(|| {
-            let mut made: Vec<PathId> = self.of.makers.paths().collect();
-            made.sort_unstable_by(|left, right| {
-                self.of.paths.strings.get(left.0).cmp(self.of.paths.strings.get(right.0))
-            });
-            made
-        });
-        let start = literal_start(pattern);
         let text = |path: &PathId| self.of.paths.strings.get(path.0);
-        let from = sorted.partition_point(|path| text(path) < start);
-        let candidates = sorted.get(from..).unwrap_or_default().iter().take_while(|path| text(path).starts_with(start));
-        for path in candidates {
-            self.comparisons += 1;
-            if matcher.is_match(text(path)) {
-                found.push(*path);
+        let mut comparisons = 0;
+        for path in self.made_from(literal_start(pattern)) {
+            comparisons += 1;
+            if matcher.is_match(text(&path)) {
+                found.push(path);
             }
         }
+        self.comparisons += comparisons;
         if self.comparisons > MOST_COMPARISONS {
             let help = "begin the pattern with a directory of its own, or name the files";
             let message = format!("patterns were compared with files more than {MOST_COMPARISONS} times");
@@ -228,6 +236,18 @@ impl<'e, 'a> Inputs<'e, 'a> {
         found.sort_unstable_by(|left, right| text(left).cmp(text(right)));
         found.dedup();
         found
+    }
+
+    /// Returns the paths that are made and begin with a text.
+    fn made_from(&self, start: &str) -> impl Iterator<Item = PathId> {
+        let text = |path: &PathId| self.of.paths.strings.get(path.0);
+        let sorted = self.sorted.get_or_init(|| {
+            let mut made: Vec<PathId> = self.of.makers.paths().collect();
+            made.sort_unstable_by(|left, right| text(left).cmp(text(right)));
+            made
+        });
+        let from = sorted.partition_point(|path| text(path) < start);
+        sorted.get(from..).unwrap_or_default().iter().take_while(move |path| text(path).starts_with(start)).copied()
     }
 
     /// Finds for each instance those that it waits for.
@@ -295,8 +315,11 @@ impl<'e, 'a> Inputs<'e, 'a> {
                 around.insert(path, vec![above]);
             } else if self.of.makers.has_dir(text) {
                 let inside = format!("{text}/");
-                let made = self.of.makers.paths().filter(|made| self.of.paths.strings.get(made.0).starts_with(&inside));
-                around.insert(path, made.filter_map(|made| self.of.makers.of(made)).collect());
+                let mut makers: Vec<InstanceId> =
+                    self.made_from(&inside).filter_map(|made| self.of.makers.of(made)).collect();
+                makers.sort_unstable();
+                makers.dedup();
+                around.insert(path, makers);
             }
         }
         around

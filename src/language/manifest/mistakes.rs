@@ -61,6 +61,11 @@ impl Mistakes {
         }
     }
 
+    /// Returns whether further mistakes are only counted, so that no hint needs to be thought of.
+    pub(super) const fn is_full(&self) -> bool {
+        self.list.len() >= MOST
+    }
+
     /// Returns how many errors were added, those not kept included.
     pub(super) const fn errors(&self) -> usize {
         self.errors

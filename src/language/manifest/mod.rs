@@ -12,6 +12,7 @@ mod fill;
 mod glob;
 mod inputs;
 mod keys;
+mod late;
 mod mistakes;
 mod names;
 mod order;

@@ -1,5 +1,7 @@
 //! What a placeholder may name, and what was meant when it names nothing.
 
+use std::collections::HashMap;
+
 use crate::language::manifest::mistakes::{Mistakes, nearest};
 use crate::language::manifest::template::{Name, Templates};
 use crate::model::diagnostic::{Diagnostic, Span};
@@ -30,11 +32,35 @@ pub(super) enum Item<'a> {
     Unknown,
 }
 
+/// Names of params, and the position of each.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Params {
+    names: Vec<String>,
+    positions: HashMap<String, u32>,
+}
+
+impl Params {
+    /// Takes the names in the order of the file.
+    pub(super) fn new(names: Vec<String>) -> Self {
+        let positions = names.iter().enumerate().map(|(at, name)| (name.clone(), at as u32)).collect();
+        Self { names, positions }
+    }
+
+    /// Returns a param's position.
+    pub(super) fn position(&self, name: &str) -> Option<u32> {
+        self.positions.get(name).copied()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
+    }
+}
+
 /// What the placeholders of a text may name.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scope<'a> {
     pub(super) known: Known,
-    pub(super) params: &'a [String],
+    pub(super) params: &'a Params,
     pub(super) item: Item<'a>,
     pub(super) matrix: &'a [String],
     /// Whether the text is for every task, so that no row can be named.
@@ -141,9 +167,9 @@ fn ending(rest: &[&str]) -> Result<PathPart, String> {
 
 fn param(rest: &[&str], scope: &Scope<'_>) -> Result<Name, String> {
     let [name, rest @ ..] = rest else { return Err("name the param: `{params.NAME}`".to_owned()) };
-    match scope.params.iter().position(|param| param == name) {
-        Some(index) => Ok(Name::Param(index as u32, ending(rest)?)),
-        None => Err(match nearest(name, scope.params.iter().map(String::as_str)) {
+    match scope.params.position(name) {
+        Some(index) => Ok(Name::Param(index, ending(rest)?)),
+        None => Err(match nearest(name, scope.params.iter()) {
             Some(near) => format!("did you mean `{{params.{near}}}`?"),
             None => format!("add `{name} = \"...\"` to `[params]`"),
         }),
@@ -242,7 +268,7 @@ fn unknown(path: &str, first: &str, scope: &Scope<'_>) -> String {
     {
         return format!("did you mean `{{item.{path}}}`?");
     }
-    if scope.params.iter().any(|param| param == first) {
+    if scope.params.position(first).is_some() {
         return format!("did you mean `{{params.{path}}}`?");
     }
     let name = path.strip_prefix("wildcards.").or_else(|| path.strip_prefix("config."));

@@ -44,6 +44,26 @@ impl Rows {
         self.item_count * self.combination_count
     }
 
+    /// Iterates over the first cells of the elements of `foreach`.
+    pub(super) fn items(&self) -> impl Iterator<Item = &str> {
+        (0..self.item_count).map(|item| self.items.get((item * self.item_width) as u32))
+    }
+
+    /// Leaves out elements of `foreach`, by their first cell.
+    pub(super) fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        let mut items = Strings::default();
+        let width = self.item_width.max(1);
+        for item in 0..self.item_count {
+            if keep(self.items.get((item * width) as u32)) {
+                for cell in 0..width {
+                    items.push(self.items.get((item * width + cell) as u32));
+                }
+            }
+        }
+        self.item_count = items.len() / width;
+        self.items = items;
+    }
+
     /// Appends the cells of a row.
     pub(super) fn push(&self, row: usize, cells: &mut Strings) {
         let (item, combination) = (row / self.combination_count, row % self.combination_count);
@@ -63,8 +83,10 @@ pub(super) struct Source<'a> {
     pub(super) values: &'a Values,
     pub(super) facts: &'a Facts,
     pub(super) root: &'a str,
-    /// Most instances of the workflow.
+    /// Most instances of this task.
     pub(super) limit: u64,
+    /// Most instances of the workflow.
+    pub(super) whole: u64,
 }
 
 impl Source<'_> {
@@ -94,7 +116,7 @@ impl Source<'_> {
             self.matrix(task, sweep, room, &mut rows, mistakes)?;
         }
         if rows.len() as u64 > self.limit {
-            too_many(task, rows.len() as u64, self.limit, sweep.foreach_span, mistakes);
+            too_many(task, rows.len() as u64, self.whole, sweep.foreach_span, mistakes);
             return None;
         }
         Some(rows)
@@ -120,7 +142,7 @@ impl Source<'_> {
             }
             Foreach::Range(steps) => {
                 if steps.len() > self.limit {
-                    too_many(task, steps.len(), self.limit, span, mistakes);
+                    too_many(task, steps.len(), self.whole, span, mistakes);
                     return None;
                 }
                 for number in steps.iter() {
@@ -224,7 +246,7 @@ impl Source<'_> {
             let message = format!(
                 "task `{task}` would have {items}{}{total} instances, the limit is {}",
                 sizes.join(" x "),
-                self.limit
+                self.whole
             );
             mistakes
                 .push(Diagnostic::error(sweep.matrix_span, message).help("leave out values, or split the workflow"));

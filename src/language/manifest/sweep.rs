@@ -3,11 +3,14 @@
 use crate::language::manifest::check::Check;
 use crate::language::manifest::draft::{Combination, Foreach, Steps, Sweep, Values};
 use crate::language::manifest::keys::ForeachKey;
-use crate::language::manifest::names::{Item, Known, Scope, listed};
+use crate::language::manifest::names::{Item, Known, Params, Scope, listed};
 use crate::language::manifest::template::{Syntax, Template};
 use crate::language::manifest::tree::{Kind, NodeId};
 use crate::language::manifest::when::Condition;
 use crate::model::diagnostic::Diagnostic;
+
+/// Most columns of a row and keys of a matrix.
+const MOST_COLUMNS: usize = 1000;
 
 impl Sweep {
     /// Returns what `{item}` is.
@@ -27,7 +30,7 @@ impl Sweep {
 }
 
 /// Reads what makes the instances of a task; none when it has one instance without a condition.
-pub(super) fn read(check: &mut Check<'_, '_>, task: NodeId, params: &[String]) -> Option<Sweep> {
+pub(super) fn read(check: &mut Check<'_, '_>, task: NodeId, params: &Params) -> Option<Sweep> {
     let tree = check.tree;
     let scope = Scope { known: Known::Params, params, item: Item::None, matrix: &[], defaults: false };
     let mut sweep = Sweep::default();
@@ -167,6 +170,10 @@ fn rows(check: &mut Check<'_, '_>, id: NodeId, scope: &Scope<'_>) -> Option<Fore
         check.error(tree.span(id), "a row without columns", "write rows as `{ sample = \"A\", reads = \"A.fastq\" }`");
         return None;
     }
+    if columns.len() > MOST_COLUMNS {
+        check.mistakes.error(tree.span(id), format!("a row of more than {MOST_COLUMNS} columns"));
+        return None;
+    }
     let mut cells = Vec::new();
     for row in children {
         if tree.kind(row) != Kind::Table {
@@ -263,6 +270,10 @@ fn combinations(check: &mut Check<'_, '_>, id: NodeId, key: &str, scope: &Scope<
         if tree.kind(child) != Kind::Table {
             check.wrong(child, &format!("an element of {key}"), "a table");
             continue;
+        }
+        if sweep.matrix.len() + sweep.added.len() > MOST_COLUMNS {
+            check.mistakes.error(tree.span(child), format!("a matrix of more than {MOST_COLUMNS} keys"));
+            return;
         }
         let mut combination = Combination::new();
         for cell in tree.children(child) {

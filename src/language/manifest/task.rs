@@ -1,6 +1,6 @@
 //! Checks `[tasks.NAME]`: names, commands, files, `needs`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::language::manifest::check::{Check, did_you_mean};
 use crate::language::manifest::draft::{Draft, Need, Range, Run, Sweep, TaskDraft, Workflow};
@@ -233,10 +233,15 @@ impl Tasks<'_> {
     fn needs(&mut self, check: &mut Check<'_, '_>, id: NodeId, task: Span) -> Range {
         let tree = check.tree;
         let start = self.workflow.needs.len();
+        let mut seen = HashSet::new();
         for (id, name) in check.strings(id, "needs", false) {
             let span = tree.span(id);
             let found = tree.get(self.table, name).and_then(|node| self.ids.binary_search(&node).ok());
             let Some(index) = found else {
+                if check.mistakes.is_full() {
+                    check.mistakes.error(span, "there is no such task");
+                    continue;
+                }
                 let names = || self.ids.iter().map(|&id| tree.key(id));
                 let help = did_you_mean(name, names().take(10_000)).unwrap_or_else(|| {
                     let few: Vec<String> = names().take(12).map(|name| format!("`{name}`")).collect();
@@ -249,8 +254,7 @@ impl Tasks<'_> {
                 check.error(span, format!("task `{name}` needs itself"), "remove it");
                 continue;
             }
-            let earlier = self.workflow.needs.get(start..).unwrap_or_default();
-            if earlier.iter().any(|need| need.task == index as u32) {
+            if !seen.insert(index) {
                 check.mistakes.push(Diagnostic::warning(span, format!("`{name}` is named twice")));
                 continue;
             }

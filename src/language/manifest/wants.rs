@@ -3,18 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::language::manifest::draft::Workflow;
-use crate::language::manifest::fill::{Filler, Segment, write_pattern};
-use crate::language::manifest::glob::is_pattern;
+use crate::language::manifest::expand::Expansion;
+use crate::language::manifest::fill::{Filler, write_pattern};
+use crate::language::manifest::glob::{escape, is_pattern};
 use crate::language::manifest::mistakes::Mistakes;
 use crate::language::manifest::outputs::label;
 use crate::language::manifest::paths::{is_remote, normal};
-use crate::language::manifest::rows::{Rows, Source};
-use crate::language::manifest::template::Part;
+use crate::language::manifest::rows::Source;
+use crate::language::manifest::template::{Name, Part, Template};
 use crate::language::manifest::values::Values;
 use crate::language::manifest::{Facts, Limits, Wants};
 use crate::model::diagnostic::{Diagnostic, Severity, Span};
-use crate::model::id::{InstanceId, PathId};
-use crate::model::plan::{Plan, Strings};
+use crate::model::id::{InstanceId, PathId, TaskId};
+use crate::model::plan::Plan;
+use crate::model::task::Task;
 
 /// Returns what [`expand`](super::expand) needs to know of the disk beyond what is known. Call it with no facts, look, and
 /// call it again with what was seen, until it wants nothing: patterns can hold values of rows that stand in a file.
@@ -30,52 +32,61 @@ pub fn wants(
     let mut mistakes = Mistakes::default();
     let values = Values::new(workflow, params, &mut mistakes);
     let limit = Limits::default().instances;
-    let source = Source { workflow, values: &values, facts, root, limit };
+    let source = Source { workflow, values: &values, facts, root, limit, whole: limit };
     let mut wanted = Wanted { facts, globs: BTreeSet::new(), files: BTreeSet::new() };
-    for task in &workflow.tasks {
-        let sweep = task.sweep.and_then(|sweep| workflow.sweeps.get(sweep as usize));
-        let foreach = sweep.and_then(|sweep| sweep.foreach.as_ref()).and_then(|foreach| source.want(foreach));
-        let known = match foreach {
+    for sweep in &workflow.sweeps {
+        match sweep.foreach.as_ref().and_then(|foreach| source.want(foreach)) {
             Some((pattern, true)) => wanted.glob(pattern),
             Some((file, false)) => wanted.file(file),
-            None => true,
-        };
-        let patterns: Vec<_> = task
-            .inputs
-            .of(&workflow.lists)
-            .iter()
-            .filter(|input| {
-                workflow.templates.parts(**input).any(|part| matches!(part, Part::Text(text) if is_pattern(text)))
-            })
-            .collect();
-        if patterns.is_empty() || !known {
-            continue;
+            None => {}
         }
-        let name = workflow.templates.column(task.name);
-        let rows = match sweep {
-            Some(sweep) => source.rows(name, sweep, &[], &mut mistakes),
-            None => Some(Rows::single()),
-        };
-        let Some(rows) = rows else { continue };
-        let filler = Filler { workflow, values: &values, name, columns: &rows.columns };
-        for pattern in patterns {
-            let segments = filler.segments(*pattern, &mut mistakes);
-            let constant = segments.iter().all(|part| matches!(part, Segment::Text(_)));
-            let count = if constant { rows.len().min(1) } else { rows.len() };
-            let mut text = String::new();
-            for row in 0..count {
-                let mut cells = Strings::default();
-                rows.push(row, &mut cells);
-                write_pattern(&segments, &cells, 0, &mut text);
-                wanted.glob(normal(&text, root).into_owned());
+    }
+    let rows_known = wanted.globs.is_empty() && wanted.files.is_empty();
+    let mut of_rows = Vec::new();
+    for (index, task) in workflow.tasks.iter().enumerate() {
+        for template in task.inputs.of(&workflow.lists) {
+            if !is_glob(workflow, *template) {
+                continue;
+            }
+            let name = workflow.templates.column(task.name);
+            match constant(workflow, &values, name, *template) {
+                Some(pattern) => wanted.glob(normal(&pattern, root).into_owned()),
+                None => of_rows.push((TaskId(index as u32), *template)),
             }
         }
+    }
+    if rows_known && !of_rows.is_empty() && mistakes.errors() == 0 {
+        let mut expansion = Expansion::new(workflow, root, &values, facts);
+        expansion.rows_and_outputs(Limits::default(), &mut mistakes);
+        wanted.patterns_of_rows(&expansion, &of_rows, &mut mistakes);
     }
     let all = mistakes.finish();
     if all.iter().any(|mistake| mistake.severity == Severity::Error) {
         return Err(all);
     }
     Ok(Wants { globs: wanted.globs.into_iter().collect(), files: wanted.files.into_iter().collect() })
+}
+
+/// Returns whether an input as written is a pattern; values that are filled in never make it one.
+pub(super) fn is_glob(workflow: &Workflow, template: Template) -> bool {
+    let mut parts = workflow.templates.parts(template);
+    parts.any(|part| matches!(part, Part::Text(text) if is_pattern(text)))
+}
+
+/// Fills in a pattern that does not depend on a row.
+fn constant(workflow: &Workflow, values: &Values, name: &str, template: Template) -> Option<String> {
+    let mut pattern = String::new();
+    for part in workflow.templates.parts(template) {
+        match part {
+            Part::Text(text) => pattern.push_str(text),
+            Part::Hole(hole) => match hole.name {
+                Name::Task => escape(name, &mut pattern),
+                Name::Param(index, of) => escape(values.param(index, of), &mut pattern),
+                _ => return None,
+            },
+        }
+    }
+    Some(pattern)
 }
 
 /// What is wanted and not known.
@@ -86,22 +97,38 @@ struct Wanted<'f> {
 }
 
 impl Wanted<'_> {
-    /// Wants a pattern; returns whether it is known.
-    fn glob(&mut self, pattern: String) -> bool {
-        let known = self.facts.globs.contains_key(&pattern) || is_remote(&pattern);
-        if !known {
+    /// Wants a pattern, unless it is known.
+    fn glob(&mut self, pattern: String) {
+        if !self.facts.globs.contains_key(&pattern) && !is_remote(&pattern) {
             self.globs.insert(pattern);
         }
-        known
     }
 
-    /// Wants a file; returns whether it is known.
-    fn file(&mut self, file: String) -> bool {
-        let known = self.facts.files.contains_key(&file);
-        if !known {
+    /// Wants a file, unless it is known.
+    fn file(&mut self, file: String) {
+        if !self.facts.files.contains_key(&file) {
             self.files.insert(file);
         }
-        known
+    }
+
+    /// Wants patterns that hold values of rows, one for each instance.
+    fn patterns_of_rows(
+        &mut self,
+        expansion: &Expansion<'_>,
+        templates: &[(TaskId, Template)],
+        mistakes: &mut Mistakes,
+    ) {
+        let plan = &expansion.plan;
+        let mut pattern = String::new();
+        for (task, template) in templates {
+            let Task { name, columns, .. } = plan.task(*task);
+            let filler = Filler { workflow: expansion.workflow, values: expansion.values, name, columns };
+            let segments = filler.segments(*template, mistakes);
+            for instance in plan.instances_of(*task) {
+                write_pattern(&segments, &plan.cells, plan.instance(instance).row, &mut pattern);
+                self.glob(normal(&pattern, &plan.root).into_owned());
+            }
+        }
     }
 }
 

@@ -38,8 +38,9 @@ enum Node {
     Name(Name, Span),
     List(Vec<Self>),
     Not(Box<Self>),
-    And(Box<Self>, Box<Self>),
-    Or(Box<Self>, Box<Self>),
+    /// A chain is one node: a tree of its links would be as deep as it is long.
+    All(Vec<Self>),
+    Any(Vec<Self>),
     Compare(Box<Self>, Operator, Box<Self>),
 }
 
@@ -89,8 +90,22 @@ fn truth<'v>(node: &'v Node, value: Lookup<'_, 'v>) -> Result<bool, String> {
     match node {
         Node::Boolean(truth) => Ok(*truth),
         Node::Not(inner) => Ok(!truth(inner, value)?),
-        Node::And(left, right) => Ok(truth(left, value)? && truth(right, value)?),
-        Node::Or(left, right) => Ok(truth(left, value)? || truth(right, value)?),
+        Node::All(nodes) => {
+            for node in nodes {
+                if !truth(node, value)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        }
+        Node::Any(nodes) => {
+            for node in nodes {
+                if truth(node, value)? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        }
         Node::Compare(left, operator, right) => compare(left, *operator, right, value),
         Node::List(_) => Err("a list is neither true nor false".to_owned()),
         Node::Text(_) | Node::Number(_) | Node::Name(..) => match scalar(node, value)?.as_ref() {
@@ -221,20 +236,22 @@ impl Parser<'_> {
         if self.depth > DEEPEST {
             return self.fail(self.at, self.text.len(), "too many parentheses", "write it with fewer");
         }
-        let mut left = self.and()?;
+        let first = self.and()?;
+        let mut nodes = vec![first];
         while self.take("||") || self.take("or") {
-            left = Node::Or(Box::new(left), Box::new(self.and()?));
+            nodes.push(self.and()?);
         }
         self.depth -= 1;
-        Some(left)
+        if nodes.len() > 1 { Some(Node::Any(nodes)) } else { nodes.pop() }
     }
 
     fn and(&mut self) -> Option<Node> {
-        let mut left = self.not()?;
+        let first = self.not()?;
+        let mut nodes = vec![first];
         while self.take("&&") || self.take("and") {
-            left = Node::And(Box::new(left), Box::new(self.not()?));
+            nodes.push(self.not()?);
         }
-        Some(left)
+        if nodes.len() > 1 { Some(Node::All(nodes)) } else { nodes.pop() }
     }
 
     fn not(&mut self) -> Option<Node> {
@@ -368,7 +385,7 @@ impl Parser<'_> {
         let span = self.place(start, self.at);
         let head = path.split('.').next().unwrap_or_default();
         if !matches!(head, "params" | "item" | "matrix" | "name") {
-            let help = if self.scope.params.contains(&path) {
+            let help = if self.scope.params.position(&path).is_some() {
                 format!("did you mean `params.{path}`?")
             } else if self.scope.matrix.contains(&path) {
                 format!("did you mean `matrix.{path}`?")

@@ -113,3 +113,69 @@ fn a_circle_is_named() {
         .unwrap_err();
     assert_eq!(mistakes[0].message, "tasks wait for each other in a circle: `a` -> `b` -> `c` -> `a`");
 }
+
+#[test]
+fn a_foreach_glob_goes_over_what_others_make() {
+    let text = r#"
+        name = "t"
+        [tasks.index]
+        foreach = "bam/*.bam"
+        outputs = ["{item}.bai"]
+        run = "index {item}"
+        [tasks.map]
+        foreach = ["a", "b"]
+        outputs = ["bam/{item}.bam"]
+        run = "map > {outputs}"
+    "#;
+    let plan = World::with(&["bam/old.bam", "bam/a.bam"]).expand(text).unwrap().plan;
+    assert_eq!(labels(&plan), ["map[a]", "map[b]", "index[bam/a.bam]", "index[bam/b.bam]", "index[bam/old.bam]"]);
+    assert_eq!(plan.task(crate::model::id::TaskId(0)).name, "index");
+}
+
+#[test]
+fn a_task_does_not_go_over_what_it_makes_itself() {
+    let text = r#"
+        name = "t"
+        [tasks.clean]
+        foreach = "*.txt"
+        outputs = ["{item.stem}.clean.txt"]
+        run = "clean {item}"
+    "#;
+    let plan = World::with(&["a.txt", "b.clean.txt", "b.txt"]).expand(text).unwrap().plan;
+    assert_eq!(labels(&plan), ["clean[a.txt]", "clean[b.txt]"]);
+}
+
+#[test]
+fn patterns_with_values_of_rows_are_looked_up_once_the_rows_are_known() {
+    let world = World::with(&["d[1]/x.fq", "d[1]/y.fq", "d1/z.fq"]).file("s.csv", "dir\nd[1]\n");
+    let text = r#"
+        name = "t"
+        [tasks.cat]
+        foreach = { csv = "s.csv" }
+        inputs = ["{item}/*.fq"]
+        run = "cat {inputs}"
+    "#;
+    let plan = world.expand(text).unwrap().plan;
+    assert_eq!(command(&plan, "cat[d[1]]"), "cat 'd[1]/x.fq' 'd[1]/y.fq'");
+}
+
+#[test]
+fn directories_order_too() {
+    let plan = expanded(
+        r#"
+        [tasks.make]
+        outputs = ["idx"]
+        run = "make"
+        [tasks.inside]
+        inputs = ["idx/genome.bwt"]
+        outputs = ["out/a", "out/b/c"]
+        run = "use"
+        [tasks.above]
+        inputs = ["out"]
+        run = "tar {inputs}"
+        "#,
+    );
+    assert_eq!(dependents(&plan.plan, "make"), ["inside"]);
+    assert_eq!(dependents(&plan.plan, "inside"), ["above"]);
+    assert_eq!(plan.external, []);
+}
