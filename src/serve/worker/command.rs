@@ -1,137 +1,101 @@
-//! From a job to a command line of the operating system.
+//! From a job to a process.
 //!
-//! The standard library starts a process by `posix_spawn` (which does not copy the parent's memory maps) as long as nothing
-//! has to run between fork and exec, and the program is a path. So the program is looked up here.
+//! `posix_spawn` does not copy the parent's memory maps, which makes it the cheapest way to start a process, but it knows
+//! neither a working directory (portably) nor a umask. So each slot's thread has a directory and a umask of its own
+//! (`unshare(CLONE_FS)`), which a process that it starts inherits. Where that is not allowed (some containers) slots take turns.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CString, OsStr};
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::Access;
+use nix::sched::{CloneFlags, unshare};
+use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
+use nix::sys::signal::SigSet;
+use rustix::fs::{Mode, OFlags};
+use rustix::process::Pid;
 
 use crate::model::job::{Invocation, Job};
 use crate::reach::config::StateDir;
-use crate::reach::executor::wire::{Environment, VAR_JOB, VAR_STATE};
+use crate::reach::executor::wire::{VAR_JOB, VAR_STATE};
+
+use super::vars::{Own, Vars};
 
 /// One argument may have 128 KiB (`MAX_ARG_STRLEN`); larger scripts go through a file.
 const SCRIPT_MAX: usize = 100_000;
-/// Where programs are looked for when the job has no `PATH`, as shells do.
-const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 const SCRIPT_VAR: &str = "CSYNC_SCRIPT";
 
-/// A command ready to be spawned, but for its standard streams.
+/// Slots without a directory of their own start one process at a time.
+static SHARED: Mutex<()> = Mutex::new(());
+
+/// A command line, and what belongs to it.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    /// The command.
-    pub(super) command: Command,
+    program: PathBuf,
+    argv: Vec<CString>,
+    own: Own,
     /// The script's file, to be removed when the job is over.
     pub(super) script: Option<PathBuf>,
 }
 
-/// Builds the command; the error is a message for people.
+/// Makes the command line of a job; the error is a message for people.
 pub(super) fn prepare(
     job: &Job,
-    environment: &Environment,
+    vars: &Vars,
     gpus: &[u32],
     state: &StateDir,
     state_id: &str,
 ) -> Result<Prepared, String> {
-    let path = variable(job, environment, "PATH").unwrap_or(DEFAULT_PATH);
+    let path = job.env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_str());
+    let mut own = own_vars(job, gpus, state_id);
     let mut script = None;
-    let mut command = match &job.invocation {
+    let (program, words) = match &job.invocation {
         Invocation::Argv(words) => {
-            let (program, args) = words.split_first().ok_or("the command is empty")?;
-            let mut command = Command::new(find_program(program, path, &job.workdir)?);
-            command.arg0(program).args(args);
-            command
+            let program = words.first().ok_or("the command is empty")?;
+            (vars.find(program, path, &job.workdir)?, words.iter().map(String::as_str).collect())
         }
         Invocation::Script(text) => {
-            let bash = find_program("bash", path, &job.workdir).unwrap_or_else(|_| PathBuf::from("/bin/bash"));
-            let mut command = Command::new(bash);
-            command.arg0("bash").args(["-euo", "pipefail", "-c"]);
+            let bash = vars.find("bash", path, &job.workdir).unwrap_or_else(|_| PathBuf::from("/bin/bash"));
+            let mut words = vec!["bash", "-euo", "pipefail", "-c"];
             if text.len() > SCRIPT_MAX {
                 let file = state.live_dir().join(format!("{}.sh", job.key));
                 write_private(&file, text).map_err(|error| format!("the script cannot be written: {error}"))?;
-                command.arg(format!(". \"${SCRIPT_VAR}\""));
+                own.set(SCRIPT_VAR, &file.to_string_lossy());
+                words.push(". \"$CSYNC_SCRIPT\"");
                 script = Some(file);
             } else {
-                command.arg(text);
+                words.push(text);
             }
-            command.arg(&job.label);
-            command
+            words.push(&job.label);
+            (bash, words)
         }
     };
-    command.env_clear().process_group(0).current_dir(&job.workdir);
-    command.envs(environment.vars.iter().map(|(name, value)| (name, value)));
+    let argv = words.into_iter().map(CString::new).collect::<Result<_, _>>();
+    let argv = argv.map_err(|_| "the command has a zero byte in it, which no argument can have")?;
+    Ok(Prepared { program, argv, own, script })
+}
+
+fn own_vars(job: &Job, gpus: &[u32], state_id: &str) -> Own {
+    let mut own = Own::default();
     // The directory that a shell would name after `cd`.
-    command.env("PWD", &job.workdir);
+    own.set("PWD", &job.workdir);
     if !gpus.is_empty() {
         let list = gpus.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
-        command.env("CUDA_VISIBLE_DEVICES", &list).env("HIP_VISIBLE_DEVICES", &list);
+        own.set("CUDA_VISIBLE_DEVICES", &list);
+        own.set("HIP_VISIBLE_DEVICES", &list);
     }
-    command.envs(job.env.iter().map(|(name, value)| (name, value)));
-    command.env("CSYNC_RUN", job.key.run.to_string()).env("CSYNC_TASK", &job.label);
-    command.env(VAR_JOB, job.key.to_string()).env(VAR_STATE, state_id);
-    if let Some(file) = &script {
-        command.env(SCRIPT_VAR, file);
+    for (name, value) in &job.env {
+        own.set(name, value);
     }
-    Ok(Prepared { command, script })
-}
-
-fn variable<'a>(job: &'a Job, environment: &'a Environment, name: &str) -> Option<&'a str> {
-    let find = |vars: &'a [(String, String)]| vars.iter().rev().find(|(key, _)| key == name);
-    find(&job.env).or_else(|| find(&environment.vars)).map(|(_, value)| value.as_str())
-}
-
-/// Finds a program as a shell would: by its path, or in the directories of `PATH`.
-fn find_program(program: &str, path: &str, workdir: &str) -> Result<PathBuf, String> {
-    let workdir = Path::new(workdir);
-    if program.is_empty() {
-        return Err("the command's first word is empty".to_owned());
-    }
-    if program.contains('/') {
-        return Ok(workdir.join(program));
-    }
-    let mut found = None;
-    for dir in path.split(':') {
-        let candidate = workdir.join(dir).join(program);
-        if rustix::fs::access(&candidate, Access::EXEC_OK).is_ok() && !candidate.is_dir() {
-            return Ok(candidate);
-        }
-        if found.is_none() && candidate.is_file() {
-            found = Some(candidate);
-        }
-    }
-    match found {
-        Some(file) => Err(format!("permission denied: {} is not executable", file.display())),
-        None => Err(format!("command not found: {program} (PATH is {path})")),
-    }
-}
-
-/// Says for people why a command could not be started.
-pub(super) fn explain(error: &io::Error, program: &OsStr, workdir: &str) -> String {
-    let name = Path::new(program).display();
-    match error.kind() {
-        io::ErrorKind::NotFound if !Path::new(workdir).is_dir() => {
-            format!("the working directory {workdir} went away before {name} was started")
-        }
-        io::ErrorKind::NotFound if Path::new(program).exists() => {
-            format!("{name} cannot be started: the interpreter that its first line names does not exist")
-        }
-        io::ErrorKind::NotFound => format!("command not found: {name}"),
-        io::ErrorKind::PermissionDenied => format!("permission denied: {name} is not executable"),
-        io::ErrorKind::ArgumentListTooLong => {
-            format!("{name} cannot be started: its arguments and environment are larger than the system allows")
-        }
-        _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => {
-            format!("{name} is neither a program nor a script with a first line such as `#!/bin/sh`")
-        }
-        _ => format!("{name} cannot be started: {error}"),
-    }
+    own.set("CSYNC_RUN", &job.key.run.to_string());
+    own.set("CSYNC_TASK", &job.label);
+    own.set(VAR_JOB, &job.key.to_string());
+    own.set(VAR_STATE, state_id);
+    own
 }
 
 fn write_private(path: &Path, text: &str) -> io::Result<()> {
@@ -145,7 +109,106 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
-/// Returns the program of a command, for messages.
-pub(super) fn program_of(command: &Command) -> OsString {
-    command.get_program().to_owned()
+/// What a slot's thread starts processes with.
+#[derive(Debug)]
+pub(super) struct Pad {
+    null: OwnedFd,
+    attributes: PosixSpawnAttr,
+    /// Whether directory and umask are the thread's own.
+    alone: bool,
+    umask: Option<u32>,
+}
+
+impl Pad {
+    /// Makes the pad of the calling thread.
+    pub(super) fn new() -> io::Result<Self> {
+        let mut attributes = PosixSpawnAttr::init()?;
+        let flags = PosixSpawnFlags::POSIX_SPAWN_SETPGROUP
+            | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF
+            | PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK;
+        attributes.set_flags(flags)?;
+        attributes.set_pgroup(nix::unistd::Pid::from_raw(0))?;
+        // Whoever started the engine may ignore some signals; jobs shall not.
+        attributes.set_sigdefault(&SigSet::all())?;
+        attributes.set_sigmask(&SigSet::empty())?;
+        let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let alone = unshare(CloneFlags::CLONE_FS).is_ok();
+        Ok(Self { null, attributes, alone, umask: None })
+    }
+
+    /// Does something with a umask that is nobody else's meanwhile.
+    pub(super) fn with_umask<T>(&mut self, umask: u32, act: impl FnOnce(&mut Self) -> T) -> T {
+        let turn = (!self.alone).then(|| SHARED.lock().unwrap_or_else(PoisonError::into_inner));
+        if !self.alone || self.umask != Some(umask) {
+            rustix::process::umask(Mode::from(umask));
+            self.umask = Some(umask);
+        }
+        let result = act(self);
+        drop(turn);
+        result
+    }
+
+    /// Starts a process in a directory; within [`Pad::with_umask`]. The directory is made when it is missing.
+    pub(super) fn spawn(
+        &mut self,
+        prepared: &Prepared,
+        vars: &Vars,
+        workdir: &str,
+        [stdin, stdout, stderr]: [Option<BorrowedFd<'_>>; 3],
+    ) -> Result<Pid, String> {
+        enter(workdir).map_err(|error| format!("the working directory {workdir} cannot be entered: {error}"))?;
+        let fds = [(stdin, 0), (stdout, 1), (stderr, 2)];
+        let mut actions = PosixSpawnFileActions::init().map_err(|error| error.to_string())?;
+        for (fd, number) in fds {
+            let fd = fd.map_or_else(|| self.null.as_raw_fd(), |fd| fd.as_raw_fd());
+            actions.add_dup2(fd, number).map_err(|error| error.to_string())?;
+        }
+        let block = vars.with(&prepared.own);
+        let spawned = posix_spawn(&prepared.program, &actions, &self.attributes, &prepared.argv, &block);
+        match spawned {
+            Ok(pid) => Pid::from_raw(pid.as_raw()).ok_or_else(|| "it has no process id".to_owned()),
+            Err(error) => {
+                // It may be somewhere else by now.
+                vars.forget_programs();
+                Err(explain(&io::Error::from(error), prepared.program.as_os_str()))
+            }
+        }
+    }
+
+    /// Lets go of the directory of the last job.
+    pub(super) fn leave_directory(&self) {
+        if self.alone {
+            rustix::process::chdir("/").ok();
+        }
+    }
+}
+
+fn enter(dir: &str) -> io::Result<()> {
+    match rustix::process::chdir(dir) {
+        Err(rustix::io::Errno::NOENT) => {
+            fs::create_dir_all(dir)?;
+            Ok(rustix::process::chdir(dir)?)
+        }
+        other => Ok(other?),
+    }
+}
+
+/// Says for people why a command could not be started.
+fn explain(error: &io::Error, program: &OsStr) -> String {
+    let name = Path::new(program).display();
+    match error.kind() {
+        io::ErrorKind::NotFound if Path::new(program).exists() => {
+            format!("{name} cannot be started: the interpreter that its first line names does not exist")
+        }
+        io::ErrorKind::NotFound => format!("command not found: {name}"),
+        io::ErrorKind::PermissionDenied => format!("permission denied: {name} is not executable"),
+        io::ErrorKind::ArgumentListTooLong => {
+            format!("{name} cannot be started: its arguments and environment are larger than the system allows")
+        }
+        _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => {
+            format!("{name} is neither a program nor a script with a first line such as `#!/bin/sh`")
+        }
+        _ if program.as_bytes().contains(&0) => "the program's name has a zero byte in it".to_owned(),
+        _ => format!("{name} cannot be started: {error}"),
+    }
 }

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use crate::model::id::JobKey;
 use crate::model::job::{Ended, Job};
 use crate::model::resources::Grant;
-use crate::reach::executor::wire::{Environment, Limits, Live};
+use crate::reach::executor::wire::{Limits, Live};
 
 use super::running::Running;
+use super::vars::Vars;
 
 /// How often the first job of the queue may be passed by later ones.
 const PASSES: u32 = 64;
@@ -26,7 +27,7 @@ pub(super) struct Ticket {
     /// The job, and how to reach it.
     pub(super) running: Arc<Running>,
     /// Its environment.
-    pub(super) environment: Arc<Environment>,
+    pub(super) vars: Arc<Vars>,
     /// The GPUs that it may use.
     pub(super) gpus: Vec<u32>,
 }
@@ -35,7 +36,7 @@ pub(super) struct Ticket {
 #[derive(Debug)]
 struct Queued {
     job: Arc<Job>,
-    environment: Arc<Environment>,
+    vars: Arc<Vars>,
 }
 
 /// Where a known job stands.
@@ -69,7 +70,7 @@ pub(super) struct Desk {
     running: Vec<Arc<Running>>,
     unacked: BTreeMap<u64, Box<Ended>>,
     next: u64,
-    environments: HashMap<u32, Arc<Environment>>,
+    environments: HashMap<u32, Arc<Vars>>,
 }
 
 impl Desk {
@@ -95,8 +96,8 @@ impl Desk {
     }
 
     /// Keeps an environment for jobs that will refer to it.
-    pub(super) fn environment(&mut self, environment: Environment) {
-        self.environments.insert(environment.number, Arc::new(environment));
+    pub(super) fn environment(&mut self, number: u32, vars: Vars) {
+        self.environments.insert(number, Arc::new(vars));
     }
 
     /// Drops an environment; jobs in the queue keep theirs.
@@ -114,10 +115,10 @@ impl Desk {
         if !fits_at_all(&self.limits, &job.grant) {
             return Err((job, Refusal::TooLarge));
         }
-        let Some(environment) = self.environments.get(&job.environment).map(Arc::clone) else {
+        let Some(vars) = self.environments.get(&job.environment).map(Arc::clone) else {
             return Err((job, Refusal::NoEnvironment));
         };
-        self.queue.push_back(Queued { job, environment });
+        self.queue.push_back(Queued { job, vars });
         Ok(())
     }
 
@@ -140,7 +141,7 @@ impl Desk {
         self.known.insert(queued.job.key, Known::Running);
         let running = Arc::new(Running::new(queued.job));
         self.running.push(Arc::clone(&running));
-        Some(Ticket { running, environment: queued.environment, gpus })
+        Some(Ticket { running, vars: queued.vars, gpus })
     }
 
     /// Returns whether another job may start now.

@@ -16,6 +16,7 @@ use crate::reach::executor::wire::ToWorker;
 
 use super::running::Why;
 use super::shop::{Shop, refusal};
+use super::vars::Vars;
 use super::{Options, WorkerError};
 
 /// How long endings are kept for an engine that does not come.
@@ -204,7 +205,7 @@ fn obey(shop: &Arc<Shop>, message: ToWorker) {
             }
             shop.call_another(&mut office);
         }
-        ToWorker::Environment(environment) => office.desk.environment(environment),
+        ToWorker::Environment(environment) => office.desk.environment(environment.number, Vars::new(environment)),
         ToWorker::Forget(number) => office.desk.forget(number),
         ToWorker::Start(jobs) => {
             for job in jobs {

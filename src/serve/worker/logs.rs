@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
@@ -38,9 +39,9 @@ impl Logs {
     }
 
     /// Makes the files that are missing, and returns both for a job to write to.
-    pub(super) fn stdio(&mut self) -> io::Result<[File; 2]> {
+    pub(super) fn open(&mut self) -> io::Result<[BorrowedFd<'_>; 2]> {
         let [out, err] = &mut self.streams;
-        Ok([out.open()?.try_clone()?, err.open()?.try_clone()?])
+        Ok([out.open()?.as_fd(), err.open()?.as_fd()])
     }
 
     /// Puts both into their final place, where they can be followed.

@@ -18,6 +18,7 @@ mod shop;
 mod slot;
 mod stage;
 mod strays;
+mod vars;
 mod watch;
 
 use std::fs::{File, OpenOptions};
@@ -28,8 +29,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::reach::config::{StateDir, StateDirError};
-
-pub use stage::aside_of;
 
 /// What the starter of a worker waits for on its standard output.
 const READY: &str = "ready\n";

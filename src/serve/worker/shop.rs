@@ -3,9 +3,7 @@
 //! Locks are taken in this order: [`Shop::office`], then [`Running::control`].
 
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
-
-use rustix::fs::Mode;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::model::id::JobKey;
 use crate::model::job::{Ended, Job, News, Outcome};
@@ -33,7 +31,6 @@ pub(super) struct Shop {
     office: Mutex<Office>,
     /// Wakes slots that have nothing to do.
     wake: Condvar,
-    umask: RwLock<u32>,
     pub(super) strays: Strays,
     pub(super) watch: Watch,
     pub(super) bell: Bell,
@@ -57,9 +54,6 @@ impl Shop {
         rustix::rand::getrandom(&mut name, rustix::rand::GetRandomFlags::empty())
             .map_err(|source| WorkerError::System { what: "no random numbers", source: source.into() })?;
         let state_id = state.id();
-        // Files of our own are private, whatever the mask; the mask itself is that of jobs.
-        let umask = rustix::process::umask(Mode::from(0o077)).as_raw_mode();
-        rustix::process::umask(Mode::from(umask));
         Ok(Self {
             strays: Strays::new(state_id.clone()),
             state,
@@ -67,7 +61,6 @@ impl Shop {
             worker: format!("{:016x}", u64::from_ne_bytes(name)),
             office: Mutex::default(),
             wake: Condvar::new(),
-            umask: RwLock::new(umask),
             watch: Watch::default(),
             bell: Bell::new().map_err(|source| WorkerError::System { what: "no event descriptor", source })?,
         })
@@ -103,22 +96,6 @@ impl Shop {
                 Err(error) => tracing::warn!(%error, threads = office.threads, "cannot start another slot"),
             }
         }
-    }
-
-    /// Runs something while the process has this umask. Jobs that share it do not wait for each other.
-    pub(super) fn with_umask<T>(&self, umask: u32, act: impl FnOnce() -> T) -> T {
-        let current = self.umask.read().unwrap_or_else(PoisonError::into_inner);
-        if *current == umask {
-            return act();
-        }
-        drop(current);
-        let mut current = self.umask.write().unwrap_or_else(PoisonError::into_inner);
-        rustix::process::umask(Mode::from(umask));
-        *current = umask;
-        let held = RwLockWriteGuard::downgrade(current);
-        let result = act();
-        drop(held);
-        result
     }
 
     /// Keeps an ending and sends it, or lets it wait for others.

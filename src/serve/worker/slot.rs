@@ -1,14 +1,15 @@
 //! A slot: the thread that takes a job, starts it, waits for it, cleans up, and takes the next.
 
 use std::fs::File;
+use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
-use wait4::{ResUse, Wait4};
+use wait4::ResUse;
 
 use crate::model::job::{Ended, Job, Outcome};
 use crate::model::plan::Fingerprint;
@@ -16,7 +17,7 @@ use crate::model::resources::{Meter, Usage};
 use crate::model::units::{Bytes, Timestamp};
 use crate::reach::clock;
 
-use super::command::{self, Prepared};
+use super::command::{self, Pad, Prepared};
 use super::desk::Ticket;
 use super::logs::Logs;
 use super::running::{Control, Why};
@@ -28,16 +29,30 @@ use super::watch;
 /// Runs jobs for as long as the process lives.
 pub(super) fn work(shop: &Arc<Shop>, number: usize) {
     let mut logs = Some(Logs::of_slot(&shop.state, number));
+    let mut pad = None;
     let mut office = shop.office();
     loop {
         let Some(ticket) = office.desk.admit() else {
+            if let Some(pad) = &pad {
+                Pad::leave_directory(pad);
+            }
             office = shop.rest(office);
             continue;
         };
         shop.call_another(&mut office);
         drop(office);
         ticket.running.control().logs = logs.take();
-        let ended = catch_unwind(AssertUnwindSafe(|| run(shop, &ticket))).unwrap_or_else(|_| broken(&ticket));
+        let ended = match pad.take().map_or_else(Pad::new, Ok) {
+            Ok(mut made) => {
+                let ended = catch_unwind(AssertUnwindSafe(|| run(shop, &mut made, &ticket)));
+                pad = Some(made);
+                ended.unwrap_or_else(|_| broken(&ticket))
+            }
+            Err(error) => {
+                let message = format!("csync's worker cannot start processes: {error}");
+                never_ran(&ticket, Staged::default(), Outcome::Spawn { message })
+            }
+        };
         logs = ticket.running.control().logs.take().or_else(|| Some(Logs::of_slot(&shop.state, number)));
         office = shop.office();
         office.desk.release(&ticket.running, &ticket.gpus);
@@ -53,22 +68,24 @@ struct Life {
     cleaned: Cleaned,
 }
 
-fn run(shop: &Shop, ticket: &Ticket) -> Box<Ended> {
+fn run(shop: &Shop, pad: &mut Pad, ticket: &Ticket) -> Box<Ended> {
     let job = &*ticket.running.job;
-    let umask = ticket.environment.umask;
-    let staged = match shop.with_umask(umask, || stage::make_room(job)).and_then(|kept| stage::look(job, kept)) {
+    let made = if job.outputs.is_empty() {
+        Ok(Vec::new())
+    } else {
+        pad.with_umask(ticket.vars.umask, |_| stage::make_room(job))
+    };
+    let staged = match made.and_then(|kept| stage::look(job, kept)) {
         Ok(staged) => staged,
         Err(outcome) => return never_ran(ticket, Staged::default(), outcome),
     };
-    let prepared = command::prepare(job, &ticket.environment, &ticket.gpus, &shop.state, &shop.state_id);
-    let Prepared { mut command, script } = match prepared {
+    let prepared = match command::prepare(job, &ticket.vars, &ticket.gpus, &shop.state, &shop.state_id) {
         Ok(prepared) => prepared,
         Err(message) => return never_ran(ticket, staged, Outcome::Spawn { message }),
     };
-    let child = connect(ticket, &mut command).and_then(|()| shop.with_umask(umask, || spawn(ticket, &mut command)));
-    let life = child.and_then(|child| follow(shop, ticket, child));
+    let life = spawn(pad, ticket, &prepared).and_then(|pid| follow(shop, ticket, pid));
     // Only where the script was too long for an argument.
-    if let Some(script) = script {
+    if let Some(script) = prepared.script {
         std::fs::remove_file(script).ok();
     }
     match life {
@@ -77,41 +94,40 @@ fn run(shop: &Shop, ticket: &Ticket) -> Box<Ended> {
     }
 }
 
-/// Connects the standard streams.
-fn connect(ticket: &Ticket, command: &mut std::process::Command) -> Result<(), Outcome> {
-    let stdin = match &ticket.running.job.stdin {
-        Some(path) => Stdio::from(File::open(path).map_err(|error| Outcome::Stage {
-            message: format!("the standard input {path} cannot be opened: {error}"),
-        })?),
-        None => Stdio::null(),
-    };
+/// Connects the standard streams, and starts the process.
+fn spawn(pad: &mut Pad, ticket: &Ticket, prepared: &Prepared) -> Result<Pid, Outcome> {
+    let job = &*ticket.running.job;
+    let stdin = job.stdin.as_ref().map(|path| {
+        File::open(path)
+            .map_err(|error| Outcome::Stage { message: format!("the standard input {path} cannot be opened: {error}") })
+    });
+    let stdin = stdin.transpose()?;
     let mut control = ticket.running.control();
-    let logs = control.logs.as_mut().map(Logs::stdio);
-    let [out, err] = match logs {
-        Some(Ok(files)) => files,
-        Some(Err(error)) => {
-            return Err(Outcome::Spawn { message: format!("its log files cannot be made: {error}") });
-        }
-        None => return Err(Outcome::Spawn { message: "its log files are gone".to_owned() }),
-    };
-    command.stdin(stdin).stdout(out).stderr(err);
-    Ok(())
-}
-
-fn spawn(ticket: &Ticket, command: &mut std::process::Command) -> Result<Child, Outcome> {
-    if ticket.running.control().why.is_some() {
+    if control.why.is_some() {
         return Err(Outcome::Cancelled);
     }
-    command.spawn().map_err(|error| Outcome::Spawn {
-        message: command::explain(&error, &command::program_of(command), &ticket.running.job.workdir),
-    })
+    // Nobody else has a use for them before there is a process.
+    let mut logs = control.logs.take();
+    drop(control);
+    let refuse = |message: String| Outcome::Spawn { message };
+    let streams = logs.as_mut().map(Logs::open).transpose();
+    let spawned = match streams {
+        Ok(Some([out, err])) => {
+            let streams = [stdin.as_ref().map(AsFd::as_fd), Some(out), Some(err)];
+            pad.with_umask(ticket.vars.umask, |pad| pad.spawn(prepared, &ticket.vars, &job.workdir, streams))
+                .map_err(refuse)
+        }
+        Ok(None) => Err(refuse("its log files are gone".to_owned())),
+        Err(error) => Err(refuse(format!("its log files cannot be made: {error}"))),
+    };
+    ticket.running.control().logs = logs;
+    spawned
 }
 
 /// Waits for a job, ends what it leaves behind, and reaps it.
-fn follow(shop: &Shop, ticket: &Ticket, child: Child) -> Result<Life, Outcome> {
+fn follow(shop: &Shop, ticket: &Ticket, pid: Pid) -> Result<Life, Outcome> {
     let lost = |error: std::io::Error| Outcome::Spawn { message: format!("it cannot be waited for: {error}") };
     let (since, started) = (Instant::now(), clock::now());
-    let pid = Pid::from_child(&child);
     {
         let mut control = ticket.running.control();
         control.pid = Some(pid);
@@ -133,7 +149,8 @@ fn follow(shop: &Shop, ticket: &Ticket, child: Child) -> Result<Life, Outcome> {
     ticket.running.control().pid = None;
     waited.map_err(|error| lost(error.into()))?;
     let cleaned = shop.strays.clean(pid, ticket.running.job.key, |key| shop.is_running(key));
-    let used = child.wait4().map_err(lost)?;
+    let used = wait4::try_wait4_pid(pid.as_raw_pid().unsigned_abs()).map_err(lost)?;
+    let used = used.ok_or_else(|| lost(std::io::Error::other("it has ended and has not")))?;
     Ok(Life { started, wall, used, cleaned })
 }
 
