@@ -1,5 +1,7 @@
 //! The judgement itself, in two passes: by sizes and times, then by the contents of the few files that these leave in doubt.
 
+use std::collections::HashSet;
+
 use crate::decide::engine::order::{NeededBy, Step, order};
 use crate::decide::engine::protocol::Verdict;
 use crate::decide::fresh::memos::{Hashes, MemoRef, Memos, definition, key};
@@ -66,6 +68,8 @@ pub struct Judge<'a> {
     selection: &'a Selection,
     /// Per instance, its memo if that has its definition, or why there is nothing to compare.
     memos: Vec<Result<MemoRef<'a>, Reason>>,
+    /// What instances would make whose `when` is false.
+    unmade: HashSet<PathId>,
 }
 
 #[expect(clippy::indexing_slicing, reason = "one element per task or instance of the plan; ids are the plan's own")]
@@ -73,7 +77,9 @@ impl<'a> Judge<'a> {
     /// Looks up the memos.
     pub fn new(plan: &'a Plan, memos: &'a Memos, selection: &'a Selection) -> Self {
         let memos = plan.instance_ids().map(|instance| recorded(plan, memos, selection, instance)).collect();
-        Self { plan, selection, memos }
+        let left = plan.instance_ids().filter(|it| selection.left.get(it.index()) == Some(&Some(Reason::When)));
+        let unmade = left.flat_map(|instance| plan.outputs(instance)).copied().collect();
+        Self { plan, selection, memos, unmade }
     }
 
     /// Returns the paths whose fingerprints the judgement needs, without hashes: files of instances that have a memo, and
@@ -159,11 +165,12 @@ impl<'a> Judge<'a> {
         }
         let mut upstream = None;
         for &path in self.plan.inputs(instance) {
-            let Some(producer) = self.plan.producer(path) else { continue };
-            match judgement.verdicts[producer.index()] {
-                Verdict::Stale | Verdict::Check => upstream = upstream.or(Some(producer)),
-                Verdict::Left if seen[path.index()].is_none() => return (Verdict::Left, Reason::Absent(path)),
-                Verdict::Left | Verdict::Fresh => {}
+            let missing = seen[path.index()].is_none();
+            match self.plan.producer(path).map(|producer| (producer, judgement.verdicts[producer.index()])) {
+                Some((producer, Verdict::Stale | Verdict::Check)) => upstream = upstream.or(Some(producer)),
+                Some((_, Verdict::Left)) if missing => return (Verdict::Left, Reason::Absent(path)),
+                None if missing && self.unmade.contains(&path) => return (Verdict::Left, Reason::Absent(path)),
+                _ => {}
             }
         }
         let memo = match self.memos[instance.index()] {

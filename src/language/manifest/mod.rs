@@ -41,7 +41,7 @@ pub use expand::expand;
 pub use glob::matcher;
 pub use paths::is_remote;
 pub use render::{absolute, render};
-pub use wants::{missing_input, wants};
+pub use wants::{missing_input, refused_task, wants};
 
 use std::collections::BTreeMap;
 

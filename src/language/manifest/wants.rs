@@ -142,6 +142,11 @@ pub fn missing_input(workflow: &Workflow, plan: &Plan, path: PathId) -> Diagnost
     mistake.help("paths start in the workflow's directory; a task makes what it names in `outputs`")
 }
 
+/// Returns the mistake of a task that asks for what cannot be done where it is submitted, with its place.
+pub fn refused_task(workflow: &Workflow, task: TaskId, message: String) -> Diagnostic {
+    Diagnostic::error(workflow.tasks.get(task.index()).map(|task| task.span), message)
+}
+
 /// Returns the place of a task's inputs.
 fn input_span(workflow: &Workflow, plan: &Plan, instance: InstanceId) -> Option<Span> {
     let task = workflow.tasks.get(plan.instance(instance).task.index())?;

@@ -24,9 +24,12 @@ pub fn set_aside(path: &Path) -> Result<bool, FilesError> {
     let Some(aside) = aside(path) else { return Ok(false) };
     match fs::rename(path, &aside) {
         Ok(()) => Ok(true),
-        Err(error) if is_gone(&error) => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         // A directory does not take another's place unless that is empty, nor that of a file, nor a file its.
         Err(error) if in_the_way(&error) => {
+            if fs::symlink_metadata(path).is_err_and(|error| is_gone(&error)) {
+                return Ok(false);
+            }
             remove(&aside)?;
             fs::rename(path, &aside).map(|()| true).map_err(FilesError::io("move aside", path))
         }

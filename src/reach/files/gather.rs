@@ -5,10 +5,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
-use globset::{GlobBuilder, GlobMatcher};
 use walkdir::WalkDir;
 
-use crate::language::manifest::{Facts, Wants};
+use crate::language::manifest::{Facts, Wants, matcher};
 use crate::reach::files::FilesError;
 
 /// Largest file that is read as a list of rows.
@@ -44,12 +43,12 @@ pub fn gather(root: &Path, wants: &Wants) -> Result<Facts, FilesError> {
 pub fn glob(root: &Path, pattern: &str) -> Result<Vec<String>, FilesError> {
     let clean = pattern.strip_prefix("./").unwrap_or(pattern);
     let prefix = literal_prefix(clean);
-    let matcher = compile(clean)?;
+    let matcher = matcher(clean).map_err(|why| FilesError::Pattern { pattern: pattern.to_owned(), why })?;
     let start = root.join(&prefix);
     let pieces: Vec<&str> = clean.split('/').collect();
     let deep = pieces.contains(&"**");
     // As many levels below the prefix as the pattern has, unless it has `**`.
-    let fixed = prefix.components().count();
+    let fixed = prefix.components().filter(|part| *part != Component::RootDir).count();
     let depth =
         if deep { MAX_DEPTH } else { pieces.iter().filter(|piece| !piece.is_empty()).count().saturating_sub(fixed) };
     let hidden = pieces.iter().any(|piece| spells_dot(piece));
@@ -76,12 +75,6 @@ pub fn glob(root: &Path, pattern: &str) -> Result<Vec<String>, FilesError> {
     }
     found.sort_unstable();
     Ok(found)
-}
-
-fn compile(pattern: &str) -> Result<GlobMatcher, FilesError> {
-    let compiled = GlobBuilder::new(pattern).literal_separator(true).backslash_escape(true).build();
-    let compiled = compiled.map_err(|source| FilesError::Pattern { pattern: pattern.to_owned(), source })?;
-    Ok(compiled.compile_matcher())
 }
 
 /// Returns the directories with which a pattern begins, as far as they are plain names: the walk starts there.

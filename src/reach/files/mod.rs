@@ -29,13 +29,12 @@ pub enum FilesError {
         path: PathBuf,
     },
     /// A pattern that means nothing.
-    #[error("`{pattern}` is not a pattern")]
+    #[error("`{pattern}` is not a pattern: {why}")]
     Pattern {
         /// The pattern.
         pattern: String,
         /// What is wrong with it.
-        #[source]
-        source: globset::Error,
+        why: String,
     },
     /// Another run writes to the directory.
     #[error("{root} is being written to by {owner}", root = root.display())]

@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 
 use crate::decide::fresh::memos::Hashes;
-use crate::language::manifest::{Rendered, render};
+use crate::language::manifest::{Rendered, absolute, render};
 use crate::model::id::{JobKey, PathId};
 use crate::model::job::Job;
 use crate::model::plan::Plan;
@@ -29,16 +29,6 @@ pub fn job(plan: &Plan, key: JobKey, grant: Grant, environment: u32, hashes: &mu
         inputs: plan.inputs(key.instance).iter().map(&mut input).collect(),
         outputs: plan.outputs(key.instance).iter().map(|&path| absolute(&plan.root, plan.path(path))).collect(),
     }
-}
-
-/// Resolves a path of a plan from the workflow's directory.
-pub fn absolute(root: &str, path: &str) -> String {
-    if path.starts_with('/') {
-        return path.to_owned();
-    }
-    let path = path.strip_prefix("./").unwrap_or(path);
-    let slash = if root.ends_with('/') { "" } else { "/" };
-    [root, slash, path].concat()
 }
 
 /// Returns the number of a signal called by its name, with or without `SIG`.

@@ -8,6 +8,9 @@ pub mod recheck;
 
 mod refuse;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -91,6 +94,8 @@ pub struct Prepared {
 /// [`ErrorKind::Invalid`] with every mistake, as far as they show without looking for inputs; [`ErrorKind::Storage`] when the
 /// disk cannot be read.
 pub fn plan(text: &str, root: &str, params: &BTreeMap<String, String>) -> Result<Planned, ApiError> {
+    // Before anything is looked for in it: a directory that is not there has no file that matches.
+    open(root)?;
     let (workflow, diagnostics) = manifest::read(text);
     let mut warnings = refuse_errors(diagnostics)?;
     let mut facts = Facts::default();
@@ -116,7 +121,7 @@ pub fn prepare(asked: Asked<'_>, memos: impl FnOnce(&str) -> Result<Memos, ApiEr
     let Planned { workflow, expanded, warnings } = plan(asked.text, asked.root, asked.params)?;
     let Expanded { plan, left, external, .. } = expanded;
     let selection = Selection::new(&plan, &left, asked.only, asked.rerun).map_err(|error| unknown(&plan, &error))?;
-    let refusals = refuse::unserved(&plan, &selection);
+    let refusals = refuse::unserved(&workflow, &plan, &selection);
     if !refusals.is_empty() {
         return Err(invalid(refusals));
     }
@@ -129,7 +134,10 @@ pub fn prepare(asked: Asked<'_>, memos: impl FnOnce(&str) -> Result<Memos, ApiEr
         if !missing.is_empty() {
             return Err(invalid(missing));
         }
-        (judgement, judge.hashes(&seen))
+        // What runs needs them; a run with nothing to do does not.
+        let runs = judgement.verdicts.iter().any(|verdict| matches!(verdict, Verdict::Stale | Verdict::Check));
+        let hashes = if runs { judge.hashes(&seen) } else { Hashes::default() };
+        (judgement, hashes)
     };
     let Judgement { verdicts, reasons, refreshed } = judgement;
     Ok(Prepared { plan: Arc::new(plan), verdicts, reasons, warnings, hashes, memos, refreshed })

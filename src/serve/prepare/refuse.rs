@@ -3,7 +3,7 @@
 use crate::decide::engine::protocol::Verdict;
 use crate::decide::fresh::judge::Judgement;
 use crate::decide::fresh::select::Selection;
-use crate::language::manifest::{Workflow, missing_input};
+use crate::language::manifest::{Workflow, is_remote, missing_input, refused_task};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::id::{PathId, TaskId};
 use crate::model::plan::{Fingerprint, Plan};
@@ -44,24 +44,50 @@ pub(super) fn missing_inputs(
 }
 
 /// Returns a mistake for every task of the run that asks for what the local machine cannot do.
-pub(super) fn unserved(plan: &Plan, selection: &Selection) -> Vec<Diagnostic> {
-    let tasks = (0..plan.tasks.len() as u32).map(TaskId);
-    let taken = tasks.filter(|&task| plan.instances_of(task).any(|instance| selection.takes(instance)));
-    taken.filter_map(|task| unserved_task(plan.task(task))).take(MOST_SHOWN).collect()
+pub(super) fn unserved(workflow: &Workflow, plan: &Plan, selection: &Selection) -> Vec<Diagnostic> {
+    let remote: Vec<bool> = plan.paths.iter().map(is_remote).collect();
+    let any_remote = remote.contains(&true);
+    let is_remote = |path: &PathId| remote.get(path.index()).copied().unwrap_or(false);
+    let mut mistakes = Vec::new();
+    for task in (0..plan.tasks.len() as u32).map(TaskId) {
+        let mut taken = plan.instances_of(task).filter(|&instance| selection.takes(instance)).peekable();
+        if taken.peek().is_none() {
+            continue;
+        }
+        let mut refusal = unserved_task(plan.task(task));
+        if refusal.is_none() && any_remote {
+            let mut paths = taken.flat_map(|instance| plan.inputs(instance).iter().chain(plan.outputs(instance)));
+            refusal = paths.find(|path| is_remote(path)).map(|path| unserved_path(plan, task, *path));
+        }
+        if let Some((message, help)) = refusal {
+            mistakes.push(refused_task(workflow, task, message).help(help));
+        }
+        if mistakes.len() == MOST_SHOWN {
+            break;
+        }
+    }
+    mistakes
 }
 
-fn unserved_task(task: &Task) -> Option<Diagnostic> {
+/// Returns what is wrong with a task's wishes, and what to write instead.
+fn unserved_task(task: &Task) -> Option<(String, &'static str)> {
+    let name = &task.name;
     if let Some(image) = &task.container {
-        let message =
-            format!("task `{}` runs in the container `{image}`, and csync cannot start containers", task.name);
-        return Some(Diagnostic::error(None, message).help("install the tools on this machine and remove `container`"));
+        let message = format!("task `{name}` runs in the container `{image}`, and csync cannot start containers yet");
+        return Some((message, "install the tools on this machine and leave `container` out"));
     }
     if !task.on.is_empty() && !task.on.iter().any(|place| is_here(place)) {
         let places = task.on.iter().map(|place| format!("`{place}`")).collect::<Vec<_>>().join(", ");
-        let message = format!("task `{}` runs on {places}, and csync reaches this machine only", task.name);
-        return Some(Diagnostic::error(None, message).help("write `on = \"local\"`, or leave `on` out"));
+        let message = format!("task `{name}` runs on {places}, and csync reaches this machine alone yet");
+        return Some((message, "write `on = \"local\"`, or leave `on` out"));
     }
     None
+}
+
+fn unserved_path(plan: &Plan, task: TaskId, path: PathId) -> (String, &'static str) {
+    let (name, path) = (&plan.task(task).name, plan.path(path));
+    let message = format!("task `{name}` names `{path}`, and csync cannot move data between machines yet");
+    (message, "copy the data here and name it by its path")
 }
 
 /// Returns whether a place can be the local machine.
