@@ -10,10 +10,13 @@ mod view;
 pub mod context;
 
 mod follow;
+mod outfile;
+mod picture;
 mod submission;
 mod target;
 
 mod dry_run;
+mod planned;
 
 mod cancel;
 mod check;

@@ -83,6 +83,14 @@ pub(super) fn directory(path: &Path) -> Result<String, Failure> {
     })
 }
 
+/// Reads `KEY=VALUE`, for options.
+pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
+        _ => Err("write KEY=VALUE, as in `-p ref=hg38`".to_owned()),
+    }
+}
+
 /// What the command line says about a submission.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wishes {
@@ -171,6 +179,14 @@ fn command_line() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parameters_are_keys_with_values() {
+        assert_eq!(key_value("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
+        assert_eq!(key_value(" a = b"), Ok(("a".to_owned(), " b".to_owned())));
+        assert!(key_value("a").is_err());
+        assert!(key_value("=a").is_err());
+    }
 
     #[test]
     fn files_that_are_no_workflows_are_refused_with_words() {

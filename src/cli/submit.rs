@@ -6,7 +6,7 @@ use crate::cli::context::Context;
 use crate::cli::dry_run::dry_run;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::follow::{conclude, follow};
-use crate::cli::submission::{Wishes, WorkflowFile, hand_in, submission};
+use crate::cli::submission::{Wishes, WorkflowFile, hand_in, key_value, submission};
 use crate::cli::view::words::{counts, many};
 use crate::model::api::{Rerun, Submitted};
 use crate::reach::client::Client;
@@ -39,13 +39,6 @@ pub struct Args {
     /// Be the engine of the run: it ends with this command (for CI and containers)
     #[arg(long, conflicts_with = "detach")]
     foreground: bool,
-}
-
-fn key_value(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
-        _ => Err("write KEY=VALUE, as in `-p ref=hg38`".to_owned()),
-    }
 }
 
 /// Runs it.
@@ -89,17 +82,4 @@ fn detached(context: &Context, submitted: &Submitted) -> Result<Exit, Failure> {
 async fn attached(context: &Context, client: Client, submitted: &Submitted) -> Result<Exit, Failure> {
     let followed = follow(context, client, submitted.run).await?;
     conclude(context, submitted.run, followed).await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parameters_are_keys_with_values() {
-        assert_eq!(key_value("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
-        assert_eq!(key_value(" a = b"), Ok(("a".to_owned(), " b".to_owned())));
-        assert!(key_value("a").is_err());
-        assert!(key_value("=a").is_err());
-    }
 }

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use serde::Serialize;
 
 use crate::model::api::{
-    Affected, Clean, Cleaned, EngineInfo, InstancePage, Progress, RunDetail, RunState, RunSummary, Selection,
+    Affected, Clean, Cleaned, EngineInfo, InstancePage, Progress, RunDetail, RunPlan, RunState, RunSummary, Selection,
     StopEngine, Stream, Submission, Submitted, Why,
 };
 use crate::model::id::{InstanceId, RunId};
@@ -142,6 +142,11 @@ impl Client {
     /// Follows a run: what it says now, then every change, until it is over.
     pub async fn progress(&self, run: RunRef) -> Result<Lines<Progress>, ClientError> {
         http::stream(&self.socket, &format!("/v1/runs/{run}/progress")).await.map(Lines::new)
+    }
+
+    /// Returns a run whole, for pictures and reports.
+    pub async fn plan(&self, run: RunRef) -> Result<RunPlan, ClientError> {
+        http::get_patiently(&self.socket, &format!("/v1/runs/{run}/plan")).await
     }
 
     /// Returns why the instances of a label stand where they stand.
