@@ -37,55 +37,32 @@ pub struct Cli {
 
 /// The commands, one file each.
 #[derive(Debug, Subcommand)]
+#[expect(missing_docs, reason = "a comment here would stand in the place of that of the arguments, which is the help")]
 pub enum Command {
-    /// Run a workflow
     Submit(submit::Args),
-    /// Run one command and stay with it
     Run(run::Args),
-    /// List the runs
     Runs(runs::Args),
-    /// Show a run, or the instances of one of its tasks
     Show(show::Args),
-    /// Show the engine and what runs now
     Status(status::Args),
-    /// Follow a run until it is over
     Watch(watch::Args),
-    /// Wait for runs and exit as they did, for scripts
     Wait(wait::Args),
-    /// Print what a task wrote
     Logs(logs::Args),
-    /// Say why a task waits, ran again, or failed
     Why(why::Args),
-    /// Cancel a run, or some of its tasks
     Cancel(cancel::Args),
-    /// Run again what failed or was cancelled
     Retry(retry::Args),
-    /// Remove old runs and their logs
     Clean(clean::Args),
-    /// Check a workflow without running it
     Check(check::Args),
-    /// Print the JSON Schema of workflow files
     Schema(schema::Args),
-    /// Write a workflow file to start from
     New(new::Args),
-    /// Draw a workflow
     Dag(dag::Args),
-    /// Write an HTML report of a run
     Report(report::Args),
-    /// Make a workflow from a batch script, a command list or a WfFormat file
     Import(import::Args),
-    /// Look after the engine, the process that runs workflows
     Engine(engine::Args),
-    /// Check this installation and say how to mend it
     Doctor(doctor::Args),
-    /// Print the completions of a shell
     Completions(completions::Args),
-    /// Write the manual pages
     Man(man::Args),
-    /// List the exit codes
     #[command(hide = true)]
     ExitCodes(exit_codes::Args),
-    /// Run jobs for the engine
     #[command(hide = true)]
     Worker(worker::Args),
 }

@@ -3,7 +3,7 @@
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 
-/// Arguments of `csync check`.
+/// Check a workflow without running it
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 

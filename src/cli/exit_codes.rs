@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 
-/// Arguments of `csync exit-codes`.
+/// List the exit codes
 #[derive(Debug, clap::Args)]
 #[command(long_about = table())]
 pub struct Args {}

@@ -75,8 +75,8 @@ pub fn run(context: &Context, command: Command) -> Result<Exit, Failure> {
         Command::Import(args) => import::run(context, &args),
         Command::Engine(args) => engine::run(context, &args),
         Command::Doctor(args) => doctor::run(context, &args),
-        Command::Completions(args) => completions::run(context, &args),
-        Command::Man(args) => man::run(context, &args),
+        Command::Completions(args) => completions::run(context, &args, args::command()),
+        Command::Man(args) => man::run(context, &args, args::command()),
         Command::ExitCodes(args) => exit_codes::run(context, &args),
         Command::Worker(args) => worker::run(context, &args),
     }

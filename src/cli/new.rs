@@ -3,7 +3,7 @@
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 
-/// Arguments of `csync new`.
+/// Write a workflow file to start from
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 

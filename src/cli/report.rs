@@ -3,7 +3,7 @@
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 
-/// Arguments of `csync report`.
+/// Write an HTML report of a run
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 

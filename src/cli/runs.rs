@@ -10,7 +10,7 @@ use crate::cli::view::table::Page;
 use crate::model::api::RunState;
 use crate::reach::clock;
 
-/// Arguments of `csync runs`.
+/// List the runs
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Show at most so many, the newest first

@@ -3,7 +3,7 @@
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 
-/// Arguments of `csync schema`.
+/// Print the JSON Schema of workflow files
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 

@@ -16,7 +16,9 @@ use crate::reach::clock;
 /// Failed instances listed under a run.
 const FAILED_SHOWN: u32 = 10;
 
-/// Arguments of `csync show`.
+/// Show a run, or the instances of one of its tasks
+///
+/// Without a task: the run, its tasks, and what failed. With a task: its instances, with how each stands.
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "csync show [OPTIONS] [RUN] [TASK]")]
 pub struct Args {

@@ -10,7 +10,7 @@ use crate::model::api::RunState;
 use crate::reach::client::ClientError;
 use crate::reach::clock;
 
-/// Arguments of `csync status`.
+/// Show the engine and what runs now
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 

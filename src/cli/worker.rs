@@ -10,7 +10,7 @@ use crate::cli::errors::{Exit, Failure};
 use crate::reach::config::StateDir;
 use crate::serve::worker::{self, Options};
 
-/// Arguments of `csync worker`.
+/// Run jobs for the engine
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The state directory of the engine

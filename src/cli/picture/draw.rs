@@ -39,7 +39,7 @@ pub(in crate::cli) fn terminal(dag: &Dag, columns: usize, style: Style, paint: P
         if most <= SHORTEST {
             return None;
         }
-        most = (most * 3 / 4).max(SHORTEST);
+        most = (most - most.div_ceil(10)).max(SHORTEST);
     }
 }
 
@@ -47,7 +47,7 @@ pub(in crate::cli) fn terminal(dag: &Dag, columns: usize, style: Style, paint: P
 fn words(node: &Node, most: usize, style: Style) -> Vec<String> {
     let (times, dots) = if style == Style::Unicode { ("×", "…") } else { ("x", "..") };
     let name: String = node.name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let mut lines = vec![console::truncate_str(&name, most, dots).into_owned()];
+    let mut lines = vec![cut_middle(&name, most, dots)];
     let instances = (node.instances != node.tasks || node.instances == 0).then(|| format!("{times}{}", node.instances));
     let tasks = (node.tasks > 1).then(|| format!("{} tasks", node.tasks));
     let size: Vec<String> = [tasks, instances].into_iter().flatten().collect();
@@ -59,6 +59,23 @@ fn words(node: &Node, most: usize, style: Style) -> Vec<String> {
         lines.push(size.join(" "));
     }
     lines
+}
+
+/// Cuts a name in its middle: names of one workflow mostly differ at their ends.
+fn cut_middle(name: &str, most: usize, dots: &str) -> String {
+    let width = console::measure_text_width;
+    if width(name) <= most {
+        return name.to_owned();
+    }
+    let room = most.saturating_sub(width(dots));
+    let head = console::truncate_str(name, room / 3, "");
+    let mut tail = name.get(head.len()..).unwrap_or_default();
+    while width(tail) > room - width(&head) {
+        let mut letters = tail.chars();
+        letters.next();
+        tail = letters.as_str();
+    }
+    format!("{head}{dots}{tail}")
 }
 
 /// What stands in a column of a row.
@@ -467,6 +484,13 @@ mod tests {
         assert!(text.contains('…') && text.lines().all(|line| console::measure_text_width(line) <= 80), "{text}");
         let many = dag(&vec![(long, 1); 40], &[]);
         assert_eq!(terminal(&many, 80, Style::Unicode, Paint::new(false)), None);
+    }
+
+    #[test]
+    fn long_names_keep_both_ends() {
+        assert_eq!(cut_middle("NFCORE_BACASS_FASTQC", 12, "…"), "NFC…S_FASTQC");
+        assert_eq!(cut_middle("short", 12, "…"), "short");
+        assert!(console::measure_text_width(&cut_middle("花花花花花花花花花花", 11, "…")) <= 11);
     }
 
     proptest! {

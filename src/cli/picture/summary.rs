@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::cli::picture::{Dag, Node};
+use crate::language::import::stem;
 use crate::model::api::Counts;
 
 /// Joins the nodes of a layer whose names differ in their numbers only: `align_ID0001` to `align_ID0220`.
@@ -77,18 +78,6 @@ pub(in crate::cli) fn list(dag: &Dag, columns: usize) -> String {
     text
 }
 
-/// Returns a name without the number at its end: `bwa_ID000012` -> `bwa`.
-fn stem(name: &str) -> &str {
-    let name = name.split_once('[').map_or(name, |(task, _)| task);
-    let bare = name.trim_end_matches(|c: char| c.is_ascii_digit());
-    if bare.len() == name.len() || bare.is_empty() {
-        return name;
-    }
-    let bare = bare.strip_suffix("ID").filter(|rest| rest.ends_with(['_', '-', '.'])).unwrap_or(bare);
-    let bare = bare.trim_end_matches(['_', '-', '.', '#']);
-    if bare.is_empty() { name } else { bare }
-}
-
 fn join(dag: &Dag, key: impl Fn(usize) -> String) -> Dag {
     let mut group_of = Vec::with_capacity(dag.nodes.len());
     let mut groups: Vec<Vec<usize>> = Vec::new();
@@ -154,23 +143,6 @@ mod tests {
 
     fn names(dag: &Dag) -> Vec<String> {
         dag.nodes.iter().map(|node| format!("{} {}", node.name, node.tasks)).collect()
-    }
-
-    #[test]
-    fn stems() {
-        for (name, expected) in [
-            ("bwa_ID000012", "bwa"),
-            ("align-12", "align"),
-            ("mProject_ID0000001", "mProject"),
-            ("grid2", "grid"),
-            ("HYBRID7", "HYBRID"),
-            ("12", "12"),
-            ("_1", "_1"),
-            ("plain", "plain"),
-            ("align[A_1]", "align"),
-        ] {
-            assert_eq!(stem(name), expected, "{name}");
-        }
     }
 
     #[test]

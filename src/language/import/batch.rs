@@ -2,7 +2,7 @@
 
 use crate::language::import::Format;
 use crate::language::import::directive::{Region, Script, split};
-use crate::language::import::draft::{Cell, DraftTask, Raw, Run, Text, task_name};
+use crate::language::import::draft::{DraftTask, Foreach, Raw, Run, Text, task_name};
 use crate::language::import::wish::{Array, Wish};
 use crate::language::import::{pbs, sge, slurm};
 use crate::model::diagnostic::{Diagnostic, Span};
@@ -18,13 +18,19 @@ enum Source {
 }
 
 /// Reads a script. Returns its task, and what does not mean the same here.
-pub(super) fn read(text: &str, format: Format, file: &str) -> (DraftTask, Vec<Diagnostic>) {
+///
+/// # Errors
+/// When no command is left beside the directives.
+pub(super) fn read(text: &str, format: Format, file: &str) -> Result<(DraftTask, Vec<Diagnostic>), Vec<Diagnostic>> {
     let (prefix, region) = match format {
         Format::Pbs => ("#PBS", Region::Head),
         Format::Sge => ("#$", Region::Anywhere),
         Format::Slurm | Format::Commands | Format::WfFormat => ("#SBATCH", Region::Head),
     };
     let script = split(text, prefix, region);
+    if script.body.trim().is_empty() {
+        return Err(vec![Diagnostic::error(None, "there is no command in it")]);
+    }
     let mut wish = Wish::default();
     for words in &script.directives {
         match format {
@@ -41,7 +47,7 @@ pub(super) fn read(text: &str, format: Format, file: &str) -> (DraftTask, Vec<Di
     look_at_body(&mut wish, text, &script, format);
     let task = task(&mut wish, &script, format, file);
     wish.notes.sort_by_key(|note| note.span);
-    (task, wish.notes)
+    Ok((task, wish.notes))
 }
 
 fn task(wish: &mut Wish, script: &Script, format: Format, file: &str) -> DraftTask {
@@ -55,7 +61,7 @@ fn task(wish: &mut Wish, script: &Script, format: Format, file: &str) -> DraftTa
         ..DraftTask::default()
     };
     if let Some(array) = &wish.array {
-        task.foreach = array.ids.iter().map(|&id| Cell::Number(id)).collect();
+        task.foreach = Foreach::Numbers(array.ids.clone());
         task.max_parallel = array.limit;
     }
     let queue = [
@@ -65,7 +71,11 @@ fn task(wish: &mut Wish, script: &Script, format: Format, file: &str) -> DraftTa
         ("constraint", &mut wish.constraint),
     ];
     task.batch = queue.into_iter().filter_map(|(key, value)| Some((key, value.take()?))).collect();
-    task.env = wish.env.drain(..).map(|(name, value)| (name, Text::Literal(value))).collect();
+    for (name, value) in wish.env.drain(..) {
+        // Of a variable that is set twice the last value counts.
+        task.env.retain(|(known, _)| *known != name);
+        task.env.push((name, Text::Literal(value)));
+    }
     set_variables(wish, &mut task, &script.body, format);
     let flags = std::mem::take(&mut wish.raw);
     task.raw = Some(Raw { table: table(format), flags });
@@ -91,7 +101,8 @@ fn command(wish: &Wish, script: &Script) -> Run {
     if words.first().is_some_and(|word| word.ends_with("/env")) {
         words.retain(|word| !word.ends_with("/env") && word != "-S");
     }
-    let program = words.first().and_then(|word| word.rsplit('/').next()).unwrap_or("bash").to_owned();
+    let program = words.first().and_then(|word| word.rsplit('/').next());
+    let program = program.filter(|program| !program.is_empty()).unwrap_or("bash").to_owned();
     let plain = words.len() < 2;
     if matches!(program.as_str(), "bash" | "sh" | "dash" | "ksh") && plain {
         return Run::Script(Text::Literal(script.body.clone()));
@@ -279,7 +290,7 @@ mod tests {
     use crate::language::import::draft::Draft;
 
     fn print(text: &str, format: Format) -> String {
-        let (task, notes) = read(text, format, "script");
+        let (task, notes) = read(text, format, "script").unwrap();
         let draft = Draft { name: task.name.clone(), tasks: vec![task], ..Draft::default() };
         let places = notes.iter().map(|note| {
             let place = note.span.and_then(|span| text.get(span.range())).unwrap_or("-");
@@ -299,10 +310,7 @@ name = "star_align"
 schema = 1
 
 [tasks.star_align]
-foreach = [
-    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26,
-    27, 28, 29, 30,
-]
+foreach = { range = [1, 30] }
 max_parallel = 4
 setup = ["set +euo pipefail", 'export SLURM_SUBMIT_DIR="$PWD"']
 run = '''

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use crate::language::import::draft::{Cell, DraftTask, Resources, Run, Text, task_name};
+use crate::language::import::draft::{DraftTask, Foreach, Resources, Run, Text, task_name};
 use crate::model::diagnostic::{Diagnostic, Span};
 
 /// Words that open or close a construct of several lines.
@@ -19,7 +19,7 @@ const STATE: &[&str] = &["cd", "export", "source", ".", "alias", "module", "set"
 pub(super) fn read(text: &str, file: &str) -> Result<(DraftTask, Vec<Diagnostic>), Vec<Diagnostic>> {
     let mut notes = Vec::new();
     let mut errors = Vec::new();
-    let mut cells = Vec::new();
+    let mut commands = Vec::new();
     let mut seen = HashSet::new();
     let mut repeated = None;
     for (line, span) in lines(text) {
@@ -36,7 +36,7 @@ pub(super) fn read(text: &str, file: &str) -> Result<(DraftTask, Vec<Diagnostic>
             notes.extend(surprise(line, span));
         }
         if seen.insert(line) {
-            cells.push(Cell::Text(line.to_owned()));
+            commands.push(line.to_owned());
         } else {
             repeated.get_or_insert(span);
         }
@@ -47,7 +47,7 @@ pub(super) fn read(text: &str, file: &str) -> Result<(DraftTask, Vec<Diagnostic>
             Diagnostic::warning(span, message).help("make the lines differ, for example by a comment at the end"),
         );
     }
-    if cells.is_empty() && errors.is_empty() {
+    if commands.is_empty() && errors.is_empty() {
         errors.push(Diagnostic::error(None, "there is no command in it").help("write one command per line"));
     }
     if !errors.is_empty() {
@@ -59,7 +59,7 @@ pub(super) fn read(text: &str, file: &str) -> Result<(DraftTask, Vec<Diagnostic>
             "Every line by a bash of its own, as from a terminal. Add cpus, mem and time as the commands need."
                 .to_owned(),
         ],
-        foreach: cells,
+        foreach: Foreach::Texts(commands),
         run: Run::Argv(vec![
             Text::Literal("bash".to_owned()),
             Text::Literal("-c".to_owned()),
@@ -139,11 +139,10 @@ mod tests {
     use super::*;
 
     fn commands(text: &str) -> Vec<String> {
-        let cell = |cell| match cell {
-            Cell::Text(text) => text,
-            Cell::Number(number) => number.to_string(),
-        };
-        read(text, "list").unwrap().0.foreach.into_iter().map(cell).collect()
+        match read(text, "list").unwrap().0.foreach {
+            Foreach::Texts(commands) => commands,
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
@@ -160,7 +159,7 @@ mod tests {
     #[test]
     fn a_repeated_line_runs_once_and_is_told() {
         let (task, notes) = read("true\nfalse\ntrue\n", "list").unwrap();
-        assert_eq!(task.foreach.len(), 2);
+        assert_eq!(task.foreach, Foreach::Texts(vec!["true".to_owned(), "false".to_owned()]));
         assert_eq!(notes.len(), 1);
         assert_eq!(notes[0].span, Some(Span::new(11, 15)));
     }

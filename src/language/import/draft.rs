@@ -29,13 +29,17 @@ pub(super) struct DraftTask {
     /// Tasks that come first.
     pub(super) needs: Vec<String>,
     /// Its rows.
-    pub(super) foreach: Vec<Cell>,
+    pub(super) foreach: Foreach,
     /// Most instances at once.
     pub(super) max_parallel: Option<u32>,
     /// Paths read.
     pub(super) inputs: Vec<String>,
     /// Paths made.
     pub(super) outputs: Vec<String>,
+    /// Paths read, with placeholders.
+    pub(super) input_templates: Vec<String>,
+    /// Paths made, with placeholders.
+    pub(super) output_templates: Vec<String>,
     /// What runs.
     pub(super) run: Run,
     /// Shell lines before it.
@@ -65,13 +69,23 @@ pub(super) struct Raw {
     pub(super) flags: Vec<(String, Option<String>)>,
 }
 
-/// An element of `foreach`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Cell {
-    /// A number.
-    Number(u64),
-    /// A text.
-    Text(String),
+/// What makes the instances of a task.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Foreach {
+    /// One instance.
+    #[default]
+    Once,
+    /// These numbers.
+    Numbers(Vec<u64>),
+    /// These texts.
+    Texts(Vec<String>),
+    /// Rows with named columns, the first of which names the instance.
+    Rows {
+        /// Names of the columns.
+        columns: Vec<String>,
+        /// A cell per column.
+        rows: Vec<Vec<String>>,
+    },
 }
 
 /// A value that may hold placeholders of ours.
@@ -133,7 +147,7 @@ impl Draft {
         for line in &self.head {
             comment(&mut out, line);
         }
-        key(&mut out, "name", &quoted(&self.name));
+        key(&mut out, "name", &quoted(&workflow_name(&self.name)));
         key(&mut out, "schema", "1");
         if let Some(description) = &self.description {
             key(&mut out, "description", &quoted(description));
@@ -155,15 +169,17 @@ impl DraftTask {
         if !self.needs.is_empty() {
             key(out, "needs", &array(self.needs.iter().map(|need| quoted(need))));
         }
-        if !self.foreach.is_empty() {
-            self.print_foreach(out);
-        }
+        self.foreach.print(out);
         if let Some(limit) = self.max_parallel {
             key(out, "max_parallel", &limit.to_string());
         }
-        for (name, paths) in [("inputs", &self.inputs), ("outputs", &self.outputs)] {
-            if !paths.is_empty() {
-                key(out, name, &array(paths.iter().map(|path| quoted(&escape(path, Reader::Plain)))));
+        for (name, paths, templates) in
+            [("inputs", &self.inputs, &self.input_templates), ("outputs", &self.outputs, &self.output_templates)]
+        {
+            let paths = paths.iter().map(|path| quoted(&escape(path, Reader::Plain)));
+            let all: Vec<String> = paths.chain(templates.iter().map(|template| quoted(template))).collect();
+            if !all.is_empty() {
+                key(out, name, &array(all.into_iter()));
             }
         }
         for (name, path) in [("workdir", &self.workdir), ("stdin", &self.stdin)] {
@@ -180,7 +196,7 @@ impl DraftTask {
         }
         self.resources.print(out);
         for (name, value) in &self.batch {
-            key(out, name, &quoted(value));
+            key(out, name, &quoted(&escape(value, Reader::Plain)));
         }
         if let Some((signal, before)) = &self.checkpoint {
             key(out, "checkpoint", &format!("{{ signal = {}, before = \"{}\" }}", quoted(signal), Walltime(*before)));
@@ -194,35 +210,77 @@ impl DraftTask {
         if let Some(raw) = self.raw.as_ref().filter(|raw| !raw.flags.is_empty()) {
             put(out, format_args!("\n[tasks.{name}.{}]\n", raw.table));
             for (flag, value) in &raw.flags {
-                key(out, &bare_or_quoted(flag), &value.as_ref().map_or("true".to_owned(), |value| quoted(value)));
+                key(
+                    out,
+                    &bare_or_quoted(flag),
+                    &value.as_ref().map_or("true".to_owned(), |value| quoted(&escape(value, Reader::Plain))),
+                );
             }
+        }
+    }
+}
+
+impl Foreach {
+    /// Returns how many instances it makes.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Once => 1,
+            Self::Numbers(numbers) => numbers.len(),
+            Self::Texts(texts) => texts.len(),
+            Self::Rows { rows, .. } => rows.len(),
         }
     }
 
-    /// Numbers stand many to a line, texts one to a line.
-    fn print_foreach(&self, out: &mut String) {
-        out.push_str("foreach = [");
-        let mut width = usize::MAX;
-        for cell in &self.foreach {
-            match cell {
-                Cell::Number(number) => {
-                    let text = format!(" {number},");
-                    if width.saturating_add(text.len()) > 100 {
-                        out.push_str("\n   ");
-                        width = 3;
-                    }
-                    width += text.len();
-                    out.push_str(&text);
-                }
-                Cell::Text(text) => {
+    fn print(&self, out: &mut String) {
+        match self {
+            Self::Once => {}
+            Self::Numbers(numbers) => print_numbers(numbers, out),
+            Self::Texts(texts) => {
+                out.push_str("foreach = [");
+                for text in texts {
                     out.push_str("\n    ");
-                    quote_into(out, text);
+                    quote_into(out, &escape(text, Reader::Plain));
                     out.push(',');
                 }
+                out.push_str("\n]\n");
+            }
+            Self::Rows { columns, rows } => {
+                out.push_str("foreach = [");
+                for row in rows {
+                    out.push_str("\n    {");
+                    for (index, (column, cell)) in columns.iter().zip(row).enumerate() {
+                        put(out, format_args!("{} {column} = ", if index > 0 { "," } else { "" }));
+                        quote_into(out, &escape(cell, Reader::Plain));
+                    }
+                    out.push_str(" },");
+                }
+                out.push_str("\n]\n");
             }
         }
-        out.push_str("\n]\n");
     }
+}
+
+/// Prints numbers as a range where they are one, else many to a line.
+fn print_numbers(numbers: &[u64], out: &mut String) {
+    if let [first, second, .., last] = *numbers
+        && second > first
+        && numbers.windows(2).all(|pair| matches!(*pair, [a, b] if b.wrapping_sub(a) == second - first))
+    {
+        let step = if second - first == 1 { String::new() } else { format!(", {}", second - first) };
+        return key(out, "foreach", &format!("{{ range = [{first}, {last}{step}] }}"));
+    }
+    out.push_str("foreach = [");
+    let mut width = usize::MAX;
+    for number in numbers {
+        let text = format!(" {number},");
+        if width.saturating_add(text.len()) > 100 {
+            out.push_str("\n   ");
+            width = 3;
+        }
+        width += text.len();
+        out.push_str(&text);
+    }
+    out.push_str("\n]\n");
 }
 
 impl Resources {
@@ -345,10 +403,21 @@ fn block(text: &str) -> String {
     out
 }
 
-/// Makes a task's name out of any text: letters, digits, `_` and `-` stay.
+/// Makes a task's name out of any text: a letter or `_` first, then letters, digits, `_` and `-`.
 pub(super) fn task_name(text: &str) -> String {
-    let name: String =
-        text.trim().chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).take(120).collect();
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+    let name: String = text.trim().chars().map(plain).take(120).collect();
     let name = name.trim_matches(['_', '-']);
-    if name.is_empty() { "task".to_owned() } else { name.to_owned() }
+    match name.chars().next() {
+        Some(first) if first.is_ascii_alphabetic() => name.to_owned(),
+        Some(_) => format!("_{name}"),
+        None => "task".to_owned(),
+    }
+}
+
+/// Makes a workflow's name out of any text: letters, digits, `_`, `-`, `.` and blanks.
+pub(super) fn workflow_name(text: &str) -> String {
+    let plain = |c: char| if c.is_alphanumeric() || matches!(c, '-' | '.' | ' ') { c } else { '_' };
+    let name: String = text.trim().chars().map(plain).take(50).collect();
+    if name.trim().is_empty() { "imported".to_owned() } else { name.trim().to_owned() }
 }

@@ -8,16 +8,24 @@ mod commands;
 mod directive;
 mod draft;
 mod escape;
+mod names;
 mod pbs;
+mod replay;
 mod sge;
 mod slurm;
 mod wfformat;
 mod wish;
 
+#[cfg(test)]
+mod roundtrip;
+
+pub use names::stem;
+
 use std::collections::HashSet;
 
 use crate::language::import::directive::directive;
 use crate::language::import::draft::Draft;
+use crate::language::import::names::unique;
 use crate::model::diagnostic::Diagnostic;
 
 /// A format that csync reads.
@@ -85,6 +93,8 @@ pub struct Imported {
     pub name: String,
     /// Its tasks.
     pub tasks: usize,
+    /// Their instances.
+    pub instances: usize,
     /// Per text, in order: its format, and what does not mean the same here.
     pub parts: Vec<(Format, Vec<Diagnostic>)>,
 }
@@ -148,7 +158,8 @@ pub fn import(parts: &[Import<'_>], options: &Options) -> Result<Imported, Refus
     }
     let mut draft = whole.unwrap_or_default();
     name_apart(&mut draft);
-    Ok(Imported { workflow: draft.print(), name: draft.name, tasks: draft.tasks.len(), parts: told })
+    let instances = draft.tasks.iter().map(|task| task.foreach.len()).sum();
+    Ok(Imported { workflow: draft.print(), name: draft.name, tasks: draft.tasks.len(), instances, parts: told })
 }
 
 fn one(part: &Import<'_>, options: &Options) -> Result<(Format, Draft, Vec<Diagnostic>), Vec<Diagnostic>> {
@@ -168,7 +179,7 @@ fn one(part: &Import<'_>, options: &Options) -> Result<(Format, Draft, Vec<Diagn
     let (draft, mut notes) = match format {
         Format::WfFormat => wfformat::read(text, part.name, options)?,
         Format::Commands => single(commands::read(text, part.name)?, part.name, format),
-        Format::Slurm | Format::Pbs | Format::Sge => single(batch::read(text, format, part.name), part.name, format),
+        Format::Slurm | Format::Pbs | Format::Sge => single(batch::read(text, format, part.name)?, part.name, format),
     };
     if carriage {
         // Places in the text with other line ends would be off.
@@ -191,12 +202,7 @@ fn single((task, notes): (draft::DraftTask, Vec<Diagnostic>), name: &str, format
 fn name_apart(draft: &mut Draft) {
     let mut taken = HashSet::new();
     for task in &mut draft.tasks {
-        let mut next = 2;
-        let name = task.name.clone();
-        while !taken.insert(task.name.clone()) {
-            task.name = format!("{name}_{next}");
-            next += 1;
-        }
+        task.name = unique(&task.name, &mut taken);
     }
 }
 

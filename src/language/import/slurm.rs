@@ -236,8 +236,7 @@ fn set_signal(wish: &mut Wish, arg: &Arg<'_>) {
     let numbers = [("1", "HUP"), ("2", "INT"), ("10", "USR1"), ("12", "USR2"), ("15", "TERM")];
     let named = numbers.into_iter().find(|(number, _)| *number == signal).map(|(_, name)| name);
     let signal = named.unwrap_or_else(|| signal.trim_start_matches("SIG"));
-    let valid =
-        signal.starts_with(|c: char| c.is_ascii_alphabetic()) && signal.bytes().all(|b| b.is_ascii_alphanumeric());
+    let valid = ["HUP", "INT", "QUIT", "USR1", "USR2", "TERM", "CONT", "ALRM", "XCPU"].contains(&signal);
     match before.parse() {
         Ok(before) if valid => wish.checkpoint = Some((signal.to_owned(), before)),
         _ => wish.warn(

@@ -95,6 +95,10 @@ impl Wish {
 
     /// Keeps a flag that only the batch system understands.
     pub(super) fn keep(&mut self, name: &str, value: Option<&str>) {
+        let letters = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        if name.is_empty() || !name.bytes().all(letters) {
+            return;
+        }
         let value = value.filter(|value| !value.is_empty()).map(str::to_owned);
         match self.raw.iter_mut().find(|(known, _)| known == name) {
             // Resource lists add up, as they do on the command line of `qsub`.
@@ -208,6 +212,11 @@ pub(super) fn clock(text: &str) -> Option<Walltime> {
     parts.sum::<Option<u64>>().filter(|&seconds| seconds > 0).map(Walltime)
 }
 
+fn is_variable(name: &str) -> bool {
+    let letters = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    name.bytes().all(letters) && name.starts_with(|c: char| !c.is_ascii_digit())
+}
+
 /// Reads `VAR=value,OTHER=value`; commas inside quotes stay. A name alone is taken from the submitter, as all of them are.
 pub(super) fn variables(text: &str) -> Vec<(String, String)> {
     let mut parts = vec![String::new()];
@@ -224,7 +233,8 @@ pub(super) fn variables(text: &str) -> Vec<(String, String)> {
             }
         }
     }
-    parts.iter().filter_map(|part| part.trim().split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
+    let pairs = parts.iter().filter_map(|part| part.trim().split_once('='));
+    pairs.filter(|(name, _)| is_variable(name)).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 #[cfg(test)]
@@ -260,7 +270,7 @@ mod tests {
     #[test]
     fn variables_keep_quoted_commas() {
         let pair = |k: &str, v: &str| (k.to_owned(), v.to_owned());
-        assert_eq!(variables(r#"A=1,B="x,y",HOME,C="#), [pair("A", "1"), pair("B", "x,y"), pair("C", "")]);
+        assert_eq!(variables(r#"A=1,B="x,y",HOME,C=,1x=2,=3"#), [pair("A", "1"), pair("B", "x,y"), pair("C", "")]);
     }
 
     #[test]
