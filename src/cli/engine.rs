@@ -9,6 +9,7 @@ use crate::cli::view::table::Page;
 use crate::model::api::ErrorKind;
 use crate::reach::client::{Client, ClientError};
 use crate::reach::clock;
+use crate::serve::host;
 
 /// Look after the engine, the process that runs workflows
 ///
@@ -104,6 +105,7 @@ fn restart(context: &Context) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
-fn serve(_context: &Context) -> Result<Exit, Failure> {
-    Err(Failure::internal("`csync engine serve` is not built yet"))
+fn serve(context: &Context) -> Result<Exit, Failure> {
+    host::main(context.state_dir()?)?;
+    Ok(Exit::Success)
 }

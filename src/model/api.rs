@@ -34,6 +34,9 @@ pub struct EngineInfo {
     pub live_runs: u32,
     /// The local executor.
     pub local: LocalInfo,
+    /// What keeps it from its work, while something does: a full disk, a worker that cannot be started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 /// The local machine as an executor.
@@ -305,7 +308,7 @@ pub struct InstancePage {
 pub struct Progress {
     /// The run and its counters.
     pub summary: RunSummary,
-    /// Counters of each task, same order as the file.
+    /// Counters of the tasks in the order of the file: of all in the first line, of those that changed in later ones.
     pub tasks: Vec<(String, Counts)>,
     /// Instances running now, longest first, at most 20.
     pub running: Vec<RunningView>,

@@ -1,4 +1,6 @@
 //! The loops: wait, ask a mind, perform.
+//!
+//! Rooms stand in the order in which they may import each other; blank lines keep rustfmt from sorting them.
 
 pub mod prepare;
 
@@ -7,3 +9,5 @@ pub mod worker;
 pub mod engine;
 
 pub mod api;
+
+pub mod host;

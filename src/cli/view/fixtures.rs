@@ -143,5 +143,6 @@ pub(in crate::cli) fn engine(live_runs: u32) -> EngineInfo {
             queued: 64,
             worker_pid: Some(4322),
         },
+        trouble: None,
     }
 }

@@ -254,6 +254,12 @@ impl Hashes {
         }
     }
 
+    /// Returns what is known of these files.
+    #[must_use]
+    pub fn pick(&self, paths: impl Iterator<Item = PathId>) -> Self {
+        Self(paths.filter_map(|path| Some((path, *self.0.get(&path)?))).collect())
+    }
+
     /// Adds the hash to a fingerprint without one, if the file is the one that was hashed.
     #[must_use]
     pub fn fill(&self, path: PathId, print: Fingerprint) -> Fingerprint {

@@ -56,6 +56,7 @@ fn info(version: &str, pid: u32, live_runs: u32) -> EngineInfo {
         idle_leave: None,
         live_runs,
         local: LocalInfo::default(),
+        trouble: None,
     }
 }
 

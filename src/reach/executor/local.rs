@@ -148,6 +148,11 @@ impl Local {
         self.say(ToWorker::Stop(keys));
     }
 
+    /// Drops jobs that were not started; each is answered by its ending.
+    pub fn withdraw(&self, keys: Vec<JobKey>) {
+        self.say(ToWorker::Withdraw(keys));
+    }
+
     /// Says that these endings are in the journal.
     pub fn ack(&self, keys: Vec<JobKey>) {
         self.say(ToWorker::Ack(keys));

@@ -34,6 +34,8 @@ pub enum ToWorker {
     Start(Vec<Job>),
     /// End these, or drop them from the queue. A key that is not known is ignored.
     Stop(Vec<JobKey>),
+    /// Drop these from the queue. What runs goes on, and a key that is not known is ignored.
+    Withdraw(Vec<JobKey>),
     /// The endings of these are in the journal: forget them.
     Ack(Vec<JobKey>),
     /// Leave as soon as nothing runs and every ending is acknowledged.

@@ -5,7 +5,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions, Executor, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, SqliteConnection};
 
 use crate::model::units::Timestamp;
 use crate::reach::config::StateDir;
@@ -92,6 +92,15 @@ impl Store {
     /// Returns connections that only read.
     pub fn reader(&self) -> Reader {
         self.reader.clone()
+    }
+
+    /// Closes it, which brings the write-ahead log into the file.
+    pub async fn close(self) {
+        self.reader.pool.close().await;
+        if let Err(error) = self.conn.close().await {
+            // Everything is written all the same; the next one who opens it reads the log.
+            tracing::warn!(%error, "the database is not closed cleanly");
+        }
     }
 
     /// Returns what SQLite finds wrong with the file, at most ten things.

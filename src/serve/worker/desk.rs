@@ -206,25 +206,31 @@ impl Desk {
 
     /// Takes jobs out of the queue and finds those that run; ended and unknown ones are ignored.
     pub(super) fn stop(&mut self, keys: &[JobKey]) -> (Vec<Arc<Job>>, Vec<Arc<Running>>) {
-        let queued: HashSet<_> =
-            keys.iter().copied().filter(|key| self.known.get(key) == Some(&Known::Queued)).collect();
         let running: HashSet<_> =
             keys.iter().copied().filter(|key| self.known.get(key) == Some(&Known::Running)).collect();
-        let mut dropped = Vec::with_capacity(queued.len());
-        if !queued.is_empty() {
-            if self.queue.front().is_some_and(|head| queued.contains(&head.job.key)) {
-                self.passed = 0;
-            }
-            self.queue.retain(|waiting| {
-                let stopped = queued.contains(&waiting.job.key);
-                if stopped {
-                    dropped.push(Arc::clone(&waiting.job));
-                }
-                !stopped
-            });
-        }
         let found = self.running.iter().filter(|job| running.contains(&job.job.key)).map(Arc::clone).collect();
-        (dropped, found)
+        (self.withdraw(keys), found)
+    }
+
+    /// Takes jobs out of the queue; what runs, has ended or is not known is ignored.
+    pub(super) fn withdraw(&mut self, keys: &[JobKey]) -> Vec<Arc<Job>> {
+        let queued: HashSet<_> =
+            keys.iter().copied().filter(|key| self.known.get(key) == Some(&Known::Queued)).collect();
+        let mut dropped = Vec::with_capacity(queued.len());
+        if queued.is_empty() {
+            return dropped;
+        }
+        if self.queue.front().is_some_and(|head| queued.contains(&head.job.key)) {
+            self.passed = 0;
+        }
+        self.queue.retain(|waiting| {
+            let stopped = queued.contains(&waiting.job.key);
+            if stopped {
+                dropped.push(Arc::clone(&waiting.job));
+            }
+            !stopped
+        });
+        dropped
     }
 
     /// Returns what runs.

@@ -230,6 +230,12 @@ fn obey(shop: &Arc<Shop>, message: ToWorker) {
             }
             shop.call_another(&mut office);
         }
+        ToWorker::Withdraw(keys) => {
+            for job in office.desk.withdraw(&keys) {
+                shop.refuse(&mut office, &job, Outcome::Cancelled);
+            }
+            shop.call_another(&mut office);
+        }
         ToWorker::Ack(keys) => {
             office.desk.ack(&keys);
             shop.call_another(&mut office);

@@ -1,0 +1,255 @@
+//! How runs come in: from a submission, or back from the store.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::decide::engine::protocol::{AttemptRecord, Event, Mark, Verdict};
+use crate::decide::engine::run::Run;
+use crate::decide::fresh::memos::{Hashes, Memos};
+use crate::model::api::{ApiError, Counts, ErrorKind, RunState, RunSummary, Submission, Submitted};
+use crate::model::id::{InstanceId, JobKey, RunId};
+use crate::model::plan::Plan;
+use crate::reach::clock;
+use crate::reach::config::StateDir;
+use crate::reach::files::lock::{DirLock, Owner};
+use crate::reach::machine::host_name;
+use crate::reach::store::{
+    NewRun, Reader, StoreError, StoredAttempt, StoredPlan, StoredRun, WorkflowKey, encode_env, encode_plan,
+};
+use crate::serve::engine::care::{Care, Means, find_secrets, keep_secrets};
+use crate::serve::engine::handle::Reply;
+use crate::serve::engine::refusal::{chain, files, illegal, refuse, storage};
+use crate::serve::engine::runner::Runner;
+use crate::serve::prepare::{self, Asked, Prepared};
+
+/// A submission, ready to be taken in.
+#[derive(Debug)]
+pub(super) struct Admission {
+    new: NewRun,
+    prepared: Prepared,
+    means: Means,
+    lock: Option<DirLock>,
+}
+
+/// A run as the store has it.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    stored: StoredRun,
+    plan: StoredPlan,
+    attempts: Vec<StoredAttempt>,
+    marks: Vec<(InstanceId, Mark, u32)>,
+}
+
+/// Plans a submission and takes the lock of its directory. Blocks.
+pub(super) fn prepare(
+    submission: Submission,
+    state: &StateDir,
+    reader: &Reader,
+    runtime: &tokio::runtime::Handle,
+) -> Result<Admission, ApiError> {
+    let memos = |name: &str| {
+        let key = WorkflowKey::of(&submission.root, name);
+        let memos = runtime.block_on(reader.memos(key)).map_err(|error| storage(&error))?;
+        Ok(memos.iter().collect::<Memos>())
+    };
+    let prepared = prepare::prepare(Asked::from(&submission), memos)?;
+    let lock = if makes_files(&prepared.plan, &prepared.verdicts) {
+        Some(take_lock(&submission.root, None, state)?)
+    } else {
+        None
+    };
+    let Submission { text, path, root, mut env, umask, secrets, command, .. } = submission;
+    // What is a secret is no part of what is stored.
+    env.retain(|(name, _)| !secrets.iter().any(|(secret, _)| secret == name));
+    let new = NewRun {
+        name: prepared.plan.name.clone(),
+        path,
+        root,
+        command,
+        at: clock::now(),
+        umask,
+        plan: encode_plan(&prepared.plan),
+        verdicts: prepared.verdicts.clone(),
+        reasons: prepared.reasons.clone(),
+        text,
+        env: encode_env(&env),
+    };
+    Ok(Admission { new, prepared, means: Means { env, umask, secrets }, lock })
+}
+
+fn makes_files(plan: &Plan, verdicts: &[Verdict]) -> bool {
+    let runs =
+        plan.instance_ids().zip(verdicts).filter(|(_, verdict)| !matches!(verdict, Verdict::Left | Verdict::Fresh));
+    runs.into_iter().any(|(instance, _)| !plan.outputs(instance).is_empty())
+}
+
+/// Takes the lock of a run's directory.
+pub(super) fn take_lock(root: &str, run: Option<RunId>, state: &StateDir) -> Result<DirLock, ApiError> {
+    let owner =
+        Owner { run, pid: std::process::id(), host: host_name(), state_dir: state.root().display().to_string() };
+    DirLock::take(Path::new(root), owner).map_err(|error| files(&error))
+}
+
+/// Reads a run back; none when there is none.
+pub(super) async fn load(reader: &Reader, run: RunId) -> Result<Option<Loaded>, StoreError> {
+    let Some(stored) = reader.run(run).await? else { return Ok(None) };
+    let Some(plan) = reader.plan(run).await? else { return Ok(None) };
+    let attempts = reader.attempts(run, None).await?;
+    let marks = reader.marks(run).await?;
+    Ok(Some(Loaded { stored, plan, attempts, marks }))
+}
+
+impl Runner {
+    /// Takes in a submission: first the store, then the core.
+    pub(super) async fn admit(&mut self, admission: Admission, reply: Reply<Submitted>) {
+        let Admission { new, prepared, means, lock } = admission;
+        let head = RunSummary {
+            run: RunId(0),
+            name: new.name.clone(),
+            path: new.path.clone(),
+            root: new.root.clone(),
+            state: RunState::Active,
+            counts: Counts::default(),
+            submitted: new.at,
+            ended: None,
+            command: new.command.clone(),
+        };
+        let workflow = WorkflowKey::of(&new.root, &new.name);
+        let run = match self.store.insert_run(new).await {
+            Ok(run) => run,
+            Err(error) => {
+                self.answer(reply, Err(storage(&error)));
+                return;
+            }
+        };
+        if let Err(error) = keep_secrets(&self.state, run, &means.secrets) {
+            tracing::warn!(%run, %error, "secrets are kept in memory alone");
+        }
+        let lock = lock.map(|mut lock| {
+            if let Err(error) = lock.name(run) {
+                tracing::warn!(%run, error = chain(&error), "the lock of the run's directory does not say its number");
+            }
+            lock
+        });
+        let checks = prepared.verdicts.contains(&Verdict::Check);
+        self.cares.insert(
+            run,
+            Care {
+                head: RunSummary { run, ..head },
+                workflow,
+                reasons: prepared.reasons,
+                means,
+                introduced: false,
+                lock,
+                memos: checks.then(|| Arc::new(prepared.memos)),
+                hashes: prepared.hashes,
+                watchers: Vec::new(),
+                changed: false,
+                used: 0,
+            },
+        );
+        for memo in &prepared.refreshed {
+            self.batch.memo(workflow, memo);
+        }
+        self.batch.event(clock::now(), Some(run), "submitted");
+        tracing::info!(%run, name = prepared.plan.name, instances = prepared.plan.instances.len(), "submitted");
+        let told = self.tell(Event::Submitted { run, plan: prepared.plan, verdicts: prepared.verdicts });
+        let answer = match told {
+            Ok(_) => {
+                let counts = self.core.run(run).map(Run::counts).unwrap_or_default();
+                Ok(Submitted { run, counts, warnings: prepared.warnings })
+            }
+            Err(error) => {
+                self.batch.run(run, RunState::Failed, clock::now(), &Counts::default());
+                self.cares.remove(&run);
+                Err(illegal(error))
+            }
+        };
+        self.answer(reply, answer);
+    }
+
+    /// Takes in a run from the store.
+    pub(super) fn restore(&mut self, loaded: Loaded) -> Result<(), ApiError> {
+        let Loaded { stored, plan, attempts, marks } = loaded;
+        let run = stored.summary.run;
+        if self.core.run(run).is_some() {
+            return Ok(());
+        }
+        let active = stored.summary.state == RunState::Active;
+        let StoredPlan { plan, verdicts, reasons, env } = plan;
+        let plan = Arc::new(plan);
+        let lock = (active && makes_files(&plan, &verdicts)).then(|| self.take_back_lock(&stored.summary));
+        let secrets = if active { find_secrets(&self.state, run) } else { Vec::new() };
+        let care = Care {
+            workflow: stored.workflow,
+            reasons,
+            means: Means { env, umask: stored.umask, secrets },
+            introduced: false,
+            lock: lock.flatten(),
+            memos: None,
+            hashes: Hashes::default(),
+            watchers: Vec::new(),
+            changed: false,
+            used: self.turns,
+            head: stored.summary.clone(),
+        };
+        self.cares.insert(run, care);
+        if active {
+            self.handed.extend(attempts.iter().filter(|it| it.ending.is_none()).map(|it| (it.key, it.worker)));
+        }
+        let attempts: Vec<AttemptRecord> = attempts.iter().map(StoredAttempt::record).collect();
+        let (halt, state) = (stored.halt, stored.summary.state);
+        let told = self.tell(Event::Restored { run, plan, verdicts, attempts, marks, halt, state });
+        if let Err(error) = told {
+            self.cares.remove(&run);
+            return Err(illegal(error));
+        }
+        self.push_out();
+        Ok(())
+    }
+
+    fn take_back_lock(&self, head: &RunSummary) -> Option<DirLock> {
+        // Who took it in the moment when no engine was there has started by now; going on is what does least harm.
+        take_lock(&head.root, Some(head.run), &self.state)
+            .inspect_err(
+                |error| tracing::warn!(run = %head.run, %error, "the run goes on without the lock of its directory"),
+            )
+            .ok()
+    }
+
+    /// Brings back the runs that were live when the last engine ended.
+    pub(super) async fn restore_all(&mut self) -> Result<(), StoreError> {
+        let reader = self.store.reader();
+        for stored in reader.active_runs().await? {
+            let run = stored.summary.run;
+            let restored = match load(&reader, run).await {
+                Ok(Some(loaded)) => self.restore(loaded).map_err(|error| error.message),
+                Ok(None) => Err("its plan is missing".to_owned()),
+                Err(error @ StoreError::Form { .. }) => Err(chain(&error)),
+                Err(error) => return Err(error),
+            };
+            if let Err(why) = restored {
+                tracing::error!(%run, why, "a run cannot be taken up again");
+                let now = clock::now();
+                self.batch.event(now, Some(run), &format!("given up: {why}"));
+                self.batch.run(run, RunState::Failed, now, &Counts::default());
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the attempts in flight that a worker was handed, as far as that is known.
+    pub(super) fn in_flight(&self) -> Vec<JobKey> {
+        self.core.runs().flat_map(Run::in_flight).collect()
+    }
+
+    /// Answers a refusal of something that does not fit the state.
+    pub(super) fn refuse_retry(&self, run: RunId) -> Option<ApiError> {
+        let (it, care) = self.view(run)?;
+        let names_secrets = it.plan().tasks.iter().any(|task| !task.secrets.is_empty());
+        (names_secrets && care.means.secrets.is_empty()).then(|| ApiError {
+            hint: Some("submit the workflow again: what is up to date is not run again".to_owned()),
+            ..refuse(ErrorKind::Conflict, format!("the secrets of run {run} were removed when it was over"))
+        })
+    }
+}

@@ -1,0 +1,660 @@
+//! The loop in three beats: wait on all sources, hand what came to the core, write and do what the core asks for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::decide::engine::machine::{Engine, Illegal};
+use crate::decide::engine::protocol::{Action, Event, Record};
+use crate::decide::engine::run::Run;
+use crate::decide::fresh::memos::memo;
+use crate::decide::fresh::select::named;
+use crate::model::api::{Affected, ApiError, EngineInfo, ErrorKind, Progress, RunState};
+use crate::model::id::{InstanceId, JobKey, RunId};
+use crate::model::job::{Ended, News, Outcome};
+use crate::model::resources::Grant;
+use crate::model::units::Timestamp;
+use crate::reach::clock;
+use crate::reach::config::StateDir;
+use crate::reach::executor::LocalEvent;
+use crate::reach::store::{Batch, Place, Store, StoreError};
+use crate::serve::engine::admit::take_lock;
+use crate::serve::engine::care::{Care, drop_secrets};
+use crate::serve::engine::check::Answers;
+use crate::serve::engine::handle::{Busy, Handle, Message, Reply};
+use crate::serve::engine::link::{Link, Linked};
+use crate::serve::engine::refusal::{chain, illegal, no_run, refuse, storage};
+use crate::serve::engine::settings::Settings;
+use crate::serve::engine::timers::Timers;
+use crate::serve::engine::watch::{Note, Watch, Watcher};
+use crate::serve::engine::why;
+use crate::serve::prepare::job::job;
+
+/// Requests that wait for the runner. A bound, so that a crowd of clients waits with its requests instead of filling memory.
+const MOST_MESSAGES: usize = 256;
+/// Inputs taken in before what they ask for is written and done: a turn stays short enough that nobody waits for it.
+const MOST_INPUTS: usize = 256;
+/// Runs that are over and kept in memory, for who looks at them next.
+const MOST_OVER: usize = 2;
+/// First and longest pause before a batch that could not be written is tried again.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+
+/// Why the runner left.
+#[derive(Debug)]
+pub enum Left {
+    /// It was told to.
+    Told,
+    /// It had nothing to do for long.
+    Idle,
+    /// Its store is beyond repair by waiting.
+    Storage(StoreError),
+}
+
+/// What the runner's own tasks report.
+pub(super) enum Report {
+    Linked(Box<Linked>),
+    Checked(Answers),
+}
+
+/// What the core asked for and is done after the commit.
+#[derive(Default)]
+struct Todo {
+    starts: Vec<(JobKey, Grant)>,
+    stops: Vec<JobKey>,
+    withdraws: Vec<JobKey>,
+    checks: Vec<(RunId, InstanceId)>,
+    acks: Vec<JobKey>,
+    over: Vec<RunId>,
+    replies: Vec<Box<dyn FnOnce() + Send>>,
+}
+
+/// The engine's loop and everything that it owns.
+pub struct Runner {
+    pub(super) state: StateDir,
+    pub(super) settings: Settings,
+    pub(super) started: Timestamp,
+    pub(super) core: Engine,
+    pub(super) store: Store,
+    pub(super) batch: Batch,
+    pub(super) cares: HashMap<RunId, Care>,
+    /// Attempts in flight, with the worker that each was handed to.
+    pub(super) handed: HashMap<JobKey, Option<u64>>,
+    pub(super) link: Link,
+    pub(super) reports: mpsc::Sender<Report>,
+    pub(super) turns: u64,
+    /// What is wrong with the store, while it is.
+    pub(super) trouble: Option<String>,
+    timers: Timers,
+    /// The instance whose attempt's end was noted last; the core tells of it once more.
+    noted: Option<(RunId, InstanceId)>,
+    actions: Vec<Action>,
+    todo: Todo,
+    inbox: mpsc::Receiver<Message>,
+    reported: mpsc::Receiver<Report>,
+    busy: Arc<Busy>,
+    quiet_since: Instant,
+    leaving: bool,
+}
+
+impl std::fmt::Debug for Runner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runner").field("runs", &self.cares.len()).finish_non_exhaustive()
+    }
+}
+
+/// What a wait ended with.
+enum Input {
+    Message(Message),
+    News(Option<LocalEvent>),
+    Report(Report),
+    Timer,
+    Quiet,
+    Idle,
+}
+
+impl Runner {
+    /// Opens the store and takes up the runs that were live. Nobody else may be the engine of this state directory.
+    ///
+    /// # Errors
+    /// When the store cannot be used.
+    pub async fn open(state: StateDir, settings: Settings) -> Result<(Self, Handle), StoreError> {
+        let store = Store::open(&Place::of(&state)).await?;
+        let (to, inbox) = mpsc::channel(MOST_MESSAGES);
+        // As many as there are tasks of our own that may report at once: the link, and one check per run.
+        let (reports, reported) = mpsc::channel(64);
+        let started = clock::now();
+        let busy = Arc::new(Busy::default());
+        let handle = Handle { to, reader: store.reader(), state: state.clone(), busy: Arc::clone(&busy) };
+        let mut runner = Self {
+            state,
+            settings,
+            started,
+            core: Engine::new(started.0.unsigned_abs() ^ u64::from(std::process::id())),
+            store,
+            batch: Batch::default(),
+            cares: HashMap::new(),
+            handed: HashMap::new(),
+            link: Link::default(),
+            reports,
+            turns: 0,
+            trouble: None,
+            timers: Timers::default(),
+            noted: None,
+            actions: Vec::new(),
+            todo: Todo::default(),
+            inbox,
+            reported,
+            busy,
+            quiet_since: Instant::now(),
+            leaving: false,
+        };
+        runner.restore_all().await?;
+        runner.store.write(&runner.batch).await?;
+        runner.batch.clear();
+        runner.connect(Duration::ZERO);
+        Ok((runner, handle))
+    }
+
+    /// Runs until it is told to leave or has nothing to do for long. What jobs run then go on without it.
+    pub async fn run(mut self) -> Left {
+        self.perform();
+        let left = loop {
+            let input = self.wait().await;
+            if matches!(input, Input::Idle) {
+                break Left::Idle;
+            }
+            if let Err(left) = self.turn(input).await {
+                break left;
+            }
+            if self.leaving {
+                break Left::Told;
+            }
+        };
+        // Who follows a run learns that there will be no more lines.
+        for care in self.cares.values_mut() {
+            care.ring(true);
+        }
+        self.dismiss_worker().await;
+        self.store.close().await;
+        left
+    }
+
+    /// First beat.
+    async fn wait(&mut self) -> Input {
+        let idle_at = self.idle_at();
+        let Self { inbox, reported, link, timers, busy, .. } = self;
+        tokio::select! {
+            // News first: what has ended makes room for more.
+            biased;
+            news = link.news() => Input::News(news),
+            Some(report) = reported.recv() => Input::Report(report),
+            () = timers.due() => Input::Timer,
+            Some(message) = inbox.recv() => Input::Message(message),
+            () = busy.bell.notified() => Input::Quiet,
+            () = until(idle_at) => Input::Idle,
+        }
+    }
+
+    /// When it leaves if nothing happens; never while something is to be done or somebody is being answered.
+    fn idle_at(&self) -> Option<Instant> {
+        let idle = self.settings.idle?;
+        let live = self.core.runs().any(|run| run.state() == RunState::Active);
+        if live || self.busy.is_busy() { None } else { self.quiet_since.checked_add(idle) }
+    }
+
+    /// Second and third beat: takes in what came, and what else is there by now; then writes, then acts.
+    async fn turn(&mut self, input: Input) -> Result<(), Left> {
+        self.turns += 1;
+        self.quiet_since = Instant::now();
+        self.take(input).await;
+        for _ in 0..MOST_INPUTS {
+            let Some(input) = self.more() else { break };
+            self.take(input).await;
+        }
+        self.commit().await?;
+        self.perform();
+        self.end_runs().await;
+        self.ring();
+        Ok(())
+    }
+
+    /// Returns what can be taken in without waiting.
+    fn more(&mut self) -> Option<Input> {
+        if let Some(news) = self.link.more_news() {
+            return Some(Input::News(Some(news)));
+        }
+        if let Ok(report) = self.reported.try_recv() {
+            return Some(Input::Report(report));
+        }
+        self.inbox.try_recv().ok().map(Input::Message)
+    }
+
+    async fn take(&mut self, input: Input) {
+        match input {
+            Input::News(Some(LocalEvent::News(news))) => news.into_iter().for_each(|news| self.hear(news)),
+            Input::News(Some(LocalEvent::Lost) | None) => self.lose_worker(),
+            Input::Report(Report::Linked(linked)) => self.linked(*linked),
+            Input::Report(Report::Checked(answers)) => self.checked(answers),
+            Input::Timer => {
+                while let Some(timer) = self.timers.take() {
+                    self.tell_or_log(Event::Timer(timer));
+                }
+            }
+            Input::Message(message) => self.obey(message).await,
+            Input::Quiet | Input::Idle => {}
+        }
+    }
+
+    fn hear(&mut self, news: News) {
+        match news {
+            News::Started { key, at } => {
+                self.mark_changed(key.run);
+                self.tell_or_log(Event::Started(key, at));
+            }
+            News::Ended(ended) => self.hear_end(ended),
+        }
+    }
+
+    /// Takes in an ending, which is acknowledged once it is written; also one that nobody waits for.
+    pub(super) fn hear_end(&mut self, ended: Box<Ended>) {
+        self.todo.acks.push(ended.key);
+        self.tell_or_log(Event::Ended(ended));
+    }
+
+    async fn obey(&mut self, message: Message) {
+        match message {
+            Message::Look(look) => look(self),
+            Message::Admit(admission, reply) => self.admit(*admission, reply).await,
+            Message::Restore(loaded, reply) => {
+                let restored = self.restore(*loaded);
+                self.answer(reply, restored);
+            }
+            Message::Cancel(run, labels, reply) => {
+                let answer = self.select(run, &labels).and_then(|instances| {
+                    self.batch.event(clock::now(), Some(run), &asked("cancel", &labels));
+                    self.affect(Event::Cancel(run, instances))
+                });
+                self.answer(reply, answer);
+            }
+            Message::Retry(run, labels, reply) => {
+                let answer = self.retry(run, &labels);
+                self.answer(reply, answer);
+            }
+            Message::Forget(runs, reply) => {
+                let forgotten = self.store.delete_runs(&runs).await.map_err(|error| storage(&error));
+                for run in runs.iter().filter(|_| forgotten.is_ok()) {
+                    self.drop_run(*run);
+                }
+                self.answer(reply, forgotten);
+            }
+            Message::Stop { now, reply } => {
+                let answer = self.stop(now);
+                self.answer(reply, answer);
+            }
+            Message::Leave => self.leaving = true,
+        }
+    }
+
+    fn stop(&mut self, now: bool) -> Result<EngineInfo, ApiError> {
+        let live = self.live_runs();
+        if live > 0 && !now {
+            let runs = if live == 1 { "1 run is".to_owned() } else { format!("{live} runs are") };
+            return Err(ApiError {
+                hint: Some(
+                    "`csync engine stop --now` stops it all the same: the next engine goes on with them".to_owned(),
+                ),
+                ..refuse(ErrorKind::Conflict, format!("{runs} not over"))
+            });
+        }
+        self.leaving = true;
+        Ok(self.info())
+    }
+
+    fn select(&self, run: RunId, labels: &[String]) -> Result<Vec<InstanceId>, ApiError> {
+        let Some(it) = self.core.run(run) else { return Err(no_run(run)) };
+        named(it.plan(), labels).map_err(|error| why::unknown_names(it, &error))
+    }
+
+    fn affect(&mut self, event: Event) -> Result<Affected, ApiError> {
+        self.tell(event).map(|instances| Affected { instances }).map_err(illegal)
+    }
+
+    fn retry(&mut self, run: RunId, labels: &[String]) -> Result<Affected, ApiError> {
+        let instances = self.select(run, labels)?;
+        let was_over = self.core.run(run).is_some_and(|it| it.state() != RunState::Active);
+        if was_over {
+            if let Some(refusal) = self.refuse_retry(run) {
+                return Err(refusal);
+            }
+            let root = self.cares.get(&run).map(|care| care.head.root.clone()).unwrap_or_default();
+            let lock = take_lock(&root, Some(run), &self.state)?;
+            if let Some(care) = self.cares.get_mut(&run) {
+                care.lock = Some(lock);
+            }
+        }
+        let affected = self.affect(Event::Retry(run, instances));
+        if let Some(care) = self.cares.get_mut(&run) {
+            if self.core.run(run).is_some_and(|it| it.state() == RunState::Active) {
+                // What succeeded in this run is asked about by memos that were written since.
+                care.memos = None;
+                care.head.ended = None;
+                self.batch.event(clock::now(), Some(run), &asked("retry", labels));
+            } else if was_over {
+                care.lock = None;
+            }
+        }
+        affected
+    }
+
+    /// Answers after the commit, which what is said may depend on.
+    pub(super) fn answer<T: Send + 'static>(&mut self, reply: Reply<T>, answer: Result<T, ApiError>) {
+        // Fails when who asked has gone.
+        self.todo.replies.push(Box::new(move || drop(reply.send(answer))));
+    }
+
+    /// Hands an event to the core and sorts what follows from it. Returns how many instances it touched.
+    pub(super) fn tell(&mut self, event: Event) -> Result<u32, Illegal> {
+        let now = clock::now();
+        let mut actions = std::mem::take(&mut self.actions);
+        let told = self.core.handle(event, now, &mut actions);
+        for action in actions.drain(..) {
+            self.sort(action, now);
+        }
+        self.actions = actions;
+        told
+    }
+
+    pub(super) fn tell_or_log(&mut self, event: Event) {
+        if let Err(error) = self.tell(event) {
+            tracing::error!(%error, "the core refuses an event");
+        }
+    }
+
+    fn sort(&mut self, action: Action, now: Timestamp) {
+        match action {
+            Action::Record(record) => self.record(record),
+            Action::Start { key, grant } => {
+                // Handed over again, to another worker: the store has to know which.
+                let worker = self.link.worker();
+                if self.handed.get(&key) != Some(&worker) {
+                    self.batch.submitted(key, &grant, now, worker);
+                    self.handed.insert(key, worker);
+                }
+                self.todo.starts.push((key, grant));
+            }
+            Action::Stop(key) => self.todo.stops.push(key),
+            Action::Withdraw(key) => self.todo.withdraws.push(key),
+            Action::Check(run, instance) => self.todo.checks.push((run, instance)),
+            Action::SetTimer(timer, delay) => self.timers.set(timer, delay),
+            Action::Tell(run, instance) => self.settled(run, instance),
+            Action::Over(run) => self.todo.over.push(run),
+        }
+    }
+
+    fn record(&mut self, record: Record) {
+        match record {
+            Record::Submitted { key, grant, at } => {
+                let worker = self.link.worker();
+                self.batch.submitted(key, &grant, at, worker);
+                self.handed.insert(key, worker);
+                self.mark_changed(key.run);
+            }
+            Record::Ended { ended, follow } => {
+                self.handed.remove(&ended.key);
+                self.remember(&ended);
+                self.batch.ended(&ended, follow);
+            }
+            Record::Marked { run, mark, instances } => self.batch.marked(run, mark, &instances),
+            Record::Run { run, state, at } => {
+                let counts = self.core.run(run).map(Run::counts).unwrap_or_default();
+                self.batch.run(run, state, at, &counts);
+                if let Some(care) = self.cares.get_mut(&run) {
+                    care.head.ended = (state != RunState::Active).then_some(at);
+                }
+            }
+            Record::Halted(run, halt) => self.batch.halted(run, halt),
+        }
+    }
+
+    /// Keeps what an attempt found and made, and notes its end for those who watch.
+    fn remember(&mut self, ended: &Ended) {
+        self.noted = Some((ended.key.run, ended.key.instance));
+        let Some(care) = self.cares.get_mut(&ended.key.run) else { return };
+        care.changed = true;
+        if !care.watchers.is_empty() {
+            care.note(&Note::of(ended));
+        }
+        let Some(run) = self.core.run(ended.key.run) else { return };
+        care.hashes.learn_from(run.plan(), ended);
+        if ended.outcome == Outcome::Success
+            && run.plan().task_of(ended.key.instance).cache
+            && let Some(memo) = memo(run.plan(), ended, &care.hashes)
+        {
+            self.batch.memo(care.workflow, &memo);
+        }
+    }
+
+    /// Notes an instance that was settled, unless the end of its attempt said so already.
+    fn settled(&mut self, run: RunId, instance: InstanceId) {
+        if self.noted.take() == Some((run, instance)) {
+            return;
+        }
+        let Some(care) = self.cares.get_mut(&run) else { return };
+        care.changed = true;
+        if !care.watchers.is_empty() {
+            care.note(&Note::settled(instance));
+        }
+    }
+
+    pub(super) fn mark_changed(&mut self, run: RunId) {
+        if let Some(care) = self.cares.get_mut(&run) {
+            care.changed = true;
+        }
+    }
+
+    /// Third beat, first half: writes everything, however long the disk refuses. Nothing that depends on it is done before.
+    async fn commit(&mut self) -> Result<(), Left> {
+        if let Err(error) = self.store.write(&self.batch).await {
+            self.ride_out(error).await?;
+        }
+        self.batch.clear();
+        Ok(())
+    }
+
+    /// Tries a batch again and again. Meanwhile the state is shown and nothing else is done: jobs that run go on, and their
+    /// endings wait with the worker.
+    async fn ride_out(&mut self, mut error: StoreError) -> Result<(), Left> {
+        let since = clock::now();
+        let (mut pause, longest) = PAUSE;
+        loop {
+            if !error.may_pass() {
+                tracing::error!(error = chain(&error), "the store cannot be used any more");
+                return Err(Left::Storage(error));
+            }
+            tracing::warn!(error = chain(&error), "what happened cannot be stored; nothing is started until it can");
+            self.trouble = Some(format!("storage trouble since {since}: {}", chain(&error)));
+            let again = Instant::now() + pause;
+            loop {
+                tokio::select! {
+                    () = sleep_until(again) => break,
+                    Some(message) = self.inbox.recv() => self.obey_in_trouble(message, &error),
+                }
+                if self.leaving {
+                    return Err(Left::Told);
+                }
+            }
+            match self.store.write(&self.batch).await {
+                Ok(()) => break,
+                Err(newer) => error = newer,
+            }
+            pause = (pause * 2).min(longest);
+        }
+        tracing::info!("what happened is stored again");
+        self.trouble = None;
+        Ok(())
+    }
+
+    fn obey_in_trouble(&mut self, message: Message, error: &StoreError) {
+        let refusal = || storage(error);
+        // Each fails when who asked has gone.
+        match message {
+            Message::Look(look) => look(self),
+            Message::Admit(_, reply) => drop(reply.send(Err(refusal()))),
+            Message::Restore(loaded, reply) => drop(reply.send(self.restore(*loaded))),
+            Message::Cancel(_, _, reply) | Message::Retry(_, _, reply) => drop(reply.send(Err(refusal()))),
+            Message::Forget(_, reply) => drop(reply.send(Err(refusal()))),
+            Message::Stop { now, reply } => {
+                let answer = self.stop(now);
+                drop(reply.send(answer));
+            }
+            Message::Leave => self.leaving = true,
+        }
+    }
+
+    /// Third beat, second half: does what was asked for, in few messages.
+    fn perform(&mut self) {
+        let Todo { starts, stops, withdraws, checks, acks, replies, over } = std::mem::take(&mut self.todo);
+        self.todo.over = over;
+        if let Link::Up { local, .. } = &self.link {
+            if !acks.is_empty() {
+                local.ack(acks);
+            }
+            if !withdraws.is_empty() {
+                local.withdraw(withdraws);
+            }
+            if !stops.is_empty() {
+                local.stop(stops);
+            }
+        }
+        self.start(&starts);
+        self.check(checks);
+        for reply in replies {
+            reply();
+        }
+    }
+
+    fn start(&mut self, starts: &[(JobKey, Grant)]) {
+        // Without a worker nothing is handed over: the next one adopts what it has not.
+        let Link::Up { local, .. } = &self.link else { return };
+        let mut jobs = Vec::with_capacity(starts.len());
+        for &(key, grant) in starts {
+            let (Some(run), Some(care)) = (self.core.run(key.run), self.cares.get_mut(&key.run)) else { continue };
+            if !std::mem::replace(&mut care.introduced, true) {
+                local.environment(care.means.environment(key.run));
+            }
+            let mut job = job(run.plan(), key, grant, key.run.0, &mut care.hashes);
+            care.means.give_secrets(run.plan().task_of(key.instance), &mut job.env);
+            jobs.push(job);
+        }
+        if !jobs.is_empty() {
+            local.start(jobs);
+        }
+    }
+
+    /// Lets go of what runs held that are over.
+    async fn end_runs(&mut self) {
+        for run in std::mem::take(&mut self.todo.over) {
+            let Some(it) = self.core.run(run) else { continue };
+            if it.state() == RunState::Active {
+                continue;
+            }
+            tracing::info!(%run, state = ?it.state(), "over");
+            if let Link::Up { local, .. } = &self.link {
+                local.forget(run.0);
+            }
+            drop_secrets(&self.state, run);
+            let Some(care) = self.cares.get_mut(&run) else { continue };
+            care.introduced = false;
+            care.lock = None;
+            care.memos = None;
+            care.means.secrets.clear();
+            care.ring(true);
+            let workflow = care.workflow;
+            if let Err(error) = self.store.compact_memos(workflow).await {
+                tracing::warn!(error = chain(&error), "memos are not merged; they are as good as before");
+            }
+            self.push_out();
+        }
+    }
+
+    fn ring(&mut self) {
+        for care in self.cares.values_mut().filter(|care| care.changed) {
+            care.ring(false);
+        }
+    }
+
+    /// Returns a run with what is kept of it.
+    pub(super) fn view(&self, run: RunId) -> Option<(&Run, &Care)> {
+        Some((self.core.run(run)?, self.cares.get(&run)?))
+    }
+
+    pub(super) fn care(&mut self, run: RunId) -> Option<&mut Care> {
+        self.cares.get_mut(&run)
+    }
+
+    /// Notes that somebody looks at a run.
+    pub(super) fn touch(&mut self, run: RunId) {
+        self.turns += 1;
+        if let Some(care) = self.cares.get_mut(&run) {
+            care.used = self.turns;
+        }
+    }
+
+    pub(super) fn progress(&mut self, run: RunId, watch: &Watch) -> Option<Progress> {
+        let it = self.core.run(run)?;
+        let eta = self.eta(it);
+        self.cares.get_mut(&run)?.progress(it, watch, eta)
+    }
+
+    /// Forgets runs that are over and were not looked at for longest, down to a few.
+    pub(super) fn push_out(&mut self) {
+        let over = |run: &RunId| self.core.run(*run).is_none_or(|it| it.state() != RunState::Active);
+        let kept = |care: &Care| care.watchers.iter().all(Watcher::is_gone);
+        let mut old: Vec<_> = self
+            .cares
+            .iter()
+            .filter(|(run, care)| over(run) && kept(care))
+            .map(|(run, care)| (care.used, *run))
+            .collect();
+        old.sort_unstable();
+        for (_, run) in old.iter().take(old.len().saturating_sub(MOST_OVER)) {
+            self.drop_run(*run);
+        }
+    }
+
+    fn drop_run(&mut self, run: RunId) {
+        self.core.forget(run);
+        self.cares.remove(&run);
+    }
+
+    /// Lets the worker go when nothing runs, and waits until it has.
+    async fn dismiss_worker(&mut self) {
+        /// How long a worker may take to leave when it has nothing to do.
+        const PATIENCE: Duration = Duration::from_secs(5);
+        if !self.in_flight().is_empty() {
+            return;
+        }
+        let Link::Up { local, events, .. } = &mut self.link else { return };
+        local.leave();
+        let gone = async { while !matches!(events.recv().await, None | Some(LocalEvent::Lost)) {} };
+        tokio::select! {
+            () = gone => {}
+            () = sleep(PATIENCE) => tracing::warn!("the local worker does not leave"),
+        }
+    }
+}
+
+/// Says in the history of a run what a person asked for.
+fn asked(what: &str, labels: &[String]) -> String {
+    if labels.is_empty() { what.to_owned() } else { format!("{what} {}", labels.join(" ")) }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

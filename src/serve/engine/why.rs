@@ -1,0 +1,386 @@
+//! Why an instance stands where it stands, and what a person can do about it.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use crate::decide::engine::protocol::Halt;
+use crate::decide::engine::run::Run;
+use crate::decide::engine::views::Wait;
+use crate::decide::fresh::reason::Reason;
+use crate::decide::fresh::select::UnknownNames;
+use crate::language::manifest::render;
+use crate::model::api::{ApiError, AttemptView, ErrorKind, InstanceView, Stream, Why};
+use crate::model::id::{InstanceId, JobKey, RunId};
+use crate::model::job::{Invocation, Outcome, State};
+use crate::model::plan::Plan;
+use crate::model::resources::{Amount, Grant, Request};
+use crate::reach::config::StateDir;
+use crate::reach::store::StoredAttempt;
+use crate::serve::engine::care::Care;
+use crate::serve::engine::logs::last_lines;
+use crate::serve::engine::refusal::refuse;
+use crate::serve::engine::views::{Seen, join};
+
+/// Instances that one question is answered for.
+const MOST_CASES: usize = 100;
+/// Causes of the same kind that are named one by one.
+const MOST_NAMED: usize = 5;
+/// Lines of a log that are shown.
+const MOST_LINES: usize = 20;
+
+/// An instance with what the core knows of it.
+#[derive(Clone, Debug)]
+pub(super) struct Case {
+    seen: Seen,
+    about: About,
+}
+
+#[derive(Clone, Debug)]
+struct About {
+    run: RunId,
+    plan: Arc<Plan>,
+    reason: Option<Reason>,
+    /// What it waits for, or what kept it from running.
+    causes: Vec<String>,
+}
+
+impl Case {
+    pub(super) fn instance(&self) -> InstanceId {
+        self.seen.view.instance
+    }
+}
+
+/// Refuses names that a run does not have.
+pub(super) fn unknown_names(run: &Run, error: &UnknownNames) -> ApiError {
+    let names: Vec<_> = run.plan().tasks.iter().take(20).map(|task| task.name.as_str()).collect();
+    ApiError {
+        hint: Some(format!("tasks of run {}: {}", run.id(), names.join(", "))),
+        ..refuse(ErrorKind::NotFound, error.to_string())
+    }
+}
+
+/// Refuses a name that a run does not have.
+pub(super) fn unknown(run: &Run, name: &str) -> ApiError {
+    unknown_names(run, &UnknownNames(vec![name.to_owned()]))
+}
+
+/// Looks at the instances that a label names, the ones that need attention first.
+pub(super) fn cases(run: &Run, care: &Care, label: &str) -> Result<Vec<Case>, ApiError> {
+    let plan = run.plan();
+    let mut instances = plan.find(label);
+    if instances.is_empty() {
+        return Err(unknown(run, label));
+    }
+    instances.sort_by_key(|&instance| (urgency(run.instance_state(instance)), instance));
+    instances.truncate(MOST_CASES);
+    instances.sort_unstable();
+    let look = |instance: InstanceId| Case {
+        seen: Seen::new(run, instance),
+        about: About {
+            run: run.id(),
+            plan: Arc::clone(plan),
+            reason: care.reasons.get(instance.index()).copied(),
+            causes: causes(run, instance),
+        },
+    };
+    Ok(instances.into_iter().map(look).collect())
+}
+
+const fn urgency(state: Option<State>) -> u8 {
+    match state {
+        Some(State::Failed | State::Lost) => 0,
+        Some(State::Running | State::Queued | State::Ready | State::Pending) => 1,
+        Some(State::Skipped | State::Cancelled) => 2,
+        Some(State::Done | State::Cached) | None => 3,
+    }
+}
+
+fn causes(run: &Run, instance: InstanceId) -> Vec<String> {
+    match run.instance_state(instance) {
+        Some(State::Skipped) if run.is_left(instance) => Vec::new(),
+        Some(State::Skipped) => spoilers(run, instance),
+        Some(State::Cancelled) if run.attempts(instance) == 0 => vec![
+            match run.halt() {
+                Halt::Stopped => {
+                    "something failed before, and the run starts nothing more (`on_error`, `max_failures`)"
+                }
+                Halt::Cancelled => "the run was cancelled",
+                Halt::Going => "it was cancelled before it started",
+            }
+            .to_owned(),
+        ],
+        _ => some(run.waits(instance).into_iter().map(|wait| wait_in_words(run, wait))),
+    }
+}
+
+/// Takes the first few and counts the rest.
+fn some(causes: impl ExactSizeIterator<Item = String>) -> Vec<String> {
+    let more = causes.len().saturating_sub(MOST_NAMED);
+    let mut named: Vec<_> = causes.take(MOST_NAMED).collect();
+    if more > 0 {
+        named.push(format!("and for {more} more"));
+    }
+    named
+}
+
+fn wait_in_words(run: &Run, wait: Wait) -> String {
+    let plan = run.plan();
+    match wait {
+        Wait::Instance(other, state) => {
+            format!("it waits for `{}`, which is {}", plan.label(other), state_in_words(state))
+        }
+        Wait::Task(task, left) => {
+            let instances = if left == 1 { "1 instance is".to_owned() } else { format!("{left} instances are") };
+            format!("it waits for task `{}`, of which {instances} not over", plan.task(task).name)
+        }
+        Wait::Check => "its files are being looked at".to_owned(),
+        Wait::MaxParallel(most) => format!("`max_parallel = {most}` of its task are under way"),
+        Wait::Delay(until) => format!("it is tried again at {until}"),
+        Wait::Room => "it waits for free cores or memory".to_owned(),
+    }
+}
+
+const fn state_in_words(state: State) -> &'static str {
+    match state {
+        State::Pending => "waiting itself",
+        State::Ready | State::Queued => "about to start",
+        State::Running => "running",
+        State::Done => "done",
+        State::Cached => "up to date",
+        State::Failed => "failed",
+        State::Cancelled => "cancelled",
+        State::Skipped => "not run",
+        State::Lost => "lost",
+    }
+}
+
+/// Names what an instance depends on that did not succeed.
+fn spoilers(run: &Run, instance: InstanceId) -> Vec<String> {
+    let plan = run.plan();
+    let bad = |state: Option<State>| matches!(state, Some(State::Failed | State::Cancelled | State::Skipped));
+    let mut producers: Vec<_> = plan.inputs(instance).iter().filter_map(|&path| plan.producer(path)).collect();
+    producers.sort_unstable();
+    producers.dedup();
+    let producers = producers.into_iter().filter(|&producer| bad(run.instance_state(producer)));
+    let of_tasks = plan.task_of(instance).needs.iter().flat_map(|&task| {
+        plan.instances_of(task).filter(|&needed| bad(run.instance_state(needed))).take(MOST_NAMED + 1)
+    });
+    let mut spoilers: Vec<_> = producers.chain(of_tasks).collect();
+    // What failed by itself says more than what was not run because of it.
+    spoilers.sort_by_key(|&spoiler| run.instance_state(spoiler) != Some(State::Failed));
+    let words = spoilers.into_iter().map(|spoiler| {
+        let state = run.instance_state(spoiler).map_or("gone", state_in_words);
+        format!("`{}`, which it depends on, is {state}", plan.label(spoiler))
+    });
+    some(words.collect::<Vec<_>>().into_iter())
+}
+
+/// Adds what the store and the logs know. Blocks.
+pub(super) fn close(state: &StateDir, cases: Vec<Case>, attempts: &[StoredAttempt]) -> Vec<Why> {
+    let (seen, about): (Vec<_>, Vec<_>) = cases.into_iter().map(|case| (case.seen, case.about)).unzip();
+    join(seen, attempts).into_iter().zip(about).map(|(view, about)| close_one(state, view, about)).collect()
+}
+
+fn close_one(state: &StateDir, view: InstanceView, about: About) -> Why {
+    let About { run, plan, reason, causes } = about;
+    let last = view.attempts.last();
+    let grant = last.map_or_else(|| first_grant(&plan, view.instance), |last| last.grant);
+    let attempt = last.map_or(1, |last| last.attempt);
+    let log = |last: &AttemptView| tail(state, JobKey { run, instance: view.instance, attempt: last.attempt });
+    let log_tail = last.map_or_else(Vec::new, log);
+    Why {
+        reasons: reasons(&plan, &view, reason, causes),
+        command: command(&plan, view.instance, &grant, attempt),
+        advice: advice(run, &view, &log_tail),
+        log_tail,
+        instance: view,
+    }
+}
+
+/// Guesses what an instance that was not tried yet will be granted.
+fn first_grant(plan: &Plan, instance: InstanceId) -> Grant {
+    fn least<T: Copy>(amount: Amount<T>) -> Option<T> {
+        match amount {
+            Amount::Auto => None,
+            Amount::Exact(value) => Some(value),
+            Amount::Range { min, max } => min.or(max),
+        }
+    }
+    let default = Request::default();
+    let request = plan.task_of(instance).resources.first().unwrap_or(&default);
+    Grant {
+        cpus: least(request.cpus).unwrap_or(1).saturating_mul(request.processes.unwrap_or(1)),
+        mem: least(request.mem).unwrap_or_default(),
+        mem_enforced: false,
+        time: least(request.time),
+        gpus: request.gpus,
+    }
+}
+
+fn command(plan: &Plan, instance: InstanceId, grant: &Grant, attempt: u32) -> String {
+    match render(plan, instance, grant, attempt).invocation {
+        Invocation::Script(script) => script,
+        Invocation::Argv(words) => words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
+    }
+}
+
+/// Quotes a word so that a shell reads it as it is: for reading and copying, never for running.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+fn tail(state: &StateDir, key: JobKey) -> Vec<String> {
+    let lines = |stream| last_lines(&state.log(key, stream), MOST_LINES);
+    let errors = lines(Stream::Stderr);
+    if errors.is_empty() { lines(Stream::Stdout) } else { errors }
+}
+
+fn reasons(plan: &Plan, view: &InstanceView, reason: Option<Reason>, causes: Vec<String>) -> Vec<String> {
+    let mut said = Vec::new();
+    let last = view.attempts.last();
+    match (view.state, last) {
+        (State::Failed, Some(last)) => {
+            said.push(format!("it failed{}: {}", nth(last), ending(last)));
+            said.extend(last.notes.iter().cloned());
+        }
+        (State::Cancelled, Some(last)) => said.push(format!("it was cancelled{}", nth(last))),
+        (State::Running, Some(last)) => {
+            let since = last.started.map_or_else(String::new, |at| format!(" since {at}"));
+            said.push(format!("it has been running{since}{}", nth(last)));
+        }
+        (State::Done, Some(last)) => {
+            let seconds = last.usage.map_or(0.0, |usage| usage.wall);
+            said.push(format!("it succeeded in {seconds:.1} s{}", nth(last)));
+            said.extend(last.notes.iter().cloned());
+        }
+        (State::Cached, _) => said.push("it is up to date: nothing that it depends on has changed".to_owned()),
+        (State::Lost, _) => said.push("nothing is heard of where it runs".to_owned()),
+        _ => {}
+    }
+    said.extend(causes);
+    let before = view.attempts.iter().rev().skip(1).take(MOST_NAMED);
+    said.extend(before.map(|attempt| format!("attempt {} ended before: {}", attempt.attempt, ending(attempt))));
+    if let Some(reason) = reason.filter(|reason| !matches!(reason, Reason::Fresh)) {
+        let sentence = reason.sentence(plan);
+        said.push(match view.state {
+            State::Cached => format!("it was to be looked at since {sentence}"),
+            State::Skipped if matches!(reason, Reason::When | Reason::Only | Reason::Absent(_)) => {
+                format!("it is not part of this run: {sentence}")
+            }
+            State::Done | State::Failed | State::Running | State::Lost => format!("it runs because {sentence}"),
+            _ => format!("it is to run because {sentence}"),
+        });
+    }
+    said
+}
+
+fn nth(attempt: &AttemptView) -> String {
+    if attempt.attempt > 1 { format!(" (attempt {})", attempt.attempt) } else { String::new() }
+}
+
+fn ending(attempt: &AttemptView) -> String {
+    let Some(outcome) = &attempt.outcome else { return "not over".to_owned() };
+    let mut text = match outcome {
+        Outcome::Success => "success".to_owned(),
+        Outcome::Exit { code, signal: Some(signal) } => format!("signal {signal} ended it (exit code {code})"),
+        Outcome::Exit { code, signal: None } => format!("exit code {code}"),
+        Outcome::Oom => format!("it used more than its memory, {}", attempt.grant.mem),
+        Outcome::Timeout => match attempt.grant.time {
+            Some(time) => format!("it ran longer than its walltime, {time}"),
+            None => "it ran longer than its walltime".to_owned(),
+        },
+        Outcome::NodeFail => "the local worker died under it".to_owned(),
+        Outcome::Preempted => "it was preempted".to_owned(),
+        Outcome::Cancelled => "it was cancelled".to_owned(),
+        Outcome::Rejected { message } | Outcome::Stage { message } | Outcome::Spawn { message } => message.clone(),
+    };
+    if let (Outcome::Oom, Some(usage)) = (outcome, attempt.usage) {
+        // Writing to a string cannot fail.
+        let _ok = write!(text, "; its peak was {}", usage.peak_memory);
+    }
+    text
+}
+
+fn advice(run: RunId, view: &InstanceView, log_tail: &[String]) -> Vec<String> {
+    let retry = format!("csync retry {run} {}", quoted(&view.label));
+    let task = &view.task;
+    let (Some(last), State::Failed) = (view.attempts.last(), view.state) else {
+        return match view.state {
+            State::Skipped | State::Cancelled => vec![retry],
+            State::Running | State::Lost => vec![format!("csync logs -f {run} {}", quoted(&view.label))],
+            _ => Vec::new(),
+        };
+    };
+    let mut advice = match &last.outcome {
+        Some(Outcome::Oom) => {
+            let more = last.grant.mem.scaled(2.0);
+            vec![format!("give it more: `resources.mem = \"{more}\"` in task `{task}`, then submit again")]
+        }
+        Some(Outcome::Timeout) => {
+            let more = last.grant.time.map_or_else(|| "2h".to_owned(), |time| time.scaled(2.0).to_string());
+            vec![format!("give it longer: `resources.time = \"{more}\"` in task `{task}`, then submit again")]
+        }
+        Some(Outcome::Exit { code: 127, .. }) => match missing_program(log_tail) {
+            Some(program) => {
+                vec![format!("`{program}` is not installed, or not in the PATH that the run was submitted with")]
+            }
+            None => vec!["a command was not found: look at the log".to_owned()],
+        },
+        Some(Outcome::Exit { code: 126, .. }) => {
+            vec!["a file is not executable: `chmod +x` it, or run it through its interpreter".to_owned()]
+        }
+        Some(Outcome::Exit { code: 137, signal: Some(9) }) => {
+            vec![format!(
+                "something killed it, often the system for want of memory: set `resources.mem` in task `{task}`"
+            )]
+        }
+        Some(Outcome::Stage { .. }) => {
+            vec![format!(
+                "compare `outputs` of task `{task}` with what its command writes (unfinished files lie beside as `.NAME.failed`)"
+            )]
+        }
+        Some(Outcome::Spawn { .. }) => vec![format!("check the program and `workdir` of task `{task}`")],
+        Some(Outcome::Rejected { .. }) => vec![format!("ask for less in `resources` of task `{task}`")],
+        _ => Vec::new(),
+    };
+    if !matches!(last.outcome, Some(Outcome::Rejected { .. } | Outcome::Spawn { .. })) {
+        advice.push(format!("csync logs {run} {}", quoted(&view.label)));
+    }
+    advice.push(retry);
+    advice
+}
+
+/// Finds the program in a shell's `bash: line 1: bwa: command not found`.
+fn missing_program(log_tail: &[String]) -> Option<&str> {
+    let line = log_tail.iter().rev().find_map(|line| line.strip_suffix(": command not found"))?;
+    line.rsplit(": ").next().filter(|program| !program.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_program_is_found_in_what_the_shell_says() {
+        let lines = |text: &str| vec!["something else".to_owned(), text.to_owned()];
+        for (line, program) in [
+            ("align: line 1: bwa: command not found", Some("bwa")),
+            ("bash: my tool: command not found", Some("my tool")),
+            ("bwa not found", None),
+        ] {
+            assert_eq!(missing_program(&lines(line)), program, "{line}");
+        }
+    }
+
+    #[test]
+    fn words_are_shown_as_a_shell_would_take_them() {
+        for (word, shown) in [("a-b/c.d", "a-b/c.d"), ("", "''"), ("it's", r"'it'\''s'"), ("t[x y]", "'t[x y]'")] {
+            assert_eq!(quoted(word), shown);
+        }
+    }
+}
