@@ -1,6 +1,8 @@
 //! The local worker with real processes, over its real socket.
 
 mod basics;
+mod deaths;
+mod faults;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -44,6 +46,15 @@ impl World {
     fn with(limits: Limits) -> Self {
         let dir = tempfile::tempdir().expect("a directory for a test");
         let state = StateDir::at(dir.path().join("state"), None);
+        Self::build(dir, state, limits)
+    }
+
+    /// With its state somewhere else.
+    fn in_state(state: StateDir, limits: Limits) -> Self {
+        Self::build(tempfile::tempdir().expect("a directory for a test"), state, limits)
+    }
+
+    fn build(dir: tempfile::TempDir, state: StateDir, limits: Limits) -> Self {
         state.create().expect("a state directory");
         std::fs::create_dir(dir.path().join("work")).expect("a directory to work in");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -145,6 +156,16 @@ impl World {
             .expect("the connection lives")
     }
 
+    /// Waits until something holds, looking at it again and again.
+    fn eventually(&self, what: &str, mut holds: impl FnMut() -> bool) {
+        let deadline = std::time::Instant::now() + DEADLINE;
+        while !holds() {
+            assert!(std::time::Instant::now() < deadline, "{what}: not within the deadline");
+            self.settle();
+            std::thread::yield_now();
+        }
+    }
+
     /// Lets the queued messages go out.
     fn settle(&self) {
         self.runtime.block_on(async {
@@ -198,15 +219,6 @@ fn connect(runtime: &Runtime, state: &StateDir, limits: Limits) -> (Local, Hello
 
 fn key(number: u32) -> JobKey {
     JobKey { run: RunId(1), instance: InstanceId(number), attempt: 1 }
-}
-
-/// Waits until something holds, looking at it again and again.
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = std::time::Instant::now() + DEADLINE;
-    while !holds() {
-        assert!(std::time::Instant::now() < deadline, "{what}: not within the deadline");
-        std::thread::yield_now();
-    }
 }
 
 /// Whether a process with this id runs (one that ended and was not reaped does not).

@@ -6,7 +6,7 @@ use csync::model::resources::{Grant, Meter};
 use csync::model::units::Bytes;
 use csync::reach::executor::wire::Limits;
 
-use super::{World, eventually, is_alive, key, walltime};
+use super::{World, is_alive, key, walltime};
 
 fn log(world: &World, number: u32, stream: Stream) -> String {
     std::fs::read_to_string(world.state.log(key(number), stream)).unwrap_or_default()
@@ -56,7 +56,7 @@ fn a_job_that_runs_for_a_while_is_announced_and_can_be_followed_and_stopped() {
     let mut world = World::new();
     world.local.start(vec![world.script(1, "echo first; sleep 1000")]);
     world.started(key(1));
-    eventually("the log is in its place", || log(&world, 1, Stream::Stdout) == "first\n");
+    world.eventually("the log is in its place", || log(&world, 1, Stream::Stdout) == "first\n");
     world.local.stop(vec![key(1)]);
     let ended = world.ending(key(1));
     assert_eq!(ended.outcome, Outcome::Cancelled);
@@ -153,7 +153,7 @@ fn a_worker_leaves_when_it_is_told_and_nothing_runs() {
     world.local.ack(vec![key(1)]);
     assert!(matches!(world.event(), csync::reach::executor::LocalEvent::Lost));
     world.lost = true;
-    eventually("it ends", || !is_alive(pid));
+    world.eventually("it ends", || !is_alive(pid));
     assert!(!world.state.worker_socket().exists());
 }
 

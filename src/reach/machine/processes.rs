@@ -3,6 +3,7 @@
 //! What is read here may be gone or another's a moment later: who signals by it makes sure first (a child that was not reaped, or
 //! a pidfd that was opened before the look).
 
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
@@ -64,6 +65,72 @@ pub fn environment(pid: Pid) -> io::Result<Vec<u8>> {
 pub fn variable<'a>(environment: &'a [u8], name: &str) -> Option<&'a OsStr> {
     let mut strings = environment.split(|byte| *byte == 0);
     strings.find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")).map(OsStr::from_bytes)
+}
+
+/// Returns processes and all that descends from them, each once. What forks during the look may be missed.
+pub fn tree(roots: impl IntoIterator<Item = Pid>) -> Vec<Pid> {
+    let mut found: Vec<Pid> = Vec::new();
+    let mut seen = HashSet::new();
+    found.extend(roots.into_iter().filter(|pid| seen.insert(*pid)));
+    let mut next = 0;
+    while let Some(&pid) = found.get(next) {
+        next += 1;
+        match children(pid) {
+            Some(children) => found.extend(children.into_iter().filter(|child| seen.insert(*child))),
+            None if stat(pid).is_some() => return tree_by_parents(found),
+            // Gone.
+            None => {}
+        }
+    }
+    found
+}
+
+/// Lists the children of a process, of all of its threads; none when it is gone, or the kernel does not list them.
+fn children(pid: Pid) -> Option<Vec<Pid>> {
+    let mut found = Vec::new();
+    let mut listed = false;
+    for thread in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
+        if let Ok(text) = fs::read(thread.path().join("children")) {
+            listed = true;
+            found.extend(parse_pids(&text));
+        }
+    }
+    listed.then_some(found)
+}
+
+/// The same, from what every process says of its parent.
+fn tree_by_parents(roots: Vec<Pid>) -> Vec<Pid> {
+    let mut families: HashMap<i32, Vec<Pid>> = HashMap::new();
+    for pid in all().unwrap_or_default() {
+        if let Some(stat) = stat(pid) {
+            families.entry(stat.parent).or_default().push(pid);
+        }
+    }
+    let mut seen: HashSet<Pid> = roots.iter().copied().collect();
+    let mut found = roots;
+    let mut next = 0;
+    while let Some(pid) = found.get(next) {
+        let children = families.remove(&pid.as_raw_pid()).unwrap_or_default();
+        found.extend(children.into_iter().filter(|child| seen.insert(*child)));
+        next += 1;
+    }
+    found
+}
+
+/// Returns the memory of a process that lies in RAM; pages that it shares with others count in full.
+pub fn resident(pid: Pid) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
+/// Returns the memory of a process that lies in RAM, with its share of pages that it shares. Takes the kernel a walk through
+/// all of its pages: milliseconds per GiB.
+pub fn proportional(pid: Pid) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    Some(kib << 10)
 }
 
 /// The children of one thread, read again and again.
@@ -146,6 +213,29 @@ mod tests {
         let own = rustix::process::getpid();
         assert!(all().unwrap().contains(&own));
         assert_eq!(stat(own).unwrap().parent, rustix::process::getppid().unwrap().as_raw_pid());
+    }
+
+    #[test]
+    fn trees_are_found_either_way() {
+        // A child that has a child.
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", "sleep 1000 & echo $!; read -r line; kill $!"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
+        let root = Pid::from_child(&child);
+        let expected = vec![root, Pid::from_raw(line.trim().parse().unwrap()).unwrap()];
+        let (tree, by_parents) = (tree([root, root]), tree_by_parents(vec![root]));
+        let (resident, proportional) = (resident(root).unwrap(), proportional(root).unwrap());
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert_eq!(tree, expected);
+        assert_eq!(by_parents, expected);
+        assert!(resident >= proportional && proportional > 0, "{resident} {proportional}");
+        assert_eq!(super::tree([root]), [root], "one that is gone has no children");
     }
 
     #[test]

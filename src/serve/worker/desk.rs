@@ -30,6 +30,8 @@ pub(super) struct Ticket {
     pub(super) vars: Arc<Vars>,
     /// The GPUs that it may use.
     pub(super) gpus: Vec<u32>,
+    /// Largest log of a stream.
+    pub(super) log_limit: u64,
 }
 
 /// What is waiting.
@@ -141,7 +143,7 @@ impl Desk {
         self.known.insert(queued.job.key, Known::Running);
         let running = Arc::new(Running::new(queued.job));
         self.running.push(Arc::clone(&running));
-        Some(Ticket { running, vars: queued.vars, gpus })
+        Some(Ticket { running, vars: queued.vars, gpus, log_limit: self.limits.log.0 })
     }
 
     /// Returns whether another job may start now.
@@ -273,4 +275,170 @@ const fn counted_memory(grant: &Grant) -> u64 {
 
 const fn fits_at_all(limits: &Limits, grant: &Grant) -> bool {
     grant.cpus <= limits.cpus && counted_memory(grant) <= limits.mem.0 && grant.gpus <= limits.gpus && limits.cpus > 0
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::id::{InstanceId, RunId};
+    use crate::model::job::{Invocation, Outcome};
+    use crate::model::resources::Usage;
+    use crate::model::units::{Bytes, Timestamp};
+    use crate::reach::executor::wire::Environment;
+
+    fn key(number: u32) -> JobKey {
+        JobKey { run: RunId(1), instance: InstanceId(number), attempt: 1 }
+    }
+
+    fn job(number: u32, cpus: u32, mem: u64, gpus: u32) -> Job {
+        Job {
+            key: key(number),
+            label: String::new(),
+            invocation: Invocation::Argv(vec!["true".to_owned()]),
+            workdir: "/".to_owned(),
+            environment: 1,
+            env: Vec::new(),
+            stdin: None,
+            grant: Grant { cpus, mem: Bytes(mem), mem_enforced: mem > 0, time: None, gpus },
+            checkpoint: None,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+        }
+    }
+
+    fn ended(key: JobKey) -> Box<Ended> {
+        Box::new(Ended {
+            key,
+            outcome: Outcome::Success,
+            started: None,
+            ended: Timestamp(0),
+            usage: Usage::default(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            notes: Vec::new(),
+        })
+    }
+
+    fn desk(cpus: u32, mem: u64, gpus: u32) -> Desk {
+        let mut desk = Desk::default();
+        assert!(desk.configure(Limits { cpus, mem: Bytes(mem), gpus, ..Limits::default() }).is_empty());
+        desk.environment(1, Vars::new(Environment { number: 1, vars: Vec::new(), umask: 0 }));
+        desk
+    }
+
+    fn end(desk: &mut Desk, ticket: &Ticket) {
+        desk.release(&ticket.running, &ticket.gpus);
+        desk.keep(ended(ticket.running.job.key));
+    }
+
+    fn number(ticket: &Ticket) -> u32 {
+        ticket.running.job.key.instance.0
+    }
+
+    #[test]
+    fn a_stream_of_small_jobs_does_not_starve_a_large_one() {
+        let mut desk = desk(4, 0, 0);
+        desk.submit(job(0, 1, 0, 0)).unwrap();
+        let first = desk.admit().unwrap();
+        desk.submit(job(1, 4, 0, 0)).unwrap();
+        for small in 0..1000 {
+            desk.submit(job(2 + small, 1, 0, 0)).unwrap();
+        }
+        let mut passed = 0;
+        while let Some(small) = desk.admit() {
+            passed += 1;
+            end(&mut desk, &small);
+        }
+        assert_eq!(passed, PASSES);
+        end(&mut desk, &first);
+        assert_eq!(desk.admit().map(|ticket| number(&ticket)), Some(1), "everything waited for it");
+        assert!(desk.admit().is_none());
+    }
+
+    #[test]
+    fn memory_counts_where_it_is_enforced() {
+        let mut desk = desk(8, 100, 0);
+        for (number, mem) in [(0, 60), (1, 60), (2, 0), (3, 40)] {
+            desk.submit(job(number, 1, mem, 0)).unwrap();
+        }
+        let started: Vec<_> = std::iter::from_fn(|| desk.admit()).map(|ticket| number(&ticket)).collect();
+        assert_eq!(started, [0, 2, 3]);
+        let (_, refusal) = desk.submit(job(4, 1, 101, 0)).unwrap_err();
+        assert_eq!(refusal, Refusal::TooLarge);
+    }
+
+    #[test]
+    fn smaller_limits_refuse_what_waits_and_let_run_what_runs() {
+        let mut desk = desk(4, 0, 1);
+        for (number, cpus) in [(0, 4), (1, 3), (2, 1)] {
+            desk.submit(job(number, cpus, 0, 0)).unwrap();
+        }
+        let running = desk.admit().unwrap();
+        let large = desk.configure(Limits { cpus: 2, ..Limits::default() });
+        assert_eq!(large.iter().map(|job| job.key).collect::<Vec<_>>(), [key(1)]);
+        assert!(desk.admit().is_none(), "four of two are in use");
+        end(&mut desk, &running);
+        assert_eq!(desk.admit().map(|ticket| number(&ticket)), Some(2));
+    }
+
+    #[test]
+    fn a_known_job_is_not_taken_twice() {
+        let mut desk = desk(1, 0, 0);
+        for _ in 0..2 {
+            desk.submit(job(1, 1, 0, 0)).unwrap();
+        }
+        assert_eq!(desk.waiting(), 1);
+        let ticket = desk.admit().unwrap();
+        desk.submit(job(1, 1, 0, 0)).unwrap();
+        end(&mut desk, &ticket);
+        desk.submit(job(1, 1, 0, 0)).unwrap();
+        assert!(desk.is_idle());
+        desk.ack(&[key(1), key(2)]);
+        assert_eq!(desk.unacked().len(), 0);
+        desk.forget(1);
+        assert_eq!(desk.submit(job(1, 1, 0, 0)).unwrap_err().1, Refusal::NoEnvironment);
+    }
+
+    proptest! {
+        /// Whatever is asked for, in whatever order things end: never more is out than there is, every GPU is out once, and
+        /// all that fits at all runs in the end.
+        #[test]
+        fn nothing_is_given_out_twice(
+            jobs in prop::collection::vec((0u32..5, 0u64..120, 0u32..3), 1..60),
+            picks in prop::collection::vec(any::<prop::sample::Index>(), 200),
+        ) {
+            let mut desk = desk(4, 100, 2);
+            let mut expected = 0;
+            for (number, (cpus, mem, gpus)) in jobs.iter().enumerate() {
+                let fits = desk.submit(job(u32::try_from(number).unwrap(), *cpus, *mem, *gpus)).is_ok();
+                prop_assert_eq!(fits, *cpus <= 4 && *mem <= 100);
+                expected += usize::from(fits);
+            }
+            let mut out: Vec<Ticket> = Vec::new();
+            let mut done = 0;
+            for pick in picks {
+                while let Some(ticket) = desk.admit() {
+                    out.push(ticket);
+                }
+                let grants = || out.iter().map(|ticket| ticket.running.job.grant);
+                prop_assert!(grants().map(|grant| grant.cpus.max(1)).sum::<u32>() <= 4);
+                prop_assert!(grants().map(|grant| grant.mem.0).sum::<u64>() <= 100);
+                let mut gpus: Vec<_> = out.iter().flat_map(|ticket| ticket.gpus.iter().copied()).collect();
+                prop_assert_eq!(gpus.len() as u32, grants().map(|grant| grant.gpus).sum::<u32>());
+                gpus.sort_unstable();
+                gpus.dedup();
+                prop_assert_eq!(gpus.len() as u32, grants().map(|grant| grant.gpus).sum::<u32>());
+                if out.is_empty() {
+                    break;
+                }
+                let ticket = out.swap_remove(pick.index(out.len()));
+                end(&mut desk, &ticket);
+                done += 1;
+            }
+            prop_assert_eq!(done, expected);
+            prop_assert!(desk.is_idle());
+        }
+    }
 }

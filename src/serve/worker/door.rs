@@ -14,6 +14,7 @@ use crate::model::job::Outcome;
 use crate::reach::config::StateDir;
 use crate::reach::executor::wire::ToWorker;
 
+use super::link::Link;
 use super::running::Why;
 use super::shop::{Shop, refusal};
 use super::vars::Vars;
@@ -55,27 +56,20 @@ pub(super) fn serve(
         {
             engine = greet(shop, stream);
         }
-        let (timeout, stuck) = {
-            let office = shop.office();
-            let idle = office.desk.is_idle();
-            let done = idle && office.desk.unacked().len() == 0;
-            if engine.is_some() || !idle {
-                quiet = Instant::now();
-            }
-            if idle && shop.strays.has_unknown() {
-                shop.strays.clean_all();
-            }
-            if done && office.leaving {
-                return Ok(());
-            }
-            let patience = if done { options.idle } else { PATIENCE };
-            let left = patience.saturating_sub(quiet.elapsed());
-            if engine.is_none() && idle && (left.is_zero() || is_deleted(lock)) {
-                return Ok(());
-            }
-            let timeout = engine.is_none().then(|| if idle { left.min(LOOK) } else { LOOK });
-            (timeout, office.link.as_ref().is_some_and(super::link::Link::is_stuck))
-        };
+        let Standing { idle, done, leaving, stuck } = standing(shop);
+        if engine.is_some() || !idle {
+            quiet = Instant::now();
+        }
+        if idle {
+            shop.strays.clean_unknown();
+        }
+        let patience = if done { options.idle } else { PATIENCE };
+        let left = patience.saturating_sub(quiet.elapsed());
+        let lonely = engine.is_none() && idle && (left.is_zero() || is_deleted(lock));
+        if lonely || (done && leaving) {
+            return Ok(());
+        }
+        let timeout = engine.is_none().then(|| if idle { left.min(LOOK) } else { LOOK });
         let ready = wait(shop, listener, engine.as_ref(), stuck, timeout).map_err(system)?;
         if ready.bell || ready.engine {
             shop.bell.hush();
@@ -92,6 +86,26 @@ pub(super) fn serve(
             quiet = Instant::now();
         }
     }
+}
+
+/// How the worker stands.
+#[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself")]
+struct Standing {
+    /// Nothing waits or runs.
+    idle: bool,
+    /// And every ending is acknowledged.
+    done: bool,
+    /// The engine told it to leave.
+    leaving: bool,
+    /// Something waits for the socket to take it.
+    stuck: bool,
+}
+
+fn standing(shop: &Shop) -> Standing {
+    let office = shop.office();
+    let idle = office.desk.is_idle();
+    let stuck = office.link.as_ref().is_some_and(Link::is_stuck);
+    Standing { idle, done: idle && office.desk.unacked().len() == 0, leaving: office.leaving, stuck }
 }
 
 /// What woke the main thread.

@@ -13,6 +13,7 @@ mod desk;
 mod door;
 mod link;
 mod logs;
+mod memory;
 mod running;
 mod shop;
 mod slot;

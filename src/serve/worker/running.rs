@@ -6,12 +6,14 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
 
 use crate::model::job::Job;
 use crate::model::units::Timestamp;
+use crate::reach::machine::processes;
 
 use super::logs::Logs;
+use super::memory::Memory;
 
 /// Why csync ends a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,8 +47,8 @@ pub(super) struct Control {
     pub(super) look_at: Option<Instant>,
     /// Time between looks.
     pub(super) pause: Duration,
-    /// Largest memory of its tree seen; none before the first look.
-    pub(super) peak: Option<u64>,
+    /// Its memory, as far as it was looked at.
+    pub(super) memory: Memory,
     /// Its log files.
     pub(super) logs: Option<Logs>,
     /// What happened besides, for people.
@@ -96,6 +98,7 @@ impl Control {
         } else {
             self.kill_at = Some(Instant::now() + grace);
             self.signal(Signal::TERM);
+            self.signal_apart(Signal::TERM);
             // A stopped process takes the signal only once it goes on.
             self.signal(Signal::CONT);
         }
@@ -106,6 +109,21 @@ impl Control {
         if let Some(pid) = self.pid {
             // The group has no member left to signal, or none of ours: the end is on its way.
             _ = kill_process_group(pid, signal);
+        }
+    }
+
+    /// Sends a signal to descendants that left the job's process group. Those that are missed are ended when the job is over.
+    fn signal_apart(&self, signal: Signal) {
+        let Some(leader) = self.pid else { return };
+        for pid in processes::tree([leader]).into_iter().skip(1) {
+            let before = processes::stat(pid);
+            let Some(before) = before.filter(|stat| stat.group != leader.as_raw_pid()) else { continue };
+            let Ok(fd) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
+            // What the descriptor names is what was seen in the tree, if it still says the same of itself.
+            if processes::stat(pid).is_some_and(|now| now.start == before.start) {
+                // Fails when it is gone.
+                pidfd_send_signal(&fd, signal).ok();
+            }
         }
     }
 }

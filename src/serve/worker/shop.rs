@@ -110,7 +110,7 @@ impl Shop {
         {
             link.flush(&self.bell);
         }
-        if office.desk.is_idle() && (office.leaving || office.link.is_none()) {
+        if office.desk.is_idle() && (office.leaving || office.link.is_none() || self.strays.has_unknown()) {
             self.bell.ring();
         }
     }

@@ -160,7 +160,7 @@ fn settle(shop: &Shop, ticket: &Ticket, staged: Staged, life: &Life) -> Box<Ende
     let mut control = ticket.running.control();
     let shared = life.cleaned.unknown > 0;
     if let Some(logs) = &mut control.logs {
-        let notes = logs.settle(&shop.state, job.key, shared);
+        let notes = logs.settle(&shop.state, job.key, shared, ticket.log_limit);
         control.notes.extend(notes);
     }
     let usage = usage(&control, life);
@@ -213,14 +213,15 @@ fn judge(job: &Job, why: Option<Why>, status: ExitStatus) -> (Outcome, Vec<Optio
 
 fn usage(control: &Control, life: &Life) -> Usage {
     let rusage = &life.used.rusage;
-    let (peak, meter) = match control.peak {
+    let (peak, meter) = match control.memory.peak() {
         Some(peak) => (peak.max(rusage.maxrss), Meter::Proc),
         None => (rusage.maxrss, Meter::Rusage),
     };
     Usage {
         wall: life.wall.as_secs_f64(),
-        user: rusage.utime.as_secs_f64(),
-        system: rusage.stime.as_secs_f64(),
+        // What it waited for itself is in its own account, what it left behind is not.
+        user: (rusage.utime + life.cleaned.user).as_secs_f64(),
+        system: (rusage.stime + life.cleaned.system).as_secs_f64(),
         peak_memory: Bytes(peak),
         meter,
     }

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -78,28 +78,39 @@ impl Strays {
         })
     }
 
-    /// Ends everything left, once nothing runs.
-    pub(super) fn clean_all(&self) {
+    /// Ends what could not be told whose it is, once nothing runs.
+    pub(super) fn clean_unknown(&self) {
         if self.unknown.load(Ordering::Relaxed) {
             let cleaned = self.end(|owner, _| owner != Owner::Itself);
             tracing::warn!(ended = cleaned.ended, "ended processes that hid whose they were");
         }
     }
 
-    /// Returns whether processes were seen that could not be told whose they are.
+    /// Returns whether there is something for [`Strays::clean_unknown`].
     pub(super) fn has_unknown(&self) -> bool {
         self.unknown.load(Ordering::Relaxed)
     }
 
-    /// Reaps those that ended by themselves.
-    pub(super) fn reap(&self) {
+    /// Returns what lives and belongs to jobs, and reaps what ended by itself.
+    pub(super) fn by_job(&self) -> HashMap<JobKey, Vec<Pid>> {
+        let mut found: HashMap<_, Vec<_>> = HashMap::new();
         if !self.children.is_empty() {
             self.end(|_, _| false);
+            for (pid, owner) in self.owners().iter() {
+                if let Owner::Job(key) = owner {
+                    found.entry(*key).or_default().push(*pid);
+                }
+            }
         }
+        found
+    }
+
+    fn owners(&self) -> MutexGuard<'_, HashMap<Pid, Owner>> {
+        self.owners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn end(&self, is_meant: impl Fn(Owner, i32) -> bool) -> Cleaned {
-        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut owners = self.owners();
         let mut cleaned = Cleaned::default();
         for _ in 0..ROUNDS {
             let mut meant = Vec::new();

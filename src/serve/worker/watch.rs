@@ -1,13 +1,18 @@
 //! The watch: a thread that looks at jobs older than 50 ms: tells the engine that they run, puts their logs where they can be
 //! followed, ends those that are over a limit. Asleep while nothing runs.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
+use crate::model::id::JobKey;
 use crate::model::job::News;
+use crate::model::resources::Grant;
 use crate::model::units::Walltime;
+use crate::reach::executor::wire::Limits;
+use crate::reach::machine::processes;
 
 use super::running::{Control, Running, Why};
 use super::shop::Shop;
@@ -16,6 +21,8 @@ use super::shop::Shop;
 pub(super) const YOUNG: Duration = Duration::from_millis(50);
 /// Longest time between two looks at a job.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// The same where memory is enforced.
+const PAUSE_ENFORCED: Duration = Duration::from_millis(250);
 /// Time between two attempts to kill what does not go.
 const KILL_AGAIN: Duration = Duration::from_secs(1);
 
@@ -60,53 +67,90 @@ impl Watch {
 pub(super) fn work(shop: &Shop) {
     loop {
         shop.watch.rest();
-        let (running, grace) = {
+        let (running, limits) = {
             let office = shop.office();
-            (office.desk.running().to_vec(), Duration::from_millis(office.desk.limits().grace_ms))
+            (office.desk.running().to_vec(), *office.desk.limits())
         };
         let now = Instant::now();
-        let mut news = Vec::new();
-        let next = running.iter().map(|job| look(shop, job, now, grace, &mut news)).min();
-        if !news.is_empty() {
-            let mut office = shop.office();
-            for started in news {
-                // It may have ended meanwhile; then its ending went out first, and says when it started.
-                if matches!(&started, News::Started { key, .. } if office.desk.is_running(*key)) {
-                    shop.tell(&mut office, &started);
-                }
-            }
-            if let Some(link) = &mut office.link {
-                link.flush(&shop.bell);
-            }
+        let mut round = Round { shop, limits, now, orphans: shop.strays.by_job(), news: Vec::new() };
+        let next = running.iter().map(|job| round.look(job)).min();
+        if !round.news.is_empty() {
+            tell(shop, &round.news);
         }
-        shop.strays.reap();
         if let Some(next) = next {
             shop.watch.expect(next);
         }
     }
 }
 
-/// Looks at one job; returns when to look again.
-fn look(shop: &Shop, running: &Arc<Running>, now: Instant, grace: Duration, news: &mut Vec<News>) -> Instant {
-    let mut control = running.control();
-    let Some((since, at)) = control.since.filter(|_| control.pid.is_some()) else {
-        // About to start, or ending: whoever does it calls again.
-        return now + PAUSE_MAX;
-    };
-    if now < since + YOUNG && control.kill_at.is_none() {
-        return since + YOUNG;
+fn tell(shop: &Shop, news: &[News]) {
+    let mut office = shop.office();
+    for started in news {
+        // It may have ended meanwhile; then its ending went out first, and says when it started.
+        if matches!(started, News::Started { key, .. } if office.desk.is_running(*key)) {
+            shop.tell(&mut office, started);
+        }
     }
-    if !control.announced {
-        control.announced = true;
-        news.push(News::Started { key: running.job.key, at });
-        publish(shop, running, &mut control);
+    if let Some(link) = &mut office.link {
+        link.flush(&shop.bell);
     }
-    if control.look_at.is_none_or(|at| at <= now) {
-        control.pause = (control.pause * 3 / 2).clamp(YOUNG, PAUSE_MAX);
-        control.look_at = Some(now + control.pause);
+}
+
+/// One look at everything.
+struct Round<'a> {
+    shop: &'a Shop,
+    limits: Limits,
+    now: Instant,
+    /// Processes that lost their parent and belong to jobs.
+    orphans: HashMap<JobKey, Vec<Pid>>,
+    news: Vec<News>,
+}
+
+impl Round<'_> {
+    /// Looks at one job; returns when to look again.
+    fn look(&mut self, running: &Running) -> Instant {
+        let now = self.now;
+        let mut control = running.control();
+        let (Some((since, at)), Some(pid)) = (control.since, control.pid) else {
+            // About to start, or ending: whoever does it calls again.
+            return now + PAUSE_MAX;
+        };
+        if now < since + YOUNG && control.kill_at.is_none() {
+            return since + YOUNG;
+        }
+        if !control.announced {
+            control.announced = true;
+            self.news.push(News::Started { key: running.job.key, at });
+            publish(self.shop, running, &mut control);
+        }
+        if control.look_at.is_none_or(|at| at <= now) {
+            let pause = self.measure(running, &mut control, pid);
+            control.look_at = Some(now + pause);
+        }
+        let grace = Duration::from_millis(self.limits.grace_ms);
+        let limit = enforce(running, &mut control, since, now, grace);
+        control.look_at.into_iter().chain(limit).min().unwrap_or(now + PAUSE_MAX)
     }
-    let limit = enforce(running, &mut control, since, now, grace);
-    control.look_at.into_iter().chain(limit).min().unwrap_or(now + PAUSE_MAX)
+
+    /// Looks at what a job uses, and ends it when that is too much; returns for how long that will do.
+    fn measure(&mut self, running: &Running, control: &mut Control, pid: Pid) -> Duration {
+        let Grant { mem, mem_enforced, .. } = running.job.grant;
+        let orphans = self.orphans.remove(&running.job.key).unwrap_or_default();
+        control.memory.look(&processes::tree(orphans.into_iter().chain([pid])), self.now);
+        if mem_enforced && control.memory.peak().is_some_and(|peak| peak > mem.0) && control.why.is_none() {
+            control.end(Why::Oom, Duration::ZERO);
+        }
+        let longest = if mem_enforced { PAUSE_ENFORCED } else { PAUSE_MAX };
+        control.pause = (control.pause * 3 / 2).clamp(YOUNG, longest);
+        match control.logs.as_mut().map(|logs| logs.limit(self.limits.log.0, self.now)) {
+            Some(Ok(Some(soon))) => soon.min(control.pause),
+            Some(Err(message)) if control.why.is_none() => {
+                control.end(Why::Limit(message), Duration::ZERO);
+                control.pause
+            }
+            _ => control.pause,
+        }
+    }
 }
 
 fn publish(shop: &Shop, running: &Running, control: &mut Control) {
