@@ -375,6 +375,116 @@ fn definitions_of_any_length_are_told_apart() {
     assert_eq!(seen.len(), 118);
 }
 
+/// What happens to a file behind csync's back.
+#[derive(Clone, Debug)]
+enum Meddling {
+    Touch,
+    Write(String),
+    Remove,
+}
+
+fn meddling() -> impl Strategy<Value = (usize, Meddling)> {
+    let what = prop_oneof![
+        Just(Meddling::Touch),
+        // Of one length, so that sizes alone do not tell.
+        "[ab]".prop_map(Meddling::Write),
+        Just(Meddling::Remove),
+    ];
+    (0usize..8, what)
+}
+
+/// What a command makes of its inputs; the same for some that differ, so that a change may end here.
+fn make(label: &str, inputs: &[&str]) -> String {
+    let sum: usize = inputs.concat().bytes().filter(|&byte| byte == b'a').count();
+    format!("{label}:{}", sum % 2)
+}
+
+/// Runs a submission to its end as an engine does; returns what ran.
+fn submit(disk: &mut Disk, contents: &mut BTreeMap<String, String>, time: i64) -> Vec<String> {
+    let (judgement, _) = disk.judge_with(&[], &Rerun::Stale);
+    disk.memos.extend(&judgement.refreshed);
+    let mut ran = Vec::new();
+    for (instance, verdict) in disk.plan.instance_ids().zip(judgement.verdicts) {
+        let paths = |paths: &[PathId]| paths.iter().map(|&path| disk.plan.path(path).to_owned()).collect::<Vec<_>>();
+        let (inputs, outputs) = (paths(disk.plan.inputs(instance)), paths(disk.plan.outputs(instance)));
+        let seen: Vec<_> = outputs.iter().chain(&inputs).map(|path| disk.files.get(path).copied()).collect();
+        let fresh = match verdict {
+            Verdict::Fresh | Verdict::Left => true,
+            Verdict::Stale => false,
+            Verdict::Check => match recheck(&disk.plan, &disk.memos, instance, &seen) {
+                Recheck::Fresh(renewed) => {
+                    disk.memos.extend(&renewed);
+                    true
+                }
+                _ => false,
+            },
+        };
+        if !fresh {
+            let label = disk.plan.label(instance);
+            let read: Vec<_> = inputs.iter().map(|path| contents[path].as_str()).collect();
+            let made = make(&label, &read);
+            for path in outputs {
+                disk.write(&path, time, &made);
+                contents.insert(path, made.clone());
+            }
+            disk.remember(instance);
+            ran.push(label);
+        }
+    }
+    ran
+}
+
+proptest! {
+    /// However the files are meddled with, a submission leaves what running everything anew would leave, and the next one has
+    /// nothing to do.
+    #[test]
+    fn a_submission_leaves_what_running_everything_would(rounds in prop::collection::vec(prop::collection::vec(meddling(), 0..5), 1..5)) {
+        let mut disk = Disk::after(WORKFLOW);
+        disk.memos = Memos::default();
+        let mut contents: BTreeMap<String, String> = ["reads/x", "reads/y"].map(|path| (path.to_owned(), "a".to_owned())).into();
+        disk.files = contents.iter().map(|(path, text)| (path.clone(), print(1, text))).collect();
+        submit(&mut disk, &mut contents, 2);
+        let mut time = 3;
+        for round in rounds {
+            for (which, what) in round {
+                time += 1;
+                let path = disk.plan.path(PathId(which as u32 % disk.plan.paths.len() as u32)).to_owned();
+                let source = path.starts_with("reads/");
+                match what {
+                    Meddling::Touch => disk.files.entry(path).and_modify(|print| print.mtime = time).or_insert(print(0, "")),
+                    Meddling::Write(text) => {
+                        contents.insert(path.clone(), text.clone());
+                        disk.write(&path, time, &text);
+                        continue;
+                    }
+                    // Without its sources, a submission is refused before it is judged.
+                    Meddling::Remove if !source => {
+                        contents.remove(&path);
+                        disk.files.remove(&path);
+                        continue;
+                    }
+                    Meddling::Remove => continue,
+                };
+            }
+            disk.files.retain(|path, _| contents.contains_key(path));
+            time += 1;
+            submit(&mut disk, &mut contents, time);
+            let mut anew = contents.clone();
+            anew.retain(|path, _| path.starts_with("reads/"));
+            for instance in disk.plan.instance_ids() {
+                let read: Vec<_> = disk.plan.inputs(instance).iter().map(|&path| anew[disk.plan.path(path)].clone()).collect();
+                let made = make(&disk.plan.label(instance), &read.iter().map(String::as_str).collect::<Vec<_>>());
+                for &path in disk.plan.outputs(instance) {
+                    anew.insert(disk.plan.path(path).to_owned(), made.clone());
+                }
+            }
+            prop_assert_eq!(&contents, &anew);
+            prop_assert_eq!(submit(&mut disk, &mut contents, time + 1), Vec::<String>::new());
+            prop_assert_eq!(disk.stale(), Vec::<String>::new());
+        }
+    }
+}
+
 fn any_memo() -> impl Strategy<Value = Memo> {
     let prints = || {
         prop::collection::vec(

@@ -70,7 +70,12 @@ impl Root {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
             Err(errno) => return Err(FilesError::io("read", self.path.join(path))(errno.into())),
         };
-        hash_of(file).map_err(FilesError::io("read", self.path.join(path)))
+        let size = || -> io::Result<Option<u64>> {
+            let metadata = file.metadata()?;
+            Ok(metadata.is_file().then_some(metadata.len()))
+        };
+        let hash = || size()?.map_or(Ok(None), |size| hash_of(&file, size));
+        hash().map_err(FilesError::io("read", self.path.join(path)))
     }
 
     /// Sums up a directory: the sizes of its files, the latest change of anything in it. Links in it are not followed.
@@ -114,7 +119,7 @@ pub fn fingerprint(path: &Path, hash: bool) -> Result<Option<Fingerprint>, Files
     let mut print = Fingerprint { size: metadata.len(), mtime: mtime(&metadata), hash: None };
     if hash && metadata.is_file() {
         print.hash = match File::open(path) {
-            Ok(file) => hash_of(file).map_err(FilesError::io("read", path))?,
+            Ok(file) => hash_of(&file, print.size).map_err(FilesError::io("read", path))?,
             Err(error) if is_absent(&error) => return Ok(None),
             Err(error) => return Err(FilesError::io("read", path)(error)),
         };
@@ -128,15 +133,14 @@ fn is_absent(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
 }
 
-/// Reads a file through; one that grows over the limit meanwhile is given up.
-fn hash_of(mut file: File) -> io::Result<Option<[u8; 16]>> {
-    let metadata = file.metadata()?;
-    if !metadata.is_file() || metadata.len() > HASH_LIMIT {
+/// Reads a file of about this size through; one that grows over the limit meanwhile is given up.
+fn hash_of(mut file: &File, size: u64) -> io::Result<Option<[u8; 16]>> {
+    if size > HASH_LIMIT {
         return Ok(None);
     }
     let mut hasher = blake3::Hasher::new();
     // Most outputs are small: a buffer of the file's size, up to what the hash function digests well at once.
-    let mut buffer = vec![0u8; (metadata.len() as usize + 1).clamp(4 << 10, 256 << 10)];
+    let mut buffer = vec![0u8; (size as usize + 1).clamp(4 << 10, 256 << 10)];
     let mut total = 0u64;
     loop {
         let read = match file.read(&mut buffer) {

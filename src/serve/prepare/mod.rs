@@ -198,11 +198,5 @@ fn unknown(plan: &Plan, error: &UnknownNames) -> ApiError {
 }
 
 fn unreadable(error: &FilesError) -> ApiError {
-    let mut message = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        message = format!("{message}: {cause}");
-        source = cause.source();
-    }
-    ApiError { kind: ErrorKind::Storage, message, hint: None, diagnostics: Vec::new() }
+    ApiError { kind: ErrorKind::Storage, message: error.whole(), hint: None, diagnostics: Vec::new() }
 }

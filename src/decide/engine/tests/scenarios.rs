@@ -1,17 +1,19 @@
 //! One story each.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::plan::Workflow;
-use super::world::{RUN, World, exit};
-use crate::decide::engine::protocol::{Adopted, Capacity, Event, Follow, Halt, Verdict};
+use super::world::{RUN, World, ended, exit};
+use crate::decide::engine::machine::Engine;
+use crate::decide::engine::protocol::{Action, Adopted, Capacity, Event, Follow, Halt, Verdict};
 use crate::decide::engine::views::Wait;
 use crate::model::api::{Counts, RunState};
-use crate::model::id::{InstanceId, TaskId};
+use crate::model::id::{InstanceId, JobKey, RunId, TaskId};
 use crate::model::job::{Outcome, State};
 use crate::model::resources::{Amount, Request};
 use crate::model::task::{OnError, Retry, RetryOn, Settings};
-use crate::model::units::{Bytes, Walltime};
+use crate::model::units::{Bytes, Timestamp, Walltime};
 
 fn retries(max: u32, on: &[RetryOn]) -> impl FnOnce(&mut Settings) {
     let retry = Retry { max, on: on.to_vec(), ..Retry::default() };
@@ -176,7 +178,7 @@ fn what_ran_out_of_time_gets_more_up_to_its_bound() {
         world.grants.clear();
         let plan = Workflow::default().task("a", 1).with(retries(2, &[RetryOn::Timeout]));
         let plan = plan.with(|settings| settings.resources = vec![Request { time, ..Request::default() }]).plan();
-        let run = crate::model::id::RunId(world.store.len() as u32 + 1);
+        let run = RunId(world.store.len() as u32 + 1);
         world.submit_as(run, &plan, vec![Verdict::Stale]);
         world.run_all(|_| Outcome::Timeout);
         let granted: Vec<_> = world.grants.iter().map(|(_, grant)| grant.time.unwrap().0).collect();
@@ -210,7 +212,7 @@ fn a_request_that_is_too_big_is_refused_at_once() {
 #[test]
 fn a_request_is_refused_once_the_machine_is_known() {
     let mut world = World::with_cores(2);
-    world.engine = crate::decide::engine::machine::Engine::new(0);
+    world.engine = Engine::new(0);
     world.submit(&Workflow::default().task("big", 2).with(asks(3, Amount::Auto)).plan());
     assert_eq!(world.counts().ready, 2);
     world.tell(Event::Room(world.room));
@@ -244,7 +246,7 @@ fn ranges_and_processes_are_granted_within_the_machine() {
         world.grants.clear();
         let request = Request { cpus, processes, ..Request::default() };
         let plan = Workflow::default().task("a", 1).with(|settings| settings.resources = vec![request]).plan();
-        let run = crate::model::id::RunId(world.store.len() as u32 + 1);
+        let run = RunId(world.store.len() as u32 + 1);
         world.submit_as(run, &plan, vec![Verdict::Stale]);
         assert_eq!(world.grants[0].1.cpus, expected, "{cpus:?} x {processes:?}");
         world.run_well();
@@ -475,7 +477,7 @@ fn a_run_that_is_over_is_restored_in_silence_and_can_be_retried() {
 #[test]
 fn what_the_executor_has_and_nobody_knows_is_ended() {
     let mut world = World::with_cores(1);
-    let key = crate::model::id::JobKey { run: RUN, instance: InstanceId(3), attempt: 1 };
+    let key = JobKey { run: RUN, instance: InstanceId(3), attempt: 1 };
     world.tell(Event::Adopted(key, Adopted::Live));
     assert!(world.stopping.contains(&key));
 }
@@ -502,14 +504,46 @@ fn events_that_cannot_be_are_refused() {
     world.submit(&plan);
     let mut refused = |event: Event| world.engine.handle(event, world.now, &mut Vec::new()).unwrap_err().to_string();
     let submitted = |run: u32, verdicts: usize| Event::Submitted {
-        run: crate::model::id::RunId(run),
+        run: RunId(run),
         plan: plan.clone(),
         verdicts: vec![Verdict::Stale; verdicts],
     };
     assert_eq!(refused(submitted(1, 1)), "run 1 exists already");
     assert_eq!(refused(submitted(2, 3)), "what is said of run 2 does not fit its plan");
-    assert_eq!(refused(Event::Cancel(crate::model::id::RunId(9), Vec::new())), "there is no run 9 in the engine");
+    assert_eq!(refused(Event::Cancel(RunId(9), Vec::new())), "there is no run 9 in the engine");
     let circle = Workflow::default().task("a", 1).task("b", 1).edge(0, 1).edge(1, 0).plan();
-    let circle = Event::Submitted { run: crate::model::id::RunId(3), plan: circle, verdicts: vec![Verdict::Stale; 2] };
+    let circle = Event::Submitted { run: RunId(3), plan: circle, verdicts: vec![Verdict::Stale; 2] };
     assert_eq!(refused(circle), "the plan of run 3 has a cycle");
+}
+
+/// Not timed: were anything quadratic in it, it would not come to an end.
+#[test]
+fn many_instances_are_no_burden() {
+    let n = 50_000;
+    let workflow = || Workflow::default().task("a", n).task("b", n).needs("a").task("c", n).reads("b").needs("a");
+    let ends = |outcome: fn(u32) -> Outcome| {
+        let (mut engine, mut actions, mut queue) = (Engine::new(1), Vec::new(), VecDeque::new());
+        let verdicts = vec![Verdict::Stale; 3 * n as usize];
+        let room = Capacity { cpus: 4, mem: Bytes::gib(4), gpus: 0 };
+        queue.push_back(Event::Room(room));
+        queue.push_back(Event::Submitted { run: RUN, plan: workflow().plan(), verdicts });
+        let now = Timestamp(2_000_000);
+        while let Some(event) = queue.pop_front() {
+            engine.handle(event, now, &mut actions).unwrap();
+            for action in actions.drain(..) {
+                if let Action::Start { key, .. } = action {
+                    queue.push_back(Event::Ended(Box::new(ended(key, outcome(key.instance.0), now))));
+                }
+            }
+        }
+        engine
+    };
+    let well = ends(|_| Outcome::Success);
+    assert_eq!(well.run(RUN).unwrap().counts().done, 3 * n);
+    let mut badly = ends(|_| exit(1));
+    assert_eq!(badly.run(RUN).unwrap().counts(), Counts { failed: n, skipped: 2 * n, ..Counts::default() });
+    let all: Vec<_> = (0..3 * n).map(InstanceId).collect();
+    let mut tell = |event| badly.handle(event, Timestamp(3_000_000), &mut Vec::new()).unwrap();
+    assert_eq!(tell(Event::Retry(RUN, all.clone())), 3 * n);
+    assert_eq!(tell(Event::Cancel(RUN, all)), 3 * n);
 }

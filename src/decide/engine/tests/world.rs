@@ -53,6 +53,8 @@ pub(super) struct World {
     pub(super) over: Vec<RunId>,
     /// An engine is taking up what another one left.
     adopting: bool,
+    /// Instances that succeeded since they were last given another chance.
+    succeeded: BTreeSet<(RunId, InstanceId)>,
     /// Every grant handed over, in order.
     pub(super) grants: Vec<(JobKey, Grant)>,
     /// Every end recorded, in order.
@@ -78,6 +80,7 @@ impl World {
             told: Vec::new(),
             over: Vec::new(),
             adopting: false,
+            succeeded: BTreeSet::new(),
             grants: Vec::new(),
             ends: Vec::new(),
         };
@@ -114,6 +117,8 @@ impl World {
     }
 
     fn perform(&mut self, actions: Vec<Action>) {
+        let starts = actions.iter().filter(|action| matches!(action, Action::Start { .. })).count();
+        assert!(starts <= 64, "{starts} jobs handed over at once");
         for action in &actions {
             if let Action::Record(record) = action {
                 self.remember(record.clone());
@@ -180,6 +185,10 @@ impl World {
             }
             Record::Ended { ended, follow } => {
                 self.ends.push((ended.key, ended.outcome.class(), follow));
+                if ended.outcome == Outcome::Success {
+                    let first = self.succeeded.insert((ended.key.run, ended.key.instance));
+                    assert!(first, "{} succeeded although an earlier attempt had", ended.key);
+                }
                 let run = self.store.get_mut(&ended.key.run).unwrap();
                 let attempt = run.attempts.iter_mut().rfind(|attempt| attempt.key == ended.key).unwrap();
                 assert_eq!(attempt.outcome, None, "{} ended twice", ended.key);
@@ -189,6 +198,9 @@ impl World {
                 attempt.usage = ended.usage;
             }
             Record::Marked { run, mark, instances } => {
+                if mark == Mark::Reset {
+                    instances.iter().for_each(|(instance, _)| drop(self.succeeded.remove(&(run, *instance))));
+                }
                 let marks = instances.into_iter().map(|(instance, attempts)| (instance, mark, attempts));
                 self.store.get_mut(&run).unwrap().marks.extend(marks);
             }
