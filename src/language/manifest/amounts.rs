@@ -67,7 +67,7 @@ fn request_of(check: &mut Check<'_, '_>, id: NodeId, origin: Origin, request: &m
             ResourceKey::Nodes => request.nodes = count(check, 1).or(request.nodes),
             ResourceKey::Processes => request.processes = count(check, 1).or(request.processes),
         }
-        draft.origins.insert(format!("resources.{text}"), origin);
+        draft.origins.insert(format!("resources.{text}"), origin.at(check.tree.key_span(id)));
     });
 }
 
@@ -126,6 +126,7 @@ fn amount<T: PartialOrd + Copy>(
         return read(check, id, key).map(Amount::Exact);
     }
     let (mut min, mut max) = (None, None);
+    let before = check.mistakes.total();
     let mut good = true;
     check.keys::<RangeKey>(id, &format!("`{key}`"), |check, end, id| {
         let value = read(check, id, &format!("{key}.{}", end.text()));
@@ -140,7 +141,7 @@ fn amount<T: PartialOrd + Copy>(
     {
         check.mistakes.error(tree.span(id), format!("`{key}`: `min` is over `max`"));
     }
-    if good && min.is_none() && max.is_none() {
+    if good && min.is_none() && max.is_none() && check.mistakes.total() == before {
         check.error(
             tree.span(id),
             format!("`{key}` says neither `min` nor `max`"),
@@ -175,7 +176,7 @@ pub(super) fn retry(check: &mut Check<'_, '_>, id: NodeId, origin: Origin, draft
                 retry.max_delay = seconds(check, id, text).map_or(retry.max_delay, |wait| wait as f64)
             }
         }
-        draft.origins.insert(format!("retry.{text}"), origin);
+        draft.origins.insert(format!("retry.{text}"), origin.at(check.tree.key_span(id)));
     });
 }
 

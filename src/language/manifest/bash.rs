@@ -51,6 +51,8 @@ enum Frame {
 #[derive(Clone, Debug)]
 struct Document {
     word: Vec<u8>,
+    /// Whether the word was quoted: then a backslash in the document means nothing.
+    quoted: bool,
     tabs: bool,
     depth: usize,
 }
@@ -65,6 +67,8 @@ pub(super) struct Bash<'s> {
     waiting: Vec<usize>,
     /// Whether a `#` here would start a comment.
     word_start: bool,
+    /// Whether the line of a here-document goes on from the one before.
+    glued: bool,
     /// Set where the source is beyond this reader: from there on only plain values are safe.
     lost: Option<&'static str>,
 }
@@ -79,6 +83,7 @@ impl<'s> Bash<'s> {
             documents: Vec::new(),
             waiting: Vec::new(),
             word_start: true,
+            glued: false,
             lost: None,
         }
     }
@@ -301,7 +306,9 @@ impl<'s> Bash<'s> {
         }
         let mut word = Vec::new();
         let mut quote = None;
+        let mut quoted = false;
         while let Some(byte) = self.byte(0) {
+            quoted |= matches!(byte, b'\'' | b'"' | b'\\');
             match (quote, byte) {
                 (None, b' ' | b'\t' | b'\n' | b';' | b'&' | b'|' | b'<' | b'>' | b'(' | b')') => break,
                 (None, b'\'' | b'"') => quote = Some(byte),
@@ -319,7 +326,7 @@ impl<'s> Bash<'s> {
             self.at += 1;
         }
         self.waiting.push(self.documents.len());
-        self.documents.push(Document { word, tabs, depth: self.frames.len() });
+        self.documents.push(Document { word, quoted, tabs, depth: self.frames.len() });
     }
 
     /// Starts the bodies of the documents announced on the line that just ended.
@@ -336,11 +343,26 @@ impl<'s> Bash<'s> {
     /// Takes a line of a here-document; its value places are inside the line, so byte by byte but for the line that ends it.
     fn document(&mut self, index: usize) {
         let line_start = self.at == 0 || self.source.get(self.at - 1) == Some(&b'\n');
-        if line_start && let Some(document) = self.documents.get(index) {
+        let glued = std::mem::replace(&mut self.glued, false);
+        let Some(document) = self.documents.get(index) else { return };
+        if !document.quoted && self.byte(0) == Some(b'\\') {
+            // A line that ends with a backslash goes on: the next one does not end the document.
+            self.glued = self.byte(1) == Some(b'\n');
+            self.at += 2;
+            return;
+        }
+        if line_start {
             let rest = self.rest();
             let line = rest.split(|&byte| byte == b'\n').next().unwrap_or_default();
             let tabs = if document.tabs { line.iter().take_while(|&&byte| byte == b'\t').count() } else { 0 };
             let text = line.get(tabs..).unwrap_or_default();
+            if glued {
+                if document.word.ends_with(text) {
+                    self.lose("after a here-document whose end is unclear");
+                }
+                self.at += 1;
+                return;
+            }
             if text == document.word {
                 self.at += line.len() + usize::from(line.len() < rest.len());
                 self.frames.pop();

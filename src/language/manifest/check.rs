@@ -259,6 +259,9 @@ impl<'a> Check<'a, '_> {
         if first.is_some_and(|first| first.is_ascii_alphabetic() || first == '_') && name.chars().all(good) {
             return;
         }
+        if self.mistakes.has_at(span) {
+            return;
+        }
         let help = "a letter or `_`, then letters, digits, `_` and `-` (A-Z, a-z, 0-9)";
         let odd = name.chars().find(|&letter| !good(letter));
         let why = match odd {

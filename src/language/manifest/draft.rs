@@ -179,6 +179,8 @@ pub(super) struct Draft {
     pub(super) on: Vec<Template>,
     pub(super) batch: BTreeMap<String, Template>,
     pub(super) checkpoint: Option<Checkpoint>,
+    /// The task that was the first to say this.
+    pub(super) first_task: u32,
     /// Who said a value, by its key (`resources.mem`, `env.PATH`); built-in when it is not here.
     pub(super) origins: BTreeMap<String, Origin>,
 }
@@ -206,6 +208,7 @@ impl Default for Draft {
             on: Vec::new(),
             batch: BTreeMap::new(),
             checkpoint: None,
+            first_task: 0,
             origins: BTreeMap::new(),
         }
     }
@@ -221,6 +224,17 @@ pub enum Origin {
     Defaults(Span),
     /// The task, here.
     Task(Span),
+}
+
+impl Origin {
+    /// Returns the same one who said it, at another place.
+    pub(super) const fn at(self, span: Span) -> Self {
+        match self {
+            Self::BuiltIn => Self::BuiltIn,
+            Self::Defaults(_) => Self::Defaults(span),
+            Self::Task(_) => Self::Task(span),
+        }
+    }
 }
 
 impl Workflow {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::language::manifest::draft::{Draft, Foreach, Run, TaskDraft, Workflow};
 use crate::language::manifest::fill::{Filler, Segment, Unquoted, cannot_quote, fits, write_path};
-use crate::language::manifest::glob::{literal_start, matcher};
+use crate::language::manifest::glob::{bad_pattern, literal_start, matcher};
 use crate::language::manifest::inputs::Inputs;
 use crate::language::manifest::late::late_tasks;
 use crate::language::manifest::mistakes::Mistakes;
@@ -185,7 +185,7 @@ impl<'a> Expansion<'a> {
         match matcher(&pattern) {
             Ok(matcher) => Some(Glob { start: literal_start(&pattern).to_owned(), matcher, span: sweep.foreach_span }),
             Err(why) => {
-                mistakes.error(sweep.foreach_span, format!("`{pattern}` is no pattern: {why}"));
+                mistakes.push(bad_pattern(&pattern, &why, sweep.foreach_span));
                 None
             }
         }

@@ -1,5 +1,7 @@
 //! Globs over declared outputs. What lies on disk is matched by the caller, with the same [`matcher`].
 
+use crate::model::diagnostic::{Diagnostic, Span};
+
 /// Compiles a glob: `*` and `?` stay within one component, `**` crosses them, `[ab]` and `{a,b}` are alternatives, a backslash
 /// takes the next character as it is.
 ///
@@ -8,6 +10,13 @@
 pub fn matcher(pattern: &str) -> Result<globset::GlobMatcher, String> {
     let glob = globset::GlobBuilder::new(pattern).literal_separator(true).backslash_escape(true).build();
     glob.map(|glob| glob.compile_matcher()).map_err(|error| error.kind().to_string())
+}
+
+/// Says what is wrong with a pattern.
+pub(super) fn bad_pattern(pattern: &str, why: &str, span: Span) -> Diagnostic {
+    let why = why.split(';').next().unwrap_or(why);
+    let help = "`[...]` and `{...}` are alternatives in a pattern: a backslash before one makes it stand for itself";
+    Diagnostic::error(span, format!("`{pattern}` is no pattern: {why}")).help(help)
 }
 
 /// Returns whether a text as written is a pattern and no plain path.

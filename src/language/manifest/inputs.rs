@@ -6,11 +6,10 @@ use std::collections::{BTreeMap, HashMap};
 use crate::language::manifest::draft::TaskDraft;
 use crate::language::manifest::expand::Expansion;
 use crate::language::manifest::fill::{Filler, Segment, write_path, write_pattern};
-use crate::language::manifest::glob::{literal_start, matcher};
+use crate::language::manifest::glob::{bad_pattern, literal_start, matcher};
 use crate::language::manifest::mistakes::Mistakes;
 use crate::language::manifest::outputs::label;
 use crate::language::manifest::paths::{is_remote, normal, parent};
-use crate::language::manifest::wants::is_glob;
 use crate::model::diagnostic::{Diagnostic, Span};
 use crate::model::id::{InstanceId, PathId, TaskId};
 use crate::model::plan::Slice;
@@ -83,7 +82,7 @@ impl<'e, 'a> Inputs<'e, 'a> {
             .of(&self.of.workflow.lists)
             .iter()
             .map(|template| {
-                let pattern = is_glob(self.of.workflow, *template);
+                let pattern = self.of.workflow.templates.is_glob(*template);
                 let segments = filler.segments(*template, mistakes);
                 let constant = segments.iter().all(Segment::is_constant);
                 Written { segments, span: template.span, pattern, constant }
@@ -213,7 +212,7 @@ impl<'e, 'a> Inputs<'e, 'a> {
         let matcher = match matcher(pattern) {
             Ok(matcher) => matcher,
             Err(why) => {
-                mistakes.error(span, format!("`{pattern}` is no pattern: {why}"));
+                mistakes.push(bad_pattern(pattern, &why, span));
                 return found;
             }
         };

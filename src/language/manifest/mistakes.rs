@@ -66,6 +66,11 @@ impl Mistakes {
         self.list.len() >= MOST
     }
 
+    /// Returns whether there is a mistake at a place.
+    pub(super) fn has_at(&self, span: Span) -> bool {
+        self.list.iter().any(|mistake| mistake.span == Some(span))
+    }
+
     /// Returns how many errors were added, those not kept included.
     pub(super) const fn errors(&self) -> usize {
         self.errors
@@ -92,8 +97,8 @@ impl Mistakes {
 
 /// Returns the candidate that a mistyped word was probably meant to be.
 pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // A third of the word may be wrong, a short word in one letter: more would suggest words that nobody meant.
-    let bound = (word.chars().count() / 3).clamp(1, 4);
+    // A third of the word may be wrong: more would suggest words that nobody meant.
+    let bound = ((word.chars().count() + 1) / 3).min(4);
     let word: Vec<char> = word.chars().map(fold).collect();
     if word.len() > 64 {
         return None;
@@ -153,6 +158,8 @@ mod tests {
             ("resource", Some("resources")),
             ("", None),
             ("banana", None),
+            ("c", None),
+            ("imputs", Some("inputs")),
         ] {
             assert_eq!(nearest(typed, words), meant, "{typed}");
         }

@@ -52,11 +52,10 @@ impl State {
     }
 
     fn run(&mut self, plan: &Plan) {
-        for index in 0..plan.tasks.len() as u32 {
-            self.look_at(plan, TaskId(index));
-            // A task without instances is over before anything runs.
-            if self.open.get(index as usize) == Some(&0) {
-                self.over(plan, TaskId(index));
+        for (index, task) in plan.tasks.iter().enumerate() {
+            let task_id = TaskId(index as u32);
+            if task.needs.is_empty() && self.begin(plan, task_id) {
+                self.over(plan, task_id);
             }
         }
         while let Some(instance) = self.ready.pop() {
@@ -78,15 +77,15 @@ impl State {
         }
     }
 
-    /// Makes a task's instances ready that wait for nothing.
-    fn look_at(&mut self, plan: &Plan, task: TaskId) {
-        if self.needs.get(task.index()) == Some(&0) {
-            let files = &self.files;
-            let free = plan.instances_of(task).filter(|instance| files.get(instance.index()) == Some(&0));
-            self.ready.extend(free);
-        }
+    /// Makes a task's instances ready that wait for no file: all that it needs is over. Returns whether it has none.
+    fn begin(&mut self, plan: &Plan, task: TaskId) -> bool {
+        let files = &self.files;
+        let free = plan.instances_of(task).filter(|instance| files.get(instance.index()) == Some(&0));
+        self.ready.extend(free);
+        self.open.get(task.index()) == Some(&0)
     }
 
+    /// Lets those begin that needed a task.
     fn over(&mut self, plan: &Plan, task: TaskId) {
         let mut over = vec![task];
         while let Some(task) = over.pop() {
@@ -94,8 +93,12 @@ impl State {
             for other in needed_by {
                 let Some(needs) = self.needs.get_mut(other.index()) else { continue };
                 *needs -= 1;
-                if *needs == 0 {
-                    self.look_at(plan, other);
+                if *needs > 0 {
+                    continue;
+                }
+                // Without instances, it is over when what it needs is: a list, for a chain of these can be long.
+                if self.begin(plan, other) {
+                    over.push(other);
                 }
             }
         }

@@ -160,6 +160,10 @@ impl<'t> Builder<'t, '_> {
             // A header may go through everything that headers made; a dotted key only through what dotted keys made.
             (Kind::Table, Made::Header | Made::Implicit) if made == Made::Implicit => Some(child),
             (Kind::Table, Made::Dotted) => Some(child),
+            (Kind::Table, Made::Implicit) => {
+                self.tree.node_mut(child).made = Made::Dotted;
+                Some(child)
+            }
             (Kind::Array, Made::Headers) if made == Made::Implicit => Some(node.high),
             (Kind::Table, Made::Value) => {
                 let message = format!("`{name}` is an inline table: all of it stands between its braces");

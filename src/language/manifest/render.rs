@@ -181,7 +181,7 @@ impl<'a> Filling<'a> {
     fn files<'p>(&'p self, paths: &'p [PathId], of: PathPart) -> impl Iterator<Item = Cow<'p, str>> {
         paths.iter().map(move |path| {
             let path = self.plan.path(*path);
-            if of != PathPart::Whole && of != PathPart::Dir {
+            if matches!(of, PathPart::Stem | PathPart::Ext) {
                 return Cow::Borrowed(part(path, of));
             }
             let path = if self.absolute { Cow::Owned(absolute(&self.plan.root, path)) } else { Cow::Borrowed(path) };

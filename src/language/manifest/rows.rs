@@ -172,7 +172,7 @@ impl Source<'_> {
             }
         }
         rows.item_count = rows.items.len() / rows.item_width;
-        if rows.item_count == 0 {
+        if rows.item_count == 0 && !rows.found {
             let message = format!("task `{task}` has no instances: its `foreach` is empty");
             mistakes.push(Diagnostic::warning(span, message));
         }

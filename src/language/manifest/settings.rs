@@ -203,11 +203,7 @@ fn env(check: &mut Check<'_, '_>, id: NodeId, layer: &Layer<'_>, origin: Origin,
         };
         let template = check.template(child, &text, Syntax::Plain, &layer.scope);
         draft.env.insert(name.to_owned(), template);
-        let origin = match origin {
-            Origin::Task(_) => Origin::Task(tree.key_span(child)),
-            _ => Origin::Defaults(tree.key_span(child)),
-        };
-        draft.origins.insert(format!("env.{name}"), origin);
+        draft.origins.insert(format!("env.{name}"), origin.at(tree.key_span(child)));
     }
 }
 
@@ -237,6 +233,6 @@ fn flags(check: &mut Check<'_, '_>, system: &str, id: NodeId, layer: &Layer<'_>,
         let scope = Scope { known: Known::Params, ..layer.scope };
         let template = check.template(child, &text, Syntax::Plain, &scope);
         draft.batch.insert(format!("{system}.{trimmed}"), template);
-        draft.origins.insert(format!("{system}.{trimmed}"), origin);
+        draft.origins.insert(format!("{system}.{trimmed}"), origin.at(tree.key_span(child)));
     }
 }

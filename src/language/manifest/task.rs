@@ -132,7 +132,8 @@ impl Tasks<'_> {
         });
     }
 
-    fn keep(&mut self, draft: Draft) -> u32 {
+    fn keep(&mut self, mut draft: Draft) -> u32 {
+        draft.first_task = self.workflow.tasks.len() as u32;
         self.workflow.settings.push(draft);
         (self.workflow.settings.len() - 1) as u32
     }
@@ -225,6 +226,11 @@ impl Tasks<'_> {
                 check.mistakes.push(Diagnostic::warning(span, "a path with a line break in it"));
             }
             let template = check.template(id, path, Syntax::Plain, &scope);
+            if key == "outputs" && check.templates.is_glob(template) {
+                let message = "an output has no wildcards: csync must know its name before the task runs";
+                let help = "name each output, or name the directory: `outputs = [\"out\"]`";
+                check.error(span, message, help);
+            }
             self.workflow.lists.push(template);
         }
         Range { start, end: self.workflow.lists.len() as u32 }

@@ -6,6 +6,8 @@
 //! `{print $1}` are literal, and `{print}` is a mistake that says to write `{{print}}`.
 
 use crate::language::manifest::bash::{Bash, HOLE, Place};
+use crate::language::manifest::draft::Param;
+use crate::language::manifest::glob::is_pattern;
 use crate::language::manifest::mistakes::Mistakes;
 use crate::language::manifest::names::{Scope, resolve};
 use crate::model::diagnostic::{Diagnostic, Span};
@@ -103,13 +105,55 @@ impl Templates {
         })
     }
 
-    /// Returns a template's text when it has no placeholders.
-    pub(super) fn literal(&self, template: Template) -> Option<&str> {
-        let mut parts = self.parts(template);
-        match (parts.next(), parts.next()) {
-            (None, _) => Some(""),
-            (Some(Part::Text(text)), None) => Some(text),
-            _ => None,
+    /// Returns whether a path is a pattern as it is written; values that are filled in never make it one.
+    pub(super) fn is_glob(&self, template: Template) -> bool {
+        self.parts(template).any(|part| matches!(part, Part::Text(text) if is_pattern(text)))
+    }
+
+    /// Writes a template as it stands in the file.
+    pub(super) fn source(&self, template: Template, params: &[Param], matrix: &[String]) -> String {
+        let mut text = String::new();
+        for part in self.parts(template) {
+            match part {
+                Part::Text(literal) => text.push_str(literal),
+                Part::Hole(hole) => {
+                    text.push('{');
+                    text.push_str(&self.path(hole.name, params, matrix));
+                    text.push('}');
+                }
+            }
+        }
+        text
+    }
+
+    /// Writes what a placeholder names.
+    fn path(&self, name: Name, params: &[Param], matrix: &[String]) -> String {
+        let list = |word: &str, index: Option<u32>| index.map_or(word.to_owned(), |index| format!("{word}[{index}]"));
+        let (path, of) = match name {
+            Name::Task => ("name".to_owned(), PathPart::Whole),
+            Name::Param(index, of) => {
+                let name = params.get(index as usize).map_or("", |param| param.name.as_str());
+                (format!("params.{name}"), of)
+            }
+            Name::Item(None, of) => ("item".to_owned(), of),
+            Name::Item(Some(column), of) => (format!("item.{}", self.column(column)), of),
+            Name::Matrix(key, of) => (format!("matrix.{}", matrix.get(key as usize).map_or("", String::as_str)), of),
+            Name::Inputs(index, of) => (list("inputs", index), of),
+            Name::Outputs(index, of) => (list("outputs", index), of),
+            Name::Cpus => ("cpus".to_owned(), PathPart::Whole),
+            Name::MemMb => ("mem_mb".to_owned(), PathPart::Whole),
+            Name::MemGb => ("mem_gb".to_owned(), PathPart::Whole),
+            Name::MemBytes => ("mem_bytes".to_owned(), PathPart::Whole),
+            Name::Gpus => ("gpus".to_owned(), PathPart::Whole),
+            Name::TimeS => ("time_s".to_owned(), PathPart::Whole),
+            Name::Attempt => ("attempt".to_owned(), PathPart::Whole),
+        };
+        match of {
+            PathPart::Whole => path,
+            PathPart::Name => format!("{path}.name"),
+            PathPart::Stem => format!("{path}.stem"),
+            PathPart::Dir => format!("{path}.dir"),
+            PathPart::Ext => format!("{path}.ext"),
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::language::manifest::draft::Workflow;
 use crate::language::manifest::expand::Expansion;
 use crate::language::manifest::fill::{Filler, write_pattern};
-use crate::language::manifest::glob::{escape, is_pattern};
+use crate::language::manifest::glob::{bad_pattern, escape, matcher};
 use crate::language::manifest::mistakes::Mistakes;
 use crate::language::manifest::outputs::label;
 use crate::language::manifest::paths::{is_remote, normal};
@@ -36,7 +36,7 @@ pub fn wants(
     let mut wanted = Wanted { facts, globs: BTreeSet::new(), files: BTreeSet::new() };
     for sweep in &workflow.sweeps {
         match sweep.foreach.as_ref().and_then(|foreach| source.want(foreach)) {
-            Some((pattern, true)) => wanted.glob(pattern),
+            Some((pattern, true)) => wanted.glob(pattern, sweep.foreach_span, &mut mistakes),
             Some((file, false)) => wanted.file(file),
             None => {}
         }
@@ -45,12 +45,12 @@ pub fn wants(
     let mut of_rows = Vec::new();
     for (index, task) in workflow.tasks.iter().enumerate() {
         for template in task.inputs.of(&workflow.lists) {
-            if !is_glob(workflow, *template) {
+            if !workflow.templates.is_glob(*template) {
                 continue;
             }
             let name = workflow.templates.column(task.name);
             match constant(workflow, &values, name, *template) {
-                Some(pattern) => wanted.glob(normal(&pattern, root).into_owned()),
+                Some(pattern) => wanted.glob(normal(&pattern, root).into_owned(), template.span, &mut mistakes),
                 None => of_rows.push((TaskId(index as u32), *template)),
             }
         }
@@ -65,12 +65,6 @@ pub fn wants(
         return Err(all);
     }
     Ok(Wants { globs: wanted.globs.into_iter().collect(), files: wanted.files.into_iter().collect() })
-}
-
-/// Returns whether an input as written is a pattern; values that are filled in never make it one.
-pub(super) fn is_glob(workflow: &Workflow, template: Template) -> bool {
-    let mut parts = workflow.templates.parts(template);
-    parts.any(|part| matches!(part, Part::Text(text) if is_pattern(text)))
 }
 
 /// Fills in a pattern that does not depend on a row.
@@ -98,9 +92,13 @@ struct Wanted<'f> {
 
 impl Wanted<'_> {
     /// Wants a pattern, unless it is known.
-    fn glob(&mut self, pattern: String) {
-        if !self.facts.globs.contains_key(&pattern) && !is_remote(&pattern) {
-            self.globs.insert(pattern);
+    fn glob(&mut self, pattern: String, span: Span, mistakes: &mut Mistakes) {
+        if self.facts.globs.contains_key(&pattern) || self.globs.contains(&pattern) || is_remote(&pattern) {
+            return;
+        }
+        match matcher(&pattern) {
+            Ok(_) => drop(self.globs.insert(pattern)),
+            Err(why) => mistakes.push(bad_pattern(&pattern, &why, span)),
         }
     }
 
@@ -126,7 +124,7 @@ impl Wanted<'_> {
             let segments = filler.segments(*template, mistakes);
             for instance in plan.instances_of(*task) {
                 write_pattern(&segments, &plan.cells, plan.instance(instance).row, &mut pattern);
-                self.glob(normal(&pattern, &plan.root).into_owned());
+                self.glob(normal(&pattern, &plan.root).into_owned(), template.span, mistakes);
             }
         }
     }
@@ -140,11 +138,6 @@ pub fn missing_input(workflow: &Workflow, plan: &Plan, path: PathId) -> Diagnost
     let of = reader.map_or(String::new(), |instance| format!(", which {} reads,", label(plan, instance)));
     let mistake = Diagnostic::error(place, format!("`{text}`{of} does not exist, and no task makes it"));
     mistake.help("paths start in the workflow's directory; a task makes what it names in `outputs`")
-}
-
-/// Returns the mistake of a task that asks for what cannot be done where it is submitted, with its place.
-pub fn refused_task(workflow: &Workflow, task: TaskId, message: String) -> Diagnostic {
-    Diagnostic::error(workflow.tasks.get(task.index()).map(|task| task.span), message)
 }
 
 /// Returns the place of a task's inputs.

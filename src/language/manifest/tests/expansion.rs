@@ -179,3 +179,93 @@ fn directories_order_too() {
     assert_eq!(dependents(&plan.plan, "inside"), ["above"]);
     assert_eq!(plan.external, []);
 }
+
+/// Expands a matrix and returns its rows as people see them.
+fn combinations(keys: &str) -> Vec<String> {
+    let plan = expanded(&format!("[tasks.a]\nrun = \"x\"\n{keys}")).plan;
+    labels(&plan).iter().map(|label| label[2..label.len() - 1].to_owned()).collect()
+}
+
+#[test]
+fn a_matrix_is_multiplied_out_the_last_key_fastest() {
+    assert_eq!(
+        combinations("matrix = { a = [1, 2], b = [\"x\", \"y\"] }"),
+        ["a=1,b=x", "a=1,b=y", "a=2,b=x", "a=2,b=y"]
+    );
+    assert_eq!(combinations("matrix = { a = { range = [0, 10, 5] } }"), ["a=0", "a=5", "a=10"]);
+    assert_eq!(
+        combinations("foreach = { range = [2, 1, -1] }\nmatrix = { a = [1e-3, true] }"),
+        ["2,a=1e-3", "2,a=true", "1,a=1e-3", "1,a=true"]
+    );
+}
+
+#[test]
+fn include_and_exclude_are_those_of_github_actions() {
+    // The example of GitHub's documentation.
+    let keys = r#"
+        matrix = { fruit = ["apple", "pear"], animal = ["cat", "dog"] }
+        include = [
+            { color = "green" },
+            { color = "pink", animal = "cat" },
+            { fruit = "apple", shape = "circle" },
+            { fruit = "banana" },
+            { fruit = "banana", animal = "cat" },
+        ]
+    "#;
+    assert_eq!(
+        combinations(keys),
+        [
+            "fruit=apple,animal=cat,color=pink,shape=circle",
+            "fruit=apple,animal=dog,color=green,shape=circle",
+            "fruit=pear,animal=cat,color=pink,shape=",
+            "fruit=pear,animal=dog,color=green,shape=",
+            "fruit=banana,animal=,color=,shape=",
+            "fruit=banana,animal=cat,color=,shape=",
+        ]
+    );
+    let keys = "matrix = { a = [1, 2], b = [1, 2] }\nexclude = [{ a = 1, b = 2 }, { b = 1 }]";
+    assert_eq!(combinations(keys), ["a=2,b=2"]);
+}
+
+#[test]
+fn an_instance_that_is_left_out_makes_nothing() {
+    let expanded = expanded(
+        r#"
+        [params]
+        quick = true
+        [tasks.slow]
+        outputs = ["r"]
+        run = "x"
+        when = "not params.quick"
+        [tasks.quick]
+        outputs = ["r"]
+        run = "x"
+        when = "params.quick"
+        [tasks.use]
+        inputs = ["r"]
+        run = "x"
+        "#,
+    );
+    assert_eq!(expanded.left, [InstanceId(0)]);
+    assert_eq!(dependents(&expanded.plan, "quick"), ["use"]);
+    assert_eq!(dependents(&expanded.plan, "slow"), [""; 0]);
+}
+
+#[test]
+fn instances_that_read_the_same_share_the_list() {
+    let expanded = expanded(
+        "[tasks.a]\nforeach = { range = [1, 100] }\noutputs = [\"o/{item}\"]\nrun = \"x\"\n\
+         [tasks.b]\nforeach = { range = [1, 100] }\ninputs = [\"o/*\"]\nrun = \"x\"\n",
+    );
+    let plan = &expanded.plan;
+    assert_eq!(plan.dependents.len(), 100 * 100);
+    assert_eq!(plan.path_refs.len(), 200);
+    assert_eq!(plan.inputs(InstanceId(100)).len(), 100);
+}
+
+#[test]
+fn a_task_without_instances_holds_nothing_up() {
+    let expanded = expanded("[tasks.a]\nforeach = []\nrun = \"x\"\n[tasks.b]\nneeds = [\"a\"]\nrun = \"x\"\n");
+    assert_eq!(labels(&expanded.plan), ["b"]);
+    assert_eq!(expanded.warnings.len(), 1);
+}

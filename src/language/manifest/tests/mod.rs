@@ -1,6 +1,9 @@
 //! Tests of the room as a whole: from text to plan to command, and every mistake with its place and hint.
 
 mod expansion;
+mod mistakes;
+mod properties;
+mod rendering;
 
 use std::collections::BTreeMap;
 
@@ -93,4 +96,31 @@ fn command(plan: &Plan, label: &str) -> String {
         Invocation::Script(script) => script,
         Invocation::Argv(words) => words.join("\n"),
     }
+}
+
+/// Writes a mistake as `message @ underlined text ? help`.
+fn line(text: &str, mistake: &Diagnostic) -> String {
+    let mut line = mistake.message.clone();
+    if let Some(span) = mistake.span {
+        line = format!("{line} @ {}", &text[span.range()]);
+    }
+    for (span, words) in &mistake.related {
+        line = format!("{line} + {words}: {}", &text[span.range()]);
+    }
+    match &mistake.help {
+        Some(help) => format!("{line} ? {help}"),
+        None => line,
+    }
+}
+
+/// Reads, and expands when that is possible; returns every mistake as a line.
+fn lines(world: &World, text: &str) -> Vec<String> {
+    let (_, mut mistakes) = read(text);
+    if mistakes.iter().all(|mistake| mistake.severity == Severity::Warning) {
+        match world.expand(text) {
+            Ok(expanded) => mistakes.extend(expanded.warnings),
+            Err(more) => mistakes.extend(more),
+        }
+    }
+    mistakes.iter().map(|mistake| line(text, mistake)).collect()
 }

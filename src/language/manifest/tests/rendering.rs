@@ -1,0 +1,236 @@
+//! Commands as they are started, defaults with their origin, and what this machine cannot serve.
+
+use super::*;
+use crate::model::id::TaskId;
+use crate::model::resources::Amount;
+use crate::model::task::RetryOn;
+
+/// Renders the one instance of a task that has these keys.
+fn rendered(keys: &str) -> Rendered {
+    let expanded = expanded(&format!("[params]\np = \"a b\"\n[tasks.a]\n{keys}"));
+    render(&expanded.plan, InstanceId(0), &grant(), 3)
+}
+
+fn script(keys: &str) -> String {
+    match rendered(keys).invocation {
+        Invocation::Script(script) => script,
+        Invocation::Argv(words) => panic!("{words:?}"),
+    }
+}
+
+fn words(keys: &str) -> Vec<String> {
+    match rendered(keys).invocation {
+        Invocation::Argv(words) => words,
+        Invocation::Script(script) => panic!("{script}"),
+    }
+}
+
+#[test]
+fn what_was_granted_is_filled_in() {
+    let run = "run = \"x {cpus} {mem_mb} {mem_gb} {mem_bytes} {gpus} {time_s} {attempt} {name}\"";
+    assert_eq!(script(run), "x 4 8192 8 8589934592 1 90 3 a");
+}
+
+#[test]
+fn values_are_quoted_for_their_place() {
+    let run = r#"run = '''echo {params.p} '{params.p}' "{params.p}" $(echo {params.p}) # {params.p}'''"#;
+    assert_eq!(script(run), "echo 'a b' 'a b' \"a b\" $(echo 'a b') # {params.p}");
+    let files =
+        "inputs = [\"x y\", \"-n\", \"it's\"]\nrun = '''cat {inputs} '{inputs[2]}' \"{inputs}\" {inputs.name}'''";
+    assert_eq!(script(files), r#"cat 'x y' ./-n 'it'\''s' 'it'\''s' "x y ./-n it's" 'x y' ./-n 'it'\''s'"#);
+}
+
+#[test]
+fn braces_that_stay_are_doubled() {
+    assert_eq!(
+        script("run = '''echo {{name}} ${HOME} {a,b} {} ${{x}} \\{name}'''"),
+        "echo {name} ${HOME} {a,b} {} ${x} \\{name}"
+    );
+    assert_eq!(script("run = \"docker ps --format '{{{{.Names}}}}'\""), "docker ps --format '{{.Names}}'");
+}
+
+#[test]
+fn an_element_that_is_a_list_alone_is_as_many_arguments() {
+    let keys = "inputs = [\"x y\", \"-n\"]\noutputs = [\"o\"]\nrun = [\"cat\", \"{inputs}\", \"--all={inputs}\", \"{params.p}\", \"{outputs}\"]";
+    assert_eq!(words(keys), ["cat", "x y", "./-n", "--all=x y ./-n", "a b", "o"]);
+}
+
+#[test]
+fn another_directory_makes_paths_absolute() {
+    let keys = "workdir = \"sub\"\nstdin = \"in.txt\"\ninputs = [\"a\"]\noutputs = [\"/tmp/o\"]\nrun = \"x {inputs} {outputs} {inputs.dir}\"";
+    let rendered = rendered(keys);
+    assert_eq!(rendered.workdir, "/work/flow/sub");
+    assert_eq!(rendered.stdin.as_deref(), Some("/work/flow/in.txt"));
+    assert_eq!(rendered.invocation, Invocation::Script("x /work/flow/a /tmp/o /work/flow".to_owned()));
+}
+
+#[test]
+fn what_comes_before_the_command() {
+    let script = script(
+        "modules = [\"gcc/12\", \"a b\"]\nconda = \"my env\"\nsetup = [\"export N={cpus}\"]\nenv = { T = \"{cpus} {params.p}\" }\nrun = [\"x\", \"y z\"]",
+    );
+    assert!(script.starts_with("set +u\nif ! type module"), "{script}");
+    let rest = "module load gcc/12 'a b'\neval \"$(conda shell.bash hook)\"\nconda activate 'my env'\nset -u\nexport N=4\nexec x 'y z'\n";
+    assert!(script.ends_with(rest), "{script}");
+    assert_eq!(
+        rendered("env = { T = \"{cpus} {params.p}\" }\nrun = \"x\"").env,
+        [("T".to_owned(), "4 a b".to_owned())]
+    );
+}
+
+const LAYERS: &str = r#"
+name = "t"
+[defaults]
+retries = 2
+env = { A = "1", B = "1" }
+modules = ["gcc"]
+[defaults.resources]
+cpus = 2
+time = "1h"
+[defaults.slurm]
+exclusive = true
+[tasks.a]
+run = "x"
+resources = { cpus = 4 }
+env = { B = "2" }
+modules = []
+[tasks.a.retry]
+on = ["exit:75"]
+[tasks.a.slurm]
+"--gres" = "gpu:1"
+[tasks.b]
+run = "x"
+[[tasks.b.resources]]
+mem = "1G"
+[[tasks.b.resources]]
+mem = "2G"
+[tasks.c]
+run = "x"
+resources = { cpus = 4 }
+env = { B = "2" }
+modules = []
+"#;
+
+#[test]
+fn a_task_goes_before_defaults_go_before_what_is_built_in() {
+    let plan = World::default().expand(LAYERS).unwrap().plan;
+    let a = plan.task(TaskId(0));
+    assert_eq!((a.retry.max, a.retry.on.as_slice()), (2, [RetryOn::Exit(Some(75))].as_slice()));
+    assert_eq!((a.resources[0].cpus, a.resources[0].time), (Amount::Exact(4), Amount::Exact(Walltime(3600))));
+    assert_eq!(a.env.keys().collect::<Vec<_>>(), ["A", "B"]);
+    assert!(a.modules.is_empty());
+    assert_eq!(a.batch.keys().collect::<Vec<_>>(), ["slurm.exclusive", "slurm.gres"]);
+    let b = plan.task(TaskId(1));
+    let mem: Vec<_> = b.resources.iter().map(|request| (request.cpus, request.mem)).collect();
+    assert_eq!(mem, [1, 2].map(|gib| (Amount::Exact(2), Amount::Exact(Bytes::gib(gib)))));
+    assert_eq!(b.modules, ["gcc"]);
+}
+
+#[test]
+fn every_value_knows_who_said_it() {
+    let (workflow, _) = read(LAYERS);
+    let shown = |task: &str| -> Vec<String> {
+        let all = explain(&workflow, task).unwrap();
+        let said = all.iter().map(|effective| {
+            let origin = match effective.origin {
+                Origin::BuiltIn => "built-in".to_owned(),
+                Origin::Defaults(span) => format!("defaults {}", &LAYERS[span.range()]),
+                Origin::Task(span) => format!("task {}", &LAYERS[span.range()]),
+            };
+            format!("{} = {} ({origin})", effective.key, effective.value)
+        });
+        said.collect()
+    };
+    let a = shown("a");
+    for line in [
+        "resources.cpus = 4 (task cpus)",
+        "resources.mem = \"auto\" (built-in)",
+        "resources.time = \"1h\" (defaults time)",
+        "retry.max = 2 (defaults retries)",
+        "retry.on = [\"exit:75\"] (task on)",
+        "retry.mem = 2 (built-in)",
+        "env.A = \"1\" (defaults A)",
+        "env.B = \"2\" (task B)",
+        "slurm.exclusive = \"true\" (defaults exclusive)",
+        "slurm.gres = \"gpu:1\" (task \"--gres\")",
+        "cache = true (built-in)",
+        "on = \"any\" (built-in)",
+    ] {
+        assert!(a.iter().any(|shown| shown == line), "{line} is not in {a:#?}");
+    }
+    assert!(shown("b").contains(&"resources.mem = \"1G\" or \"2G\" (task mem)".to_owned()));
+    // Tasks that say the same share their settings, and each says it itself.
+    let c = workflow.task_names().position(|name| name == "c").unwrap();
+    let place =
+        explain(&workflow, "c").unwrap().into_iter().find(|value| value.key == "resources.cpus").unwrap().origin;
+    let Origin::Task(span) = place else { panic!("{place:?}") };
+    assert!(span.start as usize >= LAYERS.find("[tasks.c]").unwrap(), "{c} {span:?}");
+    assert_eq!(explain(&workflow, "d"), None);
+}
+
+#[test]
+fn what_this_machine_cannot_serve_is_named_with_its_place() {
+    let text = r#"
+name = "t"
+[data.fastq]
+at = ["nas:/vol1/fastq"]
+[defaults]
+on = ["cluster", "local"]
+[tasks.a]
+run = "x"
+container = "docker://star"
+[tasks.b]
+run = "x"
+on = "cluster"
+[tasks.c]
+run = "x"
+inputs = ["data:fastq/x", "nas:/vol1/y"]
+[tasks.d]
+run = "x"
+on = "near:inputs"
+account = "lab"
+"#;
+    let (workflow, mistakes) = read(text);
+    assert_eq!(mistakes, []);
+    let expanded = expand(&workflow, ROOT, &BTreeMap::new(), &Facts::default(), Limits::default()).unwrap();
+    assert_eq!(expanded.external, []);
+    let found: Vec<_> = elsewhere(&workflow, &expanded.plan);
+    let lines: Vec<String> = found.iter().map(|(task, mistake)| format!("{task} {}", line(text, mistake))).collect();
+    assert_eq!(
+        lines,
+        [
+            "0 task `a` runs in the container `docker://star`, and csync cannot start containers yet @ container ? install the tools on this machine and remove `container`",
+            "1 task `b` runs on `cluster`, and csync reaches this machine alone yet @ on ? write `on = \"local\"`, add `\"local\"` to the list, or leave `on` out",
+            "2 task `c` names `data:fastq/x`, and csync cannot move data between machines yet @ \"data:fastq/x\" ? copy the dataset here and write its path",
+        ]
+    );
+}
+
+#[test]
+fn the_definition_follows_what_is_computed_and_nothing_else() {
+    let definition =
+        |keys: &str| expanded(&format!("[params]\nx = 1\n[tasks.a]\n{keys}")).plan.task(TaskId(0)).definition;
+    let base = definition("run = \"a {params.x} {cpus}\"");
+    for same in [
+        "resources = { cpus = 4 }",
+        "retries = 3",
+        "priority = 2",
+        "tags = [\"x\"]",
+        "account = \"x\"",
+        "max_parallel = 1",
+    ] {
+        assert_eq!(definition(&format!("run = \"a {{params.x}} {{cpus}}\"\n{same}")), base, "{same}");
+    }
+    assert_eq!(definition("run = \"a 1 {cpus}\""), base, "a param is the value that it has");
+    for other in [
+        "run = \"b {params.x} {cpus}\"",
+        "run = [\"a\", \"{params.x}\", \"{cpus}\"]",
+        "run = \"a {params.x} {cpus}\"\nenv = { A = 1 }",
+        "run = \"a {params.x} {cpus}\"\nworkdir = \"x\"",
+        "run = \"a {params.x} {cpus}\"\nconda = \"x\"",
+        "run = \"a {params.x} {cpus}\"\nsecrets = [\"X\"]",
+        "run = \"a {params.x} {cpus}\"\nsetup = [\"x\"]",
+    ] {
+        assert_ne!(definition(other), base, "{other}");
+    }
+}
