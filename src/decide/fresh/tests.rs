@@ -116,8 +116,7 @@ impl Disk {
 fn plan(text: &str) -> (Plan, Vec<InstanceId>) {
     let (workflow, diagnostics) = manifest::read(text);
     assert!(diagnostics.is_empty(), "{diagnostics:?}");
-    let expanded =
-        manifest::expand(&workflow, "/work", &BTreeMap::new(), &Facts::default(), Limits::default()).unwrap();
+    let expanded = manifest::expand(&workflow, "/lab", &BTreeMap::new(), &Facts::default(), Limits::default()).unwrap();
     (expanded.plan, expanded.left)
 }
 

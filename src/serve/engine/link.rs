@@ -199,9 +199,10 @@ async fn find(state: &StateDir, settings: &Settings, must_sweep: bool, outputs: 
     Linked { made: made.map(|(local, hello)| (local, events, hello)).map_err(|error| chain(&error)), swept }
 }
 
-/// Moves aside what dead attempts left half-written under its real name.
+/// Moves aside what dead attempts left half-written under its real name. Directories stay: they may have been there before,
+/// with other tasks' files in them.
 fn quarantine(outputs: &[PathBuf]) {
-    for output in outputs {
+    for output in outputs.iter().filter(|output| !output.is_dir()) {
         match set_aside(output) {
             Ok(true) => tracing::info!(output = %output.display(), "an unfinished output was moved aside"),
             Ok(false) => {}

@@ -80,7 +80,7 @@ impl Workflow {
         let mut reads = self.reads;
         reads.sort_unstable();
         reads.dedup();
-        let mut plan = Plan { name: "test".to_owned(), root: "/work".to_owned(), ..Plan::default() };
+        let mut plan = Plan { name: "test".to_owned(), root: "/lab".to_owned(), ..Plan::default() };
         plan.max_failures = self.max_failures;
         let mut paths = Strings::default();
         let mut readers = reads.iter().peekable();

@@ -199,7 +199,8 @@ impl World {
             }
             Record::Marked { run, mark, instances } => {
                 if mark == Mark::Reset {
-                    instances.iter().for_each(|(instance, _)| drop(self.succeeded.remove(&(run, *instance))));
+                    self.succeeded
+                        .retain(|(other, it)| *other != run || !instances.iter().any(|(reset, _)| reset == it));
                 }
                 let marks = instances.into_iter().map(|(instance, attempts)| (instance, mark, attempts));
                 self.store.get_mut(&run).unwrap().marks.extend(marks);
