@@ -121,7 +121,7 @@ async fn drive(state: &StateDir, count: u32, slots: u32, command: &[String]) -> 
     let (sender, mut events) = mpsc::channel(64);
     let limits = Limits { cpus: slots, mem: Bytes::gib(1), ..Limits::default() };
     let launch = Launch { program: Some(PathBuf::from("/nonexistent")) };
-    let (local, _) = Local::connect(state, limits, &launch, sender).await?;
+    let local = Local::connect(state, limits, &launch, sender).await?.local;
     local.environment(Environment { number: 1, vars: std::env::vars().collect(), umask: 0o022 });
     let mut jobs = (0..count).map(|number| job(number, command));
     let mut ended = 0;

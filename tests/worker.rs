@@ -13,7 +13,7 @@ use csync::model::resources::Grant;
 use csync::model::units::{Bytes, Walltime};
 use csync::reach::config::StateDir;
 use csync::reach::executor::wire::{Environment, Hello, Limits};
-use csync::reach::executor::{Launch, Local, LocalEvent, sweep};
+use csync::reach::executor::{Connected, Launch, Local, LocalEvent, sweep};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
@@ -210,7 +210,7 @@ fn connect(runtime: &Runtime, state: &StateDir, limits: Limits) -> (Local, Hello
     let (sender, events) = mpsc::channel(64);
     let launch = Launch { program: Some(PathBuf::from(env!("CARGO_BIN_EXE_csync"))) };
     let connected = runtime.block_on(Local::connect(state, limits, &launch, sender));
-    let (local, hello) = connected.unwrap_or_else(|error| {
+    let Connected { local, hello, .. } = connected.unwrap_or_else(|error| {
         let log = std::fs::read_to_string(state.worker_log()).unwrap_or_default();
         panic!("{error:?}\n{log}")
     });

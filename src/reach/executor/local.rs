@@ -93,6 +93,17 @@ pub struct Local {
     messages: mpsc::UnboundedSender<ToWorker>,
 }
 
+/// What came of [`Local::connect`].
+#[derive(Debug)]
+pub struct Connected {
+    /// The connection.
+    pub local: Local,
+    /// The worker's greeting.
+    pub hello: Hello,
+    /// No worker lived: this one was started after whatever a dead one left was ended, so many processes.
+    pub swept: Option<u32>,
+}
+
 impl Local {
     /// Connects to the living worker of this state directory. Where there is none, ends whatever a dead one left
     /// ([`sweep`]) and starts one: then the [`Hello`] has a name that no attempt was recorded with.
@@ -106,11 +117,14 @@ impl Local {
         limits: Limits,
         launch: &Launch,
         events: mpsc::Sender<LocalEvent>,
-    ) -> Result<(Self, Hello), ConnectError> {
+    ) -> Result<Connected, ConnectError> {
+        let mut swept = None;
+        // A living worker is asked first: to take its lock would mean to wait in vain.
         let (lines, writer, hello) = if let Some(greeted) = greeted(state).await? {
             greeted
         } else {
-            if clear(state).await? {
+            swept = clear(state).await?;
+            if swept.is_some() {
                 start(state, launch).await?;
             }
             greeted(state).await?.ok_or(ConnectError::Silent)?
@@ -120,7 +134,7 @@ impl Local {
         tokio::spawn(read(lines, events));
         let local = Self { messages };
         local.configure(limits);
-        Ok((local, hello))
+        Ok(Connected { local, hello, swept })
     }
 
     /// Says what the worker may use from now on.
@@ -193,18 +207,19 @@ async fn greeted(state: &StateDir) -> Result<Option<(Lines, OwnedWriteHalf, Hell
     }
 }
 
-/// Ends what a dead worker left; returns false when there is a living one after all.
-async fn clear(state: &StateDir) -> Result<bool, ConnectError> {
+/// Ends what a dead worker left and returns how many processes that were; none when there is a living worker after all.
+async fn clear(state: &StateDir) -> Result<Option<u32>, ConnectError> {
     let dir = state.clone();
     let swept = tokio::task::spawn_blocking(move || sweep(&dir)).await;
     match swept.map_err(|error| ConnectError::Start(io::Error::other(error)))? {
-        Ok(0) => Ok(true),
         Ok(ended) => {
-            tracing::warn!(ended, "ended processes that a dead worker left");
-            Ok(true)
+            if ended > 0 {
+                tracing::warn!(ended, "ended processes that a dead worker left");
+            }
+            Ok(Some(ended))
         }
         // It was just starting, by the word of an engine that died since.
-        Err(SweepError::WorkerLives) => Ok(false),
+        Err(SweepError::WorkerLives) => Ok(None),
         Err(error) => Err(ConnectError::Sweep(error)),
     }
 }

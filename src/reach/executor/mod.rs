@@ -7,5 +7,5 @@ mod local;
 mod sweep;
 pub mod wire;
 
-pub use local::{ConnectError, Launch, Local, LocalEvent};
+pub use local::{ConnectError, Connected, Launch, Local, LocalEvent};
 pub use sweep::{SweepError, sweep};

@@ -13,7 +13,7 @@ use crate::language::manifest::absolute;
 use crate::model::id::JobKey;
 use crate::reach::config::StateDir;
 use crate::reach::executor::wire::Hello;
-use crate::reach::executor::{Local, LocalEvent, SweepError, sweep};
+use crate::reach::executor::{Connected, Local, LocalEvent};
 use crate::reach::files::aside::set_aside;
 use crate::serve::engine::refusal::chain;
 use crate::serve::engine::runner::{Report, Runner};
@@ -79,11 +79,10 @@ impl Runner {
         self.link = Link::Making { pause, trouble };
         let handed: Vec<JobKey> = self.in_flight();
         let outputs = self.outputs_of(&handed);
-        let must_sweep = !handed.is_empty();
         let (state, settings, reports) = (self.state.clone(), self.settings.clone(), self.reports.clone());
         tokio::spawn(async move {
             sleep(pause).await;
-            let linked = find(&state, &settings, must_sweep, outputs).await;
+            let linked = find(&state, &settings, outputs).await;
             // Fails when the runner has left.
             reports.send(Report::Linked(Box::new(linked))).await.ok();
         });
@@ -176,27 +175,18 @@ impl Runner {
 }
 
 /// Finds a living worker or, when there is none, clears away what a dead one left and starts another.
-async fn find(state: &StateDir, settings: &Settings, must_sweep: bool, outputs: Vec<PathBuf>) -> Linked {
-    let mut swept = false;
-    if must_sweep {
-        let dir = state.clone();
-        match spawn_blocking(move || sweep(&dir)).await {
-            Ok(Ok(count)) => {
-                swept = true;
-                if count > 0 {
-                    tracing::warn!(count, "processes of a dead local worker were ended");
-                }
-                // Fails when it panics, which is reported.
+async fn find(state: &StateDir, settings: &Settings, outputs: Vec<PathBuf>) -> Linked {
+    let (sender, events) = mpsc::channel(MOST_NEWS);
+    match Local::connect(state, settings.limits, &settings.launch, sender).await {
+        Ok(Connected { local, hello, swept }) => {
+            if swept.is_some() {
+                // Before the new worker is handed anything. Fails when it panics, which is reported.
                 spawn_blocking(move || quarantine(&outputs)).await.ok();
             }
-            Ok(Err(SweepError::WorkerLives)) => {}
-            Ok(Err(error)) => return Linked { made: Err(chain(&error)), swept },
-            Err(error) => return Linked { made: Err(error.to_string()), swept },
+            Linked { made: Ok((local, events, hello)), swept: swept.is_some() }
         }
+        Err(error) => Linked { made: Err(chain(&error)), swept: false },
     }
-    let (sender, events) = mpsc::channel(MOST_NEWS);
-    let made = Local::connect(state, settings.limits, &settings.launch, sender).await;
-    Linked { made: made.map(|(local, hello)| (local, events, hello)).map_err(|error| chain(&error)), swept }
 }
 
 /// Moves aside what dead attempts left half-written under its real name. Directories stay: they may have been there before,
