@@ -98,7 +98,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         if args.force {
             outfile::replace(path, &imported.workflow)?;
         } else {
-            outfile::create(path, &imported.workflow, "--force")?;
+            outfile::create(path, &imported.workflow, Some("--force"))?;
         }
     }
     if context.json() {
@@ -112,17 +112,13 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
             }
         }
     }
-    match &args.output {
-        Some(path) => {
-            let name = shell_word(&path.display().to_string());
-            context.say(&format!("Wrote {}", path.display()));
-            context
-                .say(&format!("{}; `csync submit {name}` runs it, `csync check {name}` checks it.", what(&imported)));
-        }
-        None => {
-            context.print(&imported.workflow)?;
-            context.say(&format!("{}; with `-o workflow.toml`, `csync submit` runs it.", what(&imported)));
-        }
+    if let Some(path) = &args.output {
+        let name = shell_word(&path.display().to_string());
+        context.say(&format!("Wrote {}", path.display()));
+        context.say(&format!("{}; `csync submit {name}` runs it, `csync check {name}` checks it.", what(&imported)));
+    } else {
+        context.print(&imported.workflow)?;
+        context.say(&format!("{}; with `-o workflow.toml`, `csync submit` runs it.", what(&imported)));
     }
     Ok(Exit::Success)
 }

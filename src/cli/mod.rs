@@ -9,6 +9,7 @@ mod view;
 
 pub mod context;
 
+mod chart;
 mod follow;
 mod outfile;
 mod picture;

@@ -9,11 +9,12 @@ use crate::cli::view::words::shell_word;
 use crate::model::api::ErrorKind;
 
 /// Writes a file that must not be there yet.
-pub(super) fn create(path: &Path, text: &str, force_with: &str) -> Result<(), Failure> {
+pub(super) fn create(path: &Path, text: &str, replace_with: Option<&str>) -> Result<(), Failure> {
     let mut file = OpenOptions::new().write(true).create_new(true).open(path).map_err(|error| {
         if error.kind() == io::ErrorKind::AlreadyExists {
+            let replace = replace_with.map(|option| format!(", or replace it with `{option}`")).unwrap_or_default();
             Failure::new(ErrorKind::Conflict, format!("there is a file `{}` already", path.display()))
-                .hint(format!("choose another name with `-o FILE`, or replace it with `{force_with}`"))
+                .hint(format!("choose another name with `-o FILE`{replace}"))
         } else {
             unwritable(path, &error)
         }
@@ -64,8 +65,8 @@ mod tests {
     fn files_are_made_once_and_replaced_whole() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.txt");
-        create(&path, "one", "--force").unwrap();
-        assert_eq!(create(&path, "two", "--force").unwrap_err().exit().number(), 4);
+        create(&path, "one", None).unwrap();
+        assert_eq!(create(&path, "two", Some("--force")).unwrap_err().exit().number(), 4);
         assert_eq!(fs::read_to_string(&path).unwrap(), "one");
         replace(&path, "three").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "three");

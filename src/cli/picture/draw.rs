@@ -339,9 +339,9 @@ impl Channel {
         while !waiting.is_empty() {
             // A net must wait while another, not yet placed, starts above one of its ends.
             let free = |net: &Net| waiting.iter().all(|other| other.from == net.from || !net.ends_at(other.from));
-            let next = waiting.iter().position(free);
-            circle |= next.is_none();
-            let mut net = waiting.remove(next.unwrap_or(0));
+            let ready = waiting.iter().position(free);
+            circle |= ready.is_none();
+            let mut net = waiting.remove(ready.unwrap_or(0));
             if net.ends.iter().any(|&(end, _)| end != net.from) {
                 let above = channel.nets.iter().filter(|other| net.ends_at(other.from));
                 let first = above.filter_map(|other| other.track).map(|track| track + 1).max().unwrap_or(0);

@@ -1,6 +1,7 @@
 //! Large pictures made small: tasks that look alike become one box.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use crate::cli::picture::{Dag, Node};
 use crate::language::import::stem;
@@ -73,7 +74,7 @@ pub(in crate::cli) fn list(dag: &Dag, columns: usize) -> String {
         let (Some(layer), Some(node)) = (layers.get(node), dag.nodes.get(node)) else { continue };
         let size = if node.instances == 1 { String::new() } else { format!("  {} instances", node.instances) };
         let name = console::truncate_str(&node.name, columns.saturating_sub(size.len() + 6), "...").into_owned();
-        text.push_str(&format!("{:>4}  {name}{size}\n", layer + 1));
+        let _ = writeln!(text, "{:>4}  {name}{size}", layer + 1);
     }
     text
 }

@@ -114,39 +114,20 @@ impl<'a> Replay<'a> {
     /// Returns the tasks of the replay.
     pub(super) fn tasks(&self) -> Vec<DraftTask> {
         let steps: Vec<Step<'_>> = self.tasks.iter().enumerate().map(|(index, task)| self.step(index, task)).collect();
-        // What is needed by name must be a task of its own, and so must what needs.
-        let needed: HashSet<usize> = steps.iter().flat_map(|step| step.needs.iter().copied()).collect();
-        let mut groups: Vec<Vec<usize>> = Vec::new();
-        let mut known: HashMap<(&str, usize, usize, u32), usize> = HashMap::new();
-        for (index, step) in steps.iter().enumerate() {
-            let files = step.inputs.len() + step.outputs.len();
-            if files > ROW_FILES || !step.needs.is_empty() || needed.contains(&index) {
-                groups.push(vec![index]);
-                continue;
-            }
-            let kind = (step.kind(), step.inputs.len(), step.outputs.len(), step.cores);
-            match known.get(&kind).and_then(|&group| groups.get_mut(group)) {
-                Some(group) => group.push(index),
-                None => {
-                    known.insert(kind, groups.len());
-                    groups.push(vec![index]);
-                }
-            }
-        }
+        let groups = groups(&steps);
         let mut taken = HashSet::from([FIRST.to_owned()]);
-        let name = |group: &Vec<usize>| match group.as_slice() {
-            [first, ..] => steps.get(*first).map_or_else(String::new, |step| task_name(step.kind())),
-            [] => String::new(),
-        };
-        let names: Vec<String> = groups.iter().map(|group| unique(&name(group), &mut taken)).collect();
-        let mut name_of = vec![""; steps.len()];
-        for (group, name) in groups.iter().zip(&names) {
+        let mut names: Vec<String> = Vec::with_capacity(groups.len());
+        let mut name_of = vec![0; steps.len()];
+        for group in &groups {
+            let kind = group.first().and_then(|&first| steps.get(first)).map_or("", Step::kind);
             for &member in group {
                 if let Some(slot) = name_of.get_mut(member) {
-                    *slot = name;
+                    *slot = names.len();
                 }
             }
+            names.push(unique(&task_name(kind), &mut taken));
         }
+        let name_of = |step: usize| name_of.get(step).and_then(|&group| names.get(group)).cloned().unwrap_or_default();
         let mut tasks: Vec<DraftTask> = self.first_task(&steps).into_iter().collect();
         for (group, name) in groups.iter().zip(&names) {
             let members: Vec<&Step<'_>> = group.iter().filter_map(|&member| steps.get(member)).collect();
@@ -199,7 +180,7 @@ impl<'a> Replay<'a> {
     }
 
     /// A recorded task as a task of its own.
-    fn single(&self, step: &Step<'_>, name: &str, names: &[&str]) -> DraftTask {
+    fn single(&self, step: &Step<'_>, name: &str, name_of: &impl Fn(usize) -> String) -> DraftTask {
         let sizes: Vec<u64> = step.outputs.iter().map(|file| self.size(file)).collect();
         let sleep = match self.seconds(step) {
             seconds if seconds == "0" => String::new(),
@@ -208,7 +189,7 @@ impl<'a> Replay<'a> {
         DraftTask {
             name: name.to_owned(),
             comments: vec![format!("`{}` {}.", step.task.id, step.words())],
-            needs: step.needs.iter().filter_map(|&need| names.get(need)).map(|&need| need.to_owned()).collect(),
+            needs: step.needs.iter().map(|&need| name_of(need)).collect(),
             inputs: step.inputs.iter().map(|file| self.path(file)).collect(),
             outputs: step.outputs.iter().map(|file| self.path(file)).collect(),
             run: script(&[self.look(step), sleep, make(&sizes)]),
@@ -221,8 +202,8 @@ impl<'a> Replay<'a> {
     fn rows(&self, first: &Step<'_>, steps: &[&Step<'_>], name: &str) -> DraftTask {
         let inputs: Vec<String> = (1..=first.inputs.len()).map(|n| format!("in{n}")).collect();
         let outputs: Vec<String> = (1..=first.outputs.len()).map(|n| format!("out{n}")).collect();
-        let sized = self.options.size_scale > 0.0 && !outputs.is_empty();
-        let sizes: Vec<String> = if sized { (1..=outputs.len()).map(|n| format!("size{n}")).collect() } else { vec![] };
+        let real = self.options.size_scale > 0.0 && !outputs.is_empty();
+        let sizes: Vec<String> = if real { (1..=outputs.len()).map(|n| format!("size{n}")).collect() } else { vec![] };
         let mut columns = vec!["id".to_owned(), "seconds".to_owned()];
         columns.extend(inputs.iter().chain(&outputs).chain(&sizes).cloned());
         let row = |step: &&Step<'_>| {
@@ -237,7 +218,7 @@ impl<'a> Replay<'a> {
         for (index, size) in sizes.iter().enumerate() {
             let _ = writeln!(makes, "head -c {{item.{size}}} /dev/zero > {{outputs[{index}]}}");
         }
-        if !sized && !outputs.is_empty() {
+        if !real && !outputs.is_empty() {
             makes = make(&vec![0; outputs.len()]);
         }
         let placed = |columns: &[String]| columns.iter().map(|column| format!("{{item.{column}}}")).collect();
@@ -336,6 +317,30 @@ impl<'a> Step<'a> {
         }
         text
     }
+}
+
+/// Puts together what can be rows of one task: the same kind with as many files and cores.
+fn groups(steps: &[Step<'_>]) -> Vec<Vec<usize>> {
+    // What is needed by name must be a task of its own, and so must what needs.
+    let needed: HashSet<usize> = steps.iter().flat_map(|step| step.needs.iter().copied()).collect();
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    let mut known: HashMap<(&str, usize, usize, u32), usize> = HashMap::new();
+    for (index, step) in steps.iter().enumerate() {
+        let files = step.inputs.len() + step.outputs.len();
+        let alone = files > ROW_FILES || !step.needs.is_empty() || needed.contains(&index);
+        let kind = (step.kind(), step.inputs.len(), step.outputs.len(), step.cores);
+        if let Some(group) = known.get(&kind).and_then(|&group| groups.get_mut(group))
+            && !alone
+        {
+            group.push(index);
+            continue;
+        }
+        if !alone {
+            known.insert(kind, groups.len());
+        }
+        groups.push(vec![index]);
+    }
+    groups
 }
 
 fn script(parts: &[String]) -> Run {

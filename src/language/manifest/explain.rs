@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::language::manifest::draft::{Draft, Origin, Sweep, Workflow};
 use crate::language::manifest::keys::{ResourceKey, RetryKey, SettingKey};
 use crate::language::manifest::template::Template;
+use crate::model::id::TaskId;
 use crate::model::resources::{Amount, Request};
 use crate::model::task::{OnError, RetryOn};
 use crate::model::units::{Bytes, Walltime};
@@ -24,6 +25,12 @@ pub struct Effective {
 /// workflow has no such task.
 pub fn explain(workflow: &Workflow, task: &str) -> Option<Vec<Effective>> {
     let index = workflow.task_names().position(|name| name == task)?;
+    explain_at(workflow, TaskId(index as u32))
+}
+
+/// Returns every value that holds for a task, by its position in the file.
+pub fn explain_at(workflow: &Workflow, task: TaskId) -> Option<Vec<Effective>> {
+    let index = task.index();
     let task = workflow.tasks.get(index)?;
     let draft = workflow.settings.get(task.settings as usize)?;
     let sweep = task.sweep.and_then(|sweep| workflow.sweeps.get(sweep as usize));

@@ -43,12 +43,12 @@ pub use check::read;
 pub use draft::{Origin, Workflow};
 pub use elsewhere::elsewhere;
 pub use expand::expand;
-pub use explain::{Effective, explain};
+pub use explain::{Effective, explain, explain_at};
 pub use glob::matcher;
 pub use paths::is_remote;
 pub use render::{absolute, render};
 pub use schema::schema;
-pub use templates::templates;
+pub use templates::{Starter, templates};
 pub use wants::{missing_input, wants};
 
 use std::collections::BTreeMap;
