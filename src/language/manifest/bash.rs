@@ -181,6 +181,7 @@ impl<'s> Bash<'s> {
         if byte == close {
             self.frames.pop();
             self.at += 1;
+            self.word_start = false;
         } else if byte == b'\\' && escapes {
             self.at += 2;
         } else if !(expands && self.expansion(byte)) {
@@ -467,6 +468,7 @@ mod tests {
             ("\"$(cmd @ \"@\" '@')@\"@", vec![Bare, Double, Single, Double, Bare]),
             ("# @ it's\n@", vec![Comment, Bare]),
             ("x#@ $#@ ${#x}@ a;#@", vec![Bare, Bare, Bare, Comment]),
+            ("``#@ $(a)#@ \"\"#@", vec![Bare; 3]),
             ("a \\\n# it's @\n@", vec![Comment, Bare]),
             ("echo $((@ * 2)) @", vec![Number, Bare]),
             ("((x = @ << 2)); echo @", vec![Number, Bare]),
