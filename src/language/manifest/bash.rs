@@ -497,6 +497,8 @@ mod tests {
             ("cat <<EOF\n@EOF\n@\nEOF\n@", vec![true, true, false]),
             ("cat <<@\n@", vec![true, true]),
             ("cat <<E@F\nEF\n@", vec![true, true]),
+            ("cat <<E\n'\\\nE\n@\nE\n@", vec![true, true]),
+            ("cat <<'E'\n'\\\nE\n@", vec![false]),
             ("\"$(case x in a) b;; esac)@\"", vec![true]),
             ("\"$(echo case)@\"", vec![false]),
             ("$(cat <<E\nE)\n@", vec![true]),

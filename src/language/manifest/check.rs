@@ -20,7 +20,8 @@ const SCHEMA: i64 = 1;
 pub fn read(text: &str) -> (Workflow, Vec<Diagnostic>) {
     let mut mistakes = Mistakes::default();
     let tree = parse(text, &mut mistakes);
-    let mut check = Check { tree: &tree, mistakes, templates: Templates::default(), params: Params::default() };
+    let mut check =
+        Check { tree: &tree, mistakes, templates: Templates::default(), params: Params::default(), data: Vec::new() };
     let mut workflow = Workflow::default();
     check.root(&mut workflow);
     workflow.templates = check.templates;
@@ -36,6 +37,8 @@ pub(super) struct Check<'a, 't> {
     pub(super) templates: Templates,
     /// Names of the params.
     pub(super) params: Params,
+    /// Names of the datasets.
+    pub(super) data: Vec<String>,
 }
 
 impl<'a> Check<'a, '_> {
@@ -158,6 +161,11 @@ impl<'a> Check<'a, '_> {
 
     /// Compiles a string with placeholders.
     pub(super) fn template(&mut self, id: NodeId, text: &str, syntax: Syntax, scope: &Scope<'_>) -> Template {
+        if syntax == Syntax::Shell && text.contains("\r\n") {
+            // A file with the line ends of Windows; bash would take the first half for a part of the command.
+            let place = (self.tree.span(id), None);
+            return self.templates.compile(&text.replace("\r\n", "\n"), place, syntax, scope, &mut self.mistakes);
+        }
         let place = (self.tree.span(id), self.tree.body(id));
         self.templates.compile(text, place, syntax, scope, &mut self.mistakes)
     }
@@ -185,6 +193,7 @@ impl<'a> Check<'a, '_> {
             self.error(Span::default(), "the workflow has no name", "begin the file with `name = \"...\"`");
         }
         self.params = Params::new(workflow.params.iter().map(|param| param.name.clone()).collect());
+        self.data = workflow.data.keys().cloned().collect();
         let mut defaults = Draft::default();
         if let Some(&id) = tables.get("defaults") {
             self.defaults(id, &mut defaults);
@@ -299,6 +308,19 @@ impl<'a> Check<'a, '_> {
             data.insert(name.to_owned(), places);
         }
         data
+    }
+
+    /// Checks that the dataset of `data:NAME/...` is one.
+    pub(super) fn dataset(&mut self, text: &str, span: Span) {
+        let Some(rest) = text.strip_prefix("data:") else { return };
+        let name = rest.split('/').next().unwrap_or_default();
+        if name.contains('{') || self.data.iter().any(|known| known == name) {
+            return;
+        }
+        let known = self.data.iter().map(String::as_str);
+        let help =
+            did_you_mean(name, known).unwrap_or_else(|| format!("add `[data.{name}]` with `at = [\"host:/path\"]`"));
+        self.error(span, format!("there is no dataset `{}`", name.escape_debug()), help);
     }
 
     fn defaults(&mut self, id: NodeId, draft: &mut Draft) {

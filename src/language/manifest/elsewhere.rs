@@ -1,6 +1,6 @@
 //! What a plan asks for that this machine alone cannot serve: other hosts, named datasets, containers.
 
-use crate::language::manifest::draft::{Origin, Workflow};
+use crate::language::manifest::draft::{Foreach, Origin, Workflow};
 use crate::language::manifest::paths::is_remote;
 use crate::model::diagnostic::{Diagnostic, Span};
 use crate::model::id::TaskId;
@@ -27,6 +27,12 @@ pub fn elsewhere(workflow: &Workflow, plan: &Plan) -> Vec<(TaskId, Diagnostic)> 
                 format!("task `{}` runs on {}, and csync reaches this machine alone yet", task.name, places.join(", "));
             let help = "write `on = \"local\"`, add `\"local\"` to the list, or leave `on` out";
             all.push((id, Diagnostic::error(place("on"), message).help(help)));
+        }
+        if let Some((pattern, span)) = remote_glob(workflow, id) {
+            let message =
+                format!("task `{}` goes over `{pattern}`, and csync cannot look on other machines yet", task.name);
+            let help = "copy the files here and write a pattern for them";
+            all.push((id, Diagnostic::error(span, message).help(help)));
         }
         if let Some(path) = remote_path(plan, id) {
             let message =
@@ -56,6 +62,14 @@ fn remote_path(plan: &Plan, task: TaskId) -> Option<&str> {
         let mut paths = inputs.iter().chain(plan.outputs(instance)).map(|path| plan.path(*path));
         paths.find(|path| is_remote(path))
     })
+}
+
+/// Returns the glob of a task's `foreach` when it is for another host.
+fn remote_glob(workflow: &Workflow, task: TaskId) -> Option<(String, Span)> {
+    let sweep = workflow.sweeps.get(workflow.tasks.get(task.index())?.sweep? as usize)?;
+    let Some(Foreach::Glob(template)) = sweep.foreach else { return None };
+    let pattern = workflow.templates.source(template, &workflow.params, &[]);
+    is_remote(&pattern).then_some((pattern, sweep.foreach_span))
 }
 
 fn place(workflow: &Workflow, task: TaskId, key: &str) -> Option<Span> {

@@ -118,10 +118,15 @@ pub(super) fn resolve(
             ("gpus", []) => Ok(Name::Gpus),
             ("time_s", []) => Ok(Name::TimeS),
             ("attempt", []) => Ok(Name::Attempt),
+            _ if mistakes.is_full() => Err(String::new()),
             _ => Err(unknown(path, first, scope)),
         },
     };
     match found.and_then(|name| allowed(name, path, scope)) {
+        Err(_) if mistakes.is_full() => {
+            mistakes.error(span, "an unknown placeholder");
+            None
+        }
         Ok(name) => Some(name),
         Err(help) => {
             mistakes.push(Diagnostic::error(span, format!("unknown placeholder `{{{path}}}`")).help(help));

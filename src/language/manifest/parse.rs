@@ -461,6 +461,12 @@ o = 2
     }
 
     #[test]
+    fn a_dotted_key_may_go_on_with_what_a_header_passed_through() {
+        let (tree, mistakes) = read("[t.b.c]\n[t]\nb.d = 1\n");
+        assert_eq!((tree, mistakes), (serde_json::json!({"t": {"b": {"c": {}, "d": 1}}}), Vec::new()));
+    }
+
+    #[test]
     fn several_mistakes_are_found_at_once() {
         let (tree, mistakes) = read("a = [1,\nb = 2\n[t]\nc = yes\nd = 1\nd = 2\n[u\ne = 3\n");
         assert_eq!(

@@ -6,7 +6,7 @@ use crate::language::manifest::Facts;
 use crate::language::manifest::draft::{Combination, Foreach, Sweep, Values as Listed, Workflow};
 use crate::language::manifest::glob::is_pattern;
 use crate::language::manifest::mistakes::Mistakes;
-use crate::language::manifest::paths::normal;
+use crate::language::manifest::paths::{is_remote, normal};
 use crate::language::manifest::template::Template;
 use crate::language::manifest::values::Values;
 use crate::model::diagnostic::{Diagnostic, Span};
@@ -199,7 +199,11 @@ impl Source<'_> {
         let mut all: Vec<&str> = exist.iter().map(String::as_str).chain(made.iter().copied()).collect();
         all.sort_unstable();
         all.dedup();
-        if all.is_empty() {
+        if is_remote(&pattern) {
+            let message =
+                format!("task `{task}` has no instances: csync cannot look for `{pattern}` on other machines yet");
+            mistakes.push(Diagnostic::warning(span, message));
+        } else if all.is_empty() {
             let message = format!("task `{task}` has no instances: `{pattern}` matches nothing");
             let help = if is_pattern(&pattern) {
                 "globs start in the workflow's directory; for a list of values write `foreach = [...]`"

@@ -92,7 +92,7 @@ fn setting(check: &mut Check<'_, '_>, key: SettingKey, id: NodeId, layer: &Layer
         SettingKey::Container => draft.container = container(check, id, layer),
         SettingKey::Modules => draft.modules = check.constants(id, name, layer),
         SettingKey::Binds => draft.binds = check.constants(id, name, layer),
-        SettingKey::On => draft.on = check.constants(id, name, layer),
+        SettingKey::On => draft.on = places(check, id, layer),
         SettingKey::Setup => {
             let lines = check.strings(id, name, true);
             draft.setup =
@@ -142,6 +142,24 @@ fn path(check: &mut Check<'_, '_>, id: NodeId, key: &str, layer: &Layer<'_>, kno
 
 fn container(check: &mut Check<'_, '_>, id: NodeId, layer: &Layer<'_>) -> Option<Template> {
     check.constant(id, "container", layer)
+}
+
+/// Reads where a task may run.
+fn places(check: &mut Check<'_, '_>, id: NodeId, layer: &Layer<'_>) -> Vec<Template> {
+    let scope = Scope { known: Known::Params, ..layer.scope };
+    let mut places = Vec::new();
+    for (id, place) in check.strings(id, "on", true) {
+        let span = check.tree.span(id);
+        match place.strip_prefix("near:") {
+            None | Some("inputs") => {}
+            Some(near) if near.starts_with("data:") => check.dataset(near, span),
+            Some(_) => {
+                check.error(span, format!("`{place}` is near nothing"), "write `near:inputs` or `near:data:NAME`")
+            }
+        }
+        places.push(check.template(id, place, Syntax::Plain, &scope));
+    }
+    places
 }
 
 fn on_error(check: &mut Check<'_, '_>, id: NodeId) -> Option<OnError> {

@@ -6,8 +6,8 @@ use toml_parser::lexer::{Token, TokenKind};
 /// Tokens after which the next end of a statement ends a piece.
 const PIECE: usize = 4096;
 
-/// Most tokens of one value: an array of eight million strings.
-pub(super) const MOST_TOKENS: usize = 16_000_000;
+/// Most tokens of one value: an array of two million strings, each on a line of its own.
+pub(super) const MOST_TOKENS: usize = 8_000_000;
 
 /// A value has more than [`MOST_TOKENS`] tokens; the place where it was given up.
 #[derive(Debug, PartialEq, Eq)]

@@ -80,6 +80,7 @@ fn foreach(check: &mut Check<'_, '_>, id: NodeId, scope: &Scope<'_>) -> Option<F
                 let help = format!("for its rows, write `foreach = {{ {end} = \"{text}\" }}`");
                 check.mistakes.push(Diagnostic::warning(tree.span(id), words).help(help));
             }
+            check.dataset(text, tree.span(id));
             Some(Foreach::Glob(check.template(id, text, Syntax::Plain, scope)))
         }
         Kind::Array if tree.children(id).next().is_some_and(|child| tree.kind(child) == Kind::Table) => {

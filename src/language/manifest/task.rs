@@ -225,6 +225,7 @@ impl Tasks<'_> {
             } else if key == "outputs" && path.contains('\n') {
                 check.mistakes.push(Diagnostic::warning(span, "a path with a line break in it"));
             }
+            check.dataset(path, span);
             let template = check.template(id, path, Syntax::Plain, &scope);
             if key == "outputs" && check.templates.is_glob(template) {
                 let message = "an output has no wildcards: csync must know its name before the task runs";

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hasher};
 
 use crate::model::diagnostic::Span;
 
@@ -81,7 +82,8 @@ pub(super) struct Tree<'t> {
     decoded: Vec<String>,
     /// Keys that are not their own text (`"a b"`, `'x'`), by the start of their span.
     odd_keys: HashMap<u32, String>,
-    index: HashMap<(NodeId, Cow<'t, str>), NodeId>,
+    /// By the hash of table and key. Two keys of one hash are so rare that the second one is looked for by walking.
+    index: HashMap<u64, NodeId>,
 }
 
 impl<'t> Tree<'t> {
@@ -223,10 +225,15 @@ impl<'t> Tree<'t> {
             }
             walked += 1;
             if walked == WALKED {
-                return self.index.get(&(table, Cow::Borrowed(key)) as &(NodeId, Cow<'_, str>)).copied();
+                return self.get_indexed(table, key);
             }
         }
         None
+    }
+
+    fn get_indexed(&self, table: NodeId, key: &str) -> Option<NodeId> {
+        let found = *self.index.get(&hash(table, key))?;
+        if self.key(found) == key { Some(found) } else { self.children(table).find(|&child| self.key(child) == key) }
     }
 
     /// Hashes a node as it is written, with its key.
@@ -271,17 +278,22 @@ impl<'t> Tree<'t> {
         }
         self.node_mut(parent).high = child;
         if self.kind(parent) == Kind::Table && self.has_more_than_walked(parent) {
-            let name = match self.odd_keys.get(&key.start) {
-                Some(text) => Cow::Owned(text.clone()),
-                None => Cow::Borrowed(self.text.get(key.range()).unwrap_or_default()),
-            };
-            self.index.insert((parent, name), child);
+            let hash = hash(parent, self.key_at(key));
+            self.index.entry(hash).or_insert(child);
         }
     }
 
     fn has_more_than_walked(&self, table: NodeId) -> bool {
         self.children(table).nth(WALKED as usize).is_some()
     }
+}
+
+/// Hashes a table and a key with the standard library's hasher and fixed keys.
+fn hash(table: NodeId, key: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write_u32(table);
+    hasher.write(key.as_bytes());
+    hasher.finish()
 }
 
 /// Children of a node, in the order of the file.

@@ -341,6 +341,15 @@ fn resources_and_retries() {
         ("max_parallel = 0", "`max_parallel` is at least 1 @ 0"),
         ("container = \"{item}\"", "unknown placeholder `{item}` @ {item} ? this task has no `foreach`"),
         ("workdir = \"\"", "`workdir` is empty @ \"\""),
+        ("on = \"near:x\"", "`near:x` is near nothing @ \"near:x\" ? write `near:inputs` or `near:data:NAME`"),
+        (
+            "on = [\"near:data:x\"]",
+            "there is no dataset `x` @ \"near:data:x\" ? add `[data.x]` with `at = [\"host:/path\"]`",
+        ),
+        (
+            "inputs = [\"data:x/y\"]",
+            "there is no dataset `x` @ \"data:x/y\" ? add `[data.x]` with `at = [\"host:/path\"]`",
+        ),
         ("needs = [\"a\"]", "task `a` needs itself @ \"a\" ? remove it"),
         (
             "inputs = { bam = \"x\" }",

@@ -4,6 +4,7 @@ mod expansion;
 mod mistakes;
 mod properties;
 mod rendering;
+mod starters;
 
 use std::collections::BTreeMap;
 

@@ -56,6 +56,11 @@ fn an_element_that_is_a_list_alone_is_as_many_arguments() {
 }
 
 #[test]
+fn line_ends_of_windows_are_taken_as_line_ends() {
+    assert_eq!(script("run = \"\"\"\r\necho {name}\r\ntrue\r\n\"\"\""), "echo a\ntrue\n");
+}
+
+#[test]
 fn another_directory_makes_paths_absolute() {
     let keys = "workdir = \"sub\"\nstdin = \"in.txt\"\ninputs = [\"a\"]\noutputs = [\"/tmp/o\"]\nrun = \"x {inputs} {outputs} {inputs.dir}\"";
     let rendered = rendered(keys);
@@ -189,6 +194,9 @@ inputs = ["data:fastq/x", "nas:/vol1/y"]
 run = "x"
 on = "near:inputs"
 account = "lab"
+[tasks.e]
+run = "x"
+foreach = "data:fastq/*.gz"
 "#;
     let (workflow, mistakes) = read(text);
     assert_eq!(mistakes, []);
@@ -202,6 +210,7 @@ account = "lab"
             "0 task `a` runs in the container `docker://star`, and csync cannot start containers yet @ container ? install the tools on this machine and remove `container`",
             "1 task `b` runs on `cluster`, and csync reaches this machine alone yet @ on ? write `on = \"local\"`, add `\"local\"` to the list, or leave `on` out",
             "2 task `c` names `data:fastq/x`, and csync cannot move data between machines yet @ \"data:fastq/x\" ? copy the dataset here and write its path",
+            "4 task `e` goes over `data:fastq/*.gz`, and csync cannot look on other machines yet @ \"data:fastq/*.gz\" ? copy the files here and write a pattern for them",
         ]
     );
 }
