@@ -10,5 +10,7 @@
 
 mod deps;
 mod house;
+mod journey_cli;
 mod listed;
 mod worker;
+mod world;

@@ -1,6 +1,7 @@
 //! What people see: words, tables, messages.
 
 pub(super) mod engine;
+pub(super) mod excerpt;
 pub(super) mod failure;
 #[cfg(test)]
 pub(super) mod fixtures;
