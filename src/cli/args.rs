@@ -192,6 +192,15 @@ mod tests {
     }
 
     #[test]
+    fn every_command_says_what_it_does() {
+        for command in command().get_subcommands() {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            assert!(about.starts_with(char::is_uppercase) && !about.ends_with('.'), "{}: {about}", command.get_name());
+            assert!(!about.starts_with("Arguments of"), "{}", command.get_name());
+        }
+    }
+
+    #[test]
     fn every_visible_command_stands_in_one_group() {
         let mut grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
         let command = command();

@@ -33,7 +33,7 @@ pub struct Globals {
     /// Say less: results and errors only
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Say more; twice for csync's own diagnostics
+    /// Say more
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
 }

@@ -11,6 +11,8 @@ use crate::model::api::RunState;
 use crate::reach::clock;
 
 /// List the runs
+///
+/// The newest first. DONE counts the instances that succeeded or were up to date.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Show at most so many, the newest first

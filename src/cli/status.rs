@@ -11,6 +11,8 @@ use crate::reach::client::ClientError;
 use crate::reach::clock;
 
 /// Show the engine and what runs now
+///
+/// Starts nothing: where no engine is running, nothing runs.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 

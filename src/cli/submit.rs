@@ -28,7 +28,7 @@ pub struct Args {
     #[arg(long, value_name = "TASK")]
     only: Vec<String>,
     /// Run again although it is up to date: this task, or `all`; may be given several times
-    #[arg(long, value_name = "TASK", num_args = 0..=1, default_missing_value = "all")]
+    #[arg(long, value_name = "TASK")]
     rerun: Vec<String>,
     /// Say what would run, and why, and run nothing
     #[arg(short = 'n', long, conflicts_with_all = ["detach", "foreground"])]
