@@ -12,7 +12,10 @@ use crate::cli::view::words::{cut, many, shell_word, state};
 use crate::model::api::{ErrorKind, InstancePage, InstanceView, Stream};
 use crate::model::id::{InstanceId, RunId};
 use crate::model::job::State;
-use crate::reach::client::{Client, InstanceQuery, LogQuery};
+use crate::reach::client::{Client, ClientError, InstanceQuery, LogQuery};
+
+/// Engines that may go away while a log is copied, before we give up.
+const LOST_MAX: u32 = 5;
 
 /// Logs printed at once.
 const SHOWN: u32 = 100;
@@ -72,7 +75,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
             return collected(context, &client, run, args, &page).await;
         }
         match page.instances.as_slice() {
-            [one] => single(context, &client, run, args, one).await,
+            [one] => single(context, run, args, one).await,
             _ if args.follow => Err(several(run, &page)),
             _ => each(context, &client, run, args, &page).await,
         }
@@ -105,16 +108,10 @@ fn several(run: RunId, page: &InstancePage) -> Failure {
 }
 
 /// Prints both streams of one instance to where they belong.
-async fn single(
-    context: &Context,
-    client: &Client,
-    run: RunId,
-    args: &Args,
-    one: &InstanceView,
-) -> Result<Exit, Failure> {
+async fn single(context: &Context, run: RunId, args: &Args, one: &InstanceView) -> Result<Exit, Failure> {
     let mut copies = Vec::new();
     for &stream in args.streams() {
-        copies.push(copy(client, run, args.query(one.instance, stream), false));
+        copies.push(copy(context, run, args.query(one.instance, stream), false));
     }
     let written: u64 = if args.follow {
         futures_util::future::try_join_all(copies).await?.into_iter().sum()
@@ -145,19 +142,49 @@ fn silence(one: &InstanceView) -> String {
     }
 }
 
-/// Copies a log to the stream of the same name, or to standard error whatever its name, and returns its size.
-pub(super) async fn copy(client: &Client, run: RunId, query: LogQuery, to_stderr: bool) -> Result<u64, Failure> {
-    let mut chunks = client.logs(run.into(), query).await?;
-    let mut written = 0;
-    while let Some(chunk) = chunks.next().await? {
-        written += chunk.len() as u64;
-        let written = match query.stream {
-            Stream::Stdout if !to_stderr => write(&mut io::stdout().lock(), &chunk),
-            _ => write(&mut io::stderr().lock(), &chunk),
-        };
-        written?;
+/// Copies a log to the stream of the same name, or to standard error whatever its name, and returns its size. An engine that
+/// goes away meanwhile is replaced, and what was copied is not copied again.
+pub(super) async fn copy(context: &Context, run: RunId, query: LogQuery, to_stderr: bool) -> Result<u64, Failure> {
+    let (mut written, mut lost) = (0, 0);
+    loop {
+        let client = context.reach().await?;
+        match copy_from(&client, run, query, to_stderr, &mut written).await? {
+            Ok(()) => return Ok(written),
+            // What `--tail` starts at has moved by now.
+            Err(error) if !error.is_lost() || lost == LOST_MAX || query.tail.is_some() => return Err(error.into()),
+            Err(_) => lost += 1,
+        }
     }
-    Ok(written)
+}
+
+/// Copies what of a log was not written yet. The inner error is the engine's, the outer one ours.
+async fn copy_from(
+    client: &Client,
+    run: RunId,
+    query: LogQuery,
+    to_stderr: bool,
+    written: &mut u64,
+) -> Result<Result<(), ClientError>, Failure> {
+    let mut chunks = match client.logs(run.into(), query).await {
+        Ok(chunks) => chunks,
+        Err(error) => return Ok(Err(error)),
+    };
+    let mut skip = *written;
+    loop {
+        let chunk = match chunks.next().await {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) => return Ok(Ok(())),
+            Err(error) => return Ok(Err(error)),
+        };
+        let known = skip.min(chunk.len() as u64);
+        skip -= known;
+        let fresh = chunk.slice(known as usize..);
+        match query.stream {
+            Stream::Stdout if !to_stderr => write(&mut io::stdout().lock(), &fresh)?,
+            _ => write(&mut io::stderr().lock(), &fresh)?,
+        }
+        *written += fresh.len() as u64;
+    }
 }
 
 fn write(out: &mut impl Write, bytes: &[u8]) -> Result<(), Failure> {

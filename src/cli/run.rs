@@ -16,7 +16,7 @@ use crate::model::api::{InstanceView, RunState, RunSummary, Selection, Stream};
 use crate::model::id::{InstanceId, RunId};
 use crate::model::job::{Outcome, State};
 use crate::model::units::{Bytes, Walltime};
-use crate::reach::client::{Client, InstanceQuery, LogQuery};
+use crate::reach::client::{InstanceQuery, LogQuery};
 
 /// Run one command and stay with it
 ///
@@ -72,7 +72,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
             }
             return Ok(Exit::Success);
         }
-        stay(context, client, submitted.run).await
+        stay(context, submitted.run).await
     })
 }
 
@@ -121,13 +121,10 @@ fn toml_string(text: &str) -> String {
 }
 
 /// Shows what the command writes until it ends, and passes its exit code on. Ctrl-C cancels it; a second one leaves.
-async fn stay(context: &Context, client: Client, run: RunId) -> Result<Exit, Failure> {
+async fn stay(context: &Context, run: RunId) -> Result<Exit, Failure> {
     let mut interrupts = interrupts()?;
-    let both = async {
-        tokio::try_join!(output(context, &client, run, Stream::Stdout), output(context, &client, run, Stream::Stderr))
-    };
     let over = async {
-        both.await?;
+        output(context, run).await?;
         Ok::<RunSummary, Failure>(context.reach().await?.wait(run.into()).await?)
     };
     let mut over = std::pin::pin!(over);
@@ -141,22 +138,30 @@ async fn stay(context: &Context, client: Client, run: RunId) -> Result<Exit, Fai
                         .hint(format!("`csync show {run}` says how it stands")));
                 }
                 cancelled = true;
-                client.cancel(run.into(), &Selection::default()).await?;
+                context.reach().await?.cancel(run.into(), &Selection::default()).await?;
             }
         }
     };
-    conclude(context, &client, &summary).await
+    conclude(context, &summary).await
 }
 
-/// Copies one stream as it is written. With `--json` nothing but the value belongs on standard output.
-async fn output(context: &Context, client: &Client, run: RunId, stream: Stream) -> Result<(), Failure> {
-    let query = LogQuery { instance: InstanceId(0), attempt: None, stream, follow: true, tail: None };
-    copy(client, run, query, context.json()).await?;
+/// Copies both streams as they are written, attempt by attempt. With `--json` nothing but the value belongs on standard output.
+async fn output(context: &Context, run: RunId) -> Result<(), Failure> {
+    for attempt in 1.. {
+        let query =
+            |stream| LogQuery { instance: InstanceId(0), attempt: Some(attempt), stream, follow: true, tail: None };
+        let (json, stdout, stderr) = (context.json(), query(Stream::Stdout), query(Stream::Stderr));
+        tokio::try_join!(copy(context, run, stdout, json), copy(context, run, stderr, json))?;
+        let page = context.reach().await?.instances(run.into(), &InstanceQuery::default()).await?;
+        if page.instances.iter().all(|instance| instance.state.is_over()) {
+            break;
+        }
+    }
     Ok(())
 }
 
-async fn conclude(context: &Context, client: &Client, summary: &RunSummary) -> Result<Exit, Failure> {
-    let page = client.instances(summary.run.into(), &InstanceQuery::default()).await?;
+async fn conclude(context: &Context, summary: &RunSummary) -> Result<Exit, Failure> {
+    let page = context.reach().await?.instances(summary.run.into(), &InstanceQuery::default()).await?;
     let Some(instance) = page.instances.into_iter().next() else {
         return Err(Failure::internal(format!("run {} has no instance", summary.run)));
     };
