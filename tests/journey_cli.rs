@@ -32,7 +32,7 @@ echo trying
 if [ ! -e fixed ]; then echo 'no luck today' >&2; exit 3; fi
 echo done > broken.txt
 """
-[tasks.last]
+[tasks.after]
 needs = ["fine", "broken"]
 run = "echo last"
 "#;
@@ -71,16 +71,17 @@ fn a_failure_is_explained_and_retried() {
     let world = World::new();
     world.write("bad.toml", BAD);
     let failed = world.csync(&["submit", "bad.toml"]).exits(1);
-    assert!(failed.err.contains("failed  broken  exit code 3"), "{failed:?}");
-    for words in ["Run 1 of bad failed", "no luck today", "csync why 1 broken", "`csync retry 1`"] {
+    for words in
+        ["Run 1 of bad failed", "broken  exit code 3", "no luck today", "csync why 1 broken", "`csync retry 1`"]
+    {
         assert!(failed.out.contains(words), "`{words}` is missing: {failed:?}");
     }
     let why = world.csync(&["why", "broken"]).exits(0).out;
     for words in ["broken of run 1: failed", "exit code 3", "no luck today", "Command"] {
         assert!(why.contains(words), "`{words}` is missing: {why}");
     }
-    let last = world.csync(&["why", "last"]).exits(0).out;
-    assert!(last.contains("skipped") && last.contains("broken"), "{last}");
+    let after = world.csync(&["why", "after"]).exits(0).out;
+    assert!(after.contains("skipped") && after.contains("broken"), "{after}");
     let logs = world.csync(&["logs", "1", "broken"]).exits(0);
     assert_eq!((logs.out.as_str(), logs.err.as_str()), ("trying\n", "no luck today\n"));
     assert_eq!(world.csync(&["logs", "broken", "--stderr"]).exits(0).out, "");
@@ -220,6 +221,25 @@ fn a_reader_that_goes_away_ends_it_quietly() {
     assert_eq!((done.status.code(), String::from_utf8_lossy(&done.stderr).as_ref()), (Some(0), ""));
     let all = world.csync(&["submit", "--dry-run", "many.toml"]).exits(0).out;
     assert_eq!(all.lines().count(), 20_001);
+}
+
+#[test]
+fn a_run_in_the_foreground_has_its_engine_for_itself() {
+    let world = World::new();
+    world.write("workflow.toml", GOOD);
+    world.csync(&["submit", "--foreground"]).exits(0);
+    assert_eq!(world.read("sum.txt"), "a\nb\n");
+    assert_eq!(world.json(&["status"])["engine"], Value::Null, "no engine is left");
+    world.write("gated.toml", GATED);
+    world.gate("gate");
+    let gated = world.start(&["submit", "gated.toml", "--foreground"]);
+    until("the task runs", || world.json(&["status"])["runs"][0]["counts"]["running"] == 1);
+    let second = world.csync(&["submit", "--foreground"]).exits(4);
+    assert!(second.err.contains("leave out --foreground"), "{second:?}");
+    gated.interrupt();
+    let cancelled = gated.done().exits(130);
+    assert!(cancelled.out.contains("Run 2 of gated cancelled"), "{cancelled:?}");
+    assert_eq!(world.json(&["status"])["engine"], Value::Null);
 }
 
 #[test]

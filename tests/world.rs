@@ -9,7 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// How long a test waits for what must happen: long enough for a machine that is busy with other things.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A world. When it ends, its runs are cancelled and its engine and worker leave.
 pub(crate) struct World {
@@ -101,7 +101,7 @@ impl World {
     /// Starts a command and goes on.
     pub(crate) fn start(&self, args: &[&str]) -> Started {
         let child = self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        Started { child }
+        Started { child: Some(child) }
     }
 
     /// Returns what a command prints with `--json`.
@@ -134,20 +134,29 @@ impl Drop for World {
     }
 }
 
-/// A command that was started.
+/// A command that was started. It does not outlive the test.
 pub(crate) struct Started {
-    pub(crate) child: Child,
+    child: Option<Child>,
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().ok();
+            child.wait().ok();
+        }
+    }
 }
 
 impl Started {
     /// Sends it SIGINT, as Ctrl-C does.
     pub(crate) fn interrupt(&self) {
-        signal(self.child.id(), "INT");
+        signal(self.child.as_ref().unwrap().id(), "INT");
     }
 
     /// Reads its standard output up to a text, and returns what came.
     pub(crate) fn until(&mut self, text: &str) -> String {
-        let out = self.child.stdout.as_mut().unwrap();
+        let out = self.child.as_mut().unwrap().stdout.as_mut().unwrap();
         let mut seen = Vec::new();
         let mut byte = [0];
         while !String::from_utf8_lossy(&seen).contains(text) {
@@ -158,8 +167,8 @@ impl Started {
     }
 
     /// Waits for its end.
-    pub(crate) fn done(self) -> Done {
-        self.child.wait_with_output().unwrap().into()
+    pub(crate) fn done(mut self) -> Done {
+        self.child.take().unwrap().wait_with_output().unwrap().into()
     }
 }
 

@@ -47,8 +47,10 @@ fn memos(context: &Context, root: &str, name: &str) -> Result<Memos, ApiError> {
         return Ok(memos);
     }
     let read = context.block_on(async {
-        let Some(reader) = Reader::open(&place).await.map_err(unreadable)? else { return Ok(Vec::new()) };
-        reader.memos(WorkflowKey::of(root, name)).await.map_err(unreadable)
+        let Some(reader) = Reader::open(&place).await.map_err(|error| unreadable(&error))? else {
+            return Ok(Vec::new());
+        };
+        reader.memos(WorkflowKey::of(root, name)).await.map_err(|error| unreadable(&error))
     });
     let read = read.map_err(|failure| ApiError {
         kind: ErrorKind::Storage,
@@ -63,8 +65,8 @@ fn memos(context: &Context, root: &str, name: &str) -> Result<Memos, ApiError> {
     Ok(memos)
 }
 
-fn unreadable(error: StoreError) -> Failure {
-    Failure::new(ErrorKind::Storage, error.to_string()).because_of_source(&error)
+fn unreadable(error: &StoreError) -> Failure {
+    Failure::new(ErrorKind::Storage, error.to_string()).because_of_source(error)
 }
 
 /// How many instances would do what.

@@ -1,5 +1,7 @@
 //! `csync engine`: look after the process that runs workflows.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 
 use crate::cli::context::Context;
@@ -13,7 +15,7 @@ use crate::serve::host;
 
 /// Look after the engine, the process that runs workflows
 ///
-/// It starts by itself when a command needs it, and leaves when it has had nothing to do for a while (CSYNC_IDLE seconds, 300
+/// It starts by itself when a command needs it, and leaves when it has had nothing to do for a while (`CSYNC_IDLE` seconds, 300
 /// when unset). There is one for each user and state directory.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -59,7 +61,7 @@ fn status(context: &Context) -> Result<Exit, Failure> {
             let page = Page::stdout(context.paint());
             let info = client.info();
             let mut text = view::engine::engine(info, client.is_ours(), clock::now(), page);
-            text.push_str(&format!("{} {}\n", page.paint.bold("State   "), info.state_dir));
+            let _ = writeln!(text, "{} {}", page.paint.bold("State   "), info.state_dir);
             context.print(&text)?;
         }
     }

@@ -296,7 +296,9 @@ impl From<ClientError> for Failure {
                 ErrorKind::Conflict,
                 "run the command again: it starts an engine, which goes on where the last one was",
             ),
-            ClientError::Socket { .. } | ClientError::Start(_) => (ErrorKind::Storage, "`csync doctor` looks into it"),
+            ClientError::Socket { .. } | ClientError::Start(_) | ClientError::Died { .. } => {
+                (ErrorKind::Storage, "`csync doctor` looks into it")
+            }
             ClientError::Foreign { .. } => {
                 (ErrorKind::Storage, "use a directory of your own: `export CSYNC_STATE=/path/to/it`")
             }
@@ -307,7 +309,6 @@ impl From<ClientError> for Failure {
             ClientError::Skew { .. } => {
                 (ErrorKind::Version, "`csync engine restart` starts one of this version; what runs goes on running")
             }
-            ClientError::Died { .. } => (ErrorKind::Storage, "`csync doctor` looks into it"),
         };
         let failure = Self::new(kind, error.to_string()).because_of_source(&error).hint(hint);
         match error {

@@ -1,5 +1,6 @@
 //! Stays with a run until it is over: bars on a terminal, lines elsewhere, nothing for programs.
 
+use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::time::Duration;
 
@@ -177,10 +178,10 @@ async fn tails(context: &Context, run: &RunSummary, failed: &InstancePage, page:
             continue;
         }
         let command = command_on("why", run.run, &instance.label);
-        text.push_str(&format!("\n{} {}\n", page.paint.bold(cut(&instance.label, 60)), page.paint.dim(command)));
+        let _ = writeln!(text, "\n{} {}", page.paint.bold(cut(&instance.label, 60)), page.paint.dim(command));
         let skip = why.log_tail.len().saturating_sub(TAIL_LINES);
         for line in why.log_tail.iter().skip(skip) {
-            text.push_str(&format!("  | {}\n", cut(line, page.width_or(200).saturating_sub(4))));
+            let _ = writeln!(text, "  | {}", cut(line, page.width_or(200).saturating_sub(4)));
         }
     }
     if !text.is_empty() {
@@ -192,7 +193,7 @@ async fn tails(context: &Context, run: &RunSummary, failed: &InstancePage, page:
 /// Where progress is shown.
 enum Display {
     /// A terminal.
-    Bars(Bars),
+    Bars(Box<Bars>),
     /// A file or pipe that a person reads later.
     Plain(Plain),
     /// Nobody reads it.
@@ -205,7 +206,7 @@ impl Display {
         if context.json() || context.quiet() {
             Self::Silent
         } else if std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb") {
-            Self::Bars(Bars::new(page))
+            Self::Bars(Box::new(Bars::new(page)))
         } else {
             Self::Plain(Plain { page, shown: None, verbose: context.verbose() > 0, context: context.clone() })
         }

@@ -25,6 +25,7 @@ const SHOWN: u32 = 100;
 /// Without a task: what the failed ones wrote, or the only one. Of one instance, its standard output goes to standard output and its
 /// standard error to standard error; of several, each part has a heading.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 #[command(override_usage = "csync logs [OPTIONS] [RUN] [TASK]")]
 pub struct Args {
     /// The run (a number or `last`), and a task or instance of it

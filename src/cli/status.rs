@@ -31,7 +31,7 @@ pub(super) fn run(context: &Context, _args: &Args) -> Result<Exit, Failure> {
         None if context.json() => context.print_json(&json!({"engine": Value::Null, "runs": []}))?,
         None => context.print("No engine is running, and nothing runs. `csync submit` starts one.")?,
         Some((client, runs)) if context.json() => {
-            context.print_json(&json!({"engine": client.info(), "runs": runs}))?
+            context.print_json(&json!({"engine": client.info(), "runs": runs}))?;
         }
         Some((client, runs)) => {
             let (now, page) = (clock::now(), Page::stdout(context.paint()));

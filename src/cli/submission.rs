@@ -58,7 +58,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
     let failure = Failure::usage(format!("`{name}` cannot be read")).because(error);
     if error.kind() == std::io::ErrorKind::IsADirectory {
         return failure
-            .hint(format!("name the file in it: `csync submit {}`", shell_word(&format!("{}/workflow.toml", name))));
+            .hint(format!("name the file in it: `csync submit {}`", shell_word(&format!("{name}/workflow.toml"))));
     }
     failure.hint(format!("`ls -l {}` shows who may read it", shell_word(&name.to_string())))
 }

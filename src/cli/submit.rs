@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use crate::cli::context::Context;
 use crate::cli::dry_run::dry_run;
-use crate::cli::errors::{Exit, Failure};
-use crate::cli::follow::{conclude, follow};
+use crate::cli::errors::{Exit, Failure, Source};
+use crate::cli::follow::{Followed, conclude, follow};
 use crate::cli::submission::{Wishes, WorkflowFile, hand_in, key_value, submission};
 use crate::cli::view::words::{counts, many};
-use crate::model::api::{Rerun, Submitted};
+use crate::model::api::{ErrorKind, Rerun, Selection, Submission, Submitted};
 use crate::reach::client::Client;
+use crate::serve::engine::Settings;
+use crate::serve::host::host;
 
 /// Run a workflow
 ///
@@ -49,6 +51,9 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         return dry_run(context, &file.source, &file.root, &wishes);
     }
     let submission = submission(&file, wishes)?;
+    if args.foreground {
+        return context.block_on(in_foreground(context, &submission, &file.source));
+    }
     context.block_on(async {
         let client = context.reach().await?;
         let submitted = hand_in(context, &client, &submission, &file.source).await?;
@@ -77,6 +82,33 @@ fn detached(context: &Context, submitted: &Submitted) -> Result<Exit, Failure> {
         context.say(&format!("`csync watch {run}` follows it."));
     }
     Ok(Exit::Success)
+}
+
+/// Hosts the engine in this process for as long as the run takes.
+async fn in_foreground(context: &Context, submission: &Submission, source: &Source) -> Result<Exit, Failure> {
+    let settings = Settings::read(|name| std::env::var_os(name))
+        .map_err(|error| Failure::usage(error.to_string()).hint("unset it, or give it a value that makes sense"))?;
+    let hosted = host(context.state_dir()?, settings).await.map_err(|error| match error.kind {
+        ErrorKind::Conflict => Failure::from(error)
+            .hint("leave out --foreground to hand the run to that engine, or `csync engine stop` first"),
+        _ => error.into(),
+    })?;
+    let done = to_the_end(context, submission, source).await;
+    hosted.leave().await?;
+    done
+}
+
+/// Stays with a run whose engine ends with us: Ctrl-C cancels it, a second one leaves it as it is.
+async fn to_the_end(context: &Context, submission: &Submission, source: &Source) -> Result<Exit, Failure> {
+    let client = context.reach().await?;
+    let run = hand_in(context, &client, submission, source).await?.run;
+    let mut followed = follow(context, client.clone(), run).await?;
+    if matches!(followed, Followed::Left(_)) {
+        context.say(&format!("Cancelling run {run}; Ctrl-C again leaves it."));
+        client.cancel(run.into(), &Selection::default()).await?;
+        followed = follow(context, client, run).await?;
+    }
+    conclude(context, run, followed).await
 }
 
 async fn attached(context: &Context, client: Client, submitted: &Submitted) -> Result<Exit, Failure> {

@@ -33,19 +33,18 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let (summary, whys) = context.block_on(async {
         let client = context.reach().await?;
         let summary = client.run(target.run).await?.summary;
-        let label = match &target.label {
-            Some(label) => label.clone(),
-            None => {
-                let failed = InstanceQuery { state: Some(State::Failed), limit: Some(1), ..InstanceQuery::default() };
-                let page = client.instances(summary.run.into(), &failed).await?;
-                let first = page.instances.into_iter().next();
-                first.map(|first| first.label).ok_or_else(|| {
-                    Failure::new(ErrorKind::NotFound, format!("nothing failed in run {}", summary.run)).hint(format!(
-                        "name a task: `csync why {} TASK`; `csync show {}` lists them",
-                        summary.run, summary.run
-                    ))
-                })?
-            }
+        let label = if let Some(label) = &target.label {
+            label.clone()
+        } else {
+            let failed = InstanceQuery { state: Some(State::Failed), limit: Some(1), ..InstanceQuery::default() };
+            let page = client.instances(summary.run.into(), &failed).await?;
+            let first = page.instances.into_iter().next();
+            first.map(|first| first.label).ok_or_else(|| {
+                Failure::new(ErrorKind::NotFound, format!("nothing failed in run {}", summary.run)).hint(format!(
+                    "name a task: `csync why {} TASK`; `csync show {}` lists them",
+                    summary.run, summary.run
+                ))
+            })?
         };
         let whys = client.why(summary.run.into(), &label).await?;
         Ok((summary, whys))

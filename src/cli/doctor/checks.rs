@@ -158,9 +158,9 @@ pub(super) fn open_files() -> Finding {
 
 /// What tasks may use.
 pub(super) fn machine() -> Finding {
+    const CHECK: &str = "machine";
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let (cpus, mem) = (set("CSYNC_CPUS"), set("CSYNC_MEM"));
-    const CHECK: &str = "machine";
     if let Some(bad) = cpus.as_ref().filter(|cpus| cpus.parse::<u32>().is_err()) {
         return Finding::problem(CHECK, format!("CSYNC_CPUS is `{bad}`, which is no number"), "`unset CSYNC_CPUS`");
     }

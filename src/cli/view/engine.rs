@@ -31,6 +31,9 @@ pub(in crate::cli) fn engine(info: &EngineInfo, ours: bool, now: Timestamp, page
         ),
     );
     line("Jobs", format!("{} running, {} queued", local.running, local.queued));
+    if let Some(trouble) = &info.trouble {
+        let _ = writeln!(out, "{}: {trouble}", paint.red("trouble"));
+    }
     if !ours {
         let _ = writeln!(
             out,

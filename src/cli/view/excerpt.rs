@@ -119,7 +119,8 @@ mod tests {
 
     #[test]
     fn an_excerpt_is_what_miette_itself_would_take() {
-        let text: String = (1..40).map(|n| format!("line {n} is here\n")).collect();
+        let text: String =
+            (1..40).flat_map(|n| ["line ", if n % 2 == 0 { "even" } else { "odd one" }, " is here\n"]).collect();
         let source = source(text.clone());
         for start in [0, 5, 100, text.len() - 3] {
             for lines in 0..3 {

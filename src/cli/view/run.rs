@@ -98,7 +98,7 @@ fn tasks(tasks: &[TaskView], page: Page) -> String {
             Cell::new(some(task.counts.running)),
             Cell::new(if ran { duration(task.usage.cpu()) } else { String::new() }),
             Cell::new(if ran { task.usage.peak_memory.to_string() } else { String::new() }),
-            Cell::new(&task.after.join(", ")),
+            Cell::new(task.after.join(", ")),
         ]);
     }
     table.print()
@@ -148,7 +148,7 @@ fn instance_row(instance: &InstanceView, now: Timestamp) -> Vec<Cell> {
         Cell::new(time),
         Cell::new(usage.map_or(String::new(), |usage| duration(usage.cpu()))),
         Cell::new(usage.map_or(String::new(), |usage| usage.peak_memory.to_string())),
-        Cell::new(&outcome.unwrap_or_default()),
+        Cell::new(outcome.unwrap_or_default()),
     ]
 }
 
@@ -166,7 +166,7 @@ pub(in crate::cli) fn failed(run: &RunSummary, instances: &InstancePage, page: P
             out,
             "  {label}{:pad$}  {}",
             "",
-            cut(&outcome, page.width.map_or(200, |width| usize::from(width).saturating_sub(widest + 6)).max(20))
+            cut(&outcome, page.width.map_or(200, |width| width.saturating_sub(widest + 6)).max(20))
         );
     }
     let more = instances.total.saturating_sub(instances.instances.len() as u32);

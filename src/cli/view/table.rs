@@ -1,5 +1,6 @@
 //! Tables that fit the terminal, and lie flat where there is none.
 
+use std::fmt;
 use std::io::IsTerminal;
 
 use console::measure_text_width;
@@ -76,8 +77,8 @@ pub(in crate::cli) struct Cell {
 
 impl Cell {
     /// Makes a plain cell.
-    pub(in crate::cli) fn new(text: impl ToString) -> Self {
-        let text = cut(&text.to_string(), usize::MAX);
+    pub(in crate::cli) fn new(text: impl fmt::Display) -> Self {
+        let text = cut(&format!("{text}"), usize::MAX);
         Self { width: measure_text_width(&text), text, tone: Tone::Plain }
     }
 

@@ -77,6 +77,18 @@ async fn no_socket_and_a_socket_left_over_are_no_engine() {
 }
 
 #[tokio::test]
+async fn an_engine_that_ends_while_it_is_asked_is_none() {
+    let world = World::new();
+    let listener = UnixListener::bind(world.state.engine_socket()).unwrap();
+    let dies = async move {
+        drop(listener.accept().await.unwrap());
+        drop(listener);
+    };
+    let (found, ()) = tokio::join!(Client::find(&world.state), dies);
+    assert!(found.unwrap().is_none());
+}
+
+#[tokio::test]
 async fn answers_refusals_and_nonsense_are_told_apart() {
     let refusal = ApiError {
         kind: ErrorKind::NotFound,
@@ -111,7 +123,7 @@ fn progress(over: bool) -> Progress {
 }
 
 /// Streams lines in pieces of so many bytes, and breaks off in the middle of one more when told to.
-async fn streamed(piece: usize, breaks: bool) -> impl IntoResponse {
+fn streamed(piece: usize, breaks: bool) -> impl IntoResponse {
     let mut text = String::new();
     for over in [false, true] {
         text.push_str(&serde_json::to_string(&progress(over)).unwrap());
@@ -133,7 +145,7 @@ async fn streamed(piece: usize, breaks: bool) -> impl IntoResponse {
 async fn lines_arrive_whole_however_they_are_cut() {
     for piece in [1, 7, 100, 100_000] {
         let world = World::new();
-        world.serve(engine(ours()).route("/v1/runs/last/progress", get(move || streamed(piece, false))));
+        world.serve(engine(ours()).route("/v1/runs/last/progress", get(move || async move { streamed(piece, false) })));
         let client = Client::find(&world.state).await.unwrap().unwrap();
         let mut lines = client.progress(RunRef::Last).await.unwrap();
         let first = lines.next().await.unwrap().unwrap();
@@ -146,7 +158,7 @@ async fn lines_arrive_whole_however_they_are_cut() {
 #[tokio::test]
 async fn a_stream_that_breaks_off_is_an_engine_lost() {
     let world = World::new();
-    world.serve(engine(ours()).route("/v1/runs/last/progress", get(|| streamed(64, true))));
+    world.serve(engine(ours()).route("/v1/runs/last/progress", get(|| async { streamed(64, true) })));
     let client = Client::find(&world.state).await.unwrap().unwrap();
     let mut lines = client.progress(RunRef::Last).await.unwrap();
     let mut whole = 0;
