@@ -9,6 +9,7 @@
 )]
 
 mod deps;
+mod engine;
 mod house;
 mod journey_cli;
 mod listed;

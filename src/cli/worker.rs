@@ -24,7 +24,9 @@ pub struct Args {
 /// Runs it.
 pub(super) fn run(_context: &Context, args: &Args) -> Result<Exit, Failure> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    // On a full disk the log cannot be written, and neither can be said that: saying it where nobody can read it would panic.
+    subscriber.log_internal_errors(false).init();
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let state = StateDir::at(args.state.clone(), runtime.as_deref());
     let options = Options { idle: std::time::Duration::from_secs(args.idle) };

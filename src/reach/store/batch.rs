@@ -1,7 +1,6 @@
 //! Records of one turn of the engine's loop, gathered as rows and written in one transaction.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use serde::Serialize;
 
@@ -165,7 +164,8 @@ impl Store {
             .bind(batch.events.closed())
             .execute(&mut self.conn)
             .await;
-        self.finish(written.map(drop)).await
+        // One statement: it is taken back by itself when it fails.
+        written.map(drop).map_err(|source| StoreError::from_sqlx(&self.path, source))
     }
 
     /// Ends a string of statements that began a transaction: a failure takes it back.
@@ -196,10 +196,9 @@ pub(super) const fn meter_name(meter: Meter) -> &'static str {
 }
 
 fn hex(bytes: &[u8]) -> String {
+    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    let digit = |half: u8| DIGITS.get(usize::from(half)).copied().unwrap_or_default();
     let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        // Writing to a string cannot fail.
-        let _ok = write!(text, "{byte:02x}");
-    }
+    text.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
     text
 }

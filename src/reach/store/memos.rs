@@ -38,8 +38,16 @@ pub(super) fn append_memo(chunk: &mut Vec<u8>, memo: &Memo) {
     *chunk = bytes;
 }
 
-/// Reads a chunk, handing on each memo.
-fn read_chunk(chunk: &[u8], mut take: impl FnMut(Memo)) -> Result<(), BadForm> {
+/// Where a memo stands: in which chunk, and between which bytes of it.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    chunk: u32,
+    start: u32,
+    end: u32,
+}
+
+/// Reads a chunk, handing on each memo and where it stands.
+fn read_chunk(chunk: &[u8], mut take: impl FnMut(Memo, u32, u32)) -> Result<(), BadForm> {
     // The version byte is looked at by the same function as everywhere; what follows is a list without a length.
     let Some((&version, mut rest)) = chunk.split_first() else { return Ok(()) };
     if version != MEMOS {
@@ -48,30 +56,49 @@ fn read_chunk(chunk: &[u8], mut take: impl FnMut(Memo)) -> Result<(), BadForm> {
     while !rest.is_empty() {
         let (memo, tail) = postcard::take_from_bytes(rest)
             .map_err(|error| BadForm { what: "a chunk of memos", form: format!("{version} ({error})") })?;
-        take(memo);
+        take(memo, (chunk.len() - rest.len()) as u32, (chunk.len() - tail.len()) as u32);
         rest = tail;
     }
     Ok(())
 }
 
-/// Keeps the last memo of each key, in the order in which the keys came first.
-fn merge(chunks: &[(i64, Vec<u8>)]) -> Vec<Memo> {
-    let mut memos: Vec<Memo> = Vec::new();
-    let mut places: HashMap<[u8; 16], usize> = HashMap::new();
-    for (id, chunk) in chunks {
-        let read = read_chunk(chunk, |memo| {
-            if let Some(older) = places.get(&memo.key).and_then(|&place| memos.get_mut(place)) {
-                *older = memo;
-            } else {
-                places.insert(memo.key, memos.len());
-                memos.push(memo);
+/// Finds the last memo of each key, in the order in which the keys came first.
+fn latest(chunks: &[(i64, Vec<u8>)]) -> Vec<Place> {
+    let mut places: Vec<Place> = Vec::new();
+    let mut known: HashMap<[u8; 16], u32> = HashMap::new();
+    for (chunk, (id, bytes)) in (0u32..).zip(chunks) {
+        let read = read_chunk(bytes, |memo, start, end| {
+            let place = Place { chunk, start, end };
+            let next = places.len() as u32;
+            let index = *known.entry(memo.key).or_insert(next);
+            match places.get_mut(index as usize) {
+                Some(older) => *older = place,
+                None => places.push(place),
             }
         });
         if let Err(BadForm { what, form }) = read {
             tracing::warn!(chunk = id, what, form, "left out what another version wrote; what it is of runs again");
         }
     }
-    memos
+    places
+}
+
+/// Returns the bytes of a memo.
+fn bytes(chunks: &[(i64, Vec<u8>)], place: Place) -> &[u8] {
+    let chunk = chunks.get(place.chunk as usize).map(|(_, chunk)| chunk.as_slice()).unwrap_or_default();
+    chunk.get(place.start as usize..place.end as usize).unwrap_or_default()
+}
+
+/// Writes one chunk with the last memo of each key. Memos are copied as bytes: of a hundred thousand, what is gathered in memory
+/// is a few megabytes.
+fn merge(chunks: &[(i64, Vec<u8>)]) -> Vec<u8> {
+    let places = latest(chunks);
+    let mut merged = Vec::with_capacity(1 + places.iter().map(|it| (it.end - it.start) as usize).sum::<usize>());
+    merged.push(MEMOS);
+    for place in places {
+        merged.extend_from_slice(bytes(chunks, place));
+    }
+    merged
 }
 
 impl Reader {
@@ -85,7 +112,8 @@ impl Reader {
             .fetch_all(&self.pool)
             .await
             .map_err(|source| StoreError::from_sqlx(&self.path, source))?;
-        Ok(merge(&chunks))
+        let places = latest(&chunks).into_iter();
+        Ok(places.filter_map(|place| postcard::from_bytes(bytes(&chunks, place)).ok()).collect())
     }
 }
 
@@ -101,10 +129,7 @@ impl Store {
             sqlx::query_as(sql::MEMO_SIZES).bind(key).fetch_all(&mut self.conn).await;
         let Some((first, last)) = worth_merging(&self.finish(sizes).await?) else { return Ok(()) };
         let chunks = sqlx::query_as(sql::MEMOS_FROM).bind(key).bind(first).fetch_all(&mut self.conn).await;
-        let mut merged = Vec::new();
-        for memo in merge(&self.finish(chunks).await?) {
-            append_memo(&mut merged, &memo);
-        }
+        let merged = merge(&self.finish(chunks).await?);
         let replace =
             sqlx::query(sql::REPLACE_MEMOS).bind(key).bind(first).bind(last).bind(first).bind(key).bind(merged);
         let written = replace.execute(&mut self.conn).await;
@@ -146,14 +171,14 @@ mod tests {
     fn the_last_memo_of_a_key_counts() {
         let chunks =
             [(1, chunk(&[memo(1, 1), memo(2, 1)])), (2, vec![99, 1, 2]), (3, chunk(&[memo(1, 2), memo(3, 1)]))];
-        assert_eq!(merge(&chunks), [memo(1, 2), memo(2, 1), memo(3, 1)]);
+        assert_eq!(merge(&chunks), chunk(&[memo(1, 2), memo(2, 1), memo(3, 1)]));
     }
 
     #[test]
     fn a_cut_chunk_keeps_what_stands_before_the_cut() {
         let mut cut = chunk(&[memo(1, 1), memo(2, 1)]);
         cut.truncate(cut.len() - 3);
-        assert_eq!(merge(&[(1, cut)]), [memo(1, 1)]);
+        assert_eq!(merge(&[(1, cut)]), chunk(&[memo(1, 1)]));
     }
 
     #[test]

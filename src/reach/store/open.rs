@@ -84,6 +84,8 @@ impl Store {
         if format < NEWEST {
             migrate(&mut conn, format, place).await.map_err(failed)?;
         }
+        conn.execute(sql::BATCH).await.map_err(failed)?;
+        conn.execute(AssertSqlSafe(sql::batch_trigger())).await.map_err(failed)?;
         let pool = SqlitePoolOptions::new().max_connections(2).test_before_acquire(false);
         let reader = Reader { pool: pool.connect_lazy_with(place.options().read_only(true)), path: path.clone() };
         Ok(Self { conn, path: path.clone(), reader })

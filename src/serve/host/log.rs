@@ -16,6 +16,8 @@ pub(super) fn begin(state: &StateDir) {
     let shortened = shorten(&state.engine_log());
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn"));
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false);
+    // On a full disk the log cannot be written, and neither can be said that: saying it where nobody can read it would panic.
+    let subscriber = subscriber.log_internal_errors(false);
     // Fails when the process that hosts the engine has one already.
     subscriber.try_init().ok();
     if let Err(error) = shortened {

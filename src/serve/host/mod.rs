@@ -59,6 +59,8 @@ async fn serve(state: StateDir) -> Result<(), ApiError> {
         }
     };
     let (mut ends, mut interrupts) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    // A file over a limit of this process (`ulimit -f`) is a full disk then, and not the end of the engine.
+    let _too_large = listen(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
     let handle = hosted.handle().clone();
     let left = hosted.left();
     tokio::pin!(left);
