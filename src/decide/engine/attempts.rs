@@ -1,5 +1,6 @@
 //! The life of an attempt: handed over, started, ended, followed by another or not; found again after a restart.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::decide::engine::grant;
@@ -117,7 +118,7 @@ impl Run {
         let instance = ended.key.instance;
         let task = self.plan.task_of(instance);
         let tally = self.troubles.get(&instance).map(|trouble| trouble.tally).unwrap_or_default();
-        let delay = retry::delay(&task.retry, tally, &ended.outcome, ended.key, turn.shared.seed)?;
+        let delay = retry::delay(&task.retry, tally, ended, turn.shared.seed)?;
         if let Some(room) = turn.shared.capacity {
             let base = grant::first(&task.resources, room).ok()?;
             let next = grant::next(base, &live.grant, &ended.outcome, &task.retry, &task.resources, room);
@@ -132,7 +133,7 @@ impl Run {
         let before = self.troubles.remove(&ended.key.instance);
         let mut tally = before.map(|trouble| trouble.tally).unwrap_or_default();
         if again {
-            tally.count(&ended.outcome);
+            tally.count(&ended.outcome, ended.started.is_some());
         }
         let trouble = Trouble {
             grant: live.grant,
@@ -185,7 +186,11 @@ impl Run {
         };
         let unwanted = live.stop || halted && live.started.is_none();
         match how {
-            Adopted::Died => return self.ended(Box::new(never_ran(key, Outcome::NodeFail, turn.now)), turn),
+            Adopted::Died => {
+                let started = live.started;
+                let ended = Ended { started, ..never_ran(key, Outcome::NodeFail, turn.now) };
+                return self.ended(Box::new(ended), turn);
+            }
             Adopted::NeverStarted if unwanted => {
                 return self.ended(Box::new(never_ran(key, Outcome::Cancelled, turn.now)), turn);
             }
@@ -200,10 +205,17 @@ impl Run {
         }
     }
 
-    /// Takes in that everything in flight died with the worker.
-    pub(super) fn worker_died(&mut self, turn: &mut Turn<'_>) {
+    /// Returns the attempts that an executor has and that are not known to have started, with when they were handed over.
+    pub(super) fn queued(&self) -> impl Iterator<Item = (Timestamp, JobKey)> {
+        let queued = self.live.iter().filter(|(_, live)| live.started.is_none());
+        queued.map(|(&instance, live)| (live.submitted, self.key(instance)))
+    }
+
+    /// Takes in that everything in flight died with the worker; `presumed` had probably started, unreported.
+    pub(super) fn worker_died(&mut self, presumed: &BTreeSet<JobKey>, turn: &mut Turn<'_>) {
         let dead: Vec<_> = self.live.iter().map(|(&instance, live)| (self.key(instance), live.started)).collect();
         for (key, started) in dead {
+            let started = started.or_else(|| presumed.contains(&key).then_some(turn.now));
             let wall = started.map_or(0.0, |started| turn.now.since(started).as_secs_f64());
             let ended = never_ran(key, Outcome::NodeFail, turn.now);
             let usage = Usage { wall, ..ended.usage };

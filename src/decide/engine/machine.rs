@@ -1,6 +1,6 @@
 //! The engine: its runs, what they share, one method per event.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::decide::engine::protocol::{Action, Adopted, Capacity, Event, TimerId, Verdict};
@@ -105,8 +105,9 @@ impl Engine {
             }
             Event::Adopted(key, how) => self.adopted(key, how, now, actions),
             Event::WorkerDied => {
+                let presumed = presumed_running(&self.runs, turn.shared.capacity);
                 for run in self.runs.values_mut() {
-                    run.worker_died(&mut turn);
+                    run.worker_died(&presumed, &mut turn);
                     run.settle(&mut turn);
                 }
             }
@@ -230,6 +231,15 @@ impl Engine {
     pub fn capacity(&self) -> Option<Capacity> {
         self.shared.capacity
     }
+}
+
+/// Returns the attempts that had probably started when their worker died, though it had not said so: it starts them in the
+/// order of handing over, and reports the start of those that run for a while.
+fn presumed_running(runs: &BTreeMap<RunId, Run>, capacity: Option<Capacity>) -> BTreeSet<JobKey> {
+    let slots = capacity.map_or(1, |room| room.cpus as usize);
+    let mut queued: Vec<_> = runs.values().flat_map(Run::queued).collect();
+    queued.sort_unstable();
+    queued.into_iter().take(slots).map(|(_, key)| key).collect()
 }
 
 /// Does something with a run, if there is such a run: an event that names another is late, and ignored.

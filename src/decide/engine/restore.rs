@@ -89,7 +89,7 @@ impl Run {
         let mut tally = before.map(|trouble| trouble.tally).unwrap_or_default();
         let until = match follow {
             Some(Follow::Retry(at)) => {
-                tally.count(&outcome);
+                tally.count(&outcome, started.is_some());
                 self.phases[instance.index()] = Phase::Delayed;
                 Some(at)
             }

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use crate::model::id::JobKey;
-use crate::model::job::Outcome;
+use crate::model::job::{Ended, Outcome};
 use crate::model::task::{Retry, RetryOn};
 
-/// Attempts in a row that may die with their node or worker before their instance is given up.
+/// Attempts in a row that may die running with their node or worker before their instance is given up.
 ///
 /// Such an end is not the task's fault and costs none of its `retries`, but a task that takes the worker down with it must
-/// not do so for ever.
+/// not do so for ever. An attempt that only waited its turn counts for nothing.
 pub(super) const MAX_NODE_FAILS: u32 = 5;
 
 /// What the earlier attempts of an instance, since its last reset, count for.
@@ -22,10 +22,10 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Counts an attempt that ended and is followed by another.
-    pub(super) fn count(&mut self, outcome: &Outcome) {
+    /// Counts an attempt that ended and is followed by another; `ran` when it had started.
+    pub(super) fn count(&mut self, outcome: &Outcome, ran: bool) {
         if *outcome == Outcome::NodeFail {
-            self.node_fails += 1;
+            self.node_fails += u32::from(ran);
         } else {
             self.retries += 1;
             self.node_fails = 0;
@@ -34,9 +34,11 @@ impl Tally {
 }
 
 /// Returns how long to wait before the next attempt; none when the instance has failed for good.
-pub(super) fn delay(retry: &Retry, tally: Tally, outcome: &Outcome, key: JobKey, seed: u64) -> Option<Duration> {
+pub(super) fn delay(retry: &Retry, tally: Tally, ended: &Ended, seed: u64) -> Option<Duration> {
+    let (outcome, key) = (&ended.outcome, ended.key);
     if *outcome == Outcome::NodeFail {
-        return (tally.node_fails + 1 < MAX_NODE_FAILS).then_some(Duration::ZERO);
+        let next = tally.node_fails + u32::from(ended.started.is_some());
+        return (next < MAX_NODE_FAILS).then_some(Duration::ZERO);
     }
     if tally.retries >= retry.max || !retry.on.iter().any(|on| answers(*on, outcome)) {
         return None;

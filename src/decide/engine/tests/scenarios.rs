@@ -431,6 +431,23 @@ fn a_dead_worker_costs_no_retry() {
 }
 
 #[test]
+fn what_only_waited_when_workers_died_is_not_given_up() {
+    let mut world = World::with_cores(1);
+    world.submit(&Workflow::default().task("a", 3).plan());
+    for death in 0..7 {
+        // The first one takes its worker down before anybody hears that it started.
+        let expected = if death < 5 { State::Queued } else { State::Failed };
+        assert_eq!(world.state("a[0]"), expected, "after {death} deaths");
+        world.running.clear();
+        world.queue.clear();
+        world.tell(Event::WorkerDied);
+    }
+    assert_eq!(world.state("a[2]"), State::Queued, "it never had a turn");
+    world.run_well();
+    assert_eq!(world.counts(), Counts { done: 2, failed: 1, ..Counts::default() });
+}
+
+#[test]
 fn a_killed_engine_takes_up_what_the_worker_still_has() {
     for (worker, attempts) in [(Adopted::Live, 1), (Adopted::NeverStarted, 1), (Adopted::Died, 2)] {
         let mut world = World::with_cores(1);
