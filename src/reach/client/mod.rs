@@ -43,7 +43,8 @@ impl Client {
         }
         match answer {
             Ok(info) => Ok(Some(Self { socket, info })),
-            Err(ClientError::NoEngine) => Ok(None),
+            // One that dies while it is asked is none either.
+            Err(error) if error.is_lost() => Ok(None),
             Err(error) => Err(error),
         }
     }
