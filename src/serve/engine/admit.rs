@@ -87,7 +87,7 @@ fn makes_files(plan: &Plan, verdicts: &[Verdict]) -> bool {
 pub(super) fn take_lock(root: &str, run: Option<RunId>, state: &StateDir) -> Result<DirLock, ApiError> {
     let owner =
         Owner { run, pid: std::process::id(), host: host_name(), state_dir: state.root().display().to_string() };
-    DirLock::take(Path::new(root), owner).map_err(|error| files(&error))
+    DirLock::take(Path::new(root), owner.clone()).map_err(|error| files(&error, &owner))
 }
 
 /// Reads a run back; none when there is none.

@@ -6,6 +6,7 @@ use crate::decide::engine::machine::Illegal;
 use crate::model::api::{ApiError, ErrorKind};
 use crate::model::id::RunId;
 use crate::reach::files::FilesError;
+use crate::reach::files::lock::Owner;
 use crate::reach::store::StoreError;
 
 /// Makes a refusal.
@@ -22,18 +23,27 @@ pub fn storage(error: &StoreError) -> ApiError {
     ApiError { hint: error.hint(), ..refuse(kind, chain(error)) }
 }
 
-/// Puts a directory that another run holds, or that cannot be used, in words.
-pub(super) fn files(error: &FilesError) -> ApiError {
+/// Puts a directory that another run holds, or that cannot be used, in words; `us` is who wanted it.
+pub(super) fn files(error: &FilesError, us: &Owner) -> ApiError {
     match error {
         FilesError::Locked { owner, .. } => {
-            let hint = match owner.run {
-                Some(run) => format!("`csync wait {run}` waits for it, `csync cancel {run}` ends it"),
-                None => "submit again when it is over".to_owned(),
-            };
+            let hint =
+                owner.run.map_or_else(|| "submit again when it is over".to_owned(), |run| to_reach(run, owner, us));
             ApiError { hint: Some(hint), ..refuse(ErrorKind::Conflict, error.to_string()) }
         }
         _ => refuse(ErrorKind::Storage, chain(error)),
     }
+}
+
+/// Says how to reach a run that may be another engine's: of another state directory, of another host.
+fn to_reach(run: RunId, owner: &Owner, us: &Owner) -> String {
+    let place = if owner.host == us.host { String::new() } else { format!("on {}, ", owner.host) };
+    let csync = if owner.state_dir == us.state_dir && owner.host == us.host {
+        "csync".to_owned()
+    } else {
+        format!("CSYNC_STATE='{}' csync", owner.state_dir)
+    };
+    format!("{place}`{csync} wait {run}` waits for it, `{csync} cancel {run}` ends it")
 }
 
 pub(super) fn no_run(run: RunId) -> ApiError {
@@ -63,4 +73,27 @@ pub(super) fn chain(error: &dyn Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_of_another_engine_is_reached_there() {
+        let owner = |host: &str, state_dir: &str| Owner {
+            run: Some(RunId(3)),
+            pid: 1,
+            host: host.to_owned(),
+            state_dir: state_dir.to_owned(),
+        };
+        let us = owner("here", "/a");
+        for (other, start) in [
+            (owner("here", "/a"), "`csync wait 3`"),
+            (owner("here", "/b"), "`CSYNC_STATE='/b' csync wait 3`"),
+            (owner("there", "/a"), "on there, `CSYNC_STATE='/a' csync wait 3`"),
+        ] {
+            assert!(to_reach(RunId(3), &other, &us).starts_with(start), "{other:?}");
+        }
+    }
 }
