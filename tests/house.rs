@@ -49,7 +49,7 @@ const OUTSIDE_WHY: &str = "is a word of the outside, above the glass floor";
 /// Longest file, in lines.
 const FILE_LINES: usize = 700;
 
-/// Longest function, in lines.
+/// Longest function that is shipped, in lines.
 const FUNCTION_LINES: usize = 80;
 
 /// Nine functions of ten are at most this long.
@@ -352,7 +352,8 @@ fn words(source: &Source) -> Vec<Violation> {
 fn sizes(source: &Source) -> Vec<Violation> {
     let lines = source.text.lines().count();
     let long_file = (lines > FILE_LINES).then(|| source.violation(0, format!("{lines} lines, at most {FILE_LINES}")));
-    let long_functions = functions(&source.code).into_iter().filter(|(_, _, lines)| *lines > FUNCTION_LINES).map(
+    // Tests are left out: a long table of cases is one function and easy to read.
+    let long_functions = functions(source.shipped()).into_iter().filter(|(_, _, lines)| *lines > FUNCTION_LINES).map(
         |(offset, name, lines)| {
             source.violation(offset, format!("`{name}` has {lines} lines, at most {FUNCTION_LINES}"))
         },

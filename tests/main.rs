@@ -5,13 +5,22 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stderr,
     reason = "a test that cannot go on says so and ends; clippy.toml allows it inside `#[test]` alone"
 )]
 
+mod arena;
 mod deps;
 mod engine;
+mod faults;
 mod house;
 mod journey_cli;
+mod kill;
 mod listed;
+mod needs_bio;
+mod needs_clock;
+mod needs_mount;
+mod reference;
 mod worker;
+mod workflows;
 mod world;

@@ -54,7 +54,7 @@ fn a_chain_is_ordered_by_its_files() {
         outputs = ["c"]
         run = "cat {inputs} > {outputs}"
         [tasks.b]
-        inputs = ["/work/flow/a"]
+        inputs = ["/lab/flow/a"]
         outputs = ["b"]
         run = "cat {inputs} > {outputs}"
         [tasks.a]

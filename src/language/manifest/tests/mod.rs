@@ -14,7 +14,7 @@ use crate::model::resources::Grant;
 use crate::model::units::{Bytes, Walltime};
 
 /// A workflow's directory in a test.
-const ROOT: &str = "/work/flow";
+const ROOT: &str = "/lab/flow";
 
 /// What lies in it: paths that exist, and the texts of some.
 #[derive(Default)]

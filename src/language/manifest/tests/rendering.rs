@@ -64,9 +64,9 @@ fn line_ends_of_windows_are_taken_as_line_ends() {
 fn another_directory_makes_paths_absolute() {
     let keys = "workdir = \"sub\"\nstdin = \"in.txt\"\ninputs = [\"a\"]\noutputs = [\"/tmp/o\"]\nrun = \"x {inputs} {outputs} {inputs.dir}\"";
     let rendered = rendered(keys);
-    assert_eq!(rendered.workdir, "/work/flow/sub");
-    assert_eq!(rendered.stdin.as_deref(), Some("/work/flow/in.txt"));
-    assert_eq!(rendered.invocation, Invocation::Script("x /work/flow/a /tmp/o /work/flow".to_owned()));
+    assert_eq!(rendered.workdir, "/lab/flow/sub");
+    assert_eq!(rendered.stdin.as_deref(), Some("/lab/flow/in.txt"));
+    assert_eq!(rendered.invocation, Invocation::Script("x /lab/flow/a /tmp/o /lab/flow".to_owned()));
 }
 
 #[test]

@@ -1,0 +1,46 @@
+//! `docs/cli.md` is what the program says of itself.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use crate::arena::World;
+
+/// Set to write the file anew instead of comparing.
+const UPDATE: &str = "CSYNC_UPDATE_DOCS";
+
+/// Names of the commands, from the list that `csync --help` prints: lines with two blanks, a word, and a summary.
+fn commands(help: &str) -> Vec<String> {
+    let listed = help.split("\nOptions:").next().unwrap_or_default();
+    let name = |line: &str| {
+        let (name, summary) = line.strip_prefix("  ")?.split_once("  ")?;
+        let is_name = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-') && !name.is_empty();
+        (is_name && !summary.trim().is_empty()).then(|| name.to_owned())
+    };
+    listed.lines().filter_map(name).collect()
+}
+
+#[test]
+fn the_command_line_reference_is_current() {
+    let mut world = World::new();
+    world.set("COLUMNS", "100");
+    let overview = world.csync(&["--help"]).code(0).out;
+    let commands = commands(&overview);
+    assert!(commands.len() > 15, "{commands:?}");
+    let mut text = format!(
+        "# The command line\n\nWritten by the program itself: `{UPDATE}=1 tests/run the_command_line_reference` renews it.\n\n\
+         ```\n$ csync --help\n{}\n```\n",
+        overview.trim_end()
+    );
+    for command in &commands {
+        let help = world.csync(&[command, "--help"]).code(0).out;
+        let _ = write!(text, "\n## csync {command}\n\n```\n$ csync {command} --help\n{}\n```\n", help.trim_end());
+    }
+    let codes = world.csync(&["help", "exit-codes"]).code(0).out;
+    let _ = write!(text, "\n## Exit codes\n\n```\n$ csync help exit-codes\n{}\n```\n", codes.trim_end());
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cli.md");
+    if std::env::var_os(UPDATE).is_some() {
+        std::fs::write(&path, &text).expect("docs/cli.md can be written");
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == text, "docs/cli.md is old: `{UPDATE}=1 tests/run the_command_line_reference` renews it");
+}
