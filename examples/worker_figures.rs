@@ -120,7 +120,7 @@ fn start(program: &Path, dir: &Path) -> Result<Child> {
 async fn drive(state: &StateDir, count: u32, slots: u32, command: &[String]) -> Result<Connection> {
     let (sender, mut events) = mpsc::channel(64);
     let limits = Limits { cpus: slots, mem: Bytes::gib(1), ..Limits::default() };
-    let launch = Launch { program: Some(PathBuf::from("/nonexistent")) };
+    let launch = Launch { program: Some(PathBuf::from("/nonexistent")), cgroup: None };
     let local = Local::connect(state, limits, &launch, sender).await?.local;
     local.environment(Environment { number: 1, vars: std::env::vars().collect(), umask: 0o022 });
     let mut jobs = (0..count).map(|number| job(number, command));

@@ -207,8 +207,9 @@ impl Drop for World {
 }
 
 fn connect(runtime: &Runtime, state: &StateDir, limits: Limits) -> (Local, Hello, mpsc::Receiver<LocalEvent>) {
+    let cgroup = std::env::var_os("CSYNC_TEST_CGROUP").map(PathBuf::from);
     let (sender, events) = mpsc::channel(64);
-    let launch = Launch { program: Some(PathBuf::from(env!("CARGO_BIN_EXE_csync"))) };
+    let launch = Launch { program: Some(PathBuf::from(env!("CARGO_BIN_EXE_csync"))), cgroup };
     let connected = runtime.block_on(Local::connect(state, limits, &launch, sender));
     let Connected { local, hello, .. } = connected.unwrap_or_else(|error| {
         let log = std::fs::read_to_string(state.worker_log()).unwrap_or_default();

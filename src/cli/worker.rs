@@ -19,6 +19,9 @@ pub struct Args {
     /// Seconds to stay without an engine when there is nothing to do
     #[arg(long, value_name = "SECONDS", default_value_t = Options::default().idle.as_secs())]
     pub idle: u64,
+    /// A directory to make memory control groups in
+    #[arg(long, value_name = "DIR")]
+    pub cgroup: Option<PathBuf>,
 }
 
 /// Runs it.
@@ -29,8 +32,8 @@ pub(super) fn run(_context: &Context, args: &Args) -> Result<Exit, Failure> {
     subscriber.log_internal_errors(false).init();
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let state = StateDir::at(args.state.clone(), runtime.as_deref());
-    let options = Options { idle: std::time::Duration::from_secs(args.idle) };
-    match worker::main(state, options) {
+    let options = Options { idle: std::time::Duration::from_secs(args.idle), cgroup: args.cgroup.clone() };
+    match worker::main(state, &options) {
         Ok(()) => Ok(Exit::Success),
         Err(error) => {
             let failure = Failure::internal(error.to_string());

@@ -245,7 +245,7 @@ fn inputs_are_told_as_they_were() {
 #[test]
 fn memory_over_the_grant_ends_a_job() {
     let mut world = World::new();
-    let job = world.script(1, "head -c 600M /dev/zero | tail > /dev/null; sleep 1000");
+    let job = world.script(1, "x=$(head -c 120M /dev/zero | tr '\\0' x); sleep 1000; echo \"$x\"");
     let job = Job { grant: Grant { mem: Bytes::mib(100), mem_enforced: true, ..job.grant }, ..job };
     let ended = world.run(job);
     assert_eq!(ended.outcome, Outcome::Oom, "{ended:?}");
@@ -254,6 +254,35 @@ fn memory_over_the_grant_ends_a_job() {
     let ended = world.run(job);
     assert_eq!(ended.outcome, Outcome::Success);
     assert!(ended.usage.peak_memory >= Bytes::mib(200), "{ended:?}");
+}
+
+#[test]
+fn a_control_group_measures_and_ends_what_is_over_its_limit() {
+    if std::env::var_os("CSYNC_TEST_CGROUP").is_none() {
+        eprintln!("skipped: CSYNC_TEST_CGROUP names no directory to make control groups in");
+        return;
+    }
+    let mut world = World::with(Limits { cpus: 1, mem: Bytes::gib(1), ..Limits::default() });
+    let with = |number, script: &str| {
+        let job = world.script(number, script);
+        Job { grant: Grant { mem: Bytes::mib(100), mem_enforced: true, ..job.grant }, ..job }
+    };
+    let small = with(1, "true");
+    let large = with(2, "head -c 60M /dev/zero | tail > /dev/null");
+    let huge = with(3, "head -c 600M /dev/zero | tail > /dev/null");
+    let lost = with(4, "head -c 600M /dev/zero | tail > /dev/null || true");
+    let hidden = with(5, "setsid env -i /bin/sleep 1000 > /dev/null 2>&1 < /dev/null & sleep 0.1");
+    let ended = world.run(small);
+    assert_eq!((ended.outcome, ended.usage.meter), (Outcome::Success, Meter::Cgroup));
+    assert!(ended.usage.peak_memory < Bytes::mib(16), "{}: not that of the worker", ended.usage.peak_memory);
+    let ended = world.run(large);
+    assert_eq!(ended.outcome, Outcome::Success);
+    assert!((Bytes::mib(60)..Bytes::mib(90)).contains(&ended.usage.peak_memory), "{}", ended.usage.peak_memory);
+    assert_eq!(world.run(huge).outcome, Outcome::Oom);
+    let ended = world.run(lost);
+    assert_eq!(ended.outcome, Outcome::Success);
+    assert_notes(&ended, &["a process of it was ended for want of memory"]);
+    assert_notes(&world.run(hidden), &["1 process left behind was ended"]);
 }
 
 #[test]

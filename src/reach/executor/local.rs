@@ -76,6 +76,8 @@ pub enum ConnectError {
 pub struct Launch {
     /// The program; this one when none is given.
     pub program: Option<PathBuf>,
+    /// A directory to make memory control groups in.
+    pub cgroup: Option<PathBuf>,
 }
 
 /// What an engine hears of its worker.
@@ -255,6 +257,9 @@ async fn start(state: &StateDir, launch: &Launch) -> Result<(), ConnectError> {
     let mut command = Command::new(program);
     command.arg("worker").arg("--state").arg(state.root()).current_dir("/").env_clear().env(VAR_DETACHED, "1");
     command.envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    if let Some(dir) = &launch.cgroup {
+        command.arg("--cgroup").arg(dir);
+    }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.map_err(ConnectError::Start)?);
     let mut child = command.spawn().map_err(ConnectError::Start)?;
     let stdout = child.stdout.take().map(OwnedFd::from);

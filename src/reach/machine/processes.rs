@@ -133,6 +133,12 @@ pub fn proportional(pid: Pid) -> Option<u64> {
     Some(kib << 10)
 }
 
+/// Returns how many processes the kernel has ended for want of memory, since this machine started.
+pub fn killed_for_memory() -> Option<u64> {
+    let text = fs::read_to_string("/proc/vmstat").ok()?;
+    text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok())
+}
+
 /// The children of one thread, read again and again.
 #[derive(Debug)]
 pub struct Children {

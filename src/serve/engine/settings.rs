@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt::Display;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -38,8 +39,8 @@ pub struct Settings {
 
 impl Settings {
     /// Reads the settings: `CSYNC_CPUS`, `CSYNC_MEM` (what jobs may use), `CSYNC_IDLE` (seconds, or `never`), `CSYNC_LOG_MAX`
-    /// (bytes kept of one stream of one attempt), `CSYNC_GRACE` (time that a job has to end when it is told to). What is not
-    /// set is looked up on this machine.
+    /// (bytes kept of one stream of one attempt), `CSYNC_GRACE` (time that a job has to end when it is told to),
+    /// `CSYNC_CGROUP` (a directory to make memory control groups in). What is not set is looked up on this machine.
     ///
     /// # Errors
     /// When a variable makes no sense.
@@ -53,13 +54,14 @@ impl Settings {
         let log = parse(&var, "CSYNC_LOG_MAX")?.unwrap_or(Limits::default().log);
         let grace: Option<Walltime> = parse(&var, "CSYNC_GRACE")?;
         let grace_ms = grace.map_or(Limits::default().grace_ms, |grace| grace.0.saturating_mul(1000));
+        let cgroup = var("CSYNC_CGROUP").filter(|dir| !dir.is_empty()).map(PathBuf::from);
         let never = var("CSYNC_IDLE").is_some_and(|value| value == "never");
         let idle: Option<Walltime> = if never { None } else { parse(&var, "CSYNC_IDLE")? };
         Ok(Self {
             capacity: Capacity { cpus: room.cpus, mem: room.mem, gpus: room.gpus },
             limits: Limits { cpus: room.cpus, mem: room.mem, gpus: room.gpus, log, grace_ms },
             idle: if never { None } else { Some(idle.map_or(IDLE, Walltime::duration)) },
-            launch: Launch::default(),
+            launch: Launch { program: None, cgroup: cgroup },
         })
     }
 }

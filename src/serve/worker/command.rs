@@ -29,6 +29,9 @@ use super::vars::{Own, Vars};
 const SCRIPT_MAX: usize = 100_000;
 const SCRIPT_VAR: &str = "CSYNC_SCRIPT";
 
+/// The umask of what the worker makes for itself.
+const PRIVATE: Mode = Mode::from_raw_mode(0o077);
+
 /// Slots without a directory of their own start one process at a time.
 static SHARED: Mutex<()> = Mutex::new(());
 
@@ -116,12 +119,12 @@ pub(super) struct Pad {
     attributes: PosixSpawnAttr,
     /// Whether directory and umask are the thread's own.
     alone: bool,
-    umask: Option<u32>,
+    number: usize,
 }
 
 impl Pad {
     /// Makes the pad of the calling thread.
-    pub(super) fn new() -> io::Result<Self> {
+    pub(super) fn new(number: usize) -> io::Result<Self> {
         let mut attributes = PosixSpawnAttr::init()?;
         let flags = PosixSpawnFlags::POSIX_SPAWN_SETPGROUP
             | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF
@@ -133,17 +136,23 @@ impl Pad {
         attributes.set_sigmask(&SigSet::empty())?;
         let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         let alone = unshare(CloneFlags::CLONE_FS).is_ok();
-        Ok(Self { null, attributes, alone, umask: None })
+        if alone {
+            rustix::process::umask(PRIVATE);
+        }
+        Ok(Self { null, attributes, alone, number })
+    }
+
+    /// Returns the number of its slot.
+    pub(super) fn number(&self) -> usize {
+        self.number
     }
 
     /// Does something with a umask that is nobody else's meanwhile.
     pub(super) fn with_umask<T>(&mut self, umask: u32, act: impl FnOnce(&mut Self) -> T) -> T {
         let turn = (!self.alone).then(|| SHARED.lock().unwrap_or_else(PoisonError::into_inner));
-        if !self.alone || self.umask != Some(umask) {
-            rustix::process::umask(Mode::from(umask));
-            self.umask = Some(umask);
-        }
+        rustix::process::umask(Mode::from(umask));
         let result = act(self);
+        rustix::process::umask(PRIVATE);
         drop(turn);
         result
     }

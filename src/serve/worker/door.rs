@@ -45,7 +45,7 @@ pub(super) fn serve(
     shop: &Arc<Shop>,
     listener: &UnixListener,
     lock: &File,
-    options: Options,
+    options: &Options,
 ) -> Result<(), WorkerError> {
     let system = |source: io::Error| WorkerError::System { what: "it cannot wait for news", source };
     let mut engine: Option<Engine> = None;

@@ -1,8 +1,9 @@
 //! How much memory a job's processes have: sampled from `/proc`.
 //!
 //! Resident memory counts what processes share once for each of them; a job of many processes that share a large table would
-//! seem to need many times what it needs. So the sum of it only says when a closer look is due: that is proportional memory,
-//! which takes the kernel a walk through all pages, and is done for at most one fiftieth of the time.
+//! seem to need many times what it needs. So the largest of them is a lower bound, the sum an upper one, and where the two say
+//! different things a closer look is due: at proportional memory, which takes the kernel a walk through all pages. That is done
+//! for a small part of the time.
 
 use std::time::{Duration, Instant};
 
@@ -12,13 +13,15 @@ use crate::reach::machine::processes;
 
 /// How much longer than a close look takes there is none.
 const REST: u32 = 50;
+/// The same while it may be over its limit.
+const REST_OVER: u32 = 5;
 
 /// What is known of a job's memory.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     peak: Option<u64>,
-    /// When the next close look may be.
-    close: Option<Instant>,
+    /// When the last close look was, and how long it took.
+    close: Option<(Instant, Duration)>,
 }
 
 impl Memory {
@@ -27,26 +30,29 @@ impl Memory {
         self.peak
     }
 
-    /// Looks at the processes of a job.
-    pub(super) fn look(&mut self, pids: &[Pid], now: Instant) {
-        let residents = || pids.iter().filter_map(|pid| processes::resident(*pid));
-        let sum: u64 = residents().sum();
-        let peak = self.peak.unwrap_or(0);
-        if sum <= peak {
-            return;
+    /// Takes what a control group says.
+    pub(super) fn saw(&mut self, used: u64) {
+        self.peak = Some(self.peak.unwrap_or(0).max(used));
+    }
+
+    /// Looks at the processes of a job, which may have so much.
+    pub(super) fn look(&mut self, pids: &[Pid], limit: Option<u64>, now: Instant) {
+        let (mut largest, mut sum) = (0, 0);
+        for resident in pids.iter().filter_map(|pid| processes::resident(*pid)) {
+            largest = resident.max(largest);
+            sum += resident;
         }
-        let used = if residents().nth(1).is_none() {
-            sum
-        } else if self.close.is_none_or(|at| at <= now) {
+        let peak = self.peak.unwrap_or(0).max(largest);
+        self.peak = Some(peak);
+        let is_over = limit.is_some_and(|limit| sum > limit && peak <= limit);
+        let rest = if is_over { REST_OVER } else { REST };
+        let rested = self.close.is_none_or(|(begin, cost)| begin + cost.saturating_mul(rest) <= now);
+        if sum > peak && rested {
             let begin = Instant::now();
             let share = |pid: &Pid| processes::proportional(*pid).or_else(|| processes::resident(*pid));
-            let used = pids.iter().filter_map(share).sum();
-            self.close = Some(now + begin.elapsed().saturating_mul(REST).max(Duration::from_millis(1)));
-            used
-        } else {
-            peak
-        };
-        self.peak = Some(peak.max(used));
+            self.peak = Some(peak.max(pids.iter().filter_map(share).sum()));
+            self.close = Some((begin, begin.elapsed()));
+        }
     }
 }
 
@@ -59,22 +65,27 @@ mod tests {
         let own = rustix::process::getpid();
         let mut memory = Memory::default();
         assert_eq!(memory.peak(), None);
-        memory.look(&[own], Instant::now());
+        memory.look(&[own], None, Instant::now());
         let peak = memory.peak().unwrap();
         assert!(peak > 1 << 20, "{peak}");
-        memory.look(&[], Instant::now());
+        memory.look(&[], None, Instant::now());
         assert_eq!(memory.peak(), Some(peak), "a peak stays");
     }
 
     #[test]
-    fn shared_pages_count_once() {
+    fn the_largest_is_the_least_and_a_close_look_decides() {
         let own = rustix::process::getpid();
-        let mut once = Memory::default();
-        once.look(&[own], Instant::now());
-        // As if there were two of it: proportional memory of the same pages, twice; never more than resident memory.
-        let mut twice = Memory::default();
-        twice.look(&[own, own], Instant::now());
-        assert!(twice.peak().unwrap() <= 2 * once.peak().unwrap() + (64 << 20), "{twice:?} {once:?}");
-        assert!(twice.close.is_some());
+        let mut memory = Memory::default();
+        let begin = Instant::now();
+        memory.look(&[own, own], None, begin);
+        let (_, cost) = memory.close.expect("one look cannot tell");
+        let peak = memory.peak().unwrap();
+        assert!(peak > 1 << 20, "{peak}");
+        // No other for a while.
+        memory.close = Some((begin, cost));
+        memory.look(&[own, own, own], None, begin + cost);
+        assert_eq!(memory.close, Some((begin, cost)));
+        memory.look(&[own, own, own], None, begin + cost * REST + Duration::from_secs(1));
+        assert_ne!(memory.close, Some((begin, cost)));
     }
 }

@@ -35,15 +35,18 @@ use crate::reach::config::{StateDir, StateDirError};
 const READY: &str = "ready\n";
 
 /// How a worker behaves.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// How long it stays without an engine when there is nothing to do.
     pub idle: Duration,
+    /// A directory to make memory control groups in, for jobs whose memory is enforced; see
+    /// [`Groups::find`](crate::reach::machine::cgroup::Groups::find) for what is used when none is named.
+    pub cgroup: Option<PathBuf>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { idle: Duration::from_mins(1) }
+        Self { idle: Duration::from_mins(1), cgroup: None }
     }
 }
 
@@ -78,7 +81,7 @@ pub enum WorkerError {
 ///
 /// # Errors
 /// When it cannot start; once it runs, nothing ends it but leaving.
-pub fn main(state: StateDir, options: Options) -> Result<(), WorkerError> {
+pub fn main(state: StateDir, options: &Options) -> Result<(), WorkerError> {
     let system =
         |what: &'static str| move |source: rustix::io::Errno| WorkerError::System { what, source: source.into() };
     // Fails for a process that leads a group already: then somebody started it by hand, from a terminal.
@@ -89,7 +92,7 @@ pub fn main(state: StateDir, options: Options) -> Result<(), WorkerError> {
     let lock = take_lock(&state)?;
     clear_live(&state)?;
     let listener = door::listen(&state)?;
-    let shop = Arc::new(shop::Shop::open(state)?);
+    let shop = Arc::new(shop::Shop::open(state, options)?);
     let watched = Arc::clone(&shop);
     std::thread::Builder::new()
         .name("watch".to_owned())
@@ -100,6 +103,7 @@ pub fn main(state: StateDir, options: Options) -> Result<(), WorkerError> {
     // Whoever started it may be gone already; that is not its concern.
     io::stdout().write_all(READY.as_bytes()).and_then(|()| io::stdout().flush()).ok();
     door::serve(&shop, &listener, &lock, options)?;
+    shop.clear_groups();
     // The next worker makes a socket of its own as soon as it has the lock.
     std::fs::remove_file(shop.state.worker_socket()).ok();
     tracing::info!("the local worker leaves");
@@ -122,7 +126,10 @@ fn clear_live(state: &StateDir) -> Result<(), WorkerError> {
     let path = state.live_dir();
     let clear = || {
         for entry in std::fs::read_dir(&path)? {
-            std::fs::remove_file(entry?.path())?;
+            let path = entry?.path();
+            if let Err(error) = std::fs::remove_file(&path) {
+                tracing::warn!(path = %path.display(), %error, "cannot remove what a worker before this one left");
+            }
         }
         Ok(())
     };

@@ -10,6 +10,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, p
 
 use crate::model::job::Job;
 use crate::model::units::Timestamp;
+use crate::reach::machine::cgroup::Group;
 use crate::reach::machine::processes;
 
 use super::logs::Logs;
@@ -49,6 +50,8 @@ pub(super) struct Control {
     pub(super) pause: Duration,
     /// Its memory, as far as it was looked at.
     pub(super) memory: Memory,
+    /// The control group that it is in.
+    pub(super) group: Option<Group>,
     /// Its log files.
     pub(super) logs: Option<Logs>,
     /// What happened besides, for people.

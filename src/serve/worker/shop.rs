@@ -3,21 +3,25 @@
 //! Locks are taken in this order: [`Shop::office`], then [`Running::control`].
 
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::model::id::JobKey;
 use crate::model::job::{Ended, Job, News, Outcome};
 use crate::model::resources::Usage;
+use crate::model::units::Bytes;
 use crate::reach::clock;
 use crate::reach::config::StateDir;
 use crate::reach::executor::wire::{FromWorker, Hello, WIRE};
+use crate::reach::machine::cgroup::{Group, Groups};
+use crate::reach::machine::processes;
 
-use super::WorkerError;
 use super::desk::{Desk, Refusal};
 use super::link::{Bell, Link};
 use super::slot;
 use super::strays::Strays;
 use super::watch::Watch;
+use super::{Options, WorkerError};
 
 /// Stack of a slot's thread: enough to hash files, little to have many.
 const STACK: usize = 256 << 10;
@@ -28,6 +32,9 @@ pub(super) struct Shop {
     pub(super) state: StateDir,
     pub(super) state_id: String,
     worker: String,
+    groups: Option<Groups>,
+    /// Processes that the kernel ended for want of memory, when that was last looked at.
+    kills: AtomicU64,
     office: Mutex<Office>,
     /// Wakes slots that have nothing to do.
     wake: Condvar,
@@ -49,12 +56,18 @@ pub(super) struct Office {
 
 impl Shop {
     /// Opens what the threads share. Must be called on the main thread, which is who adopts strays.
-    pub(super) fn open(state: StateDir) -> Result<Self, WorkerError> {
+    pub(super) fn open(state: StateDir, options: &Options) -> Result<Self, WorkerError> {
         let mut name = [0; 8];
         rustix::rand::getrandom(&mut name, rustix::rand::GetRandomFlags::empty())
             .map_err(|source| WorkerError::System { what: "no random numbers", source: source.into() })?;
         let state_id = state.id();
+        let groups = Groups::find(options.cgroup.as_deref());
+        if let Some(groups) = &groups {
+            groups.clear(&group_prefix(&state_id));
+        }
         Ok(Self {
+            groups,
+            kills: AtomicU64::new(processes::killed_for_memory().unwrap_or(0)),
             strays: Strays::new(state_id.clone()),
             state,
             state_id,
@@ -69,6 +82,27 @@ impl Shop {
     /// Locks what is shared.
     pub(super) fn office(&self) -> MutexGuard<'_, Office> {
         self.office.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a control group for the job of a slot; none where there can be none, and memory is sampled.
+    pub(super) fn group(&self, slot: usize, limit: Bytes) -> Option<Group> {
+        let groups = self.groups.as_ref()?;
+        let name = format!("{}{slot}", group_prefix(&self.state_id));
+        groups.make(&name, limit).inspect_err(|error| tracing::warn!(%error, "cannot make a control group")).ok()
+    }
+
+    /// Returns whether the kernel ended anything for want of memory since this was asked last. Asked when a job was killed by
+    /// nobody that is known.
+    pub(super) fn was_out_of_memory(&self) -> bool {
+        let Some(now) = processes::killed_for_memory() else { return false };
+        self.kills.swap(now, Ordering::Relaxed) < now
+    }
+
+    /// Removes the control groups of this state directory.
+    pub(super) fn clear_groups(&self) {
+        if let Some(groups) = &self.groups {
+            groups.clear(&group_prefix(&self.state_id));
+        }
     }
 
     /// Waits until there may be something to start.
@@ -160,6 +194,11 @@ impl Shop {
     pub(super) fn is_running(&self, key: JobKey) -> bool {
         self.office().desk.is_running(key)
     }
+}
+
+/// How the names of a state directory's control groups begin; the number of a slot follows.
+fn group_prefix(state_id: &str) -> String {
+    format!("csync-{state_id}-")
 }
 
 /// Says why a job is not taken.

@@ -16,6 +16,8 @@ use crate::model::plan::Fingerprint;
 use crate::model::resources::{Meter, Usage};
 use crate::model::units::{Bytes, Timestamp};
 use crate::reach::clock;
+use crate::reach::machine::cgroup::Group;
+use crate::reach::machine::processes;
 
 use super::command::{self, Pad, Prepared};
 use super::desk::Ticket;
@@ -42,7 +44,7 @@ pub(super) fn work(shop: &Arc<Shop>, number: usize) {
         shop.call_another(&mut office);
         drop(office);
         ticket.running.control().logs = logs.take();
-        let ended = match pad.take().map_or_else(Pad::new, Ok) {
+        let ended = match pad.take().map_or_else(|| Pad::new(number), Ok) {
             Ok(mut made) => {
                 let ended = catch_unwind(AssertUnwindSafe(|| run(shop, &mut made, &ticket)));
                 pad = Some(made);
@@ -83,7 +85,7 @@ fn run(shop: &Shop, pad: &mut Pad, ticket: &Ticket) -> Box<Ended> {
         Ok(prepared) => prepared,
         Err(message) => return never_ran(ticket, staged, Outcome::Spawn { message }),
     };
-    let life = spawn(pad, ticket, &prepared).and_then(|pid| follow(shop, ticket, pid));
+    let life = spawn(shop, pad, ticket, &prepared).and_then(|pid| follow(shop, ticket, pid));
     // Only where the script was too long for an argument.
     if let Some(script) = prepared.script {
         std::fs::remove_file(script).ok();
@@ -95,7 +97,7 @@ fn run(shop: &Shop, pad: &mut Pad, ticket: &Ticket) -> Box<Ended> {
 }
 
 /// Connects the standard streams, and starts the process.
-fn spawn(pad: &mut Pad, ticket: &Ticket, prepared: &Prepared) -> Result<Pid, Outcome> {
+fn spawn(shop: &Shop, pad: &mut Pad, ticket: &Ticket, prepared: &Prepared) -> Result<Pid, Outcome> {
     let job = &*ticket.running.job;
     let stdin = job.stdin.as_ref().map(|path| {
         File::open(path)
@@ -110,6 +112,8 @@ fn spawn(pad: &mut Pad, ticket: &Ticket, prepared: &Prepared) -> Result<Pid, Out
     let mut logs = control.logs.take();
     drop(control);
     let refuse = |message: String| Outcome::Spawn { message };
+    let group = job.grant.mem_enforced.then(|| shop.group(pad.number(), job.grant.mem)).flatten();
+    let group = group.and_then(|group| enter(group).ok());
     let streams = logs.as_mut().map(Logs::open).transpose();
     let spawned = match streams {
         Ok(Some([out, err])) => {
@@ -120,8 +124,27 @@ fn spawn(pad: &mut Pad, ticket: &Ticket, prepared: &Prepared) -> Result<Pid, Out
         Ok(None) => Err(refuse("its log files are gone".to_owned())),
         Err(error) => Err(refuse(format!("its log files cannot be made: {error}"))),
     };
-    ticket.running.control().logs = logs;
+    let group = group.and_then(|group| leave(group, spawned.as_ref().ok()));
+    let mut control = ticket.running.control();
+    control.logs = logs;
+    control.group = group;
     spawned
+}
+
+/// Goes into a group, where that is how processes get into it.
+fn enter(group: Group) -> std::io::Result<(Group, bool)> {
+    let entered = group.enter().inspect_err(|error| tracing::warn!(%error, "cannot enter a control group"))?;
+    Ok((group, entered))
+}
+
+/// Comes out again, or sends the process in. Without the group where that fails: the job's memory is sampled then.
+fn leave((group, entered): (Group, bool), pid: Option<&Pid>) -> Option<Group> {
+    let done = match (entered, pid) {
+        (true, _) => group.leave(),
+        (false, Some(pid)) => group.adopt(processes::tree([*pid])),
+        (false, None) => Ok(()),
+    };
+    done.inspect_err(|error| tracing::warn!(%error, "cannot use a control group")).ok().map(|()| group)
 }
 
 /// Waits for a job, ends what it leaves behind, and reaps it.
@@ -148,7 +171,10 @@ fn follow(shop: &Shop, ticket: &Ticket, pid: Pid) -> Result<Life, Outcome> {
     // From here on nobody else signals it; it is a zombie until it is reaped below, so its pid is nobody else's.
     ticket.running.control().pid = None;
     waited.map_err(|error| lost(error.into()))?;
-    let cleaned = shop.strays.clean(pid, ticket.running.job.key, |key| shop.is_running(key));
+    let group = ticket.running.control().group.take();
+    let members = || group.as_ref().map(Group::members).unwrap_or_default();
+    let cleaned = shop.strays.clean(pid, ticket.running.job.key, members, |key| shop.is_running(key));
+    ticket.running.control().group = group;
     let used = wait4::try_wait4_pid(pid.as_raw_pid().unsigned_abs()).map_err(lost)?;
     let used = used.ok_or_else(|| lost(std::io::Error::other("it has ended and has not")))?;
     Ok(Life { started, wall, used, cleaned })
@@ -164,6 +190,7 @@ fn settle(shop: &Shop, ticket: &Ticket, staged: Staged, life: &Life) -> Box<Ende
         control.notes.extend(notes);
     }
     let usage = usage(&control, life);
+    let ran_out = control.group.take().is_some_and(|group| group.ran_out());
     let why = control.why.take();
     let mut notes = std::mem::take(&mut control.notes);
     drop(control);
@@ -172,6 +199,11 @@ fn settle(shop: &Shop, ticket: &Ticket, staged: Staged, life: &Life) -> Box<Ende
         let what = if count == 1 { "1 process left behind was" } else { "processes left behind were" };
         notes.push(if count == 1 { format!("{what} ended") } else { format!("{count} {what} ended") });
     }
+    let failed = !life.used.status.success();
+    if ran_out && !failed {
+        notes.push("a process of it was ended for want of memory".to_owned());
+    }
+    let why = why.or_else(|| (failed && (ran_out || was_killed(shop, life.used.status))).then_some(Why::Oom));
     let (outcome, outputs) = judge(job, why, life.used.status);
     if outcome == Outcome::Success {
         stage::forget_aside(job);
@@ -188,6 +220,12 @@ fn settle(shop: &Shop, ticket: &Ticket, staged: Staged, life: &Life) -> Box<Ende
         outputs,
         notes,
     })
+}
+
+/// Whether a job was killed by the kernel because the machine has no more memory, or by a shell's account of it.
+fn was_killed(shop: &Shop, status: ExitStatus) -> bool {
+    let killed = Signal::KILL.as_raw();
+    (status.signal() == Some(killed) || status.code() == Some(128 + killed)) && shop.was_out_of_memory()
 }
 
 /// Decides how an attempt ended. What csync ended stays ended so, even if the job then says that all is well: what it did
@@ -213,9 +251,14 @@ fn judge(job: &Job, why: Option<Why>, status: ExitStatus) -> (Outcome, Vec<Optio
 
 fn usage(control: &Control, life: &Life) -> Usage {
     let rusage = &life.used.rusage;
-    let (peak, meter) = match control.memory.peak() {
-        Some(peak) => (peak.max(rusage.maxrss), Meter::Proc),
-        None => (rusage.maxrss, Meter::Rusage),
+    let (peak, meter) = match (control.memory.peak(), &control.group) {
+        (looked, Some(group)) => {
+            let remembered = group.peak().map(|peak| peak.0);
+            (remembered.max(looked).unwrap_or(rusage.maxrss), Meter::Cgroup)
+        }
+        (Some(peak), None) => (peak.max(rusage.maxrss), Meter::Proc),
+        // Never below the worker's own, some MiB: a process has the memory of who starts it until its exec.
+        (None, None) => (rusage.maxrss, Meter::Rusage),
     };
     Usage {
         wall: life.wall.as_secs_f64(),

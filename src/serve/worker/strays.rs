@@ -66,14 +66,21 @@ impl Strays {
     }
 
     /// Ends what a job left behind whose first process has ended and is not reaped, and what belongs to jobs that are over.
-    pub(super) fn clean(&self, leader: Pid, key: JobKey, is_running: impl Fn(JobKey) -> bool) -> Cleaned {
+    /// The members of its control group are its own, whatever they hide.
+    pub(super) fn clean(
+        &self,
+        leader: Pid,
+        key: JobKey,
+        members: impl Fn() -> Vec<Pid>,
+        is_running: impl Fn(JobKey) -> bool,
+    ) -> Cleaned {
         if self.children.is_empty() {
             return Cleaned::default();
         }
         let group = leader.as_raw_pid();
-        self.end(|owner, in_group| match owner {
+        self.end(|pid, owner, in_group| match owner {
             Owner::Job(other) => other == key || !is_running(other),
-            Owner::Unknown => in_group == group,
+            Owner::Unknown => in_group == group || members().contains(&pid),
             Owner::Itself => false,
         })
     }
@@ -81,7 +88,7 @@ impl Strays {
     /// Ends what could not be told whose it is, once nothing runs.
     pub(super) fn clean_unknown(&self) {
         if self.unknown.load(Ordering::Relaxed) {
-            let cleaned = self.end(|owner, _| owner != Owner::Itself);
+            let cleaned = self.end(|_, owner, _| owner != Owner::Itself);
             tracing::warn!(ended = cleaned.ended, "ended processes that hid whose they were");
         }
     }
@@ -95,7 +102,7 @@ impl Strays {
     pub(super) fn by_job(&self) -> HashMap<JobKey, Vec<Pid>> {
         let mut found: HashMap<_, Vec<_>> = HashMap::new();
         if !self.children.is_empty() {
-            self.end(|_, _| false);
+            self.end(|_, _, _| false);
             for (pid, owner) in self.owners().iter() {
                 if let Owner::Job(key) = owner {
                     found.entry(*key).or_default().push(*pid);
@@ -109,7 +116,7 @@ impl Strays {
         self.owners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn end(&self, is_meant: impl Fn(Owner, i32) -> bool) -> Cleaned {
+    fn end(&self, is_meant: impl Fn(Pid, Owner, i32) -> bool) -> Cleaned {
         let mut owners = self.owners();
         let mut cleaned = Cleaned::default();
         for _ in 0..ROUNDS {
@@ -125,7 +132,7 @@ impl Strays {
                     // It may not have a readable environment yet, in the middle of its exec.
                     owners.remove(&pid);
                 }
-                if is_meant(owner, stat.group) {
+                if is_meant(pid, owner, stat.group) {
                     meant.push((pid, stat.group));
                 } else if owner == Owner::Unknown {
                     cleaned.unknown += 1;

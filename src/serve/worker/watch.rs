@@ -10,8 +10,9 @@ use rustix::process::{Pid, Signal};
 use crate::model::id::JobKey;
 use crate::model::job::News;
 use crate::model::resources::Grant;
-use crate::model::units::Walltime;
+use crate::model::units::{Bytes, Walltime};
 use crate::reach::executor::wire::Limits;
+use crate::reach::machine::cgroup::Group;
 use crate::reach::machine::processes;
 
 use super::running::{Control, Running, Why};
@@ -136,7 +137,12 @@ impl Round<'_> {
     fn measure(&mut self, running: &Running, control: &mut Control, pid: Pid) -> Duration {
         let Grant { mem, mem_enforced, .. } = running.job.grant;
         let orphans = self.orphans.remove(&running.job.key).unwrap_or_default();
-        control.memory.look(&processes::tree(orphans.into_iter().chain([pid])), self.now);
+        if let Some(Bytes(used)) = control.group.as_ref().and_then(Group::used) {
+            control.memory.saw(used);
+        } else {
+            let tree = processes::tree(orphans.into_iter().chain([pid]));
+            control.memory.look(&tree, mem_enforced.then_some(mem.0), self.now);
+        }
         if mem_enforced && control.memory.peak().is_some_and(|peak| peak > mem.0) && control.why.is_none() {
             control.end(Why::Oom, Duration::ZERO);
         }
