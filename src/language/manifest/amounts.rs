@@ -173,7 +173,7 @@ pub(super) fn retry(check: &mut Check<'_, '_>, id: NodeId, origin: Origin, draft
             RetryKey::Factor => retry.factor = factor(check, id, text).unwrap_or(retry.factor),
             RetryKey::Delay => retry.delay = seconds(check, id, text).map_or(retry.delay, |wait| wait as f64),
             RetryKey::MaxDelay => {
-                retry.max_delay = seconds(check, id, text).map_or(retry.max_delay, |wait| wait as f64)
+                retry.max_delay = seconds(check, id, text).map_or(retry.max_delay, |wait| wait as f64);
             }
         }
         draft.origins.insert(format!("retry.{text}"), origin.at(check.tree.key_span(id)));

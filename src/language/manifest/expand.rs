@@ -148,12 +148,19 @@ impl<'a> Expansion<'a> {
 
     /// Makes the instances of a task; false when it makes no sense to go on.
     fn rows_of(&mut self, index: usize, glob: Option<Glob>, limits: Limits, mistakes: &mut Mistakes) -> bool {
-        let (workflow, values, facts) = (self.workflow, self.values, self.facts);
+        let workflow = self.workflow;
         let Some(task) = workflow.tasks.get(index) else { return false };
         let name = workflow.templates.column(task.name);
         let room = limits.instances.saturating_sub(self.plan.instances.len() as u64);
-        let root = self.plan.root.clone();
-        let source = Source { workflow, values, facts, root: &root, limit: room, whole: limits.instances };
+        let directory = self.plan.root.clone();
+        let source = Source {
+            workflow,
+            values: self.values,
+            facts: self.facts,
+            root: &directory,
+            limit: room,
+            whole: limits.instances,
+        };
         let sweep = task.sweep.and_then(|sweep| workflow.sweeps.get(sweep as usize));
         let made: Vec<String> = glob.map_or_else(Vec::new, |glob| self.made_like(index, &glob));
         let made: Vec<&str> = made.iter().map(String::as_str).collect();

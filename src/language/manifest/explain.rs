@@ -181,7 +181,7 @@ fn retry(draft: &Draft, all: &mut Vec<Effective>) {
     for key in RetryKey::ALL {
         let value = match key {
             RetryKey::Max => retry.max.to_string(),
-            RetryKey::On => json!(retry.on.iter().map(cause).collect::<Vec<_>>()).to_string(),
+            RetryKey::On => json!(retry.on.iter().copied().map(cause).collect::<Vec<_>>()).to_string(),
             RetryKey::Mem => retry.mem.to_string(),
             RetryKey::Time => retry.time.to_string(),
             RetryKey::Factor => retry.factor.to_string(),
@@ -192,7 +192,7 @@ fn retry(draft: &Draft, all: &mut Vec<Effective>) {
     }
 }
 
-fn cause(cause: &RetryOn) -> String {
+fn cause(cause: RetryOn) -> String {
     match cause {
         RetryOn::Oom => "oom".to_owned(),
         RetryOn::Timeout => "timeout".to_owned(),

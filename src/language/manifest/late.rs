@@ -31,7 +31,9 @@ pub(super) fn late_tasks(workflow: &Workflow, values: &Values, root: &str) -> Ve
     }
     let outputs: usize = workflow.tasks.iter().map(|task| (task.outputs.end - task.outputs.start) as usize).sum();
     if patterns.len().saturating_mul(outputs) > MOST_PAIRS {
-        patterns.iter().for_each(|(index, _)| set(&mut late, *index));
+        for (index, _) in &patterns {
+            set(&mut late, *index);
+        }
         return late;
     }
     for (maker, task) in workflow.tasks.iter().enumerate() {

@@ -162,7 +162,7 @@ fn clash(
 pub(super) fn output_span(plan: &Plan, workflow: &Workflow, instance: InstanceId, path: PathId) -> Option<Span> {
     let slice = plan.instance(instance).outputs;
     let refs = plan.path_refs.get(slice.start as usize..).unwrap_or_default();
-    let at = refs.iter().take(slice.len as usize).enumerate().filter(|(_, at)| **at == path).map(|(at, _)| at).last();
+    let at = refs.iter().take(slice.len as usize).rposition(|at| *at == path);
     let task = workflow.tasks.get(plan.instance(instance).task.index())?;
     let outputs = task.outputs.of(&workflow.lists);
     at.and_then(|at| outputs.get(at)).map(|template| template.span)

@@ -196,34 +196,46 @@ impl<'t> Builder<'t, '_> {
     /// Opens the table of a header that has been read.
     fn open_table(&mut self, span: Span, array: bool, error: &mut dyn ErrorSink) {
         let keys = std::mem::take(&mut self.keys);
-        let lost = self.tree.make(Kind::Table, Made::Header, span);
-        self.table = lost;
-        let Some((&last, parents)) = keys.split_last() else { return };
-        let Some(parent) = self.descend_all(Tree::ROOT, parents, Made::Implicit, error) else { return };
-        let name = self.key_text(last, error);
+        let table = self.tree.make(Kind::Table, Made::Header, span);
+        self.table = table;
+        let Some((&own, above)) = keys.split_last() else { return };
+        let Some(parent) = self.descend_all(Tree::ROOT, above, Made::Implicit, error) else { return };
+        let name = self.key_text(own, error);
         let existing = self.tree.get(parent, &name);
         let Some(existing) = existing else {
             if array {
                 let list = self.tree.make(Kind::Array, Made::Headers, span);
-                self.tree.attach(parent, last.span, list);
-                self.tree.attach(list, Span::default(), lost);
+                self.tree.attach(parent, own.span, list);
+                self.tree.attach(list, Span::default(), table);
             } else {
-                self.tree.attach(parent, last.span, lost);
+                self.tree.attach(parent, own.span, table);
             }
             return;
         };
         let node = *self.tree.node(existing);
         match (node.kind, node.made, array) {
-            (Kind::Array, Made::Headers, true) => self.tree.attach(existing, Span::default(), lost),
+            (Kind::Array, Made::Headers, true) => self.tree.attach(existing, Span::default(), table),
             (Kind::Table, Made::Implicit, false) => {
                 let node = self.tree.node_mut(existing);
                 node.made = Made::Header;
                 node.span = span;
-                node.key = last.span;
+                node.key = own.span;
                 self.table = existing;
             }
-            _ => self.twice(last.span, &name, existing),
+            _ => self.twice(own.span, &name, existing),
         }
+    }
+
+    /// Finds where the value of a key goes; none after a mistake.
+    fn free_place(&mut self, table: NodeId, keys: &[Key], error: &mut dyn ErrorSink) -> Option<(NodeId, Span)> {
+        let (&last, above) = keys.split_last()?;
+        let table = self.descend_all(table, above, Made::Dotted, error)?;
+        let name = self.key_text(last, error);
+        if let Some(existing) = self.tree.get(table, &name) {
+            self.twice(last.span, &name, existing);
+            return None;
+        }
+        Some((table, last.span))
     }
 
     /// Hangs a value where it belongs.
@@ -354,14 +366,11 @@ impl EventReceiver for Builder<'_, '_> {
             Some(_) => return,
             None => self.table,
         };
-        let lost = self.tree.make(Kind::Table, Made::Value, Span::default());
-        self.target = Some((lost, Span::default()));
-        let Some((&last, parents)) = keys.split_last() else { return };
-        let Some(table) = self.descend_all(table, parents, Made::Dotted, error) else { return };
-        let name = self.key_text(last, error);
-        match self.tree.get(table, &name) {
-            Some(existing) => self.twice(last.span, &name, existing),
-            None => self.target = Some((table, last.span)),
+        self.target = self.free_place(table, &keys, error);
+        if self.target.is_none() {
+            // After a mistake, the value goes where nobody looks.
+            let lost = self.tree.make(Kind::Table, Made::Value, Span::default());
+            self.target = Some((lost, Span::default()));
         }
     }
 
@@ -479,7 +488,7 @@ o = 2
 
     #[test]
     fn a_large_table_finds_its_keys() {
-        let text: String = (0..1000).map(|n| format!("[t.k{n}]\nv = {n}\n")).collect();
+        let text = (0..1000).map(|n| format!("[t.k{n}]\nv = {n}\n")).collect::<Vec<_>>().concat();
         let mut mistakes = Mistakes::default();
         let tree = parse(&text, &mut mistakes);
         let table = tree.get(Tree::ROOT, "t").unwrap();

@@ -63,7 +63,7 @@ struct Filling<'a> {
     absolute: bool,
 }
 
-impl<'a> Filling<'a> {
+impl Filling<'_> {
     fn invocation(&self) -> Invocation {
         let task = self.plan.task_of(self.instance);
         let mut script = String::new();

@@ -306,22 +306,17 @@ impl Source<'_> {
                 }
                 by_texts
             });
-            match by_texts.get(&texts) {
-                Some(starts) => {
-                    for (key, text) in &added {
-                        let value = rows.values.push(text);
-                        for start in starts {
-                            combinations.set(*start, *key, value);
-                        }
-                    }
-                }
-                None => {
-                    let start = combinations.all.len();
-                    combinations.all.resize(start + combinations.width, ABSENT);
-                    for (key, text) in &element {
-                        let value = rows.values.push(text);
-                        combinations.set(start, *key, value);
-                    }
+            let own_start = combinations.all.len();
+            let (starts, cells) = if let Some(starts) = by_texts.get(&texts) {
+                (starts.as_slice(), &added)
+            } else {
+                combinations.all.resize(own_start + combinations.width, ABSENT);
+                (std::slice::from_ref(&own_start), &element)
+            };
+            for (key, text) in cells {
+                let value = rows.values.push(text);
+                for start in starts {
+                    combinations.set(*start, *key, value);
                 }
             }
         }

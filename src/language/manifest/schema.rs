@@ -16,11 +16,11 @@ pub fn schema() -> Value {
             RootKey::Name => json!({ "type": "string", "minLength": 1, "maxLength": 200 }),
             RootKey::Schema => json!({ "const": 1 }),
             RootKey::Description => text(),
-            RootKey::Params => named(json!({ "type": ["string", "number", "boolean"] })),
-            RootKey::Data => named(data()),
+            RootKey::Params => named(&scalar()),
+            RootKey::Data => named(&data()),
             RootKey::Defaults => table(settings().collect()),
             RootKey::Workflow => workflow(),
-            RootKey::Tasks => json!({ "allOf": [named(task())], "minProperties": 1 }),
+            RootKey::Tasks => json!({ "allOf": [named(&task())], "minProperties": 1 }),
         };
         (key.text(), key.about(), schema)
     });
@@ -48,7 +48,7 @@ fn table(keys: Vec<(&str, &str, Value)>) -> Value {
 }
 
 /// Makes a table whose keys are names.
-fn named(value: Value) -> Value {
+fn named(value: &Value) -> Value {
     json!({ "type": "object", "propertyNames": { "pattern": NAME }, "additionalProperties": value })
 }
 
@@ -124,7 +124,7 @@ fn matrix() -> Value {
     let steps = json!({
         "type": "object", "properties": { "range": range() }, "required": ["range"], "additionalProperties": false
     });
-    json!({ "allOf": [named(json!({ "anyOf": [list, steps] }))], "minProperties": 1 })
+    json!({ "allOf": [named(&json!({ "anyOf": [list, steps] }))], "minProperties": 1 })
 }
 
 fn settings() -> impl Iterator<Item = (&'static str, &'static str, Value)> {

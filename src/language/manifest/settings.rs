@@ -100,7 +100,7 @@ fn setting(check: &mut Check<'_, '_>, key: SettingKey, id: NodeId, layer: &Layer
         }
         SettingKey::Secrets => draft.secrets = variables(check, id, name),
         SettingKey::Tags => {
-            draft.tags = check.strings(id, name, false).into_iter().map(|(_, tag)| tag.to_owned()).collect()
+            draft.tags = check.strings(id, name, false).into_iter().map(|(_, tag)| tag.to_owned()).collect();
         }
         SettingKey::Priority => {
             let (least, most) = (i64::from(i32::MIN), i64::from(i32::MAX));
@@ -154,7 +154,7 @@ fn places(check: &mut Check<'_, '_>, id: NodeId, layer: &Layer<'_>) -> Vec<Templ
             None | Some("inputs") => {}
             Some(near) if near.starts_with("data:") => check.dataset(near, span),
             Some(_) => {
-                check.error(span, format!("`{place}` is near nothing"), "write `near:inputs` or `near:data:NAME`")
+                check.error(span, format!("`{place}` is near nothing"), "write `near:inputs` or `near:data:NAME`");
             }
         }
         places.push(check.template(id, place, Syntax::Plain, &scope));

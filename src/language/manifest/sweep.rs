@@ -188,12 +188,11 @@ fn rows(check: &mut Check<'_, '_>, id: NodeId, scope: &Scope<'_>) -> Option<Fore
             }
         }
         for column in &columns {
-            match tree.get(row, column) {
-                Some(cell) => cells.extend(scalar(check, cell, column, scope)),
-                None => {
-                    let message = format!("this row has no `{column}`");
-                    check.error(tree.span(row), message, format!("every row has {}", listed(&columns)));
-                }
+            if let Some(cell) = tree.get(row, column) {
+                cells.extend(scalar(check, cell, column, scope));
+            } else {
+                let message = format!("this row has no `{column}`");
+                check.error(tree.span(row), message, format!("every row has {}", listed(&columns)));
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::language::manifest::names::{Item, Known, Scope};
 use crate::language::manifest::settings::{Layer, apply};
 use crate::language::manifest::sweep;
 use crate::language::manifest::template::Syntax;
-use crate::language::manifest::tree::{Kind, NodeId};
+use crate::language::manifest::tree::{Kind, NodeId, Tree};
 use crate::model::diagnostic::{Diagnostic, Span};
 
 /// Most tasks of a file.
@@ -93,7 +93,7 @@ impl Tasks<'_> {
             defaults: false,
         };
         let layer = Layer { scope, table: &words, of_task: true };
-        let hash = self.settings_hash(check, id, sweep.is_some());
+        let hash = Self::settings_hash(check.tree, id, sweep.is_some());
         let known = hash.and_then(|hash| self.shared.get(&hash).copied());
         let before = check.mistakes.total();
         let skip = known.is_some() || hash.is_none();
@@ -140,8 +140,7 @@ impl Tasks<'_> {
 
     /// Hashes what a task says of its settings; none when it says nothing. With a sweep, placeholders depend on its columns,
     /// so such tasks share nothing.
-    fn settings_hash(&self, check: &Check<'_, '_>, id: NodeId, sweeps: bool) -> Option<[u8; 32]> {
-        let tree = check.tree;
+    fn settings_hash(tree: &Tree<'_>, id: NodeId, sweeps: bool) -> Option<[u8; 32]> {
         let mut hasher = blake3::Hasher::new();
         let mut any = false;
         for child in tree.children(id) {
