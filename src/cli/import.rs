@@ -1,17 +1,19 @@
 //! `csync import`: others' formats to workflows.
 
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use serde_json::json;
 
 use crate::cli::context::Context;
-use crate::cli::errors::{Exit, Failure};
+use crate::cli::errors::{Exit, Failure, Source};
 use crate::cli::outfile;
-use crate::cli::submission::WorkflowFile;
 use crate::cli::view;
 use crate::cli::view::words::{many, shell_word};
 use crate::language::import::{self, Import, Imported, Options};
+use crate::model::api::ErrorKind;
 
 /// Make a workflow from a batch script, a command list or a WfFormat file
 ///
@@ -83,15 +85,15 @@ fn factor(text: &str) -> Result<f64, String> {
 
 /// Runs it.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
-    let files: Vec<WorkflowFile> = args.files.iter().map(|path| WorkflowFile::read(path)).collect::<Result<_, _>>()?;
+    let files: Vec<Source> = args.files.iter().map(|path| read(path)).collect::<Result<_, _>>()?;
     let parts: Vec<Import<'_>> = files
         .iter()
         .zip(&args.files)
-        .map(|(file, path)| Import { text: &file.source.text, name: stem(path), format: args.format.chosen() })
+        .map(|(file, path)| Import { text: &file.text, name: stem(path), format: args.format.chosen() })
         .collect();
     let options = Options { time_scale: args.time_scale, size_scale: args.size_scale, cpus_cap: args.cpus_cap };
     let imported = import::import(&parts, &options).map_err(|refused| match files.get(refused.part) {
-        Some(file) => Failure::mistakes(refused.diagnostics, file.source.clone()),
+        Some(file) => Failure::mistakes(refused.diagnostics, file.clone()),
         None => Failure::internal("a file was refused that is none of those given"),
     })?;
     if let Some(path) = &args.output {
@@ -108,7 +110,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     if !context.quiet() {
         for (file, (_, notes)) in files.iter().zip(&imported.parts) {
             if !notes.is_empty() {
-                context.warn(&view::failure::diagnostics(notes, &file.source, context.paint_err()));
+                context.warn(&view::failure::diagnostics(notes, file, context.paint_err()));
             }
         }
     }
@@ -121,6 +123,28 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         context.say(&format!("{}; with `-o workflow.toml`, `csync submit` runs it.", what(&imported)));
     }
     Ok(Exit::Success)
+}
+
+fn read(path: &Path) -> Result<Source, Failure> {
+    let stdin = path.as_os_str() == "-";
+    let name = if stdin { "<stdin>".to_owned() } else { path.display().to_string() };
+    let mut bytes = Vec::new();
+    let read = if stdin {
+        io::stdin().read_to_end(&mut bytes)
+    } else {
+        File::open(path).and_then(|mut file| file.read_to_end(&mut bytes))
+    };
+    read.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Failure::new(ErrorKind::NotFound, format!("there is no file `{name}`"))
+            .hint("name the script or list, or `-` for standard input"),
+        _ => Failure::usage(format!("`{name}` cannot be read")).because(&error),
+    })?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let hint = format!("`iconv -f LATIN1 -t UTF-8 {} > new` converts what older editors wrote", shell_word(&name));
+        Failure::usage(format!("{name} is not text in UTF-8: byte {at} is not a part of a character")).hint(hint)
+    })?;
+    Ok(Source { name, text })
 }
 
 fn what(imported: &Imported) -> String {
@@ -139,12 +163,12 @@ fn stem(path: &Path) -> &str {
     path.file_stem().and_then(|stem| stem.to_str()).filter(|stem| *stem != "-").unwrap_or("commands")
 }
 
-fn to_json(imported: &Imported, args: &Args, files: &[WorkflowFile]) -> serde_json::Value {
+fn to_json(imported: &Imported, args: &Args, files: &[Source]) -> serde_json::Value {
     let parts = imported
         .parts
         .iter()
         .zip(files)
-        .map(|((format, notes), file)| json!({ "file": file.path, "format": format.words(), "notes": notes }));
+        .map(|((format, notes), file)| json!({ "file": file.name, "format": format.words(), "notes": notes }));
     json!({
         "name": imported.name,
         "tasks": imported.tasks,

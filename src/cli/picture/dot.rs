@@ -23,8 +23,8 @@ pub(in crate::cli) fn dot(dag: &Dag) -> String {
 
 fn label(node: &Node) -> String {
     let mut label = node.name.clone();
-    if let Some((over, total)) = node.progress() {
-        let _ = write!(label, "\n{over}/{total}");
+    if let Some(progress) = node.progress() {
+        let _ = write!(label, "\n{progress}");
     } else if node.instances != 1 {
         let _ = write!(label, "\n\u{d7}{}", node.instances);
     }

@@ -3,6 +3,7 @@
 use crate::cli::picture::layout::{Layout, Slot, layout};
 use crate::cli::picture::{Dag, Mood, Node};
 use crate::cli::view::Paint;
+use crate::cli::view::words::number;
 
 /// Letters that boxes and arrows are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,13 +49,12 @@ fn words(node: &Node, most: usize, style: Style) -> Vec<String> {
     let (times, dots) = if style == Style::Unicode { ("×", "…") } else { ("x", "..") };
     let name: String = node.name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let mut lines = vec![cut_middle(&name, most, dots)];
-    let instances = (node.instances != node.tasks || node.instances == 0).then(|| format!("{times}{}", node.instances));
-    let tasks = (node.tasks > 1).then(|| format!("{} tasks", node.tasks));
+    let instances =
+        (node.instances != node.tasks || node.instances == 0).then(|| format!("{times}{}", number(node.instances)));
+    let tasks = (node.tasks > 1).then(|| format!("{} tasks", number(node.tasks)));
     let size: Vec<String> = [tasks, instances].into_iter().flatten().collect();
-    if let Some((over, total)) = node.progress() {
-        let failed = node.counts.map_or(0, |counts| counts.failed);
-        let failed = if failed > 0 { format!(", {failed} failed") } else { String::new() };
-        lines.push(format!("{over}/{total}{failed}"));
+    if let Some(progress) = node.progress() {
+        lines.push(progress);
     } else if !size.is_empty() {
         lines.push(size.join(" "));
     }
@@ -466,7 +466,7 @@ mod tests {
         |
 +-------v-------+
 |   blüte 花    |
-| 5/8, 2 failed |
+| 3/8, 2 failed |
 +-------+-------+
         |
      +--v---+

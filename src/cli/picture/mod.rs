@@ -6,6 +6,9 @@ mod layout;
 pub(super) mod dot;
 pub(super) mod summary;
 
+use std::fmt::Write as _;
+
+use crate::cli::view::words::number;
 use crate::model::api::Counts;
 
 pub(super) use draw::{Style, terminal};
@@ -69,9 +72,17 @@ impl Node {
         }
     }
 
-    /// Returns how many instances are over, and of how many; none for a workflow that is not running.
-    pub(super) fn progress(&self) -> Option<(u32, u32)> {
-        self.counts.map(|counts| (counts.over(), counts.total()))
+    /// Returns how many instances are done, of how many, and what went otherwise, in words; none for a workflow that is not
+    /// running.
+    pub(super) fn progress(&self) -> Option<String> {
+        let counts = self.counts?;
+        let mut words = format!("{}/{}", number(counts.done + counts.cached), number(counts.total()));
+        for (count, word) in [(counts.failed, "failed"), (counts.lost, "lost"), (counts.skipped, "skipped")] {
+            if count > 0 {
+                let _ = write!(words, ", {} {word}", number(count));
+            }
+        }
+        Some(words)
     }
 }
 

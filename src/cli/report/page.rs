@@ -362,8 +362,8 @@ fn task_row(task: &TaskFacts) -> String {
         escape(&task.name),
         number(task.instances),
         number(task.attempts),
-        duration(task.wall_s),
-        duration(task.cpu_s),
+        if task.attempts > 0 { duration(task.wall_s) } else { "–".to_owned() },
+        if task.attempts > 0 { duration(task.cpu_s) } else { "–".to_owned() },
     )
 }
 
