@@ -35,7 +35,7 @@ pub(super) fn apply(wish: &mut Wish, words: &[Word]) {
 }
 
 fn set(wish: &mut Wish, letter: char, arg: &Arg<'_>) {
-    let text = || Some(arg.value.to_owned());
+    let text = || Some(arg.value.to_owned()).filter(|text| !text.trim().is_empty());
     match letter {
         'N' => wish.name = text(),
         'A' => wish.account = text(),

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use crate::language::import::{Format, Import, Options, import};
 use crate::language::manifest::{self, Facts, Limits};
 use crate::model::diagnostic::Severity;
+use crate::model::id::InstanceId;
 use crate::model::job::Invocation;
 use crate::model::plan::Plan;
 use crate::model::resources::Grant;
@@ -128,7 +129,67 @@ fn array_members_know_which_they_are() {
     assert_eq!(plan.tasks[0].settings.max_parallel, Some(2));
 }
 
+/// Returns whether an instance runs only after another: by files, by `needs`, or by both in turn.
+fn comes_after(plan: &Plan, first: InstanceId, then: InstanceId) -> bool {
+    let mut open = vec![first];
+    let mut seen = std::collections::BTreeSet::new();
+    while let Some(instance) = open.pop() {
+        if instance == then {
+            return true;
+        }
+        if !seen.insert(instance) {
+            continue;
+        }
+        open.extend(plan.dependents(instance));
+        let task = plan.instance(instance).task;
+        open.extend(plan.instance_ids().filter(|&other| plan.task_of(other).needs.contains(&task)));
+    }
+    false
+}
+
+/// Writes a recording: per task its kind, its parents and the tasks whose outputs it reads, all earlier ones.
+fn recording(tasks: &[(usize, Vec<usize>, Vec<usize>)]) -> String {
+    let names = |list: &[usize], prefix: &str| list.iter().map(|n| format!("{prefix}{n}")).collect::<Vec<_>>();
+    let task = |(index, (kind, parents, reads)): (usize, &(usize, Vec<usize>, Vec<usize>))| {
+        let id = |n: usize| format!("{}_ID{n:03}", ["map", "reduce", "sort"][tasks[n].0]);
+        let mut inputs = names(reads, "out/");
+        inputs.push(format!("given {kind}"));
+        let parents: Vec<String> = parents.iter().map(|&parent| id(parent)).collect();
+        serde_json::json!({
+            "name": id(index), "id": id(index), "parents": parents,
+            "inputFiles": inputs, "outputFiles": [format!("out/{index}")],
+        })
+    };
+    let tasks: Vec<_> = tasks.iter().enumerate().map(task).collect();
+    serde_json::json!({ "schemaVersion": "1.5", "workflow": { "specification": { "tasks": tasks } } }).to_string()
+}
+
 proptest! {
+    #[test]
+    fn replays_keep_the_order_of_the_recording(
+        tasks in prop::collection::vec((0usize..3, prop::collection::vec(0usize..12, 0..3), prop::collection::vec(0usize..12, 0..3)), 1..12),
+    ) {
+        let mut tasks = tasks;
+        for (index, (_, parents, reads)) in tasks.iter_mut().enumerate() {
+            for list in [parents, reads] {
+                list.retain(|&earlier| earlier < index);
+                list.sort_unstable();
+                list.dedup();
+            }
+        }
+        let plan = plan(&recording(&tasks), Format::WfFormat);
+        prop_assert_eq!(plan.instances.len(), tasks.len() + 1);
+        let maker = |n: usize| plan.instance_ids().find(|&instance| {
+            plan.outputs(instance).iter().any(|&path| plan.path(path) == format!("files/out_{n}"))
+        });
+        for (index, (_, parents, reads)) in tasks.iter().enumerate() {
+            for &earlier in parents.iter().chain(reads) {
+                let (first, then) = (maker(earlier).unwrap(), maker(index).unwrap());
+                prop_assert!(comes_after(&plan, first, then), "{earlier} -> {index}");
+            }
+        }
+    }
+
     #[test]
     fn any_command_line_runs_as_it_was_written(
         lines in prop::collection::vec(prop_oneof!["[a-z{}$\\\\'\"#. \\[\\]0-9_-]{1,40}", "[^\\r\\n\\x00\u{feff}]{1,30}"], 1..5),

@@ -41,7 +41,7 @@ pub(super) fn apply(wish: &mut Wish, words: &[Word]) {
 }
 
 fn set(wish: &mut Wish, arg: &Arg<'_>) {
-    let text = || Some(arg.value.to_owned());
+    let text = || Some(arg.value.to_owned()).filter(|text| !text.trim().is_empty());
     match arg.option {
         "-N" => wish.name = text(),
         "-P" | "-A" => wish.account = text(),

@@ -106,7 +106,7 @@ fn split(word: &str) -> Option<(&str, Option<&str>)> {
 }
 
 fn set(wish: &mut Wish, name: &str, arg: &Arg<'_>) {
-    let text = || Some(arg.value.to_owned());
+    let text = || Some(arg.value.to_owned()).filter(|text| !text.trim().is_empty());
     match name {
         "job-name" => wish.name = text(),
         "account" => wish.account = text(),
