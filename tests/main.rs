@@ -15,6 +15,7 @@ mod engine;
 mod faults;
 mod house;
 mod journey_cli;
+mod journey_tools;
 mod kill;
 mod listed;
 mod needs_bio;
