@@ -148,8 +148,9 @@ impl Run {
 
     pub(super) fn wait_for_retry(&mut self, instance: InstanceId, delay: Duration, turn: &mut Turn<'_>) {
         if !self.is_free(instance) {
-            // What it depends on was given another chance while its attempt ran.
+            // What it depends on was given another chance while its attempt ran, or was even cancelled since.
             self.set(instance, Phase::Pending);
+            self.skip_if_hopeless(instance, turn);
             return;
         }
         if delay.is_zero() {
@@ -178,6 +179,8 @@ impl Run {
     /// Takes in what became of an attempt that was in flight when the engine stopped.
     pub(super) fn adopted(&mut self, key: JobKey, how: Adopted, turn: &mut Turn<'_>) {
         let halted = self.halt != Halt::Going;
+        let known = key.instance.index() < self.phases.len();
+        let free = known && self.is_free(key.instance);
         let Some(live) = self.live_mut(key) else {
             if how == Adopted::Live {
                 turn.actions.push(Action::Stop(key));
@@ -193,6 +196,10 @@ impl Run {
             }
             Adopted::NeverStarted if unwanted => {
                 return self.ended(Box::new(never_ran(key, Outcome::Cancelled, turn.now)), turn);
+            }
+            // What it depends on was given another chance since: it waits like a new one.
+            Adopted::NeverStarted if !free => {
+                return self.ended(Box::new(never_ran(key, Outcome::NodeFail, turn.now)), turn);
             }
             Adopted::NeverStarted => turn.actions.push(Action::Start { key, grant: live.grant }),
             Adopted::Live if live.stop => turn.actions.push(Action::Stop(key)),

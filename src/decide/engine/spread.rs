@@ -184,6 +184,21 @@ impl Run {
         self.mark(Mark::Skipped, &skipped, turn);
     }
 
+    /// Skips an instance that waits for what will not succeed.
+    pub(super) fn skip_if_hopeless(&mut self, instance: InstanceId, turn: &mut Turn<'_>) {
+        let plan = Arc::clone(&self.plan);
+        let fails = |producer: InstanceId| {
+            let phase = self.phases[producer.index()];
+            phase.is_over() && !phase.is_satisfied()
+        };
+        let doomed = self.tasks[plan.instance(instance).task.index()].doomed;
+        if doomed || plan.inputs(instance).iter().filter_map(|&path| plan.producer(path)).any(fails) {
+            self.set(instance, Phase::Skipped);
+            self.mark(Mark::Skipped, &[instance], turn);
+            self.skip_dependents(&[instance], turn);
+        }
+    }
+
     fn newly_doomed(&mut self, spoiled: TaskId) -> Vec<TaskId> {
         let mut doomed = self.needed_by.of(spoiled).to_vec();
         doomed.retain(|other| !std::mem::replace(&mut self.tasks[other.index()].doomed, true));

@@ -414,6 +414,23 @@ fn retry_of_what_was_ignored_asks_about_what_ran_after_it() {
 }
 
 #[test]
+fn what_would_run_again_behind_something_cancelled_is_skipped() {
+    let mut world = World::with_cores(1);
+    let workflow = Workflow::default().task("a", 1).with(|settings| settings.on_error = OnError::Ignore);
+    world.submit(&workflow.task("b", 1).reads("a").task("c", 1).reads("b").plan());
+    world.start();
+    world.end(world.key("a"), exit(1));
+    world.start();
+    world.tell(Event::Retry(RUN, vec![InstanceId(0)]));
+    world.tell(Event::Cancel(RUN, vec![InstanceId(0)]));
+    world.obey();
+    assert_eq!((world.state("a"), world.state("b")), (State::Cancelled, State::Queued));
+    world.end(world.key("b"), Outcome::NodeFail);
+    assert_eq!((world.state("b"), world.state("c")), (State::Skipped, State::Skipped));
+    assert_eq!(world.run_state(), RunState::Cancelled);
+}
+
+#[test]
 fn a_dead_worker_costs_no_retry() {
     let mut world = World::with_cores(1);
     world.submit(&Workflow::default().task("a", 2).with(retries(1, &[RetryOn::Exit(None)])).plan());

@@ -51,8 +51,6 @@ pub(super) struct World {
     /// Instances told to be over, or to be tried again.
     pub(super) told: Vec<(RunId, InstanceId)>,
     pub(super) over: Vec<RunId>,
-    /// An engine is taking up what another one left.
-    adopting: bool,
     /// Instances that succeeded since they were last given another chance.
     succeeded: BTreeSet<(RunId, InstanceId)>,
     /// Every grant handed over, in order.
@@ -79,7 +77,6 @@ impl World {
             timers: Vec::new(),
             told: Vec::new(),
             over: Vec::new(),
-            adopting: false,
             succeeded: BTreeSet::new(),
             grants: Vec::new(),
             ends: Vec::new(),
@@ -135,9 +132,7 @@ impl World {
                         grant.cpus <= self.room.cpus && grant.mem <= self.room.mem,
                         "{key} does not fit: {grant:?}"
                     );
-                    if !self.adopting {
-                        self.assert_free(key);
-                    }
+                    self.assert_free(key);
                     self.grants.push((key, grant));
                     self.queue.push_back((key, grant));
                 }
@@ -286,10 +281,8 @@ impl World {
                 self.running.remove(&key);
                 self.queue.retain(|(queued, _)| *queued != key);
             }
-            self.adopting = true;
             self.tell(Event::Adopted(key, how));
         }
-        self.adopting = false;
         self.tell(Event::Room(self.room));
     }
 
