@@ -99,7 +99,11 @@ impl<'s> Bash<'s> {
         }
         self.at += 1;
         self.word_start = false;
+        // Whatever comes out of arithmetic is evaluated, through any quotes: `a[$(cmd)]` would run.
+        let arithmetic = self.frames.iter().any(|frame| matches!(frame, Frame::Arithmetic { .. }));
         let place = match self.frame() {
+            Frame::Comment => Place::Comment,
+            _ if arithmetic => Place::Number,
             Frame::Commands { .. } => Place::Bare,
             Frame::Single => Place::Single,
             Frame::Double => Place::Double,
@@ -108,7 +112,6 @@ impl<'s> Bash<'s> {
             Frame::Braces => Place::Plain("inside ${...}"),
             Frame::Arithmetic { .. } => Place::Number,
             Frame::Document(_) => Place::Plain("in a here-document"),
-            Frame::Comment => Place::Comment,
         };
         match (self.lost, place) {
             (_, Place::Number | Place::Plain(_)) | (None, _) => place,
@@ -411,7 +414,11 @@ impl<'s> Bash<'s> {
         match byte {
             b'\\' => self.at += 2,
             b'"' => self.open(Frame::Double, 1),
-            b'\'' => self.open(Frame::Single, 1),
+            b'\'' => {
+                // In an expression it quotes nothing, but where two subshells look like one it does.
+                self.lose("after a `'` inside ((...))");
+                self.at += 1;
+            }
             b'$' | b'`' => {
                 self.expansion(byte);
             }
@@ -471,6 +478,7 @@ mod tests {
             ("``#@ $(a)#@ \"\"#@", vec![Bare; 3]),
             ("a \\\n# it's @\n@", vec![Comment, Bare]),
             ("echo $((@ * 2)) @", vec![Number, Bare]),
+            ("$(( \"@\" + $(f @ '@') )) $[\"@\"] @", vec![Number, Number, Number, Number, Bare]),
             ("((x = @ << 2)); echo @", vec![Number, Bare]),
             ("$'a\\'b' @ $\"a @\"", vec![Bare, Double]),
             ("(cd x; f @) | \"$(a (b) @)@\"", vec![Bare, Bare, Double]),
@@ -504,6 +512,7 @@ mod tests {
             ("$(cat <<E\nE)\n@", vec![true]),
             ("\"${x:-it's}\" @", vec![true]),
             ("$((cat <<E\n'\nE\n) )@", vec![true]),
+            ("$['a'] @", vec![true]),
         ] {
             let found: Vec<bool> = places(source).iter().map(|place| matches!(place, Place::Plain(_))).collect();
             assert_eq!(found, plain, "{source}");

@@ -8,7 +8,7 @@ use crate::language::manifest::draft::{Draft, Foreach, Run, TaskDraft, Workflow}
 use crate::language::manifest::fill::{Filler, Segment, Unquoted, cannot_quote, fits, write_path};
 use crate::language::manifest::glob::{bad_pattern, literal_start, matcher};
 use crate::language::manifest::inputs::Inputs;
-use crate::language::manifest::late::late_tasks;
+use crate::language::manifest::late::{late_tasks, may_make_own};
 use crate::language::manifest::mistakes::Mistakes;
 use crate::language::manifest::order::check_order;
 use crate::language::manifest::outputs::{Makers, label};
@@ -25,6 +25,9 @@ use crate::model::task::{Command, Hole, Settings, Task};
 
 /// Most bytes of the texts of a plan: they are numbered with 32 bits.
 const MOST_BYTES: usize = 3 << 30;
+
+/// Most inputs and outputs of all instances together.
+pub(super) const MOST_FILES: usize = 100_000_000;
 
 /// Expands a workflow into instances in the directory `root` (absolute).
 ///
@@ -175,11 +178,14 @@ impl<'a> Expansion<'a> {
             return false;
         }
         self.task(index, task, name, rows, mistakes);
-        if self.paths.bytes() > MOST_BYTES || self.plan.cells.bytes() > MOST_BYTES {
-            mistakes.error(task.span, "the names of all files and rows take more than 3 GiB");
-            return false;
-        }
-        true
+        self.has_room()
+    }
+
+    /// Returns whether names and numbers of files are within what 32 bits can count.
+    fn has_room(&self) -> bool {
+        self.paths.bytes() < MOST_BYTES
+            && self.plan.cells.bytes() < MOST_BYTES
+            && self.plan.path_refs.len() < MOST_FILES
     }
 
     /// Returns the glob of a task's `foreach`.
@@ -256,7 +262,7 @@ impl<'a> Expansion<'a> {
         let filler = Filler { workflow: self.workflow, values: self.values, name, columns: &columns };
         let outputs = task.outputs.of(&self.workflow.lists);
         let outputs: Vec<Vec<Segment<'a>>> = outputs.iter().map(|path| filler.segments(*path, mistakes)).collect();
-        if rows.found {
+        if rows.found && may_make_own(self.workflow, self.values, &self.plan.root, task) {
             self.leave_out_own(&outputs, &mut rows);
         }
         let mut unquoted = Vec::new();
@@ -272,6 +278,11 @@ impl<'a> Expansion<'a> {
         }
         for row in 0..rows.len() {
             self.instance(TaskId(index as u32), task, &filler, &outputs, (&rows, row), mistakes);
+            if !self.has_room() {
+                let message = "the names of all files and rows take more than 3 GiB, or there are too many of them";
+                mistakes.push(Diagnostic::error(task.span, message).help("split the workflow"));
+                break;
+            }
         }
         let len = self.plan.instances.len() as u32 - start;
         if let Some(slice) = self.plan.task_instances.get_mut(index) {

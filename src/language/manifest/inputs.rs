@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 
 use crate::language::manifest::draft::TaskDraft;
-use crate::language::manifest::expand::Expansion;
+use crate::language::manifest::expand::{Expansion, MOST_FILES};
 use crate::language::manifest::fill::{Filler, Segment, write_path, write_pattern};
 use crate::language::manifest::glob::{bad_pattern, literal_start, matcher};
 use crate::language::manifest::mistakes::Mistakes;
@@ -14,8 +14,8 @@ use crate::model::diagnostic::{Diagnostic, Span};
 use crate::model::id::{InstanceId, PathId, TaskId};
 use crate::model::plan::Slice;
 
-/// Most inputs and edges of a plan: each takes 4 to 12 bytes.
-const MOST: usize = 100_000_000;
+/// Most edges of a plan: each takes 12 bytes while they are sorted.
+const MOST_EDGES: usize = 50_000_000;
 
 /// Most comparisons of a path with a pattern.
 const MOST_COMPARISONS: usize = 300_000_000;
@@ -28,6 +28,8 @@ pub(super) struct Inputs<'e, 'a> {
     /// What a pattern without a row's values matches: existing paths and made ones.
     matches: HashMap<String, Vec<PathId>>,
     comparisons: usize,
+    /// Instances whose `when` is false.
+    left: Vec<InstanceId>,
     /// Paths that an active instance reads.
     read: Vec<bool>,
     /// From the instance that makes to the one that reads.
@@ -46,8 +48,10 @@ struct Written<'a> {
 impl<'e, 'a> Inputs<'e, 'a> {
     /// Starts with an expansion whose outputs are known.
     pub(super) fn new(of: &'e mut Expansion<'a>) -> Self {
+        let left = std::mem::take(&mut of.left);
         Self {
             of,
+            left,
             sorted: OnceCell::new(),
             matches: HashMap::new(),
             comparisons: 0,
@@ -59,21 +63,20 @@ impl<'e, 'a> Inputs<'e, 'a> {
     /// Fills in inputs, order and producers.
     pub(super) fn run(mut self, mistakes: &mut Mistakes) {
         let workflow = self.of.workflow;
-        let left = std::mem::take(&mut self.of.left);
         for (index, task) in workflow.tasks.iter().enumerate() {
-            self.task(TaskId(index as u32), task, &left, mistakes);
-            if self.of.plan.path_refs.len() > MOST {
-                mistakes.error(task.span, format!("the instances read more than {MOST} files in all"));
+            self.task(TaskId(index as u32), task, mistakes);
+            if self.of.plan.path_refs.len() > MOST_FILES {
+                mistakes.error(task.span, format!("the instances name more than {MOST_FILES} files in all"));
                 return;
             }
         }
         self.of.check_unquoted(mistakes);
-        self.order(&left, mistakes);
-        self.of.left = left;
+        self.order(mistakes);
+        self.of.left = std::mem::take(&mut self.left);
         self.finish();
     }
 
-    fn task(&mut self, id: TaskId, task: &'a TaskDraft, left: &[InstanceId], mistakes: &mut Mistakes) {
+    fn task(&mut self, id: TaskId, task: &'a TaskDraft, mistakes: &mut Mistakes) {
         let name = self.of.workflow.templates.column(task.name);
         let columns = self.of.plan.task(id).columns.clone();
         let filler = Filler { workflow: self.of.workflow, values: self.of.values, name, columns: &columns };
@@ -94,7 +97,7 @@ impl<'e, 'a> Inputs<'e, 'a> {
         let instances = self.of.plan.instances_of(id);
         let instances: Vec<InstanceId> = instances.collect();
         for &instance in &instances {
-            let active = left.binary_search(&instance).is_err();
+            let active = self.left.binary_search(&instance).is_err();
             let slice = match shared {
                 Some(slice) => slice,
                 None => self.instance(instance, id, &written, active, mistakes),
@@ -181,21 +184,39 @@ impl<'e, 'a> Inputs<'e, 'a> {
             // Patterns with a row's values in them come once each: remembering them would only fill memory.
             self.search(pattern, span, mistakes)
         };
-        let mut any = false;
+        let before = self.of.plan.path_refs.len();
         for path in found {
             let own = self.of.makers.of(path).is_some_and(|maker| self.of.plan.instance(maker).task == task);
             if !own {
-                any = true;
                 self.push(path, active);
             }
         }
-        if !any && active {
+        if self.of.plan.path_refs.len() > before {
+            return;
+        }
+        // All that would make something that matches is left out: then what reads it has nothing to read, which is known
+        // once the disk is looked at.
+        for path in self.made_by_left(pattern) {
+            self.push(path, active);
+        }
+        if self.of.plan.path_refs.len() == before && active {
             let message = format!(
                 "`{pattern}` matches no file, and nothing that another task makes, for {}",
                 label(&self.of.plan, instance)
             );
             mistakes.push(Diagnostic::error(span, message).help("globs start in the workflow's directory"));
         }
+    }
+
+    /// Returns what instances would make that are left out, where it matches a pattern.
+    fn made_by_left(&self, pattern: &str) -> Vec<PathId> {
+        let Ok(matcher) = matcher(pattern) else { return Vec::new() };
+        let made = self.left.iter().flat_map(|&instance| self.of.plan.outputs(instance));
+        let mut made: Vec<PathId> =
+            made.filter(|path| matcher.is_match(self.of.paths.strings.get(path.0))).copied().collect();
+        made.sort_unstable();
+        made.dedup();
+        made
     }
 
     fn search(&mut self, pattern: &str, span: Span, mistakes: &mut Mistakes) -> Vec<PathId> {
@@ -250,11 +271,11 @@ impl<'e, 'a> Inputs<'e, 'a> {
     }
 
     /// Finds for each instance those that it waits for.
-    fn order(&mut self, left: &[InstanceId], mistakes: &mut Mistakes) {
+    fn order(&mut self, mistakes: &mut Mistakes) {
         let around = self.around();
         let mut makers: Vec<u32> = Vec::new();
         for instance in self.of.plan.instance_ids() {
-            if left.binary_search(&instance).is_ok() {
+            if self.left.binary_search(&instance).is_ok() {
                 continue;
             }
             makers.clear();
@@ -271,10 +292,11 @@ impl<'e, 'a> Inputs<'e, 'a> {
             makers.sort_unstable();
             makers.dedup();
             self.edges.extend(makers.iter().map(|maker| (*maker, instance.0)));
-            if self.edges.len() > MOST {
+            if self.edges.len() > MOST_EDGES {
                 let help = "use `needs` where every instance of a task waits for all of another";
                 mistakes.push(
-                    Diagnostic::error(None, format!("files tie instances together more than {MOST} times")).help(help),
+                    Diagnostic::error(None, format!("files tie instances together more than {MOST_EDGES} times"))
+                        .help(help),
                 );
                 return;
             }

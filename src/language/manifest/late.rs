@@ -3,7 +3,7 @@
 //! A `foreach` glob finds files that exist and files that other tasks make: those of tasks without such a glob, wherever they
 //! are written, and those of tasks with one that are written above. What a task makes itself is no element of its own.
 
-use crate::language::manifest::draft::{Foreach, Workflow};
+use crate::language::manifest::draft::{Foreach, TaskDraft, Workflow};
 use crate::language::manifest::glob::{literal_end, literal_start};
 use crate::language::manifest::paths::normal;
 use crate::language::manifest::template::{Name, Part, Template};
@@ -47,6 +47,18 @@ pub(super) fn late_tasks(workflow: &Workflow, values: &Values, root: &str) -> Ve
         }
     }
     late
+}
+
+/// Returns whether a task may make what its own `foreach` glob matches.
+pub(super) fn may_make_own(workflow: &Workflow, values: &Values, root: &str, task: &TaskDraft) -> bool {
+    let sweep = task.sweep.and_then(|sweep| workflow.sweeps.get(sweep as usize));
+    let Some(Foreach::Glob(template)) = sweep.and_then(|sweep| sweep.foreach.as_ref()) else { return false };
+    let pattern = values.constant(workflow, *template);
+    let pattern = normal(&pattern, root);
+    task.outputs.of(&workflow.lists).iter().any(|output| {
+        let (start, end) = ends(workflow, values, root, *output);
+        agree(&start, &end, &pattern)
+    })
 }
 
 fn set(late: &mut [bool], index: usize) {

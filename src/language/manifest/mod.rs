@@ -1,7 +1,31 @@
 //! `workflow.toml`: from text to a checked [`Workflow`], to a [`Plan`], to the command of one attempt.
 //!
 //! Every function is pure. What lies on disk comes in as [`Facts`]: the caller asks [`wants`] what expansion needs to know,
-//! looks, and calls [`expand`].
+//! looks, asks again until nothing is wanted, and calls [`expand`].
+//!
+//! ```text
+//! text -> statements -> parse -> tree -> check (task, settings, amounts, sweep, when, template) -> Workflow
+//! Workflow + params + Facts -> expand (late, rows, fill, outputs, inputs, order) -> Plan -> render -> Rendered
+//! ```
+//!
+//! What the format leaves open is decided here:
+//!
+//! - A task with `foreach` and `matrix` has an instance for every element and combination, the combinations of one element
+//!   next to each other. `include` and `exclude` stand beside `matrix` and mean what they mean for GitHub Actions.
+//! - `foreach` is also a list of tables (`{item.column}`), `{ tsv = }`, `{ lines = }` and `{ range = [first, last, step] }`
+//!   with both ends included; a matrix key takes `{ range = }` too. In a table with a header, `{item}` is the first column.
+//! - A `foreach` glob goes over files that exist and over what other tasks make (see `late`); input globs match both too, but
+//!   for what the same task makes. Values that are filled in never act as wildcards.
+//! - An input inside a directory that a task makes waits for that task; an input that is a directory waits for all that make
+//!   something in it. No output lies inside another.
+//! - An instance whose `when` is false makes nothing: another may make the same file.
+//! - A table in `resources` is laid over that of `[defaults]`, key by key, and so are `env`, `retry` and flags of batch
+//!   systems; an array of tables, and every list, takes the place of the one before.
+//! - With `workdir`, `{inputs}` and `{outputs}` are absolute paths. Alone in an element of an argument list they are as many
+//!   arguments as there are files. Names that begin with `-` get `./` in front.
+//! - How braces are read is said in `template`, how values are quoted in bash in `bash`: where bash has no quoting for a
+//!   place (here-documents, backticks, `$'...'`, `${...}`), only values that need none may stand, and in arithmetic only
+//!   whole numbers. Nothing is filled in inside comments.
 
 mod amounts;
 mod bash;

@@ -269,3 +269,22 @@ fn a_task_without_instances_holds_nothing_up() {
     assert_eq!(labels(&expanded.plan), ["b"]);
     assert_eq!(expanded.warnings.len(), 1);
 }
+
+#[test]
+fn a_pattern_for_what_is_left_out_alone_is_no_mistake() {
+    let text = |plots: &str| {
+        format!(
+            "[params]\nplots = false\n[tasks.plot]\nforeach = [1, 2]\noutputs = [\"p/{{item}}.png\"]\nrun = \"x\"\nwhen = \"{plots}\"\n\
+             [tasks.report]\ninputs = [\"p/*.png\"]\nrun = \"x\"\n"
+        )
+    };
+    let inputs = |expanded: &Expanded| -> Vec<String> {
+        expanded.plan.inputs(InstanceId(2)).iter().map(|&path| expanded.plan.path(path).to_owned()).collect()
+    };
+    let none = expanded(&text("params.plots"));
+    assert_eq!(inputs(&none), ["p/1.png", "p/2.png"]);
+    assert_eq!(none.external.len(), 2);
+    let one = expanded(&text("item == 2"));
+    assert_eq!(inputs(&one), ["p/2.png"]);
+    assert_eq!(one.external, []);
+}
