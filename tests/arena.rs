@@ -235,8 +235,10 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         let began = Instant::now();
+        let dir = self.dir.path().display().to_string();
         loop {
-            let left = self.processes();
+            // Of other state directories in this world too.
+            let left: Vec<i32> = all_processes().filter(|&pid| names(pid, &dir)).collect();
             if left.is_empty() || began.elapsed() > DEADLINE {
                 break;
             }
@@ -295,6 +297,14 @@ fn all_processes() -> impl Iterator<Item = i32> {
         .expect("/proc is there")
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
         .filter(|pid| !fs::read(format!("/proc/{pid}/stat")).is_ok_and(|stat| is_zombie(&stat)))
+}
+
+/// Whether a process has these words in its environment or its arguments.
+fn names(pid: i32, words: &str) -> bool {
+    ["environ", "cmdline"].iter().any(|file| {
+        let bytes = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        pid != std::process::id().cast_signed() && bytes.windows(words.len()).any(|window| window == words.as_bytes())
+    })
 }
 
 fn is_zombie(stat: &[u8]) -> bool {

@@ -75,7 +75,7 @@ fn a_socket_left_over_is_replaced() {
     }
     until("they are gone", || world.processes().is_empty());
     assert!(world.state().join("engine.sock").exists(), "a killed engine leaves its socket");
-    world.csync(&["submit", "--rerun", "--", "workflow.toml"]).code(0);
+    world.csync(&["submit", "--rerun", "all", "workflow.toml"]).code(0);
     world.stop();
 
     fs::write(world.state().join("engine.sock"), "not a socket").expect("a file in its place");
@@ -262,7 +262,7 @@ fn every_mistake_of_a_file_is_shown() {
         "workflow.toml",
         "name = \"x\"\nschema = 1\n[tasks.a]\ncmd = \"true\"\n[tasks.b]\nrun = \"echo {nosuch}\"\nneeds = [\"zzz\"]\nmemory = \"1G\"\n",
     );
-    world.csync(&["submit", "--dry-run"]).code(2).says(&["cmd", "run", "nosuch", "zzz", "memory", "mem"]);
+    world.csync(&["check"]).code(2).says(&["cmd", "run", "nosuch", "zzz", "memory", "mem"]);
     world.write("workflow.toml", "name = \"x\n[[[tasks\nrun =");
     world.csync(&["submit"]).code(2).says(&["workflow.toml"]);
     assert!(
@@ -276,7 +276,7 @@ fn a_matrix_that_explodes_is_refused_with_its_size() {
     let world = World::new();
     let axis = (0..400).map(|i| i.to_string()).collect::<Vec<_>>().join(",");
     world.workflow(&format!("[tasks.m]\nmatrix = {{ a = [{axis}], b = [{axis}], c = [{axis}] }}\nrun = \"true\"\n"));
-    world.csync(&["submit", "--dry-run"]).code(2).says(&["64"]);
+    world.csync(&["check"]).code(2).says(&["64"]);
 }
 
 #[test]
@@ -284,7 +284,7 @@ fn a_hundred_thousand_tasks_are_checked() {
     let world = World::new();
     let tasks: Vec<String> = (0..100_000).map(|i| format!("[tasks.t{i}]\nrun = [\"true\"]\n")).collect();
     world.workflow(&tasks.concat());
-    world.csync(&["submit", "--dry-run"]).code(0);
+    world.csync(&["check"]).code(0);
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod listed;
 mod needs_bio;
 mod needs_clock;
 mod needs_mount;
+mod needs_picture;
 mod reference;
 mod worker;
 mod workflows;
