@@ -1,6 +1,5 @@
 //! Stays with a run until it is over: bars on a terminal, lines elsewhere, nothing for programs.
 
-use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::view;
 use crate::cli::view::table::Page;
-use crate::cli::view::words::{command_on, cut};
+use crate::cli::view::words::cut;
 use crate::model::api::{InstancePage, InstanceView, Progress, RunState, RunSummary};
 use crate::model::id::RunId;
 use crate::model::job::State;
@@ -133,9 +132,9 @@ pub(super) async fn conclude(context: &Context, run: RunId, followed: Followed) 
         let mut text = view::run::ending(&summary, clock::now(), page);
         text.push('\n');
         if !failed.is_empty() {
+            let words = last_words(context, &summary, &failed).await?;
             let listed = InstancePage { total: summary.counts.failed, instances: failed };
-            text.push_str(&tails(context, &summary, &listed, page).await?);
-            text.push_str(&view::run::failed(&summary, &listed, page));
+            text.push_str(&view::run::failed(&summary, &listed, &words, page));
         }
         context.print(&text)?;
     }
@@ -167,27 +166,18 @@ async fn failed_ones(context: &Context, run: &RunSummary) -> Result<InstancePage
     Ok(context.reach().await?.instances(run.run.into(), &query).await?)
 }
 
-/// Returns the last words of the first few that failed.
-async fn tails(context: &Context, run: &RunSummary, failed: &InstancePage, page: Page) -> Result<String, Failure> {
+/// Returns the last log lines of the first few that failed.
+async fn last_words(context: &Context, run: &RunSummary, failed: &[InstanceView]) -> Result<Vec<Vec<String>>, Failure> {
     let client = context.reach().await?;
-    let mut text = String::new();
-    for instance in failed.instances.iter().take(TAILS_SHOWN) {
+    let mut words = Vec::new();
+    for instance in failed.iter().take(TAILS_SHOWN) {
         let whys = client.why(run.run.into(), &instance.label).await?;
-        let Some(why) = whys.into_iter().find(|why| why.instance.instance == instance.instance) else { continue };
-        if why.log_tail.is_empty() {
-            continue;
-        }
-        let command = command_on("why", run.run, &instance.label);
-        let _ = writeln!(text, "\n{} {}", page.paint.bold(cut(&instance.label, 60)), page.paint.dim(command));
-        let skip = why.log_tail.len().saturating_sub(TAIL_LINES);
-        for line in why.log_tail.iter().skip(skip) {
-            let _ = writeln!(text, "  | {}", cut(line, page.width_or(200).saturating_sub(4)));
-        }
+        let why = whys.into_iter().find(|why| why.instance.instance == instance.instance);
+        let lines = why.map(|why| why.log_tail).unwrap_or_default();
+        let skip = lines.len().saturating_sub(TAIL_LINES);
+        words.push(lines.into_iter().skip(skip).collect());
     }
-    if !text.is_empty() {
-        text.push('\n');
-    }
-    Ok(text)
+    Ok(words)
 }
 
 /// Where progress is shown.

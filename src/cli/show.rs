@@ -106,7 +106,7 @@ async fn detail(context: &Context, target: &Target) -> Result<String, Failure> {
     let mut text = view::run::detail(&detail, clock::now(), page);
     if failed.total > 0 {
         text.push('\n');
-        text.push_str(&view::run::failed(&detail.summary, &failed, page));
+        text.push_str(&view::run::failed(&detail.summary, &failed, &[], page));
     } else if detail.summary.state == RunState::Active {
         context.say(&format!("`csync watch {}` follows it.", detail.summary.run));
     }

@@ -188,7 +188,7 @@ pub(super) fn control_groups() -> Finding {
         (true, false) => "version 2, not ours to write",
         (false, _) => "none of version 2",
     };
-    Finding::ok(CHECK, format!("{how}; usage is measured from /proc and rusage"))
+    Finding::ok(CHECK, format!("{how}; usage is measured from /proc"))
 }
 
 /// Whether the clock stands where it stood.

@@ -2,7 +2,7 @@
 
 use crate::cli::view::paint::Tone;
 use crate::cli::view::table::{Page, state_tone};
-use crate::cli::view::words::{self, counts, cut, duration, elapsed, number};
+use crate::cli::view::words::{self, about, counts, cut, duration, elapsed, number, squeeze};
 use crate::model::api::{EndedView, Progress, RunningView};
 use crate::model::job::State;
 use crate::model::units::Timestamp;
@@ -19,7 +19,7 @@ pub(in crate::cli) fn beside(progress: &Progress, now: Timestamp, page: Page) ->
     }
     parts.push(elapsed(run.submitted, now));
     if let Some(eta) = progress.eta.filter(|_| !progress.over) {
-        parts.push(format!("about {} left", duration(eta.max(1.0).round())));
+        parts.push(format!("about {} left", about(eta)));
     }
     parts.join(", ")
 }
@@ -27,7 +27,7 @@ pub(in crate::cli) fn beside(progress: &Progress, now: Timestamp, page: Page) ->
 /// Returns the counters as a line of their own, for where there is no bar.
 pub(in crate::cli) fn counters(progress: &Progress, now: Timestamp, page: Page) -> String {
     let run = &progress.summary;
-    let eta = progress.eta.map_or(String::new(), |eta| format!(", about {} left", duration(eta.max(1.0).round())));
+    let eta = progress.eta.map_or(String::new(), |eta| format!(", about {} left", about(eta)));
     format!("Run {} after {}: {}{eta}", run.run, elapsed(run.submitted, now), counts(&run.counts, page.paint))
 }
 
@@ -35,7 +35,7 @@ pub(in crate::cli) fn counters(progress: &Progress, now: Timestamp, page: Page) 
 pub(in crate::cli) fn running(one: &RunningView, widest: usize, now: Timestamp, page: Page) -> String {
     let again = if one.attempt > 1 { format!("  attempt {}", one.attempt) } else { String::new() };
     let room = page.width_or(120).saturating_sub(24).min(widest);
-    let label = cut(&one.label, room);
+    let label = squeeze(&one.label, room);
     let pad = room.saturating_sub(console::measure_text_width(&label));
     format!("    {label}{:pad$}  {}{}", "", page.paint.dim(elapsed(one.since, now)), page.paint.dim(again))
 }
@@ -59,7 +59,8 @@ pub(in crate::cli) fn ended(one: &EndedView, page: Page) -> String {
         }
         _ => time,
     };
-    let line = format!("{word:>9}  {}  {how}", cut(&one.label, page.width_or(200).saturating_sub(45).max(20)));
+    let room = page.width_or(200).saturating_sub(13 + console::measure_text_width(&how)).max(20);
+    let line = format!("{word:>9}  {}  {how}", squeeze(&one.label, room));
     let line = cut(line.trim_end(), page.width.unwrap_or(usize::MAX));
     // The word is painted last: cutting counts no colors.
     match line.strip_prefix(&format!("{word:>9}")) {

@@ -2,9 +2,13 @@
 
 use std::fmt::Write as _;
 
+use console::measure_text_width;
+
 use crate::cli::view::paint::Tone;
 use crate::cli::view::table::{Cell, Column, Page, Table, run_tone, state_tone};
-use crate::cli::view::words::{self, ago, between, clock, command_on, counts, cut, duration, many, number};
+use crate::cli::view::words::{
+    self, about, ago, between, clock, command_on, counts, cut, duration, many, number, squeeze,
+};
 use crate::model::api::{Counts, InstancePage, InstanceView, RunDetail, RunState, RunSummary, TaskView};
 use crate::model::job::State;
 use crate::model::units::{Bytes, Timestamp};
@@ -25,18 +29,18 @@ const TASKS: &[Column] = &[
     Column::Number("DONE"),
     Column::Number("FAILED"),
     Column::Number("RUNNING"),
-    Column::Number("CPU"),
-    Column::Number("PEAK MEMORY"),
+    Column::Detail("CPU"),
+    Column::Detail("PEAK MEMORY"),
     Column::Extra("AFTER"),
 ];
 
 const INSTANCES: &[Column] = &[
-    Column::Text("INSTANCE"),
+    Column::Label("INSTANCE"),
     Column::Word("STATE"),
     Column::Number("ATTEMPT"),
     Column::Number("TIME"),
-    Column::Number("CPU"),
-    Column::Number("PEAK MEMORY"),
+    Column::Detail("CPU"),
+    Column::Detail("PEAK MEMORY"),
     Column::Text("HOW IT ENDED"),
 ];
 
@@ -71,7 +75,7 @@ pub(in crate::cli) fn detail(detail: &RunDetail, now: Timestamp, page: Page) -> 
     line("submitted", &format!("{} ({})", clock(run.submitted), ago(run.submitted, now)));
     let mut time = between(run.submitted, run.ended, now);
     if let Some(eta) = detail.eta.filter(|_| run.ended.is_none()) {
-        let _ = write!(time, ", about {} left", duration(eta));
+        let _ = write!(time, ", about {} left", about(eta));
     }
     line("time", &time);
     line("directory", &run.root);
@@ -152,22 +156,23 @@ fn instance_row(instance: &InstanceView, now: Timestamp) -> Vec<Cell> {
     ]
 }
 
-/// Returns the instances of a run that failed, one line each with the command that says why.
-pub(in crate::cli) fn failed(run: &RunSummary, instances: &InstancePage, page: Page) -> String {
+/// Returns the instances of a run that failed, one line each, with the last words of those whose log is known, and the command
+/// that says why.
+pub(in crate::cli) fn failed(run: &RunSummary, instances: &InstancePage, words: &[Vec<String>], page: Page) -> String {
     let paint = page.paint;
     let mut out = format!("{}\n", paint.red("Failed:"));
-    let widest =
-        instances.instances.iter().map(|one| console::measure_text_width(&one.label)).max().unwrap_or(0).min(40);
-    for instance in &instances.instances {
-        let label = cut(&instance.label, widest);
-        let pad = widest.saturating_sub(console::measure_text_width(&label));
-        let outcome = instance.outcome.as_ref().map(words::outcome).unwrap_or_default();
-        let _ = writeln!(
-            out,
-            "  {label}{:pad$}  {}",
-            "",
-            cut(&outcome, page.width.map_or(200, |width| width.saturating_sub(widest + 6)).max(20))
-        );
+    let width = page.width_or(200);
+    let how = |one: &InstanceView| one.outcome.as_ref().map(words::outcome).unwrap_or_default();
+    let widest = instances.instances.iter().map(|one| measure_text_width(&one.label)).max().unwrap_or(0);
+    let widest = widest.min(width.saturating_sub(24).max(20));
+    for (index, one) in instances.instances.iter().enumerate() {
+        let label = squeeze(&one.label, widest);
+        let pad = widest.saturating_sub(measure_text_width(&label));
+        let room = width.saturating_sub(widest + 4).max(16);
+        let _ = writeln!(out, "  {label}{:pad$}  {}", "", cut(&how(one), room));
+        for line in words.get(index).into_iter().flatten() {
+            let _ = writeln!(out, "    {} {}", paint.dim("|"), cut(line, width.saturating_sub(6)));
+        }
     }
     let more = instances.total.saturating_sub(instances.instances.len() as u32);
     if more > 0 {
@@ -228,7 +233,7 @@ mod tests {
         assert!(flat.contains(&all[1].root), "nothing is cut where there is no terminal");
         for page in [NARROW, WIDE] {
             for line in runs(&all, fixtures::now(), page).lines() {
-                assert!(console::measure_text_width(line) <= page.width.unwrap(), "{line}");
+                assert!(measure_text_width(line) <= page.width.unwrap(), "{line}");
             }
         }
     }
@@ -245,7 +250,10 @@ mod tests {
     fn instances_with_how_they_ended() {
         let page = fixtures::instances();
         insta::assert_snapshot!("instances", instances(&page, 0, fixtures::now(), NARROW));
-        insta::assert_snapshot!("failed", failed(&fixtures::runs()[0], &page, NARROW));
+        insta::assert_snapshot!(
+            "failed",
+            failed(&fixtures::runs()[0], &page, &[vec!["no luck today".to_owned()]], NARROW)
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 use console::measure_text_width;
 
 use crate::cli::view::paint::{Paint, Tone};
-use crate::cli::view::words::cut;
+use crate::cli::view::words::{cut, squeeze};
 use crate::model::api::RunState;
 use crate::model::job::State;
 
@@ -53,8 +53,12 @@ pub(in crate::cli) enum Column {
     Word(&'static str),
     /// Numbers: to the right, never cut.
     Number(&'static str),
+    /// Numbers that are left out before anything is cut, the last column first.
+    Detail(&'static str),
     /// Text that may be cut.
     Text(&'static str),
+    /// A label, which is cut in its middle.
+    Label(&'static str),
     /// Text that may be cut, and left out.
     Extra(&'static str),
 }
@@ -62,7 +66,12 @@ pub(in crate::cli) enum Column {
 impl Column {
     const fn title(self) -> &'static str {
         match self {
-            Self::Word(title) | Self::Number(title) | Self::Text(title) | Self::Extra(title) => title,
+            Self::Word(title)
+            | Self::Number(title)
+            | Self::Detail(title)
+            | Self::Text(title)
+            | Self::Label(title)
+            | Self::Extra(title) => title,
         }
     }
 }
@@ -118,9 +127,14 @@ impl Table {
             let mut blanks = 0;
             for ((cell, width), column) in row.iter().zip(&widths).zip(self.columns) {
                 let Some(width) = *width else { continue };
-                let text = if cell.width > width { cut(&cell.text, width) } else { cell.text.clone() };
+                let text = match column {
+                    _ if cell.width <= width => cell.text.clone(),
+                    Column::Label(_) => squeeze(&cell.text, width),
+                    _ => cut(&cell.text, width),
+                };
                 let pad = width.saturating_sub(measure_text_width(&text));
-                let (before, after) = if matches!(column, Column::Number(_)) { (pad, 0) } else { (0, pad) };
+                let (before, after) =
+                    if matches!(column, Column::Number(_) | Column::Detail(_)) { (pad, 0) } else { (0, pad) };
                 if text.is_empty() {
                     blanks += pad + GAP;
                     continue;
@@ -139,8 +153,23 @@ impl Table {
         let wanted = |index: usize| self.rows.iter().filter_map(|row| row.get(index)).map(|cell| cell.width).max();
         let mut widths: Vec<Option<usize>> = (0..self.columns.len()).map(wanted).collect();
         let Some(page) = self.page.width else { return widths };
-        let may_give = |column: Column| matches!(column, Column::Text(_) | Column::Extra(_));
+        let may_give = |column: Column| matches!(column, Column::Text(_) | Column::Label(_) | Column::Extra(_));
         let given = |widths: &[Option<usize>]| widths.iter().flatten().map(|width| width + GAP).sum::<usize>();
+        // Texts of half a line are worth more than details.
+        let capped = |widths: &[Option<usize>]| {
+            let texts = self.columns.iter().zip(widths).filter(|(column, _)| may_give(**column));
+            given(widths)
+                - texts.filter_map(|(_, width)| width.map(|width| width.saturating_sub(page / 2))).sum::<usize>()
+        };
+        for index in (0..self.columns.len()).rev() {
+            let detail = matches!(self.columns.get(index), Some(Column::Detail(_)));
+            if detail
+                && capped(&widths) > page + GAP
+                && let Some(width) = widths.get_mut(index)
+            {
+                *width = None;
+            }
+        }
         while given(&widths) > page + GAP {
             let over = given(&widths) - page - GAP;
             // The widest gives way first, down to the next one's width at a time.

@@ -27,14 +27,25 @@ pub(in crate::cli) fn duration(seconds: f64) -> String {
     }
 }
 
-/// Returns the time between two points in words; until `now` when there is no second.
+/// Returns the time between two points in words; until `now`, without fractions, when there is no second.
 pub(in crate::cli) fn between(start: Timestamp, end: Option<Timestamp>, now: Timestamp) -> String {
-    duration(end.unwrap_or(now).since(start).as_secs_f64())
+    match end {
+        Some(end) => duration(end.since(start).as_secs_f64()),
+        None => elapsed(start, now),
+    }
 }
 
-/// Returns the time since a whole second ago or more, for displays that change: no fractions.
+/// Returns the time since a point, for displays that change: no fractions.
 pub(in crate::cli) fn elapsed(since: Timestamp, now: Timestamp) -> String {
-    let seconds = now.since(since).as_secs();
+    whole(now.since(since).as_secs())
+}
+
+/// Returns an estimate: at least a second, no fractions.
+pub(in crate::cli) fn about(seconds: f64) -> String {
+    whole(seconds.max(1.0).round() as u64)
+}
+
+fn whole(seconds: u64) -> String {
     if seconds < 60 { format!("{seconds}s") } else { duration(seconds as f64) }
 }
 
@@ -196,6 +207,23 @@ pub(in crate::cli) fn cut(text: &str, width: usize) -> String {
     console::truncate_str(&clean, width, "…").into_owned()
 }
 
+/// Returns a label cut in its middle to a number of columns: labels that begin alike differ at their ends.
+pub(in crate::cli) fn squeeze(label: &str, width: usize) -> String {
+    let whole = cut(label, usize::MAX);
+    if console::measure_text_width(&whole) <= width {
+        return whole;
+    }
+    let head = cut(&whole, width.div_ceil(2).max(1));
+    let room = width.saturating_sub(console::measure_text_width(&head));
+    let mut tail = whole.as_str();
+    while console::measure_text_width(tail) > room {
+        let mut rest = tail.chars();
+        rest.next();
+        tail = rest.as_str();
+    }
+    head + tail
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -261,10 +289,17 @@ mod tests {
         assert_eq!(cut("a\nb\x1b[2J\x07", 20), "a b ");
     }
 
+    #[test]
+    fn squeezed_labels_keep_their_ends() {
+        assert_eq!(squeeze("align[A]", 8), "align[A]");
+        assert_eq!(squeeze("align[sample_0001.fastq.gz]", 13), "align[…tq.gz]");
+    }
+
     proptest! {
         #[test]
         fn cut_text_fits(text in "\\PC*", width in 1usize..40) {
             prop_assert!(console::measure_text_width(&cut(&text, width)) <= width);
+            prop_assert!(console::measure_text_width(&squeeze(&text, width)) <= width);
         }
 
         #[test]
