@@ -117,10 +117,11 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     if let Some(path) = &args.output {
         let name = shell_word(&path.display().to_string());
         context.say(&format!("Wrote {}", path.display()));
-        context.say(&format!("{}; `csync submit {name}` runs it, `csync check {name}` checks it.", what(&imported)));
+        context.say(&format!("{}.", what(&imported)));
+        context.say(&format!("`csync check {name}` checks it, `csync submit {name}` runs it."));
     } else {
         context.print(&imported.workflow)?;
-        context.say(&format!("{}; with `-o workflow.toml`, `csync submit` runs it.", what(&imported)));
+        context.say(&format!("{}. Written with `-o workflow.toml`, `csync submit` runs it.", what(&imported)));
     }
     Ok(Exit::Success)
 }

@@ -1,5 +1,7 @@
 //! The picture as lines of text: boxes, and arrows in the channels between their layers.
 
+use std::collections::BTreeSet;
+
 use crate::cli::picture::layout::{Layout, Slot, layout};
 use crate::cli::picture::{Dag, Mood, Node};
 use crate::cli::view::Paint;
@@ -27,6 +29,7 @@ const LINES: [char; 16] = [' ', '╵', '╶', '└', '╷', '│', '┌', '├',
 
 /// Draws a picture. Returns none when it is wider than `columns` however much names are cut.
 pub(in crate::cli) fn terminal(dag: &Dag, columns: usize, style: Style, paint: Paint) -> Option<String> {
+    let dag = &dag.downward();
     let longest = dag.nodes.iter().map(|node| console::measure_text_width(&node.name)).max().unwrap_or(0);
     let mut most = longest;
     loop {
@@ -309,8 +312,12 @@ impl Net {
         (low.min(self.from), high.max(self.from))
     }
 
-    /// Returns whether two horizontal lines may share a row: they do not touch, or meet where both end.
+    /// Returns whether two horizontal lines may share a row: they do not touch, meet where both end, or lead to the same
+    /// boxes all along.
     fn suits(&self, other: &Self) -> bool {
+        if self.ends == other.ends {
+            return true;
+        }
         let ((low, high), (l, h)) = (self.reach(), other.reach());
         let meet = |column: usize| self.ends_at(column) && other.ends_at(column);
         high + 1 < l || h + 1 < low || (high == l && meet(l)) || (h == low && meet(low))
@@ -331,7 +338,11 @@ impl Channel {
             .map(|slot| {
                 let ends = slot.down.iter().filter_map(|&to| Some((to, layout.slots.get(to)?)));
                 let column = |to: &Slot| to.center() + if to.node.is_some() { beside } else { 0 };
-                Net { from: slot.center(), ends: ends.map(|(id, to)| (column(to), id)).collect(), track: None }
+                Net {
+                    from: slot.center(),
+                    ends: ends.map(|(id, to)| (column(to), id)).collect::<BTreeSet<_>>().into_iter().collect(),
+                    track: None,
+                }
             })
             .collect();
         let mut channel = Self::default();
@@ -484,6 +495,26 @@ mod tests {
         assert!(text.contains('…') && text.lines().all(|line| console::measure_text_width(line) <= 80), "{text}");
         let many = dag(&vec![(long, 1); 40], &[]);
         assert_eq!(terminal(&many, 80, Style::Unicode, Paint::new(false)), None);
+    }
+
+    #[test]
+    fn tasks_in_a_circle_are_drawn_in_the_order_of_the_file() {
+        let dag = dag(&[("step", 5), ("check", 5), ("end", 1)], &[(0, 1), (1, 0), (1, 2)]);
+        insta::assert_snapshot!(picture(&dag), @r#"
+ ┌──────┐
+ │ step │
+ │  ×5  │
+ └──┬───┘
+    │
+┌───▼───┐
+│ check │
+│  ×5   │
+└───┬───┘
+    │
+ ┌──▼──┐
+ │ end │
+ └─────┘
+"#);
     }
 
     #[test]

@@ -87,6 +87,14 @@ impl Node {
 }
 
 impl Dag {
+    /// Returns the picture without the arrows that lead up or aside, which a circle of tasks has.
+    fn downward(&self) -> Self {
+        let layers = self.layers();
+        let down = |&(from, to): &(u32, u32)| layers.get(from as usize) < layers.get(to as usize);
+        let edges = self.edges.iter().copied().filter(down).collect();
+        Self { name: self.name.clone(), nodes: self.nodes.clone(), edges }
+    }
+
     /// Returns, per node, the nodes that wait for it.
     fn after(&self) -> Vec<Vec<usize>> {
         self.neighbors(|&(from, to)| (from, to))
@@ -109,16 +117,24 @@ impl Dag {
     }
 
     /// Returns the layer of every node: one more than the deepest that it waits for. What waits for nothing stands next to
-    /// the first that waits for it.
+    /// the first that waits for it. Tasks may wait for each other in a circle, instance by instance: of these, the first in
+    /// the file stands first.
     fn layers(&self) -> Vec<usize> {
         let (before, after) = (self.before(), self.after());
         let mut waits: Vec<usize> = before.iter().map(Vec::len).collect();
         let mut layers = vec![0usize; self.nodes.len()];
         let mut ready: Vec<usize> = (0..self.nodes.len()).filter(|&node| waits.get(node) == Some(&0)).collect();
-        while let Some(node) = ready.pop() {
+        let mut placed = vec![false; self.nodes.len()];
+        let mut rest = 0..self.nodes.len();
+        let unplaced = |placed: &[bool], node: usize| placed.get(node) == Some(&false);
+        while let Some(node) = ready.pop().or_else(|| rest.find(|&node| unplaced(&placed, node))) {
+            if let Some(placed) = placed.get_mut(node) {
+                *placed = true;
+            }
             let next = layers.get(node).map_or(0, |layer| layer + 1);
             for &waiter in after.get(node).map_or(&[][..], Vec::as_slice) {
-                if let (Some(wait), Some(layer)) = (waits.get_mut(waiter), layers.get_mut(waiter)) {
+                let open = unplaced(&placed, waiter);
+                if let (true, Some(wait), Some(layer)) = (open, waits.get_mut(waiter), layers.get_mut(waiter)) {
                     *layer = (*layer).max(next);
                     *wait -= 1;
                     if *wait == 0 {
