@@ -329,6 +329,20 @@ async fn the_file_is_private_and_absent_until_an_engine_was_there() {
 }
 
 #[tokio::test]
+async fn room_of_forgotten_runs_goes_back_to_the_filesystem() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = place(dir.path());
+    let mut store = Store::open(&place).await.unwrap();
+    let run = store.insert_run(NewRun { text: "x".repeat(4 << 20), ..new_run("w") }).await.unwrap();
+    let mut batch = Batch::default();
+    batch.run(run, RunState::Succeeded, NOW, &Counts::default());
+    store.write(&batch).await.unwrap();
+    store.delete_runs(&[run]).await.unwrap();
+    store.close().await;
+    assert!(std::fs::metadata(&place.path).unwrap().len() < 1 << 20);
+}
+
+#[tokio::test]
 async fn a_directory_that_is_gone_is_a_clear_refusal() {
     let dir = tempfile::tempdir().unwrap();
     let error = Store::open(&place(&dir.path().join("missing"))).await.unwrap_err();

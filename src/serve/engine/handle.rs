@@ -320,6 +320,11 @@ impl Handle {
     /// # Errors
     /// When there is no such run, or the engine leaves before.
     pub async fn wait(&self, run: RunId) -> Result<RunSummary, ApiError> {
+        // One that is over need not be brought back to say so.
+        let stored = self.reader.run(run).await.map_err(|error| storage(&error))?.ok_or_else(|| no_run(run))?;
+        if stored.summary.state != RunState::Active {
+            return Ok(stored.summary);
+        }
         let watch = self.watch_for(run, Interest::End).await?;
         loop {
             let summary = self.look_at(run, |_, run, care| care.summary(run)).await?;

@@ -161,6 +161,7 @@ impl Runner {
     /// Runs until it is told to leave or has nothing to do for long. What jobs run then go on without it.
     pub async fn run(mut self) -> Left {
         self.perform();
+        self.end_runs().await;
         let left = loop {
             let input = self.wait().await;
             if matches!(input, Input::Idle) {
@@ -329,11 +330,7 @@ impl Runner {
             if let Some(refusal) = self.refuse_retry(run) {
                 return Err(refusal);
             }
-            let root = self.cares.get(&run).map(|care| care.head.root.clone()).unwrap_or_default();
-            let lock = take_lock(&root, Some(run), &self.state)?;
-            if let Some(care) = self.cares.get_mut(&run) {
-                care.lock = Some(lock);
-            }
+            self.lock_again(run)?;
         }
         let affected = self.affect(Event::Retry(run, instances));
         if let Some(care) = self.cares.get_mut(&run) {
@@ -347,6 +344,20 @@ impl Runner {
             }
         }
         affected
+    }
+
+    /// Takes the lock of the directory of a run that was over, if it makes files.
+    fn lock_again(&mut self, run: RunId) -> Result<(), ApiError> {
+        let Some((it, care)) = self.view(run) else { return Ok(()) };
+        let plan = it.plan();
+        if plan.instance_ids().all(|instance| plan.outputs(instance).is_empty()) {
+            return Ok(());
+        }
+        let lock = take_lock(&care.head.root, Some(run), &self.state)?;
+        if let Some(care) = self.cares.get_mut(&run) {
+            care.lock = Some(lock);
+        }
+        Ok(())
     }
 
     /// Answers after the commit, which what is said may depend on.

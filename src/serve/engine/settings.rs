@@ -15,6 +15,9 @@ use crate::reach::machine;
 /// Seconds without work after which an engine leaves, unless `CSYNC_IDLE` says otherwise.
 const IDLE: Duration = Duration::from_mins(5);
 
+/// The least that it stays: who started it has yet to say what for.
+const SHORTEST_IDLE: Duration = Duration::from_secs(1);
+
 /// A variable that does not say what it should.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the environment variable {name} is `{value}`: {problem}")]
@@ -60,8 +63,8 @@ impl Settings {
         Ok(Self {
             capacity: Capacity { cpus: room.cpus, mem: room.mem, gpus: room.gpus },
             limits: Limits { cpus: room.cpus, mem: room.mem, gpus: room.gpus, log, grace_ms },
-            idle: if never { None } else { Some(idle.map_or(IDLE, Walltime::duration)) },
-            launch: Launch { program: None, cgroup: cgroup },
+            idle: if never { None } else { Some(idle.map_or(IDLE, Walltime::duration).max(SHORTEST_IDLE)) },
+            launch: Launch { program: None, cgroup },
         })
     }
 }
@@ -101,6 +104,7 @@ mod tests {
         assert!(settings.capacity.cpus >= 1 && settings.capacity.mem > Bytes(0));
         assert_eq!(settings.idle, None);
         assert_eq!(read(&[]).unwrap().idle, Some(IDLE));
+        assert_eq!(read(&[("CSYNC_IDLE", "0")]).unwrap().idle, Some(SHORTEST_IDLE));
     }
 
     #[test]
