@@ -89,8 +89,8 @@ pub struct Instance {
 
 /// A workflow expanded.
 ///
-/// Instances of one task are contiguous, in the order of their rows. Paths are as written after rendering: relative to
-/// [`Plan::root`], or absolute. `edges` holds file dependencies only; [`Task::needs`] are kept as barriers between tasks, so
+/// Instances of one task are contiguous, in the order of their rows. Each path has one spelling: relative to
+/// [`Plan::root`] where it is in there, else absolute or beginning with `..`. `edges` holds file dependencies only; [`Task::needs`] are kept as barriers between tasks, so
 /// that 10,000 instances that need 10,000 others cost 20,000 counters and not 100,000,000 edges.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Plan {

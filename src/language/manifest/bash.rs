@@ -37,14 +37,21 @@ enum Frame {
     Backtick,
     /// `${...}`.
     Braces,
-    /// `((`, `$((` (ends with this many `)`), `$[` (ends with `]`).
+    /// `((` and `$((`, or `$[`: ends where this many brackets are closed.
     Arithmetic {
-        parens: u32,
-        bracket: bool,
+        brackets: Brackets,
+        depth: u32,
     },
     /// A here-document: index into `documents`.
     Document(usize),
     Comment,
+}
+
+/// What encloses arithmetic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Brackets {
+    Round,
+    Square,
 }
 
 /// A here-document announced by `<<WORD`.
@@ -167,7 +174,7 @@ impl<'s> Bash<'s> {
             Frame::Ansi => self.quoted(byte, b'\'', true, false),
             Frame::Backtick => self.quoted(byte, b'`', true, false),
             Frame::Braces => self.braces(byte),
-            Frame::Arithmetic { parens, bracket } => self.arithmetic(byte, parens, bracket),
+            Frame::Arithmetic { brackets, depth } => self.arithmetic(byte, brackets, depth),
             Frame::Document(index) => self.document(index),
             Frame::Comment => {
                 if byte == b'\n' {
@@ -198,13 +205,13 @@ impl<'s> Bash<'s> {
         let (frame, length) = if byte == b'`' {
             (Frame::Backtick, 1)
         } else if rest.starts_with(b"$((") {
-            (Frame::Arithmetic { parens: 2, bracket: false }, 3)
+            (Frame::Arithmetic { brackets: Brackets::Round, depth: 2 }, 3)
         } else if rest.starts_with(b"$(") {
             (Frame::Commands { closing: true, parens: 0 }, 2)
         } else if rest.starts_with(b"${") {
             (Frame::Braces, 2)
         } else if rest.starts_with(b"$[") {
-            (Frame::Arithmetic { parens: 0, bracket: true }, 2)
+            (Frame::Arithmetic { brackets: Brackets::Square, depth: 1 }, 2)
         } else if byte == b'$' {
             // `$#`, `$'` (inside double quotes) and the like: the second letter means nothing else.
             self.at += if self.byte(1).is_some_and(|next| b"#?$!*@-".contains(&next)) { 2 } else { 1 };
@@ -237,7 +244,7 @@ impl<'s> Bash<'s> {
             }
             b'#' if word_start => self.open(Frame::Comment, 1),
             b'<' | b'>' => self.redirection(rest),
-            b'(' if rest.starts_with(b"((") => self.open(Frame::Arithmetic { parens: 2, bracket: false }, 2),
+            b'(' if rest.starts_with(b"((") => self.open(Frame::Arithmetic { brackets: Brackets::Round, depth: 2 }, 2),
             b'(' => self.parens(closing, parens + 1),
             b')' if parens > 0 => self.parens(closing, parens - 1),
             b')' if closing => {
@@ -405,13 +412,20 @@ impl<'s> Bash<'s> {
         }
     }
 
-    fn arithmetic(&mut self, byte: u8, parens: u32, bracket: bool) {
-        let parens = match byte {
-            b'(' => parens + 1,
-            b')' => parens.saturating_sub(1),
-            _ => parens,
+    fn arithmetic(&mut self, byte: u8, brackets: Brackets, depth: u32) {
+        let depth = match (brackets, byte) {
+            (Brackets::Round, b'(') | (Brackets::Square, b'[') => depth + 1,
+            (Brackets::Round, b')') | (Brackets::Square, b']') => depth - 1,
+            _ => depth,
         };
+        if let Some(frame) = self.frames.last_mut() {
+            *frame = Frame::Arithmetic { brackets, depth };
+        }
         match byte {
+            _ if depth == 0 => {
+                self.frames.pop();
+                self.at += 1;
+            }
             b'\\' => self.at += 2,
             b'"' => self.open(Frame::Double, 1),
             b'\'' => {
@@ -429,21 +443,12 @@ impl<'s> Bash<'s> {
             b'<' if self.rest().starts_with(b"<<") => {
                 // A shift, unless the parentheses are two subshells.
                 let word = self.rest().iter().skip(2).find(|&&byte| byte != b' ' && byte != b'-');
-                if !bracket && word.is_some_and(|byte| !byte.is_ascii_digit() && !b"$({".contains(byte)) {
+                if brackets == Brackets::Round
+                    && word.is_some_and(|byte| !byte.is_ascii_digit() && !b"$({".contains(byte))
+                {
                     self.lose("after a `<<` inside ((...))");
                 }
                 self.at += 2;
-            }
-            b']' if bracket => {
-                self.frames.pop();
-                self.at += 1;
-            }
-            b'(' | b')' => {
-                self.at += 1;
-                self.frames.pop();
-                if parens > 0 || bracket {
-                    self.frames.push(Frame::Arithmetic { parens, bracket });
-                }
             }
             _ => self.at += 1,
         }
@@ -478,6 +483,7 @@ mod tests {
             ("``#@ $(a)#@ \"\"#@", vec![Bare; 3]),
             ("a \\\n# it's @\n@", vec![Comment, Bare]),
             ("echo $((@ * 2)) @", vec![Number, Bare]),
+            ("$[a[1] + @] '@' $((a[(1)] + @)) @", vec![Number, Single, Number, Bare]),
             ("$(( \"@\" + $(f @ '@') )) $[\"@\"] @", vec![Number, Number, Number, Number, Bare]),
             ("((x = @ << 2)); echo @", vec![Number, Bare]),
             ("$'a\\'b' @ $\"a @\"", vec![Bare, Double]),

@@ -382,7 +382,7 @@ fn too_many(task: &str, size: u64, limit: u64, span: Span, mistakes: &mut Mistak
 
 /// Reads rows with a header.
 fn table(text: &str, delimiter: u8, span: Span, rows: &mut Rows, mistakes: &mut Mistakes) -> Option<()> {
-    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).comment(Some(b'#')).from_reader(text.as_bytes());
+    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(text.as_bytes());
     let header = match reader.headers() {
         Ok(header) => header.clone(),
         Err(error) => {
@@ -390,7 +390,8 @@ fn table(text: &str, delimiter: u8, span: Span, rows: &mut Rows, mistakes: &mut 
             return None;
         }
     };
-    let columns: Vec<String> = header.iter().map(|column| column.trim().to_owned()).collect();
+    // Headers of tables in biology often begin with `#`.
+    let columns: Vec<String> = header.iter().map(|column| column.trim_start_matches('#').trim().to_owned()).collect();
     let mut seen = HashSet::new();
     if let Some(twice) = columns.iter().find(|column| !seen.insert(column.as_str())) {
         mistakes.error(span, format!("the column `{twice}` is there twice"));

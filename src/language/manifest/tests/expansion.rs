@@ -288,3 +288,18 @@ fn a_pattern_for_what_is_left_out_alone_is_no_mistake() {
     assert_eq!(inputs(&one), ["p/2.png"]);
     assert_eq!(one.external, []);
 }
+
+#[test]
+fn tables_may_have_a_header_with_a_hash_and_windows_line_ends() {
+    let world = World::default().file("s.tsv", "\u{feff}#sample\tpath\r\n#1\tx y\r\n\r\nB\t\"q\"\r\n");
+    let text = "name = \"t\"\n[tasks.a]\nforeach = { tsv = \"s.tsv\" }\nrun = \"x {item.sample} {item.path}\"\n";
+    let plan = world.expand(text).unwrap().plan;
+    assert_eq!(command(&plan, "a[#1]"), "x '#1' 'x y'");
+    assert_eq!(command(&plan, "a[B]"), "x B q");
+    let world = World::default().file("s.txt", "a b\r\n\r\n  \r\nc\n");
+    let plan = world
+        .expand(&text.replace("{ tsv = \"s.tsv\" }", "{ lines = \"s.txt\" }").replace(".sample} {item.path", ""))
+        .unwrap()
+        .plan;
+    assert_eq!(labels(&plan), ["a[a b]", "a[c]"]);
+}
