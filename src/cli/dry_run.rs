@@ -17,7 +17,9 @@ use crate::decide::fresh::memos::Memos;
 use crate::model::api::{ApiError, ErrorKind};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::id::InstanceId;
-use crate::reach::store::{Place, Reader, StoreError, WorkflowKey};
+use crate::model::plan::Memo;
+use crate::reach::store::{Place, Reader, WorkflowKey};
+use crate::serve::engine::{refuse, storage};
 use crate::serve::prepare::{Asked, Prepared, prepare};
 
 /// Says what would run, and why.
@@ -46,18 +48,9 @@ fn memos(context: &Context, root: &str, name: &str) -> Result<Memos, ApiError> {
     if !place.path.exists() {
         return Ok(memos);
     }
-    let read = context.block_on(async {
-        let Some(reader) = Reader::open(&place).await.map_err(|error| unreadable(&error))? else {
-            return Ok(Vec::new());
-        };
-        reader.memos(WorkflowKey::of(root, name)).await.map_err(|error| unreadable(&error))
-    });
-    let read = read.map_err(|failure| ApiError {
-        kind: ErrorKind::Storage,
-        message: failure.to_string(),
-        hint: Some("`csync doctor` looks into it".to_owned()),
-        diagnostics: Vec::new(),
-    })?;
+    let read = context.block_on(async { Ok(read(&place, WorkflowKey::of(root, name)).await) });
+    // The outer error is that of a system without event queues.
+    let read = read.map_err(|failure| refuse(ErrorKind::Internal, failure.to_string()))??;
     memos.reserve(read.len());
     for memo in &read {
         memos.insert(memo);
@@ -65,8 +58,11 @@ fn memos(context: &Context, root: &str, name: &str) -> Result<Memos, ApiError> {
     Ok(memos)
 }
 
-fn unreadable(error: &StoreError) -> Failure {
-    Failure::new(ErrorKind::Storage, error.to_string()).because_of_source(error)
+async fn read(place: &Place, workflow: WorkflowKey) -> Result<Vec<Memo>, ApiError> {
+    match Reader::open(place).await.map_err(|error| storage(&error))? {
+        Some(reader) => reader.memos(workflow).await.map_err(|error| storage(&error)),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// How many instances would do what.

@@ -303,7 +303,7 @@ impl From<ClientError> for Failure {
                 (ErrorKind::Storage, "use a directory of your own: `export CSYNC_STATE=/path/to/it`")
             }
             ClientError::Silent(_) | ClientError::Stays { .. } => {
-                (ErrorKind::Conflict, "its log says what it does: `csync doctor` names the file")
+                (ErrorKind::Conflict, "`csync doctor` says which process it is and where its log lies")
             }
             ClientError::Garbled { .. } => (ErrorKind::Version, "`csync engine restart` starts one of this version"),
             ClientError::Skew { .. } => {

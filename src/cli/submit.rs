@@ -87,7 +87,7 @@ fn detached(context: &Context, submitted: &Submitted) -> Result<Exit, Failure> {
 /// Hosts the engine in this process for as long as the run takes.
 async fn in_foreground(context: &Context, submission: &Submission, source: &Source) -> Result<Exit, Failure> {
     let settings = Settings::read(|name| std::env::var_os(name))
-        .map_err(|error| Failure::usage(error.to_string()).hint("unset it, or give it a value that makes sense"))?;
+        .map_err(|error| Failure::usage(error.to_string()).hint(error.hint()))?;
     let hosted = host(context.state_dir()?, settings).await.map_err(|error| match error.kind {
         ErrorKind::Conflict => Failure::from(error)
             .hint("leave out --foreground to hand the run to that engine, or `csync engine stop` first"),

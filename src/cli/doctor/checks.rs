@@ -99,12 +99,22 @@ pub(super) fn sockets(state_dir: &StateDir) -> Finding {
 }
 
 /// Who answers, and its worker.
-pub(super) fn engine(found: Result<Option<Client>, Failure>) -> Vec<Finding> {
+pub(super) fn engine(state_dir: &StateDir, found: Result<Option<Client>, Failure>) -> Vec<Finding> {
     const CHECK: &str = "engine";
     let client = match found {
         Ok(Some(client)) => client,
         Ok(None) => return vec![Finding::ok(CHECK, "not running; it starts when it is needed")],
-        Err(failure) => return vec![Finding::problem(CHECK, failure.to_string(), "`csync engine restart`")],
+        Err(failure) => {
+            let log = state_dir.engine_log();
+            let holder = std::fs::read_to_string(state_dir.engine_lock()).unwrap_or_default();
+            let fix = match holder.split_whitespace().next() {
+                Some(pid) => {
+                    format!("read {}; `kill {pid}` ends it, and the next engine goes on with its runs", log.display())
+                }
+                None => format!("read {}", log.display()),
+            };
+            return vec![Finding::problem(CHECK, failure.to_string(), fix)];
+        }
     };
     let info = client.info();
     let engine = if client.is_ours() {

@@ -91,7 +91,7 @@ async fn examine(context: &Context, repair: bool) -> Result<Vec<Finding>, Failur
     if usable {
         findings.push(database::check(&state_dir, running, repair).await);
     }
-    findings.extend(checks::engine(engine));
+    findings.extend(checks::engine(&state_dir, engine));
     findings.push(checks::bash());
     findings.push(checks::open_files());
     findings.push(checks::machine());

@@ -15,11 +15,21 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use crate::model::api::{ApiError, ErrorKind};
+use crate::model::api::{ApiError, EngineInfo, ErrorKind};
 use crate::reach::client::ClientError;
 
 /// Seconds within which an ordinary request is answered, also by an engine that is busy with a large run.
 const PATIENCE: u64 = 60;
+
+/// Seconds within which an engine says who it is: also one that takes in a large run answers between two steps.
+const GREETING: u64 = 20;
+
+/// Asks an engine who it is.
+pub(super) async fn greet(socket: &Path) -> Result<EngineInfo, ClientError> {
+    let greeting = json(socket, Method::GET, "/v1/engine", Bytes::new());
+    let answer = tokio::time::timeout(Duration::from_secs(GREETING), greeting).await;
+    answer.unwrap_or(Err(ClientError::Silent(GREETING)))
+}
 
 /// Asks, and reads the answer as JSON.
 pub(super) async fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, ClientError> {
@@ -107,8 +117,10 @@ fn refusal(status: StatusCode, body: &[u8]) -> ApiError {
 async fn open(socket: &Path) -> Result<SendRequest<Full<Bytes>>, ClientError> {
     let unusable = |source| ClientError::Socket { path: socket.to_path_buf(), source };
     let stream = UnixStream::connect(socket).await.map_err(|error| match error.kind() {
-        // No file, or one that a dead engine left behind.
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NoEngine,
+        // No file, one that a dead engine left behind, or no directory that could hold one: starting an engine says why.
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::ConnectionRefused => {
+            ClientError::NoEngine
+        }
         _ => unusable(error),
     })?;
     let user = stream.peer_cred().map_err(unusable)?.uid();

@@ -36,10 +36,10 @@ impl Client {
     /// When there is one that cannot be reached or understood.
     pub async fn find(state_dir: &StateDir) -> Result<Option<Self>, ClientError> {
         let socket = state_dir.engine_socket();
-        let mut answer = http::get(&socket, "/v1/engine").await;
+        let mut answer = http::greet(&socket).await;
         if matches!(answer, Err(ClientError::Broken(_))) {
             // It ended while we asked. Whether there is another one by now shows when we ask again.
-            answer = http::get(&socket, "/v1/engine").await;
+            answer = http::greet(&socket).await;
         }
         match answer {
             Ok(info) => Ok(Some(Self { socket, info })),

@@ -31,6 +31,11 @@ pub(super) fn files(error: &FilesError, us: &Owner) -> ApiError {
                 owner.run.map_or_else(|| "submit again when it is over".to_owned(), |run| to_reach(run, owner, us));
             ApiError { hint: Some(hint), ..refuse(ErrorKind::Conflict, error.to_string()) }
         }
+        FilesError::Io { path, .. } => {
+            let dir = path.parent().unwrap_or(path).display();
+            let hint = format!("results are written there: make it writable (`ls -ld {dir}`), or copy the workflow");
+            ApiError { hint: Some(hint), ..refuse(ErrorKind::Storage, chain(error)) }
+        }
         _ => refuse(ErrorKind::Storage, chain(error)),
     }
 }

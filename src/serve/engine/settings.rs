@@ -27,6 +27,13 @@ pub struct BadSetting {
     problem: String,
 }
 
+impl BadSetting {
+    /// Returns what a person can do.
+    pub fn hint(&self) -> String {
+        format!("`unset {}` leaves the choice to csync", self.name)
+    }
+}
+
 /// How the engine behaves.
 #[derive(Clone, Debug)]
 pub struct Settings {

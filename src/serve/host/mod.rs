@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use crate::model::api::{ApiError, ErrorKind};
 use crate::reach::config::{StateDir, StateDirError};
 use crate::serve::api::{Door, router};
-use crate::serve::engine::{Handle, Left, Runner, Settings, refuse, storage};
+use crate::serve::engine::{BadSetting, Handle, Left, Runner, Settings, refuse, storage};
 use crate::serve::host::lock::Lock;
 
 /// How long answers that are being given may take when the engine leaves.
@@ -44,7 +44,7 @@ pub fn main(state: StateDir) -> Result<(), ApiError> {
 
 async fn serve(state: StateDir) -> Result<(), ApiError> {
     let settings = Settings::read(|name| std::env::var_os(name));
-    let started = match settings.map_err(|error| refuse(ErrorKind::Invalid, error.to_string())) {
+    let started = match settings.map_err(|error| bad(&error)) {
         Ok(settings) => host(state, settings).await,
         Err(error) => Err(error),
     };
@@ -180,6 +180,10 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
     let listener = UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     Ok(listener)
+}
+
+fn bad(setting: &BadSetting) -> ApiError {
+    ApiError { hint: Some(setting.hint()), ..refuse(ErrorKind::Invalid, setting.to_string()) }
 }
 
 fn unusable(error: &StateDirError) -> ApiError {
