@@ -3,17 +3,19 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::model::api::{ApiError, ErrorKind};
+use crate::reach::client::Client;
 use crate::reach::config::StateDir;
 use crate::serve::engine::refuse;
 
 /// How long an engine that leaves, or has not begun to listen, is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long an answer may take.
+const ANSWER: Duration = Duration::from_secs(1);
 /// Pause between two looks: a lock that is let go tells nobody.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -24,8 +26,8 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock. When somebody has it who does not listen, that one is about to leave, or has just begun: which of the
-    /// two shows before long.
+    /// Takes the lock. When somebody has it who does not answer, that one is about to leave, or has just begun: which of the two
+    /// shows before long.
     pub(super) async fn take(state: &StateDir) -> Result<Self, ApiError> {
         let path = state.engine_lock();
         let failed = |error: &io::Error| {
@@ -39,7 +41,7 @@ impl Lock {
                 Ok(()) => break,
                 Err(TryLockError::Error(error)) => return Err(failed(&error)),
                 Err(TryLockError::WouldBlock) => {
-                    if UnixStream::connect(state.engine_socket()).is_ok() || Instant::now() >= deadline {
+                    if is_answered(state).await || Instant::now() >= deadline {
                         return Err(taken(&mut file));
                     }
                     sleep(LOOK).await;
@@ -49,6 +51,12 @@ impl Lock {
         write(&mut file).map_err(|error| failed(&error))?;
         Ok(Self { _file: file })
     }
+}
+
+/// Returns whether an engine answers. That its socket takes a connection is not enough: a process that an engine was just about
+/// to start when it was killed has copies of its lock and its socket for a moment more.
+async fn is_answered(state: &StateDir) -> bool {
+    matches!(timeout(ANSWER, Client::find(state)).await, Ok(Ok(Some(_))))
 }
 
 /// Says who holds the lock.
@@ -81,12 +89,27 @@ mod tests {
         let state = StateDir::at(dir.path().to_path_buf(), None);
         state.create().unwrap();
         let first = Lock::take(&state).await.unwrap();
-        let listener = std::os::unix::net::UnixListener::bind(state.engine_socket()).unwrap();
+        let info = crate::model::api::EngineInfo {
+            version: "0".to_owned(),
+            api: 1,
+            pid: 1,
+            started: crate::model::units::Timestamp(0),
+            state_dir: String::new(),
+            idle_leave: None,
+            live_runs: 0,
+            local: crate::model::api::LocalInfo::default(),
+            trouble: None,
+        };
+        let answer = axum::routing::get(move || async move { axum::Json(info) });
+        let listener = tokio::net::UnixListener::bind(state.engine_socket()).unwrap();
+        let server = tokio::spawn(async move {
+            axum::serve(listener, axum::Router::new().route("/v1/engine", answer)).await.unwrap();
+        });
         let refusal = Lock::take(&state).await.unwrap_err();
         assert_eq!(refusal.kind, ErrorKind::Conflict);
         assert!(refusal.message.contains(&format!("process {}", std::process::id())), "{refusal}");
-        drop(listener);
-        // Nobody listens any more, and the lock is let go while the next one waits.
+        // Nobody answers any more, and the lock is let go while the next one waits.
+        server.abort();
         let (next, ()) = tokio::join!(Lock::take(&state), async { drop(first) });
         next.unwrap();
     }
