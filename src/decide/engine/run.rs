@@ -78,7 +78,7 @@ pub struct Run {
     pub(super) tasks: Vec<TaskState>,
     pub(super) live: BTreeMap<InstanceId, Live>,
     pub(super) troubles: BTreeMap<InstanceId, Trouble>,
-    /// Answers to [`Action::Check`] that are on their way and no longer of use.
+    /// Answers to [`Action::Check`](crate::decide::engine::protocol::Action) that are on their way and no longer of use.
     pub(super) late_answers: BTreeMap<InstanceId, u32>,
     pub(super) counts: Counts,
     /// Failed instances that their task says to ignore.

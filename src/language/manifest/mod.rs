@@ -1,7 +1,7 @@
 //! `workflow.toml`: from text to a checked [`Workflow`], to a [`Plan`], to the command of one attempt.
 //!
-//! Every function is pure. What lies on disk comes in as [`Facts`]: the caller asks [`wants`] what expansion needs to know,
-//! looks, asks again until nothing is wanted, and calls [`expand`].
+//! Every function is pure. What lies on disk comes in as [`Facts`]: the caller asks [`wants()`] what expansion needs to know,
+//! looks, asks again until nothing is wanted, and calls [`expand()`].
 //!
 //! ```text
 //! text -> statements -> parse -> tree -> check (task, settings, amounts, sweep, when, template) -> Workflow
@@ -82,7 +82,7 @@ use crate::model::id::{InstanceId, PathId};
 use crate::model::job::Invocation;
 use crate::model::plan::Plan;
 
-/// What [`expand`] needs to know of the disk, relative to the workflow's directory.
+/// What [`expand()`] needs to know of the disk, relative to the workflow's directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wants {
     /// Glob patterns (`foreach` and `inputs`).

@@ -22,7 +22,7 @@ fi
 ";
 
 /// Renders the command of one attempt. A value that cannot be quoted where it stands was refused by
-/// [`expand`](super::expand).
+/// [`expand`](super::expand()).
 pub fn render(plan: &Plan, instance: InstanceId, grant: &Grant, attempt: u32) -> Rendered {
     let task = plan.task_of(instance);
     let job = Filling { plan, instance, grant, attempt, absolute: task.workdir.is_some() };

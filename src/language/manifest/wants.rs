@@ -18,7 +18,7 @@ use crate::model::id::{InstanceId, PathId, TaskId};
 use crate::model::plan::Plan;
 use crate::model::task::Task;
 
-/// Returns what [`expand`](super::expand) needs to know of the disk beyond what is known. Call it with no facts, look, and
+/// Returns what [`expand`](super::expand()) needs to know of the disk beyond what is known. Call it with no facts, look, and
 /// call it again with what was seen, until it wants nothing: patterns can hold values of rows that stand in a file.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! How jobs run: the local worker, seen from the engine.
 //!
 //! The worker is a process of its own ([`crate::serve::worker`]) that outlives the engine. [`Local`] finds a living one or starts
-//! one; [`wire`] is what the two say to each other; [`sweep`] ends what a worker left behind that died.
+//! one; [`wire`] is what the two say to each other; [`sweep()`] ends what a worker left behind that died.
 
 mod local;
 mod sweep;
