@@ -164,8 +164,10 @@ fn path_part(word: &str) -> Option<PathPart> {
 fn ending(rest: &[&str]) -> Result<PathPart, String> {
     match rest {
         [] => Ok(PathPart::Whole),
-        [word] => path_part(word)
-            .ok_or_else(|| format!("`.{word}` is no part of a path: there are `.name`, `.stem`, `.dir`, `.ext`")),
+        [word] => path_part(word).ok_or_else(|| match nearest(word, ["name", "stem", "dir", "ext"]) {
+            Some(near) => format!("did you mean `.{near}`?"),
+            None => format!("`.{word}` is no part of a path: there are `.name`, `.stem`, `.dir`, `.ext`"),
+        }),
         _ => Err("write one of `.name`, `.stem`, `.dir`, `.ext` at the end".to_owned()),
     }
 }

@@ -211,6 +211,7 @@ fn commands_and_placeholders() {
         ),
         ("echo {outputs[1]}", "there is no output number 1: the task has 1 @ {outputs[1]} ? the first one is number 0"),
         ("echo {inputs[0]}", "there is no input number 0: the task has 0 @ {inputs[0]} ? the first one is number 0"),
+        ("echo {outputs.stm}", "unknown placeholder `{outputs.stm}` @ {outputs.stm} ? did you mean `.stem`?"),
         ("echo 'x", "a `'` is not closed in this command @ '''echo 'x'''"),
         ("", "`run` is empty @ '''''' ? for a task that only gathers others, write `run = \"true\"`"),
     ] {
