@@ -171,12 +171,12 @@ impl Children {
     }
 }
 
-/// Looks through all processes. Children that other threads started are among them and cannot be told apart, but they
-/// lead the groups of running jobs.
+/// Looks through all processes: a millisecond or more. Children of other threads are among them and cannot be told apart; those
+/// that have ended are left out, since it is for those threads to reap theirs.
 fn search_children() -> Vec<Pid> {
     let own = rustix::process::getpid().as_raw_pid();
-    let is_orphan = |pid: &Pid| stat(*pid).is_some_and(|stat| stat.parent == own && stat.group != pid.as_raw_pid());
-    all().unwrap_or_default().into_iter().filter(is_orphan).collect()
+    let is_meant = |pid: &Pid| stat(*pid).is_some_and(|stat| stat.parent == own && stat.state != b'Z');
+    all().unwrap_or_default().into_iter().filter(is_meant).collect()
 }
 
 fn read_again(file: &File) -> Vec<u8> {
@@ -236,12 +236,14 @@ mod tests {
         let expected = vec![root, Pid::from_raw(line.trim().parse().unwrap()).unwrap()];
         let (tree, by_parents) = (tree([root, root]), tree_by_parents(vec![root]));
         let (resident, proportional) = (resident(root).unwrap(), proportional(root).unwrap());
+        let found = search_children();
         drop(child.stdin.take());
         child.wait().unwrap();
         assert_eq!(tree, expected);
         assert_eq!(by_parents, expected);
         assert!(resident >= proportional && proportional > 0, "{resident} {proportional}");
         assert_eq!(super::tree([root]), [root], "one that is gone has no children");
+        assert!(found.contains(&root) && !search_children().contains(&root), "{found:?}");
     }
 
     #[test]

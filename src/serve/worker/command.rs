@@ -7,7 +7,7 @@
 use std::ffi::{CString, OsStr};
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -117,6 +117,8 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
 pub(super) struct Pad {
     null: OwnedFd,
     attributes: PosixSpawnAttr,
+    /// What connects these descriptors to the standard streams: quiet jobs have those of the job before.
+    actions: Option<([RawFd; 3], PosixSpawnFileActions)>,
     /// Whether directory and umask are the thread's own.
     alone: bool,
     number: usize,
@@ -139,7 +141,7 @@ impl Pad {
         if alone {
             rustix::process::umask(PRIVATE);
         }
-        Ok(Self { null, attributes, alone, number })
+        Ok(Self { null, attributes, actions: None, alone, number })
     }
 
     /// Returns the number of its slot.
@@ -163,17 +165,17 @@ impl Pad {
         prepared: &Prepared,
         vars: &Vars,
         workdir: &str,
-        [stdin, stdout, stderr]: [Option<BorrowedFd<'_>>; 3],
+        streams: [Option<BorrowedFd<'_>>; 3],
     ) -> Result<Pid, String> {
         enter(workdir).map_err(|error| format!("the working directory {workdir} cannot be entered: {error}"))?;
-        let fds = [(stdin, 0), (stdout, 1), (stderr, 2)];
-        let mut actions = PosixSpawnFileActions::init().map_err(|error| error.to_string())?;
-        for (fd, number) in fds {
-            let fd = fd.map_or_else(|| self.null.as_raw_fd(), |fd| fd.as_raw_fd());
-            actions.add_dup2(fd, number).map_err(|error| error.to_string())?;
-        }
+        let fds = streams.map(|fd| fd.map_or_else(|| self.null.as_raw_fd(), |fd| fd.as_raw_fd()));
+        let actions = match self.actions.take() {
+            Some((same, actions)) if same == fds => actions,
+            _ => connect(fds).map_err(|error| format!("its standard streams cannot be connected: {error}"))?,
+        };
         let block = vars.with(&prepared.own);
         let spawned = posix_spawn(&prepared.program, &actions, &self.attributes, &prepared.argv, &block);
+        self.actions = Some((fds, actions));
         match spawned {
             Ok(pid) => Pid::from_raw(pid.as_raw()).ok_or_else(|| "it has no process id".to_owned()),
             Err(error) => {
@@ -190,6 +192,15 @@ impl Pad {
             rustix::process::chdir("/").ok();
         }
     }
+}
+
+/// Makes what puts three descriptors in the places of the standard streams.
+fn connect(fds: [RawFd; 3]) -> nix::Result<PosixSpawnFileActions> {
+    let mut actions = PosixSpawnFileActions::init()?;
+    for (fd, number) in fds.into_iter().zip(0..) {
+        actions.add_dup2(fd, number)?;
+    }
+    Ok(actions)
 }
 
 fn enter(dir: &str) -> io::Result<()> {

@@ -87,21 +87,26 @@ impl Link {
         Ok(link)
     }
 
-    /// Adds news, in JSON.
-    pub(super) fn push(&mut self, news: &[u8], bell: &Bell) {
-        if self.batch.is_empty() {
-            self.since = Some(Instant::now());
-            bell.arm();
-        } else {
+    /// Adds news, in JSON; [`Link::flush`] or [`Link::wait`] follows.
+    pub(super) fn push(&mut self, news: &[u8]) {
+        if self.count > 0 {
             self.batch.push(b',');
         }
         self.batch.extend_from_slice(news);
         self.count += 1;
     }
 
-    /// Returns whether the batch should not wait for more.
-    pub(super) fn is_due(&self) -> bool {
-        self.count >= BATCH || self.since.is_some_and(|since| since.elapsed() >= AGE)
+    /// Lets the batch wait for more, unless it has waited enough.
+    pub(super) fn wait(&mut self, bell: &Bell) {
+        let now = Instant::now();
+        match self.since {
+            None if self.count > 0 => {
+                self.since = Some(now);
+                bell.arm();
+            }
+            Some(since) if self.count >= BATCH || now.saturating_duration_since(since) >= AGE => self.flush(bell),
+            None | Some(_) => {}
+        }
     }
 
     /// Sends the batch.

@@ -135,25 +135,25 @@ impl Shop {
     /// Keeps an ending and sends it, or lets it wait for others.
     pub(super) fn end(&self, office: &mut Office, ended: Box<Ended>) {
         let news = News::Ended(ended);
-        self.tell(office, &news);
+        Self::tell(office, &news);
         let News::Ended(ended) = news else { return };
         office.desk.keep(ended);
         let low = office.desk.waiting() <= office.desk.limits().cpus as usize;
-        if let Some(link) = &mut office.link
-            && (low || link.is_due())
-        {
-            link.flush(&self.bell);
+        match &mut office.link {
+            Some(link) if low => link.flush(&self.bell),
+            Some(link) => link.wait(&self.bell),
+            None => {}
         }
         if office.desk.is_idle() && (office.leaving || office.link.is_none() || self.strays.has_unknown()) {
             self.bell.ring();
         }
     }
 
-    /// Gives news to the engine, if there is one.
-    pub(super) fn tell(&self, office: &mut Office, news: &News) {
+    /// Puts news into the batch for the engine, if there is one.
+    pub(super) fn tell(office: &mut Office, news: &News) {
         let Some(link) = &mut office.link else { return };
         match serde_json::to_vec(news) {
-            Ok(text) => link.push(&text, &self.bell),
+            Ok(text) => link.push(&text),
             Err(error) => tracing::error!(%error, "news cannot be written"),
         }
     }

@@ -48,7 +48,7 @@ pub(super) fn work(shop: &Arc<Shop>, number: usize) {
             Ok(mut made) => {
                 let ended = catch_unwind(AssertUnwindSafe(|| run(shop, &mut made, &ticket)));
                 pad = Some(made);
-                ended.unwrap_or_else(|_| broken(&ticket))
+                ended.unwrap_or_else(|_| broken(shop, &ticket))
             }
             Err(error) => {
                 let message = format!("csync's worker cannot start processes: {error}");
@@ -161,16 +161,11 @@ fn follow(shop: &Shop, ticket: &Ticket, pid: Pid) -> Result<Life, Outcome> {
         }
     }
     shop.watch.expect(since + watch::YOUNG);
-    let waited = loop {
-        match waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
-            Err(rustix::io::Errno::INTR) => {}
-            other => break other,
-        }
-    };
+    let waited = wait(pid);
     let wall = since.elapsed();
     // From here on nobody else signals it; it is a zombie until it is reaped below, so its pid is nobody else's.
     ticket.running.control().pid = None;
-    waited.map_err(|error| lost(error.into()))?;
+    waited.map_err(lost)?;
     let group = ticket.running.control().group.take();
     let members = || group.as_ref().map(Group::members).unwrap_or_default();
     let cleaned = shop.strays.clean(pid, ticket.running.job.key, members, |key| shop.is_running(key));
@@ -178,6 +173,16 @@ fn follow(shop: &Shop, ticket: &Ticket, pid: Pid) -> Result<Life, Outcome> {
     let used = wait4::try_wait4_pid(pid.as_raw_pid().unsigned_abs()).map_err(lost)?;
     let used = used.ok_or_else(|| lost(std::io::Error::other("it has ended and has not")))?;
     Ok(Life { started, wall, used, cleaned })
+}
+
+/// Waits until a child has ended, and leaves it to be reaped.
+fn wait(pid: Pid) -> std::io::Result<()> {
+    loop {
+        match waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return Ok(other.map(|_| ())?),
+        }
+    }
 }
 
 /// Judges what a job did, and puts its files in order.
@@ -284,12 +289,17 @@ fn never_ran(ticket: &Ticket, staged: Staged, outcome: Outcome) -> Box<Ended> {
     })
 }
 
-/// The ending of a job whose thread panicked: it is killed, so that nothing runs that nobody follows.
-fn broken(ticket: &Ticket) -> Box<Ended> {
+/// The ending of a job whose thread panicked: it is killed and reaped, so that nothing runs that nobody follows.
+fn broken(shop: &Shop, ticket: &Ticket) -> Box<Ended> {
     let mut control = ticket.running.control();
     control.signal(Signal::KILL);
-    control.pid = None;
+    let pid = control.pid.take();
     drop(control);
+    if let Some(pid) = pid {
+        wait(pid).ok();
+        shop.strays.clean(pid, ticket.running.job.key, Vec::new, |key| shop.is_running(key));
+        wait4::try_wait4_pid(pid.as_raw_pid().unsigned_abs()).ok();
+    }
     let message = "csync's worker failed while it ran; see worker.log in the state directory".to_owned();
     never_ran(ticket, Staged::default(), Outcome::Spawn { message })
 }

@@ -89,7 +89,7 @@ fn tell(shop: &Shop, news: &[News]) {
     for started in news {
         // It may have ended meanwhile; then its ending went out first, and says when it started.
         if matches!(started, News::Started { key, .. } if office.desk.is_running(*key)) {
-            shop.tell(&mut office, started);
+            Shop::tell(&mut office, started);
         }
     }
     if let Some(link) = &mut office.link {
