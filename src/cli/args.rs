@@ -94,6 +94,9 @@ pub fn command() -> clap::Command {
 /// [`Refused`] for a mistake in them, and for `--help` and `--version`, which are not mistakes.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(Context, Command), Refused> {
     let args: Vec<OsString> = args.into_iter().collect();
+    if let Some(worker) = worker::Args::alone(&args) {
+        return Ok((Context::new(&Globals::default()), Command::Worker(worker)));
+    }
     let json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json");
     let parsed = command()
         .color(color_wish(&args))
