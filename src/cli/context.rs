@@ -115,6 +115,12 @@ impl Context {
         Ok(StateDir::locate(|name| std::env::var_os(name))?)
     }
 
+    /// Returns whether a person watches standard error on a terminal that can be drawn on.
+    pub fn is_watched(&self) -> bool {
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        !self.json && !self.quiet && !dumb && io::stderr().is_terminal()
+    }
+
     /// Finds the running engine, whatever its version; none when there is none. Starts nothing.
     ///
     /// # Errors

@@ -1,6 +1,5 @@
 //! Stays with a run until it is over: bars on a terminal, lines elsewhere, nothing for programs.
 
-use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -195,7 +194,7 @@ impl Display {
         let page = Page::stderr(context.paint_err());
         if context.json() || context.quiet() {
             Self::Silent
-        } else if std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb") {
+        } else if context.is_watched() {
             Self::Bars(Box::new(Bars::new(page)))
         } else {
             Self::Plain(Plain { page, shown: None, verbose: context.verbose() > 0, context: context.clone() })

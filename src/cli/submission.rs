@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use indicatif::ProgressBar;
 use rustix::fs::Mode;
 
 use crate::cli::context::Context;
@@ -147,19 +149,56 @@ pub(super) async fn hand_in(
     source: &Source,
 ) -> Result<Submitted, Failure> {
     let mut interrupts = interrupts()?;
-    let planning = client.submit(submission);
-    let submitted = tokio::select! {
-        submitted = planning => submitted,
-        _ = interrupts.recv() => {
-            return Err(Failure::interrupted("interrupted while the engine was planning the run")
-                .hint("`csync runs` says whether it was taken, `csync cancel` ends it"));
+    let mut planning = std::pin::pin!(client.submit(submission));
+    let mut spinner = Spinner::new(context);
+    let submitted = loop {
+        tokio::select! {
+            submitted = &mut planning => break submitted,
+            () = spinner.turn() => {}
+            _ = interrupts.recv() => {
+                return Err(Failure::interrupted("interrupted while the engine was planning the run")
+                    .hint("`csync runs` says whether it was taken, `csync cancel` ends it"));
+            }
         }
     };
+    drop(spinner);
     let submitted = submitted.map_err(|error| Failure::from(error).with_source(|| source.clone()))?;
     if !submitted.warnings.is_empty() && !context.quiet() && !context.json() {
         context.warn(&view::failure::diagnostics(&submitted.warnings, source, context.paint_err()));
     }
     Ok(submitted)
+}
+
+/// Says that something takes its time, once it does, to a person who watches.
+struct Spinner {
+    ticker: tokio::time::Interval,
+    watched: bool,
+    bar: Option<ProgressBar>,
+}
+
+impl Spinner {
+    fn new(context: &Context) -> Self {
+        let start = tokio::time::Instant::now() + Duration::from_millis(400);
+        let ticker = tokio::time::interval_at(start, Duration::from_millis(120));
+        Self { ticker, watched: context.is_watched(), bar: None }
+    }
+
+    /// Turns once, when it is time to.
+    async fn turn(&mut self) {
+        self.ticker.tick().await;
+        if self.watched {
+            let bar = self.bar.get_or_insert_with(|| ProgressBar::new_spinner().with_message("Planning the run"));
+            bar.tick();
+        }
+    }
+}
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
 }
 
 /// Reads the umask; the system only tells it by changing it.
