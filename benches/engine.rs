@@ -1,5 +1,7 @@
 //! The pure engine: runs driven from submission to end, and the judgement of what is up to date.
 
+#![expect(clippy::expect_used, reason = "a benchmark that cannot go on says so and ends")]
+
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::sync::Arc;

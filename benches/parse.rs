@@ -1,5 +1,7 @@
 //! From the text of a workflow to plan and commands.
 
+#![expect(clippy::expect_used, reason = "a benchmark that cannot go on says so and ends")]
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -56,7 +58,7 @@ fn parse(criterion: &mut Criterion) {
         let text = explicit(width);
         group.throughput(Throughput::Bytes(text.len() as u64));
         group.bench_function(format!("read/{} tasks", 10 * width), |bencher| {
-            bencher.iter(|| manifest::read(black_box(&text)))
+            bencher.iter(|| manifest::read(black_box(&text)));
         });
         let (workflow, _) = manifest::read(&text);
         let (params, facts) = (BTreeMap::new(), Facts::default());
@@ -73,7 +75,7 @@ fn parse(criterion: &mut Criterion) {
     let text = listed(rows);
     group.throughput(Throughput::Elements(2 * rows as u64));
     group.bench_function(format!("read and expand/{} instances", 2 * rows), |bencher| {
-        bencher.iter(|| expanded(black_box(&text)))
+        bencher.iter(|| expanded(black_box(&text)));
     });
     group.finish();
 }
