@@ -227,6 +227,27 @@ run = "echo half > {outputs[0]}; echo {item} >> begun; [ -e go ] || sleep 100"
 }
 
 #[test]
+fn a_run_that_stops_takes_back_what_waits_at_the_worker() {
+    let world = World::new();
+    let summary = world.run(
+        r#"
+name = "stop"
+[tasks.bad]
+priority = 1
+on_error = "stop"
+run = "sleep 0.2; exit 1"
+[tasks.t]
+matrix = { n = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"] }
+run = "echo >> begun; sleep 1"
+"#,
+    );
+    assert_eq!(summary.state, RunState::Failed);
+    let begun = u32::try_from(world.read("begun").lines().count()).unwrap();
+    assert!(begun < 12, "what had not begun never does");
+    assert_eq!(summary.counts, Counts { done: begun, cancelled: 12 - begun, failed: 1, ..Counts::default() });
+}
+
+#[test]
 fn old_runs_are_forgotten_with_all_that_they_left() {
     let world = World::new();
     for _ in 0..3 {

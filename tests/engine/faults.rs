@@ -38,6 +38,21 @@ run = "echo {matrix.n} >> log; until [ -e go ]; do sleep 0.01; done; echo end >>
 }
 
 #[test]
+fn without_a_worker_the_engine_says_why_and_goes_on_when_there_is_one() {
+    let mut world = World::without_engine(&[]);
+    let in_the_way = world.state.worker_socket().join("in the way");
+    std::fs::create_dir_all(&in_the_way).unwrap();
+    world.start();
+    let run = world.submit("name = \"w\"\n[tasks.t]\nrun = \"true\"\n");
+    let trouble = world.until("the engine says so", || world.client().info().trouble.clone());
+    assert!(trouble.contains("local worker"), "{trouble}");
+    assert_eq!(world.counts(run).ready, 1, "nothing is handed over");
+    std::fs::remove_dir_all(world.state.worker_socket()).unwrap();
+    assert_ended(&world.wait(run), RunState::Succeeded, Counts { done: 1, ..Counts::default() });
+    assert_eq!(world.client().info().trouble, None);
+}
+
+#[test]
 fn a_database_that_is_none_is_named_with_what_to_do() {
     let mut world = World::new();
     world.run("name = \"w\"\n[tasks.t]\nrun = \"true\"\n");

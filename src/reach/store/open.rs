@@ -37,7 +37,8 @@ impl Place {
     }
 
     fn options(&self) -> SqliteConnectOptions {
-        SqliteConnectOptions::new().filename(&self.path).disable_statement_logging()
+        // Rows of a large answer are handed over by the thousand: the threads wake each other less often.
+        SqliteConnectOptions::new().filename(&self.path).row_buffer_size(1000).disable_statement_logging()
     }
 
     /// Returns the largest number of a run that has a directory.

@@ -1,7 +1,10 @@
 //! Runs and their attempts: taken in, read back, forgotten.
 
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use futures_util::TryStreamExt;
+use sqlx::query::Query;
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{Row, Sqlite};
+use tokio::task::{JoinError, spawn_blocking};
 
 use crate::decide::engine::protocol::{AttemptRecord, Follow, Halt, Mark, Verdict};
 use crate::decide::fresh::reason::Reason;
@@ -243,20 +246,16 @@ impl Reader {
     /// # Errors
     /// When the store cannot be read, or another version of csync wrote the plan.
     pub async fn plan(&self, run: RunId) -> Result<Option<StoredPlan>, StoreError> {
-        type Blobs = (Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>);
         let blobs: Option<Blobs> = sqlx::query_as(sql::PLAN)
             .bind(run.0)
             .fetch_optional(&self.pool)
             .await
             .map_err(|source| self.failed(source))?;
-        let Some((plan, verdicts, reasons, env)) = blobs else { return Ok(None) };
-        let bad = |error| self.bad_form(error);
-        Ok(Some(StoredPlan {
-            plan: codec::decode_plan(&plan).map_err(bad)?,
-            verdicts: codec::decode_verdicts(&verdicts).map_err(bad)?,
-            reasons: codec::decode_reasons(&reasons).map_err(bad)?,
-            env: codec::decode_env(&env).map_err(bad)?,
-        }))
+        let Some(blobs) = blobs else { return Ok(None) };
+        // Off the caller's thread: a plan of a million instances takes its time.
+        let decoded = spawn_blocking(move || decode(&blobs)).await;
+        let panicked = |error: JoinError| BadForm { what: "a plan", form: error.to_string() };
+        decoded.map_err(panicked).and_then(|decoded| decoded).map(Some).map_err(|error| self.bad_form(error))
     }
 
     /// Returns the workflow of a run, as submitted.
@@ -277,15 +276,59 @@ impl Reader {
     /// # Errors
     /// When the store cannot be read.
     pub async fn attempts(&self, run: RunId, of: Option<&[InstanceId]>) -> Result<Vec<StoredAttempt>, StoreError> {
-        let rows = match of {
-            None => sqlx::query(sql::ATTEMPTS).bind(run.0).fetch_all(&self.pool).await,
+        let mut attempts = Vec::new();
+        let query = match of {
+            None => sqlx::query(sql::ATTEMPTS).bind(run.0),
             Some(instances) => {
-                let list = serde_json::to_string(instances).unwrap_or_default();
-                sqlx::query(sql::ATTEMPTS_OF).bind(run.0).bind(list).fetch_all(&self.pool).await
+                sqlx::query(sql::ATTEMPTS_OF).bind(run.0).bind(serde_json::to_string(instances).unwrap_or_default())
             }
         };
-        let rows = rows.map_err(|source| self.failed(source))?;
-        rows.iter().map(|row| attempt(run, row).map_err(|source| self.failed(source))).collect()
+        self.each_attempt(run, query, |attempt| attempts.push(attempt)).await?;
+        Ok(attempts)
+    }
+
+    /// Returns what the engine is told of the attempts of a run, and which of them are in flight, each with the worker that it
+    /// was handed to.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn records(&self, run: RunId) -> Result<(Vec<AttemptRecord>, Vec<(JobKey, Option<u64>)>), StoreError> {
+        let (mut records, mut in_flight) = (Vec::new(), Vec::new());
+        let take = |attempt: StoredAttempt| {
+            if attempt.ending.is_none() {
+                in_flight.push((attempt.key, attempt.worker));
+            }
+            records.push(attempt.record());
+        };
+        self.each_attempt(run, sqlx::query(sql::ATTEMPTS).bind(run.0), take).await?;
+        Ok((records, in_flight))
+    }
+
+    /// Reads attempts one by one: a row is some two kilobytes until it is an attempt, and there may be a million.
+    async fn each_attempt(
+        &self,
+        run: RunId,
+        query: Query<'_, Sqlite, SqliteArguments>,
+        mut take: impl FnMut(StoredAttempt),
+    ) -> Result<(), StoreError> {
+        let mut rows = query.fetch(&self.pool);
+        while let Some(row) = rows.try_next().await.map_err(|source| self.failed(source))? {
+            take(attempt(run, &row).map_err(|source| self.failed(source))?);
+        }
+        Ok(())
+    }
+
+    /// Returns the instances of a run that had an attempt which did not succeed.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn unsuccessful(&self, run: RunId) -> Result<Vec<InstanceId>, StoreError> {
+        let rows: Vec<(u32,)> = sqlx::query_as(sql::UNSUCCESSFUL)
+            .bind(run.0)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|source| self.failed(source))?;
+        Ok(rows.into_iter().map(|(instance,)| InstanceId(instance)).collect())
     }
 
     /// Returns the marks of a run, oldest first, each with the attempts that the instance had by then.
@@ -336,6 +379,18 @@ impl Reader {
         runs.reverse();
         Ok(runs)
     }
+}
+
+/// A plan, verdicts, reasons and an environment, as they are stored.
+type Blobs = (Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>);
+
+fn decode((plan, verdicts, reasons, env): &Blobs) -> Result<StoredPlan, BadForm> {
+    Ok(StoredPlan {
+        plan: codec::decode_plan(plan)?,
+        verdicts: codec::decode_verdicts(verdicts)?,
+        reasons: codec::decode_reasons(reasons)?,
+        env: codec::decode_env(env)?,
+    })
 }
 
 const fn state_name(state: RunState) -> &'static str {

@@ -102,6 +102,10 @@ pub(super) const ATTEMPTS_OF: &str = "SELECT instance, attempt, worker, cpus, me
     ended, outcome, code, signal, message, wall, user, system, peak, meter, follow, notes \
     FROM json_each(?2) AS wanted CROSS JOIN attempts ON run = ?1 AND instance = wanted.value ORDER BY instance, attempt";
 
+/// Instances of a run with an attempt that did not succeed.
+pub(super) const UNSUCCESSFUL: &str =
+    "SELECT DISTINCT instance FROM attempts WHERE run = ?1 AND outcome <> 'success' ORDER BY instance";
+
 /// The marks of a run.
 pub(super) const MARKS: &str = "SELECT mark, instances FROM marks WHERE run = ?1 ORDER BY id";
 
@@ -148,7 +152,7 @@ pub(super) const CHECK: &str = "PRAGMA quick_check(10)";
 #[rustfmt::skip]
 const ALL: &[&str] = &[
     FORMAT, WRITTEN_BY, SET_WRITTEN_BY, SKIP_RUNS, INSERT_RUN, RUNS, ACTIVE, RUN, LAST, PLAN, TEXT, ATTEMPTS,
-    ATTEMPTS_OF, MARKS, EVENTS, OVER, DELETE_RUNS, MEMOS, MEMO_SIZES, MEMOS_FROM, REPLACE_MEMOS,
+    ATTEMPTS_OF, UNSUCCESSFUL, MARKS, EVENTS, OVER, DELETE_RUNS, MEMOS, MEMO_SIZES, MEMOS_FROM, REPLACE_MEMOS,
 ];
 
 #[cfg(test)]

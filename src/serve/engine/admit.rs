@@ -13,9 +13,7 @@ use crate::reach::clock;
 use crate::reach::config::StateDir;
 use crate::reach::files::lock::{DirLock, Owner};
 use crate::reach::machine::host_name;
-use crate::reach::store::{
-    NewRun, Reader, StoreError, StoredAttempt, StoredPlan, StoredRun, WorkflowKey, encode_env, encode_plan,
-};
+use crate::reach::store::{NewRun, Reader, StoreError, StoredPlan, StoredRun, WorkflowKey, encode_env, encode_plan};
 use crate::serve::engine::care::{Care, Means, find_secrets, keep_secrets};
 use crate::serve::engine::handle::Reply;
 use crate::serve::engine::refusal::{chain, files, illegal, refuse, storage};
@@ -36,7 +34,8 @@ pub(super) struct Admission {
 pub(super) struct Loaded {
     stored: StoredRun,
     plan: StoredPlan,
-    attempts: Vec<StoredAttempt>,
+    attempts: Vec<AttemptRecord>,
+    in_flight: Vec<(JobKey, Option<u64>)>,
     marks: Vec<(InstanceId, Mark, u32)>,
 }
 
@@ -94,9 +93,9 @@ pub(super) fn take_lock(root: &str, run: Option<RunId>, state: &StateDir) -> Res
 pub(super) async fn load(reader: &Reader, run: RunId) -> Result<Option<Loaded>, StoreError> {
     let Some(stored) = reader.run(run).await? else { return Ok(None) };
     let Some(plan) = reader.plan(run).await? else { return Ok(None) };
-    let attempts = reader.attempts(run, None).await?;
+    let (attempts, in_flight) = reader.records(run).await?;
     let marks = reader.marks(run).await?;
-    Ok(Some(Loaded { stored, plan, attempts, marks }))
+    Ok(Some(Loaded { stored, plan, attempts, in_flight, marks }))
 }
 
 impl Runner {
@@ -170,7 +169,7 @@ impl Runner {
 
     /// Takes in a run from the store.
     pub(super) fn restore(&mut self, loaded: Loaded) -> Result<(), ApiError> {
-        let Loaded { stored, plan, attempts, marks } = loaded;
+        let Loaded { stored, plan, attempts, in_flight, marks } = loaded;
         let run = stored.summary.run;
         if self.core.run(run).is_some() {
             return Ok(());
@@ -195,9 +194,8 @@ impl Runner {
         };
         self.cares.insert(run, care);
         if active {
-            self.handed.extend(attempts.iter().filter(|it| it.ending.is_none()).map(|it| (it.key, it.worker)));
+            self.handed.extend(in_flight);
         }
-        let attempts: Vec<AttemptRecord> = attempts.iter().map(StoredAttempt::record).collect();
         let (halt, state) = (stored.halt, stored.summary.state);
         let told = self.tell(Event::Restored { run, plan, verdicts, attempts, marks, halt, state });
         if let Err(error) = told {

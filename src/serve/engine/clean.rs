@@ -11,7 +11,6 @@ use walkdir::WalkDir;
 use crate::language::manifest::absolute;
 use crate::model::api::{ApiError, Clean, Cleaned, Counts, ErrorKind, RunState};
 use crate::model::id::RunId;
-use crate::model::job::Outcome;
 use crate::model::units::Bytes;
 use crate::reach::clock;
 use crate::reach::files::aside::{aside, remove};
@@ -82,10 +81,9 @@ async fn left_aside(reader: &Reader, run: RunId) -> Result<Vec<PathBuf>, StoreEr
         Ok(None) | Err(StoreError::Form { .. }) => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    let attempts = reader.attempts(run, None).await?;
-    let failed = attempts.iter().filter(|it| it.ending.as_ref().is_some_and(|end| end.outcome != Outcome::Success));
-    let known = failed.filter(|it| it.key.instance.index() < plan.instances.len());
-    let outputs = known.flat_map(|it| plan.outputs(it.key.instance));
+    let failed = reader.unsuccessful(run).await?;
+    let known = failed.into_iter().filter(|instance| instance.index() < plan.instances.len());
+    let outputs = known.flat_map(|instance| plan.outputs(instance));
     let mut files: Vec<_> =
         outputs.filter_map(|&path| aside(Path::new(&absolute(&plan.root, plan.path(path))))).collect();
     files.sort();

@@ -92,13 +92,15 @@ pub struct InstanceQuery {
     pub label: Option<String>,
     /// Leave out so many.
     pub offset: u32,
-    /// At most so many; [`InstanceQuery::LIMIT`] when it is not said.
+    /// At most so many; [`InstanceQuery::LIMIT`] when it is not said, and never more than [`InstanceQuery::MOST`].
     pub limit: Option<u32>,
 }
 
 impl InstanceQuery {
     /// Instances of a page when nobody says how many.
     pub const LIMIT: u32 = 1000;
+    /// Instances of a page at most: an answer is made between two turns of the loop.
+    pub const MOST: u32 = 10_000;
 }
 
 impl Handle {

@@ -154,7 +154,8 @@ pub(super) fn select(run: &Run, query: &InstanceQuery) -> (u32, Vec<InstanceId>)
         None => true,
     };
     let in_state = |instance: &InstanceId| query.state.is_none() || run.instance_state(*instance) == query.state;
-    let (offset, limit) = (query.offset as usize, query.limit.unwrap_or(InstanceQuery::LIMIT) as usize);
+    let (offset, limit) =
+        (query.offset as usize, query.limit.unwrap_or(InstanceQuery::LIMIT).min(InstanceQuery::MOST) as usize);
     let mut total = 0u32;
     let mut page = Vec::new();
     let mut take = |instance: InstanceId| {
