@@ -3,6 +3,8 @@
 //! ```text
 //! cargo build --release --bin csync && cargo run --release --example worker_figures -- 10000 2 3 true
 //! ```
+//! A single argument with a blank in it is a script, run by bash on both sides.
+//!
 //! Drives a worker over its socket as the engine does, with jobs handed over ahead of room, but without a journal. Prints CPU
 //! seconds of the worker with its jobs, of the client's side of the wire, and both as ratios to the limit.
 
@@ -73,7 +75,11 @@ fn measure(count: &str, slots: &str, rounds: &str, command: &[String]) -> Result
 
 /// CPU seconds of starting the command so often.
 fn limit(program: &Path, count: &str, slots: &str, command: &[String]) -> Result<f64> {
-    let output = Command::new(program).args([count, slots]).args(command).stderr(Stdio::inherit()).output()?;
+    let words = match command {
+        [script] if script.contains(' ') => vec!["bash", "-c", script],
+        words => words.iter().map(String::as_str).collect(),
+    };
+    let output = Command::new(program).args([count, slots]).args(words).stderr(Stdio::inherit()).output()?;
     let text = String::from_utf8(output.stdout)?;
     Ok(text.split(' ').next().ok_or("spawn_limit printed nothing")?.parse()?)
 }

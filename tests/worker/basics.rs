@@ -35,7 +35,10 @@ fn quiet_jobs_make_no_files() {
     for number in 0..50 {
         assert_eq!(world.ending(key(number)).outcome, Outcome::Success);
     }
-    assert!(!world.state.run_dir(key(0).run).exists());
+    // One that was slow had its empty logs in their final place for a moment; the directory for that stays.
+    let files = walkdir::WalkDir::new(world.state.run_dir(key(0).run)).into_iter().flatten();
+    let files: Vec<_> = files.filter(|entry| entry.file_type().is_file()).collect();
+    assert!(files.is_empty(), "{files:?}");
     let live = std::fs::read_dir(world.state.live_dir()).unwrap().count();
     assert!(live <= 4, "{live} files of two slots");
 }

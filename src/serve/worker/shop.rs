@@ -1,6 +1,6 @@
 //! What the worker's threads share.
 //!
-//! Locks are taken in this order: [`Shop::office`], then `Running::control`.
+//! Locks are taken in this order: the owners of strays, [`Shop::office`], `Running::control`.
 
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -119,11 +119,12 @@ impl Strays {
     fn end(&self, is_meant: impl Fn(Pid, Owner, i32) -> bool) -> Cleaned {
         let mut owners = self.owners();
         let mut cleaned = Cleaned::default();
-        for _ in 0..ROUNDS {
+        for round in 0..ROUNDS {
             let mut meant = Vec::new();
             cleaned.unknown = 0;
             for pid in self.children.list() {
-                if reap(pid, &mut owners, &mut cleaned, false) {
+                // What has ended since the first round was killed with its group.
+                if reap(pid, &mut owners, &mut cleaned, round > 0) {
                     continue;
                 }
                 let Some(stat) = processes::stat(pid) else { continue };
