@@ -10,6 +10,10 @@ pub mod diagnostic;
 
 pub mod resources;
 
+pub mod batch;
+
+pub mod host;
+
 pub mod task;
 
 pub mod plan;
