@@ -1,4 +1,7 @@
-//! Text to model and back: pure functions over strings. The rooms do not know each other (import alone uses manifest).
+//! Text to model and back: pure functions over strings. The rooms do not know each other, but for what two share: files that
+//! people write are `document`s, and `import` writes for `manifest`.
+
+mod document;
 
 pub mod manifest;
 

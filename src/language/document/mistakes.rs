@@ -1,4 +1,4 @@
-//! Where mistakes are collected while a workflow file is read, and how a near miss finds the word that was meant.
+//! Where mistakes are collected while a file is read, and how a near miss finds the word that was meant.
 
 use crate::model::diagnostic::{Diagnostic, Severity, Span};
 
@@ -111,6 +111,11 @@ pub(in crate::language) fn nearest<'a>(word: &str, candidates: impl IntoIterator
         })
         .min_by_key(|(distance, candidate)| (*distance, candidate.len().abs_diff(word.len())))
         .map(|(_, candidate)| candidate)
+}
+
+/// Returns the name among `names` that a word was meant to be, as a hint.
+pub(in crate::language) fn did_you_mean<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> Option<String> {
+    nearest(word, names).map(|near| format!("did you mean `{near}`?"))
 }
 
 /// Takes `-` for `_` and capitals for small letters, so that `Mem-MB` is near `mem_mb`.

@@ -7,17 +7,17 @@ use toml_parser::lexer::{Token, TokenKind};
 const PIECE: usize = 4096;
 
 /// Most tokens of one value: an array of two million strings, each on a line of its own.
-pub(in crate::language) const MOST_TOKENS: usize = 8_000_000;
+pub(super) const MOST_TOKENS: usize = 8_000_000;
 
 /// A value has more than [`MOST_TOKENS`] tokens; the place where it was given up.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::language) struct TooLong(pub(in crate::language) usize);
+pub(super) struct TooLong(pub(super) usize);
 
 /// Calls `each` with the tokens of one or more whole statements at a time.
 ///
 /// Where a bracket is never closed, a line that can only be a header or a key ends the statement, so that one missing `]`
 /// does not hide the rest of the file.
-pub(in crate::language) fn statements(text: &str, mut each: impl FnMut(&[Token])) -> Result<(), TooLong> {
+pub(super) fn statements(text: &str, mut each: impl FnMut(&[Token])) -> Result<(), TooLong> {
     let mut tokens: Vec<Token> = Vec::new();
     let mut open: Vec<TokenKind> = Vec::new();
     let mut line = Line::default();

@@ -2,10 +2,10 @@
 
 use std::str::FromStr;
 
-use crate::language::manifest::check::{Check, did_you_mean};
+use crate::language::document::{Kind, NodeId, Reading, did_you_mean};
+use crate::language::manifest::check::Check;
 use crate::language::manifest::draft::{Draft, Origin};
 use crate::language::manifest::keys::{CheckpointKey, RangeKey, ResourceKey, RetryKey};
-use crate::language::manifest::tree::{Kind, NodeId};
 use crate::model::resources::{Amount, Request};
 use crate::model::task::{Checkpoint, RetryOn};
 use crate::model::units::{Bytes, Walltime};

@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use crate::language::document::{Kind, Mistakes, NodeId, Reading, Tree, did_you_mean, parse};
 use crate::language::manifest::draft::{Draft, Param, ParamKind, Workflow};
-use crate::language::manifest::keys::{DataKey, KeySet, RootKey, WorkflowKey, meant};
-use crate::language::manifest::mistakes::{Mistakes, nearest};
+use crate::language::manifest::keys::{DataKey, RootKey, WorkflowKey, meant};
 use crate::language::manifest::names::{Item, Known, Params, Scope};
-use crate::language::manifest::parse::parse;
 use crate::language::manifest::settings::{Layer, apply};
 use crate::language::manifest::task::check_tasks;
 use crate::language::manifest::template::{Syntax, Template, Templates};
-use crate::language::manifest::tree::{Kind, NodeId, Tree};
 use crate::model::diagnostic::{Diagnostic, Span};
 
 /// Version of the format.
@@ -41,124 +39,21 @@ pub(super) struct Check<'a, 't> {
     pub(super) data: Vec<String>,
 }
 
-impl<'a> Check<'a, '_> {
-    /// Adds an error.
-    pub(super) fn error(&mut self, span: Span, message: impl Into<String>, help: impl Into<String>) {
-        self.mistakes.push(Diagnostic::error(span, message).help(help));
+impl<'a, 't> Reading<'a, 't> for Check<'a, 't> {
+    fn tree(&self) -> &'a Tree<'t> {
+        self.tree
     }
 
-    /// Says that a value is of the wrong type.
-    pub(super) fn wrong(&mut self, id: NodeId, key: &str, accepted: &str) {
-        let found = self.tree.kind(id).words();
-        let mut mistake = Diagnostic::error(self.tree.span(id), format!("`{key}` is {accepted}, not {found}"));
-        if self.tree.kind(id) == Kind::Datetime {
-            mistake = mistake.help("a date is a text here: put it in quotes");
-        }
-        self.mistakes.push(mistake);
+    fn mistakes(&mut self) -> &mut Mistakes {
+        &mut self.mistakes
     }
 
-    /// Says that a key is none of a table's.
-    pub(super) fn unknown<K: KeySet>(&mut self, id: NodeId, table: &str) {
-        let key = self.tree.key(id);
-        if self.mistakes.is_full() {
-            return self.mistakes.error(self.tree.key_span(id), "an unknown key");
-        }
-        let known = K::texts();
-        let help = meant(key, &known).unwrap_or_else(|| {
-            let known: Vec<String> = known.iter().map(|key| format!("`{key}`")).collect();
-            format!("{table} takes {}", known.join(", "))
-        });
-        let mistake = Diagnostic::error(self.tree.key_span(id), format!("unknown key `{key}` in {table}"));
-        self.mistakes.push(mistake.help(help));
+    fn meant(key: &str, known: &[&'static str]) -> Option<String> {
+        meant(key, known)
     }
+}
 
-    /// Calls `each` for every key of a table; a mistake when it is no table or a key is unknown.
-    pub(super) fn keys<K: KeySet>(&mut self, id: NodeId, table: &str, mut each: impl FnMut(&mut Self, K, NodeId)) {
-        if self.tree.kind(id) != Kind::Table {
-            self.wrong(id, table.trim_matches('`'), "a table");
-            return;
-        }
-        let tree = self.tree;
-        for child in tree.children(id) {
-            match K::of(tree.key(child)) {
-                Some(key) => each(self, key, child),
-                None => self.unknown::<K>(child, table),
-            }
-        }
-    }
-
-    /// Returns a string.
-    pub(super) fn string(&mut self, id: NodeId, key: &str) -> Option<&'a str> {
-        let tree = self.tree;
-        let text = tree.str(id);
-        match text {
-            None => self.wrong(id, key, "a string"),
-            Some(text) if text.contains('\0') => self.mistakes.error(tree.span(id), "a text with a zero byte"),
-            Some(_) => return text,
-        }
-        None
-    }
-
-    /// Returns a whole number between bounds.
-    pub(super) fn integer(&mut self, id: NodeId, key: &str, least: i64, most: i64) -> Option<i64> {
-        let Some(value) = self.tree.integer(id) else {
-            self.wrong(id, key, "a whole number");
-            return None;
-        };
-        if (least..=most).contains(&value) {
-            return Some(value);
-        }
-        let bound = if value < least { format!("at least {least}") } else { format!("at most {most}") };
-        self.mistakes.error(self.tree.span(id), format!("`{key}` is {bound}"));
-        None
-    }
-
-    /// Returns a boolean.
-    pub(super) fn boolean(&mut self, id: NodeId, key: &str) -> Option<bool> {
-        let value = self.tree.boolean(id);
-        if value.is_none() {
-            self.wrong(id, key, "`true` or `false`");
-        }
-        value
-    }
-
-    /// Returns the elements of an array; a single string counts as an array of one where `single` says so.
-    pub(super) fn strings(&mut self, id: NodeId, key: &str, single: bool) -> Vec<(NodeId, &'a str)> {
-        let tree = self.tree;
-        match tree.kind(id) {
-            Kind::String if single => self.string(id, key).map(|text| (id, text)).into_iter().collect(),
-            Kind::Array => {
-                let mut all = Vec::new();
-                for child in tree.children(id) {
-                    match tree.kind(child) {
-                        Kind::String => all.extend(self.string(child, key).map(|text| (child, text))),
-                        _ => self.wrong(child, &format!("an element of {key}"), "a string"),
-                    }
-                }
-                all
-            }
-            _ => {
-                let accepted = if single { "a string or an array of strings" } else { "an array of strings" };
-                self.wrong(id, key, accepted);
-                if tree.kind(id) == Kind::String {
-                    let written = tree.text().get(tree.span(id).range()).unwrap_or_default();
-                    self.help_last(format!("write `{key} = [{written}]`"));
-                }
-                Vec::new()
-            }
-        }
-    }
-
-    /// Adds a hint to the mistake added last.
-    pub(super) fn help_last(&mut self, help: impl Into<String>) {
-        self.mistakes.help_last(help);
-    }
-
-    /// Adds a second place to the mistake added last.
-    pub(super) fn relate_last(&mut self, span: Span, words: &str) {
-        self.mistakes.relate_last(span, words);
-    }
-
+impl Check<'_, '_> {
     /// Compiles a string with placeholders.
     pub(super) fn template(&mut self, id: NodeId, text: &str, syntax: Syntax, scope: &Scope<'_>) -> Template {
         if syntax == Syntax::Shell && text.contains("\r\n") {
@@ -333,9 +228,4 @@ impl<'a> Check<'a, '_> {
         let layer = Layer { scope, table: "`[defaults]`", of_task: false };
         apply(self, id, &layer, draft, |_, _, _| false);
     }
-}
-
-/// Returns the name among `names` that a word was meant to be, as a hint.
-pub(super) fn did_you_mean<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> Option<String> {
-    nearest(word, names).map(|near| format!("did you mean `{near}`?"))
 }

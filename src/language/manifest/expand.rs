@@ -4,12 +4,12 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use crate::language::document::Mistakes;
 use crate::language::manifest::draft::{Draft, Foreach, Run, TaskDraft, Workflow};
 use crate::language::manifest::fill::{Filler, Segment, Unquoted, cannot_quote, fits, write_path};
 use crate::language::manifest::glob::{bad_pattern, literal_start, matcher};
 use crate::language::manifest::inputs::Inputs;
 use crate::language::manifest::late::{late_tasks, may_make_own};
-use crate::language::manifest::mistakes::Mistakes;
 use crate::language::manifest::order::check_order;
 use crate::language::manifest::outputs::{Makers, label};
 use crate::language::manifest::paths::{Interner, normal, part};

@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
+use crate::language::document::Mistakes;
 use crate::language::manifest::bash::Place;
 use crate::language::manifest::draft::Workflow;
 use crate::language::manifest::glob::escape;
-use crate::language::manifest::mistakes::Mistakes;
 use crate::language::manifest::names::no_column;
 use crate::language::manifest::paths::part;
 use crate::language::manifest::quote::{self, is_plain};

@@ -3,11 +3,11 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 
+use crate::language::document::Mistakes;
 use crate::language::manifest::draft::TaskDraft;
 use crate::language::manifest::expand::{Expansion, MOST_FILES};
 use crate::language::manifest::fill::{Filler, Segment, write_path, write_pattern};
 use crate::language::manifest::glob::{bad_pattern, literal_start, matcher};
-use crate::language::manifest::mistakes::Mistakes;
 use crate::language::manifest::outputs::label;
 use crate::language::manifest::paths::{is_remote, normal, parent};
 use crate::model::diagnostic::{Diagnostic, Span};

@@ -1,58 +1,7 @@
 //! Every key of the format, once: the checker matches on these, the JSON Schema lists them, and an unknown key is compared
 //! with them and with the words of other tools.
 
-use crate::language::manifest::mistakes::nearest;
-
-/// A table of the format whose keys are fixed.
-macro_rules! keys {
-    ($(#[$doc:meta])* $name:ident { $($key:ident = $text:literal: $about:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(super) enum $name { $($key,)* }
-
-        impl $name {
-            /// Every key.
-            pub(super) const ALL: &'static [Self] = &[$(Self::$key,)*];
-
-            /// Returns the key as written.
-            pub(super) const fn text(self) -> &'static str {
-                match self { $(Self::$key => $text,)* }
-            }
-
-            /// Returns what the key means.
-            pub(super) const fn about(self) -> &'static str {
-                match self { $(Self::$key => $about,)* }
-            }
-
-            /// Finds a key.
-            pub(super) fn find(text: &str) -> Option<Self> {
-                match text {
-                    $($text => Some(Self::$key),)*
-                    _ => None,
-                }
-            }
-        }
-
-        impl KeySet for $name {
-            fn texts() -> Vec<&'static str> {
-                Self::ALL.iter().map(|key| key.text()).collect()
-            }
-
-            fn of(text: &str) -> Option<Self> {
-                Self::find(text)
-            }
-        }
-    };
-}
-
-/// The keys of one table.
-pub(super) trait KeySet: Copy {
-    /// Returns every key as written.
-    fn texts() -> Vec<&'static str>;
-
-    /// Finds a key.
-    fn of(text: &str) -> Option<Self>;
-}
+use crate::language::document::{keys, nearest};
 
 keys! {
     /// The file itself.

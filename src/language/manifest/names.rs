@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::language::manifest::mistakes::{Mistakes, nearest};
+use crate::language::document::{Mistakes, nearest};
 use crate::language::manifest::template::{Name, Templates};
 use crate::model::diagnostic::{Diagnostic, Span};
 use crate::model::task::PathPart;

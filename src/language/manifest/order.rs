@@ -1,7 +1,7 @@
 //! Puts the instances in an order in which everything comes after what it waits for, or says what waits in a circle.
 
+use crate::language::document::Mistakes;
 use crate::language::manifest::draft::Workflow;
-use crate::language::manifest::mistakes::Mistakes;
 use crate::language::manifest::outputs::label;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::id::{InstanceId, TaskId};

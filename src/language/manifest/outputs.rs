@@ -1,7 +1,7 @@
 //! Who makes which file: one instance each, and no file inside another's directory.
 
+use crate::language::document::Mistakes;
 use crate::language::manifest::draft::Workflow;
-use crate::language::manifest::mistakes::Mistakes;
 use crate::language::manifest::paths::{Interner, parent};
 use crate::model::diagnostic::{Diagnostic, Span};
 use crate::model::id::{InstanceId, PathId};

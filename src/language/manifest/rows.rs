@@ -2,10 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::language::document::Mistakes;
 use crate::language::manifest::Facts;
 use crate::language::manifest::draft::{Combination, Foreach, Sweep, Values as Listed, Workflow};
 use crate::language::manifest::glob::is_pattern;
-use crate::language::manifest::mistakes::Mistakes;
 use crate::language::manifest::paths::{is_remote, normal};
 use crate::language::manifest::template::Template;
 use crate::language::manifest::values::Values;

@@ -1,12 +1,12 @@
 //! What a task says besides its command and files, laid over what `[defaults]` says.
 
+use crate::language::document::{KeySet, Kind, NodeId, Reading, did_you_mean};
 use crate::language::manifest::amounts::{checkpoint, resources, retry};
-use crate::language::manifest::check::{Check, did_you_mean};
+use crate::language::manifest::check::Check;
 use crate::language::manifest::draft::{Draft, Origin};
-use crate::language::manifest::keys::{KeySet, SettingKey, TaskKey};
+use crate::language::manifest::keys::{SettingKey, TaskKey};
 use crate::language::manifest::names::{Known, Scope};
 use crate::language::manifest::template::{Syntax, Template};
-use crate::language::manifest::tree::{Kind, NodeId};
 use crate::model::task::OnError;
 
 /// The keys of a task or of `[defaults]`, and who says them.

@@ -1,11 +1,11 @@
 //! Checks `foreach`, `matrix`, `include`, `exclude` and `when`.
 
+use crate::language::document::{Kind, NodeId, Reading};
 use crate::language::manifest::check::Check;
 use crate::language::manifest::draft::{Combination, Foreach, Steps, Sweep, Values};
 use crate::language::manifest::keys::ForeachKey;
 use crate::language::manifest::names::{Item, Known, Params, Scope, listed};
 use crate::language::manifest::template::{Syntax, Template};
-use crate::language::manifest::tree::{Kind, NodeId};
 use crate::language::manifest::when::Condition;
 use crate::model::diagnostic::Diagnostic;
 

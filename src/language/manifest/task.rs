@@ -2,14 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::language::manifest::check::{Check, did_you_mean};
+use crate::language::document::{KeySet, Kind, NodeId, Reading, Tree, did_you_mean};
+use crate::language::manifest::check::Check;
 use crate::language::manifest::draft::{Draft, Need, Range, Run, Sweep, TaskDraft, Workflow};
-use crate::language::manifest::keys::{KeySet, SettingKey, TaskKey};
+use crate::language::manifest::keys::{SettingKey, TaskKey};
 use crate::language::manifest::names::{Item, Known, Scope};
 use crate::language::manifest::settings::{Layer, apply};
 use crate::language::manifest::sweep;
 use crate::language::manifest::template::Syntax;
-use crate::language::manifest::tree::{Kind, NodeId, Tree};
 use crate::model::diagnostic::{Diagnostic, Span};
 
 /// Most tasks of a file.

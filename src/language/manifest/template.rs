@@ -5,10 +5,10 @@
 //! it; a `}}` that closes no `{{` is two (`awk '{if (x) {print $1}}'`). So `{}`, `{a,b}`, `{1..5}`, `{ cmd; }` and
 //! `{print $1}` are literal, and `{print}` is a mistake that says to write `{{print}}`.
 
+use crate::language::document::Mistakes;
 use crate::language::manifest::bash::{Bash, HOLE, Place};
 use crate::language::manifest::draft::Param;
 use crate::language::manifest::glob::is_pattern;
-use crate::language::manifest::mistakes::Mistakes;
 use crate::language::manifest::names::{Scope, resolve};
 use crate::model::diagnostic::{Diagnostic, Span};
 use crate::model::task::PathPart;

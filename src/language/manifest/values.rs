@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::language::manifest::check::did_you_mean;
+use crate::language::document::{Mistakes, did_you_mean};
 use crate::language::manifest::draft::{ParamKind, Workflow};
-use crate::language::manifest::mistakes::Mistakes;
 use crate::language::manifest::paths::part;
 use crate::language::manifest::template::{Name, Part, Template};
 use crate::model::diagnostic::Diagnostic;

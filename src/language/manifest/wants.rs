@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::language::document::Mistakes;
 use crate::language::manifest::draft::Workflow;
 use crate::language::manifest::expand::Expansion;
 use crate::language::manifest::fill::{Filler, write_pattern};
 use crate::language::manifest::glob::{bad_pattern, escape, matcher};
-use crate::language::manifest::mistakes::Mistakes;
 use crate::language::manifest::outputs::label;
 use crate::language::manifest::paths::{is_remote, normal};
 use crate::language::manifest::rows::Source;

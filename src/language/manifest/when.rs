@@ -12,11 +12,10 @@
 
 use std::borrow::Cow;
 
+use crate::language::document::{Mistakes, NodeId, Reading};
 use crate::language::manifest::check::Check;
-use crate::language::manifest::mistakes::Mistakes;
 use crate::language::manifest::names::{Scope, resolve};
 use crate::language::manifest::template::{Name, Templates};
-use crate::language::manifest::tree::NodeId;
 use crate::model::diagnostic::{Diagnostic, Span};
 
 /// Deepest nesting of parentheses, lists and `not`.
