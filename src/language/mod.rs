@@ -1,5 +1,7 @@
-//! Text to model and back: pure functions over strings. The rooms do not know each other, but for what two share: files that
-//! people write are `document`s, and `import` writes for `manifest`.
+//! Text to model and back: pure functions over strings. The rooms do not know each other, but for what they share: words for
+//! a shell are quoted by `quote`, files that people write are `document`s, and `import` writes for `manifest`.
+
+pub mod quote;
 
 mod document;
 

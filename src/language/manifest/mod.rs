@@ -43,7 +43,6 @@ mod names;
 mod order;
 mod outputs;
 mod paths;
-pub mod quote;
 mod render;
 mod rows;
 mod schema;

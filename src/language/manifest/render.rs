@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::language::manifest::Rendered;
 use crate::language::manifest::paths::{is_remote, part};
-use crate::language::manifest::quote::{self, sh};
+use crate::language::quote::{self, sh};
 use crate::model::id::{InstanceId, PathId};
 use crate::model::job::Invocation;
 use crate::model::plan::Plan;

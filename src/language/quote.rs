@@ -21,7 +21,7 @@ pub fn is_plain(text: &str) -> bool {
 /// Quotes a text as one word of a POSIX shell command.
 ///
 /// ```
-/// use csync::language::manifest::quote::sh;
+/// use csync::language::quote::sh;
 /// assert_eq!(sh("reads/A.fastq"), "reads/A.fastq");
 /// assert_eq!(sh("it's"), r"'it'\''s'");
 /// ```
@@ -37,7 +37,7 @@ pub fn sh(text: &str) -> Cow<'_, str> {
 }
 
 /// Appends a text so that it stands for itself in the given place.
-pub(super) fn push(text: &str, quote: Quote, to: &mut String) {
+pub(in crate::language) fn push(text: &str, quote: Quote, to: &mut String) {
     match quote {
         Quote::Raw => to.push_str(text),
         Quote::Bare => to.push_str(&sh(text)),
