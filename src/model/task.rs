@@ -160,8 +160,8 @@ impl Default for Retry {
 pub struct Task {
     /// Its name in the workflow.
     pub name: String,
-    /// What runs.
-    pub command: Command,
+    /// What runs; shared with tasks that run the same.
+    pub command: Arc<Command>,
     /// How it runs.
     pub settings: Arc<Settings>,
     /// Tasks that must be over before any instance of this one starts (`needs`), besides what files say.
@@ -261,22 +261,44 @@ pub struct Checkpoint {
     pub before: u64,
 }
 
-/// Tasks on disk: shared [`Settings`] are written once and shared again after reading.
+/// Tasks on disk: shared [`Settings`] and [`Command`]s are written once and shared again after reading.
 pub(crate) mod shared {
     use super::{Arc, Command, Deserialize, HashMap, Serialize, Settings, Task, TaskId};
     use serde::de::{Deserializer, Error};
     use serde::ser::Serializer;
 
+    /// Values in the order in which they were first seen.
+    struct Once<'a, T> {
+        all: Vec<&'a T>,
+        seen: HashMap<*const T, u32>,
+    }
+
+    impl<T> Default for Once<'_, T> {
+        fn default() -> Self {
+            Self { all: Vec::new(), seen: HashMap::new() }
+        }
+    }
+
+    impl<'a, T> Once<'a, T> {
+        fn position(&mut self, shared: &'a Arc<T>) -> u32 {
+            *self.seen.entry(Arc::as_ptr(shared)).or_insert_with(|| {
+                self.all.push(shared);
+                (self.all.len() - 1) as u32
+            })
+        }
+    }
+
     #[derive(Serialize)]
     struct Written<'a> {
         settings: Vec<&'a Settings>,
+        commands: Vec<&'a Command>,
         tasks: Vec<WrittenTask<'a>>,
     }
 
     #[derive(Serialize)]
     struct WrittenTask<'a> {
         name: &'a str,
-        command: &'a Command,
+        command: u32,
         settings: u32,
         needs: &'a [TaskId],
         columns: &'a [String],
@@ -286,13 +308,14 @@ pub(crate) mod shared {
     #[derive(Deserialize)]
     struct Read {
         settings: Vec<Arc<Settings>>,
+        commands: Vec<Arc<Command>>,
         tasks: Vec<ReadTask>,
     }
 
     #[derive(Deserialize)]
     struct ReadTask {
         name: String,
-        command: Command,
+        command: u32,
         settings: u32,
         needs: Vec<TaskId>,
         columns: Vec<String>,
@@ -300,32 +323,30 @@ pub(crate) mod shared {
     }
 
     pub(crate) fn serialize<S: Serializer>(tasks: &[Task], serializer: S) -> Result<S::Ok, S::Error> {
-        let mut settings = Vec::new();
-        let mut seen = HashMap::new();
+        let mut settings = Once::default();
+        let mut commands = Once::default();
         let tasks = tasks
             .iter()
             .map(|task| WrittenTask {
                 name: &task.name,
-                command: &task.command,
-                settings: *seen.entry(Arc::as_ptr(&task.settings)).or_insert_with(|| {
-                    settings.push(&*task.settings);
-                    (settings.len() - 1) as u32
-                }),
+                command: commands.position(&task.command),
+                settings: settings.position(&task.settings),
                 needs: &task.needs,
                 columns: &task.columns,
                 definition: task.definition,
             })
             .collect();
-        Written { settings, tasks }.serialize(serializer)
+        Written { settings: settings.all, commands: commands.all, tasks }.serialize(serializer)
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Task>, D::Error> {
         let read = Read::deserialize(deserializer)?;
         let task = |task: ReadTask| {
             let settings = read.settings.get(task.settings as usize);
+            let command = read.commands.get(task.command as usize);
             Ok(Task {
                 name: task.name,
-                command: task.command,
+                command: Arc::clone(command.ok_or_else(|| D::Error::custom("a task without a command"))?),
                 settings: Arc::clone(settings.ok_or_else(|| D::Error::custom("a task without settings"))?),
                 needs: task.needs,
                 columns: task.columns,
@@ -343,11 +364,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_stay_shared_in_the_store() {
+    fn what_is_shared_stays_shared_in_the_store() {
         let settings = Arc::new(Settings::default());
+        let command = Arc::new(Command::Argv(Vec::new()));
         let task = |name: &str| Task {
             name: name.to_owned(),
-            command: Command::Argv(Vec::new()),
+            command: Arc::clone(&command),
             settings: Arc::clone(&settings),
             needs: Vec::new(),
             columns: Vec::new(),
@@ -357,6 +379,7 @@ mod tests {
         let back: Plan = postcard::from_bytes(&postcard::to_stdvec(&plan).unwrap()).unwrap();
         assert_eq!(back, plan);
         assert!(Arc::ptr_eq(&back.tasks[0].settings, &back.tasks[1].settings));
+        assert!(Arc::ptr_eq(&back.tasks[0].command, &back.tasks[1].command));
         assert!(back.tasks[0].cache);
     }
 }

@@ -24,6 +24,11 @@ impl Mistakes {
         }
     }
 
+    /// Returns how many there are, warnings included.
+    pub(super) const fn count(&self) -> usize {
+        self.list.len() + self.dropped
+    }
+
     /// Adds an error without a hint.
     pub(in crate::language) fn error(&mut self, span: Span, message: impl Into<String>) {
         self.push(Diagnostic::error(span, message));

@@ -1,6 +1,6 @@
 //! From the tree of a file to a checked [`Workflow`]: the tables of the file as a whole. Tasks are checked in `task`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::language::document::{Kind, Mistakes, NodeId, Reading, Tree, did_you_mean, parse};
 use crate::language::manifest::draft::{Draft, Param, ParamKind, Workflow};
@@ -14,12 +14,21 @@ use crate::model::diagnostic::{Diagnostic, Span};
 /// Version of the format.
 const SCHEMA: i64 = 1;
 
+/// Most commands that are remembered to be shared: where all differ, remembering them costs more than it saves.
+const MOST_SHARED: usize = 4096;
+
 /// Reads and checks a workflow file. Returns what could be read, and every mistake found; errors among them refuse the file.
 pub fn read(text: &str) -> (Workflow, Vec<Diagnostic>) {
     let mut mistakes = Mistakes::default();
     let tree = parse(text, &mut mistakes);
-    let mut check =
-        Check { tree: &tree, mistakes, templates: Templates::default(), params: Params::default(), data: Vec::new() };
+    let mut check = Check {
+        tree: &tree,
+        mistakes,
+        templates: Templates::default(),
+        params: Params::default(),
+        data: Vec::new(),
+        commands: HashMap::new(),
+    };
     let mut workflow = Workflow::default();
     check.root(&mut workflow);
     workflow.templates = check.templates;
@@ -37,6 +46,8 @@ pub(super) struct Check<'a, 't> {
     pub(super) params: Params,
     /// Names of the datasets.
     pub(super) data: Vec<String>,
+    /// Commands as they stand in the file, compiled: of 100,000 tasks written out, nearly all say one of a few.
+    pub(super) commands: HashMap<&'t str, Template>,
 }
 
 impl<'a, 't> Reading<'a, 't> for Check<'a, 't> {
@@ -61,8 +72,22 @@ impl Check<'_, '_> {
             let place = (self.tree.span(id), None);
             return self.templates.compile(&text.replace("\r\n", "\n"), place, syntax, scope, &mut self.mistakes);
         }
-        let place = (self.tree.span(id), self.tree.body(id));
-        self.templates.compile(text, place, syntax, scope, &mut self.mistakes)
+        let span = self.tree.span(id);
+        let place = (span, self.tree.body(id));
+        // Only what compiles the same way for every task is shared: no row, and nothing to be said about it.
+        if syntax != Syntax::Shell || scope.known != Known::Attempt || scope.defaults || scope.has_row() {
+            return self.templates.compile(text, place, syntax, scope, &mut self.mistakes);
+        }
+        let written = self.tree.text().get(span.range()).unwrap_or_default();
+        if let Some(same) = self.commands.get(written) {
+            return same.at(span);
+        }
+        let mistakes = self.mistakes.count();
+        let template = self.templates.compile(text, place, syntax, scope, &mut self.mistakes);
+        if self.mistakes.count() == mistakes && self.commands.len() < MOST_SHARED {
+            self.commands.insert(written, template);
+        }
+        template
     }
 
     fn root(&mut self, workflow: &mut Workflow) {

@@ -1,7 +1,7 @@
 //! Expansion: rows to instances, texts to paths, paths to order.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::language::document::Mistakes;
@@ -25,6 +25,9 @@ use crate::model::task::{Command, Hole, Settings, Task};
 
 /// Most bytes of the texts of a plan: they are numbered with 32 bits.
 const MOST_BYTES: usize = 3 << 30;
+
+/// Most commands that are kept to be shared: where all differ, keeping them costs more than it saves.
+const MOST_SHARED: usize = 4096;
 
 /// Most inputs and outputs of all instances together.
 pub(super) const MOST_FILES: usize = 100_000_000;
@@ -72,10 +75,12 @@ pub(super) struct Expansion<'a> {
     /// Instances whose `when` is false.
     pub(super) left: Vec<InstanceId>,
     pub(super) external: Vec<PathId>,
-    /// Per task: holes whose values need looking at.
-    pub(super) unquoted: Vec<Vec<Unquoted>>,
+    /// Holes whose values need looking at, with their task.
+    pub(super) unquoted: Vec<(TaskId, Unquoted)>,
     /// Settings that were made, and their hash, by the draft's index.
     settings: Vec<Option<(Arc<Settings>, blake3::Hash)>>,
+    /// Commands that were made, and the definition they give, by the parts of the template and the draft's index.
+    commands: HashMap<((u32, u32), u32), (Arc<Command>, [u8; 16])>,
     buffer: String,
 }
 
@@ -91,9 +96,10 @@ struct Glob {
 impl<'a> Expansion<'a> {
     pub(super) fn new(workflow: &'a Workflow, root: &str, values: &'a Values, facts: &'a Facts) -> Self {
         let settings = Arc::new(Settings::default());
+        let command = Arc::new(Command::Argv(Vec::new()));
         let blank = || Task {
             name: String::new(),
-            command: Command::Argv(Vec::new()),
+            command: Arc::clone(&command),
             settings: Arc::clone(&settings),
             needs: Vec::new(),
             columns: Vec::new(),
@@ -116,8 +122,9 @@ impl<'a> Expansion<'a> {
             makers: Makers::default(),
             left: Vec::new(),
             external: Vec::new(),
-            unquoted: vec![Vec::new(); workflow.tasks.len()],
+            unquoted: Vec::new(),
             settings: vec![None; workflow.settings.len()],
+            commands: HashMap::new(),
             buffer: String::new(),
         }
     }
@@ -266,16 +273,15 @@ impl<'a> Expansion<'a> {
             self.leave_out_own(&outputs, &mut rows);
         }
         let mut unquoted = Vec::new();
-        let command = command(task, &filler, &mut unquoted, mistakes);
         let (settings, hash) = self.settings(task.settings, &filler, &mut unquoted, mistakes);
-        let definition = definition(&command, &hash, &columns);
+        let (command, definition) = self.command(task, &filler, &hash, &mut unquoted, mistakes);
         let needs = task.needs.of(&self.workflow.needs).iter().map(|need| TaskId(need.task)).collect();
         let start = self.plan.instances.len() as u32;
         let made = Task { name: name.to_owned(), command, settings, needs, columns: columns.clone(), definition };
-        if let (Some(task), Some(place)) = (self.plan.tasks.get_mut(index), self.unquoted.get_mut(index)) {
+        if let Some(task) = self.plan.tasks.get_mut(index) {
             *task = made;
-            *place = unquoted;
         }
+        self.unquoted.extend(unquoted.into_iter().map(|hole| (TaskId(index as u32), hole)));
         for row in 0..rows.len() {
             self.instance(TaskId(index as u32), task, &filler, &outputs, (&rows, row), mistakes);
             if !self.has_room() {
@@ -376,18 +382,44 @@ impl<'a> Expansion<'a> {
 
     /// Checks the values that have no quoting where they stand.
     pub(super) fn check_unquoted(&self, mistakes: &mut Mistakes) {
-        for (task, unquoted) in self.unquoted.iter().enumerate() {
-            for hole in unquoted {
-                let bad = self.plan.instances_of(TaskId(task as u32)).find_map(|instance| {
-                    let values = self.plan.hole_values(instance, &hole.hole);
-                    values.into_iter().find(|value| !fits(value, hole.number)).map(|value| (instance, value))
-                });
-                if let Some((instance, value)) = bad {
-                    let mistake = cannot_quote(&value, hole.number, hole.place, hole.span);
-                    mistakes.push(mistake.label(format!("in {}", label(&self.plan, instance))));
-                }
+        for (task, hole) in &self.unquoted {
+            let bad = self.plan.instances_of(*task).find_map(|instance| {
+                let values = self.plan.hole_values(instance, &hole.hole);
+                values.into_iter().find(|value| !fits(value, hole.number)).map(|value| (instance, value))
+            });
+            if let Some((instance, value)) = bad {
+                let mistake = cannot_quote(&value, hole.number, hole.place, hole.span);
+                mistakes.push(mistake.label(format!("in {}", label(&self.plan, instance))));
             }
         }
+    }
+
+    /// Makes a task's command and the hash of its definition; once for all tasks that share the compiled text.
+    fn command(
+        &mut self,
+        task: &TaskDraft,
+        filler: &Filler<'_, '_>,
+        settings: &blake3::Hash,
+        unquoted: &mut Vec<Unquoted>,
+        mistakes: &mut Mistakes,
+    ) -> (Arc<Command>, [u8; 16]) {
+        let shared = match task.run {
+            Run::Shell(template) if filler.columns.is_empty() => Some((template.parts(), task.settings)),
+            _ => None,
+        };
+        if let Some((command, definition)) = shared.and_then(|shared| self.commands.get(&shared)) {
+            return (Arc::clone(command), *definition);
+        }
+        let before = (unquoted.len(), mistakes.count());
+        let command = Arc::new(command(task, filler, unquoted, mistakes));
+        let definition = definition(&command, settings, filler.columns);
+        if let Some(shared) = shared
+            && (unquoted.len(), mistakes.count()) == before
+            && self.commands.len() < MOST_SHARED
+        {
+            self.commands.insert(shared, (Arc::clone(&command), definition));
+        }
+        (command, definition)
     }
 
     /// Makes a draft's settings; drafts are shared, so this is done once for most tasks.

@@ -136,7 +136,7 @@ impl<'a> Filler<'a, '_> {
         Template { parts }
     }
 
-    fn hole(&self, hole: &Written, parts: &mut Vec<Part>, unquoted: &mut Vec<Unquoted>, mistakes: &mut Mistakes) {
+    fn hole(&self, hole: Written, parts: &mut Vec<Part>, unquoted: &mut Vec<Unquoted>, mistakes: &mut Mistakes) {
         let quote = match hole.place {
             None => Ok(Quote::Raw),
             Some(Place::Bare) => Ok(Quote::Bare),

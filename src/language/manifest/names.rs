@@ -67,6 +67,13 @@ pub(super) struct Scope<'a> {
     pub(super) defaults: bool,
 }
 
+impl Scope<'_> {
+    /// Returns whether a row can be named, so that the same text means something else in another task.
+    pub(super) const fn has_row(&self) -> bool {
+        !matches!(self.item, Item::None) || !self.matrix.is_empty()
+    }
+}
+
 /// What other tools call the same.
 const SYNONYMS: &[(&str, &str)] = &[
     ("input", "inputs"),

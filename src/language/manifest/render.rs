@@ -68,7 +68,7 @@ impl Filling<'_> {
         let task = self.plan.task_of(self.instance);
         let mut script = String::new();
         self.prepare(&mut script);
-        match &task.command {
+        match &*task.command {
             Command::Shell(template) => {
                 self.fill(template, &mut script);
                 Invocation::Script(script)

@@ -38,7 +38,8 @@ pub(super) struct Hole {
     pub(super) name: Name,
     /// Where it stands.
     pub(super) place: Option<Place>,
-    /// Its place in the file.
+    /// Its place in the file. Inside [`Templates`] it counts from the start of the value, so that values which read the same
+    /// share their holes.
     pub(super) span: Span,
 }
 
@@ -67,7 +68,7 @@ pub(super) enum Name {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Part<'a> {
     Text(&'a str),
-    Hole(&'a Hole),
+    Hole(Hole),
 }
 
 /// Every compiled text of a workflow, in a few allocations.
@@ -87,18 +88,33 @@ pub(super) enum Syntax {
     Shell,
 }
 
+impl Template {
+    /// Returns where its parts stand and how many they are: the same for templates that share them.
+    pub(super) const fn parts(self) -> (u32, u32) {
+        (self.first, self.count)
+    }
+
+    /// Returns the same text at another place of the file.
+    pub(super) const fn at(self, span: Span) -> Self {
+        Self { span, ..self }
+    }
+}
+
 impl Templates {
     /// Returns the parts of a template.
     pub(super) fn parts(&self, template: Template) -> impl Iterator<Item = Part<'_>> {
         let range = template.first as usize..(template.first + template.count) as usize;
-        self.pieces.get(range).unwrap_or_default().iter().filter_map(|piece| match *piece {
+        self.pieces.get(range).unwrap_or_default().iter().filter_map(move |piece| match *piece {
             Piece::Text { start, end } => self.text.get(start as usize..end as usize).map(Part::Text),
-            Piece::Hole(index) => self.holes.get(index as usize).map(Part::Hole),
+            Piece::Hole(index) => self.holes.get(index as usize).map(|hole| {
+                let at = |offset: u32| template.span.start + offset;
+                Part::Hole(Hole { span: Span { start: at(hole.span.start), end: at(hole.span.end) }, ..*hole })
+            }),
         })
     }
 
     /// Returns the placeholders of a template.
-    pub(super) fn holes(&self, template: Template) -> impl Iterator<Item = &Hole> {
+    pub(super) fn holes(&self, template: Template) -> impl Iterator<Item = Hole> {
         self.parts(template).filter_map(|part| match part {
             Part::Hole(hole) => Some(hole),
             Part::Text(_) => None,
@@ -227,6 +243,8 @@ impl Templates {
             self.push_text(&literal);
             literal.clear();
             self.pieces.push(Piece::Hole(self.holes.len() as u32));
+            let within = |at: u32| at - span.start;
+            let hole_span = Span { start: within(hole_span.start), end: within(hole_span.end) };
             self.holes.push(Hole { name, place, span: hole_span });
         }
         literal.push_str(split.marked.get(from..).unwrap_or_default());

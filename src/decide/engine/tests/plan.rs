@@ -21,7 +21,7 @@ impl Workflow {
     pub(super) fn task(mut self, name: &str, instances: u32) -> Self {
         self.tasks.push(Task {
             name: name.to_owned(),
-            command: Command::Shell(Template::default()),
+            command: Arc::new(Command::Shell(Template::default())),
             settings: Arc::new(Settings::default()),
             needs: Vec::new(),
             columns: if instances == 1 { Vec::new() } else { vec!["item".to_owned()] },
