@@ -75,7 +75,7 @@ fn a_socket_left_over_is_replaced() {
     }
     until("they are gone", || world.processes().is_empty());
     assert!(world.state().join("engine.sock").exists(), "a killed engine leaves its socket");
-    world.csync(&["submit", "--rerun", "all", "workflow.toml"]).code(0);
+    world.csync(&["submit", "--rerun", "workflow.toml"]).code(0);
     world.stop();
 
     fs::write(world.state().join("engine.sock"), "not a socket").expect("a file in its place");

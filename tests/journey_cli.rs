@@ -59,9 +59,9 @@ fn a_workflow_runs_and_what_is_up_to_date_does_not_run_again() {
     assert!(dry.contains("maybe  sum: `read[a]` runs first"), "{dry}");
     let third = world.json(&["submit"]);
     assert_eq!((&third["counts"]["done"], &third["counts"]["cached"]), (&Value::from(1), &Value::from(2)), "{third}");
-    let all = world.json(&["submit", "--rerun", "all"]);
+    let all = world.json(&["submit", "--rerun"]);
     assert_eq!(all["counts"]["done"], 3, "{all}");
-    let only = world.json(&["submit", "--rerun", "read", "--only", "read[b]"]);
+    let only = world.json(&["submit", "--rerun=read", "--only", "read[b]"]);
     assert_eq!((&only["counts"]["done"], &only["state"]), (&Value::from(1), &Value::from("succeeded")), "{only}");
     assert_eq!(world.json(&["runs"])["runs"].as_array().unwrap().len(), 5);
 }

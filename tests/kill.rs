@@ -52,16 +52,21 @@ impl Dice {
 }
 
 /// Kills what `victim` finds, again and again, and has a client start the next engine each time.
-fn kill_at_random(world: &World, longest: Duration, victim: impl Fn(&World) -> Option<i32>) -> usize {
+///
+/// Between two kills so many attempts have to end: an instance that dies with its worker five times in a row is given up.
+fn kill_at_random(world: &World, progress: usize, victim: impl Fn(&World) -> Option<i32>) -> usize {
     let mut dice = Dice::new();
     let mut killed = 0;
     let began = Instant::now();
+    let ends = || world.read("trace").lines().filter(|line| line.starts_with("end")).count();
     while killed < KILLS {
         assert!(began.elapsed() < Duration::from_mins(4), "only {killed} kills");
         // Starts an engine where none is, and is itself cut off now and then.
         let mut client =
             world.command(&["runs", "--json"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("csync");
-        let until_then = Duration::from_micros(dice.below(longest.as_micros() as u64));
+        let wanted = (ends() + progress).min(TASKS);
+        until("attempts end between two kills", || ends() >= wanted);
+        let until_then = Duration::from_micros(dice.below(120_000));
         let since = Instant::now();
         while since.elapsed() < until_then {
             std::thread::sleep(Duration::from_micros(500));
@@ -71,7 +76,7 @@ fn kill_at_random(world: &World, longest: Duration, victim: impl Fn(&World) -> O
             killed += 1;
         }
         client.wait().expect("the client ends");
-        if world.read("trace").lines().filter(|line| line.starts_with("end")).count() >= TASKS {
+        if ends() >= TASKS {
             break;
         }
     }
@@ -140,7 +145,7 @@ fn engine_killed_at_random_points() {
     // Killing slows a run down, but it may be over before the last kill: then another one goes on.
     while kills < KILLS {
         let world = submitted();
-        kills += kill_at_random(&world, Duration::from_millis(120), World::engine);
+        kills += kill_at_random(&world, 0, World::engine);
         let attempts = check_the_end(&world);
         assert!(attempts.iter().all(|n| *n == 1), "the worker went on: nothing had to run twice: {attempts:?}");
     }
@@ -149,8 +154,7 @@ fn engine_killed_at_random_points() {
 #[test]
 fn worker_killed_at_random_points() {
     let world = submitted();
-    // Rarer: an instance whose worker died five times in a row is given up.
-    let kills = kill_at_random(&world, Duration::from_millis(400), World::worker);
+    let kills = kill_at_random(&world, 2, World::worker);
     assert!(kills > 0);
     check_the_end(&world);
 }

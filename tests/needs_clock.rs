@@ -40,7 +40,7 @@ fn runs_go_on_after_the_clock_went_back() {
     world.set("FAKETIME_DONT_FAKE_MONOTONIC", "1");
     world.submit().code(0);
     assert_eq!(world.counts(), "3 cached", "files from the future are as good as they were");
-    world.csync(&["submit", "--rerun", "all", "workflow.toml"]).code(0);
+    world.csync(&["submit", "--rerun", "workflow.toml"]).code(0);
     let detail = world.detail("last");
     assert_eq!(detail.summary.counts.done, 3);
     let after: i64 = world.read("limited").trim().parse().expect("seconds");

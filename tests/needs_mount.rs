@@ -6,13 +6,15 @@ use crate::arena::{World, finish};
 /// that the disk is full, or is over by itself; what it says goes to `said`, and what `status` says to `status`.
 const SCRIPT: &str = r#"
     mkdir -p "$CSYNC_STATE" && mount -t tmpfs -o size=1m none "$CSYNC_STATE" || exit 99
+    # A pipe into which nobody writes, to wait at.
+    mkfifo pipe && exec {pipe}<>pipe
     timeout 60 "$0" submit workflow.toml > said 2>&1 &
     submit=$!
     for _ in $(seq 200); do
         kill -0 $submit 2>/dev/null || break
         "$0" status > status 2>&1
         grep -q full status && break
-        read -t 0.1 < <(tail -f /dev/null)
+        read -t 0.1 -u $pipe
     done
     mount -o remount,size=64m "$CSYNC_STATE" || exit 99
     wait $submit
@@ -23,7 +25,7 @@ const SCRIPT: &str = r#"
         timeout 60 "$0" submit workflow.toml > again 2>&1
         echo $? > again.code
         [ "$(cat again.code)" = 5 ] || break
-        read -t 1 < <(tail -f /dev/null)
+        read -t 1 -u $pipe
     done
     timeout 60 "$0" engine stop --now >> said 2>&1
     exit $code

@@ -56,10 +56,11 @@ pub(super) async fn follow(context: &Context, mut client: Client, run: RunId) ->
     let mut display = Display::new(context);
     let mut known = None;
     let mut lost = 0;
+    let mut trouble = None;
     loop {
         let lines = client.progress(run.into()).await;
         let error = match lines {
-            Ok(lines) => match one_stream(lines, &mut display, &mut interrupts, &mut known, &mut lost).await {
+            Ok(lines) => match one_stream(lines, &mut display, &mut interrupts, &mut known, &mut lost, &mut trouble).await {
                 Ok(followed) => return Ok(followed),
                 Err(error) => error,
             },
@@ -81,6 +82,7 @@ async fn one_stream(
     interrupts: &mut Signal,
     known: &mut Option<Box<RunSummary>>,
     lost: &mut u32,
+    trouble: &mut Option<String>,
 ) -> Result<Followed, ClientError> {
     let mut ticker = tokio::time::interval(Duration::from_millis(250));
     ticker.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -90,6 +92,13 @@ async fn one_stream(
                 let Some(progress) = news? else { return Err(ClientError::NoEngine) };
                 *lost = 0;
                 let over = progress.over;
+                if *trouble != progress.trouble {
+                    display.say(&match &progress.trouble {
+                        Some(words) => format!("The engine waits: {words}."),
+                        None => "The engine goes on.".to_owned(),
+                    });
+                    trouble.clone_from(&progress.trouble);
+                }
                 *known = Some(Box::new(progress.summary.clone()));
                 display.show(progress, clock::now());
                 if over {

@@ -29,8 +29,8 @@ pub struct Args {
     /// Run only this task or instance, and what it needs; may be given several times
     #[arg(long, value_name = "TASK")]
     only: Vec<String>,
-    /// Run again although it is up to date: this task, or `all`; may be given several times
-    #[arg(long, value_name = "TASK")]
+    /// Run again although it is up to date: everything, or with `--rerun=TASK` that; may be given several times
+    #[arg(long, value_name = "TASK", num_args = 0..=1, require_equals = true, default_missing_value = "all")]
     rerun: Vec<String>,
     /// Say what would run, and why, and run nothing
     #[arg(short = 'n', long, conflicts_with_all = ["detach", "foreground"])]

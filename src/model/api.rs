@@ -316,7 +316,10 @@ pub struct Progress {
     pub ended: Vec<EndedView>,
     /// Estimated seconds to the end.
     pub eta: Option<f64>,
-    /// True in the last line.
+    /// What keeps the engine from going on, in its words: a full disk, a worker that cannot be started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+    /// True in the last line, which comes when the end of the run is stored.
     pub over: bool,
 }
 

@@ -329,8 +329,10 @@ impl Handle {
         }
         let watch = self.watch_for(run, Interest::End).await?;
         loop {
-            let summary = self.look_at(run, |_, run, care| care.summary(run)).await?;
-            if summary.state != RunState::Active {
+            let (summary, stored) =
+                self.look_at(run, |runner, run, care| (care.summary(run), runner.trouble.is_none())).await?;
+            // Not before it is written: who asks next would read the store.
+            if stored && summary.state != RunState::Active {
                 return Ok(summary);
             }
             watch.changed().await;

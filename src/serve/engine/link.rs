@@ -117,6 +117,7 @@ impl Runner {
                 let pause = (last * 2).clamp(PAUSE.0, PAUSE.1);
                 tracing::warn!(trouble, "no local worker; another try in {pause:?}");
                 self.link = Link::Making { pause, trouble: Some(trouble) };
+                self.ring_all();
                 self.connect(pause);
                 return;
             }

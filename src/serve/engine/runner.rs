@@ -175,9 +175,7 @@ impl Runner {
             }
         };
         // Who follows a run learns that there will be no more lines.
-        for care in self.cares.values_mut() {
-            care.ring(true);
-        }
+        self.ring_all();
         self.dismiss_worker().await;
         self.store.close().await;
         left
@@ -487,6 +485,7 @@ impl Runner {
             }
             tracing::warn!(error = chain(&error), "what happened cannot be stored; nothing is started until it can");
             self.trouble = Some(format!("storage trouble since {since}: {}", chain(&error)));
+            self.ring_all();
             let again = Instant::now() + pause;
             loop {
                 tokio::select! {
@@ -505,7 +504,15 @@ impl Runner {
         }
         tracing::info!("what happened is stored again");
         self.trouble = None;
+        self.ring_all();
         Ok(())
+    }
+
+    /// Has everybody who follows a run look again.
+    pub(super) fn ring_all(&mut self) {
+        for care in self.cares.values_mut() {
+            care.ring(true);
+        }
     }
 
     fn obey_in_trouble(&mut self, message: Message, error: &StoreError) {
@@ -617,7 +624,11 @@ impl Runner {
     pub(super) fn progress(&mut self, run: RunId, watch: &Watch) -> Option<Progress> {
         let it = self.core.run(run)?;
         let eta = self.eta(it);
-        self.cares.get_mut(&run)?.progress(it, watch, eta)
+        let mut progress = self.cares.get_mut(&run)?.progress(it, watch, eta)?;
+        // The last line comes when the end is written: who reads it asks the store next.
+        progress.over &= self.trouble.is_none();
+        progress.trouble = self.trouble.as_ref().or(self.link_trouble()).cloned();
+        Some(progress)
     }
 
     /// Forgets runs that are over and were not looked at for longest, down to a few.

@@ -124,6 +124,7 @@ impl Care {
             running: running(run),
             ended: notes.into_iter().map(|note| ended(run, note)).collect(),
             eta,
+            trouble: None,
             summary,
         })
     }
