@@ -60,10 +60,12 @@ pub(super) async fn follow(context: &Context, mut client: Client, run: RunId) ->
     loop {
         let lines = client.progress(run.into()).await;
         let error = match lines {
-            Ok(lines) => match one_stream(lines, &mut display, &mut interrupts, &mut known, &mut lost, &mut trouble).await {
-                Ok(followed) => return Ok(followed),
-                Err(error) => error,
-            },
+            Ok(lines) => {
+                match one_stream(lines, &mut display, &mut interrupts, &mut known, &mut lost, &mut trouble).await {
+                    Ok(followed) => return Ok(followed),
+                    Err(error) => error,
+                }
+            }
             Err(error) => error,
         };
         lost += 1;

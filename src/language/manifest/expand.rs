@@ -64,6 +64,13 @@ pub fn expand(
     Ok(Expanded { plan: expansion.plan, left: expansion.left, external: expansion.external, warnings: all })
 }
 
+/// A command, and the hash of the definition that it gives a task.
+#[derive(Clone)]
+struct Defined {
+    command: Arc<Command>,
+    definition: [u8; 16],
+}
+
 /// A plan being made.
 pub(super) struct Expansion<'a> {
     pub(super) workflow: &'a Workflow,
@@ -79,8 +86,8 @@ pub(super) struct Expansion<'a> {
     pub(super) unquoted: Vec<(TaskId, Unquoted)>,
     /// Settings that were made, and their hash, by the draft's index.
     settings: Vec<Option<(Arc<Settings>, blake3::Hash)>>,
-    /// Commands that were made, and the definition they give, by the parts of the template and the draft's index.
-    commands: HashMap<((u32, u32), u32), (Arc<Command>, [u8; 16])>,
+    /// Commands that were made, by the parts of the template and the draft's index.
+    commands: HashMap<(u32, u32, u32), Defined>,
     buffer: String,
 }
 
@@ -274,7 +281,7 @@ impl<'a> Expansion<'a> {
         }
         let mut unquoted = Vec::new();
         let (settings, hash) = self.settings(task.settings, &filler, &mut unquoted, mistakes);
-        let (command, definition) = self.command(task, &filler, &hash, &mut unquoted, mistakes);
+        let Defined { command, definition } = self.command(task, &filler, &hash, &mut unquoted, mistakes);
         let needs = task.needs.of(&self.workflow.needs).iter().map(|need| TaskId(need.task)).collect();
         let start = self.plan.instances.len() as u32;
         let made = Task { name: name.to_owned(), command, settings, needs, columns: columns.clone(), definition };
@@ -402,24 +409,27 @@ impl<'a> Expansion<'a> {
         settings: &blake3::Hash,
         unquoted: &mut Vec<Unquoted>,
         mistakes: &mut Mistakes,
-    ) -> (Arc<Command>, [u8; 16]) {
+    ) -> Defined {
         let shared = match task.run {
-            Run::Shell(template) if filler.columns.is_empty() => Some((template.parts(), task.settings)),
+            Run::Shell(template) if filler.columns.is_empty() => {
+                Some((template.first(), template.count(), task.settings))
+            }
             _ => None,
         };
-        if let Some((command, definition)) = shared.and_then(|shared| self.commands.get(&shared)) {
-            return (Arc::clone(command), *definition);
+        if let Some(defined) = shared.and_then(|shared| self.commands.get(&shared)) {
+            return defined.clone();
         }
         let before = (unquoted.len(), mistakes.count());
         let command = Arc::new(command(task, filler, unquoted, mistakes));
         let definition = definition(&command, settings, filler.columns);
+        let defined = Defined { command, definition };
         if let Some(shared) = shared
             && (unquoted.len(), mistakes.count()) == before
             && self.commands.len() < MOST_SHARED
         {
-            self.commands.insert(shared, (Arc::clone(&command), definition));
+            self.commands.insert(shared, defined.clone());
         }
-        (command, definition)
+        defined
     }
 
     /// Makes a draft's settings; drafts are shared, so this is done once for most tasks.

@@ -89,9 +89,14 @@ pub(super) enum Syntax {
 }
 
 impl Template {
-    /// Returns where its parts stand and how many they are: the same for templates that share them.
-    pub(super) const fn parts(self) -> (u32, u32) {
-        (self.first, self.count)
+    /// Returns the number of its first part. Templates that share their parts have the same first part and count.
+    pub(super) const fn first(self) -> u32 {
+        self.first
+    }
+
+    /// Returns how many parts it has.
+    pub(super) const fn count(self) -> u32 {
+        self.count
     }
 
     /// Returns the same text at another place of the file.

@@ -33,6 +33,11 @@ impl fmt::Display for Owner {
     }
 }
 
+/// Returns whether this process may write into a directory.
+pub fn may_write(dir: &Path) -> bool {
+    rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).is_ok()
+}
+
 /// A directory that is held for one run, until this is dropped or its process ends, however it ends.
 #[derive(Debug)]
 pub struct DirLock {

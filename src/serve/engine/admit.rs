@@ -11,7 +11,7 @@ use crate::model::id::{InstanceId, JobKey, RunId};
 use crate::model::plan::Plan;
 use crate::reach::clock;
 use crate::reach::config::StateDir;
-use crate::reach::files::lock::{DirLock, Owner};
+use crate::reach::files::lock::{DirLock, Owner, may_write};
 use crate::reach::machine::host_name;
 use crate::reach::store::{NewRun, Reader, StoreError, StoredPlan, StoredRun, WorkflowKey, encode_env, encode_plan};
 use crate::serve::engine::care::{Care, Means, find_secrets, keep_secrets};
@@ -52,10 +52,10 @@ pub(super) fn prepare(
         Ok(memos.iter().collect::<Memos>())
     };
     let prepared = prepare::prepare(Asked::from(&submission), memos)?;
-    let lock = if makes_files(&prepared.plan, &prepared.verdicts) {
-        Some(take_lock(&submission.root, None, state)?)
-    } else {
-        None
+    let lock = match makes_files(&prepared.plan, &prepared.verdicts) {
+        Makes::Nothing => None,
+        Makes::Elsewhere if !may_write(Path::new(&submission.root)) => None,
+        Makes::Elsewhere | Makes::Here => Some(take_lock(&submission.root, None, state)?),
     };
     let Submission { text, path, root, mut env, umask, secrets, command, .. } = submission;
     // What is a secret is no part of what is stored.
@@ -76,10 +76,26 @@ pub(super) fn prepare(
     Ok(Admission { new, prepared, means: Means { env, umask, secrets }, lock })
 }
 
-fn makes_files(plan: &Plan, verdicts: &[Verdict]) -> bool {
+/// Where a run writes files, as far as it declares them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Makes {
+    Nothing,
+    /// Outside the workflow's directory alone: that may be read-only.
+    Elsewhere,
+    Here,
+}
+
+fn makes_files(plan: &Plan, verdicts: &[Verdict]) -> Makes {
     let runs =
         plan.instance_ids().zip(verdicts).filter(|(_, verdict)| !matches!(verdict, Verdict::Left | Verdict::Fresh));
-    runs.into_iter().any(|(instance, _)| !plan.outputs(instance).is_empty())
+    let mut outputs = runs.flat_map(|(instance, _)| plan.outputs(instance)).map(|&path| plan.path(path)).peekable();
+    if outputs.peek().is_none() {
+        Makes::Nothing
+    } else if outputs.any(|path| !path.starts_with('/') && !path.starts_with("../")) {
+        Makes::Here
+    } else {
+        Makes::Elsewhere
+    }
 }
 
 /// Takes the lock of a run's directory.
@@ -177,7 +193,8 @@ impl Runner {
         let active = stored.summary.state == RunState::Active;
         let StoredPlan { plan, verdicts, reasons, env } = plan;
         let plan = Arc::new(plan);
-        let lock = (active && makes_files(&plan, &verdicts)).then(|| self.take_back_lock(&stored.summary));
+        let lock =
+            (active && makes_files(&plan, &verdicts) != Makes::Nothing).then(|| self.take_back_lock(&stored.summary));
         let secrets = if active { find_secrets(&self.state, run) } else { Vec::new() };
         let care = Care {
             workflow: stored.workflow,

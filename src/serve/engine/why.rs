@@ -169,8 +169,12 @@ fn spoilers(run: &Run, instance: InstanceId) -> Vec<String> {
     // What failed by itself says more than what was not run because of it.
     spoilers.sort_by_key(|&spoiler| run.instance_state(spoiler) != Some(State::Failed));
     let words = spoilers.into_iter().map(|spoiler| {
-        let state = run.instance_state(spoiler).map_or("gone", state_in_words);
-        format!("`{}`, which it depends on, is {state}", plan.label(spoiler))
+        let state = match run.instance_state(spoiler) {
+            Some(State::Failed) => "failed",
+            Some(State::Cancelled) => "was cancelled",
+            _ => "was not run",
+        };
+        format!("it depends on `{}`, which {state}", plan.label(spoiler))
     });
     some(words.collect::<Vec<_>>().into_iter())
 }

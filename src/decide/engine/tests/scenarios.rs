@@ -520,15 +520,16 @@ fn what_the_executor_has_and_nobody_knows_is_ended() {
 fn the_end_is_estimated_from_what_ended() {
     let mut world = World::with_cores(2);
     world.submit(&Workflow::default().task("a", 9).plan());
-    let eta = |world: &World| world.engine.run(RUN).unwrap().eta(world.engine.capacity(), world.now);
+    let milliseconds = |seconds: f64| (seconds * 1000.0).round();
+    let eta = |world: &World| world.engine.run(RUN).unwrap().eta(world.engine.capacity(), world.now).map(milliseconds);
     assert_eq!(eta(&world), None);
     world.start();
     world.end(world.key("a[0]"), Outcome::Success);
-    // Eight of a second each on two cores.
-    assert_eq!(eta(&world), Some(4.0));
+    // Eight of a second each on two cores, and a millisecond for starting each.
+    assert_eq!(eta(&world), Some(4004.0));
     world.room = Capacity { cpus: 1, ..world.room };
     world.tell(Event::Room(world.room));
-    assert_eq!(eta(&world), Some(8.0));
+    assert_eq!(eta(&world), Some(8008.0));
 }
 
 #[test]
