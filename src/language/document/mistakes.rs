@@ -25,7 +25,7 @@ impl Mistakes {
     }
 
     /// Returns how many there are, warnings included.
-    pub(super) const fn count(&self) -> usize {
+    pub(in crate::language) const fn count(&self) -> usize {
         self.list.len() + self.dropped
     }
 
