@@ -7,4 +7,6 @@ mod document;
 
 pub mod manifest;
 
+pub mod batch;
+
 pub mod import;

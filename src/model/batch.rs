@@ -585,6 +585,8 @@ pub struct Partition {
     pub nodes_max: Option<u32>,
     /// Cores of its largest node, as the batch system counts them.
     pub cores_per_node: Option<u32>,
+    /// Most cores of one job.
+    pub cores_max: Option<u32>,
     /// Memory of its largest node.
     pub memory_per_node: Option<Bytes>,
     /// Most memory of a job on one node.

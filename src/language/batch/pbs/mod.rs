@@ -1,0 +1,5 @@
+//! OpenPBS and PBS Professional.
+
+mod probe;
+
+pub use probe::{PROBE, parse_probe};

@@ -1,0 +1,134 @@
+//! What a PBS site offers: queues, nodes, limits, whether there is a history.
+
+use std::collections::BTreeMap;
+
+use crate::language::batch::text::section_function;
+use crate::language::batch::text::{attributes, complaint, count, given, limit, memory, section, sections};
+use crate::model::batch::{BatchFacts, Dialect, Flavour, History, Partition, PartitionState};
+use crate::model::units::Bytes;
+
+/// The script that learns what the site offers. Nodes are boiled down there: a large site has megabytes of them.
+pub const PROBE: &str = concat!(
+    section_function!(),
+    "csync_section server qstat -B -f\n\
+     csync_section queues qstat -Q -f\n\
+     csync_section nodes sh -c 'n=$(pbsnodes -a) || { s=$?; printf \"%s\\n\" \"$n\"; exit $s; }; \
+     printf \"%s\\n\" \"$n\" | grep -E \"^[^ ]|^ +(state|queue|resources_available\\.(ncpus|mem|ngpus|gpu_model|Qlist)) = \"'\n"
+);
+
+/// A node, as far as it is of interest.
+#[derive(Clone, Debug, Default)]
+struct Node {
+    cores: Option<u32>,
+    memory: Option<Bytes>,
+    gpus: u32,
+    model: Option<String>,
+    /// The queues that it is kept for; empty for all.
+    queues: Vec<String>,
+}
+
+/// Reads what [`PROBE`] printed.
+pub fn parse_probe(output: &str) -> BatchFacts {
+    let sections = sections(output);
+    let server = records(section(&sections, "server").unwrap_or_default(), "Server: ");
+    let server: BTreeMap<&str, String> = server.into_iter().next().map(|(_, keys)| keys).unwrap_or_default();
+    let default = server.get("default_queue").map_or("", String::as_str);
+    let mut partitions: Vec<Partition> = records(section(&sections, "queues").unwrap_or_default(), "Queue: ")
+        .into_iter()
+        .map(|(name, keys)| queue(name, &keys, default))
+        .collect();
+    for (_, keys) in records(section(&sections, "nodes").unwrap_or_default(), "") {
+        add_node(&mut partitions, &node(&keys));
+    }
+    let history = match server.get("job_history_enable").map(String::as_str) {
+        Some("True") => History::Kept,
+        _ => History::Off,
+    };
+    let notes = [("server", "limits of the site"), ("queues", "queues"), ("nodes", "nodes")];
+    BatchFacts {
+        dialect: Dialect { history, ..Dialect::of(Flavour::Pbs) },
+        version: server.get("pbs_version").cloned(),
+        partitions,
+        accounts: Vec::new(),
+        qos: Vec::new(),
+        array_max: server.get("max_array_size").and_then(|size| count(size)),
+        jobs_max: server.get("max_queued").and_then(|limit| of_a_user(limit)),
+        cgroups: None,
+        notes: notes.into_iter().filter_map(|(name, what)| complaint(&sections, name, what)).collect(),
+    }
+}
+
+/// Splits text into records: a line at the margin that begins with `prefix` names one, indented lines are its attributes.
+fn records<'a>(text: &'a str, prefix: &str) -> Vec<(&'a str, BTreeMap<&'a str, String>)> {
+    let mut found: Vec<(&str, usize, usize)> = Vec::new();
+    let mut offset = 0;
+    for line in text.split_inclusive('\n') {
+        offset += line.len();
+        let bare = line.trim_end();
+        if let Some(name) = bare.strip_prefix(prefix)
+            && !bare.starts_with([' ', '\t'])
+            && !name.is_empty()
+        {
+            found.push((name, offset, offset));
+        } else if let Some((_, _, end)) = found.last_mut() {
+            *end = offset;
+        }
+    }
+    let keys = |start, end| attributes(text.get(start..end).unwrap_or_default()).into_iter().collect();
+    found.into_iter().map(|(name, start, end)| (name, keys(start, end))).collect()
+}
+
+fn queue(name: &str, keys: &BTreeMap<&str, String>, default: &str) -> Partition {
+    let get = |key: &str| keys.get(key).map(String::as_str);
+    let state = match (get("enabled"), get("started")) {
+        (Some("True") | None, Some("True") | None) => PartitionState::Up,
+        (Some("True") | None, _) => PartitionState::Stopped,
+        _ => PartitionState::Closed,
+    };
+    Partition {
+        name: name.to_owned(),
+        is_default: name == default,
+        state,
+        walltime_max: get("resources_max.walltime").and_then(limit),
+        walltime_default: get("resources_default.walltime").and_then(limit),
+        nodes_max: get("resources_max.nodect").and_then(count),
+        cores_max: get("resources_max.ncpus").and_then(count),
+        memory_max: get("resources_max.mem").and_then(|text| memory(text, Bytes(1))),
+        running_max: get("max_run").and_then(of_a_user).or_else(|| get("max_user_run").and_then(count)),
+        jobs_max: get("max_queued").and_then(of_a_user),
+        ..Partition::default()
+    }
+}
+
+/// Takes the limit of any user out of `[u:PBS_GENERIC=2],[g:x=5]`.
+fn of_a_user(limits: &str) -> Option<u32> {
+    limits.split(['[', ']', ',']).find_map(|part| part.trim().strip_prefix("u:PBS_GENERIC=")).and_then(count)
+}
+
+fn node(keys: &BTreeMap<&str, String>) -> Node {
+    let get = |key: &str| keys.get(key).map(String::as_str).and_then(given);
+    let queues = get("queue").or_else(|| get("resources_available.Qlist")).unwrap_or_default();
+    Node {
+        cores: get("resources_available.ncpus").and_then(count),
+        memory: get("resources_available.mem").and_then(|text| memory(text, Bytes(1))),
+        gpus: get("resources_available.ngpus").and_then(count).unwrap_or(0),
+        model: get("resources_available.gpu_model").map(str::to_owned),
+        queues: queues.split(',').filter(|name| !name.is_empty()).map(|name| name.trim().to_owned()).collect(),
+    }
+}
+
+/// Counts a node to every queue that it serves.
+fn add_node(partitions: &mut [Partition], node: &Node) {
+    for partition in partitions {
+        if !node.queues.is_empty() && !node.queues.contains(&partition.name) {
+            continue;
+        }
+        partition.nodes += 1;
+        partition.cores_per_node = partition.cores_per_node.max(node.cores);
+        partition.memory_per_node = partition.memory_per_node.max(node.memory);
+        if node.gpus > 0 {
+            let most = partition.gpus.entry(node.model.clone().unwrap_or_else(|| "gpu".to_owned())).or_default();
+            *most = node.gpus.max(*most);
+        }
+    }
+}

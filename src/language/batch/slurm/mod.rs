@@ -1,0 +1,5 @@
+//! Slurm, 20.11 and later.
+
+mod probe;
+
+pub use probe::{PROBE, parse_probe};

@@ -1,0 +1,231 @@
+//! What sites offer, from recorded replies.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use proptest::prelude::*;
+
+use super::{SLURMS, file, reply, script_output};
+use crate::language::batch::{parse_probe, probe_script};
+use crate::model::batch::{Account, Flavour, History, MemoryResource, PartitionState, PerWhat, Qos};
+use crate::model::units::{Bytes, Walltime};
+
+fn slurm_site(folder: &str, nodes: &str) -> String {
+    let out = |name: &str| reply(folder, name).stdout;
+    script_output(&[
+        ("version", 0, &out("version")),
+        ("config", 0, "MaxArraySize            = 1001\nTaskPlugin              = task/cgroup\n"),
+        ("partitions", 0, &out("scontrol-partitions-o")),
+        ("nodes", 0, nodes),
+        ("history", 0, ""),
+        ("accounts", 0, "lab42||normal,high|10|500|2-00:00:00\nlab43|long||||\n"),
+        ("qos", 0, "normal|||\nhigh|1-00:00:00|5|10\n"),
+    ])
+}
+
+#[test]
+fn partitions_of_every_slurm() {
+    for (folder, version) in SLURMS.into_iter().zip(["20.11.4", "22.05.8", "24.11.5", "26.05.5"]) {
+        let facts = parse_probe(Flavour::Slurm, &slurm_site(folder, &reply(folder, "sinfo-summary-o").stdout));
+        assert_eq!(facts.version.as_deref(), Some(version), "{folder}");
+        assert_eq!(facts.notes, Vec::<String>::new(), "{folder}");
+        assert_eq!(facts.array_max, Some(1000));
+        assert_eq!(facts.cgroups, Some(true));
+        let [debug, long] = facts.partitions.as_slice() else { panic!("{folder}: {:?}", facts.partitions) };
+        assert_eq!((debug.name.as_str(), debug.is_default, debug.state), ("debug", true, PartitionState::Up));
+        assert_eq!((debug.walltime_max, debug.walltime_default), (Some(Walltime(3600)), Some(Walltime(300))));
+        assert_eq!((debug.nodes, debug.cores_per_node), (3, Some(2)), "{folder}");
+        assert_eq!(debug.memory_per_node, Some(Bytes::mib(4000)), "{folder}");
+        assert_eq!(debug.features, ["bigmem"], "{folder}");
+        assert_eq!((long.is_default, long.walltime_max, long.nodes), (false, None, 2), "{folder}");
+        let account = Account {
+            name: "lab42".to_owned(),
+            partition: None,
+            qos: vec!["normal".to_owned(), "high".to_owned()],
+            running_max: Some(10),
+            jobs_max: Some(500),
+            walltime_max: Some(Walltime(172_800)),
+        };
+        assert_eq!(facts.accounts[0], account);
+        assert_eq!(facts.accounts[1].partition.as_deref(), Some("long"));
+        let high = Qos {
+            name: "high".to_owned(),
+            walltime_max: Some(Walltime(86_400)),
+            running_max: Some(5),
+            jobs_max: Some(10),
+        };
+        assert_eq!(facts.qos[1], high);
+    }
+}
+
+#[test]
+fn gpus_of_slurm_by_model() {
+    let nodes = "gpu|up|1-00:00:00|2|idle|g[1-2]|48+|512000+|avx,ssd|gpu:a100:4(S:0,1),lustre:1|0/96/0/96\n\
+                 gpu|up|1-00:00:00|1|mixed|g3|32|256000|(null)|gpu:v100:2,gpu:a100:1|0/32/0/32\n\
+                 gpu|up|1-00:00:00|1|idle|g4|32|256000|(null)|gpu:8|0/32/0/32\n";
+    let facts = parse_probe(Flavour::Slurm, &slurm_site("slurm-22.05-cgroup", nodes));
+    let gpu = &facts.partitions[2];
+    let models = [("a100", 4), ("gpu", 8), ("v100", 2)].map(|(model, n)| (model.to_owned(), n));
+    assert_eq!(gpu.gpus, BTreeMap::from(models));
+    assert_eq!((gpu.nodes, gpu.cores_per_node, gpu.memory_per_node), (4, Some(48), Some(Bytes::mib(512_000))));
+    assert_eq!(gpu.features, ["avx", "ssd"]);
+}
+
+#[test]
+fn a_slurm_without_accounting_or_controller() {
+    let disabled = script_output(&[
+        ("config", 0, "AccountingStorageType   = accounting_storage/none\n"),
+        ("partitions", 0, ""),
+        ("nodes", 0, ""),
+        ("history", 1, "Slurm accounting storage is disabled\n"),
+        ("accounts", 1, "You are not running a supported accounting_storage plugin\n"),
+    ]);
+    let facts = parse_probe(Flavour::Slurm, &disabled);
+    assert_eq!((facts.dialect.history, facts.notes), (History::Off, vec![]));
+
+    let down = reply("slurm-22.05-cgroup", "ctlddown-sinfo");
+    let database = reply("slurm-22.05-cgroup", "dbddown-sacct___");
+    let output = script_output(&[
+        ("config", 1, &down.stderr),
+        ("partitions", 1, &down.stderr),
+        ("nodes", 1, &down.stderr),
+        ("history", 1, &database.stderr),
+    ]);
+    let facts = parse_probe(Flavour::Slurm, &output);
+    assert_eq!(facts.dialect.history, History::Kept, "a database that is down keeps a history");
+    assert!(facts.notes[0].contains("Unable to contact slurm controller"), "{:?}", facts.notes);
+    assert_eq!(facts.notes.len(), 5);
+}
+
+/// Prints what `qstat -F json` said of queues or the server as `qstat -f` prints it.
+fn as_text(json: &str, kind: &str) -> String {
+    let value: serde_json::Value = serde_json::from_str(json).unwrap();
+    let mut text = String::new();
+    for (name, keys) in value[kind].as_object().unwrap() {
+        writeln!(text, "{kind}: {name}").unwrap();
+        for (key, value) in keys.as_object().unwrap() {
+            match value {
+                serde_json::Value::Object(parts) => {
+                    for (part, value) in parts {
+                        writeln!(text, "    {key}.{part} = {}", plain(value)).unwrap();
+                    }
+                }
+                value => writeln!(text, "    {key} = {}", plain(value)).unwrap(),
+            }
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn plain(value: &serde_json::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn pbs_site(nodes: &str) -> String {
+    script_output(&[
+        ("server", 0, &as_text(&file("pbs/server_json.json"), "Server")),
+        ("queues", 0, &as_text(&file("pbs/queue_json.json"), "Queue")),
+        ("nodes", 0, nodes),
+    ])
+}
+
+#[test]
+fn queues_and_nodes_of_pbs() {
+    let facts = parse_probe(Flavour::Pbs, &pbs_site(&file("pbs/pbsnodes_txt.txt")));
+    assert_eq!(facts.version.as_deref(), Some("23.06.06"));
+    assert_eq!((facts.array_max, facts.dialect.history), (Some(10_000), History::Kept));
+    let queue = |name: &str| facts.partitions.iter().find(|queue| queue.name == name).unwrap();
+    assert_eq!(facts.partitions.len(), 8);
+    assert!(queue("workq").is_default && !queue("long").is_default);
+    assert_eq!(queue("long").walltime_max, Some(Walltime(86_400)));
+    let small = queue("small");
+    assert_eq!((small.walltime_default, small.cores_max), (Some(Walltime(300)), Some(2)));
+    assert_eq!(queue("closed").state, PartitionState::Closed);
+    assert_eq!(queue("stopped").state, PartitionState::Stopped);
+    assert_eq!((queue("limited").jobs_max, queue("limited").running_max), (Some(2), Some(1)));
+    let work = queue("workq");
+    assert_eq!((work.nodes, work.cores_per_node, work.memory_per_node), (2, Some(4), Some(Bytes::gib(8))));
+    assert_eq!(work.gpus, BTreeMap::from([("gpu".to_owned(), 2)]));
+}
+
+#[test]
+fn nodes_kept_for_a_queue_count_there_alone() {
+    let nodes = "n1\n     state = free\n     queue = long\n     resources_available.ncpus = 64\n\
+                 n2\n     state = free\n     resources_available.ncpus = 8\n     resources_available.Qlist = small,workq\n";
+    let facts = parse_probe(Flavour::Pbs, &pbs_site(nodes));
+    let cores = |name: &str| facts.partitions.iter().find(|queue| queue.name == name).unwrap().cores_per_node;
+    assert_eq!((cores("long"), cores("small"), cores("closed")), (Some(64), Some(8), None));
+}
+
+#[test]
+fn a_pbs_without_history_or_server() {
+    let output = script_output(&[("server", 0, "Server: x\n    job_history_enable = False\n")]);
+    assert_eq!(parse_probe(Flavour::Pbs, &output).dialect.history, History::Off);
+    let down = reply("pbs", "down_qstat");
+    let facts = parse_probe(Flavour::Pbs, &script_output(&[("server", down.status, &down.stderr)]));
+    assert_eq!(facts.notes[0], "limits of the site: Connection refused");
+}
+
+fn sge_site(resources: &str) -> String {
+    let out = |name: &str| reply("sge-8.1.9", name).stdout;
+    script_output(&[
+        ("version", 0, &out("version")),
+        ("resources", 0, resources),
+        ("config", 0, "max_aj_instances             2000\nmax_aj_tasks                 75000\nmax_u_jobs  0\n"),
+        ("hosts", 0, &out("qhost-q-j-xml")),
+        ("queues", 0, &out("qconf-sq")),
+        ("environments", 0, &out("qconf-sp")),
+        ("gpus", 0, "HOSTNAME ARCH\nglobal   -\nsgx      lx-amd64\n   hc:gpu=2.000000\n"),
+    ])
+}
+
+#[test]
+fn queues_hosts_and_resources_of_grid_engine() {
+    let facts = parse_probe(Flavour::Sge, &sge_site(&reply("sge-8.1.9", "qconf-sc").stdout));
+    assert_eq!(facts.version.as_deref(), Some("8.1.9"));
+    assert_eq!((facts.array_max, facts.jobs_max), (Some(75_000), None));
+    assert_eq!(facts.notes, Vec::<String>::new());
+    let [queue] = facts.partitions.as_slice() else { panic!("{:?}", facts.partitions) };
+    assert_eq!((queue.name.as_str(), queue.state, queue.walltime_max), ("all.q", PartitionState::Up, None));
+    assert_eq!((queue.nodes, queue.cores_per_node), (1, Some(2)));
+    assert_eq!(queue.memory_per_node, Some(Bytes((23.5 * f64::from(1 << 30)) as u64)));
+    assert_eq!(queue.gpus, BTreeMap::from([("gpu".to_owned(), 2)]));
+    assert_eq!(facts.dialect.one_node_environment.as_deref(), Some("smp"));
+    assert_eq!(facts.dialect.many_nodes_environment, None);
+    // Nothing is counted down there: `h_vmem` would only limit address space.
+    let steering = MemoryResource { name: "mem_free".to_owned(), per: PerWhat::Slot };
+    assert_eq!(facts.dialect.memory_resource, Some(steering));
+}
+
+#[test]
+fn memory_is_asked_for_by_what_is_counted() {
+    let plain = reply("sge-8.1.9", "qconf-sc").stdout;
+    for (line, name, per) in [
+        ("h_vmem h_vmem MEMORY <= YES YES 0 0\n", "h_vmem", PerWhat::Slot),
+        ("h_vmem h_vmem MEMORY <= YES JOB 0 0\n", "h_vmem", PerWhat::Job),
+    ] {
+        let without: String = plain.split_inclusive('\n').filter(|line| !line.starts_with("h_vmem")).collect();
+        let facts = parse_probe(Flavour::Sge, &sge_site(&format!("{without}{line}gpu gpu INT <= YES YES 0 0\n")));
+        assert_eq!(facts.dialect.memory_resource, Some(MemoryResource { name: name.to_owned(), per }));
+        assert_eq!(facts.dialect.gpu_resource.as_deref(), Some("gpu"));
+    }
+}
+
+#[test]
+fn the_scripts_are_valid_shell() {
+    for flavour in Flavour::ALL {
+        let output = std::process::Command::new("sh").args(["-n", "-c", probe_script(flavour)]).output().unwrap();
+        assert!(output.status.success(), "{flavour}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_output_makes_it_panic(lines in prop::collection::vec("(@@csync (version|nodes|hosts|queues|server|config|resources)|@@csync-status 0|[ -~é\t|=<>]{0,40})", 0..30)) {
+        let text = lines.join("\n");
+        for flavour in Flavour::ALL {
+            let _facts = parse_probe(flavour, &text);
+        }
+    }
+}
