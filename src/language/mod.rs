@@ -10,3 +10,5 @@ pub mod manifest;
 pub mod batch;
 
 pub mod import;
+
+pub mod hosts;

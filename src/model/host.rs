@@ -128,6 +128,111 @@ impl HostName {
     }
 }
 
+/// The text does not name a directory of a host.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` is no directory of a host: {why}", .text.escape_debug())]
+pub struct BadHostPath {
+    /// What was given.
+    pub text: String,
+    why: &'static str,
+}
+
+/// A directory of a host, as people write it: absolute, or below `~` or a variable of the host (`/scratch/$USER/csync`).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct HostPath(String);
+
+impl HostPath {
+    /// Returns the path as written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the path as one word of a POSIX shell, which ends when a variable in it is not set: a path that lacks a part
+    /// is another directory.
+    pub fn to_shell(&self) -> String {
+        let mut word = "\"".to_owned();
+        let mut rest = self.0.as_str();
+        if let Some(below) = rest.strip_prefix('~') {
+            word.push_str("${HOME:?}");
+            rest = below;
+        }
+        while let Some((before, after)) = rest.split_once('$') {
+            let (name, after) = variable(after).unwrap_or(("", after));
+            word.push_str(before);
+            word.push_str("${");
+            word.push_str(name);
+            word.push_str(":?}");
+            rest = after;
+        }
+        word.push_str(rest);
+        word.push('"');
+        word
+    }
+
+    /// Returns a directory below this one; `name` is of plain characters.
+    #[must_use]
+    pub fn join(&self, name: &str) -> Self {
+        Self(format!("{}/{name}", self.0.trim_end_matches('/')))
+    }
+}
+
+/// Reads the name of a variable behind a `$`: `NAME` or `{NAME}`; returns what follows too.
+fn variable(text: &str) -> Option<(&str, &str)> {
+    let (braced, inner) = text.strip_prefix('{').map_or((false, text), |inner| (true, inner));
+    let length = inner.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').unwrap_or(inner.len());
+    let (name, rest) = inner.split_at(length);
+    if !name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_') {
+        return None;
+    }
+    if braced { rest.strip_prefix('}').map(|rest| (name, rest)) } else { Some((name, rest)) }
+}
+
+impl FromStr for HostPath {
+    type Err = BadHostPath;
+
+    fn from_str(text: &str) -> Result<Self, BadHostPath> {
+        let bad = |why| Err(BadHostPath { text: text.to_owned(), why });
+        if text.starts_with('~') && text != "~" && !text.starts_with("~/") {
+            return bad("write the home of another user as a whole path");
+        }
+        if !text.starts_with(['/', '~', '$']) {
+            return bad("it begins with `/`, `~/` or a variable such as `$SCRATCH`");
+        }
+        if text.chars().any(|letter| letter.is_control() || matches!(letter, '"' | '\'' | '`' | '\\')) {
+            return bad("quotes, backslashes and control characters cannot stand in it");
+        }
+        if text.split('$').skip(1).any(|after| variable(after).is_none()) {
+            return bad("behind `$` stands the name of a variable");
+        }
+        if text.split('/').any(|part| part == "..") {
+            return bad("`..` cannot stand in it");
+        }
+        let trimmed = text.trim_end_matches('/');
+        Ok(Self(if trimmed.is_empty() { "/" } else { trimmed }.to_owned()))
+    }
+}
+
+impl TryFrom<String> for HostPath {
+    type Error = BadHostPath;
+
+    fn try_from(text: String) -> Result<Self, BadHostPath> {
+        text.parse()
+    }
+}
+
+impl From<HostPath> for String {
+    fn from(path: HostPath) -> Self {
+        path.0
+    }
+}
+
+impl fmt::Display for HostPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
 /// How jobs are started on a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -342,8 +447,8 @@ pub struct Host {
     pub batch: Option<Batch>,
     /// The site file that it follows.
     pub site: Option<String>,
-    /// Where job directories live; a path that may begin with `~` or hold variables of the host (`/scratch/$USER/csync`).
-    pub scratch: Option<String>,
+    /// Where job directories live.
+    pub scratch: Option<HostPath>,
     /// Words to choose it by (`on = "tag:gpu"`).
     pub tags: Vec<String>,
     /// What its jobs are charged to.
@@ -355,7 +460,7 @@ pub struct Host {
     /// Whether the internet can be reached from there.
     pub internet: Internet,
     /// Directories that it shares with its compute nodes.
-    pub filesystems: Vec<String>,
+    pub filesystems: Vec<HostPath>,
     /// Whether it only holds data: no job is started there.
     pub transfer_only: bool,
     /// What csync may do to it.
@@ -441,6 +546,26 @@ mod tests {
         }
         assert!(serde_json::from_str::<HostName>("\"-x\"").is_err());
         assert!(HostName::local().is_local());
+    }
+
+    #[test]
+    fn directories_are_filled_in_by_the_host_and_by_nothing_else() {
+        for (text, shell) in [
+            ("/scratch/$USER/csync", "\"/scratch/${USER:?}/csync\""),
+            ("${SCRATCH}/a b;c", "\"${SCRATCH:?}/a b;c\""),
+            ("~", "\"${HOME:?}\""),
+            ("~/x/", "\"${HOME:?}/x\""),
+            ("/", "\"/\""),
+            ("/a_$B$C", "\"/a_${B:?}${C:?}\""),
+        ] {
+            assert_eq!(text.parse::<HostPath>().unwrap().to_shell(), shell, "{text}");
+        }
+        for bad in
+            ["", "x", "./x", "~ada/x", "/a`id`", "/$(id)", "/a\"b", "/a\nb", "/$", "/${A:-b}", "/${A", "/a/../b", "-x"]
+        {
+            assert!(bad.parse::<HostPath>().is_err(), "{bad}");
+        }
+        assert_eq!("/a/".parse::<HostPath>().unwrap().join("jobs").as_str(), "/a/jobs");
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub mod batch;
 
 pub mod host;
 
+pub mod facts;
+
 pub mod task;
 
 pub mod plan;

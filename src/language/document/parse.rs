@@ -42,6 +42,10 @@ pub(in crate::language) fn parse<'t>(text: &'t str, mistakes: &mut Mistakes) -> 
         let mut checked = ValidateWhitespace::new(&mut builder, source);
         let mut guarded = RecursionGuard::new(&mut checked, DEEPEST);
         parse_document(tokens, &mut guarded, &mut errors);
+        // The parser says nothing of a bracket at the very end.
+        if let (Some((start, _)), []) = (builder.header, errors.as_slice()) {
+            builder.mistakes.error(Span::new(start, start + 1), "unclosed table");
+        }
         for error in errors.drain(..) {
             let mistake = builder.mistake(&error);
             builder.mistakes.push(mistake);
@@ -462,6 +466,8 @@ o = 2
             ("a = ", "string values must be quoted"),
             ("a = [1, 2", "unclosed array"),
             ("[a", "unclosed table"),
+            ("[", "unclosed table"),
+            ("a = 1\n[[", "unclosed table"),
             ("a = \"b", "invalid basic string"),
         ] {
             let (_, mistakes) = read(text);

@@ -1,0 +1,25 @@
+//! `hosts.toml` and site files: from their texts to the hosts that csync knows, and back into the text without disturbing what
+//! people wrote.
+//!
+//! ```text
+//! hosts.toml -> read -> HostsFile  \
+//! site files -> read_site -> SiteFile > merge -> Hosts
+//! probes -> Facts                  /
+//! ```
+
+mod edit;
+mod keys;
+mod merge;
+mod read;
+mod setting;
+mod site;
+
+#[cfg(test)]
+mod tests;
+
+pub use edit::{BadText, Value, add};
+pub use keys::reference;
+pub use merge::{Hosts, merge};
+pub use read::{Entry, HostsFile, read, read_site};
+pub use setting::{PartitionSetting, Said, Setting};
+pub use site::{Pattern, SiteFile, shipped};
