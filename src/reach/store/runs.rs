@@ -9,7 +9,7 @@ use tokio::task::{JoinError, spawn_blocking};
 use crate::decide::engine::protocol::{AttemptRecord, Follow, Halt, Mark, Verdict};
 use crate::decide::fresh::reason::Reason;
 use crate::model::api::{AttemptView, Clean, Counts, RunState, RunSummary};
-use crate::model::id::{InstanceId, JobKey, RunId};
+use crate::model::id::{HostId, InstanceId, JobKey, RunId};
 use crate::model::job::Outcome;
 use crate::model::plan::Plan;
 use crate::model::resources::{Grant, Meter, Usage};
@@ -111,6 +111,7 @@ impl StoredAttempt {
     pub fn record(&self) -> AttemptRecord {
         let ending = self.ending.as_ref();
         AttemptRecord {
+            host: HostId::LOCAL,
             key: self.key,
             grant: self.grant,
             submitted: self.submitted,

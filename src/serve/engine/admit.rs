@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::decide::engine::protocol::{AttemptRecord, Event, Mark, Verdict};
+use crate::decide::engine::protocol::{AttemptRecord, Event, Mark, Routes, Verdict};
 use crate::decide::engine::run::Run;
 use crate::decide::fresh::memos::{Hashes, Memos};
 use crate::model::api::{ApiError, Counts, ErrorKind, RunState, RunSummary, Submission, Submitted};
@@ -168,7 +168,12 @@ impl Runner {
         }
         self.batch.event(clock::now(), Some(run), "submitted");
         tracing::info!(%run, name = prepared.plan.name, instances = prepared.plan.instances.len(), "submitted");
-        let told = self.tell(Event::Submitted { run, plan: prepared.plan, verdicts: prepared.verdicts });
+        let told = self.tell(Event::Submitted {
+            run,
+            plan: prepared.plan,
+            verdicts: prepared.verdicts,
+            routes: Routes::default(),
+        });
         let answer = match told {
             Ok(_) => {
                 let counts = self.core.run(run).map(Run::counts).unwrap_or_default();
@@ -214,7 +219,8 @@ impl Runner {
             self.handed.extend(in_flight);
         }
         let (halt, state) = (stored.halt, stored.summary.state);
-        let told = self.tell(Event::Restored { run, plan, verdicts, attempts, marks, halt, state });
+        let told =
+            self.tell(Event::Restored { run, plan, verdicts, routes: Routes::default(), attempts, marks, halt, state });
         if let Err(error) = told {
             self.cares.remove(&run);
             return Err(illegal(error));

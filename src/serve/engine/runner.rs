@@ -385,7 +385,7 @@ impl Runner {
     fn sort(&mut self, action: Action, now: Timestamp) {
         match action {
             Action::Record(record) => self.record(record),
-            Action::Start { key, grant } => {
+            Action::Start { key, grant, .. } => {
                 // Handed over again, to another worker: the store has to know which.
                 let worker = self.link.worker();
                 if self.handed.get(&key) != Some(&worker) {
@@ -405,7 +405,7 @@ impl Runner {
 
     fn record(&mut self, record: Record) {
         match record {
-            Record::Submitted { key, grant, at } => {
+            Record::Submitted { key, grant, at, .. } => {
                 let worker = self.link.worker();
                 self.batch.submitted(key, &grant, at, worker);
                 self.handed.insert(key, worker);
