@@ -20,7 +20,7 @@ use crate::model::units::Timestamp;
 use crate::reach::clock;
 use crate::reach::config::StateDir;
 use crate::reach::executor::LocalEvent;
-use crate::reach::store::{Batch, Place, Store, StoreError};
+use crate::reach::store::{Batch, HandedTo, Place, Store, StoreError};
 use crate::serve::engine::admit::take_lock;
 use crate::serve::engine::care::{Care, drop_secrets};
 use crate::serve::engine::check::Answers;
@@ -389,7 +389,7 @@ impl Runner {
                 // Handed over again, to another worker: the store has to know which.
                 let worker = self.link.worker();
                 if self.handed.get(&key) != Some(&worker) {
-                    self.batch.submitted(key, &grant, now, worker);
+                    self.batch.submitted(key, &grant, now, HandedTo::Worker(worker));
                     self.handed.insert(key, worker);
                 }
                 self.todo.starts.push((key, grant));
@@ -407,7 +407,7 @@ impl Runner {
         match record {
             Record::Submitted { key, grant, at, .. } => {
                 let worker = self.link.worker();
-                self.batch.submitted(key, &grant, at, worker);
+                self.batch.submitted(key, &grant, at, HandedTo::Worker(worker));
                 self.handed.insert(key, worker);
                 self.mark_changed(key.run);
             }
