@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
-/// Packages in `Cargo.lock`, on every system. Raise it with a reason in the commit that needs it.
-const LOCKED_AT_MOST: usize = 325;
+/// Packages in `Cargo.lock`, on every system; SSH (russh) is a hundred of them. Raise it with a reason in the commit that needs
+/// it.
+const LOCKED_AT_MOST: usize = 430;
 
 /// Crates that must not be in what is built for this system, each with what is used instead.
 const BANNED: [(&str, &str); 7] = [

@@ -10,7 +10,6 @@
 )]
 
 mod arena;
-mod bed;
 mod deps;
 mod engine;
 mod faults;
@@ -19,12 +18,13 @@ mod journey_cli;
 mod journey_tools;
 mod kill;
 mod listed;
-mod needs_bed;
 mod needs_bio;
 mod needs_clock;
 mod needs_mount;
 mod needs_picture;
+mod needs_ssh;
 mod reference;
+mod transport;
 mod worker;
 mod workflows;
 mod world;

@@ -5,6 +5,8 @@ pub mod quote;
 
 mod document;
 
+pub mod ssh;
+
 pub mod manifest;
 
 pub mod batch;

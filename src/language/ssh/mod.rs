@@ -1,0 +1,9 @@
+//! What SSH writes and reads: destinations, the options that `ssh -G` prints, `known_hosts`, and what `ssh` says when it fails.
+//!
+//! Pure functions over text. Connections are made in [`crate::reach::transport`].
+
+pub mod destination;
+pub mod trouble;
+
+pub use destination::{BadDestination, Destination};
+pub use trouble::{HostKeyTrouble, Trouble, Unreached, read_trouble};

@@ -1,0 +1,380 @@
+//! The system's OpenSSH: one master per host behind a control socket, every shell a client of it.
+//!
+//! The master goes to the background once somebody is authenticated, and leaves by itself when nothing used it for a while: it
+//! outlives this program, so that a second factor is asked for once, and `csync login` can open it for the engine.
+
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::io::AsyncReadExt;
+use tokio::process::{Child, Command};
+
+use crate::language::quote::sh;
+use crate::language::ssh::trouble::last_words;
+use crate::language::ssh::{Destination, Trouble, Unreached, read_trouble};
+use crate::reach::clock;
+use crate::reach::transport::gate::{Gate, Hold};
+use crate::reach::transport::local::pipes_of;
+use crate::reach::transport::remote::{Remote, Wire};
+use crate::reach::transport::shell::Pipes;
+use crate::reach::transport::{Fate, Limits, LinkState, Member, TransportError};
+
+/// Longest path of a control socket: `sun_path` has 104 bytes on some systems, and `ssh` binds to the name with 17 more.
+const SOCKET_MAX: usize = 104 - 1 - 17;
+
+/// How long a person may take to answer.
+const ANSWERING: Duration = Duration::from_mins(5);
+
+/// How long logging in may take beyond the time to connect.
+const LOGGING_IN: Duration = Duration::from_secs(30);
+
+/// How long a master may take to answer through its socket.
+const ASKING: Duration = Duration::from_secs(5);
+
+/// Who is there to answer what a host asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Attended {
+    /// Nobody: what would need an answer fails.
+    #[default]
+    No,
+    /// A person at the terminal of this process.
+    Terminal,
+}
+
+/// How `ssh` is used.
+#[derive(Clone, Debug)]
+pub struct SshSettings {
+    /// The program.
+    pub program: PathBuf,
+    /// A configuration instead of the person's.
+    pub config: Option<PathBuf>,
+    /// Where control sockets lie: a directory of ours alone, with a short path.
+    pub sockets: PathBuf,
+    /// How long connecting may take where the configuration does not say.
+    pub connect_timeout: Duration,
+    /// How often a silent host is asked whether it is there, where the configuration does not say; it is given up after three.
+    pub alive_interval: Duration,
+    /// How long a connection stays that nothing uses.
+    pub persist: Duration,
+    /// How many connections may be tried.
+    pub limits: Limits,
+    /// Who is there to answer.
+    pub attended: Attended,
+}
+
+impl SshSettings {
+    /// Makes the usual settings.
+    pub fn new(sockets: PathBuf) -> Self {
+        Self {
+            program: PathBuf::from("ssh"),
+            config: None,
+            sockets,
+            connect_timeout: Duration::from_secs(15),
+            alive_interval: Duration::from_secs(15),
+            persist: Duration::from_mins(10),
+            limits: Limits::default(),
+            attended: Attended::No,
+        }
+    }
+}
+
+/// A host reached by the system's OpenSSH.
+#[derive(Debug)]
+pub struct OpenSsh {
+    host: String,
+    destination: Destination,
+    jump: Option<Arc<Self>>,
+    settings: SshSettings,
+    socket: PathBuf,
+    gate: Mutex<Gate>,
+    /// Held by the one who connects.
+    flight: tokio::sync::Mutex<()>,
+}
+
+impl OpenSsh {
+    /// Makes the way to a host; nothing is opened. With a jump host, its connection carries this one; without, `ssh` does what
+    /// the configuration says.
+    ///
+    /// # Errors
+    /// [`TransportError::Configuration`] where the control socket's path would be too long.
+    pub fn new(
+        host: impl Into<String>,
+        destination: Destination,
+        jump: Option<Arc<Self>>,
+        settings: SshSettings,
+    ) -> Result<Arc<Self>, TransportError> {
+        let host = host.into();
+        let identity = format!("{destination}\n{}", settings.config.as_deref().unwrap_or(Path::new("")).display());
+        let hash = blake3::hash(identity.as_bytes()).to_hex();
+        let socket = settings.sockets.join(hash.get(..16).unwrap_or_default());
+        if socket.as_os_str().len() > SOCKET_MAX {
+            let detail = format!("the path of its control socket, {}, is too long", socket.display());
+            return Err(TransportError::Configuration { host, detail });
+        }
+        let gate = Mutex::new(Gate::new(settings.limits));
+        Ok(Arc::new(Self { host, destination, jump, settings, socket, gate, flight: tokio::sync::Mutex::default() }))
+    }
+
+    /// Returns the transport over this way.
+    pub fn transport(self: Arc<Self>) -> Remote {
+        Remote::new(self)
+    }
+
+    /// Returns the control socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    fn gate(&self) -> std::sync::MutexGuard<'_, Gate> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns `ssh` with what every use of it here has in common.
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.settings.program);
+        if let Some(config) = &self.settings.config {
+            command.arg("-F").arg(config);
+        }
+        command.arg("-S").arg(&self.socket).args(["-T", "-e", "none"]);
+        for option in [
+            "LogLevel=INFO",
+            "ForwardX11=no",
+            "ForwardAgent=no",
+            "ClearAllForwardings=yes",
+            "PermitLocalCommand=no",
+            "RemoteCommand=none",
+        ] {
+            command.args(["-o", option]);
+        }
+        if self.settings.attended == Attended::No {
+            command.args(["-o", "BatchMode=yes"]);
+            // A jump host's own `ssh` does not hear of BatchMode: it asks a program that has no answer.
+            command.env("SSH_ASKPASS", "false").env("SSH_ASKPASS_REQUIRE", "force");
+        }
+        command.kill_on_drop(true).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Returns `ssh` as a client of the master. It never makes a connection of its own: that would be a second login.
+    fn client(&self) -> Command {
+        let mut command = self.command();
+        command.args(["-o", "ControlMaster=no", "-o", "ProxyCommand=false"]);
+        command
+    }
+
+    /// Returns the command that carries a connection through this host's.
+    fn proxy_command(&self) -> String {
+        let program = self.settings.program.to_string_lossy();
+        let mut words = vec![sh(&program).into_owned()];
+        let config = self.settings.config.as_ref().map(|path| path.to_string_lossy());
+        words.extend(config.iter().flat_map(|path| ["-F".to_owned(), sh(path).into_owned()]));
+        let socket = self.socket.to_string_lossy();
+        words.extend(["-S".to_owned(), sh(&socket).into_owned()]);
+        words.extend(["-o", "ControlMaster=no", "-o", "ProxyCommand=false", "-o", "LogLevel=ERROR"].map(str::to_owned));
+        let fixed = words.join(" ").replace('%', "%%");
+        let target = self.destination.arguments().join(" ");
+        format!("{fixed} -W '[%h]:%p' {target}")
+    }
+
+    /// Connects unless there is a connection.
+    async fn ensure(&self) -> Result<(), TransportError> {
+        if matches!(self.link_state(), LinkState::Open { .. }) {
+            return Ok(());
+        }
+        let _flight = self.flight.lock().await;
+        if self.socket.exists() {
+            if self.is_answering().await {
+                if !matches!(self.gate().state(), LinkState::Open { .. }) {
+                    self.gate().opened(clock::now(), Member::OpenSsh);
+                }
+                return Ok(());
+            }
+            drop(std::fs::remove_file(&self.socket));
+        }
+        if let Some(jump) = &self.jump {
+            Box::pin(jump.ensure()).await?;
+        }
+        self.gate().pass(clock::now()).map_err(|hold| self.held(hold))?;
+        let opened = self.open_master().await;
+        let mut gate = self.gate();
+        match &opened {
+            Ok(()) => gate.opened(clock::now(), Member::OpenSsh),
+            Err(error) => gate.failed(clock::now(), error, dice()),
+        }
+        opened
+    }
+
+    fn held(&self, hold: Hold) -> TransportError {
+        let host = self.host.clone();
+        if hold.needs_login {
+            return TransportError::NeedsLogin { host, detail: hold.reason };
+        }
+        TransportError::Held { host, wait: hold.wait, reason: hold.reason }
+    }
+
+    /// Starts a master; it is in the background, and somebody authenticated, once `ssh` returned.
+    async fn open_master(&self) -> Result<(), TransportError> {
+        private_directory(&self.settings.sockets)?;
+        let mut command = self.command();
+        command.args(["-f", "-N", "-o", "ControlMaster=yes"]);
+        command.args(["-o", &format!("ControlPersist={}", self.settings.persist.as_secs())]);
+        command.args(["-o", &format!("ConnectTimeout={}", self.settings.connect_timeout.as_secs())]);
+        command.args(["-o", &format!("ServerAliveInterval={}", self.settings.alive_interval.as_secs())]);
+        command.args(["-o", "ServerAliveCountMax=3"]);
+        if let Some(jump) = &self.jump {
+            command.args(["-o", &format!("ProxyCommand={}", jump.proxy_command())]);
+        }
+        command.args(self.destination.arguments());
+        let patience =
+            self.settings.connect_timeout + if self.settings.attended == Attended::No { LOGGING_IN } else { ANSWERING };
+        let child = self.spawn(&mut command)?;
+        let Ok((success, words)) = tokio::time::timeout(patience, outcome(child)).await else {
+            return Err(self.unreached(Unreached::TimedOut, format!("no login within {} s", patience.as_secs())));
+        };
+        if success {
+            return Ok(());
+        }
+        let trouble = match read_trouble(&words) {
+            // Somebody at the terminal was asked already.
+            Trouble::NeedsLogin if self.settings.attended == Attended::Terminal => Trouble::Denied,
+            Trouble::ConnectionGone => Trouble::Unreached(Unreached::HungUp),
+            trouble => trouble,
+        };
+        Err(TransportError::from_trouble(&self.host, trouble, last_words(&words)))
+    }
+
+    fn unreached(&self, how: Unreached, detail: String) -> TransportError {
+        TransportError::Unreached { host: self.host.clone(), how, detail }
+    }
+
+    fn spawn(&self, command: &mut Command) -> Result<Child, TransportError> {
+        command
+            .spawn()
+            .map_err(|source| TransportError::Program { program: self.settings.program.display().to_string(), source })
+    }
+
+    /// Gives an order to the master; returns whether it obeyed.
+    async fn order(&self, order: &str) -> bool {
+        let mut command = self.client();
+        command.args(["-O", order]).args(self.destination.arguments());
+        let Ok(child) = self.spawn(&mut command) else { return false };
+        tokio::time::timeout(ASKING, outcome(child)).await.is_ok_and(|(success, _)| success)
+    }
+
+    async fn is_answering(&self) -> bool {
+        self.order("check").await
+    }
+}
+
+/// Waits for the end of a child and what it said. What it left in the background may hold its standard error open.
+async fn outcome(mut child: Child) -> (bool, String) {
+    let mut words = Vec::new();
+    let Some(mut stderr) = child.stderr.take() else { return (false, String::new()) };
+    let status = loop {
+        let mut chunk = [0; 4096];
+        tokio::select! {
+            biased;
+            read = stderr.read(&mut chunk) => match read {
+                Ok(length) if length > 0 => words.extend(chunk.iter().take(length.min(4096))),
+                _ => break child.wait().await,
+            },
+            status = child.wait() => {
+                while let Some(Ok(length)) = stderr.read(&mut chunk).now_or_never() {
+                    if length == 0 {
+                        break;
+                    }
+                    words.extend(chunk.iter().take(length));
+                }
+                break status;
+            }
+        }
+    };
+    (status.is_ok_and(|status| status.success()), String::from_utf8_lossy(&words).into_owned())
+}
+
+/// Makes a directory that is ours alone, or refuses: whoever can put a socket there could read what we send.
+fn private_directory(dir: &Path) -> Result<(), TransportError> {
+    let unusable = |source| TransportError::File { path: dir.to_path_buf(), source };
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(unusable)?;
+    let meta = std::fs::symlink_metadata(dir).map_err(unusable)?;
+    let ours = meta.is_dir() && meta.uid() == rustix::process::getuid().as_raw();
+    if !ours || meta.permissions().mode() & 0o077 != 0 {
+        let why = std::io::Error::new(std::io::ErrorKind::PermissionDenied, "it is not a directory of this user alone");
+        return Err(unusable(why));
+    }
+    Ok(())
+}
+
+/// Throws dice for jitter.
+fn dice() -> u64 {
+    let mut bytes = [0; 8];
+    // Without dice there is no jitter, which is no reason to fail.
+    let _: Result<usize, _> = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    u64::from_ne_bytes(bytes)
+}
+
+impl Wire for OpenSsh {
+    fn host(&self) -> &str {
+        &self.host
+    }
+
+    fn channel(&self) -> BoxFuture<'_, Result<Pipes, TransportError>> {
+        async move {
+            self.ensure().await?;
+            let mut command = self.client();
+            command.args(self.destination.arguments()).arg("exec /bin/sh");
+            let child = self.spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
+            Ok(pipes_of(child))
+        }
+        .boxed()
+    }
+
+    fn judge(&self, words: &str) -> Option<TransportError> {
+        let trouble = match read_trouble(words) {
+            Trouble::ChannelRefused => Trouble::ChannelRefused,
+            // Where the master is gone, the client turns to its proxy, which is none.
+            _ if words.contains("UNKNOWN port") => Trouble::ConnectionGone,
+            trouble => trouble,
+        };
+        match trouble {
+            Trouble::ConnectionGone => {
+                self.gate().closed();
+                let detail = last_words(words);
+                Some(TransportError::Lost { host: self.host.clone(), fate: Fate::NotStarted, detail })
+            }
+            Trouble::ChannelRefused => Some(TransportError::from_trouble(&self.host, trouble, last_words(words))),
+            _ => None,
+        }
+    }
+
+    fn connect(&self) -> BoxFuture<'_, Result<(), TransportError>> {
+        async move {
+            self.gate().forgive();
+            self.ensure().await
+        }
+        .boxed()
+    }
+
+    fn link_state(&self) -> LinkState {
+        match self.gate().state() {
+            // The master takes its socket away when it leaves.
+            LinkState::Open { .. } if !self.socket.exists() => LinkState::Closed,
+            state => state,
+        }
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        async move {
+            if self.socket.exists() {
+                self.order("exit").await;
+            }
+            self.gate().closed();
+        }
+        .boxed()
+    }
+}

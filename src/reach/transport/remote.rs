@@ -1,0 +1,160 @@
+//! A host at the far end of a wire: commands, streams and files, the same over every member.
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::reach::transport::files::{Get, Moved, Put, get, put};
+use crate::reach::transport::pool::{Pool, Taken};
+use crate::reach::transport::shell::{Broken, Pipes};
+use crate::reach::transport::stream::Channel;
+use crate::reach::transport::{Exec, LinkState, Reply, Transport, TransportError};
+
+/// What a member has to know: how to open a channel to a `/bin/sh`.
+pub trait Wire: Send + Sync + fmt::Debug + 'static {
+    /// Returns the host's name, as messages say it.
+    fn host(&self) -> &str;
+
+    /// Opens a channel to a `/bin/sh`, connecting first where there is no connection.
+    fn channel(&self) -> BoxFuture<'_, Result<Pipes, TransportError>>;
+
+    /// Says what it means that a shell ended before its hello, by the words on its standard error; nothing when it is not the
+    /// connection's fault.
+    fn judge(&self, words: &str) -> Option<TransportError>;
+
+    /// Connects.
+    fn connect(&self) -> BoxFuture<'_, Result<(), TransportError>>;
+
+    /// Returns how the way is.
+    fn link_state(&self) -> LinkState;
+
+    /// Closes the connection.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// A host at the far end of a wire.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    pool: Arc<Pool>,
+}
+
+impl Remote {
+    /// Makes the host behind a wire; nothing is opened.
+    pub fn new(wire: Arc<dyn Wire>) -> Self {
+        Self { pool: Pool::new(wire) }
+    }
+
+    /// Refuses a script with a NUL: a shell drops it silently or stops there.
+    fn check(&self, script: &str) -> Result<(), TransportError> {
+        if script.contains('\0') {
+            return Err(TransportError::BadScript { host: self.host().to_owned() });
+        }
+        Ok(())
+    }
+
+    async fn exec_now(&self, exec: Exec) -> Result<Reply, TransportError> {
+        self.check(&exec.script)?;
+        if !exec.stdin.is_empty() {
+            return self.exec_reading(exec).await;
+        }
+        let mut taken = self.pool.take().await?;
+        let Some(shell) = taken.shell() else { return Err(self.pool.broken(gone(), exec.limit)) };
+        match shell.run(&exec.script, exec.limit).await {
+            Ok(reply) => {
+                taken.give_back();
+                Ok(reply)
+            }
+            Err(broken) => Err(end(taken, broken, exec.limit)),
+        }
+    }
+
+    /// Runs a command that reads: it has a shell for itself.
+    async fn exec_reading(&self, exec: Exec) -> Result<Reply, TransportError> {
+        let mut channel = self.open_now(&exec.script).await?;
+        let mut stdout = Vec::new();
+        let (stdin, out) = channel.split();
+        let write = async {
+            // A command need not read all that it is given.
+            if stdin.write_all(&exec.stdin).await.is_ok() {
+                drop(stdin.shutdown().await);
+            }
+            Ok(())
+        };
+        let limit = u64::try_from(exec.limit).unwrap_or(u64::MAX);
+        let mut limited = out.take(limit.saturating_add(1));
+        let read = async {
+            limited.read_to_end(&mut stdout).await?;
+            if stdout.len() > exec.limit { Err(Broken::Flood) } else { Ok(()) }
+        };
+        tokio::try_join!(write, read).map_err(|broken| self.pool.broken(broken, exec.limit))?;
+        let (status, stderr) = channel.wait().await?;
+        Ok(Reply { status, stdout, stderr })
+    }
+
+    async fn open_now(&self, script: &str) -> Result<Channel, TransportError> {
+        self.check(script)?;
+        let mut taken = self.pool.take().await?;
+        let Some(shell) = taken.shell() else { return Err(self.pool.broken(gone(), 0)) };
+        match shell.hand_over(script).await {
+            Ok((early, mark)) => Ok(Channel::new(taken, early, mark)),
+            Err(broken) => Err(end(taken, broken, 0)),
+        }
+    }
+}
+
+fn gone() -> Broken {
+    Broken::Ended("its shell is gone".to_owned())
+}
+
+/// Says what went wrong; what goes on printing is ended, what is gone already is not.
+fn end(taken: Taken, broken: Broken, limit: usize) -> TransportError {
+    let error = taken.pool().broken(broken, limit);
+    if matches!(error, TransportError::Lost { .. }) {
+        taken.ended();
+    }
+    error
+}
+
+impl Transport for Remote {
+    fn host(&self) -> &str {
+        self.pool.wire.host()
+    }
+
+    fn exec(&self, exec: Exec) -> BoxFuture<'_, Result<Reply, TransportError>> {
+        let after = exec.deadline;
+        async move {
+            tokio::time::timeout(after, self.exec_now(exec))
+                .await
+                .unwrap_or_else(|_| Err(TransportError::Deadline { host: self.host().to_owned(), after }))
+        }
+        .boxed()
+    }
+
+    fn open<'a>(&'a self, script: &'a str) -> BoxFuture<'a, Result<Channel, TransportError>> {
+        self.open_now(script).boxed()
+    }
+
+    fn put<'a>(&'a self, file: &'a Put) -> BoxFuture<'a, Result<Moved, TransportError>> {
+        put(self, file).boxed()
+    }
+
+    fn get<'a>(&'a self, file: &'a Get) -> BoxFuture<'a, Result<Moved, TransportError>> {
+        get(self, file).boxed()
+    }
+
+    fn connect(&self) -> BoxFuture<'_, Result<(), TransportError>> {
+        self.pool.wire.connect()
+    }
+
+    fn link_state(&self) -> LinkState {
+        self.pool.wire.link_state()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.pool.forget();
+        self.pool.wire.close()
+    }
+}
