@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use csync::decide::engine::machine::Engine;
-use csync::decide::engine::protocol::{Action, Capacity, Event, Verdict};
+use csync::decide::engine::protocol::{Action, Capacity, Event, Routes, Verdict};
 use csync::decide::fresh::judge::Judge;
 use csync::decide::fresh::memos::{Memos, definition, key};
 use csync::decide::fresh::select::Selection;
 use csync::language::manifest::{self, Facts, Limits};
 use csync::model::api::Rerun;
-use csync::model::id::{JobKey, RunId};
+use csync::model::id::{HostId, JobKey, RunId};
 use csync::model::job::{Ended, Outcome};
 use csync::model::plan::{Fingerprint, Memo, Plan};
 use csync::model::resources::Usage;
@@ -47,13 +47,14 @@ fn chain(n: usize) -> Arc<Plan> {
 fn drive(plan: &Arc<Plan>) -> usize {
     let mut engine = Engine::new(1);
     let mut actions = Vec::new();
-    let room = Capacity { cpus: 2, mem: Bytes::gib(4), gpus: 0 };
+    let room = Capacity { cpus: 2, mem: Bytes::gib(4), gpus: 0, nodes: 1, jobs: None };
     let mut events = VecDeque::from([
-        Event::Room(room),
+        Event::Room(HostId::LOCAL, room),
         Event::Submitted {
             run: RunId(1),
             plan: Arc::clone(plan),
             verdicts: vec![Verdict::Stale; plan.instances.len()],
+            routes: Routes::default(),
         },
     ]);
     let (mut now, mut attempts) = (1_000_000, 0);

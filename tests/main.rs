@@ -10,6 +10,7 @@
 )]
 
 mod arena;
+mod bed;
 mod deps;
 mod engine;
 mod faults;
@@ -18,6 +19,7 @@ mod journey_cli;
 mod journey_tools;
 mod kill;
 mod listed;
+mod needs_bed;
 mod needs_bio;
 mod needs_clock;
 mod needs_mount;

@@ -45,6 +45,20 @@ index! {
     PathId
 }
 
+/// A host as the engine numbers them while it lives; what is stored is its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostId(pub u16);
+
+impl HostId {
+    /// This machine.
+    pub const LOCAL: Self = Self(0);
+
+    /// Returns the position in the vector that this id indexes.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// The n-th try of one task instance of one run; the name by which a job is known everywhere.
 ///
 /// Printed and parsed as `run.instance.attempt`, for example `12.345.1`. Attempts count from 1.

@@ -6,13 +6,13 @@ use std::time::Duration;
 use crate::decide::engine::grant;
 use crate::decide::engine::machine::Turn;
 use crate::decide::engine::phase::Phase;
-use crate::decide::engine::protocol::{Action, Adopted, Follow, Halt, Record, TimerId};
+use crate::decide::engine::protocol::{Action, Adopted, Follow, Halt, Record, Stage, TimerId};
 use crate::decide::engine::retry;
 use crate::decide::engine::run::{Live, Run, Trouble};
-use crate::model::id::{InstanceId, JobKey};
+use crate::model::id::{HostId, InstanceId, JobKey};
 use crate::model::job::{Ended, Outcome};
 use crate::model::resources::{Grant, Usage};
-use crate::model::units::Timestamp;
+use crate::model::units::{Bytes, Timestamp};
 
 #[expect(
     clippy::indexing_slicing,
@@ -20,8 +20,8 @@ use crate::model::units::Timestamp;
 )]
 impl Run {
     /// Hands an instance over to the executor, if it is still ready.
-    pub(super) fn hand_over(&mut self, instance: InstanceId, turn: &mut Turn<'_>) {
-        let Some(room) = turn.shared.capacity else { return };
+    pub(super) fn hand_over(&mut self, instance: InstanceId, host: HostId, turn: &mut Turn<'_>) {
+        let Some(room) = turn.shared.hosts.room(host) else { return };
         if self.phases[instance.index()] != Phase::Ready {
             return;
         }
@@ -36,12 +36,13 @@ impl Run {
             None => base,
         };
         let key = self.next_attempt(instance);
-        let live = Live { grant, submitted: turn.now, started: None, stop: false, ahead: true };
-        turn.shared.ahead += 1;
+        let live =
+            Live { host, stage: Stage::Given, grant, submitted: turn.now, started: None, stop: false, ahead: true };
+        turn.shared.hosts.given(host);
         self.live.insert(instance, live);
         self.set(instance, Phase::Queued);
-        turn.actions.push(Action::Record(Record::Submitted { key, grant, at: turn.now }));
-        turn.actions.push(Action::Start { key, grant });
+        turn.actions.push(Action::Record(Record::Submitted { key, host, grant, at: turn.now }));
+        turn.actions.push(Action::Start { key, host, grant });
     }
 
     fn next_attempt(&mut self, instance: InstanceId) -> JobKey {
@@ -50,18 +51,24 @@ impl Run {
         JobKey { run: self.id, instance, attempt: *attempt }
     }
 
-    /// Fails an instance whose request the machine cannot meet: an attempt that never starts.
+    /// Fails an instance whose request no host that it may run on can meet: an attempt that never starts.
     pub(super) fn reject(&mut self, instance: InstanceId, turn: &mut Turn<'_>) {
-        let Some(room) = turn.shared.capacity else { return };
         if self.phases[instance.index()] != Phase::Ready {
             return;
         }
-        let Err(message) = grant::first(&self.plan.task_of(instance).resources, room) else { return };
+        let task = self.plan.instance(instance).task;
+        let Err(message) = turn.shared.hosts.choose(self.routes.of(task), &self.plan.task(task).resources) else {
+            // The room has grown meanwhile.
+            self.make_ready(instance, turn);
+            return;
+        };
+        let host = self.routes.of(task).first().copied().unwrap_or(HostId::LOCAL);
         let key = self.next_attempt(instance);
-        let grant = Grant { cpus: 0, mem: room.mem, mem_enforced: false, time: None, gpus: 0 };
-        let live = Live { grant, submitted: turn.now, started: None, stop: false, ahead: false };
+        let grant = Grant { cpus: 0, mem: Bytes(0), mem_enforced: false, time: None, gpus: 0 };
+        let live =
+            Live { host, stage: Stage::Given, grant, submitted: turn.now, started: None, stop: false, ahead: false };
         self.live.insert(instance, live);
-        turn.actions.push(Action::Record(Record::Submitted { key, grant, at: turn.now }));
+        turn.actions.push(Action::Record(Record::Submitted { key, host, grant, at: turn.now }));
         self.ended(Box::new(never_ran(key, Outcome::Rejected { message }, turn.now)), turn);
     }
 
@@ -69,8 +76,20 @@ impl Run {
     pub(super) fn started(&mut self, key: JobKey, at: Timestamp, turn: &mut Turn<'_>) {
         let Some(live) = self.live_mut(key) else { return };
         live.started = Some(at);
-        turn.shared.ahead -= usize::from(std::mem::take(&mut live.ahead));
+        live.stage = Stage::Running;
+        if live.ahead && turn.shared.hosts.lets_in_by_itself(live.host) {
+            live.ahead = false;
+            turn.shared.hosts.taken(live.host);
+        }
         self.set(key.instance, Phase::Running);
+    }
+
+    /// Takes in how far an attempt is.
+    pub(super) fn staged(&mut self, key: JobKey, stage: Stage, turn: &mut Turn<'_>) {
+        let Some(live) = self.live_mut(key) else { return };
+        if std::mem::replace(&mut live.stage, stage) != stage {
+            turn.actions.push(Action::Tell(key.run, key.instance));
+        }
     }
 
     /// Takes in that an attempt ended.
@@ -81,7 +100,9 @@ impl Run {
             return;
         }
         let Some(live) = self.live.remove(&instance) else { return };
-        turn.shared.ahead -= usize::from(live.ahead);
+        if live.ahead {
+            turn.shared.hosts.taken(live.host);
+        }
         if ended.started.is_some() {
             self.add_usage(instance, &ended.usage);
         }
@@ -119,7 +140,7 @@ impl Run {
         let task = self.plan.task_of(instance);
         let tally = self.troubles.get(&instance).map(|trouble| trouble.tally).unwrap_or_default();
         let delay = retry::delay(&task.retry, tally, ended, turn.shared.seed)?;
-        if let Some(room) = turn.shared.capacity {
+        if let Some(room) = turn.shared.hosts.room(live.host) {
             let base = grant::first(&task.resources, room).ok()?;
             let next = grant::next(base, &live.grant, &ended.outcome, &task.retry, &task.resources, room);
             if !grant::can_help(&next, &live.grant, &ended.outcome) {
@@ -201,26 +222,27 @@ impl Run {
             Adopted::NeverStarted if !free => {
                 return self.ended(Box::new(never_ran(key, Outcome::NodeFail, turn.now)), turn);
             }
-            Adopted::NeverStarted => turn.actions.push(Action::Start { key, grant: live.grant }),
+            Adopted::NeverStarted => turn.actions.push(Action::Start { key, host: live.host, grant: live.grant }),
             Adopted::Live if live.stop => turn.actions.push(Action::Stop(key)),
             Adopted::Live if unwanted => turn.actions.push(Action::Withdraw(key)),
             Adopted::Live => {}
         }
-        if live.started.is_none() && !live.ahead {
+        if (live.started.is_none() || !turn.shared.hosts.lets_in_by_itself(live.host)) && !live.ahead {
             live.ahead = true;
-            turn.shared.ahead += 1;
+            turn.shared.hosts.given(live.host);
         }
     }
 
-    /// Returns the attempts that an executor has and that are not known to have started, with when they were handed over.
-    pub(super) fn queued(&self) -> impl Iterator<Item = (Timestamp, JobKey)> {
-        let queued = self.live.iter().filter(|(_, live)| live.started.is_none());
+    /// Returns the attempts that a host has and that are not known to have started, with when they were handed over.
+    pub(super) fn queued(&self, host: HostId) -> impl Iterator<Item = (Timestamp, JobKey)> {
+        let queued = self.live.iter().filter(move |(_, live)| live.host == host && live.started.is_none());
         queued.map(|(&instance, live)| (live.submitted, self.key(instance)))
     }
 
-    /// Takes in that everything in flight died with the worker; `presumed` had probably started, unreported.
+    /// Takes in that everything in flight here died with the worker; `presumed` had probably started, unreported.
     pub(super) fn worker_died(&mut self, presumed: &BTreeSet<JobKey>, turn: &mut Turn<'_>) {
-        let dead: Vec<_> = self.live.iter().map(|(&instance, live)| (self.key(instance), live.started)).collect();
+        let here = self.live.iter().filter(|(_, live)| live.host == HostId::LOCAL);
+        let dead: Vec<_> = here.map(|(&instance, live)| (self.key(instance), live.started)).collect();
         for (key, started) in dead {
             let started = started.or_else(|| presumed.contains(&key).then_some(turn.now));
             let wall = started.map_or(0.0, |started| turn.now.since(started).as_secs_f64());

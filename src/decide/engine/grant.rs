@@ -29,8 +29,11 @@ pub(super) fn first(alternatives: &[Request], room: Capacity) -> Result<Grant, S
 
 fn fit(request: &Request, room: Capacity) -> Result<Grant, String> {
     let processes = request.processes.unwrap_or(1).max(1);
-    if let Some(nodes) = request.nodes.filter(|&nodes| nodes > 1) {
-        return Err(format!("asks for {nodes} nodes, and this machine is one"));
+    if let Some(nodes) = request.nodes.filter(|&nodes| nodes > room.nodes.max(1)) {
+        return Err(match room.nodes {
+            0 | 1 => format!("asks for {nodes} nodes, and this machine is one"),
+            most => format!("asks for {nodes} nodes, and {most} can be used there"),
+        });
     }
     let cpus = cores(request.cpus, processes, room.cpus)?;
     let (mem, mem_enforced) = memory(request.mem, cpus, room)?;

@@ -3,20 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::decide::engine::protocol::{Action, Adopted, Capacity, Event, TimerId, Verdict};
-use crate::decide::engine::queue::Queue;
+use crate::decide::engine::hosts::Hosts;
+use crate::decide::engine::protocol::{Action, Adopted, Capacity, Event, Routes, TimerId, Verdict};
+use crate::decide::engine::queue::Rank;
 use crate::decide::engine::restore::{Restored, restore};
 use crate::decide::engine::run::Run;
 use crate::model::api::RunState;
-use crate::model::id::{InstanceId, JobKey, RunId};
+use crate::model::id::{HostId, InstanceId, JobKey, RunId};
 use crate::model::plan::Plan;
 use crate::model::units::Timestamp;
-
-/// Jobs handed over beyond what is known to run, at least: enough that a slot never idles while a batch of endings is taken in,
-/// few enough that what becomes urgent later does not wait long.
-const MIN_AHEAD: usize = 64;
-/// The same, per core.
-const AHEAD_PER_CORE: usize = 4;
 
 /// An event that cannot be, in the present state. Events that can race (an ending that comes late) are ignored instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,10 +34,7 @@ pub enum Illegal {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shared {
     pub(super) seed: u64,
-    pub(super) capacity: Option<Capacity>,
-    pub(super) ready: Queue,
-    /// Attempts handed over and not known to have started.
-    pub(super) ahead: usize,
+    pub(super) hosts: Hosts,
     timers: HashMap<TimerId, (RunId, InstanceId)>,
     next_timer: u64,
 }
@@ -89,12 +81,23 @@ impl Engine {
         let mut turn = Turn { shared: &mut self.shared, now, actions };
         let mut touched = 0;
         match event {
-            Event::Submitted { run, plan, verdicts } => self.submitted(run, plan, verdicts, now, actions)?,
-            Event::Restored { run, plan, verdicts, attempts, marks, halt, state } => {
-                let told = Restored { run, plan, verdicts, attempts, marks, halt, state };
+            Event::Submitted { run, plan, verdicts, routes } => {
+                self.submitted(run, (plan, verdicts, routes), now, actions)?;
+            }
+            Event::Restored { run, plan, verdicts, routes, attempts, marks, halt, state } => {
+                let told = Restored { run, plan, verdicts, routes, attempts, marks, halt, state };
                 self.restored(told, now, actions)?;
             }
-            Event::Room(capacity) => self.shared.capacity = Some(capacity),
+            Event::Room(host, capacity) => self.shared.hosts.set_room(host, capacity),
+            Event::Shut(host) => {
+                let waiting = self.shared.hosts.shut(host);
+                self.queue_again(waiting, now, actions);
+            }
+            Event::Opened(host) => {
+                let waiting = self.shared.hosts.open(host);
+                self.queue_again(waiting, now, actions);
+            }
+            Event::Staged(key, stage) => with(&mut self.runs, key.run, |run| run.staged(key, stage, &mut turn)),
             Event::Started(key, at) => with(&mut self.runs, key.run, |run| run.started(key, at, &mut turn)),
             Event::Ended(ended) => {
                 let run = ended.key.run;
@@ -105,7 +108,7 @@ impl Engine {
             }
             Event::Adopted(key, how) => self.adopted(key, how, now, actions),
             Event::WorkerDied => {
-                let presumed = presumed_running(&self.runs, turn.shared.capacity);
+                let presumed = presumed_running(&self.runs, turn.shared.hosts.room(HostId::LOCAL));
                 for run in self.runs.values_mut() {
                     run.worker_died(&presumed, &mut turn);
                     run.settle(&mut turn);
@@ -141,8 +144,7 @@ impl Engine {
     fn submitted(
         &mut self,
         id: RunId,
-        plan: Arc<Plan>,
-        verdicts: Vec<Verdict>,
+        (plan, verdicts, routes): (Arc<Plan>, Vec<Verdict>, Routes),
         now: Timestamp,
         actions: &mut Vec<Action>,
     ) -> Result<(), Illegal> {
@@ -152,7 +154,7 @@ impl Engine {
         if verdicts.len() != plan.instances.len() {
             return Err(Illegal::Misfit(id));
         }
-        let mut run = Run::new(id, plan, verdicts).ok_or(Illegal::Cycle(id))?;
+        let mut run = Run::new(id, plan, verdicts, routes).ok_or(Illegal::Cycle(id))?;
         let mut turn = Turn { shared: &mut self.shared, now, actions };
         run.kick(&mut turn);
         run.settle(&mut turn);
@@ -187,21 +189,27 @@ impl Engine {
         }
     }
 
-    /// Hands over what is ready once half of what was handed over ahead has started or ended: in batches, so that one
-    /// transaction and one message carry many.
+    /// Hands over what is ready, host by host: in batches, so that one transaction and one message carry many.
     fn refill(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        let Some(capacity) = self.shared.capacity else { return };
-        let most = MIN_AHEAD.max(AHEAD_PER_CORE.saturating_mul(capacity.cpus as usize));
-        if self.shared.ahead > most / 2 {
-            return;
+        for host in self.shared.hosts.with_room() {
+            while let Some(rank) = self.shared.hosts.next(host) {
+                let (id, instance) = rank.instance();
+                if let Some(run) = self.runs.get_mut(&id) {
+                    let mut turn = Turn { shared: &mut self.shared, now, actions };
+                    run.hand_over(instance, host, &mut turn);
+                    run.settle(&mut turn);
+                }
+            }
         }
-        while self.shared.ahead < most {
-            let Some(rank) = self.shared.ready.pop() else { break };
+    }
+
+    /// Puts what was ready for other hosts where it goes now.
+    fn queue_again(&mut self, waiting: Vec<Rank>, now: Timestamp, actions: &mut Vec<Action>) {
+        for rank in waiting {
             let (id, instance) = rank.instance();
             if let Some(run) = self.runs.get_mut(&id) {
-                let mut turn = Turn { shared: &mut self.shared, now, actions };
-                run.hand_over(instance, &mut turn);
-                run.settle(&mut turn);
+                run.queue(instance, rank, &mut self.shared.hosts);
+                run.settle(&mut Turn { shared: &mut self.shared, now, actions });
             }
         }
     }
@@ -227,9 +235,9 @@ impl Engine {
         &self.shared
     }
 
-    /// Returns the executor's room, once it is known.
+    /// Returns the room of this machine, once it is known.
     pub fn capacity(&self) -> Option<Capacity> {
-        self.shared.capacity
+        self.shared.hosts.room(HostId::LOCAL)
     }
 }
 
@@ -237,7 +245,7 @@ impl Engine {
 /// order of handing over, and reports the start of those that run for a while.
 fn presumed_running(runs: &BTreeMap<RunId, Run>, capacity: Option<Capacity>) -> BTreeSet<JobKey> {
     let slots = capacity.map_or(1, |room| room.cpus as usize);
-    let mut queued: Vec<_> = runs.values().flat_map(Run::queued).collect();
+    let mut queued: Vec<_> = runs.values().flat_map(|run| run.queued(HostId::LOCAL)).collect();
     queued.sort_unstable();
     queued.into_iter().take(slots).map(|(_, key)| key).collect()
 }

@@ -14,6 +14,7 @@
 //! | `spread` | what a change of one instance does to the others |
 //! | `select` | cancel and retry by people |
 //! | `restore` | a run from its records |
+//! | `hosts` | what each host has room for, and what is ready for it |
 //! | `phase`, `order`, `grant`, `retry`, `queue` | the small parts |
 //! | `views` | what the API asks |
 
@@ -24,6 +25,7 @@ pub mod views;
 
 mod attempts;
 mod grant;
+mod hosts;
 pub(in crate::decide) mod order;
 mod phase;
 mod queue;

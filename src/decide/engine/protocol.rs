@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::api::RunState;
-use crate::model::id::{InstanceId, JobKey, RunId};
+use crate::model::id::{HostId, InstanceId, JobKey, RunId, TaskId};
 use crate::model::job::{Ended, Outcome};
 use crate::model::plan::Plan;
 use crate::model::resources::{Grant, Usage};
@@ -38,15 +38,68 @@ pub enum Halt {
     Cancelled,
 }
 
-/// The room that the executor has for jobs.
+/// The room that a host has for one job, and for how many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
-    /// Cores.
+    /// Most cores of a job; of a cluster, over all its nodes.
     pub cpus: u32,
-    /// Memory.
+    /// Most memory of a job.
     pub mem: Bytes,
-    /// GPUs.
+    /// Most GPUs of a job.
     pub gpus: u32,
+    /// Most nodes of a job.
+    pub nodes: u32,
+    /// Most jobs that may be queued or running there. None where the executor lets jobs in by itself, in the order in which they
+    /// are handed over: then only so many are handed over ahead of room.
+    pub jobs: Option<u32>,
+}
+
+/// Where the tasks of a run may run, first preference first; on this machine where nothing is said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Routes {
+    lists: Vec<Vec<HostId>>,
+    of_task: Vec<u16>,
+}
+
+impl Routes {
+    /// Takes the hosts of each task, in the order of the plan. Few lists differ: each is kept once.
+    pub fn new(routes: impl IntoIterator<Item = Vec<HostId>>) -> Self {
+        let mut all = Self::default();
+        for route in routes {
+            let known = all.lists.iter().position(|list| *list == route);
+            let index = known.unwrap_or_else(|| {
+                all.lists.push(route);
+                all.lists.len() - 1
+            });
+            all.of_task.push(u16::try_from(index).unwrap_or(u16::MAX));
+        }
+        all
+    }
+
+    /// Returns where a task may run.
+    pub fn of(&self, task: TaskId) -> &[HostId] {
+        let list = self.of_task.get(task.index()).and_then(|&list| self.lists.get(usize::from(list)));
+        list.map_or(&[HostId::LOCAL], Vec::as_slice)
+    }
+}
+
+/// How far an attempt is that an executor has, finer than started or not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Handed over.
+    #[default]
+    Given,
+    /// Its inputs are being brought.
+    StagingIn,
+    /// The batch system has it and has not started it.
+    Waiting,
+    /// It runs.
+    Running,
+    /// It has ended, and its outputs are being fetched.
+    StagingOut,
+    /// No contact with its host: its fate is unknown.
+    Lost,
 }
 
 /// How an attempt that was in flight when the engine stopped is found by the next one.
@@ -65,6 +118,8 @@ pub enum Adopted {
 pub struct AttemptRecord {
     /// Which.
     pub key: JobKey,
+    /// Where it was handed over.
+    pub host: HostId,
     /// What it was granted.
     pub grant: Grant,
     /// When it was handed over.
@@ -113,6 +168,8 @@ pub enum Event {
         plan: Arc<Plan>,
         /// Per instance, whether it needs to run.
         verdicts: Vec<Verdict>,
+        /// Where its tasks may run.
+        routes: Routes,
     },
     /// A run from the store: one that is not over when an engine starts, or one that is over before [`Event::Retry`] or for
     /// views. Attempts without an outcome are adopted by [`Event::Adopted`].
@@ -123,6 +180,8 @@ pub enum Event {
         plan: Arc<Plan>,
         /// The verdicts it was submitted with.
         verdicts: Vec<Verdict>,
+        /// Where its tasks may run.
+        routes: Routes,
         /// Its attempts, oldest first.
         attempts: Vec<AttemptRecord>,
         /// Its marks, oldest first, each with the number of attempts that the instance had by then.
@@ -134,13 +193,20 @@ pub enum Event {
     },
     /// What became of an attempt that was in flight.
     Adopted(JobKey, Adopted),
-    /// The executor is there, with this room (again at each change).
-    Room(Capacity),
+    /// A host's executor is there, with this room (again at each change).
+    Room(HostId, Capacity),
+    /// A host cannot be reached, or is not to be used: nothing more is handed over to it, and what was ready for it goes where
+    /// else it may. What it has stays there.
+    Shut(HostId),
+    /// It can be used again.
+    Opened(HostId),
+    /// An attempt is further, or its host was lost and came back.
+    Staged(JobKey, Stage),
     /// An attempt started.
     Started(JobKey, Timestamp),
     /// An attempt ended.
     Ended(Box<Ended>),
-    /// The worker died and all that it ran is dead: every attempt in flight ended so.
+    /// The local worker died and all that it ran is dead: every attempt in flight on this machine ended so.
     WorkerDied,
     /// The answer to [`Action::Check`]: whether the instance is up to date.
     Checked(RunId, InstanceId, bool),
@@ -166,6 +232,8 @@ pub enum Action {
     Start {
         /// Which.
         key: JobKey,
+        /// Where.
+        host: HostId,
         /// What it may use.
         grant: Grant,
     },
@@ -191,6 +259,8 @@ pub enum Record {
     Submitted {
         /// Which.
         key: JobKey,
+        /// Where.
+        host: HostId,
         /// What it is granted.
         grant: Grant,
         /// When.
@@ -230,6 +300,10 @@ pub enum Record {
 pub struct AttemptState {
     /// From 1.
     pub attempt: u32,
+    /// Where, while it is in flight.
+    pub host: Option<HostId>,
+    /// How far it is.
+    pub stage: Stage,
     /// What it is granted.
     pub grant: Grant,
     /// Since when it runs.

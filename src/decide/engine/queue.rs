@@ -44,6 +44,16 @@ impl Queue {
         rank
     }
 
+    /// Takes everything, in no order.
+    pub(super) fn drain(&mut self) -> Vec<Rank> {
+        std::mem::take(&mut self.0).into_iter().map(|Reverse(rank)| rank).collect()
+    }
+
+    /// Returns whether there is nothing in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Iterates over what is in it, in no order.
     #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = Rank> {

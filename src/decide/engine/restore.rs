@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::decide::engine::machine::{Illegal, Turn};
 use crate::decide::engine::phase::Phase;
-use crate::decide::engine::protocol::{AttemptRecord, Follow, Halt, Mark, TimerId, Verdict};
+use crate::decide::engine::protocol::{AttemptRecord, Follow, Halt, Mark, Routes, Stage, TimerId, Verdict};
 use crate::decide::engine::run::{Live, Run, Trouble};
 use crate::model::api::RunState;
 use crate::model::id::{InstanceId, RunId};
@@ -22,6 +22,7 @@ pub(super) struct Restored {
     pub(super) run: RunId,
     pub(super) plan: Arc<Plan>,
     pub(super) verdicts: Vec<Verdict>,
+    pub(super) routes: Routes,
     pub(super) attempts: Vec<AttemptRecord>,
     pub(super) marks: Vec<(InstanceId, Mark, u32)>,
     pub(super) halt: Halt,
@@ -38,7 +39,7 @@ pub(super) fn restore(mut told: Restored, turn: &mut Turn<'_>) -> Result<Run, Il
     if !fits {
         return Err(Illegal::Misfit(told.run));
     }
-    let mut run = Run::new(told.run, told.plan, told.verdicts).ok_or(Illegal::Cycle(told.run))?;
+    let mut run = Run::new(told.run, told.plan, told.verdicts, told.routes).ok_or(Illegal::Cycle(told.run))?;
     run.halt = told.halt;
     run.state = told.state;
     // Stable: what is said of one instance keeps its order.
@@ -71,9 +72,10 @@ impl Run {
     fn replay_attempt(&mut self, attempt: AttemptRecord) {
         let instance = attempt.key.instance;
         self.attempts[instance.index()] = attempt.key.attempt;
-        let AttemptRecord { grant, submitted, outcome, follow, started, usage, .. } = attempt;
+        let AttemptRecord { host, grant, submitted, outcome, follow, started, usage, .. } = attempt;
         let Some(outcome) = outcome else {
-            let live = Live { grant, submitted, started, stop: false, ahead: false };
+            let stage = if started.is_some() { Stage::Running } else { Stage::Given };
+            let live = Live { host, stage, grant, submitted, started, stop: false, ahead: false };
             self.live.insert(instance, live);
             self.phases[instance.index()] = if started.is_some() { Phase::Running } else { Phase::Queued };
             return;

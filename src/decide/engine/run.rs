@@ -6,11 +6,11 @@ use std::sync::Arc;
 use crate::decide::engine::machine::Turn;
 use crate::decide::engine::order::{NeededBy, heights, order};
 use crate::decide::engine::phase::Phase;
-use crate::decide::engine::protocol::{Halt, TimerId, Verdict};
+use crate::decide::engine::protocol::{Halt, Routes, Stage, TimerId, Verdict};
 use crate::decide::engine::queue::Queue;
 use crate::decide::engine::retry::Tally;
 use crate::model::api::{Counts, RunState};
-use crate::model::id::{InstanceId, JobKey, RunId, TaskId};
+use crate::model::id::{HostId, InstanceId, JobKey, RunId, TaskId};
 use crate::model::job::Outcome;
 use crate::model::plan::Plan;
 use crate::model::resources::{Grant, Usage};
@@ -19,12 +19,14 @@ use crate::model::units::Timestamp;
 /// An attempt that an executor has.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Live {
+    pub(super) host: HostId,
+    pub(super) stage: Stage,
     pub(super) grant: Grant,
     pub(super) submitted: Timestamp,
     pub(super) started: Option<Timestamp>,
     /// A person asked for its end.
     pub(super) stop: bool,
-    /// It counts as handed over ahead of room.
+    /// It counts as handed over: ahead of room where the executor lets in by itself, else until it ends.
     pub(super) ahead: bool,
 }
 
@@ -69,6 +71,8 @@ pub struct Run {
     pub(super) plan: Arc<Plan>,
     pub(super) needed_by: NeededBy,
     pub(super) verdicts: Vec<Verdict>,
+    /// Where its tasks may run.
+    pub(super) routes: Routes,
     pub(super) phases: Vec<Phase>,
     /// Per instance, how many of those whose files it reads are not satisfied.
     pub(super) waiting: Vec<u32>,
@@ -97,7 +101,7 @@ pub struct Run {
 )]
 impl Run {
     /// Makes a run in which everything stands as its verdict says; none when the plan has a cycle.
-    pub(super) fn new(id: RunId, plan: Arc<Plan>, verdicts: Vec<Verdict>) -> Option<Self> {
+    pub(super) fn new(id: RunId, plan: Arc<Plan>, verdicts: Vec<Verdict>, routes: Routes) -> Option<Self> {
         let needed_by = NeededBy::new(&plan);
         let heights = heights(&plan, &order(&plan, &needed_by)?);
         let phases = verdicts.iter().map(|verdict| match verdict {
@@ -111,6 +115,7 @@ impl Run {
             needed_by,
             phases: phases.collect(),
             verdicts,
+            routes,
             waiting: vec![0; instances],
             attempts: vec![0; instances],
             heights,

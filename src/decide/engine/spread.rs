@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::decide::engine::grant;
+use crate::decide::engine::hosts::Hosts;
 use crate::decide::engine::machine::Turn;
 use crate::decide::engine::phase::Phase;
 use crate::decide::engine::protocol::{Action, Halt, Mark, Record, Verdict};
@@ -32,7 +32,7 @@ impl Run {
         let id = self.plan.instance(instance).task;
         let task = self.plan.task(id);
         let rank = Rank::new(task.priority, self.id, self.heights[instance.index()], instance);
-        if turn.shared.capacity.is_some_and(|room| grant::first(&task.resources, room).is_err()) {
+        if turn.shared.hosts.choose(self.routes.of(id), &task.resources).is_err() {
             self.set(instance, Phase::Ready);
             self.rejects.push(instance);
         } else if task.max_parallel.is_some() {
@@ -43,7 +43,19 @@ impl Run {
             }
         } else {
             self.set(instance, Phase::Ready);
-            turn.shared.ready.push(rank);
+            self.queue(instance, rank, &mut turn.shared.hosts);
+        }
+    }
+
+    /// Puts a ready instance into the queue of the host that it goes to now.
+    pub(super) fn queue(&mut self, instance: InstanceId, rank: Rank, hosts: &mut Hosts) {
+        if self.phases[instance.index()] != Phase::Ready {
+            return;
+        }
+        let task = self.plan.instance(instance).task;
+        match hosts.choose(self.routes.of(task), &self.plan.task(task).resources) {
+            Ok(host) => hosts.queue(host, rank),
+            Err(_) => self.rejects.push(instance),
         }
     }
 
@@ -109,7 +121,7 @@ impl Run {
             let (_, instance) = rank.instance();
             if self.phases[instance.index()] == Phase::Held {
                 self.set(instance, Phase::Ready);
-                turn.shared.ready.push(rank);
+                self.queue(instance, rank, &mut turn.shared.hosts);
             }
         }
     }

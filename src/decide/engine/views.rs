@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::decide::engine::phase::Phase;
-use crate::decide::engine::protocol::{AttemptState, Capacity, Halt, Verdict};
+use crate::decide::engine::protocol::{AttemptState, Capacity, Halt, Stage, Verdict};
 use crate::decide::engine::run::Run;
 use crate::model::api::{Counts, RunState};
 use crate::model::id::{InstanceId, JobKey, RunId, TaskId};
@@ -96,6 +96,8 @@ impl Run {
         if let Some(live) = self.live.get(&instance) {
             return Some(AttemptState {
                 attempt,
+                host: Some(live.host),
+                stage: live.stage,
                 grant: live.grant,
                 started: live.started,
                 outcome: self.troubles.get(&instance).map(|trouble| trouble.outcome.clone()),
@@ -104,6 +106,8 @@ impl Run {
         }
         self.troubles.get(&instance).map(|trouble| AttemptState {
             attempt,
+            host: None,
+            stage: Stage::Given,
             grant: trouble.grant,
             started: trouble.started,
             outcome: Some(trouble.outcome.clone()),

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::decide::engine::protocol::{Follow, Halt, Mark};
 use crate::model::api::{Counts, RunState};
+use crate::model::batch::{BatchId, JobName};
 use crate::model::id::{InstanceId, JobKey, RunId};
 use crate::model::job::{Ended, Outcome};
 use crate::model::plan::Memo;
@@ -25,7 +26,33 @@ pub struct Batch {
     marks: Rows,
     runs: Rows,
     events: Rows,
+    sent: Rows,
+    closed: Rows,
     memos: BTreeMap<WorkflowKey, Vec<u8>>,
+}
+
+/// Who an attempt is handed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandedTo<'a> {
+    /// This local worker, as far as one is known.
+    Worker(Option<u64>),
+    /// This host.
+    Host(&'a str),
+}
+
+/// A submission on a host that is not over: a job, an array or a pack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Its id, and its job name there.
+    pub name: JobName,
+    /// The host's name.
+    pub host: String,
+    /// When it was decided on.
+    pub at: Timestamp,
+    /// The batch system's id, once that is known.
+    pub batch: Option<BatchId>,
+    /// The attempts that are its members, in their order.
+    pub members: Vec<JobKey>,
 }
 
 /// A JSON list of lists.
@@ -52,12 +79,26 @@ impl Rows {
 }
 
 impl Batch {
-    /// Adds an attempt that is about to be handed to a worker.
-    pub fn submitted(&mut self, key: JobKey, grant: &Grant, at: Timestamp, worker: Option<u64>) {
+    /// Adds an attempt that is about to be handed to a worker, or to a host.
+    pub fn submitted(&mut self, key: JobKey, grant: &Grant, at: Timestamp, to: HandedTo<'_>) {
         let Grant { cpus, mem, mem_enforced, time, gpus } = *grant;
-        let worker = worker.map(|worker| worker as i64);
+        let (worker, host) = match to {
+            HandedTo::Worker(worker) => (worker.map(|worker| worker as i64), None),
+            HandedTo::Host(host) => (None, Some(host)),
+        };
         let (mem, enforced, time) = (signed(mem.0), u8::from(mem_enforced), time.map(|time| signed(time.0)));
-        self.attempts.push(&(key.run, key.instance, key.attempt, worker, cpus, mem, enforced, time, gpus, at.0));
+        self.attempts.push(&(key.run, key.instance, key.attempt, worker, cpus, mem, enforced, time, gpus, at.0, host));
+    }
+
+    /// Adds what is about to be sent to a host, or what became of it since: its id there, once that is known.
+    pub fn sent(&mut self, sent: &Sent) {
+        let members = serde_json::to_string(&sent.members).unwrap_or_default();
+        self.sent.push(&(&sent.name, &sent.host, sent.at.0, &sent.batch, members));
+    }
+
+    /// Adds that a submission is over, with all its members.
+    pub fn closed(&mut self, name: &JobName) {
+        self.closed.push(name);
     }
 
     /// Adds the end of an attempt.
@@ -125,16 +166,21 @@ impl Batch {
 
     /// Returns whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.memos.is_empty()
-            && [&self.attempts, &self.endings, &self.marks, &self.runs, &self.events].iter().all(|r| r.json.is_empty())
+        self.memos.is_empty() && self.rows().iter().all(|rows| rows.json.is_empty())
     }
 
     /// Forgets everything, keeping the room.
     pub fn clear(&mut self) {
-        for rows in [&mut self.attempts, &mut self.endings, &mut self.marks, &mut self.runs, &mut self.events] {
+        let Self { attempts, endings, marks, runs, events, sent, closed, memos: _ } = self;
+        for rows in [attempts, endings, marks, runs, events, sent, closed] {
             rows.json.clear();
         }
         self.memos.clear();
+    }
+
+    fn rows(&self) -> [&Rows; 7] {
+        let Self { attempts, endings, marks, runs, events, sent, closed, memos: _ } = self;
+        [attempts, endings, marks, runs, events, sent, closed]
     }
 
     fn memo_rows(&self) -> Option<String> {
@@ -155,6 +201,12 @@ impl Store {
         if batch.is_empty() {
             return Ok(());
         }
+        // On a filesystem without WAL everything is synced anyway.
+        let intents = self.wal && !batch.sent.json.is_empty();
+        if intents {
+            let synced = sqlx::query(sql::SYNC_ALL).execute(&mut self.conn).await;
+            synced.map_err(|source| StoreError::from_sqlx(&self.path, source))?;
+        }
         let written = sqlx::query(sql::WRITE)
             .bind(batch.attempts.closed())
             .bind(batch.endings.closed())
@@ -162,8 +214,14 @@ impl Store {
             .bind(batch.runs.closed())
             .bind(batch.memo_rows())
             .bind(batch.events.closed())
+            .bind(batch.sent.closed())
+            .bind(batch.closed.closed())
             .execute(&mut self.conn)
             .await;
+        if intents {
+            // Fails when the connection is broken, which the next statement says too.
+            sqlx::query(sql::SYNC_SOME).execute(&mut self.conn).await.ok();
+        }
         // One statement: it is taken back by itself when it fails.
         written.map(drop).map_err(|source| StoreError::from_sqlx(&self.path, source))
     }

@@ -14,9 +14,9 @@ mod sql;
 #[cfg(test)]
 mod tests;
 
-pub use batch::Batch;
+pub use batch::{Batch, HandedTo, Sent};
 pub use codec::{decode_env, decode_plan, encode_env, encode_plan};
 pub use error::StoreError;
 pub use memos::WorkflowKey;
 pub use open::{Place, Reader, Store, set_aside};
-pub use runs::{Ending, NewRun, RunFilter, StoredAttempt, StoredPlan, StoredRun};
+pub use runs::{Ending, NewRun, Records, RunFilter, StoredAttempt, StoredPlan, StoredRun};

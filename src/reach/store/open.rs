@@ -53,6 +53,8 @@ impl Place {
 pub struct Store {
     pub(super) conn: SqliteConnection,
     pub(super) path: PathBuf,
+    /// Whether commits are synced by the log alone: not on a network filesystem.
+    pub(super) wal: bool,
     reader: Reader,
 }
 
@@ -89,7 +91,7 @@ impl Store {
         conn.execute(AssertSqlSafe(sql::batch_trigger())).await.map_err(failed)?;
         let pool = SqlitePoolOptions::new().max_connections(2).test_before_acquire(false);
         let reader = Reader { pool: pool.connect_lazy_with(place.options().read_only(true)), path: path.clone() };
-        Ok(Self { conn, path: path.clone(), reader })
+        Ok(Self { conn, path: path.clone(), wal: !place.network, reader })
     }
 
     /// Returns connections that only read.

@@ -9,12 +9,13 @@ use tokio::task::{JoinError, spawn_blocking};
 use crate::decide::engine::protocol::{AttemptRecord, Follow, Halt, Mark, Verdict};
 use crate::decide::fresh::reason::Reason;
 use crate::model::api::{AttemptView, Clean, Counts, RunState, RunSummary};
-use crate::model::id::{InstanceId, JobKey, RunId};
+use crate::model::batch::{BadJobName, BatchId};
+use crate::model::id::{HostId, InstanceId, JobKey, RunId};
 use crate::model::job::Outcome;
 use crate::model::plan::Plan;
 use crate::model::resources::{Grant, Meter, Usage};
 use crate::model::units::{Bytes, Timestamp, Walltime};
-use crate::reach::store::batch::meter_name;
+use crate::reach::store::batch::{Sent, meter_name};
 use crate::reach::store::codec::{self, BadForm};
 use crate::reach::store::error::StoreError;
 use crate::reach::store::memos::WorkflowKey;
@@ -81,12 +82,25 @@ pub struct StoredAttempt {
     pub key: JobKey,
     /// The worker that it was handed to; none when it was refused before that.
     pub worker: Option<u64>,
+    /// The host that it was handed to; none is this machine.
+    pub host: Option<String>,
     /// What it was granted.
     pub grant: Grant,
     /// When it was handed over.
     pub submitted: Timestamp,
     /// How it ended; none while it is in flight.
     pub ending: Option<Ending>,
+}
+
+/// The attempts of a run as an engine is told of them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Records {
+    /// All, oldest first.
+    pub attempts: Vec<AttemptRecord>,
+    /// Those in flight on this machine, each with the worker that it was handed to.
+    pub in_flight: Vec<(JobKey, Option<u64>)>,
+    /// Positions of those that were handed to another host, and its name.
+    pub elsewhere: Vec<(usize, String)>,
 }
 
 /// How a [`StoredAttempt`] ended.
@@ -107,10 +121,11 @@ pub struct Ending {
 }
 
 impl StoredAttempt {
-    /// Returns what the engine is told of it.
+    /// Returns what the engine is told of it; it knows hosts by numbers, which are not stored.
     pub fn record(&self) -> AttemptRecord {
         let ending = self.ending.as_ref();
         AttemptRecord {
+            host: HostId::LOCAL,
             key: self.key,
             grant: self.grant,
             submitted: self.submitted,
@@ -287,21 +302,31 @@ impl Reader {
         Ok(attempts)
     }
 
-    /// Returns what the engine is told of the attempts of a run, and which of them are in flight, each with the worker that it
-    /// was handed to.
+    /// Returns what the engine is told of the attempts of a run.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn records(&self, run: RunId) -> Result<(Vec<AttemptRecord>, Vec<(JobKey, Option<u64>)>), StoreError> {
-        let (mut records, mut in_flight) = (Vec::new(), Vec::new());
+    pub async fn records(&self, run: RunId) -> Result<Records, StoreError> {
+        let mut all = Records::default();
         let take = |attempt: StoredAttempt| {
-            if attempt.ending.is_none() {
-                in_flight.push((attempt.key, attempt.worker));
+            if attempt.ending.is_none() && attempt.host.is_none() {
+                all.in_flight.push((attempt.key, attempt.worker));
             }
-            records.push(attempt.record());
+            let record = attempt.record();
+            all.elsewhere.extend(attempt.host.map(|host| (all.attempts.len(), host)));
+            all.attempts.push(record);
         };
         self.each_attempt(run, sqlx::query(sql::ATTEMPTS).bind(run.0), take).await?;
-        Ok((records, in_flight))
+        Ok(all)
+    }
+
+    /// Returns what was sent to hosts and is not over, oldest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn submissions(&self) -> Result<Vec<Sent>, StoreError> {
+        let rows = sqlx::query(sql::SUBMISSIONS).fetch_all(&self.pool).await.map_err(|source| self.failed(source))?;
+        rows.iter().map(sent).collect::<Result<_, _>>().map_err(|source| self.failed(source))
     }
 
     /// Reads attempts one by one: a row is some two kilobytes until it is an attempt, and there may be a million.
@@ -434,6 +459,18 @@ fn head(row: &SqliteRow) -> Result<StoredRun, sqlx::Error> {
     })
 }
 
+fn sent(row: &SqliteRow) -> Result<Sent, sqlx::Error> {
+    let decode = |error: Box<dyn std::error::Error + Send + Sync>| sqlx::Error::Decode(error);
+    let (name, members): (String, &str) = (row.try_get(0)?, row.try_get(4)?);
+    Ok(Sent {
+        name: name.parse().map_err(|error: BadJobName| decode(error.into()))?,
+        host: row.try_get(1)?,
+        at: Timestamp(row.try_get(2)?),
+        batch: row.try_get::<Option<String>, _>(3)?.map(BatchId),
+        members: serde_json::from_str(members).map_err(|error| decode(error.into()))?,
+    })
+}
+
 fn attempt(run: RunId, row: &SqliteRow) -> Result<StoredAttempt, sqlx::Error> {
     let bytes = |column| row.try_get::<Option<i64>, _>(column).map(|n| n.unwrap_or(0).unsigned_abs());
     let time = |column| row.try_get::<Option<i64>, _>(column).map(|at| at.map(Timestamp));
@@ -441,6 +478,7 @@ fn attempt(run: RunId, row: &SqliteRow) -> Result<StoredAttempt, sqlx::Error> {
     Ok(StoredAttempt {
         key: JobKey { run, instance: InstanceId(row.try_get(0)?), attempt: row.try_get(1)? },
         worker: row.try_get::<Option<i64>, _>(2)?.map(|worker| worker as u64),
+        host: row.try_get(22)?,
         grant: Grant {
             cpus: row.try_get::<Option<u32>, _>(3)?.unwrap_or(0),
             mem: Bytes(bytes(4)?),

@@ -4,7 +4,7 @@
 //! the gap before a lone `?5` for four parameters more.
 
 /// The formats, oldest first: number `n` brings a database from format `n` to `n + 1`. Append only.
-pub(super) const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
 
 /// What kind of file it is, and whether anything is in it.
 pub(super) const FORMAT: &str = "SELECT a.application_id, v.user_version, (SELECT count(*) FROM sqlite_schema) \
@@ -21,10 +21,11 @@ pub(super) const SKIP_RUNS: &str = "INSERT INTO sqlite_sequence (name, seq) VALU
 
 /// What writing a batch does. Each list is parsed once by `jsonb_each`. Attempts come before endings, since one that is refused
 /// at once has both in one batch.
-pub(super) const WRITE_STEPS: [&str; 6] = [
-    "INSERT OR REPLACE INTO attempts (run, instance, attempt, worker, cpus, mem, enforced, time, gpus, submitted)
+pub(super) const WRITE_STEPS: [&str; 8] = [
+    "INSERT OR REPLACE INTO attempts (run, instance, attempt, worker, cpus, mem, enforced, time, gpus, submitted,
+                                      host)
         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-               value ->> 8, value ->> 9
+               value ->> 8, value ->> 9, value ->> 10
         FROM jsonb_each(NEW.attempts);",
     "INSERT INTO attempts (run, instance, attempt, started, ended, outcome, code, signal, message, wall, user, system,
                            peak, meter, follow, notes)
@@ -43,16 +44,20 @@ pub(super) const WRITE_STEPS: [&str; 6] = [
         FROM jsonb_each(NEW.runs) AS v WHERE run = v.value ->> 0;",
     "INSERT INTO memos (workflow, chunk) SELECT unhex(value ->> 0), unhex(value ->> 1) FROM jsonb_each(NEW.memos);",
     "INSERT INTO events (at, run, what) SELECT value ->> 0, value ->> 1, value ->> 2 FROM jsonb_each(NEW.events);",
+    "INSERT INTO submissions (name, host, at, batch, members)
+        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM jsonb_each(NEW.sent) WHERE true
+        ON CONFLICT (name) DO UPDATE SET batch = coalesce(excluded.batch, batch), members = excluded.members;",
+    "DELETE FROM submissions WHERE name IN (SELECT value FROM jsonb_each(NEW.closed));",
 ];
 
 /// What takes the lists of a batch, as JSON: a row of it is a batch. See [`Store::open`](super::Store::open).
 pub(super) const BATCH: &str = "CREATE TEMP VIEW batch AS SELECT NULL AS attempts, NULL AS endings, NULL AS marks, \
-    NULL AS runs, NULL AS memos, NULL AS events";
+    NULL AS runs, NULL AS memos, NULL AS events, NULL AS sent, NULL AS closed";
 
 /// Writes a batch: one statement, so one transaction, one round trip to the database's thread and one answer from it.
 /// Measured at 2.2 us a record in batches of 100 and 50 us for a batch of two; a statement each costs 200 us.
-pub(super) const WRITE: &str =
-    "INSERT INTO batch (attempts, endings, marks, runs, memos, events) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+pub(super) const WRITE: &str = "INSERT INTO batch (attempts, endings, marks, runs, memos, events, sent, closed) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 
 /// Returns the statement that makes [`WRITE`] do its steps.
 pub(super) fn batch_trigger() -> String {
@@ -94,12 +99,12 @@ pub(super) const TEXT: &str = "SELECT text FROM plans WHERE run = ?1";
 
 /// All attempts of a run.
 pub(super) const ATTEMPTS: &str = "SELECT instance, attempt, worker, cpus, mem, enforced, time, gpus, submitted, started, \
-    ended, outcome, code, signal, message, wall, user, system, peak, meter, follow, notes \
+    ended, outcome, code, signal, message, wall, user, system, peak, meter, follow, notes, host \
     FROM attempts WHERE run = ?1 ORDER BY instance, attempt";
 
 /// The attempts of some instances of a run, given as a JSON list.
 pub(super) const ATTEMPTS_OF: &str = "SELECT instance, attempt, worker, cpus, mem, enforced, time, gpus, submitted, started, \
-    ended, outcome, code, signal, message, wall, user, system, peak, meter, follow, notes \
+    ended, outcome, code, signal, message, wall, user, system, peak, meter, follow, notes, host \
     FROM json_each(?2) AS wanted CROSS JOIN attempts ON run = ?1 AND instance = wanted.value ORDER BY instance, attempt";
 
 /// Instances of a run with an attempt that did not succeed.
@@ -144,6 +149,16 @@ DELETE FROM memos WHERE workflow = ? AND id >= ? AND id <= ?;
 INSERT INTO memos (id, workflow, chunk) VALUES (?, ?, ?);
 COMMIT;";
 
+/// What was sent to hosts and is not over, oldest first.
+pub(super) const SUBMISSIONS: &str = "SELECT name, host, at, batch, members FROM submissions ORDER BY at, name";
+
+/// An intent to send something to a host is on disk before it is sent, whatever happens to the machine; see
+/// [`Store::write`](super::Store::write).
+pub(super) const SYNC_ALL: &str = "PRAGMA synchronous = FULL";
+
+/// What is written meanwhile may lose its last moments with the machine.
+pub(super) const SYNC_SOME: &str = "PRAGMA synchronous = NORMAL";
+
 /// Whether the file is sound.
 pub(super) const CHECK: &str = "PRAGMA quick_check(10)";
 
@@ -153,6 +168,7 @@ pub(super) const CHECK: &str = "PRAGMA quick_check(10)";
 const ALL: &[&str] = &[
     FORMAT, WRITTEN_BY, SET_WRITTEN_BY, SKIP_RUNS, INSERT_RUN, RUNS, ACTIVE, RUN, LAST, PLAN, TEXT, ATTEMPTS,
     ATTEMPTS_OF, UNSUCCESSFUL, MARKS, EVENTS, OVER, DELETE_RUNS, MEMOS, MEMO_SIZES, MEMOS_FROM, REPLACE_MEMOS,
+    SUBMISSIONS,
 ];
 
 #[cfg(test)]
@@ -168,7 +184,7 @@ mod tests {
         for migration in MIGRATIONS {
             conn.execute(*migration).await.unwrap();
         }
-        let new = ["attempts", "endings", "marks", "runs", "memos", "events"];
+        let new = ["attempts", "endings", "marks", "runs", "memos", "events", "sent", "closed"];
         let steps = WRITE_STEPS.iter().zip(new).map(|(sql, list)| sql.replace(&format!("NEW.{list}"), "?1"));
         let statements: Vec<String> =
             ALL.iter().flat_map(|sql| sql.split_inclusive(';')).map(str::to_owned).chain(steps).collect();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::decide::engine::protocol::{Follow, Halt, Mark, Verdict};
 use crate::decide::fresh::reason::Reason;
 use crate::model::api::{Clean, Counts, RunState};
+use crate::model::batch::{BatchId, JobName};
 use crate::model::id::{InstanceId, JobKey, RunId};
 use crate::model::job::{Ended, Outcome};
 use crate::model::plan::{Fingerprint, Memo, Plan};
@@ -85,10 +86,10 @@ async fn what_is_written_is_read_by_the_next_engine() {
     let mut batch = Batch::default();
     for (index, outcome) in outcomes().into_iter().enumerate() {
         let key = key(run, index as u32, 1);
-        batch.submitted(key, &grant(), NOW, Some(u64::MAX));
+        batch.submitted(key, &grant(), NOW, HandedTo::Worker(Some(u64::MAX)));
         batch.ended(&ended(key, outcome), if index % 2 == 0 { Follow::Final } else { Follow::Retry(NOW) });
     }
-    batch.submitted(key(run, 1, 2), &grant(), NOW, Some(7));
+    batch.submitted(key(run, 1, 2), &grant(), NOW, HandedTo::Worker(Some(7)));
     batch.ended(&ended(key(run, 500, 1), Outcome::Rejected { message: "too big".to_owned() }), Follow::Final);
     batch.marked(run, Mark::Skipped, &[(InstanceId(900), 0), (InstanceId(901), 3)]);
     batch.marked(run, Mark::Reset, &[(InstanceId(901), 3)]);
@@ -154,7 +155,7 @@ async fn runs_are_listed_filtered_and_forgotten() {
     let mut batch = Batch::default();
     for n in 1u32..=5 {
         let run = store.insert_run(new_run("w")).await.unwrap();
-        batch.submitted(key(run, 0, 1), &grant(), NOW, None);
+        batch.submitted(key(run, 0, 1), &grant(), NOW, HandedTo::Worker(None));
         if n < 5 {
             let state = if n % 2 == 0 { RunState::Failed } else { RunState::Succeeded };
             batch.run(run, state, Timestamp(NOW.0 + i64::from(n) * 1_000_000), &Counts::default());
@@ -295,7 +296,7 @@ async fn a_failed_batch_leaves_nothing_and_can_be_tried_again() {
     sqlx::query(sqlx::AssertSqlSafe(format!("{pages} = {full}"))).execute(&mut store.conn).await.unwrap();
     let mut batch = Batch::default();
     for n in 0..10_000 {
-        batch.submitted(key(run, n, 1), &grant(), NOW, None);
+        batch.submitted(key(run, n, 1), &grant(), NOW, HandedTo::Worker(None));
     }
     let error = store.write(&batch).await.unwrap_err();
     assert!(matches!(error, StoreError::Full { .. }) && error.may_pass(), "{error}");
@@ -348,4 +349,43 @@ async fn a_directory_that_is_gone_is_a_clear_refusal() {
     let error = Store::open(&place(&dir.path().join("missing"))).await.unwrap_err();
     assert!(matches!(error, StoreError::NoAccess { .. }), "{error}");
     assert!(error.hint().unwrap().contains("CSYNC_STATE"));
+}
+
+#[tokio::test]
+async fn what_is_sent_to_a_host_is_known_until_it_is_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&place(dir.path())).await.unwrap();
+    let run = store.insert_run(new_run("w")).await.unwrap();
+    let name: JobName = "csync-0123abcd-1-1".parse().unwrap();
+    let mut sent = Sent {
+        name: name.clone(),
+        host: "hpc".to_owned(),
+        at: NOW,
+        batch: None,
+        members: vec![key(run, 0, 1), key(run, 1, 1)],
+    };
+    let mut batch = Batch::default();
+    for key in &sent.members {
+        batch.submitted(*key, &grant(), NOW, HandedTo::Host("hpc"));
+    }
+    batch.sent(&sent);
+    store.write(&batch).await.unwrap();
+    let reader = store.reader();
+    assert_eq!(reader.submissions().await.unwrap(), [sent.clone()]);
+    let records = reader.records(run).await.unwrap();
+    assert_eq!(records.in_flight, []);
+    assert_eq!(records.elsewhere, [(0, "hpc".to_owned()), (1, "hpc".to_owned())]);
+    // Its id there is learned later, and is not forgotten by what is said after that.
+    sent.batch = Some(BatchId("1234".to_owned()));
+    batch.clear();
+    batch.sent(&sent);
+    store.write(&batch).await.unwrap();
+    batch.clear();
+    batch.sent(&Sent { batch: None, ..sent.clone() });
+    store.write(&batch).await.unwrap();
+    assert_eq!(reader.submissions().await.unwrap(), [sent]);
+    batch.clear();
+    batch.closed(&name);
+    store.write(&batch).await.unwrap();
+    assert_eq!(reader.submissions().await.unwrap(), []);
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::decide::engine::protocol::{AttemptRecord, Event, Mark, Verdict};
+use crate::decide::engine::protocol::{Event, Mark, Routes, Verdict};
 use crate::decide::engine::run::Run;
 use crate::decide::fresh::memos::{Hashes, Memos};
 use crate::model::api::{ApiError, Counts, ErrorKind, RunState, RunSummary, Submission, Submitted};
@@ -13,7 +13,9 @@ use crate::reach::clock;
 use crate::reach::config::StateDir;
 use crate::reach::files::lock::{DirLock, Owner, may_write};
 use crate::reach::machine::host_name;
-use crate::reach::store::{NewRun, Reader, StoreError, StoredPlan, StoredRun, WorkflowKey, encode_env, encode_plan};
+use crate::reach::store::{
+    NewRun, Reader, Records, StoreError, StoredPlan, StoredRun, WorkflowKey, encode_env, encode_plan,
+};
 use crate::serve::engine::care::{Care, Means, find_secrets, keep_secrets};
 use crate::serve::engine::handle::Reply;
 use crate::serve::engine::refusal::{chain, files, illegal, refuse, storage};
@@ -34,8 +36,7 @@ pub(super) struct Admission {
 pub(super) struct Loaded {
     stored: StoredRun,
     plan: StoredPlan,
-    attempts: Vec<AttemptRecord>,
-    in_flight: Vec<(JobKey, Option<u64>)>,
+    records: Records,
     marks: Vec<(InstanceId, Mark, u32)>,
 }
 
@@ -109,9 +110,9 @@ pub(super) fn take_lock(root: &str, run: Option<RunId>, state: &StateDir) -> Res
 pub(super) async fn load(reader: &Reader, run: RunId) -> Result<Option<Loaded>, StoreError> {
     let Some(stored) = reader.run(run).await? else { return Ok(None) };
     let Some(plan) = reader.plan(run).await? else { return Ok(None) };
-    let (attempts, in_flight) = reader.records(run).await?;
+    let records = reader.records(run).await?;
     let marks = reader.marks(run).await?;
-    Ok(Some(Loaded { stored, plan, attempts, in_flight, marks }))
+    Ok(Some(Loaded { stored, plan, records, marks }))
 }
 
 impl Runner {
@@ -168,7 +169,12 @@ impl Runner {
         }
         self.batch.event(clock::now(), Some(run), "submitted");
         tracing::info!(%run, name = prepared.plan.name, instances = prepared.plan.instances.len(), "submitted");
-        let told = self.tell(Event::Submitted { run, plan: prepared.plan, verdicts: prepared.verdicts });
+        let told = self.tell(Event::Submitted {
+            run,
+            plan: prepared.plan,
+            verdicts: prepared.verdicts,
+            routes: Routes::default(),
+        });
         let answer = match told {
             Ok(_) => {
                 let counts = self.core.run(run).map(Run::counts).unwrap_or_default();
@@ -185,7 +191,8 @@ impl Runner {
 
     /// Takes in a run from the store.
     pub(super) fn restore(&mut self, loaded: Loaded) -> Result<(), ApiError> {
-        let Loaded { stored, plan, attempts, in_flight, marks } = loaded;
+        let Loaded { stored, plan, records, marks } = loaded;
+        let Records { attempts, in_flight, .. } = records;
         let run = stored.summary.run;
         if self.core.run(run).is_some() {
             return Ok(());
@@ -214,7 +221,8 @@ impl Runner {
             self.handed.extend(in_flight);
         }
         let (halt, state) = (stored.halt, stored.summary.state);
-        let told = self.tell(Event::Restored { run, plan, verdicts, attempts, marks, halt, state });
+        let told =
+            self.tell(Event::Restored { run, plan, verdicts, routes: Routes::default(), attempts, marks, halt, state });
         if let Err(error) = told {
             self.cares.remove(&run);
             return Err(illegal(error));

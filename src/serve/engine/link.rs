@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use crate::decide::engine::protocol::{Adopted, Event};
 use crate::language::manifest::absolute;
-use crate::model::id::JobKey;
+use crate::model::id::{HostId, JobKey};
 use crate::reach::config::StateDir;
 use crate::reach::executor::wire::Hello;
 use crate::reach::executor::{Connected, Local, LocalEvent};
@@ -143,7 +143,7 @@ impl Runner {
             care.introduced = false;
         }
         self.adopt(hello, worker);
-        self.tell_or_log(Event::Room(self.settings.capacity));
+        self.tell_or_log(Event::Room(HostId::LOCAL, self.settings.capacity));
     }
 
     /// Compares what the worker has with what is in flight.

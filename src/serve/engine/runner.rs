@@ -20,7 +20,7 @@ use crate::model::units::Timestamp;
 use crate::reach::clock;
 use crate::reach::config::StateDir;
 use crate::reach::executor::LocalEvent;
-use crate::reach::store::{Batch, Place, Store, StoreError};
+use crate::reach::store::{Batch, HandedTo, Place, Store, StoreError};
 use crate::serve::engine::admit::take_lock;
 use crate::serve::engine::care::{Care, drop_secrets};
 use crate::serve::engine::check::Answers;
@@ -385,11 +385,11 @@ impl Runner {
     fn sort(&mut self, action: Action, now: Timestamp) {
         match action {
             Action::Record(record) => self.record(record),
-            Action::Start { key, grant } => {
+            Action::Start { key, grant, .. } => {
                 // Handed over again, to another worker: the store has to know which.
                 let worker = self.link.worker();
                 if self.handed.get(&key) != Some(&worker) {
-                    self.batch.submitted(key, &grant, now, worker);
+                    self.batch.submitted(key, &grant, now, HandedTo::Worker(worker));
                     self.handed.insert(key, worker);
                 }
                 self.todo.starts.push((key, grant));
@@ -405,9 +405,9 @@ impl Runner {
 
     fn record(&mut self, record: Record) {
         match record {
-            Record::Submitted { key, grant, at } => {
+            Record::Submitted { key, grant, at, .. } => {
                 let worker = self.link.worker();
-                self.batch.submitted(key, &grant, at, worker);
+                self.batch.submitted(key, &grant, at, HandedTo::Worker(worker));
                 self.handed.insert(key, worker);
                 self.mark_changed(key.run);
             }

@@ -68,7 +68,7 @@ impl Settings {
         let never = var("CSYNC_IDLE").is_some_and(|value| value == "never");
         let idle: Option<Walltime> = if never { None } else { parse(&var, "CSYNC_IDLE")? };
         Ok(Self {
-            capacity: Capacity { cpus: room.cpus, mem: room.mem, gpus: room.gpus },
+            capacity: Capacity { cpus: room.cpus, mem: room.mem, gpus: room.gpus, nodes: 1, jobs: None },
             limits: Limits { cpus: room.cpus, mem: room.mem, gpus: room.gpus, log, grace_ms },
             idle: if never { None } else { Some(idle.map_or(IDLE, Walltime::duration).max(SHORTEST_IDLE)) },
             launch: Launch { program: None, cgroup },

@@ -1,5 +1,6 @@
 //! The engine against a simulated executor and a store that only remembers records.
 
+mod hosts;
 mod plan;
 mod property;
 mod sanity;

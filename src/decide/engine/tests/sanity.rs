@@ -13,9 +13,9 @@ use crate::model::id::{InstanceId, RunId, TaskId};
 impl Engine {
     /// Checks every invariant.
     pub(super) fn sanity_check(&self) {
-        let queued: BTreeSet<(RunId, InstanceId)> = self.shared().ready.iter().map(Rank::instance).collect();
+        let queued: BTreeSet<(RunId, InstanceId)> = self.shared().hosts.all_ready().map(Rank::instance).collect();
         let ahead = self.runs().flat_map(|run| run.live.values()).filter(|live| live.ahead).count();
-        assert_eq!(ahead, self.shared().ahead, "jobs handed over ahead");
+        assert_eq!(ahead, self.shared().hosts.all_given(), "jobs handed over ahead");
         for run in self.runs() {
             run.sanity_check(&queued);
         }

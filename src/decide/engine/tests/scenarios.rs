@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::plan::Workflow;
 use super::world::{RUN, World, ended, exit};
 use crate::decide::engine::machine::Engine;
-use crate::decide::engine::protocol::{Action, Adopted, Capacity, Event, Follow, Halt, Verdict};
+use crate::decide::engine::protocol::{Action, Adopted, Capacity, Event, Follow, Halt, Routes, Verdict};
 use crate::decide::engine::views::Wait;
 use crate::model::api::{Counts, RunState};
-use crate::model::id::{InstanceId, JobKey, RunId, TaskId};
+use crate::model::id::{HostId, InstanceId, JobKey, RunId, TaskId};
 use crate::model::job::{Outcome, State};
 use crate::model::resources::{Amount, Request};
 use crate::model::task::{OnError, Retry, RetryOn, Settings};
@@ -215,7 +215,7 @@ fn a_request_is_refused_once_the_machine_is_known() {
     world.engine = Engine::new(0);
     world.submit(&Workflow::default().task("big", 2).with(asks(3, Amount::Auto)).plan());
     assert_eq!(world.counts().ready, 2);
-    world.tell(Event::Room(world.room));
+    world.tell(Event::Room(HostId::LOCAL, world.room));
     assert_eq!(world.run_state(), RunState::Failed);
 }
 
@@ -528,7 +528,7 @@ fn the_end_is_estimated_from_what_ended() {
     // Eight of a second each on two cores, and a millisecond for starting each.
     assert_eq!(eta(&world), Some(4004.0));
     world.room = Capacity { cpus: 1, ..world.room };
-    world.tell(Event::Room(world.room));
+    world.tell(Event::Room(HostId::LOCAL, world.room));
     assert_eq!(eta(&world), Some(8008.0));
 }
 
@@ -542,12 +542,14 @@ fn events_that_cannot_be_are_refused() {
         run: RunId(run),
         plan: plan.clone(),
         verdicts: vec![Verdict::Stale; verdicts],
+        routes: Routes::default(),
     };
     assert_eq!(refused(submitted(1, 1)), "run 1 exists already");
     assert_eq!(refused(submitted(2, 3)), "what is said of run 2 does not fit its plan");
     assert_eq!(refused(Event::Cancel(RunId(9), Vec::new())), "there is no run 9 in the engine");
     let circle = Workflow::default().task("a", 1).task("b", 1).edge(0, 1).edge(1, 0).plan();
-    let circle = Event::Submitted { run: RunId(3), plan: circle, verdicts: vec![Verdict::Stale; 2] };
+    let circle =
+        Event::Submitted { run: RunId(3), plan: circle, verdicts: vec![Verdict::Stale; 2], routes: Routes::default() };
     assert_eq!(refused(circle), "the plan of run 3 has a cycle");
 }
 
@@ -559,9 +561,9 @@ fn many_instances_are_no_burden() {
     let ends = |outcome: fn(u32) -> Outcome| {
         let (mut engine, mut actions, mut queue) = (Engine::new(1), Vec::new(), VecDeque::new());
         let verdicts = vec![Verdict::Stale; 3 * n as usize];
-        let room = Capacity { cpus: 4, mem: Bytes::gib(4), gpus: 0 };
-        queue.push_back(Event::Room(room));
-        queue.push_back(Event::Submitted { run: RUN, plan: workflow().plan(), verdicts });
+        let room = Capacity { cpus: 4, mem: Bytes::gib(4), gpus: 0, nodes: 1, jobs: None };
+        queue.push_back(Event::Room(HostId::LOCAL, room));
+        queue.push_back(Event::Submitted { run: RUN, plan: workflow().plan(), verdicts, routes: Routes::default() });
         let now = Timestamp(2_000_000);
         while let Some(event) = queue.pop_front() {
             engine.handle(event, now, &mut actions).unwrap();

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use crate::decide::engine::machine::Engine;
 use crate::decide::engine::protocol::{
-    Action, Adopted, AttemptRecord, Capacity, Event, Follow, Halt, Mark, Record, TimerId, Verdict,
+    Action, Adopted, AttemptRecord, Capacity, Event, Follow, Halt, Mark, Record, Routes, TimerId, Verdict,
 };
 use crate::model::api::{Counts, RunState};
-use crate::model::id::{InstanceId, JobKey, RunId};
+use crate::model::id::{HostId, InstanceId, JobKey, RunId};
 use crate::model::job::{Ended, Outcome, State};
 use crate::model::plan::Plan;
 use crate::model::resources::{Grant, Usage};
@@ -20,6 +20,7 @@ use crate::model::units::{Bytes, Timestamp};
 pub(super) struct Stored {
     pub(super) plan: Arc<Plan>,
     pub(super) verdicts: Vec<Verdict>,
+    pub(super) routes: Routes,
     pub(super) attempts: Vec<AttemptRecord>,
     pub(super) marks: Vec<(InstanceId, Mark, u32)>,
     pub(super) halt: Halt,
@@ -29,8 +30,8 @@ pub(super) struct Stored {
 impl Stored {
     /// Returns what an engine is told when it starts.
     pub(super) fn event(self, run: RunId) -> Event {
-        let Self { plan, verdicts, attempts, marks, halt, state } = self;
-        Event::Restored { run, plan, verdicts, attempts, marks, halt, state }
+        let Self { plan, verdicts, routes, attempts, marks, halt, state } = self;
+        Event::Restored { run, plan, verdicts, routes, attempts, marks, halt, state }
     }
 }
 
@@ -64,7 +65,7 @@ pub(super) const RUN: RunId = RunId(1);
 impl World {
     /// Makes a world with so many cores, 1 GiB for each.
     pub(super) fn with_cores(cpus: u32) -> Self {
-        let room = Capacity { cpus, mem: Bytes::gib(u64::from(cpus)), gpus: 0 };
+        let room = Capacity { cpus, mem: Bytes::gib(u64::from(cpus)), gpus: 0, nodes: 1, jobs: None };
         let mut world = Self {
             engine: Engine::new(7),
             now: Timestamp(1_000_000),
@@ -81,7 +82,7 @@ impl World {
             grants: Vec::new(),
             ends: Vec::new(),
         };
-        world.tell(Event::Room(room));
+        world.tell(Event::Room(HostId::LOCAL, room));
         world
     }
 
@@ -94,13 +95,14 @@ impl World {
         let stored = Stored {
             plan: Arc::clone(plan),
             verdicts: verdicts.clone(),
+            routes: Routes::default(),
             attempts: Vec::new(),
             marks: Vec::new(),
             halt: Halt::Going,
             state: RunState::Active,
         };
         self.store.insert(run, stored);
-        self.tell(Event::Submitted { run, plan: Arc::clone(plan), verdicts });
+        self.tell(Event::Submitted { run, plan: Arc::clone(plan), verdicts, routes: Routes::default() });
     }
 
     /// Tells the engine, remembers what it says, does what it asks, and checks that all is well.
@@ -124,7 +126,7 @@ impl World {
         for action in actions {
             match action {
                 Action::Record(_) => {}
-                Action::Start { key, grant } => {
+                Action::Start { key, grant, .. } => {
                     let twin = |other: &JobKey| (other.run, other.instance) == (key.run, key.instance);
                     assert!(!self.queue.iter().any(|(other, _)| twin(other)), "{key} is queued twice");
                     assert!(!self.running.keys().any(twin), "{key} has a live twin");
@@ -166,10 +168,11 @@ impl World {
 
     fn remember(&mut self, record: Record) {
         match record {
-            Record::Submitted { key, grant, at } => {
+            Record::Submitted { key, host, grant, at } => {
                 let run = self.store.get_mut(&key.run).unwrap();
                 run.attempts.push(AttemptRecord {
                     key,
+                    host,
                     grant,
                     submitted: at,
                     outcome: None,
@@ -283,7 +286,7 @@ impl World {
             }
             self.tell(Event::Adopted(key, how));
         }
-        self.tell(Event::Room(self.room));
+        self.tell(Event::Room(HostId::LOCAL, self.room));
     }
 
     /// Replaces the engine by one that was told the records and nothing else.

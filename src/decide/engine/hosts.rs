@@ -1,0 +1,148 @@
+//! The hosts as far as the runs see them: what each has room for, what is ready for it, whether it can be used.
+
+use crate::decide::engine::grant;
+use crate::decide::engine::protocol::Capacity;
+use crate::decide::engine::queue::{Queue, Rank};
+use crate::model::id::HostId;
+use crate::model::resources::Request;
+
+/// Jobs handed over beyond what is known to run, at least: enough that a slot never idles while a batch of endings is taken in,
+/// few enough that what becomes urgent later does not wait long.
+const MIN_AHEAD: usize = 64;
+/// The same, per core.
+const AHEAD_PER_CORE: usize = 4;
+
+/// A host.
+#[derive(Clone, Debug, Default)]
+struct Host {
+    room: Option<Capacity>,
+    shut: bool,
+    ready: Queue,
+    /// Attempts handed over that count: see [`Capacity::jobs`].
+    given: usize,
+}
+
+impl Host {
+    /// Returns how many attempts may count as handed over.
+    fn most(&self) -> usize {
+        let Some(room) = self.room else { return 0 };
+        match room.jobs {
+            Some(jobs) => jobs as usize,
+            None => MIN_AHEAD.max(AHEAD_PER_CORE.saturating_mul(room.cpus as usize)),
+        }
+    }
+
+    /// Returns whether so much room has become free that a batch is worth it: half of what may be ahead, or an eighth of the jobs
+    /// of a cluster.
+    fn takes_more(&self) -> bool {
+        let most = self.most();
+        let enough = match self.room {
+            Some(Capacity { jobs: Some(_), .. }) => most - most / 8,
+            _ => most / 2,
+        };
+        !self.shut && most > 0 && self.given <= enough
+    }
+}
+
+/// The hosts, by number.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Hosts(Vec<Host>);
+
+impl Hosts {
+    fn of(&mut self, host: HostId) -> &mut Host {
+        let index = host.index();
+        if self.0.len() <= index {
+            self.0.resize_with(index + 1, Host::default);
+        }
+        #[expect(clippy::indexing_slicing, reason = "made long enough just now")]
+        &mut self.0[index]
+    }
+
+    /// Returns the room of a host, once it is known.
+    pub(super) fn room(&self, host: HostId) -> Option<Capacity> {
+        self.0.get(host.index())?.room
+    }
+
+    pub(super) fn set_room(&mut self, host: HostId, room: Capacity) {
+        self.of(host).room = Some(room);
+    }
+
+    /// Uses a host no more; returns what was ready for it.
+    pub(super) fn shut(&mut self, host: HostId) -> Vec<Rank> {
+        let host = self.of(host);
+        host.shut = true;
+        host.ready.drain()
+    }
+
+    /// Uses a host again; returns what is ready anywhere: some of it may prefer this one.
+    pub(super) fn open(&mut self, host: HostId) -> Vec<Rank> {
+        if !std::mem::replace(&mut self.of(host).shut, false) {
+            return Vec::new();
+        }
+        self.0.iter_mut().flat_map(|host| host.ready.drain()).collect()
+    }
+
+    /// Returns the first host of a route that can be used and has what one of the alternatives asks for; where all of those are
+    /// shut, the first of them, to wait for. A host whose room is not known yet may have it.
+    ///
+    /// # Errors
+    /// Why the first host cannot meet the request, when none can.
+    pub(super) fn choose(&self, route: &[HostId], alternatives: &[Request]) -> Result<HostId, String> {
+        let mut waits = None;
+        let mut refusal = None;
+        for &id in route {
+            let Some(Host { room: Some(room), shut, .. }) = self.0.get(id.index()) else {
+                waits = waits.or(Some(id));
+                continue;
+            };
+            match grant::first(alternatives, *room) {
+                Ok(_) if !shut => return Ok(id),
+                Ok(_) => waits = waits.or(Some(id)),
+                Err(message) => refusal = refusal.or(Some(message)),
+            }
+        }
+        waits.ok_or_else(|| refusal.unwrap_or_else(|| "may run nowhere".to_owned()))
+    }
+
+    /// Queues a ready instance.
+    pub(super) fn queue(&mut self, host: HostId, rank: Rank) {
+        self.of(host).ready.push(rank);
+    }
+
+    /// Returns the hosts that a batch of jobs may be handed over to.
+    pub(super) fn with_room(&self) -> Vec<HostId> {
+        let hosts = self.0.iter().zip(0..).filter(|(host, _)| !host.ready.is_empty() && host.takes_more());
+        hosts.map(|(_, id)| HostId(id)).collect()
+    }
+
+    /// Takes the next ready instance of a host, while there is room.
+    pub(super) fn next(&mut self, host: HostId) -> Option<Rank> {
+        let host = self.0.get_mut(host.index())?;
+        if host.given < host.most() { host.ready.pop() } else { None }
+    }
+
+    /// Counts an attempt as handed over.
+    pub(super) fn given(&mut self, host: HostId) {
+        self.of(host).given += 1;
+    }
+
+    /// Counts one no more.
+    pub(super) fn taken(&mut self, host: HostId) {
+        self.of(host).given -= 1;
+    }
+
+    /// Returns whether a host's executor lets jobs in by itself, so that one that started no longer counts as handed over.
+    pub(super) fn lets_in_by_itself(&self, host: HostId) -> bool {
+        self.room(host).is_none_or(|room| room.jobs.is_none())
+    }
+
+    #[cfg(test)]
+    pub(super) fn all_given(&self) -> usize {
+        self.0.iter().map(|host| host.given).sum()
+    }
+
+    #[cfg(test)]
+    pub(super) fn all_ready(&self) -> impl Iterator<Item = Rank> {
+        self.0.iter().flat_map(|host| host.ready.iter())
+    }
+}

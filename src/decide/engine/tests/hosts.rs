@@ -1,0 +1,164 @@
+//! Several hosts: where work goes, where else when one is shut, and how much of it.
+
+use std::sync::Arc;
+
+use crate::decide::engine::protocol::{Capacity, Event, Halt, Routes, Stage, Verdict};
+use crate::decide::engine::tests::plan::Workflow;
+use crate::decide::engine::tests::world::{RUN, Stored, World, exit};
+use crate::model::api::RunState;
+use crate::model::id::{HostId, InstanceId, JobKey, RunId};
+use crate::model::job::{Outcome, State};
+use crate::model::resources::Amount;
+use crate::model::units::Bytes;
+
+const CLUSTER: HostId = HostId(1);
+const LAB: HostId = HostId(2);
+
+/// Submits a task of so many instances that may run on these hosts.
+fn submit(world: &mut World, instances: u32, route: &[HostId]) {
+    let plan = Workflow::default().task("a", instances).plan();
+    let verdicts = vec![Verdict::Stale; plan.instances.len()];
+    let routes = Routes::new([route.to_vec()]);
+    let stored = Stored {
+        plan: Arc::clone(&plan),
+        verdicts: verdicts.clone(),
+        routes: routes.clone(),
+        attempts: Vec::new(),
+        marks: Vec::new(),
+        halt: Halt::Going,
+        state: RunState::Active,
+    };
+    world.store.insert(RUN, stored);
+    world.tell(Event::Submitted { run: RUN, plan, verdicts, routes });
+}
+
+const fn cluster(jobs: u32) -> Capacity {
+    Capacity { cpus: 4, mem: Bytes::gib(4), gpus: 0, nodes: 2, jobs: Some(jobs) }
+}
+
+/// Returns the key of the n-th instance's attempt.
+fn key(world: &World, n: u32) -> JobKey {
+    world.engine.run(RUN).unwrap().key(InstanceId(n))
+}
+
+/// Returns on which hosts how many attempts are in flight.
+fn in_flight(world: &World) -> [usize; 3] {
+    let run = world.engine.run(RUN).unwrap();
+    let mut all = [0; 3];
+    for key in run.in_flight() {
+        all[run.attempt(key.instance).unwrap().host.unwrap().index()] += 1;
+    }
+    all
+}
+
+#[test]
+fn work_goes_to_the_first_host_that_can_be_used() {
+    let mut world = World::with_cores(8);
+    world.tell(Event::Room(CLUSTER, cluster(100)));
+    world.tell(Event::Room(LAB, cluster(100)));
+    submit(&mut world, 10, &[CLUSTER, LAB, HostId::LOCAL]);
+    assert_eq!(in_flight(&world), [0, 10, 0]);
+    world.run_well();
+    assert_eq!(world.run_state(), RunState::Succeeded);
+}
+
+#[test]
+fn no_more_jobs_than_a_host_takes_are_handed_over_to_it() {
+    let mut world = World::with_cores(8);
+    world.tell(Event::Room(CLUSTER, cluster(16)));
+    submit(&mut world, 40, &[CLUSTER]);
+    assert_eq!(in_flight(&world), [0, 16, 0]);
+    // One that started is still a job there.
+    let first = key(&world, 0);
+    world.tell(Event::Started(first, world.now));
+    assert_eq!(in_flight(&world), [0, 16, 0]);
+    // An eighth is worth a batch.
+    world.start();
+    world.end(key(&world, 0), Outcome::Success);
+    assert_eq!(in_flight(&world), [0, 15, 0]);
+    world.end(key(&world, 1), exit(1));
+    assert_eq!(in_flight(&world), [0, 16, 0]);
+    world.run_well();
+    assert_eq!(world.counts().done, 39);
+}
+
+#[test]
+fn what_was_not_handed_over_goes_elsewhere_when_a_host_is_shut() {
+    let mut world = World::with_cores(8);
+    world.tell(Event::Room(CLUSTER, cluster(4)));
+    world.tell(Event::Room(LAB, cluster(3)));
+    submit(&mut world, 10, &[CLUSTER, LAB]);
+    assert_eq!(in_flight(&world), [0, 4, 0]);
+    world.tell(Event::Shut(CLUSTER));
+    assert_eq!(in_flight(&world), [0, 4, 3]);
+    // It comes back: what is still ready prefers it again.
+    world.tell(Event::Opened(CLUSTER));
+    world.tell(Event::Shut(LAB));
+    world.start();
+    world.end(key(&world, 0), Outcome::Success);
+    assert_eq!(in_flight(&world), [0, 4, 3]);
+    world.run_well();
+    assert_eq!(world.run_state(), RunState::Succeeded);
+}
+
+#[test]
+fn work_waits_where_everything_is_shut_or_unknown() {
+    let mut world = World::with_cores(8);
+    submit(&mut world, 2, &[CLUSTER]);
+    assert_eq!(world.states("a"), [State::Ready, State::Ready]);
+    world.tell(Event::Shut(CLUSTER));
+    world.tell(Event::Room(CLUSTER, cluster(4)));
+    assert_eq!(in_flight(&world), [0, 0, 0]);
+    world.tell(Event::Opened(CLUSTER));
+    assert_eq!(in_flight(&world), [0, 2, 0]);
+}
+
+#[test]
+fn a_request_goes_where_it_fits_and_is_refused_where_nothing_fits() {
+    let mut world = World::with_cores(1);
+    world.tell(Event::Room(CLUSTER, cluster(4)));
+    let plan = Workflow::default().task("wide", 1).with(|task| task.resources[0].cpus = Amount::Exact(3)).plan();
+    for (run, route) in [(1, vec![HostId::LOCAL, CLUSTER]), (2, vec![HostId::LOCAL])] {
+        let run = RunId(run);
+        let (verdicts, routes) = (vec![Verdict::Stale], Routes::new([route]));
+        let stored = Stored {
+            plan: Arc::clone(&plan),
+            verdicts: verdicts.clone(),
+            routes: routes.clone(),
+            attempts: Vec::new(),
+            marks: Vec::new(),
+            halt: Halt::Going,
+            state: RunState::Active,
+        };
+        world.room = cluster(4);
+        world.store.insert(run, stored);
+        world.tell(Event::Submitted { run, plan: Arc::clone(&plan), verdicts, routes });
+    }
+    assert_eq!(in_flight(&world), [0, 1, 0]);
+    assert_eq!(world.engine.run(RunId(2)).unwrap().state(), RunState::Failed);
+}
+
+#[test]
+fn a_dead_worker_takes_nothing_elsewhere_with_it() {
+    let mut world = World::with_cores(2);
+    world.tell(Event::Room(CLUSTER, cluster(4)));
+    submit(&mut world, 2, &[CLUSTER]);
+    world.tell(Event::WorkerDied);
+    assert_eq!(in_flight(&world), [0, 2, 0]);
+    assert!(world.ends.is_empty());
+}
+
+#[test]
+fn how_far_an_attempt_is_can_be_seen() {
+    let mut world = World::with_cores(2);
+    world.tell(Event::Room(CLUSTER, cluster(4)));
+    submit(&mut world, 1, &[CLUSTER]);
+    let first = key(&world, 0);
+    let stage = |world: &World| world.engine.run(RUN).unwrap().attempt(first.instance).unwrap().stage;
+    assert_eq!(stage(&world), Stage::Given);
+    world.told.clear();
+    world.tell(Event::Staged(first, Stage::Waiting));
+    assert_eq!((stage(&world), world.told.len()), (Stage::Waiting, 1));
+    world.tell(Event::Staged(first, Stage::Waiting));
+    assert_eq!(world.told.len(), 1, "said once");
+}

@@ -1,0 +1,89 @@
+# shellcheck shell=bash
+# Slurm without munge, systemd and root: a controller on login, three nodes, and slurmdbd with MariaDB where asked for.
+
+prepare_slurm() {
+  local name db=no
+  case " $* " in *" db "*) db=yes ;; esac
+  mkdir -p "$D"/slurm/{etc,bin,profile.d,state,log}
+  for name in $SLURM_COMMANDS; do ln -sfn "../all/$name" "$D/slurm/bin/$name"; done
+  echo 'PATH=/opt/slurm/bin:$PATH' >"$D/slurm/profile.d/slurm.sh"
+  cat >"$D/slurm/etc/slurm.conf" <<C
+ClusterName=bed
+SlurmctldHost=login
+SlurmUser=alice
+SlurmdUser=alice
+AuthType=auth/none
+CredType=cred/none
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+MpiDefault=none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=1
+JobAcctGatherParams=OverMemoryKill
+JobCompType=jobcomp/filetxt
+JobCompLoc=/run/bed/slurm/log/jobcomp.txt
+StateSaveLocation=/run/bed/slurm/state
+SlurmdSpoolDir=/run/slurm
+SlurmctldPidFile=/run/slurm/slurmctld.pid
+SlurmdPidFile=/run/slurm/slurmd.pid
+SlurmctldLogFile=/run/bed/slurm/log/slurmctld.log
+SlurmdLogFile=/run/bed/slurm/log/%n.log
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+SchedulerType=sched/backfill
+SchedulerParameters=bf_interval=1,sched_interval=1,batch_sched_delay=0,sched_min_interval=0
+ReturnToService=2
+SlurmdTimeout=10
+KillWait=2
+MinJobAge=300
+MaxArraySize=1001
+MaxJobCount=20000
+SlurmdParameters=config_overrides
+NodeName=n[1-2] CPUs=2 RealMemory=2000
+NodeName=n3 CPUs=2 RealMemory=4000 Feature=bigmem
+PartitionName=debug Nodes=n[1-3] Default=YES MaxTime=60 DefaultTime=5 DefMemPerCPU=100
+PartitionName=long Nodes=n[2-3] MaxTime=INFINITE DefMemPerCPU=100
+C
+  [ $db = yes ] || return 0
+  printf 'AccountingStorageType=accounting_storage/slurmdbd\nAccountingStorageHost=login\n' >>"$D/slurm/etc/slurm.conf"
+  cat >"$D/slurm/etc/slurmdbd.conf" <<C
+AuthType=auth/none
+DbdHost=login
+SlurmUser=alice
+StorageType=accounting_storage/mysql
+StorageHost=localhost
+StorageUser=root
+StorageLoc=slurm
+PidFile=/run/slurm/slurmdbd.pid
+LogFile=/run/bed/slurm/log/slurmdbd.log
+C
+  chmod 600 "$D/slurm/etc/slurmdbd.conf"
+}
+
+start_slurm() {
+  local node
+  case " $* " in *" db "*) start_mariadb && start_slurmdbd ;; esac
+  start_slurmctld
+  for node in n1 n2 n3; do start_slurmd $node; done
+  wait_for "Slurm with three nodes" nodes_idle
+}
+
+# -c: from a clean state, since recovering an old one takes Slurm 20 s.
+start_slurmctld() { on login slurmctld "${1:--c}" || die slurmctld; }
+
+start_slurmd() { on "$1" slurmd || die "slurmd on $1"; }
+
+nodes_idle() { [ "$(on login sinfo -h -t idle -o %D | head -1)" = 3 ]; }
+
+start_mariadb() {
+  on login mariadb-install-db --no-defaults --datadir=/run/bed/slurm/db --auth-root-authentication-method=normal \
+    --skip-test-db --skip-name-resolve >"$D/slurm/log/install-db.log" 2>&1 || die "MariaDB's files"
+  on login mariadbd --no-defaults --datadir=/run/bed/slurm/db --socket=/run/mysqld/mysqld.sock --skip-networking \
+    --innodb-buffer-pool-size=16M --innodb-lock-wait-timeout=900 >"$D/slurm/log/mariadbd.log" 2>&1 </dev/null 4>&- &
+  wait_for MariaDB on login mariadb-admin --no-defaults -u root -S /run/mysqld/mysqld.sock ping
+}
+
+start_slurmdbd() {
+  on login slurmdbd || die slurmdbd
+  wait_for slurmdbd on login sacctmgr -n list cluster
+}
