@@ -1,5 +1,6 @@
 //! Text to model and back: pure functions over strings. The rooms do not know each other, but for what they share: words for
-//! a shell are quoted by `quote`, files that people write are `document`s, and `import` writes for `manifest`.
+//! a shell are quoted by `quote`, files that people write are `document`s, and `import` writes for `manifest`, and
+//! `probe` asks with the words of `batch`.
 
 pub mod quote;
 
@@ -10,6 +11,8 @@ pub mod ssh;
 pub mod manifest;
 
 pub mod batch;
+
+pub mod probe;
 
 pub mod import;
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::batch::{BatchFacts, Flavour};
-use crate::model::host::{ContainerRuntime, Internet};
+use crate::model::host::{ContainerRuntime, HostName, Internet};
 use crate::model::units::{Bytes, Timestamp};
 
 /// What is known of a host from looking, and when somebody looked.
@@ -22,6 +22,15 @@ pub struct Probed {
     /// The last attempt, when that came to nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<ProbeFailure>,
+}
+
+/// `POST /v1/hosts`: what a probe found on a host; `GET /v1/hosts` lists them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HostReport {
+    /// The host.
+    pub host: HostName,
+    /// What was found.
+    pub probed: Probed,
 }
 
 /// A probe that came to nothing.
@@ -224,6 +233,9 @@ pub struct BatchSystem {
     /// The directory of its commands, where a shell that is no login shell does not find them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bin: Option<String>,
+    /// Variables that its commands need, and that only a login shell sets.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
 }
 
 impl BatchSystem {

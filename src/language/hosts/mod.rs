@@ -7,6 +7,7 @@
 //! probes -> Facts                  /
 //! ```
 
+mod aliases;
 mod edit;
 mod keys;
 mod merge;
@@ -17,6 +18,7 @@ mod site;
 #[cfg(test)]
 mod tests;
 
+pub use aliases::{SshConfig, aliases};
 pub use edit::{BadText, Value, add};
 pub use keys::reference;
 pub use merge::{Hosts, merge};

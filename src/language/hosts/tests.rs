@@ -107,7 +107,7 @@ fn the_stronger_layer_holds_and_every_value_knows_who_said_it() {
     let (file, mistakes) = read_all(text);
     assert_eq!(mistakes, []);
     let program = ContainerProgram { runtime: ContainerRuntime::Podman, version: "4".to_owned(), usable: None };
-    let batch = BatchSystem { offers: offers(Flavour::Slurm), bin: None };
+    let batch = BatchSystem { offers: offers(Flavour::Slurm), bin: None, env: BTreeMap::new() };
     let scratch = ScratchCandidate { path: "/scratch/ada".to_owned(), ..ScratchCandidate::default() };
     let home = Filesystem { mount: "/home".to_owned(), network: true, ..Filesystem::default() };
     let facts = Facts {

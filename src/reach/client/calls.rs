@@ -12,6 +12,7 @@ use crate::model::api::{
     Affected, Clean, Cleaned, EngineInfo, InstancePage, Progress, RunDetail, RunPlan, RunState, RunSummary, Selection,
     StopEngine, Stream, Submission, Submitted, Why,
 };
+use crate::model::facts::HostReport;
 use crate::model::id::{InstanceId, RunId};
 use crate::model::job::State;
 use crate::reach::client::{Chunks, Client, ClientError, Lines, http};
@@ -188,6 +189,11 @@ impl Client {
     /// Forgets runs.
     pub async fn clean(&self, which: &Clean) -> Result<Cleaned, ClientError> {
         http::post(&self.socket, "/v1/clean", which).await
+    }
+
+    /// Hands over what a probe found on a host; returns what is known of it now.
+    pub async fn keep_probed(&self, report: &HostReport) -> Result<HostReport, ClientError> {
+        http::post(&self.socket, "/v1/hosts", report).await
     }
 }
 

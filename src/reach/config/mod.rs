@@ -1,5 +1,11 @@
 //! Where csync keeps its things, and what people set.
 
+mod config_dir;
+mod hosts;
+mod ssh_config;
 mod state_dir;
 
+pub use config_dir::{ConfigDir, ConfigDirError};
+pub use hosts::{HostsConfig, HostsConfigError};
+pub use ssh_config::ssh_aliases;
 pub use state_dir::{StateDir, StateDirError};

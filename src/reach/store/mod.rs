@@ -7,6 +7,7 @@
 mod batch;
 mod codec;
 mod error;
+mod hosts;
 mod memos;
 mod open;
 mod runs;

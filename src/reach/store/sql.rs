@@ -4,7 +4,8 @@
 //! the gap before a lone `?5` for four parameters more.
 
 /// The formats, oldest first: number `n` brings a database from format `n` to `n + 1`. Append only.
-pub(super) const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
+pub(super) const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql"), include_str!("migrations/0003.sql")];
 
 /// What kind of file it is, and whether anything is in it.
 pub(super) const FORMAT: &str = "SELECT a.application_id, v.user_version, (SELECT count(*) FROM sqlite_schema) \
@@ -159,6 +160,14 @@ pub(super) const SYNC_ALL: &str = "PRAGMA synchronous = FULL";
 /// What is written meanwhile may lose its last moments with the machine.
 pub(super) const SYNC_SOME: &str = "PRAGMA synchronous = NORMAL";
 
+/// Keeps what a probe found; what it did not find out stays as it was.
+pub(super) const KEEP_HOST: &str = "INSERT INTO hosts (host, at, facts, failure) VALUES (?1, ?2, ?3, ?4) \
+    ON CONFLICT (host) DO UPDATE SET at = coalesce(excluded.at, at), facts = coalesce(excluded.facts, facts), \
+    failure = excluded.failure";
+
+/// What probes found.
+pub(super) const HOSTS: &str = "SELECT host, at, facts, failure FROM hosts ORDER BY host";
+
 /// Whether the file is sound.
 pub(super) const CHECK: &str = "PRAGMA quick_check(10)";
 
@@ -168,7 +177,7 @@ pub(super) const CHECK: &str = "PRAGMA quick_check(10)";
 const ALL: &[&str] = &[
     FORMAT, WRITTEN_BY, SET_WRITTEN_BY, SKIP_RUNS, INSERT_RUN, RUNS, ACTIVE, RUN, LAST, PLAN, TEXT, ATTEMPTS,
     ATTEMPTS_OF, UNSUCCESSFUL, MARKS, EVENTS, OVER, DELETE_RUNS, MEMOS, MEMO_SIZES, MEMOS_FROM, REPLACE_MEMOS,
-    SUBMISSIONS,
+    SUBMISSIONS, KEEP_HOST, HOSTS,
 ];
 
 #[cfg(test)]

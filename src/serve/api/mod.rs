@@ -14,6 +14,8 @@
 //! GET  /v1/runs/{run}/logs            ?instance= ?attempt= ?stream= ?follow= ?tail= (lines)   bytes
 //! POST /v1/runs/{run}/cancel, /retry  Selection -> Affected
 //! POST /v1/clean                      Clean -> Cleaned
+//! GET  /v1/hosts                      [HostReport]: what probes found
+//! POST /v1/hosts                      HostReport -> HostReport, with what was known before where this one found nothing
 //! ```
 //!
 //! Every refusal is an [`ApiError`](crate::model::api::ApiError) with a status that fits. This router is for the socket, whose

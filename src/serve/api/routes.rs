@@ -15,6 +15,7 @@ use crate::model::api::{
     Affected, Clean, Cleaned, EngineInfo, ErrorKind, InstancePage, RunDetail, RunState, RunSummary, Selection,
     StopEngine, Stream, Submitted, Why,
 };
+use crate::model::facts::HostReport;
 use crate::model::id::InstanceId;
 use crate::model::job::State as InstanceState;
 use crate::reach::store::RunFilter;
@@ -41,6 +42,7 @@ pub fn router(handle: Handle) -> Router {
         .route("/v1/runs/{run}/cancel", post(cancel))
         .route("/v1/runs/{run}/retry", post(retry))
         .route("/v1/clean", post(clean))
+        .route("/v1/hosts", get(hosts).post(keep_probed))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
         .layer(DefaultBodyLimit::max(MOST_BYTES))
@@ -189,4 +191,13 @@ async fn retry(State(handle): State<Handle>, Run(run): Run, body: Result<Bytes, 
 
 async fn clean(State(handle): State<Handle>, body: Result<Bytes, BytesRejection>) -> Answer<Cleaned> {
     Ok(Json(handle.clean(said::<Clean>(body)?).await?))
+}
+
+async fn hosts(State(handle): State<Handle>) -> Answer<Vec<HostReport>> {
+    Ok(Json(handle.hosts().await?))
+}
+
+async fn keep_probed(State(handle): State<Handle>, body: Result<Bytes, BytesRejection>) -> Answer<HostReport> {
+    let body = body.map_err(too_large)?;
+    Ok(Json(handle.keep_probed(parse(&body)?).await?))
 }

@@ -12,6 +12,7 @@ use crate::model::api::{
     Affected, ApiError, EngineInfo, ErrorKind, InstancePage, Progress, RunDetail, RunPlan, RunState, RunSummary,
     Submission, Submitted, Why,
 };
+use crate::model::facts::HostReport;
 use crate::model::id::RunId;
 use crate::model::job::State;
 use crate::reach::config::StateDir;
@@ -37,6 +38,7 @@ pub(super) enum Message {
     Cancel(RunId, Vec<String>, Reply<Affected>),
     Retry(RunId, Vec<String>, Reply<Affected>),
     Forget(Vec<RunId>, Reply<()>),
+    KeepProbed(Box<HostReport>, Reply<()>),
     Stop { now: bool, reply: Reply<EngineInfo> },
     Leave,
 }

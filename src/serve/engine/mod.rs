@@ -19,6 +19,7 @@ mod care;
 mod check;
 mod clean;
 mod handle;
+mod hosts;
 mod link;
 mod logs;
 mod refusal;

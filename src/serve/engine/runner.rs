@@ -289,6 +289,10 @@ impl Runner {
                 }
                 self.answer(reply, forgotten);
             }
+            Message::KeepProbed(report, reply) => {
+                let kept = self.store.keep_probed(&report).await.map_err(|error| storage(&error));
+                self.answer(reply, kept);
+            }
             Message::Stop { now, reply } => {
                 let answer = self.stop(now);
                 self.answer(reply, answer);
@@ -523,7 +527,7 @@ impl Runner {
             Message::Admit(_, reply) => drop(reply.send(Err(refusal()))),
             Message::Restore(loaded, reply) => drop(reply.send(self.restore(*loaded))),
             Message::Cancel(_, _, reply) | Message::Retry(_, _, reply) => drop(reply.send(Err(refusal()))),
-            Message::Forget(_, reply) => drop(reply.send(Err(refusal()))),
+            Message::Forget(_, reply) | Message::KeepProbed(_, reply) => drop(reply.send(Err(refusal()))),
             Message::Stop { now, reply } => {
                 let answer = self.stop(now);
                 drop(reply.send(answer));

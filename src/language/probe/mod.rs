@@ -1,0 +1,124 @@
+//! What a host is, asked in one go: the text of a script for `/bin/sh`, and the reading of what it prints.
+//!
+//! The script changes nothing on the host. Its answer is in sections, each behind a line with a mark that the caller made up
+//! (so that nothing that a host prints is taken for one); what is missing or odd is left out, or said in a note.
+
+mod devices;
+mod parts;
+mod places;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use crate::language::batch::{parse_probe, probe_script};
+use crate::model::batch::Flavour;
+use crate::model::facts::{BatchSystem, Facts, Skew};
+
+/// What looks, less what only dialects know.
+const SCRIPT: &str = include_str!("probe.sh");
+
+/// Returns the script. `mark` is of letters, digits and `-`, and nobody can guess it.
+pub fn script(mark: &str) -> String {
+    let mut text = format!("(\nm={mark}\n");
+    for flavour in Flavour::ALL {
+        text.extend(["csync_probe_", flavour.name(), "() {\n", probe_script(flavour), "}\n"]);
+    }
+    // In a subshell: what it redirects is not the caller's.
+    text + SCRIPT + ")\n"
+}
+
+/// The script that reads the host's clock: one line that [`skew`] understands.
+pub const CLOCK: &str = "date +%s.%N\n";
+
+/// Returns how far the host's clock is ahead, from what [`CLOCK`] printed and our times, in seconds, around asking it.
+pub fn skew(printed: &str, before: f64, after: f64) -> Option<Skew> {
+    let printed = printed.trim();
+    let (whole, fraction) = printed.split_once('.').unwrap_or((printed, ""));
+    let whole: f64 = whole.parse::<u64>().ok()? as f64;
+    // Not every date(1) knows `%N`; then the second may be over nearly, or just begun.
+    let fine = !fraction.is_empty() && fraction.bytes().all(|byte| byte.is_ascii_digit());
+    let (theirs, resolution) = match format!("0.{fraction}").parse::<f64>() {
+        Ok(fraction) if fine => (whole + fraction, 0.0),
+        _ => (whole + 0.5, 0.5),
+    };
+    let round = |seconds: f64| (seconds * 1000.0).round() / 1000.0;
+    let seconds = theirs - f64::midpoint(before, after);
+    Some(Skew { seconds: round(seconds), error: round((after - before).max(0.0) / 2.0 + resolution) })
+}
+
+/// Reads what the script printed.
+pub fn parse(mark: &str, output: &str) -> Facts {
+    let sections = sections(mark, output);
+    let section = |name: &str| sections.get(name).copied().unwrap_or_default();
+    let mut facts = Facts {
+        account: parts::login(section("login")),
+        machine: parts::machine(section("machine")),
+        containers: parts::containers(section("containers")),
+        modules: parts::modules(section("environment"), section("modules")),
+        conda: parts::conda(section("conda")),
+        internet: parts::internet(section("internet")),
+        tools: parts::tools(section("tools")),
+        filesystems: places::filesystems(section("mounts"), section("room")),
+        quotas: places::quotas(section("quotas")),
+        ..Facts::default()
+    };
+    facts.machine.gpus = devices::nvidia(section("gpus"));
+    facts.machine.gpus.extend(devices::amd(section("amd")));
+    facts.scratch = places::scratch(section("scratch"), &facts.filesystems);
+    batch(section("batch"), section("offers"), &mut facts);
+    if !sections.contains_key("end") {
+        let last =
+            sections.keys().copied().max_by_key(|name| output.find(&format!("{mark} {name}"))).unwrap_or("start");
+        facts.notes.push(format!("the host stopped answering in the middle ({last}): a filesystem may hang"));
+    }
+    facts
+}
+
+/// Cuts the answer into sections, by name.
+fn sections<'o>(mark: &str, output: &'o str) -> BTreeMap<&'o str, &'o str> {
+    let mut found = BTreeMap::new();
+    // What comes before the first mark is what somebody's `.bashrc` prints.
+    let Some(first) = output.find(mark) else { return found };
+    let Some(rest) = output.get(first..) else { return found };
+    for piece in rest.split(mark).skip(1) {
+        let (name, body) = piece.split_once('\n').unwrap_or((piece, ""));
+        let name = name.trim();
+        if !name.is_empty() {
+            found.insert(name, body.trim_end_matches('\n'));
+        }
+    }
+    found
+}
+
+/// Returns the lines `key=value` of a section, those without a value left out.
+fn pairs(section: &str) -> impl Iterator<Item = (&str, &str)> {
+    let pairs = section.lines().filter_map(|line| line.split_once('='));
+    pairs.map(|(key, value)| (key.trim(), value.trim())).filter(|(_, value)| !value.is_empty())
+}
+
+fn batch(section: &str, offers: &str, facts: &mut Facts) {
+    let said: BTreeMap<&str, &str> = pairs(section).collect();
+    let bin = said.get("bin").map(|bin| (*bin).to_owned());
+    let needs =
+        said.iter().filter_map(|(key, value)| Some((key.strip_prefix("needs ")?.to_owned(), (*value).to_owned())));
+    let env = needs.collect();
+    match said.get("flavour").map(|flavour| flavour.parse::<Flavour>()) {
+        Some(Ok(flavour)) => {
+            facts.batch = Some(BatchSystem { offers: parse_probe(flavour, offers), bin, env });
+        }
+        Some(Err(_)) if said.get("flavour") == Some(&"unknown") => {
+            let at = said.get("at").copied().unwrap_or("qsub");
+            facts.notes.push(format!("{at} is of a batch system that csync does not know"));
+        }
+        _ => {}
+    }
+    for name in pairs(section).filter(|(key, _)| *key == "unconfigured").map(|(_, name)| name) {
+        let words = match name {
+            "slurm" => "the commands of Slurm are installed and belong to no cluster",
+            _ => "the commands of a Grid Engine are installed and belong to no cluster",
+        };
+        facts.notes.push(words.to_owned());
+    }
+}

@@ -1,0 +1,188 @@
+# Looks at a host and changes nothing. POSIX sh; every external program that could hang is given a few seconds.
+# Before this text stand: m=MARK, and the functions csync_probe_slurm, csync_probe_pbs, csync_probe_sge.
+LC_ALL=C; LANG=C; export LC_ALL LANG
+exec 2>/dev/null </dev/null
+
+section() { printf '\n%s %s\n' "$m" "$1"; }
+have() { command -v "$1" >/dev/null; }
+
+# within SECONDS PROGRAM [ARGUMENT...]
+if timeout 1 true; then
+  within() { timeout "$@"; }
+else
+  within() {
+    s=$1; shift
+    "$@" & p=$!
+    (sleep "$s"; kill "$p") >/dev/null & w=$!
+    wait "$p"; s=$?
+    kill "$w"
+    return "$s"
+  }
+fi
+
+section login
+u=$(id -un)
+printf 'user=%s\nhome=%s\numask=%s\n' "$u" "$HOME" "$(umask)"
+shell=$(within 5 getent passwd "$u" | cut -d: -f7)
+[ -n "$shell" ] || shell=$(grep "^$u:" /etc/passwd | cut -d: -f7)
+[ -n "$shell" ] || shell=${SHELL:-/bin/sh}
+printf 'shell=%s\n' "$shell"
+
+section machine
+printf 'hostname=%s\nkernel=%s\narch=%s\n' "$(uname -n)" "$(uname -sr)" "$(uname -m)"
+sed -n 's/^PRETTY_NAME=/distribution=/p' /etc/os-release
+printf 'cores=%s\n' "$(getconf _NPROCESSORS_ONLN || nproc || grep -c ^processor /proc/cpuinfo)"
+sed -n 's/^MemTotal: *\([0-9]*\) kB$/memory=\1/p' /proc/meminfo
+
+# What a login shell knows and this one does not: where a site puts its commands, scratch and modules.
+section environment
+# shellcheck disable=SC2016
+ask='for v in PATH SCRATCH PSCRATCH CSCRATCH WORK WRKDIR WORKDIR TMPDIR LMOD_CMD LMOD_VERSION MODULESHOME MODULES_CMD CONDA_EXE MAMBA_EXE SGE_ROOT SGE_CELL SLURM_CONF PBS_CONF_FILE; do eval "printf \"%s=%s=%s\\n\" \"$0\" $v \"\${$v-}\""; done'
+case ${shell##*/} in
+  sh | bash | dash | zsh | ksh | ksh93 | mksh | ash) ;;
+  *) if have bash; then shell=bash; else shell=sh; fi ;;
+esac
+found=$(within 10 "$shell" -lc "$ask" "$m" | sed -n "s/^$m=//p")
+[ -n "$found" ] || found=$(sh -c "$ask" "$m" | sed -n "s/^$m=//p")
+printf '%s\n' "$found"
+value() { printf '%s\n' "$found" | sed -n "s/^$1=//p" | head -n 1; }
+
+section batch
+here=$PATH
+there=$(value PATH)
+PATH=$here:$there:/opt/slurm/bin:/usr/local/slurm/bin:/cm/shared/apps/slurm/current/bin:/opt/pbs/bin:/opt/pbs/default/bin
+root=$(value SGE_ROOT)
+exec_prefix=$(sed -n 's/^PBS_EXEC=//p' /etc/pbs.conf)
+[ -z "$exec_prefix" ] || PATH=$PATH:$exec_prefix/bin
+[ -z "$root" ] || PATH=$PATH:$(printf '%s\n' "$root"/bin/*/ | head -n 1)
+export PATH
+# What commands of the batch system need to find their master.
+needs=
+for name in SGE_ROOT SGE_CELL SLURM_CONF PBS_CONF_FILE; do
+  v=$(value "$name")
+  [ -z "$v" ] && continue
+  eval "[ -n \"\${$name-}\" ]" && continue
+  needs="$needs $name"
+  export "$name=$v"
+done
+flavour=none
+if have sbatch && have squeue; then
+  flavour=slurm command=sbatch
+  # Client commands without a cluster: somebody installed the package, nothing more.
+  case $(within 25 sbatch --version 2>&1) in
+    *'configuration source'*) flavour=none; echo unconfigured=slurm ;;
+  esac
+fi
+if [ "$flavour" = none ] && have qsub && have qstat; then
+  command=qsub
+  case $(within 10 qstat --version 2>&1) in
+    *pbs_version*) flavour=pbs ;;
+    *) case $(within 10 qstat -help 2>&1 | head -n 1) in
+         *'unable to read qmaster name'* | *SGE_ROOT*) flavour=none; echo unconfigured=sge ;;
+         *GE\ * | *SGE* | *UGE*) flavour=sge ;;
+         *) flavour=unknown ;;
+       esac ;;
+  esac
+fi
+printf 'flavour=%s\n' "$flavour"
+for name in $needs; do printf 'needs %s=%s\n' "$name" "$(value "$name")"; done
+if [ "$flavour" != none ]; then
+  at=$(command -v "$command")
+  printf 'at=%s\n' "$at"
+  (PATH=$here; have "$command") || printf 'bin=%s\n' "${at%/*}"
+fi
+section offers
+case $flavour in
+  slurm) csync_probe_slurm ;;
+  pbs) csync_probe_pbs ;;
+  sge) csync_probe_sge ;;
+esac
+
+section gpus
+if have nvidia-smi; then
+  within 15 nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader,nounits
+  within 15 nvidia-smi | sed -n 's/.*CUDA Version: *\([0-9.]*\).*/cuda=\1/p'
+fi
+section amd
+if have rocm-smi; then
+  within 15 rocm-smi --showproductname --showmeminfo vram --showdriverversion --csv
+fi
+
+section containers
+for program in apptainer singularity docker podman; do
+  have "$program" || continue
+  printf '%s=%s\n' "$program" "$(within 10 "$program" --version | head -n 1)"
+  # The daemon answers only those who may use it.
+  [ "$program" != docker ] || { within 10 docker version --format '{{.Server.Version}}' >/dev/null && echo docker-usable=yes || echo docker-usable=no; }
+done
+
+section modules
+for file in /usr/share/lmod/lmod/init/sh /opt/apps/lmod/lmod/init/sh /usr/share/modules/init/sh /usr/share/Modules/init/sh /etc/profile.d/lmod.sh /etc/profile.d/modules.sh; do
+  if [ -r "$file" ]; then printf 'init=%s\n' "$file"; break; fi
+done
+
+section conda
+for program in "$(value CONDA_EXE)" "$(value MAMBA_EXE)" conda mamba micromamba "$HOME/miniforge3/bin/conda" "$HOME/miniconda3/bin/conda" "$HOME/anaconda3/bin/conda"; do
+  [ -n "$program" ] && have "$program" || continue
+  printf '%s=%s\n' "$(command -v "$program")" "$(within 10 "$program" --version | head -n 1)"
+  break
+done
+
+section tools
+for program in rsync tar python3 git sftp curl; do
+  have "$program" || continue
+  case $program in
+    sftp) version=yes ;;
+    *) version=$(within 5 "$program" --version 2>&1 | head -n 1) ;;
+  esac
+  printf '%s=%s\n' "$program" "$version"
+done
+
+section internet
+if have curl; then
+  within 10 curl -s -o /dev/null -I -m 6 https://github.com; echo "curl=$?"
+elif have wget; then
+  within 10 wget -q -T 6 -t 1 --spider https://github.com; echo "wget=$?"
+fi
+
+# A filesystem whose server is gone stops whoever looks at it: it comes last, so that the rest is told by then.
+section mounts
+cat /proc/mounts || mount
+room() { within 5 df -Pk "$1" | sed -n 2p; }
+section room
+while read -r _ mount kind _; do
+  case $mount in *\\* | /proc* | /sys* | /dev* | /run* | /boot* | /snap/*) continue ;; esac
+  case $kind in
+    nfs* | lustre | gpfs | beegfs* | ceph* | fuse.* | panfs | wekafs | pvfs2 | orangefs | smb* | cifs | afs | 9p | ext[234] | xfs | btrfs | zfs | overlay | jfs | ufs | f2fs | vast*)
+      [ -d "$mount" ] && printf '%s\n' "$(room "$mount")" ;;
+  esac
+done </proc/mounts
+section scratch
+tried=:
+try() {
+  case $tried in *:"$2":*) return ;; esac
+  tried=$tried$2:
+  d=$2
+  # One that is not there yet can be made where the directory above may be written.
+  [ -e "$d" ] || d=${2%/*}
+  [ -d "$d" ] && [ -w "$d" ] && [ -x "$d" ] && printf '%s\t%s\t%s\n' "$1" "$2" "$(room "$d")"
+}
+for name in SCRATCH PSCRATCH CSCRATCH WORK WRKDIR WORKDIR; do
+  d=$(value "$name")
+  case $d in /?*) try "\$$name" "$d" ;; esac
+done
+for d in /scratch /fscratch /lustre/scratch /lustre /gpfs/scratch /gpfs /work /data/scratch /beegfs /mnt/scratch; do
+  for d in "$d/$u" "$d/users/$u" "$d/user/$u"; do
+    [ -d "$d" ] && try 'by its name' "$d"
+  done
+done
+[ -w /scratch ] && try 'by its name' "/scratch/$u"
+try home "$HOME/.local/share" || try home "$HOME"
+section quotas
+have quota && within 5 quota -w | sed 's/^/quota /'
+if have lfs; then
+  while read -r _ mount kind _; do
+    [ "$kind" = lustre ] && within 5 lfs quota -q -u "$u" "$mount" | sed 's/^/lustre /'
+  done </proc/mounts
+fi
+section end

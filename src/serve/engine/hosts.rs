@@ -1,0 +1,28 @@
+//! What is known of hosts.
+
+use crate::model::api::{ApiError, ErrorKind};
+use crate::model::facts::HostReport;
+use crate::serve::engine::handle::{Handle, Message};
+use crate::serve::engine::refusal::{refuse, storage};
+
+impl Handle {
+    /// Returns what probes found.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn hosts(&self) -> Result<Vec<HostReport>, ApiError> {
+        let probed = self.reader.probed().await.map_err(|error| storage(&error))?;
+        Ok(probed.into_iter().map(|(host, probed)| HostReport { host, probed }).collect())
+    }
+
+    /// Keeps what a probe found, and returns what is known of the host now.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn keep_probed(&self, report: HostReport) -> Result<HostReport, ApiError> {
+        let host = report.host.clone();
+        self.ask(|reply| Message::KeepProbed(Box::new(report), reply)).await?;
+        let known = self.hosts().await?.into_iter().find(|known| known.host == host);
+        known.ok_or_else(|| refuse(ErrorKind::Internal, "what was kept is not there"))
+    }
+}
