@@ -12,11 +12,12 @@ use crate::cli::submission::{WorkflowFile, key_value};
 use crate::cli::view;
 use crate::cli::view::Paint;
 use crate::cli::view::words::{many, number, shell_word};
+use crate::language::hosts::Hosts;
 use crate::language::manifest::{self, Effective, Origin};
 use crate::model::api::ErrorKind;
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::model::id::TaskId;
-use crate::serve::prepare::Planned;
+use crate::serve::prepare::{Planned, wishes};
 
 /// Check a workflow without running it
 ///
@@ -76,7 +77,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
 fn obstacles(planned: &Planned) -> Vec<Diagnostic> {
     let plan = &planned.expanded.plan;
     let mut found: Vec<Diagnostic> =
-        manifest::elsewhere(&planned.workflow, plan).into_iter().map(|(_, diagnostic)| diagnostic).collect();
+        wishes(&planned.workflow, plan, &Hosts::default()).into_iter().map(|(_, diagnostic)| diagnostic).collect();
     let missing = planned.expanded.external.iter().filter(|&&path| {
         let path = plan.path(path);
         !manifest::is_remote(path) && !Path::new(&manifest::absolute(&plan.root, path)).exists()

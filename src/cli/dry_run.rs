@@ -14,6 +14,7 @@ use crate::cli::view::Paint;
 use crate::cli::view::words::{many, number};
 use crate::decide::engine::protocol::Verdict;
 use crate::decide::fresh::memos::Memos;
+use crate::language::hosts::Hosts;
 use crate::model::api::{ApiError, ErrorKind};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::id::InstanceId;
@@ -24,7 +25,9 @@ use crate::serve::prepare::{Asked, Prepared, prepare};
 
 /// Says what would run, and why.
 pub(super) fn dry_run(context: &Context, source: &Source, root: &str, wishes: &Wishes) -> Result<Exit, Failure> {
-    let asked = Asked { text: &source.text, root, params: &wishes.params, only: &wishes.only, rerun: &wishes.rerun };
+    let hosts = Hosts::default();
+    let Wishes { params, only, rerun } = wishes;
+    let asked = Asked { text: &source.text, root, params, only, rerun, hosts: &hosts };
     let prepared = prepare(asked, |name| memos(context, root, name));
     let prepared = prepared.map_err(|error| Failure::from(error).with_source(|| source.clone()))?;
     if context.json() {
@@ -207,7 +210,7 @@ mod tests {
         let text = "name = \"w\"\n[tasks.a]\nforeach = [\"x\", \"y\\nz\"]\noutputs = [\"{item.stem}.txt\"]\nrun = \"true\"\n[tasks.b]\nneeds = [\"a\"]\nrun = \"true\"\n";
         let root = dir.path().to_str().unwrap().to_owned();
         let params = std::collections::BTreeMap::new();
-        let asked = Asked { text, root: &root, params: &params, only, rerun: &Rerun::Stale };
+        let asked = Asked { text, root: &root, params: &params, only, rerun: &Rerun::Stale, hosts: &Hosts::default() };
         let prepared = prepare(asked, |_| Ok(Memos::default())).unwrap();
         (dir, prepared)
     }

@@ -8,6 +8,8 @@ pub mod config;
 
 pub mod transport;
 
+pub mod stage;
+
 pub mod machine;
 
 pub mod files;

@@ -1,16 +1,39 @@
-//! What a plan asks for that this machine alone cannot serve: other hosts, named datasets, containers.
+//! What a plan asks for that cannot be served: hosts that nobody knows, files that cannot be brought, containers.
 
+use crate::language::document::nearest;
 use crate::language::manifest::draft::{Foreach, Origin, Workflow};
 use crate::language::manifest::paths::is_remote;
 use crate::model::diagnostic::{Diagnostic, Span};
 use crate::model::id::TaskId;
 use crate::model::plan::Plan;
 
-/// Returns, for each task that asks for what this machine alone cannot serve, one mistake per wish, with its place.
+/// What an entry of `on` is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// This machine, or csync's choice.
+    Here,
+    /// Other hosts.
+    There,
+    /// No host, no tag.
+    Nowhere,
+}
+
+/// Returns what an entry of `on` is without looking at any host: this machine, or csync's choice, which is this machine too.
+pub fn is_here(place: &str) -> bool {
+    matches!(place, "any" | "local" | "localhost" | "near:inputs") || place.starts_with("near:data:")
+}
+
+/// Returns, for each task that asks for what cannot be served, one mistake per wish, with its place. `known` says what an entry
+/// of `on` is, and `names` are the hosts and tags that there are.
 ///
 /// Flags for batch systems (`account`, `partition`, `slurm`, ...) are no such wishes: they say how to queue where there is a
 /// queue.
-pub fn elsewhere(workflow: &Workflow, plan: &Plan) -> Vec<(TaskId, Diagnostic)> {
+pub fn elsewhere(
+    workflow: &Workflow,
+    plan: &Plan,
+    known: &dyn Fn(&str) -> Known,
+    names: &[&str],
+) -> Vec<(TaskId, Diagnostic)> {
     let mut all = Vec::new();
     for (index, task) in plan.tasks.iter().enumerate() {
         let id = TaskId(index as u32);
@@ -21,12 +44,23 @@ pub fn elsewhere(workflow: &Workflow, plan: &Plan) -> Vec<(TaskId, Diagnostic)> 
             let help = "install the tools on this machine and remove `container`";
             all.push((id, Diagnostic::error(place("container"), message).help(help)));
         }
-        if !task.on.is_empty() && !task.on.iter().any(|place| is_here(place)) {
-            let places: Vec<String> = task.on.iter().map(|place| format!("`{place}`")).collect();
-            let message =
-                format!("task `{}` runs on {}, and csync reaches this machine alone yet", task.name, places.join(", "));
-            let help = "write `on = \"local\"`, add `\"local\"` to the list, or leave `on` out";
+        if let Some(unknown) = task.on.iter().find(|entry| known(entry) == Known::Nowhere) {
+            let message = format!("task `{}` runs on `{unknown}`, and there is no such host or tag", task.name);
+            let help = match nearest(unknown, names.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "`csync hosts list` shows the hosts, `csync hosts import` takes them from ssh's configuration"
+                    .to_owned(),
+            };
             all.push((id, Diagnostic::error(place("on"), message).help(help)));
+        }
+        let leaves = task.on.iter().any(|entry| known(entry) == Known::There);
+        if leaves && let Some(path) = fixed_path(plan, id) {
+            let message = format!(
+                "task `{}` names `{path}`, which csync does not bring to other hosts: it is outside the workflow's directory",
+                task.name
+            );
+            let help = "copy it, or link to it, below the workflow's directory and write that name";
+            all.push((id, Diagnostic::error(files_place(workflow, id), message).help(help)));
         }
         if let Some((pattern, span)) = remote_glob(workflow, id) {
             let message =
@@ -47,20 +81,28 @@ pub fn elsewhere(workflow: &Workflow, plan: &Plan) -> Vec<(TaskId, Diagnostic)> 
     all
 }
 
-/// Returns whether a place can be this machine.
-fn is_here(place: &str) -> bool {
-    matches!(place, "any" | "local" | "localhost" | "near:inputs") || place.starts_with("near:data:")
+/// Returns the first input or output of a task that is outside the workflow's directory on this machine.
+fn fixed_path(plan: &Plan, task: TaskId) -> Option<&str> {
+    find_path(plan, task, is_fixed)
+}
+
+fn is_fixed(path: &str) -> bool {
+    path.starts_with('/') || path.starts_with("../")
 }
 
 /// Returns the first input or output of a task that is on another host.
 fn remote_path(plan: &Plan, task: TaskId) -> Option<&str> {
+    find_path(plan, task, is_remote)
+}
+
+fn find_path(plan: &Plan, task: TaskId, wanted: impl Fn(&str) -> bool) -> Option<&str> {
     let mut last = None;
     plan.instances_of(task).find_map(|instance| {
         let slice = plan.instance(instance).inputs;
         // Instances that read the same share the list.
         let inputs = if last.replace(slice) == Some(slice) { &[] } else { plan.inputs(instance) };
         let mut paths = inputs.iter().chain(plan.outputs(instance)).map(|path| plan.path(*path));
-        paths.find(|path| is_remote(path))
+        paths.find(|path| wanted(path))
     })
 }
 
@@ -85,5 +127,6 @@ fn files_place(workflow: &Workflow, task: TaskId) -> Option<Span> {
     let task = workflow.tasks.get(task.index())?;
     let written = task.inputs.of(&workflow.lists).iter().chain(task.outputs.of(&workflow.lists));
     let remote = written.map(|template| (workflow.templates.source(*template, &workflow.params, &[]), template.span));
-    remote.into_iter().find(|(text, _)| is_remote(text)).map(|(_, span)| span).or(Some(task.span))
+    let outside = |text: &str| is_remote(text) || is_fixed(text);
+    remote.into_iter().find(|(text, _)| outside(text)).map(|(_, span)| span).or(Some(task.span))
 }

@@ -60,7 +60,7 @@ mod tests;
 
 pub use check::read;
 pub use draft::{Origin, Workflow};
-pub use elsewhere::elsewhere;
+pub use elsewhere::{Known, elsewhere, is_here};
 pub use expand::expand;
 pub use explain::{Effective, explain, explain_at};
 pub use glob::matcher;

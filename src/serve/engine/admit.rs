@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::decide::engine::protocol::{Event, Mark, Routes, Verdict};
 use crate::decide::engine::run::Run;
 use crate::decide::fresh::memos::{Hashes, Memos};
+use crate::language::hosts::Hosts;
 use crate::model::api::{ApiError, Counts, ErrorKind, RunState, RunSummary, Submission, Submitted};
 use crate::model::id::{InstanceId, JobKey, RunId};
 use crate::model::plan::Plan;
@@ -52,7 +53,7 @@ pub(super) fn prepare(
         let memos = runtime.block_on(reader.memos(key)).map_err(|error| storage(&error))?;
         Ok(memos.iter().collect::<Memos>())
     };
-    let prepared = prepare::prepare(Asked::from(&submission), memos)?;
+    let prepared = prepare::prepare(Asked::of(&submission, &Hosts::default()), memos)?;
     let lock = match makes_files(&prepared.plan, &prepared.verdicts) {
         Makes::Nothing => None,
         Makes::Elsewhere if !may_write(Path::new(&submission.root)) => None,

@@ -4,6 +4,7 @@
 //! disk and takes its time: an engine calls it where it may block.
 
 pub mod job;
+pub mod places;
 pub mod recheck;
 
 mod refuse;
@@ -20,6 +21,7 @@ use crate::decide::fresh::judge::{Judge, Judgement};
 use crate::decide::fresh::memos::{Hashes, Memos};
 use crate::decide::fresh::reason::Reason;
 use crate::decide::fresh::select::{Selection, UnknownNames};
+use crate::language::hosts::Hosts;
 use crate::language::manifest::{self, Expanded, Facts, Limits, Workflow};
 use crate::model::api::{ApiError, ErrorKind, Rerun, Submission};
 use crate::model::diagnostic::{Diagnostic, Severity};
@@ -27,6 +29,9 @@ use crate::model::plan::{Fingerprint, Memo, Plan};
 use crate::reach::files::FilesError;
 use crate::reach::files::gather::gather;
 use crate::reach::files::look::Root;
+use crate::serve::prepare::places::Places;
+
+pub use refuse::wishes;
 
 /// Mistakes of one kind that are shown; a message says how many more there are.
 const MOST_SHOWN: usize = 20;
@@ -44,11 +49,15 @@ pub struct Asked<'a> {
     pub only: &'a [String],
     /// `--rerun`.
     pub rerun: &'a Rerun,
+    /// The hosts that there are.
+    pub hosts: &'a Hosts,
 }
 
-impl<'a> From<&'a Submission> for Asked<'a> {
-    fn from(submission: &'a Submission) -> Self {
+impl<'a> Asked<'a> {
+    /// Takes the parts of a submission.
+    pub fn of(submission: &'a Submission, hosts: &'a Hosts) -> Self {
         Self {
+            hosts,
             text: &submission.text,
             root: &submission.root,
             params: &submission.params,
@@ -86,6 +95,8 @@ pub struct Prepared {
     pub memos: Memos,
     /// Memos to write anew: their files were touched and are the same.
     pub refreshed: Vec<Memo>,
+    /// Where its tasks may run.
+    pub places: Places,
 }
 
 /// Reads, checks and expands a workflow.
@@ -121,7 +132,7 @@ pub fn prepare(asked: Asked<'_>, memos: impl FnOnce(&str) -> Result<Memos, ApiEr
     let Planned { workflow, expanded, warnings } = plan(asked.text, asked.root, asked.params)?;
     let Expanded { plan, left, external, .. } = expanded;
     let selection = Selection::new(&plan, &left, asked.only, asked.rerun).map_err(|error| unknown(&plan, &error))?;
-    let refusals = refuse::unserved(&workflow, &plan, &selection);
+    let refusals = refuse::unserved(&workflow, &plan, &selection, asked.hosts);
     if !refusals.is_empty() {
         return Err(invalid(refusals));
     }
@@ -140,7 +151,8 @@ pub fn prepare(asked: Asked<'_>, memos: impl FnOnce(&str) -> Result<Memos, ApiEr
         (judgement, hashes)
     };
     let Judgement { verdicts, reasons, refreshed } = judgement;
-    Ok(Prepared { plan: Arc::new(plan), verdicts, reasons, warnings, hashes, memos, refreshed })
+    let places = Places::of(&plan, asked.hosts);
+    Ok(Prepared { plan: Arc::new(plan), verdicts, reasons, warnings, hashes, memos, refreshed, places })
 }
 
 /// Looks at every file that the judgement asks for.

@@ -3,11 +3,13 @@
 use crate::decide::engine::protocol::Verdict;
 use crate::decide::fresh::judge::Judgement;
 use crate::decide::fresh::select::Selection;
+use crate::language::hosts::Hosts;
 use crate::language::manifest::{Workflow, elsewhere, missing_input};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::id::{PathId, TaskId};
 use crate::model::plan::{Fingerprint, Plan};
 use crate::serve::prepare::MOST_SHOWN;
+use crate::serve::prepare::places::{known, names};
 
 /// Returns a mistake for every input that must exist and does not.
 pub(super) fn missing_inputs(
@@ -42,9 +44,14 @@ pub(super) fn missing_inputs(
     mistakes
 }
 
-/// Returns a mistake for every wish of a task of the run that the local machine cannot serve.
-pub(super) fn unserved(workflow: &Workflow, plan: &Plan, selection: &Selection) -> Vec<Diagnostic> {
+/// Returns, for each task that asks for what cannot be served, a mistake per wish.
+pub fn wishes(workflow: &Workflow, plan: &Plan, hosts: &Hosts) -> Vec<(TaskId, Diagnostic)> {
+    elsewhere(workflow, plan, &|entry| known(entry, hosts), &names(hosts))
+}
+
+/// Returns a mistake for every wish of a task of the run that cannot be served.
+pub(super) fn unserved(workflow: &Workflow, plan: &Plan, selection: &Selection, hosts: &Hosts) -> Vec<Diagnostic> {
     let taken = |task: TaskId| plan.instances_of(task).any(|instance| selection.takes(instance));
-    let wishes = elsewhere(workflow, plan).into_iter();
+    let wishes = wishes(workflow, plan, hosts).into_iter();
     wishes.filter(|(task, _)| taken(*task)).map(|(_, mistake)| mistake).take(MOST_SHOWN).collect()
 }

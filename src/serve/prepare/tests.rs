@@ -10,6 +10,7 @@ use super::{Asked, Prepared, prepare};
 use crate::decide::engine::protocol::Verdict;
 use crate::decide::fresh::memos::{Hashes, Memos, memo};
 use crate::decide::fresh::reason::Reason;
+use crate::language::hosts::{Hosts, merge, read, shipped};
 use crate::model::api::{ApiError, ErrorKind, Rerun};
 use crate::model::id::{InstanceId, JobKey, RunId};
 use crate::model::job::{Ended, Invocation, Outcome};
@@ -71,7 +72,7 @@ impl Lab {
     fn prepare_with(&self, only: &[String], rerun: &Rerun) -> Result<Prepared, ApiError> {
         let params = BTreeMap::new();
         let root = self.root().to_str().unwrap();
-        let asked = Asked { text: &self.text, root, params: &params, only, rerun };
+        let asked = Asked { text: &self.text, root, params: &params, only, rerun, hosts: &hosts() };
         prepare(asked, |name| {
             assert_eq!(name, "w");
             Ok(self.memos.clone())
@@ -107,6 +108,11 @@ const GRANT: Grant = Grant { cpus: 2, mem: Bytes::gib(1), mem_enforced: true, ti
 
 fn verdicts(prepared: &Prepared) -> Vec<Verdict> {
     prepared.verdicts.clone()
+}
+
+/// This machine, and `hpc`.
+fn hosts() -> Hosts {
+    merge(&read("[hosts.hpc]\n", &[]).0, &shipped(), &BTreeMap::new())
 }
 
 #[test]
@@ -202,8 +208,8 @@ fn what_this_machine_cannot_do_is_refused_with_its_place() {
             "container = \"docker://star\"",
             "runs in the container `docker://star`, and csync cannot start containers yet",
         ),
-        ("on = \"cluster\"", "runs on `cluster`, and csync reaches this machine alone yet"),
-        ("on = [\"a\", \"tag:gpu\"]", "runs on `a`, `tag:gpu`, and csync reaches this machine alone yet"),
+        ("on = \"cluster\"", "runs on `cluster`, and there is no such host or tag"),
+        ("on = [\"local\", \"tag:gpu\"]", "runs on `tag:gpu`, and there is no such host or tag"),
     ] {
         let lab = Lab::new(&WORKFLOW.replace("run = \"cat", &format!("{wish}\nrun = \"cat")));
         let error = lab.prepare().unwrap_err();
@@ -213,7 +219,7 @@ fn what_this_machine_cannot_do_is_refused_with_its_place() {
         // Left out, it is nobody's business.
         assert!(lab.prepare_with(&["count".to_owned()], &Rerun::Stale).is_ok());
     }
-    for wish in ["on = \"local\"", "on = [\"cluster\", \"local\"]", "on = \"any\""] {
+    for wish in ["on = \"local\"", "on = [\"hpc\", \"local\"]", "on = \"any\""] {
         assert!(
             Lab::new(&WORKFLOW.replace("run = \"cat", &format!("{wish}\nrun = \"cat"))).prepare().is_ok(),
             "{wish}"
@@ -237,7 +243,14 @@ fn mistakes_and_missing_directories_are_refused() {
     assert_eq!(kind, ErrorKind::Invalid);
     assert!(!messages.is_empty());
     let params = BTreeMap::new();
-    let asked = Asked { text: WORKFLOW, root: "/nonexistent/dir", params: &params, only: &[], rerun: &Rerun::Stale };
+    let asked = Asked {
+        text: WORKFLOW,
+        root: "/nonexistent/dir",
+        params: &params,
+        only: &[],
+        rerun: &Rerun::Stale,
+        hosts: &hosts(),
+    };
     let error = prepare(asked, |_| Ok(Memos::default())).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Storage);
     assert!(error.message.starts_with("cannot enter /nonexistent/dir: "), "{error}");

@@ -28,7 +28,7 @@ fn try_all(text: &str) {
     for instance in expanded.plan.instance_ids().take(100) {
         render(&expanded.plan, instance, &grant(), 1);
     }
-    elsewhere(&workflow, &expanded.plan);
+    elsewhere(&workflow, &expanded.plan, &|_| Known::Nowhere, &[]);
 }
 
 /// Checks that a plan is what its documentation says.

@@ -180,7 +180,7 @@ name = "t"
 [data.fastq]
 at = ["nas:/vol1/fastq"]
 [defaults]
-on = ["cluster", "local"]
+on = ["hpc", "local"]
 [tasks.a]
 run = "x"
 container = "docker://star"
@@ -197,20 +197,34 @@ account = "lab"
 [tasks.e]
 run = "x"
 foreach = "data:fastq/*.gz"
+[tasks.f]
+run = "x"
+on = ["hcp", "local"]
+[tasks.g]
+run = "x"
+on = "hpc"
+outputs = ["../x"]
 "#;
     let (workflow, mistakes) = read(text);
     assert_eq!(mistakes, []);
     let expanded = expand(&workflow, ROOT, &BTreeMap::new(), &Facts::default(), Limits::default()).unwrap();
     assert_eq!(expanded.external, []);
-    let found: Vec<_> = elsewhere(&workflow, &expanded.plan);
+    let known = |entry: &str| match entry {
+        "hpc" => Known::There,
+        _ if is_here(entry) => Known::Here,
+        _ => Known::Nowhere,
+    };
+    let found: Vec<_> = elsewhere(&workflow, &expanded.plan, &known, &["hpc"]);
     let lines: Vec<String> = found.iter().map(|(task, mistake)| format!("{task} {}", line(text, mistake))).collect();
     assert_eq!(
         lines,
         [
             "0 task `a` runs in the container `docker://star`, and csync cannot start containers yet @ container ? install the tools on this machine and remove `container`",
-            "1 task `b` runs on `cluster`, and csync reaches this machine alone yet @ on ? write `on = \"local\"`, add `\"local\"` to the list, or leave `on` out",
+            "1 task `b` runs on `cluster`, and there is no such host or tag @ on ? `csync hosts list` shows the hosts, `csync hosts import` takes them from ssh's configuration",
             "2 task `c` names `data:fastq/x`, and csync cannot move data between machines yet @ \"data:fastq/x\" ? copy the dataset here and write its path",
             "4 task `e` goes over `data:fastq/*.gz`, and csync cannot look on other machines yet @ \"data:fastq/*.gz\" ? copy the files here and write a pattern for them",
+            "5 task `f` runs on `hcp`, and there is no such host or tag @ on ? did you mean `hpc`?",
+            "6 task `g` names `../x`, which csync does not bring to other hosts: it is outside the workflow's directory @ \"../x\" ? copy it, or link to it, below the workflow's directory and write that name",
         ]
     );
 }

@@ -1,0 +1,120 @@
+//! Where the tasks of a workflow may run: entries of `on` against the hosts that there are.
+
+use std::collections::HashMap;
+
+use crate::language::hosts::Hosts;
+use crate::language::manifest::{Known, is_here};
+use crate::model::host::HostName;
+use crate::model::plan::Plan;
+
+/// Where the tasks of a plan may run, first preference first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places {
+    /// The lists that differ.
+    pub lists: Vec<Vec<HostName>>,
+    /// Per task, its list; empty where all run on this machine.
+    pub of_task: Vec<u16>,
+}
+
+impl Places {
+    /// Finds the hosts of every task. Entries that name nothing are left out: a submission with one was refused, and a host that
+    /// was removed since is no place to go.
+    pub fn of(plan: &Plan, hosts: &Hosts) -> Self {
+        let mut places = Self::default();
+        if plan.tasks.iter().all(|task| task.on.is_empty()) {
+            return places;
+        }
+        let mut known: HashMap<&[String], u16> = HashMap::new();
+        for task in &plan.tasks {
+            let list = *known.entry(task.on.as_slice()).or_insert_with(|| {
+                places.lists.push(resolve(&task.on, hosts));
+                u16::try_from(places.lists.len() - 1).unwrap_or(u16::MAX)
+            });
+            places.of_task.push(list);
+        }
+        places
+    }
+}
+
+/// Returns what an entry of `on` is.
+pub(super) fn known(entry: &str, hosts: &Hosts) -> Known {
+    if is_here(entry) {
+        Known::Here
+    } else if hosts_of(entry, hosts).next().is_some() {
+        Known::There
+    } else {
+        Known::Nowhere
+    }
+}
+
+/// Returns the names that an entry of `on` may be.
+pub(super) fn names(hosts: &Hosts) -> Vec<&str> {
+    hosts
+        .iter()
+        .flat_map(|host| std::iter::once(host.name.as_str()).chain(host.tags.iter().map(String::as_str)))
+        .collect()
+}
+
+/// Returns the hosts that an entry names: `tag:gpu`, a host, or else a tag. Hosts that only hold data run nothing.
+fn hosts_of<'h>(entry: &'h str, hosts: &'h Hosts) -> impl Iterator<Item = &'h HostName> {
+    let (tag, named) = match entry.strip_prefix("tag:") {
+        Some(tag) => (Some(tag), None),
+        None => match hosts.get(entry) {
+            Some(host) => (None, Some(host)),
+            None => (Some(entry), None),
+        },
+    };
+    let tagged = tag.into_iter().flat_map(|tag| hosts.tagged(tag));
+    named.into_iter().chain(tagged).filter(|host| !host.transfer_only).map(|host| &host.name)
+}
+
+fn resolve(on: &[String], hosts: &Hosts) -> Vec<HostName> {
+    let mut list: Vec<HostName> = Vec::new();
+    for entry in on {
+        let found: Vec<HostName> =
+            if is_here(entry) { vec![HostName::local()] } else { hosts_of(entry, hosts).cloned().collect() };
+        for host in found {
+            if !list.contains(&host) {
+                list.push(host);
+            }
+        }
+    }
+    if on.is_empty() {
+        list.push(HostName::local());
+    }
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::language::hosts::{merge, read, shipped};
+
+    fn hosts() -> Hosts {
+        let text = "[hosts.hpc]\ntags = [\"big\", \"gpu\"]\n[hosts.lab]\ntags = [\"gpu\"]\n[hosts.nas]\ntransfer_only = true\n[hosts.big]\n";
+        let (file, mistakes) = read(text, &[]);
+        assert_eq!(mistakes, []);
+        merge(&file, &shipped(), &BTreeMap::new())
+    }
+
+    #[test]
+    fn entries_are_hosts_before_they_are_tags() {
+        let hosts = hosts();
+        let list = |on: &[&str]| {
+            let on: Vec<String> = on.iter().map(|entry| (*entry).to_owned()).collect();
+            resolve(&on, &hosts).iter().map(HostName::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(list(&[]), ["local"]);
+        assert_eq!(list(&["any"]), ["local"]);
+        assert_eq!(list(&["hpc", "lab", "local"]), ["hpc", "lab", "local"]);
+        assert_eq!(list(&["gpu"]), ["hpc", "lab"]);
+        assert_eq!(list(&["tag:gpu", "hpc"]), ["hpc", "lab"]);
+        assert_eq!(list(&["big"]), ["big"], "a host of that name comes first");
+        assert_eq!(list(&["tag:big"]), ["hpc"]);
+        assert_eq!(list(&["nas", "gone"]), Vec::<String>::new());
+        assert_eq!(known("nas", &hosts), Known::Nowhere);
+        assert_eq!((known("any", &hosts), known("gpu", &hosts)), (Known::Here, Known::There));
+    }
+}
