@@ -1,5 +1,6 @@
 //! `csync check`: the mistakes of a workflow, and what holds for its tasks.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +18,7 @@ use crate::language::manifest::{self, Effective, Origin};
 use crate::model::api::ErrorKind;
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::model::id::TaskId;
-use crate::serve::prepare::{Planned, wishes};
+use crate::serve::prepare::{Planned, places, wishes};
 
 /// Check a workflow without running it
 ///
@@ -47,7 +48,8 @@ pub struct Args {
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let (file, planned) = planned(&args.file, &args.params)?;
     let mut warnings = planned.warnings.clone();
-    warnings.extend(obstacles(&planned));
+    let hosts = places::hosts(|name| std::env::var_os(name), &BTreeMap::new())?;
+    warnings.extend(obstacles(&planned, &hosts));
     if args.strict && !warnings.is_empty() {
         for warning in &mut warnings {
             warning.severity = Severity::Error;
@@ -74,10 +76,10 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
 }
 
 /// Returns what would keep a sound workflow from running here and now.
-fn obstacles(planned: &Planned) -> Vec<Diagnostic> {
+fn obstacles(planned: &Planned, hosts: &Hosts) -> Vec<Diagnostic> {
     let plan = &planned.expanded.plan;
     let mut found: Vec<Diagnostic> =
-        wishes(&planned.workflow, plan, &Hosts::default()).into_iter().map(|(_, diagnostic)| diagnostic).collect();
+        wishes(&planned.workflow, plan, hosts).into_iter().map(|(_, diagnostic)| diagnostic).collect();
     let missing = planned.expanded.external.iter().filter(|&&path| {
         let path = plan.path(path);
         !manifest::is_remote(path) && !Path::new(&manifest::absolute(&plan.root, path)).exists()

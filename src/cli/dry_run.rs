@@ -1,5 +1,6 @@
 //! What a submission would do: planned in this process, against the memos of the store, with nothing started or written.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
@@ -14,18 +15,17 @@ use crate::cli::view::Paint;
 use crate::cli::view::words::{many, number};
 use crate::decide::engine::protocol::Verdict;
 use crate::decide::fresh::memos::Memos;
-use crate::language::hosts::Hosts;
 use crate::model::api::{ApiError, ErrorKind};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::id::InstanceId;
 use crate::model::plan::Memo;
 use crate::reach::store::{Place, Reader, WorkflowKey};
 use crate::serve::engine::{refuse, storage};
-use crate::serve::prepare::{Asked, Prepared, prepare};
+use crate::serve::prepare::{Asked, Prepared, places, prepare};
 
 /// Says what would run, and why.
 pub(super) fn dry_run(context: &Context, source: &Source, root: &str, wishes: &Wishes) -> Result<Exit, Failure> {
-    let hosts = Hosts::default();
+    let hosts = places::hosts(|name| std::env::var_os(name), &BTreeMap::new())?;
     let Wishes { params, only, rerun } = wishes;
     let asked = Asked { text: &source.text, root, params, only, rerun, hosts: &hosts };
     let prepared = prepare(asked, |name| memos(context, root, name));
@@ -203,6 +203,7 @@ impl Serialize for Instances<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::language::hosts::Hosts;
     use crate::model::api::Rerun;
 
     fn prepared(only: &[String]) -> (tempfile::TempDir, Prepared) {

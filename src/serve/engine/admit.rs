@@ -6,7 +6,6 @@ use std::sync::Arc;
 use crate::decide::engine::protocol::{Event, Mark, Routes, Verdict};
 use crate::decide::engine::run::Run;
 use crate::decide::fresh::memos::{Hashes, Memos};
-use crate::language::hosts::Hosts;
 use crate::model::api::{ApiError, Counts, ErrorKind, RunState, RunSummary, Submission, Submitted};
 use crate::model::id::{InstanceId, JobKey, RunId};
 use crate::model::plan::Plan;
@@ -21,7 +20,7 @@ use crate::serve::engine::care::{Care, Means, find_secrets, keep_secrets};
 use crate::serve::engine::handle::Reply;
 use crate::serve::engine::refusal::{chain, files, illegal, refuse, storage};
 use crate::serve::engine::runner::Runner;
-use crate::serve::prepare::{self, Asked, Prepared};
+use crate::serve::prepare::{self, Asked, Prepared, places};
 
 /// A submission, ready to be taken in.
 #[derive(Debug)]
@@ -53,7 +52,11 @@ pub(super) fn prepare(
         let memos = runtime.block_on(reader.memos(key)).map_err(|error| storage(&error))?;
         Ok(memos.iter().collect::<Memos>())
     };
-    let prepared = prepare::prepare(Asked::of(&submission, &Hosts::default()), memos)?;
+    let probed = runtime.block_on(reader.probed()).map_err(|error| storage(&error))?;
+    let facts = probed.into_iter().filter_map(|(host, probed)| Some((host, probed.facts?))).collect();
+    let var = |name: &str| submission.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.into());
+    let hosts = places::hosts(var, &facts)?;
+    let prepared = prepare::prepare(Asked::of(&submission, &hosts), memos)?;
     let lock = match makes_files(&prepared.plan, &prepared.verdicts) {
         Makes::Nothing => None,
         Makes::Elsewhere if !may_write(Path::new(&submission.root)) => None,

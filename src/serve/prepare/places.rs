@@ -1,11 +1,47 @@
 //! Where the tasks of a workflow may run: entries of `on` against the hosts that there are.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
 
-use crate::language::hosts::Hosts;
+use crate::language::hosts::{Hosts, HostsFile, merge, shipped};
 use crate::language::manifest::{Known, is_here};
+use crate::model::api::{ApiError, ErrorKind};
+use crate::model::facts::Facts;
 use crate::model::host::HostName;
 use crate::model::plan::Plan;
+use crate::reach::config::{ConfigDir, ConfigDirError, HostsConfig, HostsConfigError};
+
+/// Reads which hosts there are, as the environment says where that is written, and lays what probes found below it.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`] when a file has mistakes, [`ErrorKind::Storage`] when one cannot be read.
+pub fn hosts(
+    var: impl Fn(&str) -> Option<OsString>,
+    facts: &BTreeMap<HostName, Facts>,
+) -> Result<Hosts, ApiError> {
+    let unreadable = |error: &dyn std::error::Error| ApiError {
+        kind: ErrorKind::Storage,
+        message: error.to_string(),
+        hint: error.source().map(ToString::to_string),
+        diagnostics: Vec::new(),
+    };
+    let config = match ConfigDir::locate(var) {
+        Ok(dir) => HostsConfig::load(&dir),
+        // Somebody without a home has no hosts.
+        Err(ConfigDirError::NoHome) => return Ok(merge(&HostsFile::default(), &shipped(), facts)),
+        Err(error) => return Err(unreadable(&error)),
+    };
+    match config {
+        Ok(config) => Ok(config.hosts(facts)),
+        Err(error @ HostsConfigError::Mistakes { .. }) => Err(ApiError {
+            kind: ErrorKind::Invalid,
+            message: error.to_string(),
+            hint: Some("`csync hosts list` shows them with their places".to_owned()),
+            diagnostics: Vec::new(),
+        }),
+        Err(error) => Err(unreadable(&error)),
+    }
+}
 
 /// Where the tasks of a plan may run, first preference first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,10 +123,8 @@ fn resolve(on: &[String], hosts: &Hosts) -> Vec<HostName> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
-    use crate::language::hosts::{merge, read, shipped};
+    use crate::language::hosts::read;
 
     fn hosts() -> Hosts {
         let text = "[hosts.hpc]\ntags = [\"big\", \"gpu\"]\n[hosts.lab]\ntags = [\"gpu\"]\n[hosts.nas]\ntransfer_only = true\n[hosts.big]\n";
