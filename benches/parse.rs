@@ -7,7 +7,9 @@ use std::fmt::Write as _;
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use csync::language::batch::parse_queue;
 use csync::language::manifest::{self, Facts, Limits};
+use csync::model::batch::{Flavour, Reply};
 use csync::model::id::InstanceId;
 use csync::model::plan::Plan;
 use csync::model::resources::Grant;
@@ -95,5 +97,50 @@ fn render(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, parse, render);
+/// Ten thousand jobs as each batch system's queue tells of them.
+fn queues() -> [(Flavour, String); 3] {
+    let mut texts = [
+        "JOBID|ARRAY_JOB_ID|STATE|PARTITION|START_TIME|NODELIST|REASON|NAME\n".to_owned(),
+        String::new(),
+        "<?xml version='1.0'?>\n<job_info>\n<queue_info>\n".to_owned(),
+    ];
+    let [slurm, pbs, sge] = &mut texts;
+    for at in 0..10_000 {
+        let name = format!("csync-0a1b2c3d-{at}-1");
+        let _ = writeln!(slurm, "{at}|{at}|RUNNING|debug|2026-11-21T03:18:21|node{at}|None|{name}");
+        let _ = writeln!(
+            pbs,
+            "Job Id: {at}.pbshead\n    Job_Name = {name}\n    Job_Owner = alice@head\n    job_state = R\n    queue = workq\n    \
+             exec_host = n1/2\n    stime = Sat Nov 21 02:46:33 2026\n    substate = 42\n    comment = Job run at Sat Nov 21 \
+             at 02:46 on (n1:ncpus=2:mem=512000kb)\n    run_count = 1"
+        );
+        let _ = writeln!(
+            sge,
+            "<job_list state=\"running\">\n<JB_job_number>{at}</JB_job_number>\n<JAT_prio>0.5</JAT_prio>\n\
+             <JB_name>{name}</JB_name>\n<JB_owner>alice</JB_owner>\n<state>r</state>\n\
+             <JAT_start_time>2026-11-21T12:35:26</JAT_start_time>\n<queue_name>all.q@n1</queue_name>\n<slots>1</slots>\n\
+             </job_list>"
+        );
+    }
+    sge.push_str("</queue_info>\n<job_info>\n</job_info>\n</job_info>\n");
+    let [slurm, pbs, sge] = texts;
+    [(Flavour::Slurm, slurm), (Flavour::Pbs, pbs), (Flavour::Sge, sge)]
+}
+
+fn queue(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("queue");
+    group.throughput(Throughput::Elements(10_000));
+    for (flavour, text) in queues() {
+        let reply = Reply { status: 0, stdout: &text, stderr: "" };
+        group.bench_function(flavour.name(), |bencher| {
+            bencher.iter(|| {
+                let queue = parse_queue(flavour, black_box(&reply)).expect("the queue is sound");
+                assert_eq!(queue.jobs.len(), 10_000);
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, parse, render, queue);
 criterion_main!(benches);

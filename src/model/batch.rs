@@ -266,6 +266,8 @@ pub enum PerWhat {
     Slot,
     /// The whole job gets that much.
     Job,
+    /// Nobody gets it: it only chooses a host that has as much to spare when the job starts.
+    Load,
 }
 
 /// What tells of jobs that left the queue.

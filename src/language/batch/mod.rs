@@ -16,16 +16,21 @@
 //!   record to say. A reply that is no answer is [`CouldNotAsk`](crate::model::batch::CouldNotAsk), never an empty queue.
 //! - Times are asked for in UTC.
 
+pub mod call;
 pub mod pbs;
 pub mod sge;
 pub mod slurm;
 
+mod table;
 mod text;
 
 #[cfg(test)]
 mod tests;
 
-use crate::model::batch::{BatchFacts, Flavour};
+use crate::language::batch::call::{Ask, Call, Target, Unsayable};
+use crate::model::batch::{
+    BatchFacts, Cancelled, CouldNotAsk, Dialect, Ending, Flavour, Queue, Reply, Submission, Submitted,
+};
 
 /// Returns the script that learns what a batch system offers; read-only, each command with a deadline of its own.
 pub const fn probe_script(flavour: Flavour) -> &'static str {
@@ -42,5 +47,87 @@ pub fn parse_probe(flavour: Flavour, output: &str) -> BatchFacts {
         Flavour::Slurm => slurm::parse_probe(output),
         Flavour::Pbs => pbs::parse_probe(output),
         Flavour::Sge => sge::parse_probe(output),
+    }
+}
+
+/// Returns the command that submits, or why it cannot be said in this dialect.
+pub fn submit(dialect: &Dialect, submission: &Submission) -> Result<Call, Unsayable> {
+    match dialect.flavour {
+        Flavour::Slurm => slurm::submit(submission),
+        Flavour::Pbs => pbs::submit(submission),
+        Flavour::Sge => sge::submit(dialect, submission),
+    }
+}
+
+/// Reads what came of a submission.
+pub fn parse_submit(flavour: Flavour, reply: &Reply<'_>) -> Submitted {
+    match flavour {
+        Flavour::Slurm => slurm::parse_submit(reply),
+        Flavour::Pbs => pbs::parse_submit(reply),
+        Flavour::Sge => sge::parse_submit(reply),
+    }
+}
+
+/// Returns the command that asks the queue. It may answer with more jobs than were asked for.
+pub fn queue(flavour: Flavour, ask: Ask<'_>) -> String {
+    match flavour {
+        Flavour::Slurm => slurm::queue(ask),
+        Flavour::Pbs => pbs::queue(ask),
+        Flavour::Sge => sge::queue(ask),
+    }
+}
+
+/// Reads the queue's answer.
+pub fn parse_queue(flavour: Flavour, reply: &Reply<'_>) -> Result<Queue, CouldNotAsk> {
+    match flavour {
+        Flavour::Slurm => slurm::parse_queue(reply),
+        Flavour::Pbs => pbs::parse_queue(reply),
+        Flavour::Sge => sge::parse_queue(reply),
+    }
+}
+
+/// Returns the command that asks the history; to be used where the site keeps one.
+pub fn history(flavour: Flavour, ask: Ask<'_>) -> String {
+    match flavour {
+        Flavour::Slurm => slurm::history(ask),
+        Flavour::Pbs => pbs::history(ask),
+        Flavour::Sge => sge::history(ask),
+    }
+}
+
+/// Reads the history's answer: at most one ending of each member, the last. One that is not in it is not known (yet).
+pub fn parse_history(flavour: Flavour, reply: &Reply<'_>) -> Result<Vec<Ending>, CouldNotAsk> {
+    match flavour {
+        Flavour::Slurm => slurm::parse_history(reply),
+        Flavour::Pbs => pbs::parse_history(reply),
+        Flavour::Sge => sge::parse_history(reply),
+    }
+}
+
+/// Returns the command that cancels all of these in one call. That it was taken does not mean that they are gone: the queue
+/// tells.
+pub fn cancel(flavour: Flavour, targets: &[Target]) -> String {
+    match flavour {
+        Flavour::Slurm => slurm::cancel(targets),
+        Flavour::Pbs => pbs::cancel(targets),
+        Flavour::Sge => sge::cancel(targets),
+    }
+}
+
+/// Reads what came of a cancel.
+pub fn parse_cancel(flavour: Flavour, reply: &Reply<'_>) -> Result<Cancelled, CouldNotAsk> {
+    match flavour {
+        Flavour::Slurm => slurm::parse_cancel(reply),
+        Flavour::Pbs => pbs::parse_cancel(reply),
+        Flavour::Sge => sge::parse_cancel(reply),
+    }
+}
+
+/// Returns the variable that tells a member of an array its number. Outside arrays it is unset, or no number.
+pub const fn index_variable(flavour: Flavour) -> &'static str {
+    match flavour {
+        Flavour::Slurm => "SLURM_ARRAY_TASK_ID",
+        Flavour::Pbs => "PBS_ARRAY_INDEX",
+        Flavour::Sge => "SGE_TASK_ID",
     }
 }

@@ -106,7 +106,7 @@ fn memory_resource(resources: &[Vec<&str>]) -> Option<MemoryResource> {
         };
         Some(MemoryResource { name: name.to_owned(), per })
     });
-    counted.or_else(|| find("mem_free").map(|_| MemoryResource { name: "mem_free".to_owned(), per: PerWhat::Slot }))
+    counted.or_else(|| find("mem_free").map(|_| MemoryResource { name: "mem_free".to_owned(), per: PerWhat::Load }))
 }
 
 /// Whether the fifth column of `qconf -sc` (requestable) allows it.

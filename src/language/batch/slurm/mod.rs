@@ -1,5 +1,14 @@
 //! Slurm, 20.11 and later.
+//!
+//! Text formats with a delimiter, never `--json`: its shape differs between versions, 22.05 gives wrong exit codes, and a
+//! controller that is down gives an empty list with exit status 0.
 
+mod history;
 mod probe;
+mod queue;
+mod submit;
 
+pub use history::{history, parse_history};
 pub use probe::{PROBE, parse_probe};
+pub use queue::{parse_queue, queue};
+pub use submit::{cancel, parse_cancel, parse_submit, submit};

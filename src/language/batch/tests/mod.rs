@@ -1,9 +1,15 @@
 //! The dialects against what real batch systems said: `tests/replies`, recorded from Slurm, OpenPBS and Grid Engine.
 
+mod cancel;
+mod history;
 mod probe;
+mod queue;
+mod submit;
 
 use std::fs;
 use std::path::PathBuf;
+
+use crate::model::batch::Reply;
 
 /// The recorded Slurms.
 pub(super) const SLURMS: [&str; 4] = ["slurm-20.11", "slurm-22.05-cgroup", "slurm-24.11", "slurm-26.05"];
@@ -13,12 +19,26 @@ pub(super) const SLURMS: [&str; 4] = ["slurm-20.11", "slurm-22.05-cgroup", "slur
 pub(super) struct Recorded {
     /// `folder/name`.
     pub(super) name: String,
+    /// What was asked.
+    pub(super) command: String,
     /// The exit status.
     pub(super) status: i32,
     /// Standard output.
     pub(super) stdout: String,
     /// Standard error.
     pub(super) stderr: String,
+}
+
+impl Recorded {
+    /// Returns it as a dialect reads it.
+    pub(super) fn reply(&self) -> Reply<'_> {
+        Reply { status: self.status, stdout: &self.stdout, stderr: &self.stderr }
+    }
+}
+
+/// Makes a reply that was not recorded.
+pub(super) const fn said<'a>(status: i32, stdout: &'a str, stderr: &'a str) -> Reply<'a> {
+    Reply { status, stdout, stderr }
 }
 
 fn root() -> PathBuf {
@@ -36,7 +56,7 @@ pub(super) fn recorded(folder: &str) -> Vec<Recorded> {
     let index = if folder == "pbs" { "INDEX.tsv" } else { "index.tsv" };
     let lines = file(&format!("{folder}/{index}"));
     let lines = lines.lines().skip(usize::from(folder == "pbs"));
-    lines.map(|line| read(folder, &line.split('\t').collect::<Vec<_>>())).collect()
+    lines.filter_map(|line| read(folder, &line.split('\t').collect::<Vec<_>>())).collect()
 }
 
 /// Reads one reply by its name, without the ending of its file.
@@ -45,7 +65,8 @@ pub(super) fn reply(folder: &str, name: &str) -> Recorded {
     recorded(folder).into_iter().find(|reply| reply.name == wanted).unwrap_or_else(|| panic!("no reply {wanted}"))
 }
 
-fn read(folder: &str, cells: &[&str]) -> Recorded {
+/// Reads a line of an index; none where only the index was kept.
+fn read(folder: &str, cells: &[&str]) -> Option<Recorded> {
     let pbs = folder == "pbs";
     let stem = if pbs { cells[0].rsplit_once('.').unwrap().0 } else { cells[0] };
     let side = |ending: &str| fs::read(root().join(format!("{folder}/{ending}"))).unwrap_or_default();
@@ -55,12 +76,16 @@ fn read(folder: &str, cells: &[&str]) -> Recorded {
     } else {
         (format!("{stem}.out"), format!("{stem}.err"))
     };
-    Recorded {
+    if !root().join(format!("{folder}/{out}")).exists() && !root().join(format!("{folder}/{err}")).exists() {
+        return None;
+    }
+    Some(Recorded {
         name: format!("{folder}/{stem}"),
+        command: (*cells.last().unwrap()).to_owned(),
         status: cells[1].parse().unwrap(),
         stdout: text(side(&out)),
         stderr: text(side(&err)),
-    }
+    })
 }
 
 /// Prints recorded replies as a script of several commands would have.

@@ -194,7 +194,7 @@ fn queues_hosts_and_resources_of_grid_engine() {
     assert_eq!(facts.dialect.one_node_environment.as_deref(), Some("smp"));
     assert_eq!(facts.dialect.many_nodes_environment, None);
     // Nothing is counted down there: `h_vmem` would only limit address space.
-    let steering = MemoryResource { name: "mem_free".to_owned(), per: PerWhat::Slot };
+    let steering = MemoryResource { name: "mem_free".to_owned(), per: PerWhat::Load };
     assert_eq!(facts.dialect.memory_resource, Some(steering));
 }
 

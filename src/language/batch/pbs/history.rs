@@ -1,0 +1,116 @@
+//! `qstat -x`: the history.
+
+use crate::language::batch::call::Ask;
+use crate::language::batch::pbs::queue::node;
+use crate::language::batch::pbs::records::{self, Record};
+use crate::language::batch::table::c_time;
+use crate::language::batch::text::{clock_ms, memory};
+use crate::model::batch::{CouldNotAsk, Ending, EndingClass, Members, Reading, Reply};
+use crate::model::units::{Bytes, Walltime};
+
+/// Returns the command that asks the history, members of arrays one by one.
+pub fn history(ask: Ask<'_>) -> String {
+    records::ask(ask, "-x")
+}
+
+/// Reads what it said. Where history is off nothing was asked: `qstat -x` then keeps silent about living jobs too.
+pub fn parse_history(reply: &Reply<'_>) -> Result<Vec<Ending>, CouldNotAsk> {
+    let records = records::parse(reply)?;
+    // An array's own exit status is that of whichever member ended last.
+    Ok(records.iter().filter(|record| !record.is_array()).filter_map(read).collect())
+}
+
+fn read(record: &Record<'_>) -> Option<Ending> {
+    let word = record.get("job_state")?;
+    let class = class(record, word);
+    let status = record.number("Exit_status").filter(|_| is_over(word));
+    let (exit_code, signal) = status.map(code).unwrap_or_default();
+    let wall = record.get("resources_used.walltime").and_then(clock_ms).map(|ms| Walltime(ms / 1000));
+    Some(Ending {
+        id: record.id.clone(),
+        member: match record.members {
+            Members::One(member) => Some(member),
+            Members::All | Members::Ranges(_) => None,
+        },
+        name: record.get("Job_Name").map(str::to_owned),
+        class,
+        word: word.to_owned(),
+        exit_code,
+        signal,
+        peak_memory: peak(record, class),
+        cpu_ms: record.get("resources_used.cput").and_then(clock_ms),
+        wall: wall.map(|wall| match class {
+            EndingClass::Timeout => Reading::MoreThan(wall),
+            _ => Reading::Measured(wall),
+        }),
+        start: record.get("stime").and_then(c_time),
+        end: record.get("obittime").or_else(|| record.get("mtime")).filter(|_| is_over(word)).and_then(c_time),
+        node: record.get("exec_host").and_then(node),
+        why: why(record),
+    })
+}
+
+/// Over are finished jobs, and members of an array that still lives. A job that was sent back keeps its old exit status.
+fn is_over(word: &str) -> bool {
+    matches!(word, "F" | "X" | "C")
+}
+
+fn ran(record: &Record<'_>) -> bool {
+    record.number("run_count").is_some_and(|count| count >= 1) || record.get("exec_host").is_some()
+}
+
+fn class(record: &Record<'_>, word: &str) -> EndingClass {
+    let substate = record.number("substate");
+    if !is_over(word) || substate == Some(94) {
+        return EndingClass::Live;
+    }
+    let comment = record.get("comment").unwrap_or_default();
+    // A script that went on after a process was killed exits with 0: this alone tells.
+    if record.get("resources_used.diag_messages").is_some_and(|text| text.contains("mem limit exceeded")) {
+        return EndingClass::Oom;
+    }
+    match record.number("Exit_status") {
+        None if substate == Some(91) => EndingClass::Cancelled,
+        None => EndingClass::NeverRan,
+        // A waiting member that is deleted copies its array's status.
+        Some(0) if !ran(record) => EndingClass::Cancelled,
+        Some(0) => EndingClass::Completed,
+        Some(-29) => EndingClass::Timeout,
+        Some(-26 | -27) => EndingClass::Oom,
+        Some(-20) => EndingClass::NodeFail,
+        Some(-11 | -18) => EndingClass::Requeued,
+        Some(-10..=-1) => EndingClass::LaunchFailed,
+        // Versions before 14 report every kill as 271.
+        Some(271) if comment.contains("walltime") => EndingClass::Timeout,
+        Some(271) if comment.contains("exceeded resource mem") => EndingClass::Oom,
+        Some(271) if substate == Some(91) => EndingClass::Cancelled,
+        Some(_) => EndingClass::Failed,
+    }
+}
+
+/// Reads an exit status: above 256 a signal to the top process, above 128 what shells say of a child, below 0 PBS's own.
+fn code(status: i32) -> (Option<i32>, Option<i32>) {
+    match status {
+        257..=320 => (Some(status - 128), Some(status - 256)),
+        129..=192 => (Some(status), Some(status - 128)),
+        0.. => (Some(status), None),
+        _ => (None, None),
+    }
+}
+
+/// Reads the peak: `0kb` is unmeasured, and as much as was asked for is where it was stopped.
+fn peak(record: &Record<'_>, class: EndingClass) -> Option<Reading<Bytes>> {
+    let bytes = |key: &str| record.get(key).and_then(|text| memory(text, Bytes(1))).filter(|bytes| bytes.0 > 0);
+    let (asked, used) = (bytes("Resource_List.mem"), bytes("resources_used.mem"));
+    if class == EndingClass::Oom {
+        return asked.or(used).map(Reading::MoreThan);
+    }
+    used.map(|used| if asked == Some(used) { Reading::MoreThan(used) } else { Reading::Measured(used) })
+}
+
+fn why(record: &Record<'_>) -> Option<String> {
+    let undelivered = (record.number("Stageout_status") == Some(0)).then_some("its log could not be delivered");
+    let parts = [record.get("resources_used.diag_messages"), undelivered, record.get("comment")];
+    let parts: Vec<&str> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}

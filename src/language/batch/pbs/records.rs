@@ -1,0 +1,128 @@
+//! What `qstat -f` prints: a record a job, reduced to the attributes of interest before it leaves the host.
+
+use std::collections::BTreeMap;
+
+use crate::language::batch::call::{Ask, could_not_ask, ended_from_outside, preamble};
+use crate::language::batch::text::attributes;
+use crate::language::quote::sh;
+use crate::model::batch::{BatchId, CouldNotAsk, Members, Reply};
+
+/// The attributes kept, as a pattern of `grep -E`. Of ten thousand jobs the rest, mostly environment, would be 10 MB.
+const KEPT: &str = "^(Job Id: |Owner: |    (Job_Name|Job_Owner|job_state|substate|queue|exec_host|stime|mtime|obittime|\
+                    comment|Hold_Types|depend|array|Exit_status|run_count|Stageout_status|estimated\\.start_time|\
+                    resources_used\\.(cput|mem|walltime|diag_messages)|Resource_List\\.(mem|walltime)) = )";
+
+/// Most ids in one command: each costs the server a connection, and some 500 a minute exhaust the ports of a login node.
+const MOST_IDS: usize = 40;
+
+/// What `qstat` says of a job.
+#[derive(Clone, Debug)]
+pub(super) struct Record<'a> {
+    /// The submission's id, `12[].server` of a member too.
+    pub(super) id: BatchId,
+    /// Which member; all of a plain job, and of an array's own record.
+    pub(super) members: Members,
+    keys: BTreeMap<&'a str, String>,
+}
+
+impl Record<'_> {
+    /// Returns an attribute.
+    pub(super) fn get(&self, key: &str) -> Option<&str> {
+        self.keys.get(key).map(String::as_str)
+    }
+
+    /// Returns an attribute that is a number.
+    pub(super) fn number(&self, key: &str) -> Option<i32> {
+        self.get(key)?.trim().parse().ok()
+    }
+
+    /// Whether this is the record of an array as a whole.
+    pub(super) fn is_array(&self) -> bool {
+        self.members == Members::All && self.id.as_str().contains("[]")
+    }
+}
+
+/// Returns the command that asks for records; `history` is `-x` or nothing. Its status is that of `qstat`.
+pub(super) fn ask(ask: Ask<'_>, history: &str) -> String {
+    let flags = format!("{history} -f -w -t");
+    let keep =
+        format!("s=$?; printf 'Owner: %s\\n' \"$(id -un)\"; printf '%s\\n' \"$o\" | grep -E {} ; exit $s", sh(KEPT));
+    let preamble = preamble(50);
+    match ask {
+        Ask::Ids(ids) if ids.len() <= MOST_IDS => {
+            let ids: Vec<_> = ids.iter().map(|id| sh(id.as_str())).collect();
+            format!("{preamble}o=$($csync_limit qstat {flags} {}); {keep}\n", ids.join(" "))
+        }
+        Ask::Names(names) if names.len() <= MOST_IDS => {
+            let selects: Vec<_> =
+                names.iter().map(|n| format!("$csync_limit qselect {history} -N {}", sh(n.as_str()))).collect();
+            // Without any id `qstat` would tell of everything.
+            format!(
+                "{preamble}i=$({}) || exit\no=; if [ -n \"$i\" ]; then o=$($csync_limit qstat {flags} $i); fi; {keep}\n",
+                selects.join(" && ")
+            )
+        }
+        Ask::Mine | Ask::Ids(_) | Ask::Names(_) => format!("{preamble}o=$($csync_limit qstat {flags}); {keep}\n"),
+    }
+}
+
+/// Reads the records of this user; none where the server could not be asked. With several ids the exit status speaks of the
+/// last that was not known, so that the text is judged first.
+pub(super) fn parse<'a>(reply: &Reply<'a>) -> Result<Vec<Record<'a>>, CouldNotAsk> {
+    const NO_ANSWER: [&str; 5] =
+        ["connect", "reserved ports", "not configured to maintain job history", "timed out", "End of File"];
+    const GONE: [&str; 2] = ["Unknown Job Id", "Job has finished"];
+    let complained = NO_ANSWER.iter().any(|text| reply.stderr.contains(text));
+    let understood = reply.status == 0 || GONE.iter().any(|text| reply.stderr.contains(text));
+    if complained || !understood || ended_from_outside(reply.status) {
+        return Err(could_not_ask(reply));
+    }
+    Ok(records(reply.stdout))
+}
+
+fn records(text: &str) -> Vec<Record<'_>> {
+    let owner = text.lines().find_map(|line| line.strip_prefix("Owner: ")).map(str::trim);
+    let mut found = Vec::new();
+    for part in split(text) {
+        let (head, rest) = part.split_once('\n').unwrap_or((part, ""));
+        let Some((id, members)) = identify(head.trim()) else { continue };
+        let keys: BTreeMap<&str, String> = attributes(rest).into_iter().collect();
+        let mine = match (owner, keys.get("Job_Owner")) {
+            (Some(owner), Some(whose)) => whose.split('@').next() == Some(owner),
+            _ => true,
+        };
+        if mine {
+            found.push(Record { id, members, keys });
+        }
+    }
+    found
+}
+
+/// Splits at lines `Job Id: `, which begin records.
+fn split(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text.strip_prefix("Job Id:").or_else(|| text.split_once("\nJob Id:").map(|(_, rest)| rest));
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let (part, after) = match text.split_once("\nJob Id:") {
+            Some((part, after)) => (part, Some(after)),
+            None => (text, None),
+        };
+        rest = after;
+        Some(part)
+    })
+}
+
+/// Takes `12.server`, `5[].server`, `5[2].server` apart.
+fn identify(text: &str) -> Option<(BatchId, Members)> {
+    if !text.starts_with(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    match text.split_once('[') {
+        Some((number, rest)) => {
+            let (index, server) = rest.split_once(']')?;
+            let members = if index.is_empty() { Members::All } else { Members::One(index.parse().ok()?) };
+            Some((BatchId(format!("{number}[]{server}")), members))
+        }
+        None => Some((BatchId(text.to_owned()), Members::All)),
+    }
+}
