@@ -1,0 +1,192 @@
+//! What `ssh -G HOST` says: one option a line, lower-case key first.
+
+use std::collections::BTreeMap;
+
+use crate::language::ssh::Destination;
+
+/// The options of a host, as `ssh -G` printed them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    values: BTreeMap<String, Vec<String>>,
+}
+
+/// What stands for the tokens of a path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Person {
+    /// `%d`, `~`: the home directory.
+    pub home: String,
+    /// `%u`: the name on this machine.
+    pub user: String,
+    /// `%i`: the user's number.
+    pub uid: u32,
+}
+
+impl Options {
+    /// Reads what `ssh -G` printed.
+    pub fn read(text: &str) -> Self {
+        let mut options = Self::default();
+        for line in text.lines() {
+            if let Some((key, value)) = line.trim().split_once([' ', '\t']) {
+                options.push(key, value.trim());
+            }
+        }
+        options
+    }
+
+    /// Adds a value of a key.
+    pub(super) fn push(&mut self, key: &str, value: &str) {
+        self.values.entry(key.to_ascii_lowercase()).or_default().push(value.to_owned());
+    }
+
+    /// Returns whether a key has a value.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.values.contains_key(key)
+    }
+
+    /// Returns the keys with their values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[String])> {
+        self.values.iter().map(|(key, values)| (key.as_str(), values.as_slice()))
+    }
+
+    /// Returns the values of a key.
+    pub fn all(&self, key: &str) -> &[String] {
+        self.values.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns the value of a key; nothing where it is `none`.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.all(key).first().map(String::as_str).filter(|value| !value.eq_ignore_ascii_case("none"))
+    }
+
+    /// Returns whether an option is on.
+    pub fn is_on(&self, key: &str) -> bool {
+        self.get(key).is_some_and(|value| matches!(value, "yes" | "true"))
+    }
+
+    /// Returns whether an option is off.
+    pub fn is_off(&self, key: &str) -> bool {
+        self.get(key).is_some_and(|value| matches!(value, "no" | "false"))
+    }
+
+    /// Returns a number.
+    pub fn number(&self, key: &str) -> Option<u64> {
+        self.get(key).and_then(|value| value.parse().ok())
+    }
+
+    /// Returns the address to connect to.
+    pub fn host_name(&self) -> Option<&str> {
+        self.get("hostname")
+    }
+
+    /// Returns the port.
+    pub fn port(&self) -> u16 {
+        self.number("port").and_then(|port| u16::try_from(port).ok()).unwrap_or(22)
+    }
+
+    /// Returns the hosts that the connection is carried through, the first one first.
+    ///
+    /// # Errors
+    /// What is not a destination of plain characters.
+    pub fn jumps(&self) -> Result<Vec<Destination>, super::BadDestination> {
+        self.get("proxyjump")
+            .map_or_else(|| Ok(Vec::new()), |jumps| jumps.split(',').map(|jump| jump.trim().parse()).collect())
+    }
+
+    /// Returns the paths of a key of files, tokens put in; a list of paths in one value is taken apart.
+    ///
+    /// # Errors
+    /// The value with a token that is not known here.
+    pub fn paths(&self, key: &str, person: &Person) -> Result<Vec<String>, String> {
+        self.all(key)
+            .iter()
+            .flat_map(|value| split_words(value))
+            .filter(|path| !path.eq_ignore_ascii_case("none"))
+            .map(|path| self.expand(&path, person).ok_or(path))
+            .collect()
+    }
+
+    /// Puts in `~` and the tokens of a path.
+    pub fn expand(&self, path: &str, person: &Person) -> Option<String> {
+        let path = path.strip_prefix("~/").map_or_else(|| path.to_owned(), |rest| format!("{}/{rest}", person.home));
+        if path.starts_with('~') || path.contains("${") {
+            return None;
+        }
+        let mut expanded = String::with_capacity(path.len());
+        let mut letters = path.chars();
+        while let Some(letter) = letters.next() {
+            if letter != '%' {
+                expanded.push(letter);
+                continue;
+            }
+            match letters.next()? {
+                '%' => expanded.push('%'),
+                'd' => expanded.push_str(&person.home),
+                'u' => expanded.push_str(&person.user),
+                'i' => expanded.push_str(&person.uid.to_string()),
+                'h' => expanded.push_str(self.host_name()?),
+                'p' => expanded.push_str(&self.port().to_string()),
+                'r' => expanded.push_str(self.get("user")?),
+                'n' => expanded.push_str(self.get("host")?),
+                'k' => expanded.push_str(self.get("hostkeyalias").or_else(|| self.get("host"))?),
+                _ => return None,
+            }
+        }
+        Some(expanded)
+    }
+}
+
+/// Takes a value apart at spaces outside of quotes.
+pub(super) fn split_words(value: &str) -> Vec<String> {
+    let (mut words, mut word, mut quoted, mut begun) = (Vec::new(), String::new(), false, false);
+    for letter in value.chars() {
+        match letter {
+            '"' => (quoted, begun) = (!quoted, true),
+            letter if letter.is_whitespace() && !quoted => {
+                if begun {
+                    words.push(std::mem::take(&mut word));
+                }
+                begun = false;
+            }
+            letter => {
+                word.push(letter);
+                begun = true;
+            }
+        }
+    }
+    if begun {
+        words.push(word);
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "host hpc\nuser me\nhostname 10.0.0.1\nport 2222\nproxyjump a@b:3,c\nidentityfile ~/.ssh/id_ed25519\n\
+        identityfile %d/keys/%r@%h:%p-%n%%\nuserknownhostsfile /a \"/b c\"\ncompression no\nconnecttimeout none\n\
+        serveraliveinterval 30\nidentitiesonly yes\npubkeyauthentication true\n";
+
+    #[test]
+    fn options_are_read() {
+        let options = Options::read(TEXT);
+        let person = Person { home: "/h".into(), user: "u".into(), uid: 7 };
+        assert_eq!((options.host_name(), options.port()), (Some("10.0.0.1"), 2222));
+        assert_eq!((options.number("connecttimeout"), options.number("serveraliveinterval")), (None, Some(30)));
+        assert!(
+            options.is_on("identitiesonly") && options.is_on("pubkeyauthentication") && options.is_off("compression")
+        );
+        let jumps: Vec<String> = options.jumps().unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(jumps, ["a@b:3", "c"]);
+        assert_eq!(
+            options.paths("identityfile", &person).unwrap(),
+            ["/h/.ssh/id_ed25519", "/h/keys/me@10.0.0.1:2222-hpc%"]
+        );
+        assert_eq!(options.paths("userknownhostsfile", &person).unwrap(), ["/a", "/b c"]);
+        for odd in ["~other/k", "%C", "${HOME}/k", "%"] {
+            assert_eq!(options.expand(odd, &person), None, "{odd}");
+        }
+        assert!(Options::read("proxyjump -oProxyCommand=id").jumps().is_err());
+        assert!(Options::read("proxyjump none").jumps().unwrap().is_empty());
+    }
+}
