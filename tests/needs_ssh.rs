@@ -6,8 +6,8 @@ pub(crate) mod sshd;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use csync::language::ssh::Destination;
-use csync::reach::transport::{OpenSsh, SshSettings};
+use csync::language::ssh::{Destination, Hop, Options, Person};
+use csync::reach::transport::{Limits, Member, Native, NativeSettings, OpenSsh, Remote, SshSettings};
 
 use crate::transport::{Subject, conforms};
 use sshd::{Bed, Sshd, user};
@@ -50,14 +50,49 @@ impl Line {
     }
 
     /// Returns the way to the last host of the line, each host's connection carrying the next one's.
-    pub(crate) fn openssh(&self) -> Arc<OpenSsh> {
+    pub(crate) fn openssh_by(&self, settings: &SshSettings) -> Arc<OpenSsh> {
         let mut way = None;
         for number in 0..self.hosts.len() {
             let host = format!("host{number}");
             let destination: Destination = host.parse().unwrap();
-            way = Some(OpenSsh::new(host, destination, way, self.settings()).unwrap());
+            way = Some(OpenSsh::new(host, destination, way, settings.clone()).unwrap());
         }
         way.unwrap()
+    }
+}
+
+impl Line {
+    /// Returns what `ssh -G` says of a host of the line.
+    pub(crate) fn options(&self, host: &str) -> Options {
+        let config = self.bed.path("config");
+        Options::read(&sshd::run(std::process::Command::new("ssh").arg("-F").arg(config).args(["-G", host])))
+    }
+
+    pub(crate) fn hop(&self, host: &str) -> Hop {
+        let person = Person { home: "/nowhere".to_owned(), user: user(), uid: 0 };
+        Hop::from_options(&self.options(host), &person, None).unwrap()
+    }
+
+    /// Returns the way to the last host of the line by this program's own SSH.
+    pub(crate) fn native(&self, settings: &NativeSettings) -> Arc<Native> {
+        let mut way = None;
+        for number in 0..self.hosts.len() {
+            let host = format!("host{number}");
+            way = Some(Native::new(host.clone(), self.hop(&host), way, settings.clone()));
+        }
+        way.unwrap()
+    }
+
+    /// Returns the way to the last host of the line.
+    pub(crate) fn way(&self, member: Member) -> Remote {
+        self.limited_way(member, Limits::default())
+    }
+
+    pub(crate) fn limited_way(&self, member: Member, limits: Limits) -> Remote {
+        match member {
+            Member::Russh => self.native(&NativeSettings { limits, ..NativeSettings::default() }).transport(),
+            _ => self.openssh_by(&SshSettings { limits, ..self.settings() }).transport(),
+        }
     }
 }
 
@@ -74,11 +109,13 @@ impl Drop for Masters {
     }
 }
 
-fn openssh(length: usize) -> Subject {
+fn subject(length: usize, member: Member) -> Subject {
     let line = Line::new(length);
-    let host = line.openssh().transport();
+    let host = line.way(member);
     Subject { host, dir: tempfile::tempdir().unwrap(), _keep: Box::new(Masters(line)) }
 }
 
-conforms!(openssh_direct, crate::needs_ssh::openssh(1));
-conforms!(openssh_behind_two_jumps, crate::needs_ssh::openssh(3));
+conforms!(openssh_direct, crate::needs_ssh::subject(1, csync::reach::transport::Member::OpenSsh));
+conforms!(openssh_behind_two_jumps, crate::needs_ssh::subject(3, csync::reach::transport::Member::OpenSsh));
+conforms!(russh_direct, crate::needs_ssh::subject(1, csync::reach::transport::Member::Russh));
+conforms!(russh_behind_two_jumps, crate::needs_ssh::subject(3, csync::reach::transport::Member::Russh));

@@ -3,11 +3,13 @@
 //! Pure functions over text. Connections are made in [`crate::reach::transport`].
 
 pub mod destination;
+pub mod hop;
 pub mod known_hosts;
 pub mod options;
 pub mod support;
 pub mod trouble;
 
 pub use destination::{BadDestination, Destination};
+pub use hop::{Hop, Method};
 pub use options::{Options, Person};
 pub use trouble::{HostKeyTrouble, Trouble, Unreached, read_trouble};

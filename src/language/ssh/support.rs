@@ -143,11 +143,8 @@ mod tests {
             ("teleportation yes", "`teleportation` is not known to csync"),
         ] {
             let key = line.split(' ').next().unwrap();
-            let kept: String = PLAIN
-                .lines()
-                .filter(|old| !old.starts_with(&format!("{key} ")))
-                .map(|old| format!("{old}\n"))
-                .collect();
+            let kept: Vec<&str> = PLAIN.lines().filter(|old| !old.starts_with(&format!("{key} "))).collect();
+            let kept = kept.join("\n") + "\n";
             let options = Options::read(&format!("{kept}{line}\n"));
             assert_eq!(unsupported(&options, &defaults, now).as_deref(), Some(why), "{line}");
         }

@@ -1,4 +1,4 @@
-//! When a connection may be tried: back-off with jitter after failures, a budget per minute, and the state for views. Pure: the
+//! When a connection may be tried: back-off with jitter after failures, a budget per minute, and the state for views. The
 //! time and the dice come in.
 
 use std::collections::VecDeque;
@@ -94,6 +94,25 @@ pub(super) struct Hold {
     pub(super) wait: Duration,
     pub(super) reason: String,
     pub(super) needs_login: bool,
+}
+
+impl Hold {
+    /// Says it as an error of a host.
+    pub(super) fn error(self, host: &str) -> TransportError {
+        let host = host.to_owned();
+        if self.needs_login {
+            return TransportError::NeedsLogin { host, detail: self.reason };
+        }
+        TransportError::Held { host, wait: self.wait, reason: self.reason }
+    }
+}
+
+/// Throws dice for jitter.
+pub(super) fn dice() -> u64 {
+    let mut bytes = [0; 8];
+    // Without dice there is no jitter, which is no reason to fail.
+    let _: Result<usize, _> = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    u64::from_ne_bytes(bytes)
 }
 
 /// The gate before a host.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`Local`] | `/bin/sh` on this machine |
 //! | [`OpenSsh`] | the system's `ssh` over a control socket: the reference of what is correct |
+//! | [`Native`] | SSH in this process, where nothing is configured that only OpenSSH can do |
 //!
 //! A member only knows how to open a channel to a `/bin/sh` ([`Wire`]). What runs in it, and how replies are framed, is the
 //! same for all ([`Remote`]): a shell is started with a command line that every login shell understands (`exec /bin/sh`), says
@@ -25,6 +26,7 @@ mod files;
 mod frame;
 mod gate;
 mod local;
+mod native;
 mod openssh;
 mod pool;
 mod remote;
@@ -35,6 +37,7 @@ pub use error::{Fate, TransportError};
 pub use files::{Get, Moved, Put};
 pub use gate::{Limits, LinkState, Member};
 pub use local::Local;
+pub use native::{Ask, Native, NativeSettings, Questions, Seen};
 pub use openssh::{Attended, OpenSsh, SshSettings};
 pub use remote::{Remote, Wire};
 pub use shell::Pipes;

@@ -18,7 +18,7 @@ use crate::language::quote::sh;
 use crate::language::ssh::trouble::last_words;
 use crate::language::ssh::{Destination, Trouble, Unreached, read_trouble};
 use crate::reach::clock;
-use crate::reach::transport::gate::{Gate, Hold};
+use crate::reach::transport::gate::{Gate, dice};
 use crate::reach::transport::local::pipes_of;
 use crate::reach::transport::remote::{Remote, Wire};
 use crate::reach::transport::shell::Pipes;
@@ -199,7 +199,7 @@ impl OpenSsh {
         if let Some(jump) = &self.jump {
             Box::pin(jump.ensure()).await?;
         }
-        self.gate().pass(clock::now()).map_err(|hold| self.held(hold))?;
+        self.gate().pass(clock::now()).map_err(|hold| hold.error(&self.host))?;
         let opened = self.open_master().await;
         let mut gate = self.gate();
         match &opened {
@@ -207,14 +207,6 @@ impl OpenSsh {
             Err(error) => gate.failed(clock::now(), error, dice()),
         }
         opened
-    }
-
-    fn held(&self, hold: Hold) -> TransportError {
-        let host = self.host.clone();
-        if hold.needs_login {
-            return TransportError::NeedsLogin { host, detail: hold.reason };
-        }
-        TransportError::Held { host, wait: hold.wait, reason: hold.reason }
     }
 
     /// Starts a master; it is in the background, and somebody authenticated, once `ssh` returned.
@@ -308,14 +300,6 @@ fn private_directory(dir: &Path) -> Result<(), TransportError> {
         return Err(unusable(why));
     }
     Ok(())
-}
-
-/// Throws dice for jitter.
-fn dice() -> u64 {
-    let mut bytes = [0; 8];
-    // Without dice there is no jitter, which is no reason to fail.
-    let _: Result<usize, _> = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
-    u64::from_ne_bytes(bytes)
 }
 
 impl Wire for OpenSsh {

@@ -1,0 +1,56 @@
+//! Questions to the person who started a command: one-time codes, passwords, passphrases. One at a time; answers are not kept.
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+/// What a host asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Questions {
+    /// Which host.
+    pub host: String,
+    /// What it says about them.
+    pub instructions: String,
+    /// The questions, each with whether the answer may be seen.
+    pub prompts: Vec<(String, Seen)>,
+}
+
+/// Whether an answer may be seen while it is typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// It may.
+    Shown,
+    /// It is a secret.
+    Hidden,
+}
+
+type Answer = dyn Fn(Questions) -> BoxFuture<'static, Option<Vec<String>>> + Send + Sync;
+
+/// Who answers questions. Whoever shares it is asked one after the other.
+#[derive(Clone)]
+pub struct Ask {
+    answer: Arc<Answer>,
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl fmt::Debug for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ask").finish_non_exhaustive()
+    }
+}
+
+impl Ask {
+    /// Makes somebody who answers by this function; `None` is a person who will not.
+    pub fn new(answer: impl Fn(Questions) -> BoxFuture<'static, Option<Vec<String>>> + Send + Sync + 'static) -> Self {
+        Self { answer: Arc::new(answer), turn: Arc::default() }
+    }
+
+    /// Asks, once nobody else is being asked.
+    pub(super) async fn ask(&self, questions: Questions) -> Option<Vec<String>> {
+        let _turn = self.turn.lock().await;
+        let expected = questions.prompts.len();
+        let answers = (self.answer)(questions).await?;
+        (answers.len() == expected).then_some(answers)
+    }
+}
