@@ -22,6 +22,7 @@ mod listed;
 mod needs_bed;
 mod needs_bio;
 mod needs_clock;
+mod needs_hosts;
 mod needs_mount;
 mod needs_picture;
 mod needs_ssh;

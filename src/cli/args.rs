@@ -12,8 +12,8 @@ use serde_json::json;
 use crate::cli::context::{Context, Globals, write_line};
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::{
-    cancel, check, clean, completions, dag, doctor, engine, exit_codes, import, logs, man, new, report, retry, run,
-    runs, schema, show, status, submit, wait, watch, why, worker,
+    cancel, check, clean, completions, dag, doctor, engine, exit_codes, hosts, import, logs, man, new, report, retry,
+    run, runs, schema, show, status, submit, wait, watch, why, worker,
 };
 
 /// Decides where scientific work should run, takes it there, and brings the results back
@@ -57,6 +57,7 @@ pub enum Command {
     Dag(dag::Args),
     Report(report::Args),
     Import(import::Args),
+    Hosts(hosts::Args),
     Engine(engine::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
@@ -72,7 +73,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
     ("Run", &["submit", "run", "retry", "cancel"]),
     ("Look", &["status", "watch", "runs", "show", "why", "logs", "wait", "report"]),
     ("Write workflows", &["new", "check", "dag", "import", "schema"]),
-    ("Keep house", &["engine", "clean", "doctor", "completions", "man"]),
+    ("Keep house", &["hosts", "engine", "clean", "doctor", "completions", "man"]),
 ];
 
 const STYLES: Styles = Styles::styled()

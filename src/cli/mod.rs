@@ -27,6 +27,7 @@ mod dag;
 mod doctor;
 mod engine;
 mod exit_codes;
+mod hosts;
 mod import;
 mod logs;
 mod man;
@@ -74,6 +75,7 @@ pub fn run(context: &Context, command: Command) -> Result<Exit, Failure> {
         Command::Dag(args) => dag::run(context, &args),
         Command::Report(args) => report::run(context, &args),
         Command::Import(args) => import::run(context, &args),
+        Command::Hosts(args) => hosts::run(context, &args),
         Command::Engine(args) => engine::run(context, &args),
         Command::Doctor(args) => doctor::run(context, &args),
         Command::Completions(args) => completions::run(context, &args, args::command()),

@@ -10,6 +10,8 @@ pub mod transport;
 
 pub mod stage;
 
+pub mod probe;
+
 pub mod machine;
 
 pub mod files;

@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use crate::language::document::nearest;
 use crate::language::hosts::read::{Entry, HostsFile};
 use crate::language::hosts::setting::Setting;
 use crate::language::hosts::site::{SiteFile, generic};
+use crate::model::batch::Partition;
 use crate::model::facts::{BatchSystem, Facts};
-use crate::model::host::{Batch, Host, HostName, HostPath, Links, Origin};
+use crate::model::host::{Batch, Host, HostName, HostPath, Links, Origin, PartitionSettings};
 
 /// All hosts that csync knows, each with everything that holds for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,4 +95,39 @@ fn found(facts: &Facts) -> Vec<Setting> {
     let scratch = facts.scratch.first().and_then(|candidate| candidate.path.parse::<HostPath>().ok());
     settings.extend(scratch.map(|path| Setting::Scratch(path.join("csync"))));
     settings
+}
+
+/// Returns a host's partitions: what its batch system said of them, under what people set; those that people alone name come
+/// last.
+pub fn partitions(host: &Host, facts: Option<&Facts>) -> Vec<Partition> {
+    let found = facts.and_then(|facts| facts.batch.as_ref()).map(|batch| batch.offers.partitions.clone());
+    let mut all = found.unwrap_or_default();
+    for (name, settings) in &host.partitions {
+        let at = all.iter().position(|partition| partition.name == *name).unwrap_or_else(|| {
+            all.push(Partition { name: name.clone(), ..Partition::default() });
+            all.len() - 1
+        });
+        if let Some(partition) = all.get_mut(at) {
+            set(partition, settings);
+        }
+    }
+    all
+}
+
+fn set(partition: &mut Partition, settings: &PartitionSettings) {
+    partition.walltime_max = settings.walltime.or(partition.walltime_max);
+    partition.walltime_default = settings.default_walltime.or(partition.walltime_default);
+    partition.nodes = settings.nodes.unwrap_or(partition.nodes);
+    partition.cores_per_node = settings.cores.or(partition.cores_per_node);
+    partition.memory_per_node = settings.memory.or(partition.memory_per_node);
+    if let Some(gpus) = settings.gpus {
+        let models = std::mem::take(&mut partition.gpus);
+        let model = models.into_keys().next().unwrap_or_else(|| "gpu".to_owned());
+        partition.gpus = if gpus == 0 { BTreeMap::new() } else { [(model, gpus)].into() };
+    }
+}
+
+/// Returns the host that a mistyped name was probably meant to be.
+pub fn near<'h>(name: &str, hosts: &'h Hosts) -> Option<&'h str> {
+    nearest(name, hosts.iter().map(|host| host.name.as_str()))
 }

@@ -18,10 +18,10 @@ mod site;
 #[cfg(test)]
 mod tests;
 
-pub use aliases::{SshConfig, aliases};
+pub use aliases::{Address, SshConfig, address, aliases};
 pub use edit::{BadText, Value, add};
 pub use keys::reference;
-pub use merge::{Hosts, merge};
+pub use merge::{Hosts, merge, near, partitions};
 pub use read::{Entry, HostsFile, read, read_site};
 pub use setting::{PartitionSetting, Said, Setting};
 pub use site::{Pattern, SiteFile, shipped};

@@ -3,10 +3,11 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::batch::{BatchFacts, Dialect, Flavour};
+use crate::model::batch::{BatchFacts, Dialect, Flavour, Partition};
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::model::facts::{BatchSystem, ContainerProgram, Facts, Filesystem, ScratchCandidate};
 use crate::model::host::{Batch, ContainerRuntime, HostName, Internet, Origin};
+use crate::model::units::Walltime;
 
 /// The example of the format's description.
 const EXAMPLE: &str = r#"
@@ -147,6 +148,30 @@ fn the_stronger_layer_holds_and_every_value_knows_who_said_it() {
     assert_eq!(hosts.get("local").unwrap().batch, Some(Batch::None), "this machine is no cluster by itself");
     hosts = merge(&HostsFile::default(), &[], &BTreeMap::new());
     assert_eq!(hosts.iter().count(), 1, "this machine is always there");
+}
+
+#[test]
+fn what_people_set_holds_for_a_partition() {
+    let text = "[hosts.hpc.partitions.gpu]\nwalltime = \"1h\"\ngpus = 2\n[hosts.hpc.partitions.own]\nnodes = 3\n";
+    let (file, _) = read_all(text);
+    let hosts = merge(&file, &[], &BTreeMap::new());
+    let found = Partition {
+        name: "gpu".to_owned(),
+        walltime_max: Some(Walltime(7)),
+        nodes: 9,
+        gpus: [("a100".to_owned(), 4)].into(),
+        ..Partition::default()
+    };
+    let other = Partition { name: "cpu".to_owned(), ..Partition::default() };
+    let mut offers = offers(Flavour::Slurm);
+    offers.partitions = vec![found, other.clone()];
+    let facts = Facts { batch: Some(BatchSystem { offers, bin: None, env: BTreeMap::new() }), ..Facts::default() };
+    let all = partitions(hosts.get("hpc").unwrap(), Some(&facts));
+    let names: Vec<&str> = all.iter().map(|partition| partition.name.as_str()).collect();
+    assert_eq!(names, ["gpu", "cpu", "own"]);
+    assert_eq!((all[0].walltime_max, all[0].nodes, all[0].gpus["a100"]), (Some(Walltime(3600)), 9, 2));
+    assert_eq!((&all[1], all[2].nodes), (&other, 3));
+    assert_eq!(partitions(hosts.get("hpc").unwrap(), None).len(), 2);
 }
 
 #[test]

@@ -163,8 +163,8 @@ try() {
   case $tried in *:"$2":*) return ;; esac
   tried=$tried$2:
   d=$2
-  # One that is not there yet can be made where the directory above may be written.
-  [ -e "$d" ] || d=${2%/*}
+  # One that is not there yet can be made where the nearest directory above may be written.
+  until [ -e "$d" ]; do d=${d%/*}; done
   [ -d "$d" ] && [ -w "$d" ] && [ -x "$d" ] && printf '%s\t%s\t%s\n' "$1" "$2" "$(room "$d")"
 }
 for name in SCRATCH PSCRATCH CSCRATCH WORK WRKDIR WORKDIR; do
@@ -177,7 +177,7 @@ for d in /scratch /fscratch /lustre/scratch /lustre /gpfs/scratch /gpfs /work /d
   done
 done
 [ -w /scratch ] && try 'by its name' "/scratch/$u"
-try home "$HOME/.local/share" || try home "$HOME"
+try home "$HOME/.local/share"
 section quotas
 have quota && within 5 quota -w | sed 's/^/quota /'
 if have lfs; then

@@ -12,7 +12,7 @@ const CLUSTER: &str = r#"Welcome to the cluster!  (motd, from a .bashrc)
 
 MARK login
 user=ada
-home=/home/ada
+home=/u/ada
 umask=0027
 shell=/bin/tcsh
 
@@ -68,7 +68,7 @@ MARK modules
 init=/usr/share/lmod/lmod/init/sh
 
 MARK conda
-/home/ada/a=b/bin/conda=conda 23.7.4
+/u/ada/a=b/bin/conda=conda 23.7.4
 
 MARK tools
 rsync=rsync  version 3.1.3  protocol version 31
@@ -97,7 +97,7 @@ nfs1:/export/home 10737418240 5368709120 5368709120 50% /home
 MARK scratch
 $SCRATCH	/lustre/scratch/ada	10.0.0.1@o2ib:/lfs 1125899906842624 900719925474099 225179981368525 80% /lustre
 by its name	/scratch/ada	/dev/sda2 103019520 41207808 61811712 40% /
-home	/home/ada/.local/share	nfs1:/export/home 10737418240 5368709120 5368709120 50% /home
+home	/u/ada/.local/share	nfs1:/export/home 10737418240 5368709120 5368709120 50% /home
 
 MARK quotas
 quota Disk quotas for user ada (uid 1000): 

@@ -11,16 +11,16 @@ use crate::reach::config::config_dir::{ConfigDirError, read};
 /// Files that include each other deeper than this: `ssh` itself gives up there.
 const DEEPEST: usize = 16;
 
-/// Reads the names of hosts in an `ssh_config` and in what it includes; relative names are below its directory, as for `ssh`.
+/// Reads the names of hosts in an `ssh_config` and in what it includes; relative names are below `~/.ssh`, as for `ssh`.
 ///
 /// # Errors
 /// When the file itself cannot be read; one that is included and cannot be read is left out, as by `ssh`.
 pub fn ssh_aliases(config: &Path, home: &Path) -> Result<SshConfig, ConfigDirError> {
     let mut found = SshConfig::default();
     let text = read(config)?.unwrap_or_default();
-    let base = config.parent().unwrap_or(home);
+    let base = home.join(".ssh");
     let mut seen = HashSet::from([config.to_path_buf()]);
-    gather(&text, base, home, DEEPEST, &mut seen, &mut found);
+    gather(&text, &base, home, DEEPEST, &mut seen, &mut found);
     Ok(found)
 }
 

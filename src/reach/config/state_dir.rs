@@ -5,6 +5,7 @@
 //! engine.lock         held by the engine that lives
 //! engine.sock         its API      (elsewhere when the path is too long for a socket or lies on a network filesystem)
 //! engine.log          its diagnostics
+//! ssh/                control sockets of its SSH connections
 //! worker.lock, worker.sock, worker.log    the same of the local worker
 //! live/               logs of jobs that just started
 //! runs/12/logs/0/345.1.out, .err          logs of instance 345, attempt 1, of run 12
@@ -82,7 +83,7 @@ impl StateDir {
     /// # Errors
     /// [`StateDirError::Unusable`] when it cannot be made, is not a directory, or is not ours to write.
     pub fn create(&self) -> Result<(), StateDirError> {
-        for dir in [&self.root, &self.sockets, &self.root.join("live"), &self.root.join("runs")] {
+        for dir in [&self.root, &self.sockets, &self.ssh_sockets(), &self.root.join("live"), &self.root.join("runs")] {
             std::fs::DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
@@ -122,6 +123,11 @@ impl StateDir {
     /// Returns the engine's diagnostics.
     pub fn engine_log(&self) -> PathBuf {
         self.root.join("engine.log")
+    }
+
+    /// Returns where the control sockets of SSH connections lie: who uses the same ones shares the connections.
+    pub fn ssh_sockets(&self) -> PathBuf {
+        self.sockets.join("ssh")
     }
 
     /// Returns the worker's lock.

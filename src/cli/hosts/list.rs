@@ -1,0 +1,125 @@
+//! `csync hosts list`.
+
+use serde_json::json;
+
+use crate::cli::context::Context;
+use crate::cli::errors::{Exit, Failure};
+use crate::cli::hosts::Known;
+use crate::cli::view::paint::Tone;
+use crate::cli::view::table::{Cell, Column, Page, Table};
+use crate::cli::view::words::ago;
+use crate::model::facts::Probed;
+use crate::model::host::Host;
+use crate::model::units::Timestamp;
+use crate::reach::clock;
+
+/// List the hosts
+///
+/// WAY is how a host is reached, BATCH its batch system, STATE how the last probe went.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {}
+
+const COLUMNS: &[Column] = &[
+    Column::Text("HOST"),
+    Column::Text("WAY"),
+    Column::Word("BATCH"),
+    Column::Word("STATE"),
+    Column::Word("PROBED"),
+    Column::Extra("TAGS"),
+];
+
+/// Runs it.
+pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
+    let known = Known::load(context)?;
+    let nothing = Probed::default();
+    let probed = |host: &Host| known.probed.get(&host.name).unwrap_or(&nothing);
+    if context.json() {
+        let hosts: Vec<_> = known.hosts.iter().map(|host| row(host, probed(host))).collect();
+        context.print_json(&json!({ "hosts": hosts }))?;
+        return Ok(Exit::Success);
+    }
+    let rows: Vec<(&Host, &Probed)> = known.hosts.iter().map(|host| (host, probed(host))).collect();
+    context.print(&table(&rows, clock::now(), Page::stdout(context.paint())))?;
+    if rows.len() == 1 {
+        context.say("`csync hosts import` takes more from ~/.ssh/config.");
+    } else if rows.iter().any(|(host, probed)| state(host, probed) == "not probed") {
+        context.say("`csync hosts probe` looks at those that were not probed.");
+    } else if let Some((host, _)) = rows.iter().find(|(host, probed)| state(host, probed) == "failed") {
+        context.say(&format!("`csync hosts test {}` says what is in the way.", host.name));
+    }
+    Ok(Exit::Success)
+}
+
+fn row(host: &Host, probed: &Probed) -> serde_json::Value {
+    json!({
+        "name": host.name,
+        "ssh": host.ssh,
+        "batch": host.batch,
+        "state": state(host, probed),
+        "probed": probed.at,
+        "failure": probed.failure,
+        "tags": host.tags,
+        "transfer_only": host.transfer_only,
+    })
+}
+
+/// Returns how a host is, as far as its last probe says.
+fn state(host: &Host, probed: &Probed) -> &'static str {
+    match probed {
+        Probed { failure: Some(_), .. } => "failed",
+        Probed { facts: Some(_), .. } => "ok",
+        _ if host.name.is_local() => "here",
+        _ => "not probed",
+    }
+}
+
+fn table(rows: &[(&Host, &Probed)], now: Timestamp, page: Page) -> String {
+    let mut table = Table::new(page, COLUMNS);
+    for (host, probed) in rows {
+        let way = host.ssh.as_ref().map_or_else(|| "this machine".to_owned(), |alias| format!("ssh {alias}"));
+        let batch = match host.batch {
+            _ if host.transfer_only => "transfer".to_owned(),
+            Some(batch) => batch.to_string(),
+            None => "?".to_owned(),
+        };
+        let state = state(host, probed);
+        let tone = match state {
+            "failed" => Tone::Red,
+            "ok" | "here" => Tone::Green,
+            _ => Tone::Yellow,
+        };
+        let last = probed.failure.as_ref().map(|failure| failure.at).or(probed.at);
+        table.row(vec![
+            Cell::new(&host.name),
+            Cell::new(way),
+            Cell::new(batch),
+            Cell::new(state).tone(tone),
+            Cell::new(last.map_or_else(|| "-".to_owned(), |at| ago(at, now))),
+            Cell::new(host.tags.join(" ")),
+        ]);
+    }
+    table.print()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::view::Paint;
+    use crate::model::facts::{Facts, ProbeFailure};
+    use crate::model::host::{Batch, HostName};
+
+    #[test]
+    fn hosts_are_listed_with_what_is_known_of_them() {
+        let now = Timestamp(3_600_000_000);
+        let host = |name: &str| Host::new(name.parse().unwrap());
+        let local = Host { tags: vec!["laptop".to_owned()], ..Host::new(HostName::local()) };
+        let hpc = Host { batch: Some(Batch::Slurm), tags: vec!["gpu".to_owned(), "big".to_owned()], ..host("hpc") };
+        let nas = Host { transfer_only: true, ..host("nas") };
+        let seen = Probed { at: Some(Timestamp(0)), facts: Some(Facts::default()), failure: None };
+        let failure = Some(ProbeFailure { at: Timestamp(3_000_000_000), message: "no".to_owned() });
+        let lost = Probed { failure, ..seen.clone() };
+        let rows = [(&local, &Probed::default()), (&hpc, &seen), (&nas, &lost), (&host("new"), &Probed::default())];
+        let page = Page { width: Some(80), paint: Paint::new(false) };
+        insta::assert_snapshot!(table(&rows, now, page));
+    }
+}

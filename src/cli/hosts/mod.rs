@@ -1,0 +1,124 @@
+//! `csync hosts`: the machines that work can run on.
+
+mod import;
+mod list;
+mod probe;
+mod prompt;
+mod show;
+mod test;
+mod way;
+
+use std::collections::BTreeMap;
+
+use crate::cli::context::Context;
+use crate::cli::errors::{Exit, Failure, Source};
+use crate::language::hosts::Hosts;
+use crate::model::api::ErrorKind;
+use crate::model::facts::{Facts, Probed};
+use crate::model::host::{Host, HostName};
+use crate::reach::config::{ConfigDir, ConfigDirError, HostsConfig, HostsConfigError};
+use crate::reach::store::{Place, Reader, StoreError};
+
+/// Name the machines that work can run on, and look at them
+///
+/// They stand in `hosts.toml` (`~/.config/csync`, or where `CSYNC_CONFIG` says), which is yours to edit. How they are reached
+/// is for `~/.ssh/config` to say. Without a command, they are listed.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What to do with them.
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Import(import::Args),
+    Probe(probe::Args),
+    List(list::Args),
+    Show(show::Args),
+    Test(test::Args),
+}
+
+/// Runs it.
+pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
+    match &args.command {
+        Some(Command::Import(args)) => import::run(context, args),
+        Some(Command::Probe(args)) => probe::run(context, args),
+        Some(Command::Show(args)) => show::run(context, args),
+        Some(Command::Test(args)) => test::run(context, args),
+        Some(Command::List(_)) | None => list::run(context),
+    }
+}
+
+/// What is known of the hosts.
+struct Known {
+    dir: ConfigDir,
+    config: HostsConfig,
+    hosts: Hosts,
+    probed: BTreeMap<HostName, Probed>,
+}
+
+impl Known {
+    /// Reads the configuration and what probes found. Starts no engine.
+    fn load(context: &Context) -> Result<Self, Failure> {
+        let dir = ConfigDir::locate(|name| std::env::var_os(name))?;
+        let config = HostsConfig::load(&dir)?;
+        let place = Place::of(&context.state_dir()?);
+        let probed = context.block_on(async {
+            match Reader::open(&place).await.map_err(|error| unreadable(&error))? {
+                Some(reader) => reader.probed().await.map_err(|error| unreadable(&error)),
+                None => Ok(BTreeMap::new()),
+            }
+        })?;
+        let facts: BTreeMap<HostName, Facts> =
+            probed.iter().filter_map(|(host, probed)| Some((host.clone(), probed.facts.clone()?))).collect();
+        let hosts = config.hosts(&facts);
+        Ok(Self { dir, config, hosts, probed })
+    }
+
+    /// Finds a host.
+    fn host(&self, name: &str) -> Result<&Host, Failure> {
+        self.hosts.get(name).ok_or_else(|| {
+            let failure = Failure::new(ErrorKind::NotFound, format!("there is no host `{}`", name.escape_debug()));
+            failure.hint(match crate::language::hosts::near(name, &self.hosts) {
+                Some(near) => format!("did you mean `{near}`? `csync hosts list` names them all"),
+                None => format!("`csync hosts import {name}` takes it from ~/.ssh/config; `csync hosts list` names those that are known"),
+            })
+        })
+    }
+
+    /// Returns what probes found on a host.
+    fn facts(&self, host: &Host) -> Option<&Facts> {
+        self.probed.get(&host.name)?.facts.as_ref()
+    }
+}
+
+fn unreadable(error: &StoreError) -> Failure {
+    Failure::new(ErrorKind::Storage, error.to_string())
+        .because_of_source(error)
+        .hint("`csync doctor` looks what is wrong")
+}
+
+impl From<ConfigDirError> for Failure {
+    fn from(error: ConfigDirError) -> Self {
+        let hint = match &error {
+            ConfigDirError::NoHome => "set HOME, or CSYNC_CONFIG to a directory".to_owned(),
+            ConfigDirError::Changed { .. } => "give the command again".to_owned(),
+            ConfigDirError::Unreadable { path, .. } | ConfigDirError::Unwritable { path, .. } => {
+                format!("`ls -l {}` shows whose it is", path.display())
+            }
+        };
+        Self::new(ErrorKind::Storage, error.to_string()).because_of_source(&error).hint(hint)
+    }
+}
+
+impl From<HostsConfigError> for Failure {
+    fn from(error: HostsConfigError) -> Self {
+        match error {
+            HostsConfigError::Dir(error) => error.into(),
+            HostsConfigError::Mistakes { path, text, mistakes } => {
+                Self::mistakes(mistakes, Source { name: path.display().to_string(), text })
+            }
+        }
+    }
+}

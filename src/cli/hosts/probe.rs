@@ -1,0 +1,188 @@
+//! `csync hosts probe`: looks at hosts, and keeps what it saw.
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use serde_json::json;
+
+use crate::cli::context::Context;
+use crate::cli::errors::{Exit, Failure};
+use crate::cli::hosts::Known;
+use crate::cli::hosts::show::summary;
+use crate::cli::hosts::way::way;
+use crate::language::hosts::{Value, add};
+use crate::model::facts::{Facts, HostReport, ProbeFailure, Probed};
+use crate::model::host::{Host, HostName, Origin};
+use crate::reach::clock;
+use crate::reach::probe::probe;
+use crate::reach::transport::{Attended, Transport, TransportError};
+
+/// Look at hosts: batch system, limits, machine, programs, scratch
+///
+/// One connection each; nothing is changed there. What was found is kept, and `csync hosts show` prints it. The batch system and
+/// the directory for scratch are added to `hosts.toml` where it says nothing of them, so that they stay what they are until you
+/// change them. Without names, all hosts are looked at.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The hosts
+    #[arg(value_name = "HOST")]
+    hosts: Vec<String>,
+    /// Keep nothing and write nothing: only show what is found
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+}
+
+/// What came of looking at one host.
+struct Looked {
+    name: HostName,
+    result: Result<Facts, TransportError>,
+    /// What was added to `hosts.toml`.
+    added: Vec<String>,
+}
+
+/// Runs it.
+pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
+    let known = Known::load(context)?;
+    let hosts: Vec<&Host> = if args.hosts.is_empty() {
+        known.hosts.iter().collect()
+    } else {
+        args.hosts.iter().map(|name| known.host(name)).collect::<Result<_, _>>()?
+    };
+    let mut looked = context.block_on(look(context, &hosts, args.dry_run))?;
+    if !args.dry_run {
+        for one in &mut looked {
+            one.added = fix(&known, one)?;
+        }
+    }
+    if context.json() {
+        let hosts: Vec<_> = looked.iter().map(to_json).collect();
+        context.print_json(&json!({ "hosts": hosts, "dry_run": args.dry_run }))?;
+    } else {
+        let file = known.dir.hosts_file();
+        for one in looked.iter().filter(|one| !one.added.is_empty()) {
+            let verb = if one.added.len() == 1 { "was" } else { "were" };
+            let what = one.added.join(" and ");
+            context.say(&format!("{what} of {} {verb} added to {}.", one.name, file.display()));
+        }
+        if let [one] = looked.as_slice()
+            && one.result.is_ok()
+            && !args.dry_run
+        {
+            context.say(&format!("`csync hosts show {}` prints all of it.", one.name));
+        }
+    }
+    let failed = looked.iter().any(|one| one.result.is_err());
+    Ok(if failed { Exit::RunFailed } else { Exit::Success })
+}
+
+fn to_json(one: &Looked) -> serde_json::Value {
+    match &one.result {
+        Ok(facts) => json!({ "name": one.name, "facts": facts, "added": one.added }),
+        Err(error) => json!({ "name": one.name, "failure": error.to_string(), "hint": error.hint() }),
+    }
+}
+
+/// Looks at hosts, all at once; then, one after the other, at those that ask a person something.
+async fn look(context: &Context, hosts: &[&Host], dry_run: bool) -> Result<Vec<Looked>, Failure> {
+    let client = if dry_run { None } else { Some(context.reach().await?) };
+    let mut waiting = FuturesUnordered::new();
+    for (index, host) in hosts.iter().enumerate() {
+        waiting.push(async move { (index, look_at(context, host, Attended::No).await) });
+    }
+    let mut results: Vec<(usize, Result<Facts, TransportError>)> = Vec::new();
+    let mut asking = Vec::new();
+    while let Some((index, result)) = waiting.next().await {
+        match result? {
+            Err(TransportError::NeedsLogin { .. }) if context.is_watched() => asking.push(index),
+            result => {
+                tell(context, hosts, index, &result)?;
+                results.push((index, result));
+            }
+        }
+    }
+    drop(waiting);
+    for index in asking {
+        let Some(host) = hosts.get(index) else { continue };
+        let result = look_at(context, host, Attended::Terminal).await?;
+        tell(context, hosts, index, &result)?;
+        results.push((index, result));
+    }
+    results.sort_by_key(|(index, _)| *index);
+    let mut looked = Vec::new();
+    for (index, result) in results {
+        let Some(host) = hosts.get(index) else { continue };
+        if let Some(client) = &client {
+            let report = HostReport { host: host.name.clone(), probed: probed(&result) };
+            client.keep_probed(&report).await?;
+        }
+        looked.push(Looked { name: host.name.clone(), result, added: Vec::new() });
+    }
+    Ok(looked)
+}
+
+async fn look_at(context: &Context, host: &Host, attended: Attended) -> Result<Result<Facts, TransportError>, Failure> {
+    let transport = way(context, host, attended)?;
+    let result = probe(&transport).await;
+    if result.is_err() {
+        transport.close().await;
+    }
+    Ok(result)
+}
+
+fn probed(result: &Result<Facts, TransportError>) -> Probed {
+    let now = clock::now();
+    match result {
+        Ok(facts) => Probed { at: Some(now), facts: Some(facts.clone()), failure: None },
+        Err(error) => {
+            Probed { failure: Some(ProbeFailure { at: now, message: error.to_string() }), ..Probed::default() }
+        }
+    }
+}
+
+/// Says how it went, as soon as that is known.
+fn tell(
+    context: &Context,
+    hosts: &[&Host],
+    index: usize,
+    result: &Result<Facts, TransportError>,
+) -> Result<(), Failure> {
+    let Some(host) = hosts.get(index).filter(|_| !context.json()) else { return Ok(()) };
+    let paint = context.paint();
+    match result {
+        Ok(facts) => {
+            context.print(&format!("{}: {}", paint.bold(&host.name), summary(facts)))?;
+            facts.notes.iter().for_each(|note| context.say(&format!("  note: {note}")));
+        }
+        Err(error) => {
+            context.print(&format!("{}: {}", paint.bold(&host.name), paint.red(error)))?;
+            if let Some(hint) = error.hint() {
+                context.say(&format!("  help: {hint}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Adds to `hosts.toml` what must not change by itself: where job directories live and who starts the jobs.
+fn fix(known: &Known, one: &Looked) -> Result<Vec<String>, Failure> {
+    let Ok(facts) = &one.result else { return Ok(Vec::new()) };
+    if one.name.is_local() || !known.config.file.hosts.iter().any(|entry| entry.name == one.name) {
+        return Ok(Vec::new());
+    }
+    // As it is now: the file may have been written for the host before this one.
+    let config = crate::reach::config::HostsConfig::load(&known.dir)?;
+    let hosts = config.hosts(&[(one.name.clone(), facts.clone())].into());
+    let Some(host) = hosts.get(one.name.as_str()) else { return Ok(Vec::new()) };
+    let mut keys = Vec::new();
+    if let (Some(batch), Origin::Probed, false) = (host.batch, host.origin("batch"), host.transfer_only) {
+        keys.push(("batch", Value::Text(batch.to_string())));
+    }
+    if let (Some(scratch), Origin::Probed, false) = (&host.scratch, host.origin("scratch"), host.transfer_only) {
+        keys.push(("scratch", Value::Text(scratch.to_string())));
+    }
+    let (text, added) = add(&config.text, &one.name, &keys)
+        .map_err(|error| Failure::internal("a file that was read cannot be added to").because(&error))?;
+    if !added.is_empty() {
+        known.dir.write_hosts(&config.text, &text)?;
+    }
+    Ok(added)
+}

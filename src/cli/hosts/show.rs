@@ -1,0 +1,312 @@
+//! `csync hosts show`: every value of a host, and what a probe found.
+
+use std::fmt::Write as _;
+
+use serde_json::json;
+
+use crate::cli::context::Context;
+use crate::cli::errors::{Exit, Failure};
+use crate::cli::hosts::Known;
+use crate::cli::view::table::{Cell, Column, Page, Table};
+use crate::cli::view::words::{ago, cut, duration, many};
+use crate::language::hosts::partitions;
+use crate::model::batch::{Partition, PartitionState};
+use crate::model::facts::{Facts, Probed};
+use crate::model::host::{Agents, Host, LoginNode};
+use crate::model::units::{Timestamp, Walltime};
+use crate::reach::clock;
+
+/// Show a host: every value with who said it, what was found there, its partitions
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The host
+    #[arg(value_name = "HOST")]
+    host: String,
+}
+
+/// Runs it.
+pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
+    let known = Known::load(context)?;
+    let host = known.host(&args.host)?;
+    let nothing = Probed::default();
+    let probed = known.probed.get(&host.name).unwrap_or(&nothing);
+    let partitions = partitions(host, known.facts(host));
+    if context.json() {
+        let origins: serde_json::Map<String, serde_json::Value> =
+            host.origins.iter().map(|(key, origin)| (key.clone(), origin.to_string().into())).collect();
+        let mut value = json!({ "host": host, "probed": probed, "partitions": partitions });
+        if let Some(host) = value.get_mut("host").and_then(serde_json::Value::as_object_mut) {
+            host.insert("origins".to_owned(), origins.into());
+        }
+        context.print_json(&value)?;
+        return Ok(Exit::Success);
+    }
+    context.print(&page(host, probed, &partitions, clock::now(), Page::stdout(context.paint())))?;
+    if probed.facts.is_none() {
+        context.say(&format!("`csync hosts probe {}` looks at it.", host.name));
+    }
+    Ok(Exit::Success)
+}
+
+/// Returns what a host is in one line.
+pub(super) fn summary(facts: &Facts) -> String {
+    let mut parts = Vec::new();
+    match &facts.batch {
+        Some(batch) => {
+            let version = batch.offers.version.as_deref().unwrap_or("of an unknown version");
+            parts.push(format!("{} {version}", batch.flavour()));
+            parts.push(many(batch.offers.partitions.len() as u32, "partition"));
+        }
+        None => parts.push("no batch system".to_owned()),
+    }
+    parts.extend(facts.machine.cores.map(|cores| many(cores, "core")));
+    parts.extend(facts.machine.memory.map(|memory| memory.to_string()));
+    for gpu in &facts.machine.gpus {
+        parts.push(format!("{} x {}", gpu.count, gpu.model));
+    }
+    if let Some(scratch) = facts.scratch.first() {
+        let free = scratch.free.map_or_else(String::new, |free| format!(" ({free} free)"));
+        parts.push(format!("scratch {}{free}", scratch.path));
+    }
+    parts.join(", ")
+}
+
+/// A value with its key, and who said it where that is of interest.
+type Line = (&'static str, String, String);
+
+fn page(host: &Host, probed: &Probed, partitions: &[Partition], now: Timestamp, page: Page) -> String {
+    let mut out = format!("{}\n", page.paint.bold(&host.name));
+    lines(&mut out, &configured(host), page);
+    if let Some(failure) = &probed.failure {
+        let _ = writeln!(out, "\n{} {}", page.paint.red("Last probe failed"), ago(failure.at, now));
+        let _ = writeln!(out, "  {}", failure.message);
+    }
+    if let (Some(facts), Some(at)) = (&probed.facts, probed.at) {
+        let _ = writeln!(out, "\n{} {}", page.paint.bold("Found"), ago(at, now));
+        lines(&mut out, &found(facts), page);
+    }
+    if !partitions.is_empty() {
+        let _ = write!(out, "\n{}", partition_table(partitions, page));
+    }
+    let notes = probed
+        .facts
+        .iter()
+        .flat_map(|facts| facts.notes.iter().chain(facts.batch.iter().flat_map(|batch| batch.offers.notes.iter())));
+    for (index, note) in notes.enumerate() {
+        let _ = writeln!(out, "{}{} {note}", if index == 0 { "\n" } else { "" }, page.paint.yellow("note:"));
+    }
+    out
+}
+
+fn lines(out: &mut String, lines: &[Line], page: Page) {
+    let keys = lines.iter().map(|(key, _, _)| key.len()).max().unwrap_or(0);
+    let origins = lines.iter().map(|(_, _, origin)| origin.len() + 2).max().unwrap_or(0);
+    let room = page.width_or(usize::MAX).saturating_sub(keys + 4 + origins).max(20);
+    let values = lines.iter().map(|(_, value, _)| console::measure_text_width(value)).max().unwrap_or(0).min(room);
+    for (key, value, origin) in lines {
+        if origin.is_empty() {
+            let indented = format!("\n  {:keys$}  ", "");
+            let _ = writeln!(out, "  {key:keys$}  {}", wrap(value, room).join(&indented));
+            continue;
+        }
+        let value = cut(value, values);
+        let pad = values - console::measure_text_width(&value).min(values) + 2;
+        let _ = writeln!(out, "  {key:keys$}  {value}{:pad$}{}", "", page.paint.dim(origin));
+    }
+}
+
+/// Breaks a list at its commas into lines of a width.
+fn wrap(value: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for part in value.split_inclusive(", ") {
+        match lines.last_mut() {
+            Some(line) if console::measure_text_width(line) + console::measure_text_width(part.trim_end()) <= width => {
+                line.push_str(part);
+            }
+            _ => lines.push(part.to_owned()),
+        }
+    }
+    lines.iter().map(|line| line.trim_end().to_owned()).collect()
+}
+
+/// Returns every value that holds for a host.
+fn configured(host: &Host) -> Vec<Line> {
+    let or = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+    let list = |words: Vec<String>| if words.is_empty() { "-".to_owned() } else { words.join(", ") };
+    let yes = |there: Option<bool>| or(there.map(|there| if there { "yes" } else { "no" }.to_owned()));
+    let word =
+        |all: &[(LoginNode, &'static str)]| all.iter().find(|(it, _)| *it == host.policy.login_node).map(|it| it.1);
+    let agents = Agents::ALL.iter().find(|(agents, _)| *agents == host.policy.agents).map(|it| it.1);
+    let mut lines = vec![
+        ("ssh", or(host.ssh.as_ref().map(ToString::to_string))),
+        ("site", or(host.site.clone())),
+        ("batch", or(host.batch.map(|batch| batch.to_string()))),
+        ("scratch", or(host.scratch.as_ref().map(ToString::to_string))),
+        ("tags", list(host.tags.clone())),
+        ("account", or(host.account.clone())),
+        ("max_jobs", or(host.max_jobs.map(|most| most.to_string()))),
+        ("containers", list(host.containers.iter().map(ToString::to_string).collect())),
+        ("internet.login", yes(host.internet.login)),
+        ("internet.compute", yes(host.internet.compute)),
+        ("filesystems", list(host.filesystems.iter().map(ToString::to_string).collect())),
+        ("transfer_only", yes(Some(host.transfer_only))),
+        ("policy.login_node", or(word(&LoginNode::ALL).map(str::to_owned))),
+        ("policy.poll_min", Walltime(host.policy.poll_min.as_secs()).to_string()),
+        ("policy.agents", or(agents.map(str::to_owned))),
+        ("policy.connections_per_minute", host.policy.connections_per_minute.to_string()),
+    ];
+    if host.name.is_local() {
+        lines.retain(|(key, _)| !matches!(*key, "ssh" | "transfer_only"));
+    }
+    lines.into_iter().map(|(key, value)| (key, value, host.origin(key).to_string())).collect()
+}
+
+/// Returns what a probe found, line by line; what it did not find is left out.
+fn found(facts: &Facts) -> Vec<Line> {
+    let mut found: Vec<(&'static str, String)> = Vec::new();
+    let machine = &facts.machine;
+    let words = [
+        machine.hostname.clone(),
+        machine.distribution.clone().unwrap_or_default(),
+        format!("{} {}", machine.kernel, machine.arch),
+        machine.cores.map(|cores| many(cores, "core")).unwrap_or_default(),
+        machine.memory.map(|memory| memory.to_string()).unwrap_or_default(),
+    ];
+    found.push(("machine", join(words)));
+    for gpu in &machine.gpus {
+        let memory = gpu.memory.map(|memory| format!("{memory} each")).unwrap_or_default();
+        let driver = gpu.driver.as_ref().map(|driver| format!("driver {driver}")).unwrap_or_default();
+        let level = gpu.level.as_ref().map(|level| format!("CUDA {level}")).unwrap_or_default();
+        found.push(("GPU", join([format!("{} x {}", gpu.count, gpu.model), memory, driver, level])));
+    }
+    if let Some(batch) = &facts.batch {
+        let version = batch.offers.version.clone().unwrap_or_default();
+        let bin = batch.bin.as_ref().map(|bin| format!("commands in {bin}")).unwrap_or_default();
+        found.push(("batch", join([format!("{} {version}", batch.flavour()).trim_end().to_owned(), bin])));
+        let names: Vec<String> = batch.offers.accounts.iter().map(|account| account.name.clone()).collect();
+        found.push(("accounts", join(names)));
+        found.push(("qos", join(batch.offers.qos.iter().map(|qos| qos.name.clone()))));
+        found.push(("array limit", batch.offers.array_max.map(|most| most.to_string()).unwrap_or_default()));
+    }
+    let login = &facts.account;
+    let umask = login.umask.map(|umask| format!("umask {umask:04o}")).unwrap_or_default();
+    found.push(("login", join([login.user.clone(), login.home.clone(), login.shell.clone(), umask])));
+    let containers = facts.containers.iter().map(|program| {
+        let usable = if program.usable == Some(false) { " (not for this account)" } else { "" };
+        format!("{} {}{usable}", program.runtime, program.version)
+    });
+    found.push(("containers", join(containers)));
+    let modules = facts.modules.as_ref();
+    found.push((
+        "modules",
+        modules.map(|it| join([it.kind.clone(), it.version.clone().unwrap_or_default()])).unwrap_or_default(),
+    ));
+    let conda = facts.conda.as_ref();
+    found.push((
+        "conda",
+        conda.map(|it| join([it.path.clone(), it.version.clone().unwrap_or_default()])).unwrap_or_default(),
+    ));
+    found.push((
+        "programs",
+        join(facts.tools.iter().map(|(name, version)| match version.as_str() {
+            "yes" => name.clone(),
+            version => format!("{name} {version}"),
+        })),
+    ));
+    for candidate in &facts.scratch {
+        let free = candidate.free.map(|free| format!("{free} free")).unwrap_or_default();
+        let shared = if candidate.shared { "shared" } else { "" };
+        found.push(("scratch", join([candidate.path.clone(), candidate.why.clone(), shared.to_owned(), free])));
+    }
+    for quota in &facts.quotas {
+        let limit = quota.limit.map_or_else(|| "no limit".to_owned(), |limit| format!("of {limit}"));
+        found.push(("quota", format!("{}: {} {limit}", quota.filesystem, quota.used)));
+    }
+    if let Some(skew) = facts.skew {
+        found.push(("clock", clock_words(skew.seconds, skew.error)));
+    }
+    found.into_iter().filter(|(_, value)| !value.is_empty()).map(|(key, value)| (key, value, String::new())).collect()
+}
+
+/// Says how far a clock is off.
+pub(super) fn clock_words(seconds: f64, error: f64) -> String {
+    if seconds.abs() <= error.max(0.05) {
+        return "as here".to_owned();
+    }
+    format!("{} {} ours", duration(seconds.abs()), if seconds > 0.0 { "ahead of" } else { "behind" })
+}
+
+fn join(words: impl IntoIterator<Item = String>) -> String {
+    words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(", ")
+}
+
+const COLUMNS: &[Column] = &[
+    Column::Text("PARTITION"),
+    Column::Word("STATE"),
+    Column::Number("WALLTIME"),
+    Column::Number("NODES"),
+    Column::Number("CORES"),
+    Column::Number("MEMORY"),
+    Column::Extra("GPUS"),
+];
+
+fn partition_table(partitions: &[Partition], page: Page) -> String {
+    let mut table = Table::new(page, COLUMNS);
+    let or = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+    for partition in partitions {
+        let name = if partition.is_default { format!("{}*", partition.name) } else { partition.name.clone() };
+        let state = match partition.state {
+            PartitionState::Up => "up",
+            PartitionState::Stopped => "stopped",
+            PartitionState::Closed => "closed",
+        };
+        let gpus = partition.gpus.iter().map(|(model, count)| format!("{count} {model}"));
+        table.row(vec![
+            Cell::new(name),
+            Cell::new(state),
+            Cell::new(or(partition.walltime_max.map(|time| time.to_string()))),
+            Cell::new(or((partition.nodes > 0).then(|| partition.nodes.to_string()))),
+            Cell::new(or(partition.cores_per_node.map(|cores| cores.to_string()))),
+            Cell::new(or(partition.memory_per_node.map(|memory| memory.to_string()))),
+            Cell::new(join(gpus)),
+        ]);
+    }
+    table.print()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::view::Paint;
+    use crate::language::hosts::{merge, read};
+    use crate::language::probe::parse;
+    use crate::model::facts::ProbeFailure;
+
+    #[test]
+    fn a_host_is_shown_with_who_said_what() {
+        let facts = parse("csync-0123456789abcdef", include_str!("../../../tests/replies/probe/dash.txt"));
+        let text = "[hosts.hpc]\nssh = \"login\"\ntags = [\"gpu\", \"big\"]\n[hosts.hpc.policy]\npoll_min = \"1m\"\n\
+            [hosts.hpc.partitions.long]\nwalltime = \"7d\"\nmemory = \"256G\"\ngpus = 2\n";
+        let (file, _) = read(text, &[]);
+        let hosts = merge(&file, &[], &[("hpc".parse().unwrap(), facts.clone())].into());
+        let host = hosts.get("hpc").unwrap();
+        let failure = ProbeFailure { at: Timestamp(90_000_000), message: "hpc cannot be reached".to_owned() };
+        let probed = Probed { at: Some(Timestamp(0)), facts: Some(facts.clone()), failure: Some(failure) };
+        let view = Page { width: Some(80), paint: Paint::new(false) };
+        let text = page(host, &probed, &partitions(host, Some(&facts)), Timestamp(120_000_000), view);
+        assert!(text.lines().all(|line| console::measure_text_width(line) <= 80), "{text}");
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn clocks_are_told_in_words() {
+        for (seconds, error, words) in [
+            (0.2, 0.3, "as here"),
+            (3599.0, 0.3, "59m 59s ahead of ours"),
+            (-2.0, 0.5, "2.0s behind ours"),
+            (0.01, 0.0, "as here"),
+        ] {
+            assert_eq!(clock_words(seconds, error), words);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! `csync hosts test`: connects, and says how that went.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::cli::context::Context;
+use crate::cli::errors::{Exit, Failure};
+use crate::cli::hosts::Known;
+use crate::cli::hosts::show::clock_words;
+use crate::cli::hosts::way::{ssh_config, unreached, way};
+use crate::cli::view::words::duration;
+use crate::model::facts::Skew;
+use crate::model::host::Host;
+use crate::reach::probe::{clock_of, resolve};
+use crate::reach::transport::{Attended, LinkState, Transport};
+
+/// Connect to a host and say how that went
+///
+/// Says where `ssh` goes, what makes the connection and why, how long connecting takes and how long a command does. Where
+/// something is in the way, it says what helps.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The host
+    #[arg(value_name = "HOST")]
+    host: String,
+}
+
+/// Commands whose round trips are measured.
+const COMMANDS: usize = 5;
+
+/// What was measured.
+struct Measured {
+    /// Where `ssh` goes; none for this machine.
+    address: Option<String>,
+    /// What made the connection.
+    via: String,
+    connect: Duration,
+    trips: Vec<Duration>,
+    skew: Option<Skew>,
+}
+
+/// Runs it.
+pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
+    let known = Known::load(context)?;
+    let host = known.host(&args.host)?;
+    let measured = context.block_on(measure(context, host))?;
+    let why = why(host);
+    if context.json() {
+        let trips: Vec<f64> = measured.trips.iter().map(Duration::as_secs_f64).collect();
+        context.print_json(&json!({
+            "name": host.name,
+            "address": measured.address,
+            "via": measured.via,
+            "why": why,
+            "connect": measured.connect.as_secs_f64(),
+            "round_trips": trips,
+            "skew": measured.skew,
+        }))?;
+    } else {
+        context.print(&page(host, &measured, why))?;
+    }
+    Ok(Exit::Success)
+}
+
+/// Says why the connection is made by what makes it.
+fn why(host: &Host) -> &'static str {
+    if host.name.is_local() { "it is this machine" } else { "it reads ssh_config and known_hosts itself" }
+}
+
+async fn measure(context: &Context, host: &Host) -> Result<Measured, Failure> {
+    let address = match &host.ssh {
+        // What `ssh -G` refuses, `ssh` refuses too, and says better why.
+        Some(alias) => resolve(alias, ssh_config().as_deref()).await.ok().map(|address| address.to_string()),
+        None => None,
+    };
+    if let Some(address) = &address {
+        context.say(&format!("Connecting to {address} ..."));
+    }
+    let attended = if context.is_watched() { Attended::Terminal } else { Attended::No };
+    let transport = way(context, host, attended)?;
+    let started = Instant::now();
+    transport.connect().await.map_err(|error| unreached(&error))?;
+    let connect = started.elapsed();
+    let mut trips = Vec::new();
+    let mut skew: Option<Skew> = None;
+    for _ in 0..COMMANDS {
+        let (took, seen) = clock_of(&transport).await.map_err(|error| unreached(&error))?;
+        trips.push(took);
+        // The quickest answer says best what time it is there.
+        skew = [skew, seen].into_iter().flatten().min_by(|a, b| a.error.total_cmp(&b.error));
+    }
+    let via = match transport.link_state() {
+        LinkState::Open { via, .. } => via.to_string(),
+        _ => "unknown".to_owned(),
+    };
+    Ok(Measured { address, via, connect, trips, skew })
+}
+
+fn page(host: &Host, measured: &Measured, why: &str) -> String {
+    let mut out = String::new();
+    let to = measured.address.as_ref().map_or_else(String::new, |address| format!(" at {address}"));
+    let _ = writeln!(out, "{}{to} answers.", host.name);
+    let seconds = |time: &Duration| duration(time.as_secs_f64());
+    let _ = writeln!(out, "  transport   {}: {why}", measured.via);
+    let _ = writeln!(out, "  connected   in {}", seconds(&measured.connect));
+    let (first, rest) = measured.trips.split_first().unwrap_or((&measured.connect, &[]));
+    if let Some(best) = rest.iter().min() {
+        let _ = writeln!(out, "  round trip  {} (the first command {})", seconds(best), seconds(first));
+    }
+    if let Some(skew) = measured.skew {
+        let _ = writeln!(out, "  clock       {}", clock_words(skew.seconds, skew.error));
+    }
+    out
+}
