@@ -423,6 +423,8 @@ pub struct Queued {
     pub state: QueueState,
     /// The batch system's own word for that.
     pub word: String,
+    /// How it ended, where the queue still tells of what is over.
+    pub over: Option<EndingClass>,
     /// Why it waits, in the batch system's words.
     pub reason: Option<String>,
     /// What it may hope for.
@@ -700,6 +702,7 @@ mod tests {
             name: Some(format!("n{id}")),
             state: QueueState::Waiting,
             word: word.to_owned(),
+            over: None,
             reason: None,
             prospect: Prospect::Normal,
             partition: None,

@@ -15,10 +15,7 @@ use crate::reach::config::{ConfigDir, ConfigDirError, HostsConfig, HostsConfigEr
 ///
 /// # Errors
 /// [`ErrorKind::Invalid`] when a file has mistakes, [`ErrorKind::Storage`] when one cannot be read.
-pub fn hosts(
-    var: impl Fn(&str) -> Option<OsString>,
-    facts: &BTreeMap<HostName, Facts>,
-) -> Result<Hosts, ApiError> {
+pub fn hosts(var: impl Fn(&str) -> Option<OsString>, facts: &BTreeMap<HostName, Facts>) -> Result<Hosts, ApiError> {
     let unreadable = |error: &dyn std::error::Error| ApiError {
         kind: ErrorKind::Storage,
         message: error.to_string(),

@@ -27,6 +27,7 @@ fn read(record: &Record<'_>) -> Option<Queued> {
         name: record.get("Job_Name").map(str::to_owned),
         state,
         word: word.to_owned(),
+        over: None,
         reason: comment.filter(|_| waits).map(str::to_owned),
         prospect: if waits { prospect(record, comment.unwrap_or_default()) } else { Prospect::Normal },
         partition: record.get("queue").map(str::to_owned),

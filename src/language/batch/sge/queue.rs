@@ -86,6 +86,7 @@ impl Entry {
             name: self.name,
             state,
             word: self.word,
+            over: None,
             reason: None,
             prospect,
             partition: queue,

@@ -175,7 +175,8 @@ fn exit_code(text: &str) -> (Option<i32>, Option<i32>) {
     (code.parse().ok(), signal)
 }
 
-fn class(word: &str, reason: &str) -> EndingClass {
+/// Returns the class of a state.
+pub(super) fn class(word: &str, reason: &str) -> EndingClass {
     // `CANCELLED by 2101`; a narrow column would say `OUT_OF_ME+`.
     let first = word.split([' ', '+']).next().unwrap_or_default();
     match first {

@@ -1,6 +1,7 @@
 //! `squeue`.
 
 use crate::language::batch::call::{Ask, could_not_ask, ended_from_outside, limited, parse_ranges, preamble};
+use crate::language::batch::slurm::history::class;
 use crate::language::batch::table::{Header, iso_time};
 use crate::language::batch::text::given;
 use crate::model::batch::{BatchId, CouldNotAsk, JobName, Members, Prospect, Queue, QueueState, Queued, Reply};
@@ -8,9 +9,10 @@ use crate::model::batch::{BatchId, CouldNotAsk, JobName, Members, Prospect, Queu
 /// The columns asked for; the name last, for it is free text. Members of an array that wait are one line.
 const FORMAT: &str = "%i|%F|%T|%P|%S|%N|%r|%j";
 
-/// Returns the command that asks the queue.
+/// Returns the command that asks the queue; for some minutes it tells of what is over, too, which is all there is to know where
+/// no history is kept.
 pub fn queue(ask: Ask<'_>) -> String {
-    let mut words = vec!["squeue".to_owned(), "-a".to_owned(), "-o".to_owned(), FORMAT.to_owned()];
+    let mut words = vec!["squeue".to_owned(), "-a".to_owned(), "-tall".to_owned(), "-o".to_owned(), FORMAT.to_owned()];
     match ask {
         Ask::Mine => {}
         Ask::Ids(ids) => {
@@ -89,6 +91,7 @@ impl Columns {
             name: cell(self.name).map(str::to_owned),
             state,
             word: word.to_owned(),
+            over: (state == QueueState::Over).then(|| class(word, reason.unwrap_or_default())),
             reason: reason.map(str::to_owned),
             prospect: if waits { prospect(reason.unwrap_or_default()) } else { Prospect::Normal },
             partition: cell(self.partition).and_then(given).map(str::to_owned),
