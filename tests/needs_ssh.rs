@@ -1,6 +1,8 @@
 //! Every way of SSH against real sshds: the same suite for each, then what can go wrong with a connection.
 
+mod double;
 mod faults;
+mod login;
 pub(crate) mod sshd;
 
 use std::fmt::Write as _;

@@ -174,7 +174,7 @@ impl Names {
 }
 
 /// Matches `*` and `?`, in time linear in pattern times name.
-pub fn matches(pattern: &[u8], name: &[u8]) -> bool {
+pub(super) fn matches(pattern: &[u8], name: &[u8]) -> bool {
     let (mut p, mut n) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while n < name.len() {

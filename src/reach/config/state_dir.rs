@@ -23,6 +23,9 @@ use crate::model::id::{JobKey, RunId};
 /// Longest path that a Unix socket can have on every system that csync runs on, less one for the final zero.
 const SOCKET_PATH_MAX: usize = 100;
 
+/// Longest path of the directory of control sockets: a name of 16 bytes and 18 more that `ssh` puts behind it must fit.
+const SSH_DIR_MAX: usize = 104 - 1 - 17 - 17;
+
 /// The state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateDirError {
@@ -118,6 +121,18 @@ impl StateDir {
     /// Returns the engine's socket.
     pub fn engine_socket(&self) -> PathBuf {
         self.sockets.join("engine.sock")
+    }
+
+    /// Returns where the control sockets of `ssh` lie. `ssh` binds to a longer name first, so that their path must be shorter
+    /// than that of other sockets.
+    pub fn ssh_dir(&self) -> PathBuf {
+        let beside = self.sockets.join("ssh");
+        if self.sockets != self.root || beside.as_os_str().len() <= SSH_DIR_MAX {
+            return beside;
+        }
+        let name = self.id();
+        let user = rustix::process::getuid().as_raw();
+        PathBuf::from(format!("/tmp/csync-{user}")).join(name)
     }
 
     /// Returns the engine's diagnostics.
@@ -218,6 +233,9 @@ mod tests {
         assert!(dir.engine_socket().starts_with("/run/user/1000"));
         assert!(dir.engine_socket().as_os_str().len() < SOCKET_PATH_MAX);
         let near = locate(&[("CSYNC_STATE", "/s")]).unwrap();
+        assert_eq!(near.ssh_dir(), Path::new("/s/ssh"));
+        let longer = locate(&[("CSYNC_STATE", &format!("/{}", "d".repeat(75)))]).unwrap();
+        assert!(longer.ssh_dir().starts_with("/tmp") && longer.ssh_dir().as_os_str().len() <= SSH_DIR_MAX);
         assert_eq!(near.engine_socket(), Path::new("/s/engine.sock"));
     }
 

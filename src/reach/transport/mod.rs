@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+mod connections;
 mod error;
 mod files;
 mod frame;
@@ -33,6 +34,7 @@ mod remote;
 mod shell;
 mod stream;
 
+pub use connections::{Choice, ConnectionSettings, Connections, Step};
 pub use error::{Fate, TransportError};
 pub use files::{Get, Moved, Put};
 pub use gate::{Limits, LinkState, Member};

@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 
 use crate::language::quote::sh;
 use crate::language::ssh::trouble::last_words;
-use crate::language::ssh::{Destination, Trouble, Unreached, read_trouble};
+use crate::language::ssh::{Destination, Options, Trouble, Unreached, read_trouble};
 use crate::reach::clock;
 use crate::reach::transport::gate::{Gate, dice};
 use crate::reach::transport::local::pipes_of;
@@ -57,8 +57,10 @@ pub struct SshSettings {
     pub sockets: PathBuf,
     /// How long connecting may take where the configuration does not say.
     pub connect_timeout: Duration,
-    /// How often a silent host is asked whether it is there, where the configuration does not say; it is given up after three.
+    /// How often a silent host is asked whether it is there, where the configuration does not say; it is given up after a few.
     pub alive_interval: Duration,
+    /// How many of these questions may go unanswered.
+    pub alive_count: u64,
     /// How long a connection stays that nothing uses.
     pub persist: Duration,
     /// How many connections may be tried.
@@ -76,10 +78,32 @@ impl SshSettings {
             sockets,
             connect_timeout: Duration::from_secs(15),
             alive_interval: Duration::from_secs(15),
+            alive_count: 3,
             persist: Duration::from_mins(10),
             limits: Limits::default(),
             attended: Attended::No,
         }
+    }
+
+    /// Takes over what is configured for a host, where that is more than nothing.
+    #[must_use]
+    pub fn with_options(mut self, options: &Options) -> Self {
+        let seconds = |key: &str| options.number(key).filter(|seconds| *seconds > 0).map(Duration::from_secs);
+        if let Some(timeout) = seconds("connecttimeout") {
+            self.connect_timeout = timeout;
+        }
+        if let Some(interval) = seconds("serveraliveinterval") {
+            self.alive_interval = interval;
+            self.alive_count = options.number("serveralivecountmax").unwrap_or(self.alive_count);
+        }
+        self
+    }
+
+    /// Returns the control socket of a destination.
+    pub fn socket(&self, destination: &Destination) -> PathBuf {
+        let identity = format!("{destination}\n{}", self.config.as_deref().unwrap_or(Path::new("")).display());
+        let hash = blake3::hash(identity.as_bytes()).to_hex();
+        self.sockets.join(hash.get(..16).unwrap_or_default())
     }
 }
 
@@ -109,9 +133,7 @@ impl OpenSsh {
         settings: SshSettings,
     ) -> Result<Arc<Self>, TransportError> {
         let host = host.into();
-        let identity = format!("{destination}\n{}", settings.config.as_deref().unwrap_or(Path::new("")).display());
-        let hash = blake3::hash(identity.as_bytes()).to_hex();
-        let socket = settings.sockets.join(hash.get(..16).unwrap_or_default());
+        let socket = settings.socket(&destination);
         if socket.as_os_str().len() > SOCKET_MAX {
             let detail = format!("the path of its control socket, {}, is too long", socket.display());
             return Err(TransportError::Configuration { host, detail });
@@ -217,7 +239,7 @@ impl OpenSsh {
         command.args(["-o", &format!("ControlPersist={}", self.settings.persist.as_secs())]);
         command.args(["-o", &format!("ConnectTimeout={}", self.settings.connect_timeout.as_secs())]);
         command.args(["-o", &format!("ServerAliveInterval={}", self.settings.alive_interval.as_secs())]);
-        command.args(["-o", "ServerAliveCountMax=3"]);
+        command.args(["-o", &format!("ServerAliveCountMax={}", self.settings.alive_count)]);
         if let Some(jump) = &self.jump {
             command.args(["-o", &format!("ProxyCommand={}", jump.proxy_command())]);
         }
@@ -293,11 +315,23 @@ async fn outcome(mut child: Child) -> (bool, String) {
 fn private_directory(dir: &Path) -> Result<(), TransportError> {
     let unusable = |source| TransportError::File { path: dir.to_path_buf(), source };
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(unusable)?;
+    let me = rustix::process::getuid().as_raw();
+    let refused = |path: &Path, why: &str| {
+        let why = std::io::Error::new(std::io::ErrorKind::PermissionDenied, why.to_owned());
+        TransportError::File { path: path.to_path_buf(), source: why }
+    };
     let meta = std::fs::symlink_metadata(dir).map_err(unusable)?;
-    let ours = meta.is_dir() && meta.uid() == rustix::process::getuid().as_raw();
-    if !ours || meta.permissions().mode() & 0o077 != 0 {
-        let why = std::io::Error::new(std::io::ErrorKind::PermissionDenied, "it is not a directory of this user alone");
-        return Err(unusable(why));
+    if !meta.is_dir() || meta.uid() != me || meta.permissions().mode() & 0o077 != 0 {
+        return Err(refused(dir, "it is not a directory of this user alone"));
+    }
+    // Whoever can rename a directory above it can put another in its place.
+    for above in dir.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
+        let meta =
+            std::fs::metadata(above).map_err(|source| TransportError::File { path: above.to_path_buf(), source })?;
+        let shared = meta.permissions().mode() & 0o022 != 0 && meta.permissions().mode() & 0o1000 == 0;
+        if shared || (meta.uid() != me && meta.uid() != 0) {
+            return Err(refused(above, "others can write there, and it is to hold control sockets"));
+        }
     }
     Ok(())
 }

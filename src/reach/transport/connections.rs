@@ -1,0 +1,356 @@
+//! The connections of all hosts: one each, shared by everybody; jump hosts' connections are shared by the hosts behind them.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::process::Command;
+
+use crate::language::ssh::support::{Circumstances, unsupported};
+use crate::language::ssh::trouble::last_words;
+use crate::language::ssh::{Destination, Hop, Options, Person};
+use crate::model::host::HostName;
+use crate::reach::transport::{
+    Limits, LinkState, Local, Member, Native, NativeSettings, OpenSsh, Remote, SshSettings, Transport, TransportError,
+};
+
+/// Longest chain of jump hosts.
+const JUMPS: usize = 8;
+
+/// How long `ssh -G` may take: a `Match exec` runs a command.
+const READING: Duration = Duration::from_secs(20);
+
+/// How hosts are reached.
+#[derive(Clone, Debug)]
+pub struct ConnectionSettings {
+    /// How `ssh` is used.
+    pub ssh: SshSettings,
+    /// How this program's own SSH is used.
+    pub native: NativeSettings,
+    /// Whose configuration it is.
+    pub person: Person,
+    /// The socket of the person's agent.
+    pub agent: Option<String>,
+    /// What else decides about the member.
+    pub circumstances: Circumstances,
+    /// The member for every host, whatever is configured.
+    pub member: Option<Member>,
+}
+
+impl ConnectionSettings {
+    /// Makes the usual settings from environment variables; control sockets go to a directory of ours alone.
+    pub fn from_env(var: impl Fn(&str) -> Option<OsString>, sockets: PathBuf) -> Self {
+        let text = |name: &str| var(name).and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty());
+        let uid = rustix::process::getuid().as_raw();
+        let ticket = text("KRB5CCNAME").unwrap_or_else(|| format!("/tmp/krb5cc_{uid}"));
+        Self {
+            ssh: SshSettings::new(sockets),
+            native: NativeSettings::default(),
+            person: Person {
+                home: text("HOME").unwrap_or_default(),
+                user: text("USER").or_else(|| text("LOGNAME")).unwrap_or_default(),
+                uid,
+            },
+            agent: text("SSH_AUTH_SOCK"),
+            circumstances: Circumstances {
+                kerberos_ticket: Path::new(ticket.strip_prefix("FILE:").unwrap_or(&ticket)).exists(),
+            },
+            member: None,
+        }
+    }
+}
+
+/// How a host is reached, and why so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The member.
+    pub member: Member,
+    /// Why this one, in words.
+    pub reason: String,
+    /// The hosts on the way, the host itself last.
+    pub way: Vec<Step>,
+}
+
+/// One host on a way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Its name in the configuration.
+    pub destination: Destination,
+    /// What is configured for it.
+    pub options: Options,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let user = self.options.get("user").unwrap_or_default();
+        write!(f, "{user}@{}:{}", self.options.host_name().unwrap_or(self.destination.host()), self.options.port())
+    }
+}
+
+/// The connections of all hosts.
+#[derive(Debug)]
+pub struct Connections {
+    settings: ConnectionSettings,
+    hosts: Mutex<BTreeMap<HostName, Known>>,
+    /// Ways by the hosts on them; held while a host becomes known.
+    ways: tokio::sync::Mutex<Ways>,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    destination: Destination,
+    remote: Remote,
+    member: Member,
+    socket: Option<PathBuf>,
+}
+
+#[derive(Debug, Default)]
+struct Ways {
+    openssh: BTreeMap<String, Arc<OpenSsh>>,
+    native: BTreeMap<String, Arc<Native>>,
+    defaults: Option<Options>,
+}
+
+impl Connections {
+    /// Makes connections to nothing yet.
+    pub fn new(settings: ConnectionSettings) -> Self {
+        Self { settings, hosts: Mutex::default(), ways: tokio::sync::Mutex::default() }
+    }
+
+    /// Returns the way to a host, by its name in `ssh_config`; nothing is connected. `local` is this machine.
+    ///
+    /// # Errors
+    /// What is wrong with the name or the configuration.
+    pub async fn transport(&self, host: &HostName, alias: &str, limits: Limits) -> Result<Remote, TransportError> {
+        if let Some(known) = self.known(host).filter(|known| known.is_of(alias)) {
+            return Ok(known.remote);
+        }
+        let mut ways = self.ways.lock().await;
+        if let Some(known) = self.known(host).filter(|known| known.is_of(alias)) {
+            return Ok(known.remote);
+        }
+        let destination: Destination = if host.is_local() { HostName::LOCAL.parse()? } else { alias.parse()? };
+        let known = if host.is_local() {
+            Known { destination, remote: Local::transport(), member: Member::Local, socket: None }
+        } else {
+            let choice = self.choose_among(&mut ways, &destination).await?;
+            self.know(&mut ways, host, &choice, limits)?
+        };
+        let remote = known.remote.clone();
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner).insert(host.clone(), known);
+        Ok(remote)
+    }
+
+    /// Says by which member a host is reached, and why.
+    ///
+    /// # Errors
+    /// What is wrong with the name or the configuration.
+    pub async fn choose(&self, alias: &str) -> Result<Choice, TransportError> {
+        let mut ways = self.ways.lock().await;
+        self.choose_among(&mut ways, &alias.parse()?).await
+    }
+
+    /// Returns how the ways are to the hosts that were asked for.
+    pub fn states(&self) -> BTreeMap<HostName, LinkState> {
+        let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        hosts.iter().map(|(host, known)| (host.clone(), known.remote.link_state())).collect()
+    }
+
+    /// Closes all connections.
+    pub async fn close(&self) {
+        let hosts = std::mem::take(&mut *self.hosts.lock().unwrap_or_else(PoisonError::into_inner));
+        for known in hosts.into_values() {
+            known.remote.close().await;
+        }
+        let ways = std::mem::take(&mut *self.ways.lock().await);
+        for way in ways.openssh.into_values() {
+            way.transport().close().await;
+        }
+        for way in ways.native.into_values() {
+            way.transport().close().await;
+        }
+    }
+
+    fn known(&self, host: &HostName) -> Option<Known> {
+        let known = self.hosts.lock().unwrap_or_else(PoisonError::into_inner).get(host).cloned()?;
+        // Somebody logged in through `ssh` since this one was refused: that connection is the one to use.
+        let logged_in = known.member == Member::Russh
+            && matches!(known.remote.link_state(), LinkState::NeedsLogin { .. })
+            && known.socket.as_ref().is_some_and(|socket| socket.exists());
+        (!logged_in).then_some(known)
+    }
+
+    fn know(&self, ways: &mut Ways, host: &HostName, choice: &Choice, limits: Limits) -> Result<Known, TransportError> {
+        let destination = choice.way.last().map(|step| step.destination.clone());
+        let destination = destination.ok_or_else(|| unusable(host.as_str(), "it has no way".to_owned()))?;
+        let openssh = self.openssh(ways, host, &choice.way, limits)?;
+        let socket = Some(openssh.socket().to_owned());
+        let remote = match choice.member {
+            Member::Russh => self.native(ways, host, &choice.way, limits)?.transport(),
+            Member::OpenSsh | Member::Local => openssh.transport(),
+        };
+        Ok(Known { destination, remote, member: choice.member, socket })
+    }
+
+    fn openssh(
+        &self,
+        ways: &mut Ways,
+        host: &HostName,
+        steps: &[Step],
+        limits: Limits,
+    ) -> Result<Arc<OpenSsh>, TransportError> {
+        let mut below: Option<Arc<OpenSsh>> = None;
+        let mut key = String::new();
+        for (number, step) in steps.iter().enumerate() {
+            let (name, limits) = self.named(host, steps, number, limits);
+            key = format!("{key},{}", step.destination);
+            let way = if let Some(way) = ways.openssh.get(&key) {
+                Arc::clone(way)
+            } else {
+                let settings = SshSettings { limits, ..self.settings.ssh.clone() }.with_options(&step.options);
+                OpenSsh::new(name, step.destination.clone(), below, settings)?
+            };
+            ways.openssh.insert(key.clone(), Arc::clone(&way));
+            below = Some(way);
+        }
+        below.ok_or_else(|| unusable(host.as_str(), "it has no way".to_owned()))
+    }
+
+    fn native(
+        &self,
+        ways: &mut Ways,
+        host: &HostName,
+        steps: &[Step],
+        limits: Limits,
+    ) -> Result<Arc<Native>, TransportError> {
+        let mut below: Option<Arc<Native>> = None;
+        let mut key = String::new();
+        for (number, step) in steps.iter().enumerate() {
+            let (name, limits) = self.named(host, steps, number, limits);
+            key = format!("{key},{}", step.destination);
+            let way = if let Some(way) = ways.native.get(&key) {
+                Arc::clone(way)
+            } else {
+                let hop = self.hop(step).map_err(|detail| unusable(&name, detail))?;
+                Native::new(name, hop, below, NativeSettings { limits, ..self.settings.native.clone() })
+            };
+            ways.native.insert(key.clone(), Arc::clone(&way));
+            below = Some(way);
+        }
+        below.ok_or_else(|| unusable(host.as_str(), "it has no way".to_owned()))
+    }
+
+    /// Returns the name and the limits of a step: the last one is the host itself.
+    fn named(&self, host: &HostName, steps: &[Step], number: usize, limits: Limits) -> (String, Limits) {
+        if number + 1 == steps.len() {
+            return (host.to_string(), limits);
+        }
+        let name = steps.get(number).map(|step| step.destination.to_string()).unwrap_or_default();
+        (name, self.settings.ssh.limits)
+    }
+
+    fn hop(&self, step: &Step) -> Result<Hop, String> {
+        Hop::from_options(&step.options, &self.settings.person, self.settings.agent.as_deref())
+    }
+
+    async fn choose_among(&self, ways: &mut Ways, destination: &Destination) -> Result<Choice, TransportError> {
+        let mut way = Vec::new();
+        self.steps(destination, None, 0, &mut way).await?;
+        let (member, reason) = match self.settings.member {
+            Some(member) => (member, "it was asked for".to_owned()),
+            None => match self.why_openssh(ways, &way).await? {
+                Some(why) => (Member::OpenSsh, why),
+                None => (Member::Russh, "nothing is configured that only OpenSSH can do".to_owned()),
+            },
+        };
+        Ok(Choice { member, reason, way })
+    }
+
+    /// Says why the system's `ssh` must reach a host; nothing where it need not.
+    async fn why_openssh(&self, ways: &mut Ways, way: &[Step]) -> Result<Option<String>, TransportError> {
+        let defaults = if let Some(defaults) = &ways.defaults {
+            defaults.clone()
+        } else {
+            let defaults = self.read(&["-F", "none"], &"localhost".parse()?).await?;
+            ways.defaults.insert(defaults).clone()
+        };
+        for (number, step) in way.iter().enumerate() {
+            let why =
+                unsupported(&step.options, &defaults, self.settings.circumstances).or_else(|| self.hop(step).err());
+            if let Some(why) = why {
+                let jump =
+                    if number + 1 < way.len() { format!("jump host {}: ", step.destination) } else { String::new() };
+                return Ok(Some(format!("{jump}{why}")));
+            }
+        }
+        let open = way.last().is_some_and(|step| self.settings.ssh.socket(&step.destination).exists());
+        Ok(open.then(|| "a connection of `ssh` is open: somebody logged in".to_owned()))
+    }
+
+    /// Adds the hosts on the way to a destination, and itself. A `ProxyJump a,b` reaches `b` through `a`, whatever `b`'s own
+    /// configuration says, and `a` as `a`'s does.
+    async fn steps(
+        &self,
+        destination: &Destination,
+        jumps: Option<&[Destination]>,
+        depth: usize,
+        way: &mut Vec<Step>,
+    ) -> Result<(), TransportError> {
+        if depth > JUMPS {
+            return Err(unusable(
+                &destination.to_string(),
+                format!("more than {JUMPS} jump hosts, or a circle of them"),
+            ));
+        }
+        let options = self.read(&[], destination).await?;
+        let own = options.jumps()?;
+        let before = jumps.unwrap_or(&own);
+        if let Some((last, earlier)) = before.split_last() {
+            // The first of a list goes its own way.
+            let earlier = (!earlier.is_empty()).then_some(earlier);
+            Box::pin(self.steps(last, earlier, depth + 1, way)).await?;
+        }
+        way.push(Step { destination: destination.clone(), options });
+        Ok(())
+    }
+
+    /// Asks `ssh` what is configured for a destination, which is of plain characters: `Match exec` sees it.
+    async fn read(&self, first: &[&str], destination: &Destination) -> Result<Options, TransportError> {
+        let settings = &self.settings.ssh;
+        let mut command = Command::new(&settings.program);
+        command.args(first);
+        if let Some(config) = settings.config.as_ref().filter(|_| first.is_empty()) {
+            command.arg("-F").arg(config);
+        }
+        command.arg("-G").args(destination.arguments()).stdin(Stdio::null()).kill_on_drop(true);
+        let name = destination.to_string();
+        let output = match tokio::time::timeout(READING, command.output()).await {
+            Ok(Ok(output)) => output,
+            Ok(Err(source)) => {
+                return Err(TransportError::Program { program: settings.program.display().to_string(), source });
+            }
+            Err(_) => {
+                return Err(unusable(&name, format!("`ssh -G` took longer than {} s", READING.as_secs())));
+            }
+        };
+        if !output.status.success() {
+            return Err(unusable(&name, last_words(&String::from_utf8_lossy(&output.stderr))));
+        }
+        Ok(Options::read(&String::from_utf8_lossy(&output.stdout)))
+    }
+}
+
+fn unusable(host: &str, detail: String) -> TransportError {
+    TransportError::Configuration { host: host.to_owned(), detail }
+}
+
+impl Known {
+    fn is_of(&self, alias: &str) -> bool {
+        self.member == Member::Local
+            || alias.parse::<Destination>().is_ok_and(|destination| destination == self.destination)
+    }
+}
