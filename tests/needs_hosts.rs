@@ -153,6 +153,11 @@ fn a_host_that_cannot_be_reached_says_what_helps() {
     let listed = csync(&world, &["hosts", "list"]).exits(0);
     assert!(listed.out.contains("failed") && listed.err.contains("csync hosts test dead"), "{listed:?}");
     assert!(csync(&world, &["hosts", "show", "dead"]).exits(0).out.contains("Last probe failed"));
+    let doctor = csync(&world, &["doctor"]).exits(0).out;
+    assert!(doctor.contains("host dead") && doctor.contains("fix: `csync hosts test dead`"), "{doctor}");
+    let doctor = csync(&world, &["doctor", "dead"]).exits(1).out;
+    assert!(doctor.contains("problem  host dead") && doctor.contains("ssh -v dead"), "{doctor}");
+    csync(&world, &["doctor", "deed"]).exits(3);
     let local = csync(&world, &["hosts", "test", "local"]).exits(0);
     assert!(local.out.contains("local answers") && local.out.contains("it is this machine"), "{local:?}");
 }

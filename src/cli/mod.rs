@@ -16,6 +16,8 @@ mod picture;
 mod submission;
 mod target;
 
+mod hosts;
+
 mod dry_run;
 mod planned;
 
@@ -27,7 +29,6 @@ mod dag;
 mod doctor;
 mod engine;
 mod exit_codes;
-mod hosts;
 mod import;
 mod logs;
 mod man;

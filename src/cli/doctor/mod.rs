@@ -2,7 +2,9 @@
 
 mod checks;
 mod database;
+mod hosts;
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -14,10 +16,14 @@ use crate::cli::view::Paint;
 
 /// Check this installation and say how to mend it
 ///
-/// Looks at the state directory, the database, the engine, the shell and the limits of this machine. Each finding comes with
-/// the command that mends it. The exit code is 0 when nothing is in the way of running workflows.
+/// Looks at the state directory, the database, the engine, the shell and the limits of this machine, and at what was last found
+/// on the hosts; hosts that are named are connected to and probed anew. Each finding comes with the command that mends it. The
+/// exit code is 0 when nothing is in the way of running workflows.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// Connect to these hosts and look at them now
+    #[arg(value_name = "HOST")]
+    hosts: Vec<String>,
     /// Move a damaged database aside and start a new one; runs and what is up to date are forgotten, results are not touched
     #[arg(long)]
     repair: bool,
@@ -39,7 +45,7 @@ enum Level {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Finding {
     /// What was looked at.
-    check: &'static str,
+    check: Cow<'static, str>,
     /// How it is.
     level: Level,
     /// In words.
@@ -50,22 +56,23 @@ struct Finding {
 }
 
 impl Finding {
-    fn ok(check: &'static str, message: impl Into<String>) -> Self {
-        Self { check, level: Level::Ok, message: message.into(), fix: None }
+    fn ok(check: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self { check: check.into(), level: Level::Ok, message: message.into(), fix: None }
     }
 
-    fn warning(check: &'static str, message: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { check, level: Level::Warning, message: message.into(), fix: Some(fix.into()) }
+    fn warning(check: impl Into<Cow<'static, str>>, message: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { check: check.into(), level: Level::Warning, message: message.into(), fix: Some(fix.into()) }
     }
 
-    fn problem(check: &'static str, message: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { check, level: Level::Problem, message: message.into(), fix: Some(fix.into()) }
+    fn problem(check: impl Into<Cow<'static, str>>, message: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { check: check.into(), level: Level::Problem, message: message.into(), fix: Some(fix.into()) }
     }
 }
 
 /// Runs it.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
-    let findings = context.block_on(examine(context, args.repair))?;
+    let mut findings = context.block_on(examine(context, args.repair))?;
+    findings.extend(hosts::check(context, &args.hosts)?);
     let worst = findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Ok);
     if context.json() {
         context.print_json(

@@ -12,10 +12,11 @@ use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::hosts::Known;
 use crate::cli::hosts::prompt::picks;
-use crate::cli::hosts::way::ssh_config;
+use crate::cli::hosts::way::{address, ssh_config};
 use crate::cli::view::table::{Cell, Column, Page, Table};
 use crate::cli::view::words::many;
 use crate::language::hosts::{SiteFile, Value, add};
+use crate::language::ssh::Options;
 use crate::model::api::ErrorKind;
 use crate::model::host::{HostName, SshAlias};
 use crate::reach::config::ssh_aliases;
@@ -103,18 +104,19 @@ async fn look_up(aliases: Vec<SshAlias>, known: &Known) -> Result<Vec<Candidate>
     for (alias, answer) in aliases.into_iter().zip(answers) {
         let is_known = known.config.file.hosts.iter().any(|entry| entry.name.as_str() == alias.as_str())
             || known.hosts.iter().any(|host| host.ssh.as_ref() == Some(&alias) && !host.name.is_local());
-        let (address, trouble) = match answer {
-            Ok(address) => (Some(address), None),
+        let (options, trouble) = match answer {
+            Ok(options) => (Some(options), None),
             Err(error @ ResolveError::NoSsh(_)) => {
                 let hint = "install OpenSSH's client";
                 return Err(Failure::usage(error.to_string()).because_of_source(&error).hint(hint));
             }
             Err(error) => (None, Some(error.to_string())),
         };
-        let site_of = |site: &&SiteFile| address.as_ref().is_some_and(|address| site.is_of(&address.host));
+        let goes_to = options.as_ref().and_then(Options::host_name);
+        let site_of = |site: &&SiteFile| goes_to.is_some_and(|host| site.is_of(host));
         let site = known.config.sites.iter().find(site_of).map(|site| site.name.clone());
-        let git = address.as_ref().is_some_and(|address| address.user == "git");
-        let address = address.map(|address| address.to_string());
+        let git = options.as_ref().and_then(|options| options.get("user")) == Some("git");
+        let address = options.as_ref().map(address);
         candidates.push(Candidate { alias, address, trouble, site, known: is_known, git });
     }
     Ok(candidates)

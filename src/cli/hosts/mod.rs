@@ -18,6 +18,7 @@ use crate::model::facts::{Facts, Probed};
 use crate::model::host::{Host, HostName};
 use crate::reach::config::{ConfigDir, ConfigDirError, HostsConfig, HostsConfigError};
 use crate::reach::store::{Place, Reader, StoreError};
+use crate::reach::transport::{Attended, TransportError};
 
 /// Name the machines that work can run on, and look at them
 ///
@@ -51,16 +52,16 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
 }
 
 /// What is known of the hosts.
-struct Known {
+pub(super) struct Known {
     dir: ConfigDir,
     config: HostsConfig,
-    hosts: Hosts,
-    probed: BTreeMap<HostName, Probed>,
+    pub(super) hosts: Hosts,
+    pub(super) probed: BTreeMap<HostName, Probed>,
 }
 
 impl Known {
     /// Reads the configuration and what probes found. Starts no engine.
-    fn load(context: &Context) -> Result<Self, Failure> {
+    pub(super) fn load(context: &Context) -> Result<Self, Failure> {
         let dir = ConfigDir::locate(|name| std::env::var_os(name))?;
         let config = HostsConfig::load(&dir)?;
         let place = Place::of(&context.state_dir()?);
@@ -77,7 +78,7 @@ impl Known {
     }
 
     /// Finds a host.
-    fn host(&self, name: &str) -> Result<&Host, Failure> {
+    pub(super) fn host(&self, name: &str) -> Result<&Host, Failure> {
         self.hosts.get(name).ok_or_else(|| {
             let failure = Failure::new(ErrorKind::NotFound, format!("there is no host `{}`", name.escape_debug()));
             failure.hint(match crate::language::hosts::near(name, &self.hosts) {
@@ -91,6 +92,12 @@ impl Known {
     fn facts(&self, host: &Host) -> Option<&Facts> {
         self.probed.get(&host.name)?.facts.as_ref()
     }
+}
+
+/// Looks at a host now, and keeps nothing.
+pub(super) fn look_now(context: &Context, host: &Host) -> Result<Result<Facts, TransportError>, Failure> {
+    let attended = if context.is_watched() { Attended::Terminal } else { Attended::No };
+    context.block_on(probe::look_at(context, host, attended))
 }
 
 fn unreadable(error: &StoreError) -> Failure {

@@ -119,7 +119,12 @@ async fn look(context: &Context, hosts: &[&Host], dry_run: bool) -> Result<Vec<L
     Ok(looked)
 }
 
-async fn look_at(context: &Context, host: &Host, attended: Attended) -> Result<Result<Facts, TransportError>, Failure> {
+/// Looks at one host.
+pub(super) async fn look_at(
+    context: &Context,
+    host: &Host,
+    attended: Attended,
+) -> Result<Result<Facts, TransportError>, Failure> {
     let transport = way(context, host, attended)?;
     let result = probe(&transport).await;
     if result.is_err() {

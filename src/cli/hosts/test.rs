@@ -9,7 +9,7 @@ use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::hosts::Known;
 use crate::cli::hosts::show::clock_words;
-use crate::cli::hosts::way::{ssh_config, unreached, way};
+use crate::cli::hosts::way::{address, ssh_config, unreached, way};
 use crate::cli::view::words::duration;
 use crate::model::facts::Skew;
 use crate::model::host::Host;
@@ -72,7 +72,7 @@ fn why(host: &Host) -> &'static str {
 async fn measure(context: &Context, host: &Host) -> Result<Measured, Failure> {
     let address = match &host.ssh {
         // What `ssh -G` refuses, `ssh` refuses too, and says better why.
-        Some(alias) => resolve(alias, ssh_config().as_deref()).await.ok().map(|address| address.to_string()),
+        Some(alias) => resolve(alias, ssh_config().as_deref()).await.ok().map(|options| address(&options)),
         None => None,
     };
     if let Some(address) = &address {

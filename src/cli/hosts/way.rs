@@ -1,10 +1,12 @@
 //! The way to a host for a command that a person waits for.
 
+use std::fmt::Write as _;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
+use crate::language::ssh::Options;
 use crate::model::api::ErrorKind;
 use crate::model::host::Host;
 use crate::reach::transport::{Attended, Limits, Local, OpenSsh, Remote, SshSettings, TransportError};
@@ -36,5 +38,32 @@ pub(super) fn unreached(error: &TransportError) -> Failure {
     match error.hint() {
         Some(hint) => failure.hint(hint),
         None => failure,
+    }
+}
+
+/// Says where `ssh` goes, from what `ssh -G` says: `ada@login.example.org:2222 through gate`.
+pub(super) fn address(options: &Options) -> String {
+    let mut address = format!("{}@{}", options.get("user").unwrap_or("?"), options.host_name().unwrap_or("?"));
+    if options.port() != 22 {
+        let _ = write!(address, ":{}", options.port());
+    }
+    match options.get("proxyjump") {
+        None | Some("none") => {}
+        Some(jumps) => {
+            let _ = write!(address, " through {}", jumps.replace(',', ", "));
+        }
+    }
+    address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_told_as_people_write_them() {
+        let printed = "user ada\nhostname login.example.org\nport 2222\nproxyjump gate,bob@inner:22\nproxyuseip x\n";
+        assert_eq!(address(&Options::read(printed)), "ada@login.example.org:2222 through gate, bob@inner:22");
+        assert_eq!(address(&Options::read("user a\nhostname h\nport 22\nproxyjump none")), "a@h");
     }
 }

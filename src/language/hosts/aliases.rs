@@ -1,7 +1,5 @@
 //! The names of hosts in an `ssh_config`. What holds for a host is for `ssh -G` to say; this finds whom to ask about.
 
-use std::fmt;
-
 use crate::model::host::SshAlias;
 
 /// What one file says about names.
@@ -40,48 +38,6 @@ impl SshConfig {
             Ok(_) => {}
             Err(_) => self.odd.push(name.to_owned()),
         }
-    }
-}
-
-/// Where `ssh` goes for a host.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Address {
-    /// User.
-    pub user: String,
-    /// Host name or address.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// Hosts that it goes through, the nearest first, as they are written.
-    pub jumps: Vec<String>,
-}
-
-/// Reads where `ssh` goes from what `ssh -G` prints.
-pub fn address(printed: &str) -> Address {
-    let mut address = Address { port: 22, ..Address::default() };
-    for line in printed.lines() {
-        let Some((key, value)) = line.split_once(' ') else { continue };
-        match key {
-            "user" => value.clone_into(&mut address.user),
-            "hostname" => value.clone_into(&mut address.host),
-            "port" => address.port = value.parse().unwrap_or(address.port),
-            "proxyjump" if value != "none" => address.jumps = value.split(',').map(str::to_owned).collect(),
-            _ => {}
-        }
-    }
-    address
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.user, self.host)?;
-        if self.port != 22 {
-            write!(f, ":{}", self.port)?;
-        }
-        if !self.jumps.is_empty() {
-            write!(f, " through {}", self.jumps.join(", "))?;
-        }
-        Ok(())
     }
 }
 
@@ -135,13 +91,6 @@ Hostname not-a-host
         assert_eq!(found.odd, ["user@x", "-oProxyCommand=evil", "é"]);
         assert_eq!(found.includes, ["config.d/*", "more hosts", "only-there"]);
         assert_eq!(aliases(""), SshConfig::default());
-    }
-
-    #[test]
-    fn addresses_are_read_from_what_ssh_says() {
-        let printed = "user ada\nhostname login.example.org\nport 2222\nproxyjump gate,bob@inner:22\nproxyuseip x\n";
-        assert_eq!(address(printed).to_string(), "ada@login.example.org:2222 through gate, bob@inner:22");
-        assert_eq!(address("user a\nhostname h\nport 22\nproxyjump none").to_string(), "a@h");
     }
 
     proptest! {

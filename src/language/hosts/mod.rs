@@ -18,7 +18,7 @@ mod site;
 #[cfg(test)]
 mod tests;
 
-pub use aliases::{Address, SshConfig, address, aliases};
+pub use aliases::{SshConfig, aliases};
 pub use edit::{BadText, Value, add};
 pub use keys::reference;
 pub use merge::{Hosts, merge, near, partitions};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::language::hosts::{Address, address};
+use crate::language::ssh::Options;
 use crate::model::host::SshAlias;
 
 /// How long `ssh -G` may take: it runs what `Match exec` says.
@@ -33,11 +33,11 @@ pub enum ResolveError {
     },
 }
 
-/// Asks `ssh -G`, with another configuration than the person's where one is given.
+/// Asks `ssh -G` what holds for a host, with another configuration than the person's where one is given.
 ///
 /// # Errors
 /// [`ResolveError`].
-pub async fn resolve(alias: &SshAlias, config: Option<&Path>) -> Result<Address, ResolveError> {
+pub async fn resolve(alias: &SshAlias, config: Option<&Path>) -> Result<Options, ResolveError> {
     let mut command = Command::new("ssh");
     if let Some(config) = config {
         command.arg("-F").arg(config);
@@ -50,5 +50,5 @@ pub async fn resolve(alias: &SshAlias, config: Option<&Path>) -> Result<Address,
         let words = words.lines().last().unwrap_or("no word").trim().to_owned();
         return Err(ResolveError::Refused { alias: alias.clone(), words });
     }
-    Ok(address(&String::from_utf8_lossy(&output.stdout)))
+    Ok(Options::read(&String::from_utf8_lossy(&output.stdout)))
 }
