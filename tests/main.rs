@@ -19,6 +19,7 @@ mod journey_cli;
 mod journey_tools;
 mod kill;
 mod listed;
+mod needs_batch;
 mod needs_bed;
 mod needs_bio;
 mod needs_clock;

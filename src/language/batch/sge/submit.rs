@@ -29,28 +29,28 @@ fn arguments(dialect: &Dialect, submission: &Submission, notes: &mut Vec<String>
     }
     let log = path(submission, &submission.log, "Grid Engine", &MISREAD)?;
     let mut words = vec!["qsub".to_owned(), "-terse".to_owned()];
-    let mut option = |name: &str, value: &str| words.extend([name.to_owned(), value.to_owned()]);
-    option("-N", submission.name.as_str());
-    option("-wd", &path(submission, "", "Grid Engine", &MISREAD)?);
+    let mut option = |parts: &[&str]| words.extend(parts.iter().map(|part| (*part).to_owned()));
+    option(&["-N", submission.name.as_str()]);
+    option(&["-wd", &path(submission, "", "Grid Engine", &MISREAD)?]);
     // The queue's shell may be anything.
-    option("-S", "/bin/sh");
-    option("-j", "y");
+    option(&["-S", "/bin/sh"]);
+    option(&["-j", "y"]);
     // Tries are csync's to count.
-    option("-r", "n");
+    option(&["-r", "n"]);
     match submission.members() {
         Some(array) => {
-            option("-t", &format!("1-{}", array.size));
+            option(&["-t", &format!("1-{}", array.size)]);
             if let Some(cap) = array.cap {
-                option("-tc", &cap.to_string());
+                option(&["-tc", &cap.to_string()]);
             }
-            option("-o", &format!("{log}.$TASK_ID"));
+            option(&["-o", &format!("{log}.$TASK_ID")]);
         }
-        None => option("-o", &log),
+        None => option(&["-o", &log]),
     }
     for (name, value) in [("-P", &submission.account), ("-q", &submission.partition), ("-ar", &submission.reservation)]
     {
         if let Some(value) = value {
-            option(name, value);
+            option(&[name, value]);
         }
     }
     let raw = raw_flags(submission, "sge.")?;
@@ -74,7 +74,7 @@ fn resources(
     dialect: &Dialect,
     submission: &Submission,
     chosen: bool,
-    option: &mut impl FnMut(&str, &str),
+    option: &mut impl FnMut(&[&str]),
     notes: &mut Vec<String>,
 ) {
     let request = &submission.request;
@@ -84,30 +84,31 @@ fn resources(
         let (first, second) = (&dialect.one_node_environment, &dialect.many_nodes_environment);
         let environment = if one_node { first } else { second.as_ref().map_or(first, |_| second) };
         match environment {
-            Some(environment) => option("-pe", &format!("{environment} {slots}")),
+            // Its value is two words.
+            Some(environment) => option(&["-pe", environment, &slots.to_string()]),
             None => notes.push("no parallel environment is known here; write `sge.pe`".to_owned()),
         }
     }
     let counted = memory(dialect, request, slots, option, notes);
     if let Some(time) = request.time {
-        option("-l", &format!("h_rt={}", time.0.max(1)));
+        option(&["-l", &format!("h_rt={}", time.0.max(1))]);
         if let Some((signal, before)) = submission.signal.as_ref().filter(|(_, before)| *before < time.0) {
             // The soft limit sends this signal and no other.
             if signal == "USR1" {
-                option("-l", &format!("s_rt={}", time.0 - before));
+                option(&["-l", &format!("s_rt={}", time.0 - before)]);
             }
         }
     }
     if let Some(gpus) = request.gpus.as_ref().filter(|gpus| gpus.count > 0) {
         match &dialect.gpu_resource {
             // Counted by slot.
-            Some(name) => option("-l", &format!("{name}={}", gpus.count.div_ceil(slots))),
+            Some(name) => option(&["-l", &format!("{name}={}", gpus.count.div_ceil(slots))]),
             None => notes.push("no resource for GPUs is known here; write `sge.l`".to_owned()),
         }
     }
     // Else an impossible request waits for ever, without a reason in the queue. Values that hosts report are not known to
     // the check: it refuses every job that asks for one.
-    option("-w", if counted { "e" } else { "n" });
+    option(&["-w", if counted { "e" } else { "n" }]);
     if request.sharing == Sharing::Exclusive {
         notes.push("how a host is had alone differs between Grid Engine sites; write `sge.l`".to_owned());
     }
@@ -121,7 +122,7 @@ fn memory(
     dialect: &Dialect,
     request: &MemberRequest,
     slots: u32,
-    option: &mut impl FnMut(&str, &str),
+    option: &mut impl FnMut(&[&str]),
     notes: &mut Vec<String>,
 ) -> bool {
     let Some(mem) = request.mem else { return true };
@@ -133,7 +134,7 @@ fn memory(
         PerWhat::Slot => share(mem, slots),
         PerWhat::Job | PerWhat::Load => mem,
     };
-    option("-l", &format!("{}={}M", resource.name, units(part, Bytes::mib(1))));
+    option(&["-l", &format!("{}={}M", resource.name, units(part, Bytes::mib(1)))]);
     resource.per != PerWhat::Load
 }
 

@@ -205,6 +205,14 @@ fn what_is_passed_through_does_not_ask_twice() {
 }
 
 #[test]
+fn a_parallel_environment_is_two_words() {
+    let request = MemberRequest { cpus: 4, ..MemberRequest::default() };
+    let words = through_sh(Flavour::Sge, &Submission { request, ..submission() });
+    let at = words.iter().position(|word| word == "-pe").unwrap();
+    assert_eq!(words[at + 1..at + 3], ["smp", "4"]);
+}
+
+#[test]
 fn dependencies_are_said_where_they_are_kept() {
     let after =
         |ids: &[&str]| Submission { after: ids.iter().map(|id| BatchId((*id).to_owned())).collect(), ..submission() };
