@@ -96,8 +96,8 @@ impl Known {
 
 /// Looks at a host now, and keeps nothing.
 pub(super) fn look_now(context: &Context, host: &Host) -> Result<Result<Facts, TransportError>, Failure> {
-    let attended = if context.is_watched() { Attended::Terminal } else { Attended::No };
-    context.block_on(probe::look_at(context, host, attended))
+    let connections = way::connections(context, Attended::No)?;
+    context.block_on(async { Ok(probe::look_at(&connections, host).await) })
 }
 
 fn unreadable(error: &StoreError) -> Failure {

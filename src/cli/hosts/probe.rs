@@ -8,13 +8,13 @@ use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::hosts::Known;
 use crate::cli::hosts::show::summary;
-use crate::cli::hosts::way::way;
+use crate::cli::hosts::way::{connections, way};
 use crate::language::hosts::{Value, add};
 use crate::model::facts::{Facts, HostReport, ProbeFailure, Probed};
 use crate::model::host::{Host, HostName, Origin};
 use crate::reach::clock;
 use crate::reach::probe::probe;
-use crate::reach::transport::{Attended, Transport, TransportError};
+use crate::reach::transport::{Attended, Connections, TransportError};
 
 /// Look at hosts: batch system, limits, machine, programs, scratch
 ///
@@ -84,14 +84,16 @@ fn to_json(one: &Looked) -> serde_json::Value {
 /// Looks at hosts, all at once; then, one after the other, at those that ask a person something.
 async fn look(context: &Context, hosts: &[&Host], dry_run: bool) -> Result<Vec<Looked>, Failure> {
     let client = if dry_run { None } else { Some(context.reach().await?) };
+    let connections = connections(context, Attended::No)?;
     let mut waiting = FuturesUnordered::new();
     for (index, host) in hosts.iter().enumerate() {
-        waiting.push(async move { (index, look_at(context, host, Attended::No).await) });
+        let connections = &connections;
+        waiting.push(async move { (index, look_at(connections, host).await) });
     }
     let mut results: Vec<(usize, Result<Facts, TransportError>)> = Vec::new();
     let mut asking = Vec::new();
     while let Some((index, result)) = waiting.next().await {
-        match result? {
+        match result {
             Err(TransportError::NeedsLogin { .. }) if context.is_watched() => asking.push(index),
             result => {
                 tell(context, hosts, index, &result)?;
@@ -100,9 +102,10 @@ async fn look(context: &Context, hosts: &[&Host], dry_run: bool) -> Result<Vec<L
         }
     }
     drop(waiting);
+    let attended = self::connections(context, Attended::Terminal)?;
     for index in asking {
         let Some(host) = hosts.get(index) else { continue };
-        let result = look_at(context, host, Attended::Terminal).await?;
+        let result = look_at(&attended, host).await;
         tell(context, hosts, index, &result)?;
         results.push((index, result));
     }
@@ -120,17 +123,9 @@ async fn look(context: &Context, hosts: &[&Host], dry_run: bool) -> Result<Vec<L
 }
 
 /// Looks at one host.
-pub(super) async fn look_at(
-    context: &Context,
-    host: &Host,
-    attended: Attended,
-) -> Result<Result<Facts, TransportError>, Failure> {
-    let transport = way(context, host, attended)?;
-    let result = probe(&transport).await;
-    if result.is_err() {
-        transport.close().await;
-    }
-    Ok(result)
+pub(super) async fn look_at(connections: &Connections, host: &Host) -> Result<Facts, TransportError> {
+    let transport = way(connections, host).await?;
+    probe(&transport).await
 }
 
 fn probed(result: &Result<Facts, TransportError>) -> Probed {

@@ -9,12 +9,12 @@ use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::hosts::Known;
 use crate::cli::hosts::show::clock_words;
-use crate::cli::hosts::way::{address, ssh_config, unreached, way};
+use crate::cli::hosts::way::{address, connections, unreached, way};
 use crate::cli::view::words::duration;
 use crate::model::facts::Skew;
 use crate::model::host::Host;
-use crate::reach::probe::{clock_of, resolve};
-use crate::reach::transport::{Attended, LinkState, Transport};
+use crate::reach::probe::clock_of;
+use crate::reach::transport::{Attended, Member, Transport};
 
 /// Connect to a host and say how that went
 ///
@@ -35,7 +35,9 @@ struct Measured {
     /// Where `ssh` goes; none for this machine.
     address: Option<String>,
     /// What made the connection.
-    via: String,
+    via: Member,
+    /// Why that.
+    why: String,
     connect: Duration,
     trips: Vec<Duration>,
     skew: Option<Skew>,
@@ -46,40 +48,37 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let known = Known::load(context)?;
     let host = known.host(&args.host)?;
     let measured = context.block_on(measure(context, host))?;
-    let why = why(host);
     if context.json() {
         let trips: Vec<f64> = measured.trips.iter().map(Duration::as_secs_f64).collect();
         context.print_json(&json!({
             "name": host.name,
             "address": measured.address,
             "via": measured.via,
-            "why": why,
+            "why": measured.why,
             "connect": measured.connect.as_secs_f64(),
             "round_trips": trips,
             "skew": measured.skew,
         }))?;
     } else {
-        context.print(&page(host, &measured, why))?;
+        context.print(&page(host, &measured))?;
     }
     Ok(Exit::Success)
 }
 
-/// Says why the connection is made by what makes it.
-fn why(host: &Host) -> &'static str {
-    if host.name.is_local() { "it is this machine" } else { "it reads ssh_config and known_hosts itself" }
-}
-
 async fn measure(context: &Context, host: &Host) -> Result<Measured, Failure> {
-    let address = match &host.ssh {
-        // What `ssh -G` refuses, `ssh` refuses too, and says better why.
-        Some(alias) => resolve(alias, ssh_config().as_deref()).await.ok().map(|options| address(&options)),
-        None => None,
+    let connections = connections(context, Attended::No)?;
+    let (address, via, why) = match &host.ssh {
+        Some(alias) => {
+            let choice = connections.choose(alias.as_str()).await.map_err(|error| unreached(&error))?;
+            let address = choice.way.last().map(|step| address(&step.options));
+            (address, choice.member, choice.reason)
+        }
+        None => (None, Member::Local, "it is this machine".to_owned()),
     };
     if let Some(address) = &address {
-        context.say(&format!("Connecting to {address} ..."));
+        context.say(&format!("Connecting to {address} ({via}: {why}) ..."));
     }
-    let attended = if context.is_watched() { Attended::Terminal } else { Attended::No };
-    let transport = way(context, host, attended)?;
+    let transport = way(&connections, host).await.map_err(|error| unreached(&error))?;
     let started = Instant::now();
     transport.connect().await.map_err(|error| unreached(&error))?;
     let connect = started.elapsed();
@@ -91,19 +90,15 @@ async fn measure(context: &Context, host: &Host) -> Result<Measured, Failure> {
         // The quickest answer says best what time it is there.
         skew = [skew, seen].into_iter().flatten().min_by(|a, b| a.error.total_cmp(&b.error));
     }
-    let via = match transport.link_state() {
-        LinkState::Open { via, .. } => via.to_string(),
-        _ => "unknown".to_owned(),
-    };
-    Ok(Measured { address, via, connect, trips, skew })
+    Ok(Measured { address, via, why, connect, trips, skew })
 }
 
-fn page(host: &Host, measured: &Measured, why: &str) -> String {
+fn page(host: &Host, measured: &Measured) -> String {
     let mut out = String::new();
     let to = measured.address.as_ref().map_or_else(String::new, |address| format!(" at {address}"));
     let _ = writeln!(out, "{}{to} answers.", host.name);
     let seconds = |time: &Duration| duration(time.as_secs_f64());
-    let _ = writeln!(out, "  transport   {}: {why}", measured.via);
+    let _ = writeln!(out, "  transport   {}: {}", measured.via, measured.why);
     let _ = writeln!(out, "  connected   in {}", seconds(&measured.connect));
     let (first, rest) = measured.trips.split_first().unwrap_or((&measured.connect, &[]));
     if let Some(best) = rest.iter().min() {

@@ -1,7 +1,6 @@
-//! The way to a host for a command that a person waits for.
+//! The ways to hosts for a command that a person waits for.
 
 use std::fmt::Write as _;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
 use crate::cli::context::Context;
@@ -9,26 +8,32 @@ use crate::cli::errors::{Exit, Failure};
 use crate::language::ssh::Options;
 use crate::model::api::ErrorKind;
 use crate::model::host::Host;
-use crate::reach::transport::{Attended, Limits, Local, OpenSsh, Remote, SshSettings, TransportError};
+use crate::reach::transport::{
+    Attended, ConnectionSettings, Connections, Limits, Local, Member, Remote, TransportError,
+};
 
 /// Returns the `ssh_config` that takes the place of the person's own, where one is set.
 pub(super) fn ssh_config() -> Option<PathBuf> {
     std::env::var_os("CSYNC_SSH_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
-/// Makes the way to a host; nothing is opened. Its connection is the engine's too, and stays for a while.
-pub(super) fn way(context: &Context, host: &Host, attended: Attended) -> Result<Remote, Failure> {
+/// Returns the connections of this command; none is opened.
+pub(super) fn connections(context: &Context, attended: Attended) -> Result<Connections, Failure> {
+    let mut settings = ConnectionSettings::from_env(|name| std::env::var_os(name), context.state_dir()?.ssh_dir());
+    settings.ssh.config = ssh_config();
+    settings.ssh.attended = attended;
+    if attended == Attended::Terminal {
+        // A login that a person gave is for the engine too: the system's `ssh` keeps it when this command is over.
+        settings.member = Some(Member::OpenSsh);
+    }
+    Ok(Connections::new(settings))
+}
+
+/// Returns the way to a host; nothing is connected yet.
+pub(super) async fn way(connections: &Connections, host: &Host) -> Result<Remote, TransportError> {
     let Some(alias) = &host.ssh else { return Ok(Local::transport()) };
-    let sockets = context.state_dir()?.ssh_sockets();
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&sockets);
-    made.map_err(|error| {
-        Failure::new(ErrorKind::Storage, format!("{} cannot be made", sockets.display())).because(&error)
-    })?;
     let limits = Limits { per_minute: host.policy.connections_per_minute, ..Limits::default() };
-    let settings = SshSettings { config: ssh_config(), limits, attended, ..SshSettings::new(sockets) };
-    let destination = alias.as_str().parse().map_err(TransportError::from).map_err(|error| unreached(&error))?;
-    let ssh = OpenSsh::new(host.name.as_str(), destination, None, settings).map_err(|error| unreached(&error))?;
-    Ok(ssh.transport())
+    connections.transport(&host.name, alias.as_str(), limits).await
 }
 
 /// Makes a failure of a way that leads nowhere.

@@ -86,7 +86,7 @@ impl StateDir {
     /// # Errors
     /// [`StateDirError::Unusable`] when it cannot be made, is not a directory, or is not ours to write.
     pub fn create(&self) -> Result<(), StateDirError> {
-        for dir in [&self.root, &self.sockets, &self.ssh_sockets(), &self.root.join("live"), &self.root.join("runs")] {
+        for dir in [&self.root, &self.sockets, &self.root.join("live"), &self.root.join("runs")] {
             std::fs::DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
@@ -138,11 +138,6 @@ impl StateDir {
     /// Returns the engine's diagnostics.
     pub fn engine_log(&self) -> PathBuf {
         self.root.join("engine.log")
-    }
-
-    /// Returns where the control sockets of SSH connections lie: who uses the same ones shares the connections.
-    pub fn ssh_sockets(&self) -> PathBuf {
-        self.sockets.join("ssh")
     }
 
     /// Returns the worker's lock.
