@@ -20,6 +20,7 @@ pub mod call;
 pub mod pbs;
 pub mod sge;
 pub mod slurm;
+pub mod wrapper;
 
 mod table;
 mod text;

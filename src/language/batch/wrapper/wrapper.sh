@@ -1,0 +1,665 @@
+#!/bin/sh
+# csync's wrapper: runs the members of a submission on a host, and tells about them. POSIX sh, standard tools, Linux's /proc.
+#
+#   wrapper.sh run SUBMISSION [INDEX]      runs one member; the index comes from the batch system where it is not given
+#   wrapper.sh detach SUBMISSION LIMIT     starts all members without a batch system, LIMIT at once, and returns
+#   wrapper.sh cancel SUBMISSION [INDEX..] ends members, or all, that were started by `detach`
+#   wrapper.sh news                        answers the requests on standard input (see `news` below)
+#
+# A submission's directory holds `wrapper.sh`, `members` (line INDEX: the name of that member's directory), `news/` (a copy of every
+# record, so that one directory tells of all), and the members' directories. A member's holds
+#   spec     what to do: lines KEY=VALUE; workdir comes before the files that are relative to it
+#   env      variables: lines NAME=VALUE; neither file is ever evaluated
+#   job.sh   the command, for `bash -euo pipefail`, where spec has no `arg`
+#   stdout stderr
+#   status   the record, written by rename: lines KEY=VALUE, the last is `end=1`
+# In values a backslash is written `\\` and a line end `\n`.
+#
+# The job runs in a session of its own. Whatever it does to its shell, its traps or its parent, this shell waits for it, and a
+# second one, the guardian, measures it, keeps the walltime, and writes the record when the first was killed.
+#
+# All names begin with w_: a variable of the environment that was assigned here would reach the job changed.
+
+w_nl='
+'
+
+w_die() {
+  printf 'csync: %s\n' "$1" >&2
+  exit 78
+}
+
+# Sets w_e to a value as it stands in a file.
+w_escape() {
+  w_e=$1
+  case $w_e in
+    *\\* | *"$w_nl"*)
+      w_e=$(printf '%s.\n' "$1" | sed 's/\\/\\\\/g' | awk 'NR > 1 { printf "\\n" } { printf "%s", $0 }')
+      w_e=${w_e%.}
+      ;;
+  esac
+}
+
+# Sets w_u to the value that stands in a file.
+w_unescape() {
+  w_u=$1
+  case $w_u in *\\*) w_u=$(printf '%b.' "$1") && w_u=${w_u%.} ;; esac
+}
+
+# Sets w_now to the time since 1970.
+w_clock() {
+  w_now=$(date +%s.%N)
+  case $w_now in *[!0-9.]*) w_now=$(date +%s) ;; esac
+}
+
+# Sets w_up to whole seconds that only go forward.
+w_uptime() {
+  read -r w_up w_ </proc/uptime
+  w_up=${w_up%%.*}
+}
+
+# Sets w_birth to when a process started, in ticks since boot; with its number that names one process. Empty: there is none.
+w_born() {
+  w_birth=
+  { read -r w_ <"/proc/$1/stat"; } 2>/dev/null || return 1
+  w_=${w_##*) }
+  # shellcheck disable=SC2086
+  set -- $w_
+  case $1 in Z | X) return 1 ;; esac
+  w_birth=${20}
+}
+
+# Says whether the process PID that started at BIRTH in BOOT lives.
+w_lives() { [ "$3" = "$w_boot" ] && w_born "$1" && [ "$w_birth" = "$2" ]; }
+
+# --- the record -------------------------------------------------------------------------------------------------------------
+
+w_say() {
+  w_escape "$2"
+  w_text=$w_text$1=$w_e$w_nl
+}
+
+# Writes the record. A full disk may get room again: some tries, since what is not written is lost.
+w_write() {
+  for w_try in 1 2 3 4 5; do
+    if printf '%send=1\n' "$w_text" 2>/dev/null >"$w_dir/.status" && mv -f "$w_dir/.status" "$w_dir/status"; then
+      printf '%send=1\n' "$w_text" 2>/dev/null >"$w_sub/news/.$w_member" && mv -f "$w_sub/news/.$w_member" "$w_sub/news/$w_member"
+      return
+    fi
+    sleep 1
+  done
+}
+
+# What is known at the start, and said again at the end.
+w_begin() {
+  w_text=
+  w_clock
+  w_say csync 1
+  w_say submission "${w_sub##*/}"
+  w_say member "$w_member"
+  w_say host "$(uname -n)"
+  w_say started "$w_now"
+  w_say pid $$
+  w_say birth "$w_birth"
+  w_say boot "$w_boot"
+  w_granted
+  w_head=$w_text
+  w_say state started
+  w_write
+}
+
+# Says what the batch system granted, as its variables have it.
+w_granted() {
+  w_id=
+  if [ -n "${SLURM_JOB_ID:-}" ]; then
+    w_id=$SLURM_JOB_ID w_mem=${SLURM_MEM_PER_NODE:-}
+    [ -n "$w_mem" ] || w_mem=$((${SLURM_MEM_PER_CPU:-0} * ${SLURM_CPUS_ON_NODE:-1}))
+    w_say batch "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}"
+    w_say restarts "${SLURM_RESTART_COUNT:-0}"
+    w_say nodes "${SLURM_JOB_NODELIST:-}"
+    w_say granted_cpus "${SLURM_CPUS_ON_NODE:-}"
+    w_say granted_mem $((w_mem * 1048576))
+    w_say granted_gpus "${SLURM_GPUS_ON_NODE:-}"
+  elif [ -n "${PBS_JOBID:-}" ]; then
+    w_id=${PBS_JOBID%%[.[]*}
+    w_say batch "$PBS_JOBID"
+    w_say granted_cpus "${NCPUS:-}"
+  elif [ -n "${JOB_ID:-}" ] && [ -n "${SGE_TASK_ID:-}" ]; then
+    w_id=$JOB_ID
+    [ "$SGE_TASK_ID" = undefined ] && w_say batch "$JOB_ID" || w_say batch "$JOB_ID.$SGE_TASK_ID"
+    w_say restarts "${RESTARTED:-0}"
+    w_say granted_cpus "${NSLOTS:-}"
+  fi
+  [ -z "${CUDA_VISIBLE_DEVICES:-}" ] || w_say gpu_ids "$CUDA_VISIBLE_DEVICES"
+}
+
+# Ends the record, and this process as the batch system is to see it.
+w_finish() {
+  w_clock
+  w_say state ended
+  w_say how "$1"
+  [ -z "$2" ] || w_say code "$2"
+  w_say ended "$w_now"
+  w_write
+  w_code=${2:-1}
+  # To Grid Engine 99 means "again, for ever" and 100 "stuck".
+  [ -z "${SGE_TASK_ID:-}" ] || case $w_code in 99 | 100) w_code=1 ;; esac
+  exit "$w_code"
+}
+
+# --- the job ----------------------------------------------------------------------------------------------------------------
+
+# Reads what is to be done; checks inputs and makes room for outputs on the way.
+w_read_spec() {
+  w_label=$w_member w_workdir=$w_dir w_umask=077 w_stdin=/dev/null w_time= w_grace=10 w_cap= w_check= w_before= w_cg= w_argv=
+  w_missing= w_outputs=
+  while IFS= read -r w_line; do
+    w_unescape "${w_line#*=}"
+    case ${w_line%%=*} in
+      label) w_label=$w_u ;;
+      workdir)
+        w_workdir=$w_u
+        [ -d "$w_u" ] || mkdir -p -- "$w_u"
+        ;;
+      umask) w_umask=$w_u ;;
+      stdin) w_stdin=$w_u ;;
+      time) w_time=$w_u ;;
+      grace) w_grace=$w_u ;;
+      cap) w_cap=$w_u ;;
+      checkpoint) w_check=${w_u%% *} w_before=${w_u##* } ;;
+      cgroup) w_cg=$w_u ;;
+      arg) w_argv=yes ;;
+      input)
+        w_path
+        [ -e "$w_u" ] || w_missing="${w_missing}missing_input=${w_line#*=}$w_nl"
+        ;;
+      output)
+        w_path
+        # A file of an earlier attempt must not pass for this one's.
+        if [ -f "$w_u" ] || [ -h "$w_u" ]; then rm -f -- "$w_u"; fi
+        w_=${w_u%/*}
+        [ -d "$w_" ] || mkdir -p -- "$w_"
+        w_outputs="$w_outputs${w_line#*=}$w_nl"
+        ;;
+    esac
+  done <"$w_dir/spec"
+}
+
+w_path() {
+  case $w_u in /*) ;; *) w_u=$w_workdir/$w_u ;; esac
+}
+
+# Becomes the job. What goes wrong before it is one is told in `.spawn`: 126 and 127 may be the job's own.
+w_become() {
+  umask "$w_umask"
+  cd "$w_workdir" || w_cannot "the directory $w_workdir cannot be entered"
+  if [ -e "$w_dir/env" ]; then
+    while IFS= read -r w_line; do
+      w_unescape "${w_line#*=}"
+      case ${w_line%%=*} in
+        # No names, and names that are the shell's own: to assign some of them ends it.
+        '' | [0-9]* | *[!A-Za-z0-9_]* | _ | IFS | UID | EUID | GROUPS | PPID | LINENO | OPTIND | SHELLOPTS | BASHOPTS | BASH_* | w_*) ;;
+        *) export "${w_line%%=*}=$w_u" 2>/dev/null ;;
+      esac
+    done <"$w_dir/env"
+  fi
+  export PWD="$w_workdir" CSYNC_MEMBER="$w_token"
+  set --
+  if [ -n "$w_argv" ]; then
+    while IFS= read -r w_line; do
+      case $w_line in arg=*) w_unescape "${w_line#*=}" && set -- "$@" "$w_u" ;; esac
+    done <"$w_dir/spec"
+    command -v -- "$1" >/dev/null || w_cannot "$1 is not there"
+  else
+    command -v bash >/dev/null || w_cannot "bash is not there"
+    export CSYNC_SCRIPT="$w_dir/job.sh"
+    set -- bash -euo pipefail -c '. "$CSYNC_SCRIPT"' "$w_label"
+  fi
+  [ -r "$w_stdin" ] || w_cannot "$w_stdin cannot be read"
+  exec <"$w_stdin"
+  [ -z "$w_setsid" ] || exec setsid "$@"
+  exec "$@"
+}
+
+w_cannot() {
+  printf '%s\n' "$1" >"$w_dir/.spawn"
+  exit 126
+}
+
+# Sends a signal to the job's group; to its first process while that has none yet. No `--`: busybox takes it for a process.
+w_send() { kill "-$1" "-$w_job" 2>/dev/null || kill "-$1" "$w_job" 2>/dev/null; }
+
+# A batch system's warning, or its end: told to the job, and remembered, since it tells a timeout from a failure.
+w_caught() {
+  w_again=yes
+  w_uptime
+  w_signals="${w_signals}signal=$1 $((w_up - w_began))$w_nl"
+  w_send "$1"
+}
+
+# Copies at most w_cap bytes to a file, and counts the rest.
+w_capped() {
+  trap '' TERM INT HUP USR1 USR2 XCPU
+  { head -c "$w_cap" && wc -c >"$w_dir/.$1.dropped"; } <"$w_dir/.$1" >"$w_dir/$1" 2>/dev/null
+}
+
+w_run() {
+  w_sub=$1 w_index=${2:-${SLURM_ARRAY_TASK_ID:-${PBS_ARRAY_INDEX:-${PBS_ARRAYID:-${SGE_TASK_ID:-1}}}}}
+  [ "$w_index" != undefined ] || w_index=1
+  cd "$w_sub" || w_die "there is no directory $w_sub"
+  w_member=$(sed -n "$w_index{p;q;}" members)
+  w_dir=$w_sub/$w_member
+  [ -n "$w_member" ] && [ -r "$w_dir/spec" ] || w_die "submission $w_sub has no member $w_index"
+  umask 077
+  [ -d news ] || mkdir news 2>/dev/null
+  rm -f "$w_dir/.spawn" "$w_dir/.usage" "$w_dir/.walltime" "$w_dir/.stdout" "$w_dir/.stderr" "$w_dir"/.*.dropped
+  w_born $$
+  w_token=$w_dir:$$:$w_birth
+  w_signals= w_job= w_again=
+  w_uptime
+  w_began=$w_up
+  [ ! -e "$w_dir/cancel" ] && [ ! -e "$w_sub/cancel" ] || { w_begin && w_finish cancelled ''; }
+  w_begin
+  w_text=$w_head
+  w_read_spec
+  [ -z "$w_missing" ] || { w_text=$w_text$w_missing && w_finish missing-input 66; }
+  w_start
+  w_wait
+  w_end
+}
+
+# Starts the job and its guardian.
+w_start() {
+  w_setsid=
+  ! command -v setsid >/dev/null || w_setsid=yes
+  if [ -n "$w_cap" ] && mkfifo "$w_dir/.stdout" "$w_dir/.stderr" 2>/dev/null; then
+    w_capped stdout &
+    w_readers=$!
+    w_capped stderr &
+    w_readers="$w_readers $!"
+    w_out=$w_dir/.stdout w_err=$w_dir/.stderr
+  else
+    w_readers= w_out=$w_dir/stdout w_err=$w_dir/stderr
+  fi
+  for w_ in TERM INT HUP USR1 USR2 XCPU; do
+    # shellcheck disable=SC2064
+    trap "w_caught $w_" "$w_" 2>/dev/null
+  done
+  times >"$w_dir/.cpu"
+  (w_become) >"$w_out" 2>"$w_err" &
+  w_job=$!
+  (w_guard) </dev/null >/dev/null 2>&1 &
+  w_guardian=$!
+}
+
+# Waits for the job. A signal ends `wait` early, with a status that is not the job's.
+w_wait() {
+  w_code=
+  while :; do
+    w_again=
+    wait "$w_job"
+    w_=$?
+    # Reaped in the moment of the signal: the status was the job's after all.
+    [ "$w_" = 127 ] && [ -n "$w_code" ] && break
+    w_code=$w_
+    [ -n "$w_again" ] || break
+  done
+  times >>"$w_dir/.cpu"
+}
+
+w_end() {
+  kill -VTALRM "$w_guardian" 2>/dev/null
+  wait "$w_guardian" 2>/dev/null
+  w_end_left
+  # shellcheck disable=SC2086
+  [ -z "$w_readers" ] || wait $w_readers 2>/dev/null
+  w_text=$w_head$w_signals
+  [ "$w_left" = 0 ] || w_say left "$w_left"
+  w_measured
+  w_how=exit
+  if [ -e "$w_dir/.spawn" ]; then
+    w_how=spawn
+    w_say why "$(cat "$w_dir/.spawn")"
+  elif [ -e "$w_dir/.walltime" ]; then
+    w_how=walltime
+  elif [ -e "$w_dir/cancel" ] || [ -e "$w_sub/cancel" ]; then
+    w_how=cancelled
+  elif [ "$w_code" = 0 ]; then
+    w_check_outputs
+  fi
+  for w_ in stdout stderr; do
+    [ ! -s "$w_dir/.$w_.dropped" ] || { read -r w_n <"$w_dir/.$w_.dropped" && [ "$w_n" = 0 ] || w_say "${w_}_dropped" "$w_n"; }
+  done
+  rm -f "$w_dir/.spawn" "$w_dir/.usage" "$w_dir/.walltime" "$w_dir/.cpu" "$w_dir/.stdout" "$w_dir/.stderr" "$w_dir"/.*.dropped
+  w_finish "$w_how" "$w_code"
+}
+
+w_check_outputs() {
+  [ -n "$w_outputs" ] || return 0
+  while IFS= read -r w_line; do
+    [ -n "$w_line" ] || continue
+    w_unescape "$w_line"
+    w_path
+    [ -e "$w_u" ] || w_text="${w_text}missing_output=$w_line$w_nl" w_how=missing-output
+  done <<END
+$w_outputs
+END
+}
+
+# Ends what the job left behind: of its session, or with its mark in the environment, wherever it went.
+w_end_left() {
+  w_find_left
+  # shellcheck disable=SC2086
+  set -- $w_pids
+  w_left=$#
+  [ $# -gt 0 ] || return 0
+  kill -TERM "$@" 2>/dev/null
+  for w_try in 1 2 3 4 5 6 7 8 9 10; do
+    sleep 0.2 2>/dev/null || sleep 1
+    w_find_left
+    [ -n "$w_pids" ] || return 0
+    # shellcheck disable=SC2086
+    [ "$w_try" -lt 5 ] || kill -KILL $w_pids 2>/dev/null
+  done
+}
+
+w_find_left() {
+  w_pids=$(
+    {
+      cat /proc/[0-9]*/stat
+      grep -lF -- "CSYNC_MEMBER=$w_token" /proc/[0-9]*/environ | sed 's#[^0-9]##g;s#^#@ #'
+    } 2>/dev/null | awk -v sid="$w_job" '
+      /^@ / { marked[$2] = 1; next }
+      /^[0-9]+ \(/ {
+        pid = $1
+        sub(/^.*\) /, "")
+        if ($1 != "Z" && $1 != "X") { lives[pid] = 1; if ($4 == sid || $3 == sid) marked[pid] = 1 }
+      }
+      END { for (pid in marked) if (pid in lives) print pid }'
+  )
+}
+
+# --- the guardian -----------------------------------------------------------------------------------------------------------
+
+# Measures the job now and then, more rarely the longer it runs; keeps the walltime; ends what must end.
+w_guard() {
+  trap '' TERM INT HUP USR1 USR2 XCPU
+  # Nobody else sends this one. It ends the guardian in its first moments too, before this line.
+  trap 'kill -KILL "$!" 2>/dev/null; exit 0' VTALRM
+  w_peak=0 w_user=0 w_sys=0 w_tick=0 w_kill= w_term= w_checked=
+  while :; do
+    w_uptime
+    w_ran=$((w_up - w_began))
+    w_pause
+    sleep "$w_for" 2>/dev/null &
+    wait "$!" || sleep 1
+    w_tick=$((w_tick + 1))
+    w_sample
+    [ "$w_orphan" = 0 ] || w_inherit
+    w_uptime
+    w_ran=$((w_up - w_began))
+    w_keep_time
+  done
+}
+
+# Sets w_for to the time until the next look.
+w_pause() {
+  if [ $w_tick -lt 5 ]; then
+    w_for=0.2
+  else
+    w_for=$((1 + w_ran / 20))
+    [ $w_for -le 10 ] || w_for=10
+    for w_ in ${w_time:+$((w_time - w_ran))} ${w_kill:+$((w_kill - w_ran))} ${w_time:+${w_before:+$((w_time - w_before - w_ran))}}; do
+      [ "$w_" -le 0 ] || [ "$w_" -ge $w_for ] || w_for=$w_
+    done
+  fi
+}
+
+# Looks at all processes once: those of the job's session, its group, and all that descend from it.
+w_sample() {
+  w_line=$(cat /proc/[0-9]*/stat 2>/dev/null | awk -v job="$w_job" -v wrapper=$$ -v birth="$w_birth" '
+    /^[0-9]+ \(/ {
+      pid = $1
+      sub(/^.*\) /, "")
+      if (pid == wrapper && $20 == birth && $1 != "Z") watched = 1
+      parent[pid] = $2
+      if (pid == job || $3 == job || $4 == job) mine[pid] = 1
+      user[pid] = $12 + $14; sys[pid] = $13 + $15; rss[pid] = $22
+      order[++n] = pid
+    }
+    END {
+      do { more = 0; for (i = 1; i <= n; i++) { p = order[i]; if (!(p in mine) && parent[p] in mine) { mine[p] = 1; more = 1 } } } while (more)
+      for (p in mine) {
+        if (!(p in parent)) continue
+        u += user[p]; s += sys[p]; pages += rss[p]
+        file = "/proc/" p "/status"
+        while ((getline line < file) > 0) if (line ~ /^VmHWM:/) { split(line, f, /[ \t]+/); if (f[2] > high) high = f[2] }
+        close(file)
+      }
+      printf "%d %d %d %d %d\n", !watched, u, s, pages, high
+    }')
+  # shellcheck disable=SC2086
+  set -- $w_line
+  w_orphan=${1:-0}
+  [ "${2:-0}" -le $w_user ] || w_user=$2
+  [ "${3:-0}" -le $w_sys ] || w_sys=$3
+  w_kb=$((${4:-0} * w_page / 1024))
+  [ "${5:-0}" -le $w_kb ] || w_kb=$5
+  [ $w_kb -le $w_peak ] || w_peak=$w_kb
+  printf '%s %s %s\n' $w_peak $w_user $w_sys >"$w_dir/.usage"
+}
+
+w_keep_time() {
+  if [ -n "$w_before" ] && [ -n "$w_time" ] && [ -z "$w_checked" ] && [ $w_ran -ge $((w_time - w_before)) ]; then
+    w_checked=yes
+    w_send "$w_check"
+  fi
+  if [ -z "$w_kill" ]; then
+    if [ -n "$w_time" ] && [ $w_ran -ge "$w_time" ]; then
+      : >"$w_dir/.walltime"
+    elif [ ! -e "$w_dir/cancel" ] && [ ! -e "$w_sub/cancel" ]; then
+      return
+    fi
+    w_send TERM
+    w_kill=$((w_ran + w_grace))
+  elif [ $w_ran -ge $w_kill ]; then
+    w_send KILL
+  fi
+}
+
+# The wrapper was killed: its job must not run on unseen, nor its end be unknown.
+w_inherit() {
+  w_end_left
+  w_text=$w_head
+  w_say left "$w_left"
+  w_measured
+  w_finish wrapper-killed ''
+}
+
+# Says what was measured.
+w_measured() {
+  w_uptime
+  { read -r w_self && read -r w_before_ && read -r w_self && read -r w_after_; } <"$w_dir/.cpu" 2>/dev/null &&
+    w_say cpu "$w_before_ $w_after_"
+  if { read -r w_peak w_user w_sys <"$w_dir/.usage"; } 2>/dev/null; then
+    w_say proc_peak $((w_peak * 1024))
+    w_say proc_cpu "$w_user $w_sys $w_hertz"
+  fi
+  w_cgroup
+}
+
+# Says what the control group of this job counted, where it has one of its own: its path names the batch job.
+w_cgroup() {
+  if [ -z "$w_cg" ] && [ -n "$w_id" ]; then
+    while IFS=: read -r w_ w_kind w_cgpath; do
+      case $w_kind,$w_cgpath in
+        ,*"$w_id"* | ,*"/job_$w_id"*) w_cg=${w_cg:-/sys/fs/cgroup${w_cgpath%/task_*}} ;;
+        *memory*,*"$w_id"*) w_cg=/sys/fs/cgroup/memory${w_cgpath%/task_*} ;;
+      esac
+    done </proc/self/cgroup
+  fi
+  [ -n "$w_cg" ] || return 0
+  for w_ in memory.peak memory.max_usage_in_bytes; do
+    if { read -r w_n <"$w_cg/$w_"; } 2>/dev/null; then w_say cgroup_peak "$w_n"; fi
+  done
+  for w_ in memory.events memory.oom_control; do
+    [ ! -r "$w_cg/$w_" ] || while read -r w_kind w_n; do
+      [ "$w_kind" != oom_kill ] || w_say oom_kills "$w_n"
+    done <"$w_cg/$w_"
+  done
+}
+
+# --- without a batch system -------------------------------------------------------------------------------------------------
+
+# Starts the crew, once: who asks again is told of the same one.
+w_detach() {
+  w_sub=$1
+  cd "$w_sub" || w_die "there is no directory $w_sub"
+  umask 077
+  if mkdir crew 2>/dev/null; then
+    # Nothing of the login session goes along: not its terminal, not its pipes, not its hang-up.
+    if command -v setsid >/dev/null; then w_=setsid; else w_=nohup; fi
+    $w_ /bin/sh "$w_sub/wrapper.sh" crew "$w_sub" "$2" </dev/null >crew/log 2>&1 &
+  fi
+  for w_try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    [ ! -e crew/process ] || { cat crew/process && return 0; }
+    sleep 0.1 2>/dev/null || sleep 1
+  done
+  w_die "the members of $w_sub were not started: $(cat crew/log)"
+}
+
+# Runs the members, w_limit at once: whoever is done hands its token to the next.
+w_crew() {
+  w_sub=$1 w_limit=$2
+  cd "$w_sub" || exit 1
+  trap '' HUP
+  w_born $$
+  printf '%s %s %s\n' $$ "$w_birth" "$w_boot" >crew/.process && mv -f crew/.process crew/process
+  mkfifo crew/tokens && exec 9<>crew/tokens || exit 1
+  w_index=0
+  while IFS= read -r w_member <&8; do
+    w_index=$((w_index + 1))
+    if [ $w_index -gt "$w_limit" ]; then read -r w_ <&9; fi
+    [ ! -e cancel ] || break
+    {
+      /bin/sh "$w_sub/wrapper.sh" run "$w_sub" $w_index 8<&- 9<&- </dev/null >>crew/log 2>&1
+      echo >&9
+    } &
+  done 8<members
+  wait
+}
+
+# Ends members: marks them, so that they do not start, and tells those that run. Their guardians see to the rest.
+w_cancel() {
+  w_sub=$1
+  shift
+  cd "$w_sub" || w_die "there is no directory $w_sub"
+  if [ $# = 0 ]; then
+    : >cancel
+    set -- status
+    for w_ in news/*; do
+      [ ! -e "$w_" ] || w_stop "${w_##*/}"
+    done
+    return 0
+  fi
+  for w_index in "$@"; do
+    w_member=$(sed -n "$w_index{p;q;}" members)
+    [ -n "$w_member" ] || continue
+    : >"$w_member/cancel"
+    w_stop "$w_member"
+  done
+}
+
+# Sends TERM to the wrapper of a member, if it runs here.
+w_stop() {
+  w_pid= w_birth_= w_boot_= w_state=
+  [ -e "$1/status" ] || return 0
+  while IFS= read -r w_line; do
+    case $w_line in
+      pid=*) w_pid=${w_line#*=} ;;
+      birth=*) w_birth_=${w_line#*=} ;;
+      boot=*) w_boot_=${w_line#*=} ;;
+      state=*) w_state=${w_line#*=} ;;
+    esac
+  done <"$1/status"
+  [ "$w_state" != started ] || ! w_lives "$w_pid" "$w_birth_" "$w_boot_" || kill -TERM "$w_pid"
+}
+
+# --- news -------------------------------------------------------------------------------------------------------------------
+
+# Answers requests, a line each, in their order; paths are escaped and come last:
+#   stamp PATH              makes a file, to ask from later on; first of all, so that nothing falls between two answers
+#   since PATH              the records asked for next are those written after that file; all of them, when it is not there
+#   records SUBMISSION      prints records, with nothing in between: each begins with `csync=1` and ends with `end=1`
+#   record MEMBER           prints a member's record, whatever its age: MEMBER is its directory
+#   alive PID BIRTH BOOT PATH   prints `alive PATH` or `dead PATH`
+#   tail FROM LIMIT PATH    prints `tail SIZE FROM LENGTH PATH`, LENGTH bytes and a line end; SIZE `-`: no such file
+# The last line is `done`. No process is started for each of many records.
+w_news() {
+  w_since= w_list=
+  while IFS= read -r w_line; do
+    w_word=${w_line%% *} w_rest=${w_line#* }
+    # Neighbours are asked for together.
+    [ "$w_word" = records ] || [ -z "$w_list" ] || w_records
+    case $w_word in
+      stamp) w_unescape "$w_rest" && : >"$w_u" ;;
+      since) w_unescape "$w_rest" && w_since=$w_u && { [ -e "$w_since" ] || w_since=; } ;;
+      records) w_list="$w_list$w_rest$w_nl" ;;
+      record) w_unescape "$w_rest" && cat -- "$w_u/status" 2>/dev/null ;;
+      alive)
+        # shellcheck disable=SC2086
+        set -- $w_rest
+        if w_lives "$1" "$2" "$3"; then w_=alive; else w_=dead; fi
+        printf '%s %s\n' $w_ "${w_rest#"$1 $2 $3 "}"
+        ;;
+      tail) w_tail "${w_rest%% *}" "${w_rest#* }" ;;
+    esac
+  done
+  [ -z "$w_list" ] || w_records
+  echo 'done'
+}
+
+w_records() {
+  set --
+  while IFS= read -r w_line_; do
+    [ -n "$w_line_" ] || continue
+    w_unescape "$w_line_/news"
+    [ ! -d "$w_u" ] || set -- "$@" "$w_u"
+  done <<END
+$w_list
+END
+  w_list=
+  [ $# -gt 0 ] || return 0
+  find "$@" -type f ! -name '.*' ${w_since:+-newer "$w_since"} -exec cat {} + 2>/dev/null
+}
+
+w_tail() {
+  w_from=$1 w_limit=${2%% *}
+  w_unescape "${2#* }"
+  w_size=$(wc -c 2>/dev/null <"$w_u") || { printf 'tail - 0 0 %s\n\n' "${2#* }" && return; }
+  w_size=$((w_size))
+  w_length=$((w_size - w_from))
+  [ $w_length -le "$w_limit" ] || w_length=$w_limit
+  [ $w_length -gt 0 ] || w_length=0
+  printf 'tail %s %s %s %s\n' $w_size "$w_from" $w_length "${2#* }"
+  [ $w_length = 0 ] || tail -c "+$((w_from + 1))" -- "$w_u" | head -c $w_length
+  echo
+}
+
+# ----------------------------------------------------------------------------------------------------------------------------
+
+{ read -r w_boot </proc/sys/kernel/random/boot_id; } 2>/dev/null || w_boot=-
+case ${1:-} in
+  run)
+    w_page=$(getconf PAGESIZE 2>/dev/null) || w_page=4096
+    w_hertz=$(getconf CLK_TCK 2>/dev/null) || w_hertz=100
+    w_run "$2" "${3:-}"
+    ;;
+  detach) w_detach "$2" "$3" ;;
+  crew) w_crew "$2" "$3" ;;
+  cancel)
+    shift
+    w_cancel "$@"
+    ;;
+  news) w_news ;;
+  *) w_die "wrapper.sh run|detach|cancel|news, not ${1:-nothing}" ;;
+esac
