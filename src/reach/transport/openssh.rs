@@ -33,6 +33,9 @@ const ANSWERING: Duration = Duration::from_mins(5);
 /// How long logging in may take beyond the time to connect.
 const LOGGING_IN: Duration = Duration::from_secs(30);
 
+/// How long the first command on a jump host may take.
+const WAKING: Duration = Duration::from_secs(10);
+
 /// How long a master may take to answer through its socket.
 const ASKING: Duration = Duration::from_secs(5);
 
@@ -220,6 +223,7 @@ impl OpenSsh {
         }
         if let Some(jump) = &self.jump {
             Box::pin(jump.ensure()).await?;
+            jump.wake().await;
         }
         self.gate().pass(clock::now()).map_err(|hold| hold.error(&self.host))?;
         let opened = self.open_master().await;
@@ -270,6 +274,16 @@ impl OpenSsh {
         command
             .spawn()
             .map_err(|source| TransportError::Program { program: self.settings.program.display().to_string(), source })
+    }
+
+    /// Runs a command that does nothing: sshd sends small packets at once only where a session ran, and a connection that only
+    /// carries others would delay theirs. A jump host that forbids commands is no worse off.
+    async fn wake(&self) {
+        let mut command = self.client();
+        command.args(self.destination.arguments()).arg("true");
+        if let Ok(child) = self.spawn(&mut command) {
+            drop(tokio::time::timeout(WAKING, outcome(child)).await);
+        }
     }
 
     /// Gives an order to the master; returns whether it obeyed.
