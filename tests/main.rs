@@ -16,6 +16,7 @@ mod engine;
 mod faults;
 mod house;
 mod journey_cli;
+mod journey_secret;
 mod journey_tools;
 mod kill;
 mod listed;

@@ -44,3 +44,58 @@ fn the_command_line_reference_is_current() {
     let written = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(written == text, "docs/cli.md is old: `{UPDATE}=1 tests/run the_command_line_reference` renews it");
 }
+
+/// What stands before the tables of `docs/hosts.md`.
+const HOSTS: &str = "\
+# Hosts
+
+`csync hosts import` takes hosts from `~/.ssh/config`, `csync hosts probe` looks at them, `csync hosts show HOST` prints what
+holds and who said it. The file is `~/.config/csync/hosts.toml` (`XDG_CONFIG_HOME` and `CSYNC_CONFIG` are obeyed) and yours to
+edit. Addresses, users, keys and jump hosts stay in `~/.ssh/config`.
+
+What holds for a host is laid over each other in this order: what csync does when nothing is said, what a probe found, the site
+file, `hosts.toml`, the workflow, the command line. A host without `site` follows the site file of its batch system.
+
+```toml
+[hosts.hpc]
+ssh = \"hpc-login\"
+scratch = \"/scratch/$USER/csync\"
+tags = [\"gpu\"]
+account = \"lab42\"
+
+[hosts.hpc.policy]
+poll_min = \"15s\"
+
+[hosts.hpc.partitions.gpu]
+walltime = \"2-00:00:00\"
+
+[hosts.nas]
+transfer_only = true
+
+[links]
+\"hpc-nas\" = { direct = true }
+```
+
+Site files of your own lie beside it in `sites/NAME.toml`; one with the name of a shipped one takes its place.
+";
+
+#[test]
+fn the_reference_of_hosts_is_current() {
+    let mut text =
+        format!("{HOSTS}\nThe tables are written by the program: `{UPDATE}=1 tests/run reference` renews them.\n");
+    for (table, keys) in csync::language::hosts::reference() {
+        let _ = write!(text, "\n## {table}\n\n| key | meaning |\n|---|---|\n");
+        for (key, about) in keys {
+            let _ = writeln!(text, "| `{key}` | {about} |");
+        }
+    }
+    let example = HOSTS.split("```").nth(1).and_then(|code| code.strip_prefix("toml\n")).expect("there is an example");
+    let (_, mistakes) = csync::language::hosts::read(example, &[]);
+    assert!(mistakes.is_empty(), "{mistakes:?}");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/hosts.md");
+    if std::env::var_os(UPDATE).is_some() {
+        std::fs::write(&path, &text).expect("docs/hosts.md can be written");
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == text, "docs/hosts.md is old: `{UPDATE}=1 tests/run reference` renews it");
+}

@@ -13,7 +13,7 @@ use crate::cli::context::{Context, Globals, write_line};
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::{
     cancel, check, clean, completions, dag, doctor, engine, exit_codes, hosts, import, logs, man, new, report, retry,
-    run, runs, schema, show, status, submit, wait, watch, why, worker,
+    run, runs, schema, secret, show, status, submit, wait, watch, why, worker,
 };
 
 /// Decides where scientific work should run, takes it there, and brings the results back
@@ -58,6 +58,7 @@ pub enum Command {
     Report(report::Args),
     Import(import::Args),
     Hosts(hosts::Args),
+    Secret(secret::Args),
     Engine(engine::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
@@ -73,7 +74,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
     ("Run", &["submit", "run", "retry", "cancel"]),
     ("Look", &["status", "watch", "runs", "show", "why", "logs", "wait", "report"]),
     ("Write workflows", &["new", "check", "dag", "import", "schema"]),
-    ("Keep house", &["hosts", "engine", "clean", "doctor", "completions", "man"]),
+    ("Keep house", &["hosts", "secret", "engine", "clean", "doctor", "completions", "man"]),
 ];
 
 const STYLES: Styles = Styles::styled()

@@ -38,6 +38,7 @@ mod retry;
 mod run;
 mod runs;
 mod schema;
+mod secret;
 mod show;
 mod status;
 mod submit;
@@ -77,6 +78,7 @@ pub fn run(context: &Context, command: Command) -> Result<Exit, Failure> {
         Command::Report(args) => report::run(context, &args),
         Command::Import(args) => import::run(context, &args),
         Command::Hosts(args) => hosts::run(context, &args),
+        Command::Secret(args) => secret::run(context, &args),
         Command::Engine(args) => engine::run(context, &args),
         Command::Doctor(args) => doctor::run(context, &args),
         Command::Completions(args) => completions::run(context, &args, args::command()),

@@ -16,6 +16,7 @@ use crate::cli::view::words::shell_word;
 use crate::language::manifest;
 use crate::model::api::{ErrorKind, Rerun, Submission, Submitted};
 use crate::reach::client::Client;
+use crate::reach::config::{Secrets, StateDir};
 
 /// A workflow file that was read.
 #[derive(Clone, Debug)]
@@ -114,19 +115,35 @@ fn secrets_of(text: &str) -> BTreeSet<String> {
     workflow.secrets().map(str::to_owned).collect()
 }
 
+/// Returns the secrets that the environment does not hold and `csync secret` keeps.
+fn kept_secrets(wanted: &BTreeSet<String>, held: &[(String, String)]) -> Result<Vec<(String, String)>, Failure> {
+    let missing: Vec<&String> = wanted.iter().filter(|name| !held.iter().any(|(set, _)| set == *name)).collect();
+    if missing.is_empty() {
+        return Ok(Vec::new());
+    }
+    let kept = Secrets::load(&StateDir::locate(|name| std::env::var_os(name))?)?;
+    let value = |name: &&String| {
+        let value = kept.get(name).map(|value| ((*name).clone(), value.to_owned()));
+        value.ok_or_else(|| {
+            let message = format!(
+                "the workflow needs the secret `{name}`, which neither the environment nor `csync secret` holds"
+            );
+            let hint =
+                format!("`csync secret set {name}` keeps it; for this shell alone: `read -rs {name}; export {name}`");
+            Failure::usage(message).hint(hint)
+        })
+    };
+    missing.iter().map(value).collect()
+}
+
 /// Puts a submission together from a workflow, the command line, and this process' surroundings.
 pub(super) fn submission(file: &WorkflowFile, wishes: Wishes) -> Result<Submission, Failure> {
     let wanted = secrets_of(&file.source.text);
     // Variables that are not UTF-8 stay behind: a run's record is text.
     let text =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let (secrets, env): (Vec<_>, Vec<_>) = text.partition(|(name, _)| wanted.contains(name));
-    if let Some(missing) = wanted.iter().find(|name| !secrets.iter().any(|(set, _)| set == *name)) {
-        let failure =
-            Failure::usage(format!("the workflow needs the secret `{missing}`, which the environment does not hold"));
-        return Err(failure
-            .hint(format!("set it for this submission: `read -rs {missing}; export {missing}`, then submit again")));
-    }
+    let (mut secrets, env): (Vec<_>, Vec<_>) = text.partition(|(name, _)| wanted.contains(name));
+    secrets.extend(kept_secrets(&wanted, &secrets)?);
     Ok(Submission {
         text: file.source.text.clone(),
         path: file.path.clone(),

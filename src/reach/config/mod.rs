@@ -2,10 +2,12 @@
 
 mod config_dir;
 mod hosts;
+mod secrets;
 mod ssh_config;
 mod state_dir;
 
 pub use config_dir::{ConfigDir, ConfigDirError};
 pub use hosts::{HostsConfig, HostsConfigError};
+pub use secrets::{Secrets, SecretsError};
 pub use ssh_config::ssh_aliases;
 pub use state_dir::{StateDir, StateDirError};

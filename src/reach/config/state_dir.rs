@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! csync.db            runs, attempts, memos (SQLite)
+//! secrets.json        what `csync secret` keeps
 //! engine.lock         held by the engine that lives
 //! engine.sock         its API      (elsewhere when the path is too long for a socket or lies on a network filesystem)
 //! engine.log          its diagnostics
@@ -111,6 +112,11 @@ impl StateDir {
     /// Returns the database.
     pub fn database(&self) -> PathBuf {
         self.root.join("csync.db")
+    }
+
+    /// Returns the file of the secrets that a person keeps.
+    pub fn secrets(&self) -> PathBuf {
+        self.root.join("secrets.json")
     }
 
     /// Returns the engine's lock.
