@@ -28,6 +28,7 @@ mod needs_hosts;
 mod needs_mount;
 mod needs_picture;
 mod needs_ssh;
+mod needs_wrapper;
 mod reference;
 mod transport;
 mod worker;
