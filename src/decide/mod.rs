@@ -2,6 +2,8 @@
 //!
 //! Rooms stand in the order in which they may import each other; blank lines keep rustfmt from sorting them.
 
+pub mod outcome;
+
 pub mod engine;
 
 pub mod fresh;

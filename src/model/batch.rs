@@ -311,6 +311,26 @@ pub enum Answer<T> {
     Unknown(CouldNotAsk),
 }
 
+impl<T> Answer<T> {
+    /// Makes an answer of what was looked up in a reply: what is not in it is gone.
+    pub fn found(looked_up: Result<Option<T>, CouldNotAsk>) -> Self {
+        match looked_up {
+            Ok(Some(known)) => Self::Is(known),
+            Ok(None) => Self::Gone,
+            Err(why) => Self::Unknown(why),
+        }
+    }
+
+    /// Borrows what is known.
+    pub fn as_ref(&self) -> Answer<&T> {
+        match self {
+            Self::Is(known) => Answer::Is(known),
+            Self::Gone => Answer::Gone,
+            Self::Unknown(why) => Answer::Unknown(why.clone()),
+        }
+    }
+}
+
 /// What came of a submission.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Submitted {

@@ -51,7 +51,7 @@ pub(super) fn iso_time(text: &str) -> Option<Timestamp> {
 /// Reads a time as `ctime` prints it: `Sat Nov 21 02:46:32 2026`.
 pub(super) fn c_time(text: &str) -> Option<Timestamp> {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let mut words = text.split_whitespace().skip(1);
+    let mut words = text.split_ascii_whitespace().skip(1);
     let name = words.next()?;
     let month = 1 + MONTHS.iter().position(|month| *month == name)?;
     let day = words.next()?.parse().ok()?;

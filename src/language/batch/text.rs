@@ -1,5 +1,7 @@
 //! What the dialects read alike: sections of a script's output, lists of `key = value`, limits and amounts.
 
+use std::borrow::Cow;
+
 use crate::model::units::{Bytes, Walltime};
 
 /// The line that starts a section of a script's output; its name follows.
@@ -78,15 +80,15 @@ pub(super) fn first_line(text: &str) -> Option<&str> {
 }
 
 /// Reads `key = value` lines of one record, as PBS prints them: values go on in lines that begin with a tab.
-pub(super) fn attributes(lines: &str) -> Vec<(&str, String)> {
-    let mut found: Vec<(&str, String)> = Vec::new();
+pub(super) fn attributes(lines: &str) -> Vec<(&str, Cow<'_, str>)> {
+    let mut found: Vec<(&str, Cow<'_, str>)> = Vec::with_capacity(16);
     for line in lines.lines() {
         if let Some(more) = line.strip_prefix('\t') {
             if let Some((_, value)) = found.last_mut() {
-                value.push_str(more);
+                value.to_mut().push_str(more);
             }
-        } else if let Some((key, value)) = line.trim_start().split_once(" = ") {
-            found.push((key, value.trim_end().to_owned()));
+        } else if let Some((key, value)) = line.trim_ascii_start().split_once(" = ") {
+            found.push((key, Cow::Borrowed(value.trim_ascii_end())));
         }
     }
     found
@@ -183,7 +185,7 @@ mod tests {
     fn values_go_on_after_a_tab() {
         let text = "    a = 1\n    b = x,\n\ty = 2\nmore\n    c = 3\n";
         let found = attributes(text);
-        assert_eq!(found, [("a", "1".to_owned()), ("b", "x,y = 2".to_owned()), ("c", "3".to_owned())]);
+        assert_eq!(found, [("a", "1".into()), ("b", "x,y = 2".into()), ("c", "3".into())]);
     }
 
     proptest! {

@@ -74,7 +74,10 @@ fn records<'a>(text: &'a str, prefix: &str) -> Vec<(&'a str, BTreeMap<&'a str, S
             *end = offset;
         }
     }
-    let keys = |start, end| attributes(text.get(start..end).unwrap_or_default()).into_iter().collect();
+    let keys = |start, end| {
+        let keys = attributes(text.get(start..end).unwrap_or_default()).into_iter();
+        keys.map(|(key, value)| (key, value.into_owned())).collect()
+    };
     found.into_iter().map(|(name, start, end)| (name, keys(start, end))).collect()
 }
 

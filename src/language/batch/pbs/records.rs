@@ -1,6 +1,6 @@
 //! What `qstat -f` prints: a record a job, reduced to the attributes of interest before it leaves the host.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
 use crate::language::batch::call::{Ask, could_not_ask, ended_from_outside, preamble};
 use crate::language::batch::text::attributes;
@@ -22,13 +22,14 @@ pub(super) struct Record<'a> {
     pub(super) id: BatchId,
     /// Which member; all of a plain job, and of an array's own record.
     pub(super) members: Members,
-    keys: BTreeMap<&'a str, String>,
+    keys: Vec<(&'a str, Cow<'a, str>)>,
 }
 
 impl Record<'_> {
     /// Returns an attribute.
     pub(super) fn get(&self, key: &str) -> Option<&str> {
-        self.keys.get(key).map(String::as_str)
+        // A handful of keys: a map would cost more to make than it saves.
+        self.keys.iter().find(|(name, _)| *name == key).map(|(_, value)| &**value)
     }
 
     /// Returns an attribute that is a number.
@@ -86,13 +87,13 @@ fn records(text: &str) -> Vec<Record<'_>> {
     for part in split(text) {
         let (head, rest) = part.split_once('\n').unwrap_or((part, ""));
         let Some((id, members)) = identify(head.trim()) else { continue };
-        let keys: BTreeMap<&str, String> = attributes(rest).into_iter().collect();
-        let mine = match (owner, keys.get("Job_Owner")) {
+        let record = Record { id, members, keys: attributes(rest) };
+        let mine = match (owner, record.get("Job_Owner")) {
             (Some(owner), Some(whose)) => whose.split('@').next() == Some(owner),
             _ => true,
         };
         if mine {
-            found.push(Record { id, members, keys });
+            found.push(record);
         }
     }
     found
