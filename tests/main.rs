@@ -25,6 +25,7 @@ mod needs_bed;
 mod needs_bio;
 mod needs_clock;
 mod needs_hosts;
+mod needs_look;
 mod needs_mount;
 mod needs_picture;
 mod needs_ssh;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::language::document::nearest;
 use crate::language::hosts::read::{Entry, HostsFile};
-use crate::language::hosts::setting::Setting;
+use crate::language::hosts::setting::{Said, Setting};
 use crate::language::hosts::site::{SiteFile, generic};
 use crate::model::batch::Partition;
 use crate::model::facts::{BatchSystem, Facts};
@@ -66,7 +66,9 @@ fn merge_one(entry: &Entry, sites: &[SiteFile], facts: Option<&Facts>) -> Host {
         _ => host.batch.and_then(Batch::flavour).map(generic),
     };
     if let Some(site) = site.and_then(|name| sites.iter().find(|site| site.name == name)) {
-        for said in &site.said {
+        // What made a site file that nobody named the one that holds is not said by it.
+        let follows = |said: &&Said| named.is_some() || !matches!(said.setting, Setting::Batch(_));
+        for said in site.said.iter().filter(follows) {
             said.setting.clone().lay_over(&mut host, Origin::Site(site.name.clone()));
         }
     }

@@ -145,6 +145,7 @@ fn the_stronger_layer_holds_and_every_value_knows_who_said_it() {
     // Without a site, the generic one of the batch system that is written, or found, holds.
     assert_eq!(hosts.get("b").unwrap().origin("policy.poll_min"), Origin::Site("pbs".to_owned()));
     assert_eq!(hosts.get("c").unwrap().origin("policy.login_node"), Origin::Site("slurm".to_owned()));
+    assert_eq!(hosts.get("c").unwrap().origin("batch"), Origin::Probed, "it is why that site file holds");
     assert_eq!(hosts.get("local").unwrap().batch, Some(Batch::None), "this machine is no cluster by itself");
     hosts = merge(&HostsFile::default(), &[], &BTreeMap::new());
     assert_eq!(hosts.iter().count(), 1, "this machine is always there");
