@@ -110,15 +110,16 @@ async fn examine(context: &Context, repair: bool) -> Result<Vec<Finding>, Failur
 /// Returns the findings for people: those that are fine in a line each, the others with what mends them.
 fn page(findings: &[Finding], paint: Paint) -> String {
     let mut out = String::new();
+    let width = findings.iter().map(|finding| finding.check.len()).max().unwrap_or(0).max(15);
     for finding in findings {
         let mark = match finding.level {
             Level::Ok => paint.green("ok     ").to_string(),
             Level::Warning => paint.yellow("warning").to_string(),
             Level::Problem => paint.red("problem").to_string(),
         };
-        let _ = writeln!(out, "{mark}  {:<15}  {}", finding.check, finding.message);
+        let _ = writeln!(out, "{mark}  {:<width$}  {}", finding.check, finding.message);
         if let Some(fix) = &finding.fix {
-            let _ = writeln!(out, "{:26}{} {fix}", "", paint.cyan("fix:"));
+            let _ = writeln!(out, "{:1$}{2} {fix}", "", width + 11, paint.cyan("fix:"));
         }
     }
     let count = |level| findings.iter().filter(|finding| finding.level == level).count();

@@ -13,9 +13,10 @@ else
   within() {
     s=$1; shift
     "$@" & p=$!
-    (sleep "$s"; kill "$p") >/dev/null & w=$!
-    wait "$p"; s=$?
-    kill "$w"
+    # None of them holds a pipe open, nor says there that somebody was ended.
+    (sleep "$s"; kill "$p") >/dev/null 2>&1 & w=$!
+    wait "$p" 2>/dev/null; s=$?
+    kill "$w" 2>/dev/null
     return "$s"
   }
 fi
@@ -176,7 +177,9 @@ for d in /scratch /fscratch /lustre/scratch /lustre /gpfs/scratch /gpfs /work /d
     [ -d "$d" ] && try 'by its name' "$d"
   done
 done
-[ -w /scratch ] && try 'by its name' "/scratch/$u"
+for d in /scratch /fscratch /lustre/scratch /gpfs/scratch /data/scratch /mnt/scratch; do
+  [ -d "$d" ] && [ -w "$d" ] && try 'by its name' "$d/$u"
+done
 try home "$HOME/.local/share"
 section quotas
 have quota && within 5 quota -w | sed 's/^/quota /'
