@@ -9,7 +9,9 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use csync::language::ssh::{Destination, Hop, Options, Person};
-use csync::reach::transport::{Limits, Member, Native, NativeSettings, OpenSsh, Remote, SshSettings};
+use csync::reach::transport::{
+    ConnectionSettings, Connections, Limits, Member, Native, NativeSettings, OpenSsh, Remote, SshSettings,
+};
 
 use crate::transport::{Subject, conforms};
 use sshd::{Bed, Sshd, user};
@@ -88,6 +90,15 @@ impl Line {
     /// Returns the way to the last host of the line.
     pub(crate) fn way(&self, member: Member) -> Remote {
         self.limited_way(member, Limits::default())
+    }
+
+    /// Returns the way to the first host with all that its configuration says, by this member.
+    pub(crate) async fn way_as_configured(&self, member: Member) -> Remote {
+        let mut settings = ConnectionSettings::from_env(|_| None, self.bed.path("s"));
+        settings.ssh.config = Some(self.bed.path("config"));
+        settings.member = Some(member);
+        let host = "host0".parse().unwrap();
+        Connections::new(settings).transport(&host, "host0", Limits::default()).await.unwrap()
     }
 
     pub(crate) fn limited_way(&self, member: Member, limits: Limits) -> Remote {

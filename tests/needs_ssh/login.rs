@@ -406,3 +406,30 @@ async fn a_login_through_ssh_is_found() {
     all.transport(&alias, "host0", Limits::default()).await.unwrap().exec(exec("true")).await.unwrap();
     assert_eq!(line.0.hosts[0].logins(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_without_ssh_reads_the_configuration_itself() {
+    let line = Line::new(2);
+    let without = |line: &Line| {
+        let vars = |name: &str| (name == "HOME").then(|| line.bed.dir.path().into());
+        let mut settings = ConnectionSettings::from_env(vars, line.bed.path("s"));
+        settings.ssh.config = Some(line.bed.path("config"));
+        settings.ssh.program = "no-such-ssh".into();
+        Connections::new(settings)
+    };
+    // Its keys and files are those that `ssh -G` names.
+    std::fs::create_dir(line.bed.path(".ssh")).unwrap();
+    std::fs::rename(line.bed.path("config"), line.bed.path(".ssh/10-hosts")).unwrap();
+    std::fs::write(line.bed.path("config"), "Include *-hosts\n").unwrap();
+    let all = without(&line);
+    let choice = all.choose("host1").await.unwrap();
+    assert_eq!((choice.member, choice.way.len()), (Member::Russh, 2), "{}", choice.reason);
+    let host = all.transport(&"host1".parse().unwrap(), "host1", Limits::default()).await.unwrap();
+    assert_eq!(host.exec(exec("echo in")).await.unwrap().stdout, b"in\n");
+    line.write_config("Match exec true\n");
+    let refused = without(&line).choose("host1").await;
+    assert!(
+        matches!(&refused, Err(TransportError::Configuration { detail, .. }) if detail.contains("Match")),
+        "{refused:?}"
+    );
+}

@@ -156,12 +156,21 @@ impl Sshd {
 
     /// Kills what serves the connections, not what listens.
     pub(crate) fn kill_sessions(&self) {
+        self.signal_sessions(rustix::process::Signal::KILL);
+    }
+
+    /// Stops what serves the connections: they stay open, and silent.
+    pub(crate) fn freeze_sessions(&self) {
+        self.signal_sessions(rustix::process::Signal::STOP);
+    }
+
+    fn signal_sessions(&self, signal: rustix::process::Signal) {
         let below = below(self.child.id());
         assert!(!below.is_empty(), "somebody is connected");
         for pid in below {
             let pid = rustix::process::Pid::from_raw(pid).unwrap();
             // It may be gone already with the one above it.
-            let _: Result<(), _> = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            let _: Result<(), _> = rustix::process::kill_process(pid, signal);
         }
     }
 

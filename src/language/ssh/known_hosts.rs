@@ -173,6 +173,11 @@ impl Names {
     }
 }
 
+/// Returns whether a name matches a pattern of `*` and `?`.
+pub fn is_match(pattern: &str, name: &str) -> bool {
+    matches(pattern.as_bytes(), name.as_bytes())
+}
+
 /// Matches `*` and `?`, in time linear in pattern times name.
 pub(super) fn matches(pattern: &[u8], name: &[u8]) -> bool {
     let (mut p, mut n) = (0, 0);

@@ -2,6 +2,7 @@
 //!
 //! Pure functions over text. Connections are made in [`crate::reach::transport`].
 
+pub mod config;
 pub mod destination;
 pub mod hop;
 pub mod known_hosts;

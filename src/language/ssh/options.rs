@@ -38,6 +38,16 @@ impl Options {
         self.values.entry(key.to_ascii_lowercase()).or_default().push(value.to_owned());
     }
 
+    /// Puts one value in the place of a key's others.
+    pub(super) fn set(&mut self, key: &str, value: &str) {
+        self.values.insert(key.to_owned(), vec![value.to_owned()]);
+    }
+
+    /// Returns whether a key has a value.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.values.contains_key(key)
+    }
+
     /// Returns the keys with their values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[String])> {
         self.values.iter().map(|(key, values)| (key.as_str(), values.as_slice()))

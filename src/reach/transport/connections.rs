@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
+use crate::language::ssh::config::resolve;
+use crate::language::ssh::known_hosts::is_match;
 use crate::language::ssh::support::{Circumstances, unsupported};
 use crate::language::ssh::trouble::last_words;
 use crate::language::ssh::{Destination, Hop, Options, Person};
@@ -330,6 +332,9 @@ impl Connections {
         let name = destination.to_string();
         let output = match tokio::time::timeout(READING, command.output()).await {
             Ok(Ok(output)) => output,
+            Ok(Err(source)) if source.kind() == std::io::ErrorKind::NotFound => {
+                return self.read_without_ssh(destination, first.is_empty());
+            }
             Ok(Err(source)) => {
                 return Err(TransportError::Program { program: settings.program.display().to_string(), source });
             }
@@ -342,6 +347,47 @@ impl Connections {
         }
         Ok(Options::read(&String::from_utf8_lossy(&output.stdout)))
     }
+
+    /// Reads the configuration where there is no `ssh`; or what holds without any.
+    fn read_without_ssh(&self, destination: &Destination, configured: bool) -> Result<Options, TransportError> {
+        let person = &self.settings.person;
+        let home = format!("{}/.ssh", person.home);
+        let files: Vec<String> = match (&self.settings.ssh.config, configured) {
+            (_, false) => Vec::new(),
+            (Some(config), true) => vec![config.display().to_string()],
+            (None, true) => vec![format!("{home}/config"), "/etc/ssh/ssh_config".to_owned()],
+        };
+        // Names in an Include are relative to where the file that has it belongs.
+        let texts: Vec<String> = files.iter().filter_map(|path| std::fs::read_to_string(path).ok()).collect();
+        let mut include = |pattern: &str| included(pattern, person, &home);
+        resolve(&texts, destination, person, &mut include)
+            .map_err(|error| unusable(&destination.to_string(), error.to_string()))
+    }
+}
+
+/// Reads the files that an `Include` names; wildcards may stand in the last part of a path.
+fn included(pattern: &str, person: &Person, home: &str) -> Vec<String> {
+    let pattern =
+        pattern.strip_prefix("~/").map_or_else(|| pattern.to_owned(), |rest| format!("{}/{rest}", person.home));
+    let places = if pattern.starts_with('/') {
+        vec![pattern]
+    } else {
+        vec![format!("{home}/{pattern}"), format!("/etc/ssh/{pattern}")]
+    };
+    let mut files = Vec::new();
+    for place in places {
+        let Some((dir, name)) = place.rsplit_once('/') else { continue };
+        let mut names: Vec<String> = std::fs::read_dir(dir)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .filter(|file| is_match(name, file) && (!file.starts_with('.') || name.starts_with('.')))
+            .collect();
+        names.sort_unstable();
+        files.extend(names.into_iter().map(|file| format!("{dir}/{file}")));
+    }
+    files.iter().filter_map(|path| std::fs::read_to_string(path).ok()).collect()
 }
 
 fn unusable(host: &str, detail: String) -> TransportError {

@@ -156,6 +156,7 @@ impl Pool {
     pub(super) fn broken(&self, broken: Broken, limit: usize) -> TransportError {
         match broken {
             Broken::Ended(what) => self.lost(Fate::Unknown, &what),
+            Broken::Unwritten(what) => self.lost(Fate::NotStarted, &what),
             Broken::Flood => TransportError::Flood { host: self.wire.host().to_owned(), limit },
         }
     }

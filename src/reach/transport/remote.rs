@@ -11,7 +11,7 @@ use crate::reach::transport::files::{Get, Moved, Put, get, put};
 use crate::reach::transport::pool::{Pool, Taken};
 use crate::reach::transport::shell::{Broken, Pipes};
 use crate::reach::transport::stream::Channel;
-use crate::reach::transport::{Exec, LinkState, Reply, Transport, TransportError};
+use crate::reach::transport::{Exec, Fate, LinkState, Reply, Transport, TransportError};
 
 /// What a member has to know: how to open a channel to a `/bin/sh`.
 pub trait Wire: Send + Sync + fmt::Debug + 'static {
@@ -60,6 +60,23 @@ impl Remote {
         if !exec.stdin.is_empty() {
             return self.exec_reading(exec).await;
         }
+        match self.exec_once(&exec).await {
+            Err(error) if self.was_not_started(&error) => self.exec_once(&exec).await,
+            done => done,
+        }
+    }
+
+    /// Returns whether a shell that waited had gone before it was given anything: then the others have gone too, and a new one
+    /// is worth a try.
+    fn was_not_started(&self, error: &TransportError) -> bool {
+        let so = matches!(error, TransportError::Lost { fate: Fate::NotStarted, .. });
+        if so {
+            self.pool.forget();
+        }
+        so
+    }
+
+    async fn exec_once(&self, exec: &Exec) -> Result<Reply, TransportError> {
         let mut taken = self.pool.take().await?;
         let Some(shell) = taken.shell() else { return Err(self.pool.broken(gone(), exec.limit)) };
         match shell.run(&exec.script, exec.limit).await {
@@ -96,6 +113,13 @@ impl Remote {
 
     async fn open_now(&self, script: &str) -> Result<Channel, TransportError> {
         self.check(script)?;
+        match self.open_once(script).await {
+            Err(error) if self.was_not_started(&error) => self.open_once(script).await,
+            done => done,
+        }
+    }
+
+    async fn open_once(&self, script: &str) -> Result<Channel, TransportError> {
         let mut taken = self.pool.take().await?;
         let Some(shell) = taken.shell() else { return Err(self.pool.broken(gone(), 0)) };
         match shell.hand_over(script).await {

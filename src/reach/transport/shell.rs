@@ -40,6 +40,8 @@ pub(super) struct NoHello {
 pub(super) enum Broken {
     /// The channel ended; the words on standard error.
     Ended(String),
+    /// The channel had ended before all of the script was written: it did not run.
+    Unwritten(String),
     /// It printed too much.
     Flood,
 }
@@ -91,7 +93,7 @@ impl Shell {
                 drop(tokio::time::timeout(std::time::Duration::from_secs(2), drain).await);
                 stderr.extend(rest);
                 let what = match broken {
-                    Broken::Ended(what) => what,
+                    Broken::Ended(what) | Broken::Unwritten(what) => what,
                     Broken::Flood => format!("it printed more than {NOISE} bytes"),
                 };
                 Err(NoHello { stderr, what })
@@ -106,17 +108,25 @@ impl Shell {
             && self.pipes.stderr.read(&mut byte).now_or_never().is_none()
     }
 
+    /// Writes a command in braces: a shell runs none of it before it has read the last one.
+    async fn write(&mut self, text: &str) -> Result<(), Broken> {
+        let written = async {
+            self.pipes.stdin.write_all(text.as_bytes()).await?;
+            self.pipes.stdin.flush().await
+        };
+        written.await.map_err(|error: io::Error| Broken::Unwritten(error.to_string()))
+    }
+
     /// Runs a script that reads nothing.
     ///
     /// It runs in a subshell, so that it can neither change nor end this one, and through `eval`, so that a mistake in its
     /// grammar is its own.
     pub(super) async fn run(&mut self, script: &str, limit: usize) -> Result<Reply, Broken> {
         let mark = Mark::draw()?;
-        let mut text = format!("(eval {}) </dev/null; csync_status=$?; ", sh(script));
+        let mut text = format!("{{ (eval {}) </dev/null; csync_status=$?; ", sh(script));
         let print = mark.print("$csync_status");
-        let _ = writeln!(text, "{print}; {print} >&2");
-        self.pipes.stdin.write_all(text.as_bytes()).await?;
-        self.pipes.stdin.flush().await?;
+        let _ = writeln!(text, "{print}; {print} >&2; }}");
+        self.write(&text).await?;
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let out = read_to(&mut self.pipes.stdout, &mark, &mut stdout, limit);
         let err = read_to(&mut self.pipes.stderr, &mark, &mut stderr, limit);
@@ -137,8 +147,7 @@ impl Shell {
             sh(script),
             end.print("$csync_status")
         );
-        self.pipes.stdin.write_all(text.as_bytes()).await?;
-        self.pipes.stdin.flush().await?;
+        self.write(&text).await?;
         let mut noise = Vec::new();
         let (_, rest) = read_to(&mut self.pipes.stdout, &go, &mut noise, NOISE).await?;
         Ok((rest, end))
