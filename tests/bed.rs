@@ -67,13 +67,13 @@ impl Bed {
         let first = File::create(dir.join("first")).unwrap();
         first.lock().unwrap();
         if !is_up(&dir) {
-            drop(up("--shared", &dir, &["slurm", "sge"]));
+            drop(up("--shared", &dir, &["slurm", "sge", "pbs"]));
         }
         drop(first);
         Self { home: home(&dir), dir, life: Life::Shared { _users: users } }
     }
 
-    /// Brings up a bed for this test alone, with these parts: `slurm`, `db`, `sge`. Laptop, gate and station are always
+    /// Brings up a bed for this test alone, with these parts: `slurm`, `db`, `sge`, `pbs`. Laptop, gate and station are always
     /// there.
     pub(crate) fn own(parts: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("csync-bed-").tempdir().unwrap();

@@ -49,6 +49,51 @@ fn slurm_and_grid_engine_run_jobs() {
 }
 
 #[test]
+fn the_stand_in_for_pbs_answers_as_pbs_does() {
+    let bed = Bed::own(&["pbs"]);
+    let pbs = |text: &str| bed.on("pbs", &format!("export PATH=/opt/pbs/bin:$PATH; cd; {text}"));
+    assert_eq!(bed.ssh("pbs", "command -v qsub").exits(1).out, "");
+    assert_eq!(bed.ssh("pbs", "bash -lc 'command -v qsub'").exits(0).out, "/opt/pbs/bin/qsub\n");
+    let member = "echo 'echo $PBS_ARRAY_INDEX $PWD; exit $PBS_ARRAY_INDEX' > job.sh";
+    let id = pbs(&format!("{member}; qsub -N ours -J 0-1 -j oe -o 'out.^array_index^' job.sh")).exits(0).out;
+    let id = id.trim();
+    assert_eq!(id, "0[].pbs");
+    let of = |name: &str| pbs(&format!("qstat -x -f -w '{name}'")).exits(0).out;
+    until("the array is over", || of(id).contains("job_state = F"));
+    let second = of("0[1]");
+    assert!(second.contains("Exit_status = 1\n") && second.contains("run_count = 1\n"), "{second}");
+    assert_eq!(pbs("cat out.1").exits(0).out, "1 $HOME\n".replace("$HOME", pbs("pwd").out.trim()));
+    assert_eq!(pbs("qselect -x -N ours").exits(0).out, "0[].pbs\n");
+
+    // Deleted, over its time, unknown, finished.
+    let id = pbs("qsub -N gone -- /bin/sleep 600").exits(0).out;
+    until("it runs", || of(id.trim()).contains("job_state = R"));
+    pbs(&format!("qdel {id}")).exits(0);
+    until("it is over", || of(id.trim()).contains("Exit_status = 271"));
+    let id = pbs("qsub -l walltime=1 -- /bin/sleep 600").exits(0).out;
+    until("it is over", || of(id.trim()).contains("Exit_status = -29"));
+    assert!(pbs(&format!("qstat {id}")).exits(35).err.contains("Job has finished, use -x or -H"));
+    assert!(pbs("qstat 99").exits(153).err.contains("qstat: Unknown Job Id 99.pbs"));
+    assert!(pbs("qsub -J 3-3 job.sh").exits(2).err.contains("illegal -J value"));
+
+    // Down: refused at once. Frozen: no answer. What ended meanwhile is known afterwards.
+    let id = pbs("qsub -N ends -- /bin/sh -c 'until [ -e go ]; do sleep 0.05; done; exit 4'").exits(0).out;
+    until("it runs", || of(id.trim()).contains("job_state = R"));
+    bed.now("stop-part pbs");
+    assert!(pbs("qstat").exits(255).err.contains("cannot connect to server"));
+    pbs("touch go").exits(0);
+    until("it ended", || pbs("pgrep -f '[u]ntil'").code == 1);
+    bed.now("start-part pbs");
+    until("it is known", || of(id.trim()).contains("Exit_status = 4"));
+    bed.now("freeze pbs");
+    pbs("timeout 1 qstat").exits(124);
+    bed.now("thaw pbs");
+    pbs("touch /run/bed/pbs/spool/history-off").exits(0);
+    let silent = pbs("qstat -x").exits(0);
+    assert_eq!((silent.out.as_str(), silent.err.trim()), ("", "PBS is not configured to maintain job history"));
+}
+
+#[test]
 fn accounts_have_the_shells_that_spoil_things() {
     let bed = Bed::shared();
     let noisy = bed.ssh("station-noisy", "echo works").exits(0);

@@ -122,6 +122,21 @@ fn a_job_over_grid_engines_soft_limit_tells_of_the_warning() {
 }
 
 #[test]
+fn members_of_a_pbs_array_are_found_by_their_index() {
+    let bed = Bed::shared();
+    let submission = Submission::new(&bed, "pbs", "pbs", &[member("one", "exit 0"), member("two", "exit 3")]);
+    let qsub = format!(
+        "cd {0} && /opt/pbs/bin/qsub -S /bin/sh -J 1-2 -j oe -o {0}/log.^array_index^ batch.sh",
+        submission.there
+    );
+    let id = bed.ssh("pbs", &qsub).exits(0).out;
+    let (record, ended) = submission.wait("two");
+    assert_eq!((record.batch, ended.how), (Some(id.trim().replace("[]", "[2]")), How::Exit(3)));
+    assert_eq!(record.granted.cpus, Some(1));
+    assert_eq!(submission.wait("one").1.how, How::Exit(0));
+}
+
+#[test]
 fn without_a_batch_system_members_outlive_the_login() {
     let bed = Bed::shared();
     let members = ["one", "two"].map(|name| member(name, "echo $$; exec sleep 600"));

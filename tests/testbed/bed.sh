@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # A small computing center on one machine, as an ordinary user: real sshd, Slurm and Grid Engine in one user namespace.
 #
-#   bed.sh up [--tied|--shared] DIR [PART...]   brings it up; PARTs: slurm db sge (default: slurm sge);
+#   bed.sh up [--tied|--shared] DIR [PART...]   brings it up; PARTs: slurm db sge pbs (default: slurm sge pbs);
 #                                          db adds slurmdbd to slurm
 #   bed.sh run [--home HOME] DIR HOST CMD...   runs a command on a host, as the user alice; on the laptop with another home
 #   bed.sh cut|heal DIR HOST           takes a host's cable out, puts it back
 #   bed.sh delay DIR HOST MS           lengthens the round trip to a host (0: no longer)
 #   bed.sh loss DIR HOST PERCENT       loses that share of the packets from and to a host (0: none)
 #   bed.sh stop-part|start-part DIR NAME   ends and starts what NAME stands for: sshd-HOST, slurmctld, slurmdbd, slurmd-n1,
-#                                          qmaster, execd
+#                                          qmaster, execd, pbs
 #   bed.sh freeze|thaw DIR NAME        stops it without ending it, and lets it go on
 #   bed.sh crash|boot DIR HOST         takes the power off a host, switches it on again
 #   bed.sh logins DIR HOST             counts the SSH connections that a host has had from other hosts
@@ -17,6 +17,7 @@
 #   laptop ---+--- gate ---+--- inner ---+--- login login2      Slurm: `login2` has its commands outside the plain PATH
 #    (lan)    |    (dmz)   |    (hpc)    +--- n1 n2 n3
 #             +--- station +--- grid gridx                      Grid Engine: master, execution host
+#                          +--- pbs                             a stand-in for PBS, outside the plain PATH
 #
 # Every host has its own network, hostname, processes, /home, /tmp, /run and /mnt/scratch, and an OpenSSH sshd on port 22. There
 # are no routes: whoever is not on a host's own network is reached through the jump hosts or not at all. The laptop alone sees the
@@ -76,7 +77,7 @@ up() {
   case $1 in --*) life=$1 && shift ;; esac
   D=$1
   shift
-  [ $# -gt 0 ] || set -- slurm sge
+  [ $# -gt 0 ] || set -- slurm sge pbs
   mkdir -p "$D" && D=$(readlink -f "$D") || exit 1
   ! alive || die "a bed is up in $D already"
   rm -rf "$D"/{etc,h,hidden,homes,laptop,pbs,scratch,sge,slurm} "$D"/{news,never,ready,pid} || exit 1

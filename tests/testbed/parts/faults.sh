@@ -46,6 +46,7 @@ where_is() {
     slurmctld | slurmdbd) echo "login $1" ;;
     qmaster) echo "grid sge_qmaster" ;;
     execd) echo "gridx sge_execd" ;;
+    pbs) echo "pbs pbs_server" ;;
     *) die "no part is called $1" ;;
   esac
 }
@@ -80,6 +81,7 @@ _start-part() {
     slurmdbd) start_slurmdbd ;;
     sge_qmaster) start_qmaster ;;
     sge_execd) start_execd ;;
+    pbs_server) start_pbs_server ;;
   esac
 }
 
@@ -102,5 +104,6 @@ _boot() {
     n?) start_slurmd "$1" ;;
     grid) start_qmaster ;;
     gridx) start_execd ;;
+    pbs) start_pbs_server ;;
   esac
 }
