@@ -174,6 +174,28 @@ fn an_array_of_grid_engine() {
 }
 
 #[test]
+fn a_job_gets_a_login_and_nothing_of_the_session() {
+    let bed = Bed::shared();
+    for cluster in [Cluster::slurm(&bed), Cluster::grid(&bed)] {
+        let step = if cluster.flavour() == Flavour::Slurm { "srun " } else { "" };
+        let lines = format!("{step}sh -c 'echo \"$HOME ${{SECRET-none}} ${{SSH_CONNECTION-none}}\"'; command -v env");
+        let submission = cluster.submission(&lines, None);
+        let script = submit(&cluster.dialect, &submission).unwrap().script;
+        let session = format!(
+            "SECRET=1 SSH_CONNECTION=2 SBATCH_PARTITION=none; export SECRET SSH_CONNECTION SBATCH_PARTITION\n{script}"
+        );
+        let Submitted::Accepted(id) = parse_submit(cluster.flavour(), &reply(&cluster.run(&session))) else {
+            panic!("refused")
+        };
+        cluster.until_over(&id);
+        let log = format!("{}/{}", cluster.dir, submission.log);
+        until("its log is there", || cluster.run(&format!("grep -q /env {log}")).code == 0);
+        let log = cluster.run(&format!("cat {log}")).out;
+        assert!(log.starts_with("/") && log.contains("/alice none none\n"), "{log}");
+    }
+}
+
+#[test]
 fn what_cannot_run_is_told() {
     let bed = Bed::shared();
     let (slurm, grid) = (Cluster::slurm(&bed), Cluster::grid(&bed));

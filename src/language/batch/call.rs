@@ -57,13 +57,17 @@ pub enum Unsayable {
     Dependency(&'static str),
 }
 
-/// What precedes every command: plain messages, times in UTC, a deadline where `timeout` exists.
+/// What precedes every question: plain messages, times in UTC, a deadline where `timeout` exists.
 pub(super) fn preamble(seconds: u32) -> String {
     format!(
         "LC_ALL=C TZ=UTC0 SLURM_TIME_FORMAT=standard SLURM_BITSTR_LEN=0; \
-         export LC_ALL TZ SLURM_TIME_FORMAT SLURM_BITSTR_LEN\n\
-         csync_limit=; if command -v timeout >/dev/null 2>&1; then csync_limit='timeout {seconds}'; fi\n"
+         export LC_ALL TZ SLURM_TIME_FORMAT SLURM_BITSTR_LEN\n{}",
+        deadline(seconds)
     )
+}
+
+fn deadline(seconds: u32) -> String {
+    format!("csync_limit=; if command -v timeout >/dev/null 2>&1; then csync_limit='timeout {seconds}'; fi\n")
 }
 
 /// Returns a command that runs with the deadline of the [`preamble`].
@@ -75,9 +79,10 @@ pub(super) fn limited(words: &[impl AsRef<str>]) -> String {
     })
 }
 
-/// Returns the script that goes to the submission's directory and submits.
-pub(super) fn submit_from(directory: &str, words: &[String]) -> String {
-    format!("{}cd {} && {}\n", preamble(60), sh(directory), limited(words))
+/// Returns the script that goes to the submission's directory and submits, after `first`. What a question sets is not set here:
+/// it might reach the job.
+pub(super) fn submit_from(directory: &str, first: &str, words: &[String]) -> String {
+    format!("{}{first}cd {} && {}\n", deadline(60), sh(directory), limited(words))
 }
 
 /// Returns a path in the submission's directory, if it holds none of the letters that the system reads otherwise.

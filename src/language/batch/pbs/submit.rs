@@ -21,7 +21,7 @@ const MISREAD: [char; 3] = [':', '^', ','];
 pub fn submit(submission: &Submission) -> Result<Call, Unsayable> {
     let mut notes = Vec::new();
     let words = arguments(submission, &mut notes)?;
-    Ok(Call { script: submit_from(&submission.directory, &words), notes })
+    Ok(Call { script: submit_from(&submission.directory, "", &words), notes })
 }
 
 fn arguments(submission: &Submission, notes: &mut Vec<String>) -> Result<Vec<String>, Unsayable> {

@@ -19,7 +19,7 @@ const MISREAD: [char; 3] = [':', '$', ','];
 pub fn submit(dialect: &Dialect, submission: &Submission) -> Result<Call, Unsayable> {
     let mut notes = Vec::new();
     let words = arguments(dialect, submission, &mut notes)?;
-    Ok(Call { script: submit_from(&submission.directory, &words), notes })
+    Ok(Call { script: submit_from(&submission.directory, "", &words), notes })
 }
 
 fn arguments(dialect: &Dialect, submission: &Submission, notes: &mut Vec<String>) -> Result<Vec<String>, Unsayable> {

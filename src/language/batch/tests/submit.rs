@@ -80,7 +80,7 @@ fn a_plain_job_in_every_dialect() {
     for (flavour, expected) in [
         (
             Flavour::Slurm,
-            "sbatch --parsable --no-requeue --export=NONE --job-name=csync-0a1b2c3d-12-3 --output=DIR/batch.log \
+            "sbatch --parsable --no-requeue --export=ALL --job-name=csync-0a1b2c3d-12-3 --output=DIR/batch.log \
              --ntasks=1 --cpus-per-task=1 --nodes=1 DIR/batch.sh",
         ),
         (
@@ -102,7 +102,7 @@ fn an_array_with_everything_in_every_dialect() {
     for (flavour, expected, notes) in [
         (
             Flavour::Slurm,
-            "sbatch --parsable --no-requeue --export=NONE --job-name=csync-0a1b2c3d-12-3 --output=DIR/batch.log.%a \
+            "sbatch --parsable --no-requeue --export=ALL --job-name=csync-0a1b2c3d-12-3 --output=DIR/batch.log.%a \
              --account=lab42 --partition=gpu --qos=high --array=1-40%3 --ntasks=1 --cpus-per-task=4 --nodes=1 \
              --mem=1500M --time=90 --gres=gpu:a100:2 --signal=B:USR1@300 --hint --nice=5 DIR/batch.sh",
             vec!["`--wait` is csync's own; it was left out"],
