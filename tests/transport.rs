@@ -58,6 +58,7 @@ macro_rules! conforms {
                 a_file_goes_on_where_it_was_cut,
                 files_that_cannot_be,
                 scripts_that_cannot_be,
+                shells_leave_when_nothing_runs_in_them,
             );
         }
     };
@@ -346,4 +347,17 @@ pub(crate) async fn scripts_that_cannot_be(subject: &Subject) {
     // A long one.
     let long = format!("x='{}'; echo ${{#x}}", "y".repeat(1 << 20));
     assert_eq!(subject.run(&long).await.stdout, b"1048576\n");
+}
+
+pub(crate) async fn shells_leave_when_nothing_runs_in_them(subject: &Subject) {
+    let host = subject.host.clone().idle_for(Duration::from_millis(200));
+    // In a subshell this is the shell's own number.
+    let shells = join_all((0..4).map(|_| host.exec(Exec::new("echo $$; sleep 0.1").within(PATIENCE)))).await;
+    for shell in shells {
+        let pid = String::from_utf8(shell.unwrap().stdout).unwrap().trim().to_owned();
+        let place = Path::new("/proc").join(&pid);
+        until(&format!("the end of shell {pid}"), || !place.exists()).await;
+    }
+    let again = host.exec(Exec::new("echo again").within(PATIENCE)).await.unwrap();
+    assert_eq!(again.stdout, b"again\n");
 }

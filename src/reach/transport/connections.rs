@@ -50,7 +50,7 @@ impl ConnectionSettings {
         let uid = rustix::process::getuid().as_raw();
         let ticket = text("KRB5CCNAME").unwrap_or_else(|| format!("/tmp/krb5cc_{uid}"));
         Self {
-            ssh: SshSettings::new(sockets),
+            ssh: SshSettings { agent: text("SSH_AUTH_SOCK"), ..SshSettings::new(sockets) },
             native: NativeSettings::default(),
             person: Person {
                 home: text("HOME").unwrap_or_default(),

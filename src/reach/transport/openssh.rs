@@ -70,6 +70,8 @@ pub struct SshSettings {
     pub limits: Limits,
     /// Who is there to answer.
     pub attended: Attended,
+    /// The socket of the agent that is asked: the person's, whatever this process was started with.
+    pub agent: Option<String>,
 }
 
 impl SshSettings {
@@ -85,6 +87,7 @@ impl SshSettings {
             persist: Duration::from_mins(10),
             limits: Limits::default(),
             attended: Attended::No,
+            agent: None,
         }
     }
 
@@ -176,6 +179,10 @@ impl OpenSsh {
         ] {
             command.args(["-o", option]);
         }
+        match &self.settings.agent {
+            Some(agent) => command.env("SSH_AUTH_SOCK", agent),
+            None => command.env_remove("SSH_AUTH_SOCK"),
+        };
         if self.settings.attended == Attended::No {
             command.args(["-o", "BatchMode=yes"]);
             // A jump host's own `ssh` does not hear of BatchMode: it asks a program that has no answer.

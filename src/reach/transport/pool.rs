@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::language::ssh::trouble::last_words;
 use crate::reach::transport::remote::Wire;
 use crate::reach::transport::shell::{Broken, Shell};
-use crate::reach::transport::{CHANNELS, Fate, IDLE, TransportError};
+use crate::reach::transport::{CHANNELS, Fate, TransportError};
 
 /// How long ending a process group may take.
 const ENDING: Duration = Duration::from_secs(30);
@@ -27,6 +27,8 @@ pub(super) struct Pool {
     /// How many slots there are: fewer than at first once a host refused a channel.
     limit: AtomicUsize,
     idle: Mutex<Idle>,
+    /// How long a shell waits before it leaves.
+    patience: Duration,
 }
 
 #[derive(Default)]
@@ -51,12 +53,13 @@ pub(super) struct Taken {
 }
 
 impl Pool {
-    pub(super) fn new(wire: Arc<dyn Wire>) -> Arc<Self> {
+    pub(super) fn new(wire: Arc<dyn Wire>, patience: Duration) -> Arc<Self> {
         Arc::new(Self {
             wire,
             slots: Arc::new(Semaphore::new(CHANNELS)),
             limit: AtomicUsize::new(CHANNELS),
             idle: Mutex::default(),
+            patience,
         })
     }
 
@@ -235,12 +238,12 @@ async fn reap(pool: Weak<Pool>) {
             let Some(pool) = pool.upgrade() else { return };
             let mut idle = pool.idle();
             let now = Instant::now();
-            idle.shells.retain(|(_, since)| now.duration_since(*since) < IDLE);
+            idle.shells.retain(|(_, since)| now.duration_since(*since) < pool.patience);
             let Some((_, since)) = idle.shells.first() else {
                 idle.reaped = false;
                 return;
             };
-            *since + IDLE
+            *since + pool.patience
         };
         tokio::time::sleep_until(next).await;
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -11,7 +12,7 @@ use crate::reach::transport::files::{Get, Moved, Put, get, put};
 use crate::reach::transport::pool::{Pool, Taken};
 use crate::reach::transport::shell::{Broken, Pipes};
 use crate::reach::transport::stream::Channel;
-use crate::reach::transport::{Exec, Fate, LinkState, Reply, Transport, TransportError};
+use crate::reach::transport::{Exec, Fate, IDLE, LinkState, Reply, Transport, TransportError};
 
 /// What a member has to know: how to open a channel to a `/bin/sh`.
 pub trait Wire: Send + Sync + fmt::Debug + 'static {
@@ -44,7 +45,13 @@ pub struct Remote {
 impl Remote {
     /// Makes the host behind a wire; nothing is opened.
     pub fn new(wire: Arc<dyn Wire>) -> Self {
-        Self { pool: Pool::new(wire) }
+        Self { pool: Pool::new(wire, IDLE) }
+    }
+
+    /// Makes its shells leave sooner, or later, when nothing runs in them.
+    #[must_use]
+    pub fn idle_for(self, patience: Duration) -> Self {
+        Self { pool: Pool::new(Arc::clone(&self.pool.wire), patience) }
     }
 
     /// Refuses a script with a NUL: a shell drops it silently or stops there.
