@@ -34,6 +34,10 @@ fn the_command_line_reference_is_current() {
     for command in &commands {
         let help = world.csync(&[command, "--help"]).code(0).out;
         let _ = write!(text, "\n## csync {command}\n\n```\n$ csync {command} --help\n{}\n```\n", help.trim_end());
+        for inner in self::commands(&help).iter().filter(|inner| *inner != "help") {
+            let help = world.csync(&[command, inner, "--help"]).code(0).out;
+            let _ = write!(text, "\n### csync {command} {inner}\n\n```\n{}\n```\n", help.trim_end());
+        }
     }
     let codes = world.csync(&["help", "exit-codes"]).code(0).out;
     let _ = write!(text, "\n## Exit codes\n\n```\n$ csync help exit-codes\n{}\n```\n", codes.trim_end());

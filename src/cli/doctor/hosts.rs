@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::cli::context::Context;
 use crate::cli::doctor::Finding;
 use crate::cli::errors::Failure;
-use crate::cli::hosts::{Known, look_now};
+use crate::cli::hosts::{Known, hint, look_now};
 use crate::cli::view::words::{ago, duration};
 use crate::language::hosts::partitions;
 use crate::model::facts::{Facts, Probed};
@@ -41,7 +41,7 @@ pub(super) fn check(context: &Context, named: &[String]) -> Result<Vec<Finding>,
         let probed = match seen {
             Ok(facts) => Probed { at: Some(now), facts: Some(facts), failure: None },
             Err(error) => {
-                let fix = error.hint().unwrap_or_else(|| format!("`csync hosts test {name}`"));
+                let fix = hint(&error, host).unwrap_or_else(|| format!("`csync hosts test {name}`"));
                 findings.push(Finding::problem(label(host), error.to_string(), fix));
                 continue;
             }

@@ -8,6 +8,8 @@ mod show;
 mod test;
 mod way;
 
+pub(super) use way::hint;
+
 use std::collections::BTreeMap;
 
 use crate::cli::context::Context;

@@ -8,7 +8,7 @@ use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::hosts::Known;
 use crate::cli::hosts::show::summary;
-use crate::cli::hosts::way::{connections, way};
+use crate::cli::hosts::way::{connections, hint, way};
 use crate::language::hosts::{Value, add};
 use crate::model::facts::{Facts, HostReport, ProbeFailure, Probed};
 use crate::model::host::{Host, HostName, Origin};
@@ -154,7 +154,7 @@ fn tell(
         }
         Err(error) => {
             context.print(&format!("{}: {}", paint.bold(&host.name), paint.red(error)))?;
-            if let Some(hint) = error.hint() {
+            if let Some(hint) = hint(error, host) {
                 context.say(&format!("  help: {hint}"));
             }
         }

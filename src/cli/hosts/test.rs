@@ -69,7 +69,7 @@ async fn measure(context: &Context, host: &Host) -> Result<Measured, Failure> {
     let connections = connections(context, Attended::No)?;
     let (address, via, why) = match &host.ssh {
         Some(alias) => {
-            let choice = connections.choose(alias.as_str()).await.map_err(|error| unreached(&error))?;
+            let choice = connections.choose(alias.as_str()).await.map_err(|error| unreached(&error, host))?;
             let address = choice.way.last().map(|step| address(&step.options));
             (address, choice.member, choice.reason)
         }
@@ -78,14 +78,14 @@ async fn measure(context: &Context, host: &Host) -> Result<Measured, Failure> {
     if let Some(address) = &address {
         context.say(&format!("Connecting to {address} ({via}: {why}) ..."));
     }
-    let transport = way(&connections, host).await.map_err(|error| unreached(&error))?;
+    let transport = way(&connections, host).await.map_err(|error| unreached(&error, host))?;
     let started = Instant::now();
-    transport.connect().await.map_err(|error| unreached(&error))?;
+    transport.connect().await.map_err(|error| unreached(&error, host))?;
     let connect = started.elapsed();
     let mut trips = Vec::new();
     let mut skew: Option<Skew> = None;
     for _ in 0..COMMANDS {
-        let (took, seen) = clock_of(&transport).await.map_err(|error| unreached(&error))?;
+        let (took, seen) = clock_of(&transport).await.map_err(|error| unreached(&error, host))?;
         trips.push(took);
         // The quickest answer says best what time it is there.
         skew = [skew, seen].into_iter().flatten().min_by(|a, b| a.error.total_cmp(&b.error));

@@ -37,12 +37,24 @@ pub(super) async fn way(connections: &Connections, host: &Host) -> Result<Remote
 }
 
 /// Makes a failure of a way that leads nowhere.
-pub(super) fn unreached(error: &TransportError) -> Failure {
+pub(super) fn unreached(error: &TransportError, host: &Host) -> Failure {
     let failure =
         Failure::new(ErrorKind::Conflict, error.to_string()).because_of_source(error).exiting(Exit::RunFailed);
-    match error.hint() {
+    match hint(error, host) {
         Some(hint) => failure.hint(hint),
         None => failure,
+    }
+}
+
+/// Returns what helps; commands of `ssh` take its own name of the host.
+pub(in crate::cli) fn hint(error: &TransportError, host: &Host) -> Option<String> {
+    let hint = error.hint()?;
+    match &host.ssh {
+        Some(alias) if hint.contains("`ssh") => Some(
+            hint.replace(&format!(" {}`", host.name), &format!(" {alias}`"))
+                .replace(&format!(" {} true`", host.name), &format!(" {alias} true`")),
+        ),
+        _ => Some(hint),
     }
 }
 
@@ -64,6 +76,17 @@ pub(super) fn address(options: &Options) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ssh_is_told_its_own_name_of_a_host() {
+        let host = Host { ssh: Some("login".parse().unwrap()), ..Host::new("hpc".parse().unwrap()) };
+        let denied = TransportError::Denied { host: "hpc".to_owned(), detail: "no".to_owned() };
+        assert!(hint(&denied, &host).unwrap().starts_with("`ssh -v login`"));
+        let shell = TransportError::LoginShell { host: "hpc".to_owned(), detail: "no".to_owned() };
+        assert!(hint(&shell, &host).unwrap().starts_with("`ssh login true`"));
+        let login = TransportError::NeedsLogin { host: "hpc".to_owned(), detail: "a code".to_owned() };
+        assert_eq!(hint(&login, &host).unwrap(), "`csync login hpc`");
+    }
 
     #[test]
     fn addresses_are_told_as_people_write_them() {
