@@ -59,7 +59,7 @@ pub(super) fn ask(ask: Ask<'_>, history: &str) -> String {
                 names.iter().map(|n| format!("$csync_limit qselect {history} -N {}", sh(n.as_str()))).collect();
             // Without any id `qstat` would tell of everything.
             format!(
-                "{preamble}i=$({}) || exit\no=; if [ -n \"$i\" ]; then o=$($csync_limit qstat {flags} $i); fi; {keep}\n",
+                "{preamble}set -f; i=$({}) || exit\no=; if [ -n \"$i\" ]; then o=$($csync_limit qstat {flags} $i); fi; {keep}\n",
                 selects.join(" && ")
             )
         }

@@ -287,6 +287,30 @@ fn what_pbs_says_is_reduced_on_the_host() {
 }
 
 #[test]
+fn pbs_is_asked_by_name_for_what_has_the_name_alone() {
+    let names = ["csync-0a-1-2".parse().unwrap(), "csync-0a-1-3".parse().unwrap()];
+    let script = queue(Flavour::Pbs, Ask::Names(&names)).replace("command -v timeout", "false");
+    let run = |qselect: &str| {
+        let stand_in = format!(
+            "qselect() {{ {qselect}; }}\nqstat() {{ for i in \"$@\"; do case $i in -*) ;; *) \
+             printf 'Job Id: %s\\n    Job_Name = csync-0a-1-2\\n    job_state = Q\\n' \"$i\" ;; esac; done; exit 153; }}\n{script}"
+        );
+        let output = std::process::Command::new("sh").args(["-c", &stand_in]).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    };
+    // One left between both questions: the exit status speaks of that one.
+    let (status, stdout, _) = run("[ \"$2\" = csync-0a-1-2 ] && echo '5[].s' && echo 7.s || true");
+    let found = parse_queue(Flavour::Pbs, &said(status, &stdout, "qstat: Unknown Job Id 7.s")).unwrap();
+    assert_eq!(found.named(&names[0]).count(), 2, "{stdout}");
+    // Without any id `qstat` would tell of everything, and is not asked.
+    let (status, stdout, stderr) = run("true");
+    assert_eq!(parse_queue(Flavour::Pbs, &said(status, &stdout, &stderr)), Ok(Queue::default()));
+    let (status, stdout, stderr) = run("echo 'qselect: cannot connect to server s' >&2; return 162");
+    assert!(parse_queue(Flavour::Pbs, &said(status, &stdout, &stderr)).is_err());
+}
+
+#[test]
 fn queries_are_valid_shell() {
     let ids = [BatchId("5[].s".to_owned()), BatchId("7".to_owned())];
     let names = ["csync-0a-1-2".parse().unwrap()];
