@@ -49,9 +49,9 @@ async fn a_connection_that_breaks_is_lost_and_made_again() {
         let host = line.0.way(member);
         assert!(host.exec(exec("true")).await.unwrap().status.is_success());
         let marker = line.0.bed.path("marker");
-        let script = format!("touch {}; sleep 1234567", marker.display());
+        let script = format!("sh -c 'echo $$ >{}; exec sleep 1234567'", marker.display());
         let (lost, ()) = tokio::join!(host.exec(exec(&script)), async {
-            until("the command runs", || marker.exists()).await;
+            until("the command runs", || std::fs::read_to_string(&marker).is_ok_and(|pid| pid.ends_with('\n'))).await;
             line.0.hosts[0].kill_sessions();
         });
         assert!(matches!(lost, Err(TransportError::Lost { fate: Fate::Unknown, .. })), "{lost:?}");
@@ -67,7 +67,10 @@ async fn a_connection_that_breaks_is_lost_and_made_again() {
         }
         assert_eq!(reply.unwrap().stdout, b"x\n");
         assert_eq!(line.0.hosts[0].logins(), 3);
-        drop(std::process::Command::new("pkill").args(["-x", "-f", "sleep 1234567"]).status());
+        // What ran when the connection broke runs on: nobody could end it.
+        let pid = std::fs::read_to_string(&marker).unwrap().trim().parse().unwrap();
+        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), rustix::process::Signal::KILL)
+            .unwrap();
     }
 }
 
