@@ -185,6 +185,19 @@ fn a_frozen_or_stopped_controller_is_there_again_with_its_jobs() {
 }
 
 #[test]
+fn slurmdbd_keeps_the_history_and_may_be_down() {
+    let bed = Bed::own(&["slurm", "db"]);
+    let id = bed.on("login", "sbatch --parsable -o /dev/null --wait --wrap 'exit 3'").exits(3).out;
+    let sacct = format!("sacct -n -P -X -o State,ExitCode -j {id}");
+    until("the history knows it", || bed.on("login", &sacct).out == "FAILED|3:0\n");
+    bed.now("stop-part slurmdbd");
+    bed.on("login", &sacct).exits(1);
+    bed.on("login", "squeue -h").exits(0);
+    bed.now("start-part slurmdbd");
+    until("it is asked again", || bed.on("login", &sacct).out == "FAILED|3:0\n");
+}
+
+#[test]
 fn two_beds_stand_side_by_side() {
     let (one, other) = (Bed::own(&[]), Bed::own(&[]));
     one.on("station", "touch ~/here").exits(0);
