@@ -78,15 +78,24 @@ w_say() {
   w_text=$w_text$1=$w_e$w_nl
 }
 
-# Writes the record. A full disk may get room again: some tries, since what is not written is lost.
+# Writes the record. A full disk may get room again: some tries, since what is not written is lost. The first record of all and
+# the copy are written in place, which saves two processes a job: whoever reads half of one sees that its end is missing.
 w_write() {
   for w_try in 1 2 3 4 5; do
-    if printf '%send=1\n' "$w_text" 2>/dev/null >"$w_dir/.status" && mv -f "$w_dir/.status" "$w_dir/status"; then
-      printf '%send=1\n' "$w_text" 2>/dev/null >"$w_sub/news/.$w_member" && mv -f "$w_sub/news/.$w_member" "$w_sub/news/$w_member"
+    if w_put; then
+      printf '%send=1\n' "$w_text" 2>/dev/null >"$w_sub/news/$w_member"
       return
     fi
     sleep 1
   done
+}
+
+w_put() {
+  if [ -e "$w_dir/status" ]; then
+    printf '%send=1\n' "$w_text" 2>/dev/null >"$w_dir/.status" && mv -f "$w_dir/.status" "$w_dir/status"
+  else
+    printf '%send=1\n' "$w_text" 2>/dev/null >"$w_dir/status"
+  fi
 }
 
 # What is known at the start, and said again at the end.
@@ -96,7 +105,7 @@ w_begin() {
   w_say csync 1
   w_say submission "${w_sub##*/}"
   w_say member "$w_member"
-  w_say host "$(uname -n)"
+  w_say host "$w_host"
   w_say started "$w_now"
   w_say pid $$
   w_say birth "$w_birth"
@@ -242,16 +251,37 @@ w_capped() {
   { head -c "$w_cap" && wc -c >"$w_dir/.$1.dropped"; } <"$w_dir/.$1" >"$w_dir/$1" 2>/dev/null
 }
 
+# Sets w_member. Shells read bytes one by one: what stands far down is found by a program.
+w_find_member() {
+  if [ "$w_index" -gt 200 ]; then
+    w_member=$(sed -n "$w_index{p;q;}" members)
+    return
+  fi
+  w_n=0 w_member=
+  while [ $w_n -lt "$w_index" ] && IFS= read -r w_member; do w_n=$((w_n + 1)); done <members
+  [ $w_n = "$w_index" ] || w_member=
+}
+
+# Removes what an earlier attempt, or this one, kept for itself.
+w_sweep() {
+  for w_ in "$w_dir"/.[a-z]*; do
+    case $w_ in
+      */.cpu | */.status | */'.[a-z]*') ;;
+      *) rm -f "$w_dir/.spawn" "$w_dir/.usage" "$w_dir/.walltime" "$w_dir/.stdout" "$w_dir/.stderr" "$w_dir"/.*.dropped && return ;;
+    esac
+  done
+}
+
 w_run() {
   w_sub=$1 w_index=${2:-${SLURM_ARRAY_TASK_ID:-${PBS_ARRAY_INDEX:-${PBS_ARRAYID:-${SGE_TASK_ID:-1}}}}}
   [ "$w_index" != undefined ] || w_index=1
   cd "$w_sub" || w_die "there is no directory $w_sub"
-  w_member=$(sed -n "$w_index{p;q;}" members)
+  w_find_member
   w_dir=$w_sub/$w_member
   [ -n "$w_member" ] && [ -r "$w_dir/spec" ] || w_die "submission $w_sub has no member $w_index"
   umask 077
   [ -d news ] || mkdir news 2>/dev/null
-  rm -f "$w_dir/.spawn" "$w_dir/.usage" "$w_dir/.walltime" "$w_dir/.stdout" "$w_dir/.stderr" "$w_dir"/.*.dropped
+  w_sweep
   w_born $$
   w_token=$w_dir:$$:$w_birth
   w_signals= w_job= w_again=
@@ -329,7 +359,7 @@ w_end() {
   for w_ in stdout stderr; do
     [ ! -s "$w_dir/.$w_.dropped" ] || { read -r w_n <"$w_dir/.$w_.dropped" && [ "$w_n" = 0 ] || w_say "${w_}_dropped" "$w_n"; }
   done
-  rm -f "$w_dir/.spawn" "$w_dir/.usage" "$w_dir/.walltime" "$w_dir/.cpu" "$w_dir/.stdout" "$w_dir/.stderr" "$w_dir"/.*.dropped
+  w_sweep
   w_finish "$w_how" "$w_code"
 }
 
@@ -347,6 +377,12 @@ END
 
 # Ends what the job left behind: of its session, or with its mark in the environment, wherever it went.
 w_end_left() {
+  w_left=0
+  # Nearly always there is nobody: one process finds that out.
+  if ! kill -0 "-$w_job" 2>/dev/null; then
+    w_=$(grep -slF -- "CSYNC_MEMBER=$w_token" /proc/[0-9]*/environ 2>/dev/null)
+    [ -n "$w_" ] || return 0
+  fi
   w_find_left
   # shellcheck disable=SC2086
   set -- $w_pids
@@ -385,7 +421,7 @@ w_guard() {
   trap '' TERM INT HUP USR1 USR2 XCPU
   # Nobody else sends this one. It ends the guardian in its first moments too, before this line.
   trap 'kill -KILL "$!" 2>/dev/null; exit 0' VTALRM
-  w_peak=0 w_user=0 w_sys=0 w_tick=0 w_kill= w_term= w_checked=
+  w_peak=0 w_user=0 w_sys=0 w_tick=0 w_kill= w_checked= w_page=
   while :; do
     w_uptime
     w_ran=$((w_up - w_began))
@@ -393,6 +429,11 @@ w_guard() {
     sleep "$w_for" 2>/dev/null &
     wait "$!" || sleep 1
     w_tick=$((w_tick + 1))
+    # Most jobs of a large array are over before anything is asked for.
+    if [ -z "$w_page" ]; then
+      w_page=$(getconf PAGESIZE 2>/dev/null) || w_page=4096
+      w_hertz=$(getconf CLK_TCK 2>/dev/null) || w_hertz=100
+    fi
     w_sample
     [ "$w_orphan" = 0 ] || w_inherit
     w_uptime
@@ -445,7 +486,7 @@ w_sample() {
   w_kb=$((${4:-0} * w_page / 1024))
   [ "${5:-0}" -le $w_kb ] || w_kb=$5
   [ $w_kb -le $w_peak ] || w_peak=$w_kb
-  printf '%s %s %s\n' $w_peak $w_user $w_sys >"$w_dir/.usage"
+  printf '%s %s %s %s\n' $w_peak $w_user $w_sys "$w_hertz" >"$w_dir/.usage"
 }
 
 w_keep_time() {
@@ -480,7 +521,7 @@ w_measured() {
   w_uptime
   { read -r w_self && read -r w_before_ && read -r w_self && read -r w_after_; } <"$w_dir/.cpu" 2>/dev/null &&
     w_say cpu "$w_before_ $w_after_"
-  if { read -r w_peak w_user w_sys <"$w_dir/.usage"; } 2>/dev/null; then
+  if { read -r w_peak w_user w_sys w_hertz <"$w_dir/.usage"; } 2>/dev/null; then
     w_say proc_peak $((w_peak * 1024))
     w_say proc_cpu "$w_user $w_sys $w_hertz"
   fi
@@ -648,10 +689,9 @@ w_tail() {
 # ----------------------------------------------------------------------------------------------------------------------------
 
 { read -r w_boot </proc/sys/kernel/random/boot_id; } 2>/dev/null || w_boot=-
+{ read -r w_host </proc/sys/kernel/hostname; } 2>/dev/null || w_host=$(uname -n)
 case ${1:-} in
   run)
-    w_page=$(getconf PAGESIZE 2>/dev/null) || w_page=4096
-    w_hertz=$(getconf CLK_TCK 2>/dev/null) || w_hertz=100
     w_run "$2" "${3:-}"
     ;;
   detach) w_detach "$2" "$3" ;;
