@@ -115,13 +115,13 @@ fn array(cluster: &Cluster<'_>) -> BatchId {
     let submission = cluster.submission(lines, Some(Array { size: 12, cap: Some(2) }));
     let id = cluster.accepted(&submission);
     let names = [submission.name.clone()];
-    let named = || cluster.queue(Ask::Names(&names)).unwrap();
+    let queue_now = || cluster.queue(Ask::Names(&names)).unwrap();
     until("members run", || {
-        let queue = named();
+        let queue = queue_now();
         let runs = |member| queue.member(&id, member).is_some_and(|job| job.state == QueueState::Running);
         runs(3) && runs(4)
     });
-    let queue = named();
+    let queue = queue_now();
     assert_eq!(queue.member(&id, 3).unwrap().state, QueueState::Running);
     assert!(queue.member(&id, 3).unwrap().node.is_some() && queue.member(&id, 3).unwrap().start.is_some());
     assert_eq!(queue.member(&id, 12).unwrap().state, QueueState::Waiting);
@@ -130,8 +130,8 @@ fn array(cluster: &Cluster<'_>) -> BatchId {
     cluster.cancel(&id, Members::One(3));
     cluster.cancel(&id, Members::Ranges(vec![(6, 10, 2)]));
     let over = |queue: &Queue, member| queue.member(&id, member).is_none_or(|job| job.state == QueueState::Over);
-    until("some are cancelled", || [3, 6, 8, 10].into_iter().all(|member| over(&named(), member)));
-    let queue = named();
+    until("some are cancelled", || [3, 6, 8, 10].into_iter().all(|member| over(&queue_now(), member)));
+    let queue = queue_now();
     assert!(!over(&queue, 7) && !over(&queue, 12), "{queue:?}");
     assert_eq!(cluster.cancel(&id, Members::All), Cancelled::default());
     cluster.until_over(&id);
@@ -191,7 +191,7 @@ fn a_job_gets_a_login_and_nothing_of_the_session() {
         let log = format!("{}/{}", cluster.dir, submission.log);
         until("its log is there", || cluster.run(&format!("grep -q /env {log}")).code == 0);
         let log = cluster.run(&format!("cat {log}")).out;
-        assert!(log.starts_with("/") && log.contains("/alice none none\n"), "{log}");
+        assert!(log.starts_with('/') && log.contains("/alice none none\n"), "{log}");
     }
 }
 

@@ -260,6 +260,9 @@ pub struct RunDetail {
 pub struct AttemptView {
     /// From 1.
     pub attempt: u32,
+    /// The host that it was handed to; none is this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// What it was granted.
     pub grant: Grant,
     /// When it was handed over.

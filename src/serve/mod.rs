@@ -6,6 +6,8 @@ pub mod prepare;
 
 pub mod worker;
 
+pub mod site;
+
 pub mod engine;
 
 pub mod api;

@@ -14,6 +14,7 @@ pub(super) fn at(seconds: f64) -> Timestamp {
 fn attempt(number: u32, start: f64, end: f64, outcome: Outcome) -> AttemptView {
     let wall = end - start;
     AttemptView {
+        host: None,
         attempt: number,
         grant: Grant { cpus: 2, mem: Bytes::gib(1), mem_enforced: true, time: None, gpus: 0 },
         submitted: at(start),

@@ -70,6 +70,7 @@ pub(in crate::cli) fn instance(label: &str, state: State, outcome: Option<Outcom
     let grant = Grant { cpus: 2, mem: Bytes::gib(1), mem_enforced: true, time: None, gpus: 0 };
     let ran = matches!(state, State::Running | State::Done | State::Failed);
     let attempt = AttemptView {
+        host: None,
         attempt: 2,
         grant,
         submitted: at(3600),

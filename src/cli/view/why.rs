@@ -76,7 +76,8 @@ fn attempt_line(attempt: &AttemptView, now: Timestamp, page: Page) -> String {
         (None, _, Some(started)) => format!("runs since {}{limit}; {cores}{memory}", words::elapsed(started, now)),
         (None, _, None) => format!("handed over {}; {cores}", words::ago(attempt.submitted, now)),
     };
-    format!("{}  {how}", page.paint.bold(attempt.attempt))
+    let place = attempt.host.as_ref().map_or(String::new(), |host| format!("on {host}: "));
+    format!("{}  {place}{how}", page.paint.bold(attempt.attempt))
 }
 
 #[cfg(test)]

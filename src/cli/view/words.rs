@@ -132,7 +132,7 @@ pub(in crate::cli) fn outcome(outcome: &Outcome) -> String {
         Outcome::Exit { code, signal: None } => format!("exit code {code}"),
         Outcome::Oom => "out of memory".to_owned(),
         Outcome::Timeout => "over its walltime".to_owned(),
-        Outcome::NodeFail => "the worker died under it".to_owned(),
+        Outcome::NodeFail => "its worker or host failed".to_owned(),
         Outcome::Preempted => "preempted".to_owned(),
         Outcome::Cancelled => "cancelled".to_owned(),
         Outcome::Rejected { message } => format!("rejected: {message}"),

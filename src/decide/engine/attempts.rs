@@ -85,10 +85,9 @@ impl Run {
     }
 
     /// Takes in how far an attempt is.
-    pub(super) fn staged(&mut self, key: JobKey, stage: Stage, turn: &mut Turn<'_>) {
-        let Some(live) = self.live_mut(key) else { return };
-        if std::mem::replace(&mut live.stage, stage) != stage {
-            turn.actions.push(Action::Tell(key.run, key.instance));
+    pub(super) fn staged(&mut self, key: JobKey, stage: Stage) {
+        if let Some(live) = self.live_mut(key) {
+            live.stage = stage;
         }
     }
 

@@ -97,7 +97,7 @@ impl Engine {
                 let waiting = self.shared.hosts.open(host);
                 self.queue_again(waiting, now, actions);
             }
-            Event::Staged(key, stage) => with(&mut self.runs, key.run, |run| run.staged(key, stage, &mut turn)),
+            Event::Staged(key, stage) => with(&mut self.runs, key.run, |run| run.staged(key, stage)),
             Event::Started(key, at) => with(&mut self.runs, key.run, |run| run.started(key, at, &mut turn)),
             Event::Ended(ended) => {
                 let run = ended.key.run;

@@ -7,7 +7,7 @@ use crate::decide::engine::phase::Phase;
 use crate::decide::engine::protocol::{AttemptState, Capacity, Halt, Stage, Verdict};
 use crate::decide::engine::run::Run;
 use crate::model::api::{Counts, RunState};
-use crate::model::id::{InstanceId, JobKey, RunId, TaskId};
+use crate::model::id::{HostId, InstanceId, JobKey, RunId, TaskId};
 use crate::model::job::State;
 use crate::model::plan::Plan;
 use crate::model::resources::{Amount, Grant, Usage};
@@ -118,6 +118,17 @@ impl Run {
     /// Returns the keys of the attempts that an executor has, or had when the engine stopped.
     pub fn in_flight(&self) -> impl Iterator<Item = JobKey> {
         self.live.keys().map(|&instance| self.key(instance))
+    }
+
+    /// Returns where an instance may run, first preference first.
+    pub fn route(&self, instance: InstanceId) -> &[HostId] {
+        self.plan.instances.get(instance.index()).map_or(&[], |it| self.routes.of(it.task))
+    }
+
+    /// Returns the attempts in flight on other hosts, with what they were granted.
+    pub fn in_flight_there(&self) -> impl Iterator<Item = (HostId, JobKey, Grant)> {
+        let there = self.live.iter().filter(|(_, live)| live.host != HostId::LOCAL);
+        there.map(|(&instance, live)| (live.host, self.key(instance), live.grant))
     }
 
     /// Returns the attempts that run, longest first, at most `limit`.

@@ -187,7 +187,7 @@ fn killed_for_memory(case: &Case<'_>) -> Option<Verdict> {
 /// A command that was warned and then exits with 0 has saved its state, not made its outputs.
 fn missing_output(case: &Case<'_>) -> Option<Verdict> {
     let How::MissingOutputs(files) = &case.ended()?.how else { return None };
-    let message = format!("not made: {}", files.join(", "));
+    let message = format!("the command did not make {}", files.join(", "));
     (!case.was_warned()).then(|| over(Outcome::Stage { message }))
 }
 
@@ -249,7 +249,9 @@ fn ended_by_itself(case: &Case<'_>) -> Option<Verdict> {
 
 fn ended_unexplained(case: &Case<'_>) -> Option<Verdict> {
     match &case.ended()?.how {
-        How::MissingOutputs(files) => Some(over(Outcome::Stage { message: format!("not made: {}", files.join(", ")) })),
+        How::MissingOutputs(files) => {
+            Some(over(Outcome::Stage { message: format!("the command did not make {}", files.join(", ")) }))
+        }
         How::WrapperKilled => Some(noted(exit(KILLED), "it was killed together with its wrapper; nobody says why")),
         _ => None,
     }

@@ -65,7 +65,7 @@ pub use expand::expand;
 pub use explain::{Effective, explain, explain_at};
 pub use glob::matcher;
 pub use paths::is_remote;
-pub use render::{absolute, render};
+pub use render::{absolute, render, render_at};
 pub use schema::schema;
 pub use templates::{Starter, templates};
 pub use wants::{missing_input, wants};

@@ -24,14 +24,19 @@ fi
 /// Renders the command of one attempt. A value that cannot be quoted where it stands was refused by
 /// [`expand`](super::expand()).
 pub fn render(plan: &Plan, instance: InstanceId, grant: &Grant, attempt: u32) -> Rendered {
+    render_at(plan, &plan.root, instance, grant, attempt)
+}
+
+/// Renders the command of one attempt for a host where another directory, absolute, stands for the workflow's.
+pub fn render_at(plan: &Plan, root: &str, instance: InstanceId, grant: &Grant, attempt: u32) -> Rendered {
     let task = plan.task_of(instance);
-    let job = Filling { plan, instance, grant, attempt, absolute: task.workdir.is_some() };
-    let workdir = task.workdir.as_ref().map_or_else(|| plan.root.clone(), |dir| absolute(&plan.root, &job.text(dir)));
+    let job = Filling { plan, root, instance, grant, attempt, absolute: task.workdir.is_some() };
+    let workdir = task.workdir.as_ref().map_or_else(|| root.to_owned(), |dir| absolute(root, &job.text(dir)));
     Rendered {
         invocation: job.invocation(),
         workdir,
         env: task.env.iter().map(|(name, value)| (name.clone(), job.text(value))).collect(),
-        stdin: task.stdin.as_ref().map(|path| absolute(&plan.root, &job.text(path))),
+        stdin: task.stdin.as_ref().map(|path| absolute(root, &job.text(path))),
     }
 }
 
@@ -56,6 +61,8 @@ pub fn absolute(root: &str, path: &str) -> String {
 /// Fills in the texts of one attempt.
 struct Filling<'a> {
     plan: &'a Plan,
+    /// The workflow's directory where the command runs.
+    root: &'a str,
     instance: InstanceId,
     grant: &'a Grant,
     attempt: u32,
@@ -184,7 +191,7 @@ impl Filling<'_> {
             if matches!(of, PathPart::Stem | PathPart::Ext) {
                 return Cow::Borrowed(part(path, of));
             }
-            let path = if self.absolute { Cow::Owned(absolute(&self.plan.root, path)) } else { Cow::Borrowed(path) };
+            let path = if self.absolute { Cow::Owned(absolute(self.root, path)) } else { Cow::Borrowed(path) };
             let path = match path {
                 Cow::Borrowed(path) => Cow::Borrowed(part(path, of)),
                 Cow::Owned(path) => Cow::Owned(part(&path, of).to_owned()),

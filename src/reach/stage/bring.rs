@@ -12,7 +12,7 @@ use tokio_util::io::SyncIoBridge;
 
 use crate::language::quote::sh;
 use crate::reach::stage::{BUFFER, LARGE, Moved, StageError, checked, look, words};
-use crate::reach::transport::{Put, Transport};
+use crate::reach::transport::{Exec, Put, Transport};
 
 /// A file that the host lacks.
 struct Wanted {
@@ -152,16 +152,16 @@ impl<R: Read> Read for Counted<R> {
 async fn one(host: &dyn Transport, to: &str, file: &Wanted) -> Result<(), StageError> {
     let target = format!("{}/{}", to.trim_end_matches('/'), file.name);
     let dir = target.rsplit_once('/').map_or(to, |(dir, _)| dir);
-    let made = host.exec(crate::reach::transport::Exec::new(format!("umask 077; mkdir -p -- {}", sh(dir)))).await?;
-    if !made.status.is_success() {
+    let reply = host.exec(Exec::new(format!("umask 077; mkdir -p -- {}", sh(dir)))).await?;
+    if !reply.status.is_success() {
         let host = host.host().to_owned();
-        return Err(StageError::There { host, action: "makes no directory", words: words(&made.stderr) });
+        return Err(StageError::There { host, action: "makes no directory", words: words(&reply.stderr) });
     }
     let mode = file.meta.permissions().mode() & 0o777 | 0o600;
     host.put(&Put { from: file.path.clone(), to: target.clone(), mode }).await?;
     // The time is what says next time that it is the same.
     let touch = format!("touch -d @{} -- {}", file.meta.mtime(), sh(&target));
-    host.exec(crate::reach::transport::Exec::new(touch)).await?;
+    host.exec(Exec::new(touch)).await?;
     Ok(())
 }
 

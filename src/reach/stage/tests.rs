@@ -73,7 +73,7 @@ async fn what_is_there_already_does_not_move() {
 #[tokio::test]
 async fn large_files_move_on_their_own() {
     let world = World::new();
-    let content: Vec<u8> = (0..LARGE + 12_345).map(|n| (n * 31 >> 3) as u8).collect();
+    let content: Vec<u8> = (0..LARGE + 12_345).map(|n| ((n * 31) >> 3) as u8).collect();
     world.write("sub/large", &content);
     assert_eq!(world.bring(&["sub/large"]).await.unwrap().bytes, content.len() as u64);
     assert_eq!(world.bring(&["sub/large"]).await.unwrap().moved, 0);

@@ -141,6 +141,7 @@ impl StoredAttempt {
         let ending = self.ending.as_ref();
         AttemptView {
             attempt: self.key.attempt,
+            host: self.host.clone(),
             grant: self.grant,
             submitted: self.submitted,
             started: ending.and_then(|ending| ending.started),

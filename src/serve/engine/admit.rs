@@ -1,12 +1,16 @@
 //! How runs come in: from a submission, or back from the store.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::decide::engine::protocol::{Event, Mark, Routes, Verdict};
 use crate::decide::engine::run::Run;
 use crate::decide::fresh::memos::{Hashes, Memos};
+use crate::language::hosts::Hosts;
 use crate::model::api::{ApiError, Counts, ErrorKind, RunState, RunSummary, Submission, Submitted};
+use crate::model::facts::Facts;
+use crate::model::host::HostName;
 use crate::model::id::{InstanceId, JobKey, RunId};
 use crate::model::plan::Plan;
 use crate::reach::clock;
@@ -19,7 +23,8 @@ use crate::reach::store::{
 use crate::serve::engine::care::{Care, Means, find_secrets, keep_secrets};
 use crate::serve::engine::handle::Reply;
 use crate::serve::engine::refusal::{chain, files, illegal, refuse, storage};
-use crate::serve::engine::runner::Runner;
+use crate::serve::engine::runner::{Given, Runner};
+use crate::serve::prepare::places::Places;
 use crate::serve::prepare::{self, Asked, Prepared, places};
 
 /// A submission, ready to be taken in.
@@ -29,6 +34,8 @@ pub(super) struct Admission {
     prepared: Prepared,
     means: Means,
     lock: Option<DirLock>,
+    hosts: Hosts,
+    facts: BTreeMap<HostName, Facts>,
 }
 
 /// A run as the store has it.
@@ -38,6 +45,7 @@ pub(super) struct Loaded {
     plan: StoredPlan,
     records: Records,
     marks: Vec<(InstanceId, Mark, u32)>,
+    facts: BTreeMap<HostName, Facts>,
 }
 
 /// Plans a submission and takes the lock of its directory. Blocks.
@@ -52,8 +60,7 @@ pub(super) fn prepare(
         let memos = runtime.block_on(reader.memos(key)).map_err(|error| storage(&error))?;
         Ok(memos.iter().collect::<Memos>())
     };
-    let probed = runtime.block_on(reader.probed()).map_err(|error| storage(&error))?;
-    let facts = probed.into_iter().filter_map(|(host, probed)| Some((host, probed.facts?))).collect();
+    let facts = runtime.block_on(facts_of(reader)).map_err(|error| storage(&error))?;
     let var = |name: &str| submission.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.into());
     let hosts = places::hosts(var, &facts)?;
     let prepared = prepare::prepare(Asked::of(&submission, &hosts), memos)?;
@@ -78,7 +85,7 @@ pub(super) fn prepare(
         text,
         env: encode_env(&env),
     };
-    Ok(Admission { new, prepared, means: Means { env, umask, secrets }, lock })
+    Ok(Admission { new, prepared, means: Means { env, umask, secrets }, lock, hosts, facts })
 }
 
 /// Where a run writes files, as far as it declares them.
@@ -110,19 +117,28 @@ pub(super) fn take_lock(root: &str, run: Option<RunId>, state: &StateDir) -> Res
     DirLock::take(Path::new(root), owner.clone()).map_err(|error| files(&error, &owner))
 }
 
+/// Returns what probes found.
+async fn facts_of(reader: &Reader) -> Result<BTreeMap<HostName, Facts>, StoreError> {
+    let probed = reader.probed().await?;
+    Ok(probed.into_iter().filter_map(|(host, probed)| Some((host, probed.facts?))).collect())
+}
+
 /// Reads a run back; none when there is none.
 pub(super) async fn load(reader: &Reader, run: RunId) -> Result<Option<Loaded>, StoreError> {
     let Some(stored) = reader.run(run).await? else { return Ok(None) };
     let Some(plan) = reader.plan(run).await? else { return Ok(None) };
     let records = reader.records(run).await?;
     let marks = reader.marks(run).await?;
-    Ok(Some(Loaded { stored, plan, records, marks }))
+    let facts = facts_of(reader).await?;
+    Ok(Some(Loaded { stored, plan, records, marks, facts }))
 }
 
 impl Runner {
     /// Takes in a submission: first the store, then the core.
     pub(super) async fn admit(&mut self, admission: Admission, reply: Reply<Submitted>) {
-        let Admission { new, prepared, means, lock } = admission;
+        let Admission { new, prepared, means, lock, hosts, facts } = admission;
+        self.start_sites(&prepared.places, &hosts, &facts);
+        let routes = self.sites.routes(&prepared.places);
         let head = RunSummary {
             run: RunId(0),
             name: new.name.clone(),
@@ -173,12 +189,7 @@ impl Runner {
         }
         self.batch.event(clock::now(), Some(run), "submitted");
         tracing::info!(%run, name = prepared.plan.name, instances = prepared.plan.instances.len(), "submitted");
-        let told = self.tell(Event::Submitted {
-            run,
-            plan: prepared.plan,
-            verdicts: prepared.verdicts,
-            routes: Routes::default(),
-        });
+        let told = self.tell(Event::Submitted { run, plan: prepared.plan, verdicts: prepared.verdicts, routes });
         let answer = match told {
             Ok(_) => {
                 let counts = self.core.run(run).map(Run::counts).unwrap_or_default();
@@ -195,8 +206,8 @@ impl Runner {
 
     /// Takes in a run from the store.
     pub(super) fn restore(&mut self, loaded: Loaded) -> Result<(), ApiError> {
-        let Loaded { stored, plan, records, marks } = loaded;
-        let Records { attempts, in_flight, .. } = records;
+        let Loaded { stored, plan, records, marks, facts } = loaded;
+        let Records { mut attempts, in_flight, elsewhere } = records;
         let run = stored.summary.run;
         if self.core.run(run).is_some() {
             return Ok(());
@@ -222,17 +233,43 @@ impl Runner {
         };
         self.cares.insert(run, care);
         if active {
-            self.handed.extend(in_flight);
+            self.handed.extend(in_flight.into_iter().map(|(key, worker)| (key, Given::Worker(worker))));
+        }
+        let routes = if active { self.restore_places(run, &plan, &facts) } else { Routes::default() };
+        for (index, host) in elsewhere {
+            let Ok(name) = host.parse::<HostName>() else { continue };
+            let host = self.sites.number(&name);
+            let Some(attempt) = attempts.get_mut(index) else { continue };
+            attempt.host = host;
+            if active && attempt.outcome.is_none() {
+                self.handed.insert(attempt.key, Given::Host(host));
+            }
         }
         let (halt, state) = (stored.halt, stored.summary.state);
-        let told =
-            self.tell(Event::Restored { run, plan, verdicts, routes: Routes::default(), attempts, marks, halt, state });
+        let told = self.tell(Event::Restored { run, plan, verdicts, routes, attempts, marks, halt, state });
         if let Err(error) = told {
             self.cares.remove(&run);
             return Err(illegal(error));
         }
         self.push_out();
         Ok(())
+    }
+
+    /// Finds out again where the tasks of a run may run, and sets those hosts to work.
+    fn restore_places(&mut self, run: RunId, plan: &Plan, facts: &BTreeMap<HostName, Facts>) -> Routes {
+        let Some(care) = self.cares.get(&run) else { return Routes::default() };
+        let var = |name: &str| care.means.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.into());
+        match places::hosts(var, facts) {
+            Ok(hosts) => {
+                let places = Places::of(plan, &hosts);
+                self.start_sites(&places, &hosts, facts);
+                self.sites.routes(&places)
+            }
+            Err(error) => {
+                tracing::error!(%run, %error, "the run goes on here, as far as it may");
+                Routes::default()
+            }
+        }
     }
 
     fn take_back_lock(&self, head: &RunSummary) -> Option<DirLock> {
@@ -265,9 +302,10 @@ impl Runner {
         Ok(())
     }
 
-    /// Returns the attempts in flight that a worker was handed, as far as that is known.
+    /// Returns the attempts in flight on this machine.
     pub(super) fn in_flight(&self) -> Vec<JobKey> {
-        self.core.runs().flat_map(Run::in_flight).collect()
+        let all = self.core.runs().flat_map(Run::in_flight);
+        all.filter(|key| !matches!(self.handed.get(key), Some(Given::Host(_)))).collect()
     }
 
     /// Answers a refusal of something that does not fit the state.

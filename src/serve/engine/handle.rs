@@ -346,7 +346,7 @@ impl Handle {
     /// # Errors
     /// When there is no such run, task or instance.
     pub async fn why(&self, run: RunId, label: String) -> Result<Vec<Why>, ApiError> {
-        let cases = self.look_at(run, move |_, run, care| why::cases(run, care, &label)).await??;
+        let cases = self.look_at(run, move |runner, run, care| why::cases(run, care, &runner.sites, &label)).await??;
         let ids: Vec<_> = cases.iter().map(why::Case::instance).collect();
         let attempts = self.reader.attempts(run, Some(&ids)).await.map_err(|error| storage(&error))?;
         let state = self.state.clone();

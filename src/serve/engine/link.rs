@@ -16,6 +16,7 @@ use crate::reach::executor::wire::Hello;
 use crate::reach::executor::{Connected, Local, LocalEvent};
 use crate::reach::files::aside::set_aside;
 use crate::serve::engine::refusal::chain;
+use crate::serve::engine::runner::Given;
 use crate::serve::engine::runner::{Report, Runner};
 use crate::serve::engine::settings::Settings;
 
@@ -90,7 +91,7 @@ impl Runner {
 
     /// Returns the outputs of attempts that a worker was handed: half-written, should that worker be dead.
     fn outputs_of(&self, keys: &[JobKey]) -> Vec<PathBuf> {
-        let handed = keys.iter().filter(|key| matches!(self.handed.get(key), Some(Some(_))));
+        let handed = keys.iter().filter(|key| matches!(self.handed.get(key), Some(Given::Worker(Some(_)))));
         let mut outputs = Vec::new();
         for key in handed {
             let Some(run) = self.core.run(key.run) else { continue };
@@ -123,7 +124,8 @@ impl Runner {
             }
         };
         let worker = number(&hello.worker);
-        let strange = |key: &JobKey| matches!(self.handed.get(key), Some(Some(other)) if *other != worker);
+        let strange =
+            |key: &JobKey| matches!(self.handed.get(key), Some(Given::Worker(Some(other))) if *other != worker);
         if !swept && self.in_flight().iter().any(strange) {
             // The worker before died in the moment between our two looks. What it left has to go before anything new starts,
             // and that cannot be told apart while another worker lives.
@@ -166,7 +168,7 @@ impl Runner {
             }
             // What this worker was handed and does not know never reached it. What another was handed died with that.
             let how = match self.handed.get(&key) {
-                Some(Some(other)) if *other != worker => Adopted::Died,
+                Some(Given::Worker(Some(other))) if *other != worker => Adopted::Died,
                 _ => Adopted::NeverStarted,
             };
             self.mark_changed(key.run);

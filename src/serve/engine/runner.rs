@@ -13,7 +13,7 @@ use crate::decide::engine::run::Run;
 use crate::decide::fresh::memos::memo;
 use crate::decide::fresh::select::named;
 use crate::model::api::{Affected, ApiError, EngineInfo, ErrorKind, Progress, RunState};
-use crate::model::id::{InstanceId, JobKey, RunId};
+use crate::model::id::{HostId, InstanceId, JobKey, RunId};
 use crate::model::job::{Ended, News, Outcome};
 use crate::model::resources::Grant;
 use crate::model::units::Timestamp;
@@ -28,10 +28,12 @@ use crate::serve::engine::handle::{Busy, Handle, Message, Reply};
 use crate::serve::engine::link::{Link, Linked};
 use crate::serve::engine::refusal::{chain, illegal, no_run, refuse, storage};
 use crate::serve::engine::settings::Settings;
+use crate::serve::engine::sites::Sites;
 use crate::serve::engine::timers::Timers;
 use crate::serve::engine::watch::{Note, Watch, Watcher};
 use crate::serve::engine::why;
 use crate::serve::prepare::job::job;
+use crate::serve::site::{Order, SiteNews};
 
 /// Requests that wait for the runner. A bound, so that a crowd of clients waits with its requests instead of filling memory.
 const MOST_MESSAGES: usize = 256;
@@ -39,8 +41,6 @@ const MOST_MESSAGES: usize = 256;
 const MOST_INPUTS: usize = 256;
 /// Runs that are over and kept in memory, for who looks at them next.
 const MOST_OVER: usize = 2;
-/// First and longest pause before a batch that could not be written is tried again.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
 /// Why the runner left.
 #[derive(Debug)]
@@ -51,6 +51,15 @@ pub enum Left {
     Idle,
     /// Its store is beyond repair by waiting.
     Storage(StoreError),
+}
+
+/// Who an attempt was handed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Given {
+    /// This local worker, as far as one was known.
+    Worker(Option<u64>),
+    /// A host.
+    Host(HostId),
 }
 
 /// What the runner's own tasks report.
@@ -65,6 +74,9 @@ struct Todo {
     starts: Vec<(JobKey, Grant)>,
     stops: Vec<JobKey>,
     withdraws: Vec<JobKey>,
+    starts_there: Vec<(HostId, JobKey, Grant)>,
+    stops_there: Vec<(HostId, JobKey)>,
+    withdraws_there: Vec<(HostId, JobKey)>,
     checks: Vec<(RunId, InstanceId)>,
     acks: Vec<JobKey>,
     over: Vec<RunId>,
@@ -80,8 +92,10 @@ pub struct Runner {
     pub(super) store: Store,
     pub(super) batch: Batch,
     pub(super) cares: HashMap<RunId, Care>,
-    /// Attempts in flight, with the worker that each was handed to.
-    pub(super) handed: HashMap<JobKey, Option<u64>>,
+    /// Attempts in flight, and who each was handed to.
+    pub(super) handed: HashMap<JobKey, Given>,
+    /// The hosts that jobs are handed over to.
+    pub(super) sites: Sites,
     pub(super) link: Link,
     pub(super) reports: mpsc::Sender<Report>,
     pub(super) turns: u64,
@@ -92,11 +106,11 @@ pub struct Runner {
     noted: Option<(RunId, InstanceId)>,
     actions: Vec<Action>,
     todo: Todo,
-    inbox: mpsc::Receiver<Message>,
+    pub(super) inbox: mpsc::Receiver<Message>,
     reported: mpsc::Receiver<Report>,
     busy: Arc<Busy>,
     quiet_since: Instant,
-    leaving: bool,
+    pub(super) leaving: bool,
 }
 
 impl std::fmt::Debug for Runner {
@@ -109,6 +123,7 @@ impl std::fmt::Debug for Runner {
 enum Input {
     Message(Message),
     News(Option<LocalEvent>),
+    Site(HostId, SiteNews),
     Report(Report),
     Timer,
     Quiet,
@@ -137,6 +152,7 @@ impl Runner {
             batch: Batch::default(),
             cares: HashMap::new(),
             handed: HashMap::new(),
+            sites: Sites::default(),
             link: Link::default(),
             reports,
             turns: 0,
@@ -152,6 +168,8 @@ impl Runner {
             leaving: false,
         };
         runner.restore_all().await?;
+        let sent = runner.store.reader().submissions().await?;
+        runner.adopt_there(sent);
         runner.store.write(&runner.batch).await?;
         runner.batch.clear();
         runner.connect(Duration::ZERO);
@@ -184,11 +202,12 @@ impl Runner {
     /// First beat.
     async fn wait(&mut self) -> Input {
         let idle_at = self.idle_at();
-        let Self { inbox, reported, link, timers, busy, .. } = self;
+        let Self { inbox, reported, link, timers, busy, sites, .. } = self;
         tokio::select! {
             // News first: what has ended makes room for more.
             biased;
             news = link.news() => Input::News(news),
+            Some((host, news)) = sites.news.recv() => Input::Site(host, news),
             Some(report) = reported.recv() => Input::Report(report),
             () = timers.due() => Input::Timer,
             Some(message) = inbox.recv() => Input::Message(message),
@@ -225,6 +244,9 @@ impl Runner {
         if let Some(news) = self.link.more_news() {
             return Some(Input::News(Some(news)));
         }
+        if let Ok((host, news)) = self.sites.news.try_recv() {
+            return Some(Input::Site(host, news));
+        }
         if let Ok(report) = self.reported.try_recv() {
             return Some(Input::Report(report));
         }
@@ -235,6 +257,7 @@ impl Runner {
         match input {
             Input::News(Some(LocalEvent::News(news))) => news.into_iter().for_each(|news| self.hear(news)),
             Input::News(Some(LocalEvent::Lost) | None) => self.lose_worker(),
+            Input::Site(host, news) => self.hear_site(host, news),
             Input::Report(Report::Linked(linked)) => self.linked(*linked),
             Input::Report(Report::Checked(answers)) => self.checked(answers),
             Input::Timer => {
@@ -301,7 +324,7 @@ impl Runner {
         }
     }
 
-    fn stop(&mut self, now: bool) -> Result<EngineInfo, ApiError> {
+    pub(super) fn stop(&mut self, now: bool) -> Result<EngineInfo, ApiError> {
         let live = self.live_runs();
         if live > 0 && !now {
             let runs = if live == 1 { "1 run is".to_owned() } else { format!("{live} runs are") };
@@ -368,6 +391,11 @@ impl Runner {
         self.todo.replies.push(Box::new(move || drop(reply.send(answer))));
     }
 
+    /// Does something after the commit.
+    pub(super) fn after_commit(&mut self, act: impl FnOnce() + Send + 'static) {
+        self.todo.replies.push(Box::new(act));
+    }
+
     /// Hands an event to the core and sorts what follows from it. Returns how many instances it touched.
     pub(super) fn tell(&mut self, event: Event) -> Result<u32, Illegal> {
         let now = clock::now();
@@ -389,17 +417,24 @@ impl Runner {
     fn sort(&mut self, action: Action, now: Timestamp) {
         match action {
             Action::Record(record) => self.record(record),
-            Action::Start { key, grant, .. } => {
+            Action::Start { key, host: HostId::LOCAL, grant } => {
                 // Handed over again, to another worker: the store has to know which.
-                let worker = self.link.worker();
+                let worker = Given::Worker(self.link.worker());
                 if self.handed.get(&key) != Some(&worker) {
-                    self.batch.submitted(key, &grant, now, HandedTo::Worker(worker));
+                    self.batch.submitted(key, &grant, now, HandedTo::Worker(self.link.worker()));
                     self.handed.insert(key, worker);
                 }
                 self.todo.starts.push((key, grant));
             }
-            Action::Stop(key) => self.todo.stops.push(key),
-            Action::Withdraw(key) => self.todo.withdraws.push(key),
+            Action::Start { key, host, grant } => self.todo.starts_there.push((host, key, grant)),
+            Action::Stop(key) => match self.handed.get(&key) {
+                Some(Given::Host(host)) => self.todo.stops_there.push((*host, key)),
+                _ => self.todo.stops.push(key),
+            },
+            Action::Withdraw(key) => match self.handed.get(&key) {
+                Some(Given::Host(host)) => self.todo.withdraws_there.push((*host, key)),
+                _ => self.todo.withdraws.push(key),
+            },
             Action::Check(run, instance) => self.todo.checks.push((run, instance)),
             Action::SetTimer(timer, delay) => self.timers.set(timer, delay),
             Action::Tell(run, instance) => self.settled(run, instance),
@@ -409,10 +444,15 @@ impl Runner {
 
     fn record(&mut self, record: Record) {
         match record {
-            Record::Submitted { key, grant, at, .. } => {
-                let worker = self.link.worker();
-                self.batch.submitted(key, &grant, at, HandedTo::Worker(worker));
-                self.handed.insert(key, worker);
+            Record::Submitted { key, host, grant, at } => {
+                if host == HostId::LOCAL {
+                    let worker = self.link.worker();
+                    self.batch.submitted(key, &grant, at, HandedTo::Worker(worker));
+                    self.handed.insert(key, Given::Worker(worker));
+                } else {
+                    self.batch.submitted(key, &grant, at, HandedTo::Host(self.sites.name(host)));
+                    self.handed.insert(key, Given::Host(host));
+                }
                 self.mark_changed(key.run);
             }
             Record::Ended { ended, follow } => {
@@ -468,78 +508,15 @@ impl Runner {
         }
     }
 
-    /// Third beat, first half: writes everything, however long the disk refuses. Nothing that depends on it is done before.
-    async fn commit(&mut self) -> Result<(), Left> {
-        if let Err(error) = self.store.write(&self.batch).await {
-            self.ride_out(error).await?;
-        }
-        self.batch.clear();
-        Ok(())
-    }
-
-    /// Tries a batch again and again. Meanwhile the state is shown and nothing else is done: jobs that run go on, and their
-    /// endings wait with the worker.
-    async fn ride_out(&mut self, mut error: StoreError) -> Result<(), Left> {
-        let since = clock::now();
-        let (mut pause, longest) = PAUSE;
-        loop {
-            if !error.may_pass() {
-                tracing::error!(error = chain(&error), "the store cannot be used any more");
-                return Err(Left::Storage(error));
-            }
-            tracing::warn!(error = chain(&error), "what happened cannot be stored; nothing is started until it can");
-            self.trouble = Some(format!("storage trouble since {since}: {}", chain(&error)));
-            self.ring_all();
-            let again = Instant::now() + pause;
-            loop {
-                tokio::select! {
-                    () = sleep_until(again) => break,
-                    Some(message) = self.inbox.recv() => self.obey_in_trouble(message, &error),
-                }
-                if self.leaving {
-                    return Err(Left::Told);
-                }
-            }
-            match self.store.write(&self.batch).await {
-                Ok(()) => break,
-                Err(newer) => error = newer,
-            }
-            pause = (pause * 2).min(longest);
-        }
-        tracing::info!("what happened is stored again");
-        self.trouble = None;
-        self.ring_all();
-        Ok(())
-    }
-
-    /// Has everybody who follows a run look again.
-    pub(super) fn ring_all(&mut self) {
-        for care in self.cares.values_mut() {
-            care.ring(true);
-        }
-    }
-
-    fn obey_in_trouble(&mut self, message: Message, error: &StoreError) {
-        let refusal = || storage(error);
-        // Each fails when who asked has gone.
-        match message {
-            Message::Look(look) => look(self),
-            Message::Admit(_, reply) => drop(reply.send(Err(refusal()))),
-            Message::Restore(loaded, reply) => drop(reply.send(self.restore(*loaded))),
-            Message::Cancel(_, _, reply) | Message::Retry(_, _, reply) => drop(reply.send(Err(refusal()))),
-            Message::Forget(_, reply) | Message::KeepProbed(_, reply) => drop(reply.send(Err(refusal()))),
-            Message::Stop { now, reply } => {
-                let answer = self.stop(now);
-                drop(reply.send(answer));
-            }
-            Message::Leave => self.leaving = true,
-        }
-    }
-
     /// Third beat, second half: does what was asked for, in few messages.
     fn perform(&mut self) {
-        let Todo { starts, stops, withdraws, checks, acks, replies, over } = std::mem::take(&mut self.todo);
+        let todo = std::mem::take(&mut self.todo);
+        let Todo { starts, stops, withdraws, checks, acks, replies, over, .. } = todo;
+        let Todo { starts_there, stops_there, withdraws_there, .. } = todo;
         self.todo.over = over;
+        self.start_there(starts_there);
+        self.stop_there(stops_there, Order::Stop);
+        self.stop_there(withdraws_there, Order::Withdraw);
         if let Link::Up { local, .. } = &self.link {
             if !acks.is_empty() {
                 local.ack(acks);

@@ -10,7 +10,7 @@ use crate::decide::fresh::reason::Reason;
 use crate::decide::fresh::select::UnknownNames;
 use crate::language::manifest::render;
 use crate::model::api::{ApiError, AttemptView, ErrorKind, InstanceView, Stream, Why};
-use crate::model::id::{InstanceId, JobKey, RunId};
+use crate::model::id::{HostId, InstanceId, JobKey, RunId};
 use crate::model::job::{Invocation, Outcome, State};
 use crate::model::plan::Plan;
 use crate::model::resources::{Amount, Grant, Request};
@@ -19,6 +19,7 @@ use crate::reach::store::StoredAttempt;
 use crate::serve::engine::care::Care;
 use crate::serve::engine::logs::last_lines;
 use crate::serve::engine::refusal::refuse;
+use crate::serve::engine::sites::Sites;
 use crate::serve::engine::views::{Seen, join};
 
 /// Instances that one question is answered for.
@@ -65,7 +66,7 @@ pub(super) fn unknown(run: &Run, name: &str) -> ApiError {
 }
 
 /// Looks at the instances that a label names, the ones that need attention first.
-pub(super) fn cases(run: &Run, care: &Care, label: &str) -> Result<Vec<Case>, ApiError> {
+pub(super) fn cases(run: &Run, care: &Care, sites: &Sites, label: &str) -> Result<Vec<Case>, ApiError> {
     let plan = run.plan();
     let mut instances = plan.find(label);
     if instances.is_empty() {
@@ -80,7 +81,7 @@ pub(super) fn cases(run: &Run, care: &Care, label: &str) -> Result<Vec<Case>, Ap
             run: run.id(),
             plan: Arc::clone(plan),
             reason: care.reasons.get(instance.index()).copied(),
-            causes: causes(run, instance),
+            causes: causes(run, sites, instance),
         },
     };
     Ok(instances.into_iter().map(look).collect())
@@ -95,7 +96,12 @@ const fn urgency(state: Option<State>) -> u8 {
     }
 }
 
-fn causes(run: &Run, instance: InstanceId) -> Vec<String> {
+fn causes(run: &Run, sites: &Sites, instance: InstanceId) -> Vec<String> {
+    if let Some((host, stage)) = run.attempt(instance).and_then(|it| Some((it.host?, it.stage)))
+        && host != HostId::LOCAL
+    {
+        return vec![sites.in_words(host, stage)];
+    }
     match run.instance_state(instance) {
         Some(State::Skipped) if run.is_left(instance) => Vec::new(),
         Some(State::Skipped) => spoilers(run, instance),
@@ -109,6 +115,7 @@ fn causes(run: &Run, instance: InstanceId) -> Vec<String> {
             }
             .to_owned(),
         ],
+        Some(State::Ready) if let Some(words) = sites.closed_in_words(run.route(instance)) => vec![words],
         _ => some(run.waits(instance).into_iter().map(|wait| wait_in_words(run, wait))),
     }
 }

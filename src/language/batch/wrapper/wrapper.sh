@@ -532,9 +532,14 @@ w_measured() {
 w_cgroup() {
   if [ -z "$w_cg" ] && [ -n "$w_id" ]; then
     while IFS=: read -r w_ w_kind w_cgpath; do
-      case $w_kind,$w_cgpath in
-        ,*"$w_id"* | ,*"/job_$w_id"*) w_cg=${w_cg:-/sys/fs/cgroup${w_cgpath%/task_*}} ;;
-        *memory*,*"$w_id"*) w_cg=/sys/fs/cgroup/memory${w_cgpath%/task_*} ;;
+      # Slurm's and PBS's own names: a short id is a part of many a path, and the group of the whole machine is nobody's job.
+      case $w_cgpath/ in
+        *"/job_$w_id/"* | *"/jobid/$w_id."* | *"/jobid/$w_id/"*) ;;
+        *) continue ;;
+      esac
+      case $w_kind in
+        '') w_cg=${w_cg:-/sys/fs/cgroup${w_cgpath%/task_*}} ;;
+        *memory*) w_cg=/sys/fs/cgroup/memory${w_cgpath%/task_*} ;;
       esac
     done </proc/self/cgroup
   fi
@@ -558,6 +563,8 @@ w_detach() {
   umask 077
   if mkdir crew 2>/dev/null; then
     # Nothing of the login session goes along: not its terminal, not its pipes, not its hang-up.
+    # Nor what tells bash to read the login's ~/.bashrc.
+    unset SSH_CLIENT SSH2_CLIENT SSH_CONNECTION SSH_TTY SSH_AUTH_SOCK
     if command -v setsid >/dev/null; then w_=setsid; else w_=nohup; fi
     $w_ /bin/sh "$w_sub/wrapper.sh" crew "$w_sub" "$2" </dev/null >crew/log 2>&1 &
   fi

@@ -1,0 +1,621 @@
+//! The loop of a site: takes orders, has one thing of each kind under way, and keeps what is where.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use crate::decide::engine::protocol::{Adopted, Stage};
+use crate::model::batch::JobName;
+use crate::model::id::JobKey;
+use crate::model::job::{Ended, Outcome};
+use crate::model::resources::{Grant, Usage};
+use crate::model::units::Timestamp;
+use crate::reach::clock;
+use crate::reach::store::Sent;
+use crate::reach::transport::TransportError;
+use crate::serve::site::fetch::{Fetched, fetch};
+use crate::serve::site::send::{Ground, NotSent, SentOut, ground, group, send};
+use crate::serve::site::tick::{Asked, Heard, MemberNews, tick};
+use crate::serve::site::{Means, Order, SiteJob, SiteNews, pause};
+
+/// How long jobs are gathered before they go out together.
+const GATHER: Duration = Duration::from_millis(100);
+/// Shortest and longest pause before a host is tried again that could not be reached.
+const AWAY: (u64, u64) = (2, 60);
+/// Submissions under way at once: each takes a channel.
+const SENDING: usize = 2;
+
+/// A member of a submission.
+#[derive(Clone, Debug)]
+pub(super) struct Member {
+    pub(super) key: JobKey,
+    pub(super) stage: Stage,
+    pub(super) started: Option<Timestamp>,
+    /// Its end has been seen, and its outputs are being fetched, or it was reported.
+    pub(super) over: bool,
+    /// Queries in a row that found no trace of it.
+    pub(super) missing: u32,
+    /// What it was granted, as far as this engine knows.
+    pub(super) grant: Option<Grant>,
+    /// It was asked to end.
+    pub(super) stopping: bool,
+}
+
+/// A submission that is on the host, or on its way there.
+#[derive(Clone, Debug)]
+pub(super) struct Live {
+    pub(super) sent: Sent,
+    pub(super) members: Vec<Member>,
+    pub(super) state: Way,
+}
+
+/// How far a submission is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// It is being sent.
+    Sending,
+    /// Not known whether it went through: the host is to be asked for its name.
+    Doubtful,
+    /// It is there.
+    There,
+}
+
+/// What one of our own tasks came back with.
+enum Done {
+    Sent(JobName, Result<SentOut, NotSent>),
+    Heard(Result<Heard, TransportError>),
+    Fetched(JobName, Vec<(u32, Fetched)>),
+    Ground(Result<Ground, TransportError>),
+}
+
+/// See [`super::Site`].
+pub(super) struct Desk {
+    means: Arc<Means>,
+    inbox: mpsc::UnboundedReceiver<Order>,
+    done: (mpsc::UnboundedSender<Done>, mpsc::UnboundedReceiver<Done>),
+    ground: Option<Arc<Ground>>,
+    /// Handed over and not sent, since when.
+    waiting: Vec<SiteJob>,
+    gathered: Instant,
+    jobs: HashMap<JobKey, SiteJob>,
+    live: BTreeMap<JobName, Live>,
+    of: HashMap<JobKey, (JobName, u32)>,
+    /// To be ended.
+    stops: HashSet<JobKey>,
+    /// Of those, what goes no further, and how it is over then.
+    removed: HashMap<JobKey, Outcome>,
+    /// Submissions whose members are over, to be cleared away.
+    closing: Vec<JobName>,
+    sending: usize,
+    asking: bool,
+    /// The number of the next look.
+    turn: u64,
+    /// Looks in a row that brought nothing new.
+    quiet: u32,
+    next_tick: Instant,
+    /// Why it cannot be used, and how often in a row it could not.
+    away: Option<(String, u32)>,
+    next_try: Instant,
+}
+
+impl Desk {
+    pub(super) fn new(means: Means, inbox: mpsc::UnboundedReceiver<Order>) -> Self {
+        let now = Instant::now();
+        Self {
+            means: Arc::new(means),
+            inbox,
+            done: mpsc::unbounded_channel(),
+            ground: None,
+            waiting: Vec::new(),
+            gathered: now,
+            jobs: HashMap::new(),
+            live: BTreeMap::new(),
+            of: HashMap::new(),
+            stops: HashSet::new(),
+            removed: HashMap::new(),
+            closing: Vec::new(),
+            sending: 0,
+            asking: false,
+            turn: 0,
+            quiet: 0,
+            next_tick: now,
+            away: None,
+            next_try: now,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        loop {
+            self.dispatch();
+            let due = self.due();
+            let (_, finished) = &mut self.done;
+            tokio::select! {
+                biased;
+                Some(done) = finished.recv() => self.finish(done).await,
+                order = self.inbox.recv() => match order {
+                    Some(order) => self.obey(order).await,
+                    None => break,
+                },
+                () = sleep_until(due) => {}
+            }
+        }
+    }
+
+    async fn say(&self, news: SiteNews) {
+        self.means.reporter.say(news).await;
+    }
+
+    fn has_work(&self) -> bool {
+        !self.waiting.is_empty() || !self.live.is_empty() || !self.closing.is_empty()
+    }
+
+    /// When there is something to do although nothing happens.
+    fn due(&self) -> Instant {
+        let never = Instant::now() + Duration::from_hours(1);
+        if self.asking || !self.has_work() && self.away.is_none() {
+            return never;
+        }
+        if self.away.is_some() || self.ground.is_none() {
+            return self.next_try;
+        }
+        let tick = if self.live.is_empty() && self.closing.is_empty() { never } else { self.next_tick };
+        if self.waiting.is_empty() || self.sending >= SENDING { tick } else { tick.min(self.gathered) }
+    }
+
+    /// Begins what can begin.
+    fn dispatch(&mut self) {
+        let now = Instant::now();
+        if self.asking {
+            return;
+        }
+        let Some(ground) = self.ground.clone() else {
+            if (self.has_work() || self.away.is_some()) && now >= self.next_try {
+                self.asking = true;
+                self.spawn(|means| async move { Done::Ground(ground_of(&means).await) });
+            }
+            return;
+        };
+        if self.away.is_none() && now >= self.gathered && self.sending < SENDING && !self.waiting.is_empty() {
+            self.send(&ground);
+        }
+        let looks = !self.live.is_empty() || !self.closing.is_empty() || self.away.is_some();
+        let due = if self.away.is_some() { self.next_try } else { self.next_tick };
+        if looks && now >= due {
+            self.look(ground);
+        }
+    }
+
+    fn spawn<F: Future<Output = Done> + Send + 'static>(&self, work: impl FnOnce(Arc<Means>) -> F) {
+        let (to, work) = (self.done.0.clone(), work(Arc::clone(&self.means)));
+        tokio::spawn(async move {
+            // Fails when the desk is gone.
+            to.send(work.await).ok();
+        });
+    }
+
+    /// Sends what was gathered: what asks for the same in one submission.
+    fn send(&mut self, ground: &Arc<Ground>) {
+        let waiting = std::mem::take(&mut self.waiting);
+        for jobs in group(waiting, &self.means) {
+            let Some(first) = jobs.first() else { continue };
+            let name = name_of(&self.means, first.key);
+            let sent = Sent {
+                name: name.clone(),
+                host: self.means.host.name.to_string(),
+                at: clock::now(),
+                batch: None,
+                members: jobs.iter().map(|job| job.key).collect(),
+            };
+            self.take_in(sent.clone(), Way::Sending);
+            for job in &jobs {
+                self.jobs.insert(job.key, job.clone());
+            }
+            self.sending += 1;
+            let ground = Arc::clone(ground);
+            self.spawn(|means| async move {
+                let result = send(&means, &ground, &sent, jobs).await;
+                Done::Sent(name, result)
+            });
+        }
+    }
+
+    fn take_in(&mut self, sent: Sent, state: Way) {
+        for (key, index) in sent.members.iter().zip(1..) {
+            self.of.insert(*key, (sent.name.clone(), index));
+        }
+        let member = |key: &JobKey| Member {
+            key: *key,
+            stage: Stage::Given,
+            started: None,
+            over: false,
+            missing: 0,
+            grant: None,
+            stopping: false,
+        };
+        let members = sent.members.iter().map(member).collect();
+        self.live.insert(sent.name.clone(), Live { sent, members, state });
+    }
+
+    /// Asks for everything of ours.
+    fn look(&mut self, ground: Arc<Ground>) {
+        let mut live: Vec<Live> = self.live.values().filter(|live| live.state != Way::Sending).cloned().collect();
+        for member in live.iter_mut().flat_map(|live| &mut live.members) {
+            member.grant = self.jobs.get(&member.key).map(|job| job.grant);
+            member.stopping = self.stops.contains(&member.key);
+        }
+        let asked = Asked {
+            live,
+            stops: self.stops.iter().filter_map(|key| self.of.get(key).cloned()).collect(),
+            closing: std::mem::take(&mut self.closing),
+            turn: self.turn,
+        };
+        self.turn += 1;
+        self.asking = true;
+        self.spawn(|means| async move { Done::Heard(tick(&means, &ground, asked).await) });
+    }
+
+    async fn obey(&mut self, order: Order) {
+        match order {
+            Order::Start(jobs) => {
+                if self.waiting.is_empty() {
+                    self.gathered = Instant::now() + GATHER;
+                }
+                self.waiting.extend(jobs);
+            }
+            Order::Stop(keys) | Order::Withdraw(keys) if keys.is_empty() => {}
+            Order::Stop(keys) => {
+                for key in keys {
+                    self.stop(key).await;
+                }
+                self.quiet = 0;
+                self.next_tick = Instant::now();
+            }
+            Order::Withdraw(keys) => {
+                for key in keys {
+                    if self.waiting.iter().any(|job| job.key == key) {
+                        self.stop(key).await;
+                    }
+                }
+            }
+            Order::Adopt(sent, jobs) => self.adopt(sent, jobs).await,
+        }
+    }
+
+    async fn stop(&mut self, key: JobKey) {
+        if let Some(at) = self.waiting.iter().position(|job| job.key == key) {
+            self.waiting.remove(at);
+            self.end(never_ran(key, Outcome::Cancelled, Vec::new())).await;
+        } else if self.of.contains_key(&key) {
+            self.stops.insert(key);
+        } else {
+            // Nobody here knows it: it is over, as far as this host goes.
+            self.end(never_ran(key, Outcome::Cancelled, Vec::new())).await;
+        }
+    }
+
+    async fn adopt(&mut self, sent: Vec<Sent>, jobs: Vec<SiteJob>) {
+        let known: HashMap<JobKey, SiteJob> = jobs.into_iter().map(|job| (job.key, job)).collect();
+        for sent in sent {
+            let state = if sent.batch.is_some() || self.means.dialect.is_none() { Way::There } else { Way::Doubtful };
+            self.take_in(sent, state);
+        }
+        for (key, job) in known {
+            if self.of.contains_key(&key) {
+                self.say(SiteNews::Adopted(key, Adopted::Live)).await;
+                self.jobs.insert(key, job);
+            } else {
+                // No submission holds it: the engine ended before anything was decided on.
+                self.say(SiteNews::Adopted(key, Adopted::NeverStarted)).await;
+            }
+        }
+        // Members that the store knows to have ended.
+        let unwanted: Vec<JobKey> = self.of.keys().filter(|key| !self.jobs.contains_key(*key)).copied().collect();
+        for key in unwanted {
+            if let Some(member) = self.member_mut(key) {
+                member.over = true;
+            }
+        }
+        let done: Vec<JobName> =
+            self.live.values().filter(|live| is_over(live)).map(|live| live.sent.name.clone()).collect();
+        for name in done {
+            self.close(&name);
+        }
+        self.next_tick = Instant::now();
+    }
+
+    fn member_mut(&mut self, key: JobKey) -> Option<&mut Member> {
+        let (name, index) = self.of.get(&key)?;
+        self.live.get_mut(name)?.members.get_mut(*index as usize - 1)
+    }
+
+    async fn finish(&mut self, done: Done) {
+        match done {
+            Done::Ground(Ok(ground)) => {
+                self.asking = false;
+                self.ground = Some(Arc::new(ground));
+                self.back().await;
+            }
+            Done::Sent(name, result) => {
+                self.sending -= 1;
+                self.sent(&name, result).await;
+            }
+            Done::Heard(Ok(heard)) => {
+                self.asking = false;
+                self.back().await;
+                self.hear(heard).await;
+            }
+            Done::Ground(Err(error)) | Done::Heard(Err(error)) => {
+                self.asking = false;
+                self.leave(&error).await;
+            }
+            Done::Fetched(name, members) => self.fetched(&name, members).await,
+        }
+    }
+
+    /// The host answers.
+    async fn back(&mut self) {
+        if self.away.take().is_some() {
+            tracing::info!(host = %self.means.host.name, "answers again");
+            self.say(SiteNews::Opened(self.means.room)).await;
+        }
+        self.next_tick = self.next_tick.min(Instant::now() + Duration::from_secs(1));
+    }
+
+    /// The host does not answer: what was not sent goes elsewhere, the fate of what was is unknown.
+    async fn leave(&mut self, error: &TransportError) {
+        let words = error.to_string();
+        tracing::warn!(host = %self.means.host.name, error = words, "cannot be asked");
+        let times = self.away.as_ref().map_or(0, |(_, times)| times + 1);
+        self.away = Some((words.clone(), times));
+        let wait = (AWAY.0 << times.min(6)).min(AWAY.1);
+        self.next_try = Instant::now() + Duration::from_secs(wait);
+        self.say(SiteNews::Shut(words.clone())).await;
+        for job in std::mem::take(&mut self.waiting) {
+            self.end(never_ran(job.key, Outcome::NodeFail, vec![words.clone()])).await;
+        }
+        let mut lost = Vec::new();
+        for member in self.live.values_mut().flat_map(|live| &mut live.members) {
+            if !member.over && member.stage != Stage::Lost {
+                member.stage = Stage::Lost;
+                lost.push(member.key);
+            }
+        }
+        for key in lost {
+            self.say(SiteNews::Staged(key, Stage::Lost)).await;
+        }
+    }
+
+    async fn sent(&mut self, name: &JobName, result: Result<SentOut, NotSent>) {
+        self.quiet = 0;
+        self.next_tick = Instant::now() + pause(0, self.means.host.policy.poll_min);
+        match result {
+            Ok(out) => {
+                let Some(live) = self.live.get_mut(name) else { return };
+                live.state = Way::There;
+                live.sent.batch = out.batch;
+                let sent = live.sent.clone();
+                let keys = sent.members.clone();
+                if sent.batch.is_some() {
+                    self.say(SiteNews::Known(sent)).await;
+                }
+                for key in keys {
+                    self.stage(key, Stage::Waiting).await;
+                }
+            }
+            Err(NotSent::Doubtful(error)) => {
+                if let Some(live) = self.live.get_mut(name) {
+                    live.state = Way::Doubtful;
+                }
+                self.leave(&error).await;
+            }
+            Err(NotSent::Refused(members)) => {
+                for (key, outcome, note) in members {
+                    self.end(never_ran(key, outcome, note.into_iter().collect())).await;
+                }
+                self.close(name);
+            }
+            Err(NotSent::Unreached(error)) => {
+                let keys = self.live.get(name).map(|live| live.sent.members.clone()).unwrap_or_default();
+                self.leave(&error).await;
+                for key in keys {
+                    self.end(never_ran(key, Outcome::NodeFail, vec![error.to_string()])).await;
+                }
+                self.close(name);
+            }
+        }
+    }
+
+    async fn stage(&mut self, key: JobKey, stage: Stage) {
+        let Some(member) = self.member_mut(key) else { return };
+        if std::mem::replace(&mut member.stage, stage) != stage {
+            self.say(SiteNews::Staged(key, stage)).await;
+        }
+    }
+
+    async fn hear(&mut self, heard: Heard) {
+        let mut changed = false;
+        for (name, batch) in heard.found {
+            let Some(live) = self.live.get_mut(&name) else { continue };
+            live.state = Way::There;
+            if batch.is_some() && live.sent.batch != batch {
+                live.sent.batch.clone_from(&batch);
+                let sent = live.sent.clone();
+                self.say(SiteNews::Known(sent)).await;
+            }
+        }
+        for name in heard.never_sent {
+            changed = true;
+            let Some(live) = self.live.get(&name) else { continue };
+            for key in live.sent.members.clone() {
+                self.end(never_ran(key, Outcome::NodeFail, vec!["it did not reach the batch system".to_owned()])).await;
+            }
+            self.close(&name);
+        }
+        let mut over: BTreeMap<JobName, Vec<(u32, MemberNews)>> = BTreeMap::new();
+        for (name, index, news) in heard.members {
+            changed |= self.member_news(&name, index, &news).await;
+            if let MemberNews::Over { .. } = news {
+                over.entry(name).or_default().push((index, news));
+            }
+        }
+        for name in heard.closed {
+            self.say(SiteNews::Closed(name)).await;
+        }
+        for (name, members) in over {
+            self.fetch(&name, members);
+        }
+        self.quiet = if changed { 0 } else { self.quiet.saturating_add(1) };
+        self.next_tick = Instant::now() + pause(self.quiet, self.means.host.policy.poll_min);
+    }
+
+    /// Takes in what is known of a member; returns whether it is new.
+    async fn member_news(&mut self, name: &JobName, index: u32, news: &MemberNews) -> bool {
+        let Some(member) = self.live.get_mut(name).and_then(|live| live.members.get_mut(index as usize - 1)) else {
+            return false;
+        };
+        let (key, before) = (member.key, member.stage);
+        match news {
+            MemberNews::Waiting => member.missing = 0,
+            MemberNews::Missing => {
+                member.missing += 1;
+                return false;
+            }
+            MemberNews::Running(at) => {
+                member.missing = 0;
+                let new = member.started.replace(*at).is_none();
+                if new {
+                    self.say(SiteNews::Started(key, *at)).await;
+                }
+            }
+            MemberNews::Over { .. } => member.over = true,
+            MemberNews::Remove(_) | MemberNews::Lost(_) => {}
+        }
+        if let MemberNews::Remove(outcome) = news {
+            // It stays in the queue until it is cancelled; its end is ours to say.
+            self.removed.insert(key, outcome.clone());
+            self.stops.insert(key);
+            self.next_tick = Instant::now();
+            return true;
+        }
+        if let MemberNews::Lost(why) = news {
+            tracing::warn!(host = %self.means.host.name, %key, why, "nobody knows what became of it");
+            self.stage(key, Stage::Lost).await;
+            return false;
+        }
+        let stage = match news {
+            MemberNews::Waiting | MemberNews::Missing | MemberNews::Remove(_) | MemberNews::Lost(_) => Stage::Waiting,
+            MemberNews::Running(_) => Stage::Running,
+            MemberNews::Over { .. } => Stage::StagingOut,
+        };
+        self.stage(key, stage).await;
+        before != stage
+    }
+
+    fn fetch(&self, name: &JobName, members: Vec<(u32, MemberNews)>) {
+        let (Some(ground), Some(live)) = (self.ground.clone(), self.live.get(name)) else { return };
+        let mut wanted = Vec::new();
+        for (index, news) in members {
+            let MemberNews::Over { outcome, usage, started, ended, notes } = news else { continue };
+            let Some(key) = live.members.get(index as usize - 1).map(|member| member.key) else { continue };
+            let Some(job) = self.jobs.get(&key).cloned() else { continue };
+            let outcome = match self.removed.get(&key) {
+                Some(removed) if outcome != Outcome::Success => removed.clone(),
+                _ if self.stops.contains(&key) && outcome != Outcome::Success => Outcome::Cancelled,
+                _ => outcome,
+            };
+            let ended = Ended { key, outcome, started, ended, usage, inputs: Vec::new(), outputs: Vec::new(), notes };
+            wanted.push((index, job, ended));
+        }
+        let name = name.clone();
+        self.spawn(|means| async move {
+            let fetched = fetch(&means, &ground, &name, wanted).await;
+            Done::Fetched(name, fetched)
+        });
+    }
+
+    async fn fetched(&mut self, name: &JobName, members: Vec<(u32, Fetched)>) {
+        let mut away = None;
+        for (index, fetched) in members {
+            match fetched {
+                Fetched::Ended(ended) => self.end(*ended).await,
+                Fetched::Later(error) => {
+                    // Seen again by the next look.
+                    if let Some(member) =
+                        self.live.get_mut(name).and_then(|live| live.members.get_mut(index as usize - 1))
+                    {
+                        member.over = false;
+                    }
+                    away = Some(error);
+                }
+            }
+        }
+        if let Some(error) = away {
+            self.leave(&error).await;
+        }
+        if self
+            .live
+            .get(name)
+            .is_some_and(|live| live.members.iter().all(|member| !self.jobs.contains_key(&member.key)))
+        {
+            self.close(name);
+        }
+    }
+
+    async fn end(&mut self, ended: Ended) {
+        self.stops.remove(&ended.key);
+        self.removed.remove(&ended.key);
+        self.jobs.remove(&ended.key);
+        if let Some(member) = self.member_mut(ended.key) {
+            member.over = true;
+        }
+        self.say(SiteNews::Ended(Box::new(ended))).await;
+    }
+
+    /// Lets go of a submission; what it left on the host is cleared away with the next look.
+    fn close(&mut self, name: &JobName) {
+        if let Some(live) = self.live.remove(name) {
+            for key in &live.sent.members {
+                self.of.remove(key);
+            }
+            self.closing.push(name.clone());
+        }
+    }
+}
+
+fn is_over(live: &Live) -> bool {
+    live.members.iter().all(|member| member.over)
+}
+
+async fn ground_of(means: &Means) -> Result<Ground, TransportError> {
+    ground(means).await
+}
+
+/// Returns the name of the submission whose first member this is: unique, since no attempt is ever sent twice.
+fn name_of(means: &Means, first: JobKey) -> JobName {
+    let id = means.state.id();
+    let text = format!("csync-{}-{}-{}-{}", id.get(..8).unwrap_or(&id), first.run, first.instance, first.attempt);
+    // Letters, digits and `-`, at most 14 + 3 * 11 of them.
+    text.parse().unwrap_or_else(|_| unreachable_name())
+}
+
+fn unreachable_name() -> JobName {
+    #[expect(clippy::expect_used, reason = "a constant that is a name")]
+    "csync".parse().expect("a name")
+}
+
+/// Makes the end of an attempt that did not run.
+pub(super) fn never_ran(key: JobKey, outcome: Outcome, notes: Vec<String>) -> Ended {
+    Ended {
+        key,
+        outcome,
+        started: None,
+        ended: clock::now(),
+        usage: Usage::default(),
+        inputs: Vec::new(),
+        outputs: Vec::new(),
+        notes,
+    }
+}

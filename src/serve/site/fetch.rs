@@ -1,0 +1,156 @@
+//! Back from a host: outputs of what succeeded, and what every member printed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tokio::task::spawn_blocking;
+
+use crate::language::manifest::absolute;
+use crate::model::api::Stream;
+use crate::model::batch::JobName;
+use crate::model::job::{Ended, Outcome};
+use crate::reach::config::StateDir;
+use crate::reach::files::look::fingerprint;
+use crate::reach::stage::{self, StageError};
+use crate::reach::transport::{Remote, TransportError};
+use crate::serve::site::send::Ground;
+use crate::serve::site::{Means, SiteJob};
+
+/// Most that is fetched of the outputs of one submission at a time.
+const OUTPUTS: u64 = 1 << 40;
+/// Most that is fetched of what a submission's members printed.
+const LOGS: u64 = 256 << 20;
+
+/// What came of fetching what a member made.
+#[derive(Debug)]
+pub(super) enum Fetched {
+    /// It is over.
+    Ended(Box<Ended>),
+    /// The host was lost: to be tried again.
+    Later(TransportError),
+}
+
+/// Fetches what members made and printed.
+pub(super) async fn fetch(
+    means: &Means,
+    ground: &Ground,
+    name: &JobName,
+    members: Vec<(u32, SiteJob, Ended)>,
+) -> Vec<(u32, Fetched)> {
+    let way = match means.way().await {
+        Ok(way) => way,
+        Err(error) => return later(&members, error),
+    };
+    if let Err(StageError::Transport(error)) = logs(means, &way, ground, name, &members).await {
+        return later(&members, error);
+    }
+    let mut outputs: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (_, job, _) in members.iter().filter(|(.., ended)| ended.outcome == Outcome::Success) {
+        let of = outputs.entry(job.plan.root.clone()).or_default();
+        of.extend(job.plan.outputs(job.key.instance).iter().map(|&path| job.plan.path(path).to_owned()));
+    }
+    let mut failed: BTreeMap<String, String> = BTreeMap::new();
+    for (root, names) in outputs {
+        match stage::fetch(&way, &ground.root(&root), Path::new(&root), &names, OUTPUTS).await {
+            Ok((moved, _)) => tracing::debug!(host = %means.host.name, ?moved, "fetched"),
+            Err(StageError::Transport(error)) => return later(&members, error),
+            Err(error) => drop(failed.insert(root, chain(&error))),
+        }
+    }
+    let done = spawn_blocking(move || members.into_iter().map(|member| settle(member, &failed)).collect()).await;
+    // A panic there is reported; the members are seen again by the next look.
+    done.unwrap_or_default()
+}
+
+fn later(members: &[(u32, SiteJob, Ended)], error: TransportError) -> Vec<(u32, Fetched)> {
+    let words = error.to_string();
+    let mut first = Some(error);
+    let again = |_: &(u32, SiteJob, Ended)| {
+        first.take().unwrap_or_else(|| TransportError::Configuration { host: String::new(), detail: words.clone() })
+    };
+    let mut again = again;
+    members.iter().map(|member| (member.0, Fetched::Later(again(member)))).collect()
+}
+
+/// Looks at what came, as the up-to-date checks of later runs will.
+fn settle((index, job, mut ended): (u32, SiteJob, Ended), failed: &BTreeMap<String, String>) -> (u32, Fetched) {
+    let plan = &job.plan;
+    if ended.outcome == Outcome::Success
+        && let Some(message) = failed.get(&plan.root)
+    {
+        ended.outcome = Outcome::Stage { message: message.clone() };
+    }
+    if ended.outcome == Outcome::Success {
+        let here = |path| PathBuf::from(absolute(&plan.root, plan.path(path)));
+        let inputs = plan.inputs(job.key.instance).iter();
+        ended.inputs = inputs.map(|&path| fingerprint(&here(path), false).ok().flatten()).collect();
+        let outputs = plan.outputs(job.key.instance);
+        ended.outputs = outputs.iter().map(|&path| fingerprint(&here(path), true).ok().flatten()).collect();
+        let missing: Vec<&str> = outputs
+            .iter()
+            .zip(&ended.outputs)
+            .filter(|(_, print)| print.is_none())
+            .map(|(&path, _)| plan.path(path))
+            .collect();
+        if !missing.is_empty() {
+            let message = format!("did not come back from the host: {}", missing.join(", "));
+            ended.outcome = Outcome::Stage { message };
+            ended.outputs.clear();
+        }
+    }
+    (index, Fetched::Ended(Box::new(ended)))
+}
+
+/// Fetches what members printed to where the logs of local ones are.
+async fn logs(
+    means: &Means,
+    way: &Remote,
+    ground: &Ground,
+    name: &JobName,
+    members: &[(u32, SiteJob, Ended)],
+) -> Result<(), StageError> {
+    let started = members.iter().filter(|(.., ended)| ended.started.is_some());
+    let names: Vec<String> =
+        started.flat_map(|(index, ..)| [format!("{index}/stdout"), format!("{index}/stderr")]).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let incoming = means.state.root().join("incoming").join(name.as_str());
+    let unusable = |source| StageError::Here { path: incoming.clone(), source };
+    fs::create_dir_all(&incoming).map_err(unusable)?;
+    let fetched = stage::fetch(way, &ground.submission(name), &incoming, &names, LOGS).await;
+    for (index, job, _) in members {
+        for (file, stream) in [("stdout", Stream::Stdout), ("stderr", Stream::Stderr)] {
+            keep(&incoming.join(index.to_string()).join(file), &means.state, job, stream);
+        }
+    }
+    // What is left is of no use to anybody.
+    fs::remove_dir_all(&incoming).ok();
+    match fetched {
+        Err(error @ StageError::Transport(_)) => Err(error),
+        Err(error) => {
+            tracing::warn!(host = %means.host.name, error = chain(&error), "what jobs printed was not fetched");
+            Ok(())
+        }
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Puts a log where it belongs; one without a word is not kept.
+fn keep(from: &Path, state: &StateDir, job: &SiteJob, stream: Stream) {
+    if fs::metadata(from).map_or(true, |meta| meta.len() == 0) {
+        return;
+    }
+    let to = state.log(job.key, stream);
+    let kept = to.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::rename(from, &to));
+    if let Err(error) = kept {
+        tracing::warn!(log = %to.display(), %error, "a log cannot be kept");
+    }
+}
+
+/// An error with its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
+}

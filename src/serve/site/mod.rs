@@ -1,0 +1,190 @@
+//! A host at work: brings inputs, submits, follows, fetches outputs. One task per host that jobs were handed over to.
+//!
+//! What is sent is a submission: a job, or an array of jobs that ask for the same. Before it goes out the runner has written it
+//! down ([`SiteNews::Intend`]); its name is its job name there, and by that name the next engine finds it again. A job is a
+//! directory on the host, in which the wrapper keeps what happened: what was not heard is read there later.
+//!
+//! A host is asked once per tick, for everything of ours at once. Not being able to ask changes nothing: an attempt that was
+//! running may be running still.
+
+mod desk;
+mod fetch;
+mod send;
+mod tick;
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::decide::engine::protocol::{Adopted, Capacity, Stage};
+use crate::language::quote::sh;
+use crate::model::batch::{Dialect, JobName};
+use crate::model::facts::BatchSystem;
+use crate::model::host::{Host, HostName};
+use crate::model::id::{HostId, JobKey};
+use crate::model::job::Ended;
+use crate::model::plan::Plan;
+use crate::model::resources::Grant;
+use crate::model::units::{Bytes, Timestamp};
+use crate::reach::config::StateDir;
+use crate::reach::store::Sent;
+use crate::reach::transport::{Connections, Limits, Remote, TransportError};
+use crate::serve::site::desk::Desk;
+
+/// Most jobs of ours on a host at once, where nobody said.
+const JOBS: u32 = 500;
+
+/// An attempt for a host.
+#[derive(Clone, Debug)]
+pub struct SiteJob {
+    /// Which.
+    pub key: JobKey,
+    /// What it may use.
+    pub grant: Grant,
+    /// The plan that it is of.
+    pub plan: Arc<Plan>,
+    /// Secrets for its environment.
+    pub secrets: Vec<(String, String)>,
+}
+
+/// What a site is told.
+#[derive(Debug)]
+pub enum Order {
+    /// Run these.
+    Start(Vec<SiteJob>),
+    /// End these, wherever they stand; each is answered by its end.
+    Stop(Vec<JobKey>),
+    /// End these if they have not started.
+    Withdraw(Vec<JobKey>),
+    /// What the engine before had there: submissions that are not over, and attempts that were in flight.
+    Adopt(Vec<Sent>, Vec<SiteJob>),
+}
+
+/// What a site reports.
+#[derive(Debug)]
+pub enum SiteNews {
+    /// It can be used, with this room.
+    Opened(Capacity),
+    /// It cannot be used, for this reason.
+    Shut(String),
+    /// How far an attempt is.
+    Staged(JobKey, Stage),
+    /// An attempt started.
+    Started(JobKey, Timestamp),
+    /// An attempt ended.
+    Ended(Box<Ended>),
+    /// What became of an attempt that was in flight.
+    Adopted(JobKey, Adopted),
+    /// This is about to be sent: to be written down, and answered when it is.
+    Intend(Sent, oneshot::Sender<()>),
+    /// The batch system's id of a submission is known.
+    Known(Sent),
+    /// A submission is over and cleared away.
+    Closed(JobName),
+}
+
+/// Where a site reports to.
+#[derive(Clone, Debug)]
+pub struct Reporter {
+    host: HostId,
+    to: mpsc::Sender<(HostId, SiteNews)>,
+}
+
+impl Reporter {
+    /// Makes a way to report as this host.
+    pub const fn new(host: HostId, to: mpsc::Sender<(HostId, SiteNews)>) -> Self {
+        Self { host, to }
+    }
+
+    async fn say(&self, news: SiteNews) {
+        // Fails when the runner has left: then the next one asks.
+        self.to.send((self.host, news)).await.ok();
+    }
+}
+
+/// What a site works with.
+#[derive(Debug)]
+pub struct Means {
+    /// The host.
+    pub host: Host,
+    /// How its batch system is spoken to; none where jobs are started as detached processes.
+    pub dialect: Option<Dialect>,
+    /// Shell lines that make the batch system's commands known where only a login shell would: see [`prelude`].
+    pub prelude: String,
+    /// Cores of the host itself.
+    pub cores: u32,
+    /// Room of one job there.
+    pub room: Capacity,
+    /// The ways to all hosts.
+    pub connections: Arc<Connections>,
+    /// The engine's state directory.
+    pub state: StateDir,
+    /// Where to report.
+    pub reporter: Reporter,
+}
+
+impl Means {
+    /// Returns the way there; nothing is connected by that.
+    async fn way(&self) -> Result<Remote, TransportError> {
+        let limits = Limits { per_minute: self.host.policy.connections_per_minute, ..Limits::default() };
+        // A host without a name in ssh's configuration is this machine under another name.
+        match &self.host.ssh {
+            Some(alias) => self.connections.transport(&self.host.name, alias.as_str(), limits).await,
+            None => self.connections.transport(&HostName::local(), HostName::LOCAL, limits).await,
+        }
+    }
+}
+
+/// A host at work.
+#[derive(Clone, Debug)]
+pub struct Site {
+    orders: mpsc::UnboundedSender<Order>,
+}
+
+impl Site {
+    /// Begins to work; ends when this and its clones are dropped. What is on the host then stays there.
+    pub fn start(means: Means) -> Self {
+        let (orders, inbox) = mpsc::unbounded_channel();
+        tokio::spawn(Desk::new(means, inbox).run());
+        Self { orders }
+    }
+
+    /// Tells it something.
+    pub fn tell(&self, order: Order) {
+        // Fails when its task has panicked, which is reported there.
+        self.orders.send(order).ok();
+    }
+}
+
+/// Returns shell lines that make the commands of a batch system known: a probe found them where a login shell looks alone.
+pub fn prelude(system: &BatchSystem) -> String {
+    let mut lines = String::new();
+    if let Some(bin) = &system.bin {
+        let _infallible = writeln!(lines, "PATH={}:$PATH; export PATH", sh(bin));
+    }
+    for (name, value) in &system.env {
+        let _infallible = writeln!(lines, "{name}={}; export {name}", sh(value));
+    }
+    lines
+}
+
+/// Returns the room of a job on a host. What is not known is for the batch system to refuse.
+pub fn room(host: &Host) -> Capacity {
+    Capacity {
+        cpus: 1 << 20,
+        mem: Bytes::gib(1 << 20),
+        gpus: 1 << 16,
+        nodes: 1 << 16,
+        jobs: Some(host.max_jobs.unwrap_or(JOBS)),
+    }
+}
+
+/// How long after a submission, or since something happened last, a host is asked again: 1, 2, 4, 8, 15 s, then slowly up to a
+/// minute.
+pub(crate) fn pause(quiet: u32, least: Duration) -> Duration {
+    const STEPS: [u64; 8] = [1, 2, 4, 8, 15, 20, 40, 60];
+    let seconds = STEPS.get(quiet as usize).copied().unwrap_or(60);
+    Duration::from_secs(seconds).max(least)
+}

@@ -1,0 +1,318 @@
+//! Out to a host: which jobs go together, what they need there, and the submission itself.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::decide::engine::protocol::Stage;
+use crate::language::batch;
+use crate::language::batch::wrapper::{BadMember, File, Member, batch_script, detach_command, submission_files};
+use crate::language::manifest::{Rendered, absolute, render_at};
+use crate::language::quote::sh;
+use crate::model::batch::{Array, BatchId, Gpus, JobName, MemberRequest, Reply, Submission, Submitted};
+use crate::model::host::HostPath;
+use crate::model::id::{JobKey, PathId};
+use crate::model::job::Outcome;
+use crate::model::resources::Amount;
+use crate::model::units::Bytes;
+use crate::reach::stage::{StageError, bring};
+use crate::reach::store::Sent;
+use crate::reach::transport::{Exec, Transport, TransportError};
+use crate::serve::site::{Means, SiteJob, SiteNews};
+
+/// Where job directories live on a host where nobody said.
+const SCRATCH: &str = "~/.csync";
+/// Most members of one array, where the site does not say.
+const MEMBERS: usize = 1000;
+/// Seconds between the request to end and the end.
+const GRACE: u64 = 10;
+/// Most that is kept of what a job prints, on each stream.
+const PRINTED: Bytes = Bytes(1 << 30);
+/// How long a submission may take.
+const SUBMITTING: Duration = Duration::from_mins(5);
+
+/// What is known of a host once it was entered.
+#[derive(Clone, Debug)]
+pub(super) struct Ground {
+    /// Where everything of ours lies, absolute.
+    pub(super) scratch: String,
+}
+
+impl Ground {
+    /// Returns the directory of a submission.
+    pub(super) fn submission(&self, name: &JobName) -> String {
+        format!("{}/jobs/{name}", self.scratch)
+    }
+
+    /// Returns the directory that stands for a workflow's directory.
+    pub(super) fn root(&self, root: &str) -> String {
+        let hash = blake3::hash(root.as_bytes()).to_hex();
+        format!("{}/work/{}", self.scratch, hash.get(..16).unwrap_or_default())
+    }
+}
+
+/// Enters a host: makes our directory there and returns where it is.
+pub(super) async fn ground(means: &Means) -> Result<Ground, TransportError> {
+    let scratch = means.host.scratch.clone().or_else(|| SCRATCH.parse::<HostPath>().ok());
+    let scratch = scratch.map(|path| path.to_shell()).unwrap_or_default();
+    let script = format!(
+        "umask 077; d={scratch} && mkdir -p -- \"$d/jobs\" \"$d/work\" && cd -- \"$d\" && chmod 700 . jobs work && pwd -P"
+    );
+    let reply = means.way().await?.exec(Exec::new(script)).await?;
+    let place = String::from_utf8_lossy(&reply.stdout).trim_end_matches('\n').to_owned();
+    if !reply.status.is_success() || !place.starts_with('/') {
+        let detail = String::from_utf8_lossy(&reply.stderr).trim().to_owned();
+        return Err(TransportError::FarFile {
+            host: means.host.name.to_string(),
+            path: means.host.scratch.as_ref().map_or_else(|| SCRATCH.to_owned(), ToString::to_string),
+            detail: if detail.is_empty() { reply.status.to_string() } else { detail },
+        });
+    }
+    Ok(Ground { scratch: place })
+}
+
+/// A submission that went out.
+#[derive(Debug)]
+pub(super) struct SentOut {
+    /// The batch system's id; none without one.
+    pub(super) batch: Option<BatchId>,
+}
+
+/// A submission that did not go out, or perhaps.
+#[derive(Debug)]
+pub(super) enum NotSent {
+    /// Its members end so; nothing of it is there.
+    Refused(Vec<(JobKey, Outcome, Option<String>)>),
+    /// The host was lost before anything was submitted.
+    Unreached(TransportError),
+    /// The host was lost, or did not say, whether it was.
+    Doubtful(TransportError),
+}
+
+/// Puts together what asks for the same: one submission each.
+pub(super) fn group(jobs: Vec<SiteJob>, means: &Means) -> Vec<Vec<SiteJob>> {
+    let mut groups: BTreeMap<String, Vec<SiteJob>> = BTreeMap::new();
+    for job in jobs {
+        let request = request(&job);
+        let task = job.plan.task_of(job.key.instance);
+        let same = format!("{}|{:?}|{:?}|{:?}", job.plan.root, request, task.batch, task.checkpoint);
+        groups.entry(same).or_default().push(job);
+    }
+    let most = means.host.max_jobs.map_or(MEMBERS, |jobs| jobs as usize).clamp(1, MEMBERS);
+    let chunks = groups.into_values().flat_map(|group| {
+        let mut chunks = Vec::new();
+        let mut rest = group;
+        while rest.len() > most {
+            let tail = rest.split_off(most);
+            chunks.push(std::mem::replace(&mut rest, tail));
+        }
+        chunks.push(rest);
+        chunks
+    });
+    chunks.collect()
+}
+
+/// Returns what a member asks for. Memory and walltime that the task left to csync are left to the site.
+fn request(job: &SiteJob) -> MemberRequest {
+    let task = job.plan.task_of(job.key.instance);
+    let wish = task.resources.first();
+    let processes = wish.and_then(|wish| wish.processes).unwrap_or(1).max(1);
+    let asked_mem = wish.is_some_and(|wish| wish.mem != Amount::Auto) || job.grant.mem_enforced;
+    MemberRequest {
+        cpus: (job.grant.cpus / processes).max(1),
+        processes,
+        nodes: wish.and_then(|wish| wish.nodes),
+        mem: asked_mem.then_some(job.grant.mem),
+        time: job.grant.time,
+        gpus: (job.grant.gpus > 0).then_some(Gpus { count: job.grant.gpus, model: None }),
+        ..MemberRequest::default()
+    }
+}
+
+/// Sends a submission: its intent is written down, inputs are brought, its directory is made, the batch system is told.
+pub(super) async fn send(means: &Means, ground: &Ground, sent: &Sent, jobs: Vec<SiteJob>) -> Result<SentOut, NotSent> {
+    let (written, answer) = oneshot::channel();
+    means.reporter.say(SiteNews::Intend(sent.clone(), written)).await;
+    if answer.await.is_err() {
+        // The runner has left: the next one begins with what is written.
+        return Err(NotSent::Refused(Vec::new()));
+    }
+    for job in &jobs {
+        means.reporter.say(SiteNews::Staged(job.key, Stage::StagingIn)).await;
+    }
+    bring_inputs(means, ground, &jobs).await?;
+    let directory = ground.submission(&sent.name);
+    let archive = pack(means, ground, sent, &jobs).map_err(|error| refused(&jobs, &spawn(error.to_string())))?;
+    let submission = submission(means, &directory, sent, &jobs);
+    let call = if let Some(dialect) = &means.dialect {
+        let call = batch::submit(dialect, &submission);
+        call.map_err(|error| refused(&jobs, &Outcome::Rejected { message: error.to_string() }))?.script
+    } else {
+        format!("{}\n", detach_command(&directory, at_once(means, jobs.len())))
+    };
+    // One command: a directory that is there was submitted from, or nothing was submitted.
+    let script = format!(
+        "umask 077; d={}; mkdir -- \"$d\" && tar -xf - -C \"$d\" || exit 111\n: >\"$d/submitting\"\n{}{call}",
+        sh(&directory),
+        means.prelude
+    );
+    let reply = run(means, &script, &archive).await?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (stdout, stderr) = (text(&reply.0), text(&reply.1));
+    if reply.2 == 111 {
+        return Err(refused(&jobs, &spawn(format!("its directory cannot be made on the host: {}", stderr.trim()))));
+    }
+    let Some(dialect) = &means.dialect else {
+        return if reply.2 == 0 {
+            Ok(SentOut { batch: None })
+        } else {
+            Err(refused(&jobs, &spawn(format!("it was not started on the host: {}", stderr.trim()))))
+        };
+    };
+    let reply = Reply { status: i32::from(reply.2), stdout: &stdout, stderr: &stderr };
+    match batch::parse_submit(dialect.flavour, &reply) {
+        Submitted::Accepted(id) => Ok(SentOut { batch: Some(id) }),
+        Submitted::Refused(refusal) => Err(refused(&jobs, &Outcome::Rejected { message: refusal.message })),
+        Submitted::Later(message) | Submitted::Unknown(message) => {
+            let host = means.host.name.to_string();
+            Err(NotSent::Doubtful(TransportError::FarFile { host, path: sent.name.to_string(), detail: message }))
+        }
+    }
+}
+
+/// Returns how many members run at once on a host without a batch system: as many as a person allows it, or as it has cores.
+fn at_once(means: &Means, members: usize) -> u32 {
+    let members = u32::try_from(members).unwrap_or(u32::MAX);
+    members.clamp(1, means.host.max_jobs.unwrap_or(means.cores).max(1))
+}
+
+fn spawn(message: String) -> Outcome {
+    Outcome::Spawn { message }
+}
+
+fn refused(jobs: &[SiteJob], outcome: &Outcome) -> NotSent {
+    NotSent::Refused(jobs.iter().map(|job| (job.key, outcome.clone(), None)).collect())
+}
+
+/// Runs the script that submits, with the directory's content to read.
+async fn run(means: &Means, script: &str, archive: &[u8]) -> Result<(Vec<u8>, Vec<u8>, u8), NotSent> {
+    // From here on it may go through although we never hear of it.
+    let exec = Exec::new(script).reading(archive.to_vec()).within(SUBMITTING);
+    let way = means.way().await.map_err(NotSent::Unreached)?;
+    let reply = way
+        .exec(exec)
+        .await
+        .map_err(|error| if error.may_have_run() { NotSent::Doubtful(error) } else { NotSent::Unreached(error) })?;
+    Ok((reply.stdout, reply.stderr, reply.status.code()))
+}
+
+/// Brings the inputs of jobs, workflow by workflow.
+async fn bring_inputs(means: &Means, ground: &Ground, jobs: &[SiteJob]) -> Result<(), NotSent> {
+    let way = means.way().await.map_err(NotSent::Unreached)?;
+    let mut inputs: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for job in jobs {
+        let plan = &job.plan;
+        let of = inputs.entry(plan.root.as_str()).or_default();
+        of.extend(plan.inputs(job.key.instance).iter().map(|&path| plan.path(path).to_owned()));
+    }
+    for (root, mut names) in inputs {
+        names.sort_unstable();
+        names.dedup();
+        match bring(&way, Path::new(root), &ground.root(root), &names).await {
+            Ok(moved) => tracing::debug!(host = %means.host.name, ?moved, "brought"),
+            Err(StageError::Transport(error)) => return Err(NotSent::Unreached(error)),
+            Err(error) => return Err(refused(jobs, &Outcome::Stage { message: error.to_string() })),
+        }
+    }
+    Ok(())
+}
+
+fn submission(means: &Means, directory: &str, sent: &Sent, jobs: &[SiteJob]) -> Submission {
+    let first = jobs.first();
+    let task = first.map(|job| job.plan.task_of(job.key.instance));
+    let key = |name: &str| task.and_then(|task| task.batch.get(name)).cloned();
+    let raw = task.map(|task| {
+        let raw = task.batch.iter().filter(|(name, _)| name.contains('.'));
+        raw.map(|(name, value)| (name.clone(), value.clone())).collect()
+    });
+    Submission {
+        name: sent.name.clone(),
+        directory: directory.to_owned(),
+        script: "batch.sh".to_owned(),
+        log: "batch.log".to_owned(),
+        array: u32::try_from(jobs.len()).ok().map(|size| Array { size, cap: None }),
+        request: first.map(request).unwrap_or_default(),
+        account: key("account").or_else(|| means.host.account.clone()),
+        partition: key("partition").or_else(|| key("queue")),
+        qos: key("qos"),
+        reservation: key("reservation"),
+        constraint: key("constraint"),
+        raw: raw.unwrap_or_default(),
+        signal: task.and_then(|task| task.checkpoint.as_ref()).map(|it| (it.signal.clone(), it.before)),
+        after: Vec::new(),
+    }
+}
+
+/// Packs the directory of a submission.
+fn pack(means: &Means, ground: &Ground, sent: &Sent, jobs: &[SiteJob]) -> Result<Vec<u8>, Unpackable> {
+    let directory = ground.submission(&sent.name);
+    let names: Vec<String> = (1..=jobs.len()).map(|index| index.to_string()).collect();
+    let mut files = submission_files(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
+    files.push(File { path: "batch.sh".to_owned(), mode: 0o700, content: batch_script(&directory) });
+    // A directory has to be there for the records.
+    files.push(File { path: "news/.keep".to_owned(), mode: 0o600, content: String::new() });
+    for (job, name) in jobs.iter().zip(names) {
+        files.extend(member(means, ground, job, name).files()?);
+    }
+    let mut builder = tar::Builder::new(Vec::new());
+    for file in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(file.content.len() as u64);
+        header.set_mode(file.mode);
+        builder.append_data(&mut header, file.path, file.content.as_bytes())?;
+    }
+    Ok(builder.into_inner()?)
+}
+
+/// A submission's directory cannot be made.
+#[derive(Debug, thiserror::Error)]
+enum Unpackable {
+    #[error(transparent)]
+    Member(#[from] BadMember),
+    #[error("its directory cannot be packed")]
+    Archive(#[from] std::io::Error),
+}
+
+/// Says what one member does, on the host.
+fn member(means: &Means, ground: &Ground, job: &SiteJob, name: String) -> Member {
+    let plan = &job.plan;
+    let root = ground.root(&plan.root);
+    let Rendered { invocation, workdir, env, stdin } =
+        render_at(plan, &root, job.key.instance, &job.grant, job.key.attempt);
+    let task = plan.task_of(job.key.instance);
+    let paths = |paths: &[PathId]| paths.iter().map(|&path| absolute(&root, plan.path(path))).collect();
+    let own = [
+        ("CSYNC_RUN".to_owned(), job.key.run.to_string()),
+        ("CSYNC_TASK".to_owned(), task.name.clone()),
+        ("CSYNC_JOB".to_owned(), job.key.to_string()),
+    ];
+    // Batch systems keep the walltime themselves; without one the wrapper does.
+    let alone = means.dialect.is_none();
+    Member {
+        name,
+        label: plan.label(job.key.instance),
+        invocation,
+        workdir,
+        env: env.into_iter().chain(job.secrets.iter().cloned()).chain(own).collect(),
+        umask: 0o022,
+        stdin,
+        inputs: paths(plan.inputs(job.key.instance)),
+        outputs: paths(plan.outputs(job.key.instance)),
+        time: job.grant.time.filter(|_| alone),
+        grace: GRACE,
+        checkpoint: task.checkpoint.as_ref().filter(|_| alone).map(|it| (it.signal.clone(), it.before)),
+        output_cap: Some(PRINTED),
+    }
+}

@@ -1,0 +1,360 @@
+//! A look at a host: one command that ends what is to be ended, clears away what is over, and asks for all news of ours: the
+//! wrappers' records, the queue and, for what left the queue without a word, the history.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::decide::outcome::{Asked as AskedFor, Cancel, Evidence, Own, Patience, Verdict, judge};
+use crate::language::batch::call::{Ask, Target};
+use crate::language::batch::wrapper::{NewsRequest, Record, Stage as At, cancel_command, news_command, parse_news};
+use crate::language::batch::{self};
+use crate::language::quote::sh;
+use crate::model::batch::{Answer, BatchId, CouldNotAsk, Ending, History, JobName, Members, Queue, Reply};
+use crate::model::job::Outcome;
+use crate::model::resources::Usage;
+use crate::model::units::{Bytes, Timestamp};
+use crate::reach::clock;
+use crate::reach::transport::{Exec, Transport, TransportError};
+use crate::serve::site::Means;
+use crate::serve::site::desk::{Live, Member, Way};
+use crate::serve::site::send::Ground;
+
+/// How long a look may take: batch systems stall for a quarter of a minute when they are busy.
+const LOOKING: Duration = Duration::from_secs(90);
+/// Looks in a row without a trace after which a member is given up. Records of network filesystems show late.
+const MISSING: u32 = 3;
+
+/// What is looked for.
+pub(super) struct Asked {
+    pub(super) live: Vec<Live>,
+    /// Members to be ended, by submission and number.
+    pub(super) stops: Vec<(JobName, u32)>,
+    /// Submissions to be cleared away.
+    pub(super) closing: Vec<JobName>,
+    /// The number of this look.
+    pub(super) turn: u64,
+}
+
+/// What is known of a member.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum MemberNews {
+    /// It waits.
+    Waiting,
+    /// Nobody knows it, for now.
+    Missing,
+    /// It runs since then.
+    Running(Timestamp),
+    /// It goes no further: to be cancelled, and over so.
+    Remove(Outcome),
+    /// Everybody was asked, and nobody knows what became of it.
+    Lost(String),
+    /// It is over.
+    Over { outcome: Outcome, usage: Usage, started: Option<Timestamp>, ended: Timestamp, notes: Vec<String> },
+}
+
+/// What a look brought.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    /// Submissions that are there after all, with their id.
+    pub(super) found: Vec<(JobName, Option<BatchId>)>,
+    /// Submissions that never went out.
+    pub(super) never_sent: Vec<JobName>,
+    /// News of members, by submission and number.
+    pub(super) members: Vec<(JobName, u32, MemberNews)>,
+    /// Submissions that were cleared away.
+    pub(super) closed: Vec<JobName>,
+}
+
+/// Looks.
+pub(super) async fn tick(means: &Means, ground: &Ground, asked: Asked) -> Result<Heard, TransportError> {
+    let mark = mark(asked.turn);
+    let (script, request) = script(means, ground, &asked, &mark);
+    let exec = Exec::new(script).reading(request).within(LOOKING).printing(256 << 20);
+    let reply = means.way().await?.exec(exec).await?;
+    let sections = sections(&reply.stdout, &mark);
+    Ok(understand(means, &asked, &sections))
+}
+
+/// Returns a line that nobody else prints.
+fn mark(turn: u64) -> String {
+    let hash = blake3::hash(format!("{turn}:{}:{}", clock::now(), std::process::id()).as_bytes()).to_hex();
+    format!("csync-{}", hash.get(..24).unwrap_or_default())
+}
+
+fn script(means: &Means, ground: &Ground, asked: &Asked, mark: &str) -> (String, Vec<u8>) {
+    let mut script =
+        format!("cd -- {} || exit 1\numask 077\nexec 3<&0 </dev/null\n{}", sh(&ground.scratch), means.prelude);
+    let mut request = NewsRequest::default();
+    if !asked.closing.is_empty() {
+        let dirs: Vec<String> = asked.closing.iter().map(|name| format!("jobs/{name}")).collect();
+        let _infallible = writeln!(script, "rm -rf -- {} && printf '\\n%s closed\\n' {mark}", dirs.join(" "));
+    }
+    cancel(means, ground, asked, &mut script);
+    if let Some(any) = asked.live.iter().find(|live| live.state == Way::There) {
+        // Two looks ago: times of files are coarse, and what comes twice is the same.
+        request.stamp(&format!("{}/jobs/.look-{}", ground.scratch, asked.turn % 4));
+        if asked.turn > 2 {
+            request.since(&format!("{}/jobs/.look-{}", ground.scratch, (asked.turn + 2) % 4));
+        }
+        for live in asked.live.iter().filter(|live| live.state == Way::There) {
+            request.records(&ground.submission(&live.sent.name));
+        }
+        let news = news_command(&ground.submission(&any.sent.name));
+        let _infallible = writeln!(script, "printf '\\n%s news\\n' {mark}; {news} <&3");
+    }
+    for live in asked.live.iter().filter(|live| live.state == Way::Doubtful) {
+        let name = &live.sent.name;
+        let _infallible =
+            writeln!(script, "[ ! -e jobs/{name}/submitting ] || printf '\\n%s submitting\\n{name}\\n' {mark}");
+    }
+    if let Some(dialect) = &means.dialect
+        && !asked.live.is_empty()
+    {
+        section(&mut script, mark, "queue", &batch::queue(dialect.flavour, Ask::Mine));
+        let lost = lost(asked);
+        if dialect.history == History::Kept && !lost.is_empty() {
+            section(&mut script, mark, "history", &batch::history(dialect.flavour, Ask::Ids(&lost)));
+        }
+    }
+    let _infallible = writeln!(script, "printf '\\n%s end\\n' {mark}");
+    (script, request.text().as_bytes().to_vec())
+}
+
+/// Appends a command whose output and status are told apart from the others'.
+fn section(script: &mut String, mark: &str, name: &str, command: &str) {
+    let _infallible = writeln!(
+        script,
+        "printf '\\n%s {name}\\n' {mark}\n(\n{command}\n) 2>jobs/.complaints.$$; csync_status=$?\n\
+         printf '\\n%s {name}-status\\n%s\\n' {mark} \"$csync_status\"; cat jobs/.complaints.$$; rm -f jobs/.complaints.$$"
+    );
+}
+
+/// Ends members, by the batch system or by their wrappers.
+fn cancel(means: &Means, ground: &Ground, asked: &Asked, script: &mut String) {
+    let mut by_submission: BTreeMap<&JobName, Vec<u32>> = BTreeMap::new();
+    for (name, index) in &asked.stops {
+        by_submission.entry(name).or_default().push(*index);
+    }
+    let mut targets = Vec::new();
+    for (name, mut indices) in by_submission {
+        indices.sort_unstable();
+        let Some(live) = asked.live.iter().find(|live| live.sent.name == *name) else { continue };
+        let directory = ground.submission(name);
+        // So that one that starts in this moment does not run.
+        for index in &indices {
+            let _infallible = writeln!(script, ": 2>/dev/null >{}/{index}/cancel", sh(&directory));
+        }
+        match (&means.dialect, &live.sent.batch) {
+            (Some(_), Some(id)) => {
+                let all = indices.len() == live.members.len();
+                let ranges = indices.iter().map(|&index| (index, index, 1)).collect();
+                let members = if all { Members::All } else { Members::Ranges(ranges) };
+                targets.push(Target { id: id.clone(), members });
+            }
+            (Some(_), None) => {}
+            (None, _) => {
+                let _infallible = writeln!(script, "{} >/dev/null 2>&1", cancel_command(&directory, &indices));
+            }
+        }
+    }
+    if let Some(dialect) = &means.dialect
+        && !targets.is_empty()
+    {
+        let _infallible = writeln!(script, "(\n{}\n) >/dev/null 2>&1", batch::cancel(dialect.flavour, &targets));
+    }
+}
+
+/// Returns the submissions with members that left the queue without a word.
+fn lost(asked: &Asked) -> Vec<BatchId> {
+    let lost = asked.live.iter().filter(|live| live.members.iter().any(|member| !member.over && member.missing > 0));
+    lost.filter_map(|live| live.sent.batch.clone()).collect()
+}
+
+/// Splits a reply at its marks.
+fn sections<'a>(stdout: &'a [u8], mark: &str) -> HashMap<String, &'a [u8]> {
+    let needle = format!("\n{mark} ");
+    let mut found = HashMap::new();
+    let mut rest = stdout;
+    let mut name: Option<String> = None;
+    loop {
+        let at = memchr::memmem::find(rest, needle.as_bytes());
+        let body = rest.get(..at.unwrap_or(rest.len())).unwrap_or_default();
+        if let Some(name) = name.take() {
+            found.insert(name, body);
+        }
+        let Some(at) = at else { return found };
+        rest = rest.get(at + needle.len()..).unwrap_or_default();
+        let line = rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len());
+        name = Some(String::from_utf8_lossy(rest.get(..line).unwrap_or_default()).into_owned());
+        rest = rest.get((line + 1).min(rest.len())..).unwrap_or_default();
+    }
+}
+
+fn understand(means: &Means, asked: &Asked, sections: &HashMap<String, &[u8]>) -> Heard {
+    let mut heard = Heard::default();
+    if sections.contains_key("closed") {
+        heard.closed.clone_from(&asked.closing);
+    }
+    let news = sections.get("news").map(|bytes| parse_news(bytes)).unwrap_or_default();
+    let mut records: HashMap<(&str, &str), &Record> = HashMap::new();
+    for record in &news.records {
+        records.insert((record.submission.as_str(), record.member.as_str()), record);
+    }
+    let answer = |name: &str| {
+        let status = sections.get(format!("{name}-status").as_str())?;
+        let status = String::from_utf8_lossy(status).into_owned();
+        let (code, stderr) = status.split_once('\n').unwrap_or((&status, ""));
+        let stdout = String::from_utf8_lossy(sections.get(name)?).into_owned();
+        Some((code.trim().parse().unwrap_or(1), stdout, stderr.to_owned()))
+    };
+    let queue = means.dialect.as_ref().and_then(|dialect| {
+        let (status, stdout, stderr) = answer("queue")?;
+        let reply = Reply { status, stdout: &stdout, stderr: &stderr };
+        batch::parse_queue(dialect.flavour, &reply)
+            .inspect_err(|error| tracing::debug!(host = %means.host.name, %error, "the queue was not told"))
+            .ok()
+    });
+    let endings: Vec<Ending> = means
+        .dialect
+        .as_ref()
+        .and_then(|dialect| {
+            let (status, stdout, stderr) = answer("history")?;
+            batch::parse_history(dialect.flavour, &Reply { status, stdout: &stdout, stderr: &stderr }).ok()
+        })
+        .unwrap_or_default();
+    let submitting = sections.get("submitting").map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    for live in &asked.live {
+        if live.state == Way::Doubtful {
+            doubtful(means, live, queue.as_ref(), submitting.is_some(), &mut heard);
+        } else {
+            members(means, live, &records, queue.as_ref(), &endings, &mut heard);
+        }
+    }
+    heard
+}
+
+/// Finds out whether a submission went through whose answer was never heard.
+fn doubtful(means: &Means, live: &Live, queue: Option<&Queue>, submitting: bool, heard: &mut Heard) {
+    let name = &live.sent.name;
+    if means.dialect.is_none() {
+        // What starts members starts them once, however often it is told to.
+        if submitting {
+            heard.found.push((name.clone(), None));
+        } else {
+            heard.never_sent.push(name.clone());
+        }
+        return;
+    }
+    // Without an answer nothing is known.
+    let Some(queue) = queue else { return };
+    match queue.named(name).next() {
+        Some(job) => heard.found.push((name.clone(), Some(job.id.clone()))),
+        None if !submitting => heard.never_sent.push(name.clone()),
+        // It may be over already: its records tell, once they are asked for.
+        None => heard.found.push((name.clone(), None)),
+    }
+}
+
+fn members(
+    means: &Means,
+    live: &Live,
+    records: &HashMap<(&str, &str), &Record>,
+    queue: Option<&Queue>,
+    endings: &[Ending],
+    heard: &mut Heard,
+) {
+    let name = &live.sent.name;
+    for (member, index) in live.members.iter().zip(1u32..) {
+        if member.over {
+            continue;
+        }
+        let record = records.get(&(name.as_str(), index.to_string().as_str())).copied();
+        let known = Witnesses { means, live, member, record, queue, endings };
+        heard.members.extend(known.judge(index).map(|news| (name.clone(), index, news)));
+    }
+}
+
+/// Everything that was told of a member.
+struct Witnesses<'a> {
+    means: &'a Means,
+    live: &'a Live,
+    member: &'a Member,
+    record: Option<&'a Record>,
+    queue: Option<&'a Queue>,
+    endings: &'a [Ending],
+}
+
+impl Witnesses<'_> {
+    fn judge(&self, index: u32) -> Option<MemberNews> {
+        let own = match self.record.map(|record| &record.stage) {
+            Some(At::Ended(ended)) => Own::Ended(ended),
+            Some(At::Started) => Own::Started,
+            None if self.member.started.is_some() => Own::Started,
+            None => Own::Missing,
+        };
+        let id = self.live.sent.batch.as_ref();
+        let unknown = |why: &str| CouldNotAsk { why: why.to_owned() };
+        let queue = match (self.queue, id) {
+            (Some(queue), Some(id)) => queue.member(id, index).map_or(Answer::Gone, Answer::Is),
+            _ => Answer::Unknown(unknown("the queue was not told")),
+        };
+        let ending = id.and_then(|id| {
+            let mine = |ending: &&Ending| ending.id == *id && ending.member.is_none_or(|member| member == index);
+            self.endings.iter().find(mine)
+        });
+        let evidence = Evidence {
+            own,
+            queue,
+            history: ending.map_or_else(|| Answer::Unknown(unknown("there is no history")), Answer::Is),
+            asked: self.asked(),
+            cancel: if self.member.stopping { Cancel::Asked } else { Cancel::No },
+            patience: if self.member.missing >= MISSING { Patience::Spent } else { Patience::Left },
+        };
+        if self.means.dialect.is_none() && !matches!(own, Own::Ended(_)) {
+            // Nobody but the record tells.
+            return Some(self.member_started().map_or(MemberNews::Waiting, MemberNews::Running));
+        }
+        let judgement = judge(&evidence);
+        self.news(judgement.verdict, ending, &evidence)
+    }
+
+    fn asked(&self) -> AskedFor {
+        let Some(grant) = self.member.grant else { return AskedFor::default() };
+        AskedFor { mem: grant.mem_enforced.then_some(grant.mem), time: grant.time }
+    }
+
+    fn member_started(&self) -> Option<Timestamp> {
+        self.record.map(|record| record.started).or(self.member.started)
+    }
+
+    fn news(&self, verdict: Verdict, ending: Option<&Ending>, evidence: &Evidence<'_>) -> Option<MemberNews> {
+        let gone = matches!(evidence.queue, Answer::Gone);
+        let started = self.member_started();
+        match verdict {
+            Verdict::Live(_) => Some(started.map_or(MemberNews::Waiting, MemberNews::Running)),
+            Verdict::Over { outcome, note } => Some(self.over(outcome, note.into_iter().collect(), ending)),
+            Verdict::Remove { outcome } => Some(MemberNews::Remove(outcome)),
+            Verdict::AskAgain if gone => Some(MemberNews::Missing),
+            Verdict::AskAgain | Verdict::Unreached(_) => started.map(MemberNews::Running),
+            Verdict::Lost(why) => Some(MemberNews::Lost(why)),
+        }
+    }
+
+    fn over(&self, outcome: Outcome, mut notes: Vec<String>, ending: Option<&Ending>) -> MemberNews {
+        let (mut usage, mut ended) = (Usage::default(), ending.and_then(|ending| ending.end));
+        if let Some(At::Ended(own)) = self.record.map(|record| &record.stage) {
+            usage = own.usage;
+            ended = Some(own.at);
+            if own.left > 0 {
+                notes.push(format!("{} processes left behind were ended", own.left));
+            }
+            let dropped = own.dropped.0 + own.dropped.1;
+            if dropped > 0 {
+                notes.push(format!("{} of output dropped", Bytes(dropped)));
+            }
+        }
+        let started = self.member_started().or_else(|| ending.and_then(|ending| ending.start));
+        MemberNews::Over { outcome, usage, started, ended: ended.unwrap_or_else(clock::now), notes }
+    }
+}

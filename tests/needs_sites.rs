@@ -1,0 +1,194 @@
+//! Journeys of work that runs elsewhere: a Slurm cluster behind two jump hosts, a Grid Engine, a workstation, and this machine.
+
+use std::fs;
+
+use crate::bed::Bed;
+use crate::world::{signal, until};
+
+const HOSTS: &str = r#"
+[hosts.hpc]
+ssh = "login"
+batch = "slurm"
+tags = ["cluster"]
+
+[hosts.grid]
+batch = "sge"
+
+[hosts.lab]
+ssh = "station"
+batch = "none"
+"#;
+
+/// Joins the shared bed, with these hosts known.
+fn shared() -> Bed {
+    let bed = Bed::shared();
+    configure(&bed, HOSTS);
+    bed
+}
+
+fn configure(bed: &Bed, hosts: &str) {
+    let dir = bed.home().join(".config/csync");
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join("hosts.toml"), hosts).unwrap();
+}
+
+/// Returns the process id of the engine, as the machine sees it.
+fn engine_pid(bed: &Bed) -> u32 {
+    let state = bed.home().join("state");
+    let wanted = format!("CSYNC_STATE={}", state.display());
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
+        let is_ours = environment.split(|&byte| byte == 0).any(|variable| variable == wanted.as_bytes());
+        if is_ours && String::from_utf8_lossy(&line).contains("engine\0serve") {
+            return pid;
+        }
+    }
+    panic!("no engine runs");
+}
+
+#[test]
+fn one_workflow_spans_a_cluster_a_grid_engine_a_workstation_and_this_machine() {
+    let bed = shared();
+    bed.write("text.txt", "one\ntwo\nthree\nfour\n");
+    bed.write(
+        "workflow.toml",
+        r#"
+name = "far"
+[tasks.split]
+foreach = { range = [1, 4] }
+inputs = ["text.txt"]
+outputs = ["parts/{item}.txt"]
+run = "hostname; echo said >&2; sed -n {item}p {inputs} > {outputs}"
+on = "cluster"
+[tasks.shout]
+foreach = { range = [1, 4] }
+inputs = ["parts/{item}.txt"]
+outputs = ["loud/{item} it's.txt"]
+run = ["sh", "-c", "hostname; tr a-z A-Z < \"$1\" > \"$2\"", "sh", "{inputs[0]}", "{outputs[0]}"]
+on = "grid"
+[tasks.join]
+inputs = ["loud/*.txt"]
+outputs = ["all"]
+run = "hostname; cat {inputs} > {outputs}"
+on = "lab"
+[tasks.check]
+inputs = ["all"]
+run = "test \"$(wc -l < {inputs})\" = 4"
+"#,
+    );
+    let done = bed.csync(&["submit"]).exits(0);
+    assert!(done.out.contains("10 done"), "{}", done.out);
+    assert_eq!(bed.read("all"), "ONE\nTWO\nTHREE\nFOUR\n");
+    let log = |label: &str| bed.csync(&["logs", "1", label, "--stdout"]).exits(0).out;
+    assert!(["n1\n", "n2\n", "n3\n"].contains(&log("split[2]").as_str()));
+    assert_eq!((log("shout[2]").as_str(), log("join").as_str()), ("gridx\n", "station\n"));
+    let why = bed.csync(&["why", "split[1]"]).exits(0).out;
+    assert!(why.contains("on hpc: success"), "{why}");
+    // What came back is known to be up to date.
+    assert!(bed.csync(&["submit"]).exits(0).out.contains("everything is up to date"));
+    // One line changes: what the others' parts are like is seen when they come back.
+    bed.write("text.txt", "one\ntwo\nthree\nfive\n");
+    let done = bed.csync(&["submit"]).exits(0);
+    assert!(done.out.contains("7 done, 3 cached"), "{}", done.out);
+    assert_eq!(bed.read("all"), "ONE\nTWO\nTHREE\nFIVE\n");
+}
+
+#[test]
+fn a_member_that_fails_is_explained_and_the_others_come_back() {
+    let bed = shared();
+    bed.write(
+        "workflow.toml",
+        r#"
+name = "mixed"
+[tasks.t]
+foreach = { range = [1, 3] }
+outputs = ["out/{item}"]
+run = "echo told; echo x > {outputs}; [ {item} != 2 ] || { echo broken >&2; exit 7; }"
+on = "hpc"
+[tasks.lazy]
+outputs = ["never"]
+run = "true"
+on = "lab"
+"#,
+    );
+    let done = bed.csync(&["submit"]).exits(1);
+    assert!(done.out.contains("t[2]  exit code 7"), "{}", done.out);
+    assert!(bed.path("out/1").exists() && bed.path("out/3").exists() && !bed.path("out/2").exists());
+    assert_eq!(bed.csync(&["logs", "1", "t[2]", "--stderr"]).exits(0).err, "broken\n");
+    let why = bed.csync(&["why", "lazy"]).exits(0).out;
+    assert!(why.contains("did not make") && why.contains("never"), "{why}");
+}
+
+#[test]
+fn jobs_go_on_without_the_engine_and_the_next_one_adopts_them() {
+    let bed = shared();
+    let trace = bed.scratch("login");
+    bed.write(
+        "workflow.toml",
+        format!(
+            r#"
+name = "long"
+[tasks.t]
+foreach = {{ range = [1, 5] }}
+outputs = ["out/{{item}}"]
+run = "echo $CSYNC_JOB >> {trace}/started; while [ ! -e {trace}/go ]; do sleep 0.2; done; date > {{outputs}}"
+on = "hpc"
+"#
+        ),
+    );
+    bed.csync(&["submit", "--detach"]).exits(0);
+    let started = || bed.on("login", &format!("cat {trace}/started 2>/dev/null | wc -l")).out.trim().to_owned();
+    until("all of them run", || started() == "5");
+    signal(engine_pid(&bed), "KILL");
+    bed.on("login", &format!("touch {trace}/go")).exits(0);
+    bed.csync(&["wait", "last"]).exits(0);
+    assert_eq!(started(), "5", "nothing ran twice");
+    let show = bed.csync(&["show", "last"]).exits(0).out;
+    assert!(show.contains("5 done"), "{show}");
+}
+
+#[test]
+fn cancelled_jobs_leave_the_queue() {
+    let bed = shared();
+    bed.write(
+        "workflow.toml",
+        "name = \"idle\"\n[tasks.t]\nforeach = { range = [1, 12] }\nrun = \"sleep 600\"\non = \"hpc\"\n[tasks.s]\nrun = \"sleep 601\"\non = \"lab\"\n",
+    );
+    bed.csync(&["submit", "--detach"]).exits(0);
+    let running =
+        || bed.csync(&["show", "last", "--state", "running", "--json"]).out.matches("\"running\"").count() > 1;
+    until("some of them run", running);
+    bed.csync(&["cancel", "last"]).exits(0);
+    bed.csync(&["wait", "last"]).exits(130);
+    let id = bed.csync(&["show", "last"]).exits(0).out;
+    assert!(id.contains("13 cancelled"), "{id}");
+    until("the queue has none of them", || !bed.on("login", "squeue -h -o %j").exits(0).out.contains("-1-0-1"));
+    until("the workstation has none", || bed.on("station", "pgrep -f 'sleep 60[1]'").out.is_empty());
+}
+
+#[test]
+fn work_goes_elsewhere_when_a_host_cannot_be_reached() {
+    let bed = Bed::own(&["slurm"]);
+    configure(&bed, HOSTS);
+    bed.now("crash login");
+    bed.write(
+        "workflow.toml",
+        "name = \"away\"\n[tasks.t]\nforeach = { range = [1, 3] }\noutputs = [\"o/{item}\"]\nrun = \"hostname > {outputs}\"\non = [\"hpc\", \"lab\", \"local\"]\n",
+    );
+    let done = bed.csync(&["submit"]).exits(0);
+    let log = fs::read_to_string(bed.home().join("state/engine.log")).unwrap();
+    assert_eq!(bed.read("o/2"), "station\n", "{}\n{log}", done.err);
+    bed.now("cut station");
+    bed.csync(&["submit", "--rerun"]).exits(0);
+    assert_eq!(bed.read("o/2"), "laptop\n");
+    // It is back, and takes work again.
+    bed.now("boot login");
+    bed.now("heal station");
+    let again = || {
+        bed.csync(&["submit", "--rerun"]).exits(0);
+        bed.read("o/2").starts_with('n')
+    };
+    until("the cluster takes work again", again);
+}
