@@ -13,7 +13,7 @@
 //! - Commands are texts for a POSIX shell in which every word went through [`sh`](crate::language::quote::sh).
 //! - Replies are judged by their text first, by the exit status second: with several ids asked for, a status speaks of one.
 //! - A job that is not in an answer is gone from the queue; whether it ended, and how, is for the history and for its own
-//!   record to say. A reply that is no answer is [`CouldNotAsk`](crate::model::batch::CouldNotAsk), never an empty queue.
+//!   record to say. A reply that is no answer is [`CouldNotAsk`], never an empty queue.
 //! - Times are asked for in UTC.
 
 pub mod call;
