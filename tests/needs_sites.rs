@@ -192,3 +192,52 @@ fn work_goes_elsewhere_when_a_host_cannot_be_reached() {
     };
     until("the cluster takes work again", again);
 }
+
+/// Submits three tasks that say when they start; returns where they say it.
+fn three(bed: &Bed, name: &str) -> String {
+    let trace = bed.scratch("login");
+    let run = format!("echo $CSYNC_JOB >> {trace}/started");
+    bed.write(
+        &format!("{name}.toml"),
+        format!("name = \"{name}\"\n[tasks.t]\nforeach = {{ range = [1, 3] }}\nrun = \"{run}\"\non = \"hpc\"\n"),
+    );
+    bed.csync(&["submit", "--detach", &format!("{name}.toml")]).exits(0);
+    trace
+}
+
+/// Waits for the last run, and checks that each of the three ran once.
+#[track_caller]
+fn each_ran_once(bed: &Bed, trace: &str) {
+    bed.csync(&["wait", "last"]).exits(0);
+    let started = bed.on("login", &format!("sort {trace}/started")).exits(0).out;
+    let instances: Vec<&str> = started.lines().filter_map(|key| key.split('.').nth(1)).collect();
+    assert_eq!(instances, ["0", "1", "2"], "{started}");
+}
+
+#[test]
+fn nothing_runs_twice_wherever_the_engine_is_killed_on_the_way_out() {
+    let bed = shared();
+    let sent = |trace: &str| bed.on("login", &format!("ls {trace} ~/.csync/jobs 2>/dev/null | grep -c csync-")).out;
+    for point in ["at once", "when its directory is there", "when it is in the queue"] {
+        let before = sent("/nonexistent");
+        let trace = three(&bed, &point.replace(' ', "-"));
+        match point {
+            "at once" => {}
+            "when its directory is there" => until(point, || sent("/nonexistent") != before),
+            _ => until(point, || !bed.on("login", "squeue -h -o %j").exits(0).out.is_empty()),
+        }
+        signal(engine_pid(&bed), "KILL");
+        each_ran_once(&bed, &trace);
+    }
+}
+
+#[test]
+fn a_batch_system_that_hangs_is_waited_for_and_given_nothing_twice() {
+    let bed = Bed::own(&["slurm"]);
+    configure(&bed, HOSTS);
+    bed.now("freeze slurmctld");
+    let trace = three(&bed, "hung");
+    until("it is on its way", || bed.on("login", "ls ~/.csync/jobs/*/submitting").out.contains("submitting"));
+    bed.now("thaw slurmctld");
+    each_ran_once(&bed, &trace);
+}

@@ -24,6 +24,8 @@ use crate::serve::site::send::Ground;
 const LOOKING: Duration = Duration::from_secs(90);
 /// Looks in a row without a trace after which a member is given up. Records of network filesystems show late.
 const MISSING: u32 = 3;
+/// Looks in a row without a trace after which a submission whose answer was never heard did not go through.
+const NEVER_SENT: u32 = 6;
 
 /// What is looked for.
 pub(super) struct Asked {
@@ -265,6 +267,9 @@ fn members(
     heard: &mut Heard,
 ) {
     let name = &live.sent.name;
+    if means.dialect.is_some() && live.sent.batch.is_none() && unnamed(live, records, queue, heard) {
+        return;
+    }
     for (member, index) in live.members.iter().zip(1u32..) {
         if member.over {
             continue;
@@ -273,6 +278,28 @@ fn members(
         let known = Witnesses { means, live, member, record, queue, endings };
         heard.members.extend(known.judge(index).map(|news| (name.clone(), index, news)));
     }
+}
+
+/// Looks for a submission whose id was never heard: in the queue by its name, else by its members' records. Returns whether there
+/// is nothing more to be said of it now.
+fn unnamed(live: &Live, records: &HashMap<(&str, &str), &Record>, queue: Option<&Queue>, heard: &mut Heard) -> bool {
+    let name = &live.sent.name;
+    let Some(queue) = queue else { return false };
+    if let Some(job) = queue.named(name).next() {
+        heard.found.push((name.clone(), Some(job.id.clone())));
+        return true;
+    }
+    let trace = |member: &Member| member.started.is_some() || member.over;
+    if live.members.iter().any(trace) || records.keys().any(|(submission, _)| *submission == name.as_str()) {
+        return false;
+    }
+    if live.members.iter().all(|member| member.missing >= NEVER_SENT) {
+        heard.never_sent.push(name.clone());
+    } else {
+        let missing = (1u32..).zip(&live.members).map(|(index, _)| (name.clone(), index, MemberNews::Missing));
+        heard.members.extend(missing);
+    }
+    true
 }
 
 /// Everything that was told of a member.
