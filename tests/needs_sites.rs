@@ -241,3 +241,32 @@ fn a_batch_system_that_hangs_is_waited_for_and_given_nothing_twice() {
     bed.now("thaw slurmctld");
     each_ran_once(&bed, &trace);
 }
+
+#[test]
+fn what_ends_while_the_link_is_cut_comes_back_when_it_is_mended() {
+    let bed = Bed::own(&["slurm"]);
+    configure(&bed, HOSTS);
+    let trace = bed.scratch("login");
+    bed.write(
+        "workflow.toml",
+        format!(
+            r#"
+name = "cut"
+[tasks.t]
+foreach = {{ range = [1, 3] }}
+outputs = ["out/{{item}}"]
+run = "echo $CSYNC_JOB >> {trace}/started; while [ ! -e {trace}/go ]; do sleep 0.1; done; echo {{item}} > {{outputs}}"
+on = "hpc"
+"#
+        ),
+    );
+    bed.csync(&["submit", "--detach"]).exits(0);
+    let lines = |file: &str| bed.on("login", &format!("cat {file} 2>/dev/null | wc -l")).out.trim().to_owned();
+    until("all of them run", || lines(&format!("{trace}/started")) == "3");
+    bed.now("cut gate");
+    bed.on("login", &format!("touch {trace}/go")).exits(0);
+    until("they are over", || bed.on("login", "cat ~/.csync/jobs/*/*/status | grep -c state=ended").out.trim() == "3");
+    bed.now("heal gate");
+    each_ran_once(&bed, &trace);
+    assert_eq!((bed.read("out/1").as_str(), bed.read("out/3").as_str()), ("1\n", "3\n"));
+}

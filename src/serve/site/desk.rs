@@ -249,7 +249,7 @@ impl Desk {
         let asked = Asked {
             live,
             stops: self.stops.iter().filter_map(|key| self.of.get(key).cloned()).collect(),
-            closing: std::mem::take(&mut self.closing),
+            closing: self.closing.clone(),
             turn: self.turn,
         };
         self.turn += 1;
@@ -368,6 +368,8 @@ impl Desk {
     async fn leave(&mut self, error: &TransportError) {
         let words = error.to_string();
         tracing::warn!(host = %self.means.host.name, error = words, "cannot be asked");
+        // What was told and not taken in is told again: the next looks ask for everything.
+        self.turn = 0;
         let times = self.away.as_ref().map_or(0, |(_, times)| times + 1);
         self.away = Some((words.clone(), times));
         let wait = (AWAY.0 << times.min(6)).min(AWAY.1);
@@ -437,6 +439,9 @@ impl Desk {
 
     async fn hear(&mut self, heard: Heard) {
         let mut changed = false;
+        if heard.cut_off {
+            self.turn = 0;
+        }
         for (name, batch) in heard.found {
             let Some(live) = self.live.get_mut(&name) else { continue };
             live.state = Way::There;
@@ -461,6 +466,7 @@ impl Desk {
                 over.entry(name).or_default().push((index, news));
             }
         }
+        self.closing.retain(|name| !heard.closed.contains(name));
         for name in heard.closed {
             self.say(SiteNews::Closed(name)).await;
         }

@@ -21,7 +21,7 @@ use crate::serve::site::desk::{Live, Member, Way};
 use crate::serve::site::send::Ground;
 
 /// How long a look may take: batch systems stall for a quarter of a minute when they are busy.
-const LOOKING: Duration = Duration::from_secs(90);
+const LOOKING: Duration = Duration::from_secs(60);
 /// Looks in a row without a trace after which a member is given up. Records of network filesystems show late.
 const MISSING: u32 = 3;
 /// Looks in a row without a trace after which a submission whose answer was never heard did not go through.
@@ -66,6 +66,8 @@ pub(super) struct Heard {
     pub(super) members: Vec<(JobName, u32, MemberNews)>,
     /// Submissions that were cleared away.
     pub(super) closed: Vec<JobName>,
+    /// Not all records came.
+    pub(super) cut_off: bool,
 }
 
 /// Looks.
@@ -101,6 +103,13 @@ fn script(means: &Means, ground: &Ground, asked: &Asked, mark: &str) -> (String,
         }
         for live in asked.live.iter().filter(|live| live.state == Way::There) {
             request.records(&ground.submission(&live.sent.name));
+        }
+        // Of those that left the queue, whatever their records' age: network filesystems show late what was written long ago.
+        for live in asked.live.iter().filter(|live| live.state == Way::There) {
+            let missing = (1u32..).zip(&live.members).filter(|(_, member)| !member.over && member.missing > 0);
+            for (index, _) in missing {
+                request.record(&format!("{}/{index}", ground.submission(&live.sent.name)));
+            }
         }
         let news = news_command(&ground.submission(&any.sent.name));
         let _infallible = writeln!(script, "printf '\\n%s news\\n' {mark}; {news} <&3");
@@ -199,6 +208,7 @@ fn understand(means: &Means, asked: &Asked, sections: &HashMap<String, &[u8]>) -
         heard.closed.clone_from(&asked.closing);
     }
     let news = sections.get("news").map(|bytes| parse_news(bytes)).unwrap_or_default();
+    heard.cut_off = sections.contains_key("news") && !news.complete;
     let mut records: HashMap<(&str, &str), &Record> = HashMap::new();
     for record in &news.records {
         records.insert((record.submission.as_str(), record.member.as_str()), record);
