@@ -21,7 +21,7 @@ use crate::serve::site::desk::{Live, Member, Way};
 use crate::serve::site::send::Ground;
 
 /// How long a look may take: batch systems stall for a quarter of a minute when they are busy.
-const LOOKING: Duration = Duration::from_secs(60);
+const LOOKING: Duration = Duration::from_mins(1);
 /// Looks in a row without a trace after which a member is given up. Records of network filesystems show late.
 const MISSING: u32 = 3;
 /// Looks in a row without a trace after which a submission whose answer was never heard did not go through.
