@@ -197,6 +197,16 @@ impl<'t> Builder<'t, '_> {
         keys.iter().try_fold(from, |table, &key| self.descend(table, key, made, error))
     }
 
+    /// Begins to read a header. The parser passes over a bracket within one, as in `[[[x]`.
+    fn open_header(&mut self, span: toml_parser::Span, array: bool) {
+        if let Some((start, _)) = self.header {
+            let mistake = Diagnostic::error(Span::new(start, span.end()), "a header within a header");
+            self.mistakes.push(mistake.help("write `[name]` for a table, `[[name]]` for an element of an array"));
+        }
+        self.forget_value();
+        self.header = Some((span.start(), array));
+    }
+
     /// Opens the table of a header that has been read.
     fn open_table(&mut self, span: Span, array: bool, error: &mut dyn ErrorSink) {
         let keys = std::mem::take(&mut self.keys);
@@ -320,8 +330,7 @@ impl<'t> Builder<'t, '_> {
 
 impl EventReceiver for Builder<'_, '_> {
     fn std_table_open(&mut self, span: toml_parser::Span, _: &mut dyn ErrorSink) {
-        self.forget_value();
-        self.header = Some((span.start(), false));
+        self.open_header(span, false);
     }
 
     fn std_table_close(&mut self, span: toml_parser::Span, error: &mut dyn ErrorSink) {
@@ -331,8 +340,7 @@ impl EventReceiver for Builder<'_, '_> {
     }
 
     fn array_table_open(&mut self, span: toml_parser::Span, _: &mut dyn ErrorSink) {
-        self.forget_value();
-        self.header = Some((span.start(), true));
+        self.open_header(span, true);
     }
 
     fn array_table_close(&mut self, span: toml_parser::Span, error: &mut dyn ErrorSink) {

@@ -306,6 +306,12 @@ fn every_style_of_file_can_be_added_to() {
     }
 }
 
+#[test]
+fn a_bracket_too_many_is_a_mistake() {
+    let (_, mistakes) = read_all("[[[hosts.a]\n[hosts.b]\n");
+    assert_eq!(mistakes.first().unwrap().message, "a header within a header");
+}
+
 proptest! {
     #[test]
     fn any_text_is_read_or_refused(text in ".{0,200}") {
