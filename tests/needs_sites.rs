@@ -270,3 +270,13 @@ on = "hpc"
     each_ran_once(&bed, &trace);
     assert_eq!((bed.read("out/1").as_str(), bed.read("out/3").as_str()), ("1\n", "3\n"));
 }
+
+#[test]
+fn a_host_that_nobody_looked_at_runs_nothing() {
+    let bed = shared();
+    configure(&bed, "[hosts.hpc]\nssh = \"login\"\n");
+    bed.write("workflow.toml", "name = \"w\"\n[tasks.t]\nrun = \"true\"\non = \"hpc\"\n");
+    // Taken for a host without a batch system, its login node would run the task.
+    let refused = bed.csync(&["submit"]).exits(2);
+    assert!(refused.err.contains("`csync hosts probe hpc` finds out"), "{}", refused.err);
+}

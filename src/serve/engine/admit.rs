@@ -64,6 +64,9 @@ pub(super) fn prepare(
     let var = |name: &str| submission.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.into());
     let hosts = places::hosts(var, &facts)?;
     let prepared = prepare::prepare(Asked::of(&submission, &hosts), memos)?;
+    if let Some(host) = places::unlooked(&prepared.places, &hosts) {
+        return Err(not_looked_at(host));
+    }
     let lock = match makes_files(&prepared.plan, &prepared.verdicts) {
         Makes::Nothing => None,
         Makes::Elsewhere if !may_write(Path::new(&submission.root)) => None,
@@ -115,6 +118,17 @@ pub(super) fn take_lock(root: &str, run: Option<RunId>, state: &StateDir) -> Res
     let owner =
         Owner { run, pid: std::process::id(), host: host_name(), state_dir: state.root().display().to_string() };
     DirLock::take(Path::new(root), owner.clone()).map_err(|error| files(&error, &owner))
+}
+
+/// Refuses a host of which nobody knows how jobs are started there: taken for one without a batch system, a login node would run
+/// them.
+fn not_looked_at(host: &HostName) -> ApiError {
+    ApiError {
+        hint: Some(format!(
+            "`csync hosts probe {host}` finds out; `batch = \"none\"` in hosts.toml says that there is no batch system"
+        )),
+        ..refuse(ErrorKind::Invalid, format!("nobody has said how jobs are started on `{host}`"))
+    }
 }
 
 /// Returns what probes found.

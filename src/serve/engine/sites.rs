@@ -120,7 +120,8 @@ impl Sites {
     /// Sets a host to work, unless it is at work.
     fn start_one(&mut self, host: &Host, facts: Option<&Facts>, state: &StateDir) -> Option<(HostId, Capacity)> {
         let number = self.number(&host.name);
-        if self.at_work.contains_key(&number) {
+        // Where nobody knows how jobs are started, none is: not even for a run that was taken in when somebody did.
+        if host.batch.is_none() || self.at_work.contains_key(&number) {
             return None;
         }
         let connections = self.connections.get_or_insert_with(|| {

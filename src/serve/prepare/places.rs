@@ -69,6 +69,12 @@ impl Places {
     }
 }
 
+/// Returns the first host of these places of which nobody knows how jobs are started there.
+pub fn unlooked<'p>(places: &'p Places, hosts: &Hosts) -> Option<&'p HostName> {
+    let unknown = |name: &HostName| hosts.get(name.as_str()).is_none_or(|host| host.batch.is_none());
+    places.lists.iter().flatten().find(|name| !name.is_local() && unknown(name))
+}
+
 /// Returns what an entry of `on` is.
 pub(super) fn known(entry: &str, hosts: &Hosts) -> Known {
     if is_here(entry) {
@@ -145,6 +151,9 @@ mod tests {
         assert_eq!(list(&["big"]), ["big"], "a host of that name comes first");
         assert_eq!(list(&["tag:big"]), ["hpc"]);
         assert_eq!(list(&["nas", "gone"]), Vec::<String>::new());
+        let places = Places { lists: vec![resolve(&["lab".to_owned()], &hosts)], of_task: vec![0] };
+        assert_eq!(unlooked(&places, &hosts).map(HostName::as_str), Some("lab"));
+        assert_eq!(unlooked(&Places::default(), &hosts), None);
         assert_eq!(known("nas", &hosts), Known::Nowhere);
         assert_eq!((known("any", &hosts), known("gpu", &hosts)), (Known::Here, Known::There));
     }

@@ -49,7 +49,7 @@ impl Ground {
     /// Returns the directory that stands for a workflow's directory.
     pub(super) fn root(&self, root: &str) -> String {
         let hash = blake3::hash(root.as_bytes()).to_hex();
-        format!("{}/work/{}", self.scratch, hash.get(..16).unwrap_or_default())
+        format!("{}/trees/{}", self.scratch, hash.get(..16).unwrap_or_default())
     }
 }
 
@@ -58,7 +58,7 @@ pub(super) async fn ground(means: &Means) -> Result<Ground, TransportError> {
     let scratch = means.host.scratch.clone().or_else(|| SCRATCH.parse::<HostPath>().ok());
     let scratch = scratch.map(|path| path.to_shell()).unwrap_or_default();
     let script = format!(
-        "umask 077; d={scratch} && mkdir -p -- \"$d/jobs\" \"$d/work\" && cd -- \"$d\" && chmod 700 . jobs work && pwd -P"
+        "umask 077; d={scratch} && mkdir -p -- \"$d/jobs\" \"$d/trees\" && cd -- \"$d\" && chmod 700 . jobs trees && pwd -P"
     );
     let reply = means.way().await?.exec(Exec::new(script)).await?;
     let place = String::from_utf8_lossy(&reply.stdout).trim_end_matches('\n').to_owned();

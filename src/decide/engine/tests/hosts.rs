@@ -8,26 +8,32 @@ use crate::decide::engine::tests::world::{RUN, Stored, World, exit};
 use crate::model::api::RunState;
 use crate::model::id::{HostId, InstanceId, JobKey, RunId};
 use crate::model::job::{Outcome, State};
+use crate::model::plan::Plan;
 use crate::model::resources::Amount;
 use crate::model::units::Bytes;
 
 const CLUSTER: HostId = HostId(1);
 const LAB: HostId = HostId(2);
 
-/// Submits a task of so many instances that may run on these hosts.
-fn submit(world: &mut World, instances: u32, route: &[HostId]) {
-    let plan = Workflow::default().task("a", instances).plan();
-    let verdicts = vec![Verdict::Stale; plan.instances.len()];
-    let routes = Routes::new([route.to_vec()]);
-    let stored = Stored {
-        plan: Arc::clone(&plan),
-        verdicts: verdicts.clone(),
+/// Returns a run as the store has it when it was just submitted.
+fn stored(plan: &Arc<Plan>, verdicts: &[Verdict], routes: &Routes) -> Stored {
+    Stored {
+        plan: Arc::clone(plan),
+        verdicts: verdicts.to_vec(),
         routes: routes.clone(),
         attempts: Vec::new(),
         marks: Vec::new(),
         halt: Halt::Going,
         state: RunState::Active,
-    };
+    }
+}
+
+/// Submits a task of so many instances that may run on these hosts.
+fn submit(world: &mut World, instances: u32, route: &[HostId]) {
+    let plan = Workflow::default().task("a", instances).plan();
+    let verdicts = vec![Verdict::Stale; plan.instances.len()];
+    let routes = Routes::new([route.to_vec()]);
+    let stored = stored(&plan, &verdicts, &routes);
     world.store.insert(RUN, stored);
     world.tell(Event::Submitted { run: RUN, plan, verdicts, routes });
 }
@@ -121,15 +127,7 @@ fn a_request_goes_where_it_fits_and_is_refused_where_nothing_fits() {
     for (run, route) in [(1, vec![HostId::LOCAL, CLUSTER]), (2, vec![HostId::LOCAL])] {
         let run = RunId(run);
         let (verdicts, routes) = (vec![Verdict::Stale], Routes::new([route]));
-        let stored = Stored {
-            plan: Arc::clone(&plan),
-            verdicts: verdicts.clone(),
-            routes: routes.clone(),
-            attempts: Vec::new(),
-            marks: Vec::new(),
-            halt: Halt::Going,
-            state: RunState::Active,
-        };
+        let stored = stored(&plan, &verdicts, &routes);
         world.room = cluster(4);
         world.store.insert(run, stored);
         world.tell(Event::Submitted { run, plan: Arc::clone(&plan), verdicts, routes });
