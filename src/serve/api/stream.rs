@@ -41,7 +41,11 @@ impl Following {
     async fn next(&mut self) -> Result<Bytes, ApiError> {
         if let Some(told) = self.told {
             self.watch.changed().await;
-            sleep_until(told + PACE).await;
+            tokio::select! {
+                () = sleep_until(told + PACE) => {}
+                // A short run would seem to take as long as the pace.
+                () = self.watch.over() => {}
+            }
         }
         let progress = self.handle.progress(self.run, &self.watch).await?;
         self.over = progress.over;

@@ -33,6 +33,8 @@ pub(super) enum Interest {
 pub(super) struct Watcher {
     interest: Interest,
     bell: Weak<Notify>,
+    /// Rung besides when the run is over.
+    last_bell: Weak<Notify>,
     notes: Vec<Note>,
     /// Counters of each task as they were told.
     told: Vec<Counts>,
@@ -49,12 +51,18 @@ impl Watcher {
 #[derive(Clone, Debug)]
 pub struct Watch {
     pub(super) bell: Arc<Notify>,
+    last_bell: Arc<Notify>,
 }
 
 impl Watch {
     /// Waits until something happened since the last wait.
     pub async fn changed(&self) {
         self.bell.notified().await;
+    }
+
+    /// Waits until the run is over: news that nobody should get later than need be.
+    pub async fn over(&self) {
+        self.last_bell.notified().await;
     }
 }
 
@@ -85,9 +93,10 @@ impl Note {
 impl Care {
     /// Begins a watch.
     pub(super) fn watch(&mut self, interest: Interest) -> Watch {
-        let bell = Arc::new(Notify::new());
-        self.watchers.push(Watcher { interest, bell: Arc::downgrade(&bell), notes: Vec::new(), told: Vec::new() });
-        Watch { bell }
+        let watch = Watch { bell: Arc::new(Notify::new()), last_bell: Arc::new(Notify::new()) };
+        let (bell, last_bell) = (Arc::downgrade(&watch.bell), Arc::downgrade(&watch.last_bell));
+        self.watchers.push(Watcher { interest, bell, last_bell, notes: Vec::new(), told: Vec::new() });
+        watch
     }
 
     /// Notes something for those who want to hear of everything, and rings for those who follow the instance.
@@ -108,6 +117,9 @@ impl Care {
         self.watchers.retain(|watcher| !watcher.is_gone());
         for watcher in self.watchers.iter().filter(|watcher| over || watcher.interest == Interest::All) {
             ring(watcher);
+            if let (true, Some(bell)) = (over, watcher.last_bell.upgrade()) {
+                bell.notify_one();
+            }
         }
         self.changed = false;
     }
