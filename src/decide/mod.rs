@@ -7,3 +7,5 @@ pub mod outcome;
 pub mod engine;
 
 pub mod fresh;
+
+pub mod place;
