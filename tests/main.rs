@@ -28,6 +28,7 @@ mod needs_hosts;
 mod needs_look;
 mod needs_mount;
 mod needs_picture;
+mod needs_scale;
 mod needs_sites;
 mod needs_ssh;
 mod needs_wrapper;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::diagnostic::Diagnostic;
+use crate::model::host::HostName;
 use crate::model::id::{InstanceId, RunId, TaskId};
 use crate::model::job::{Outcome, State};
 use crate::model::resources::{Grant, Usage};
@@ -37,6 +38,87 @@ pub struct EngineInfo {
     /// What keeps it from its work, while something does: a full disk, a worker that cannot be started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
+    /// How it stands with the hosts that jobs were handed over to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<Contact>,
+}
+
+/// How the engine stands with a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contact {
+    /// Which.
+    pub host: HostName,
+    /// Whether it is used.
+    pub breaker: Breaker,
+    /// Why it gets no more jobs, while its batch system takes none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full: Option<Full>,
+    /// Attempts that were handed over to it and are not over.
+    #[serde(default)]
+    pub jobs: u32,
+}
+
+/// A host's circuit breaker: whether it is used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum Breaker {
+    /// It is used.
+    Closed,
+    /// It could not be used: nothing is handed over to it.
+    Open {
+        /// Why.
+        why: String,
+        /// Since when.
+        since: Timestamp,
+        /// When it is tried again.
+        next_try: Timestamp,
+    },
+    /// It could not be used, and is being tried.
+    HalfOpen {
+        /// Why it could not.
+        why: String,
+        /// Since when.
+        since: Timestamp,
+    },
+}
+
+impl Breaker {
+    /// Returns its state in one word: `closed`, `open`, `half-open`.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open { .. } => "open",
+            Self::HalfOpen { .. } => "half-open",
+        }
+    }
+
+    /// Says why it is not used and when it is tried again; none when it is used.
+    pub fn in_words(&self) -> Option<String> {
+        match self {
+            Self::Closed => None,
+            Self::Open { why, next_try, .. } => Some(format!("{why}; next try {next_try}")),
+            Self::HalfOpen { why, .. } => Some(format!("{why}; being tried now")),
+        }
+    }
+
+    /// Returns since when it is not used.
+    pub const fn since(&self) -> Option<Timestamp> {
+        match self {
+            Self::Closed => None,
+            Self::Open { since, .. } | Self::HalfOpen { since, .. } => Some(*since),
+        }
+    }
+}
+
+/// A batch system that takes no more jobs of this user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Full {
+    /// Why, in its words.
+    pub why: String,
+    /// How many of ours it is known to take.
+    pub jobs: u32,
+    /// When more are tried, whether or not jobs end before.
+    pub next_try: Timestamp,
 }
 
 /// The local machine as an executor.

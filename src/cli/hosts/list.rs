@@ -1,13 +1,17 @@
 //! `csync hosts list`.
 
+use std::fmt::Write as _;
+
 use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::hosts::Known;
+use crate::cli::view::engine::host as describe;
 use crate::cli::view::paint::Tone;
 use crate::cli::view::table::{Cell, Column, Page, Table};
 use crate::cli::view::words::ago;
+use crate::model::api::{Breaker, Contact};
 use crate::model::facts::Probed;
 use crate::model::host::Host;
 use crate::model::units::Timestamp;
@@ -15,7 +19,8 @@ use crate::reach::clock;
 
 /// List the hosts
 ///
-/// WAY is how a host is reached, BATCH its batch system, STATE how the last probe went.
+/// WAY is how a host is reached, BATCH its batch system, STATE how the last probe went, or that the engine cannot use it now: `open`
+/// (the circuit is, until the next try) or `half-open` (it is being tried).
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {}
 
@@ -34,23 +39,28 @@ pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
     let nothing = Probed::default();
     let probed = |host: &Host| known.probed.get(&host.name).unwrap_or(&nothing);
     if context.json() {
-        let hosts: Vec<_> = known.hosts.iter().map(|host| row(host, probed(host))).collect();
+        let hosts: Vec<_> =
+            known.hosts.iter().map(|host| row(host, probed(host), known.contacts.get(&host.name))).collect();
         context.print_json(&json!({ "hosts": hosts }))?;
         return Ok(Exit::Success);
     }
-    let rows: Vec<(&Host, &Probed)> = known.hosts.iter().map(|host| (host, probed(host))).collect();
+    let rows: Vec<Row<'_>> =
+        known.hosts.iter().map(|host| (host, probed(host), known.contacts.get(&host.name))).collect();
     context.print(&table(&rows, clock::now(), Page::stdout(context.paint())))?;
     if rows.len() == 1 {
         context.say("`csync hosts import` takes more from ~/.ssh/config.");
-    } else if rows.iter().any(|(host, probed)| state(host, probed) == "not probed") {
+    } else if rows.iter().any(|(host, probed, _)| state(host, probed) == "not probed") {
         context.say("`csync hosts probe` looks at those that were not probed.");
-    } else if let Some((host, _)) = rows.iter().find(|(host, probed)| state(host, probed) == "failed") {
+    } else if let Some((host, ..)) = rows.iter().find(|(host, probed, _)| state(host, probed) == "failed") {
         context.say(&format!("`csync hosts test {}` says what is in the way.", host.name));
     }
     Ok(Exit::Success)
 }
 
-fn row(host: &Host, probed: &Probed) -> serde_json::Value {
+/// A host, what was found there, and how the engine stands with it.
+type Row<'a> = (&'a Host, &'a Probed, Option<&'a Contact>);
+
+fn row(host: &Host, probed: &Probed, contact: Option<&Contact>) -> serde_json::Value {
     json!({
         "name": host.name,
         "ssh": host.ssh,
@@ -58,6 +68,7 @@ fn row(host: &Host, probed: &Probed) -> serde_json::Value {
         "state": state(host, probed),
         "probed": probed.at,
         "failure": probed.failure,
+        "contact": contact,
         "tags": host.tags,
         "transfer_only": host.transfer_only,
     })
@@ -73,18 +84,25 @@ fn state(host: &Host, probed: &Probed) -> &'static str {
     }
 }
 
-fn table(rows: &[(&Host, &Probed)], now: Timestamp, page: Page) -> String {
+fn table(rows: &[Row<'_>], now: Timestamp, page: Page) -> String {
     let mut table = Table::new(page, COLUMNS);
-    for (host, probed) in rows {
+    let mut more = String::new();
+    for (host, probed, contact) in rows {
         let way = host.ssh.as_ref().map_or_else(|| "this machine".to_owned(), |alias| format!("ssh {alias}"));
         let batch = match host.batch {
             _ if host.transfer_only => "transfer".to_owned(),
             Some(batch) => batch.to_string(),
             None => "?".to_owned(),
         };
-        let state = state(host, probed);
+        let mut state = state(host, probed);
+        if let Some(contact) = contact.filter(|it| it.breaker != Breaker::Closed || it.full.is_some()) {
+            let _ = writeln!(more, "{}: {}", page.paint.bold(&host.name), describe(contact, now));
+            if contact.breaker != Breaker::Closed {
+                state = contact.breaker.word();
+            }
+        }
         let tone = match state {
-            "failed" => Tone::Red,
+            "failed" | "open" => Tone::Red,
             "ok" | "here" => Tone::Green,
             _ => Tone::Yellow,
         };
@@ -98,7 +116,12 @@ fn table(rows: &[(&Host, &Probed)], now: Timestamp, page: Page) -> String {
             Cell::new(host.tags.join(" ")),
         ]);
     }
-    table.print()
+    let mut text = table.print();
+    if !more.is_empty() {
+        text.push('\n');
+        text.push_str(&more);
+    }
+    text
 }
 
 #[cfg(test)]
@@ -118,7 +141,17 @@ mod tests {
         let seen = Probed { at: Some(Timestamp(0)), facts: Some(Facts::default()), failure: None };
         let failure = Some(ProbeFailure { at: Timestamp(3_000_000_000), message: "no".to_owned() });
         let lost = Probed { failure, ..seen.clone() };
-        let rows = [(&local, &Probed::default()), (&hpc, &seen), (&nas, &lost), (&host("new"), &Probed::default())];
+        let breaker =
+            Breaker::Open { why: "no route to host".to_owned(), since: now, next_try: Timestamp(3_602_000_000) };
+        let open = Contact { host: "lab".parse().unwrap(), breaker, full: None, jobs: 3 };
+        let (new, lab) = (host("new"), host("lab"));
+        let rows: [Row<'_>; 5] = [
+            (&local, &Probed::default(), None),
+            (&hpc, &seen, None),
+            (&nas, &lost, None),
+            (&new, &Probed::default(), None),
+            (&lab, &seen, Some(&open)),
+        ];
         let page = Page { width: Some(80), paint: Paint::new(false) };
         insta::assert_snapshot!(table(&rows, now, page));
     }

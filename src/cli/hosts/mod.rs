@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure, Source};
 use crate::language::hosts::Hosts;
+use crate::model::api::Contact;
 use crate::model::api::ErrorKind;
 use crate::model::facts::{Facts, Probed};
 use crate::model::host::{Host, HostName};
@@ -59,6 +60,8 @@ pub(super) struct Known {
     config: HostsConfig,
     pub(super) hosts: Hosts,
     pub(super) probed: BTreeMap<HostName, Probed>,
+    /// How the running engine stands with those that it works with.
+    pub(super) contacts: BTreeMap<HostName, Contact>,
 }
 
 impl Known {
@@ -76,7 +79,11 @@ impl Known {
         let facts: BTreeMap<HostName, Facts> =
             probed.iter().filter_map(|(host, probed)| Some((host.clone(), probed.facts.clone()?))).collect();
         let hosts = config.hosts(&facts);
-        Ok(Self { dir, config, hosts, probed })
+        // An engine that cannot be asked is for `csync status` to explain.
+        let contacts = context.block_on(async { Ok(context.find().await.ok().flatten()) })?;
+        let contacts = contacts.map(|client| client.info().hosts.clone()).unwrap_or_default();
+        let contacts = contacts.into_iter().map(|contact| (contact.host.clone(), contact)).collect();
+        Ok(Self { dir, config, hosts, probed, contacts })
     }
 
     /// Finds a host.

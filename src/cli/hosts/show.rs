@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::hosts::Known;
+use crate::cli::view::engine::host as describe;
 use crate::cli::view::table::{Cell, Column, Page, Table};
 use crate::cli::view::words::{ago, cut, duration, many};
 use crate::language::hosts::partitions;
@@ -34,14 +35,20 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     if context.json() {
         let origins: serde_json::Map<String, serde_json::Value> =
             host.origins.iter().map(|(key, origin)| (key.clone(), origin.to_string().into())).collect();
-        let mut value = json!({ "host": host, "probed": probed, "partitions": partitions });
+        let contact = known.contacts.get(&host.name);
+        let mut value = json!({ "host": host, "probed": probed, "partitions": partitions, "contact": contact });
         if let Some(host) = value.get_mut("host").and_then(serde_json::Value::as_object_mut) {
             host.insert("origins".to_owned(), origins.into());
         }
         context.print_json(&value)?;
         return Ok(Exit::Success);
     }
-    context.print(&page(host, probed, &partitions, clock::now(), Page::stdout(context.paint())))?;
+    let now = clock::now();
+    let mut text = page(host, probed, &partitions, now, Page::stdout(context.paint()));
+    if let Some(contact) = known.contacts.get(&host.name) {
+        let _ = writeln!(text, "\n{} {}", context.paint().bold("Now"), describe(contact, now));
+    }
+    context.print(&text)?;
     if probed.facts.is_none() {
         context.say(&format!("`csync hosts probe {}` looks at it.", host.name));
     }

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::cli::view::table::Page;
-use crate::cli::view::words::{elapsed, many};
-use crate::model::api::EngineInfo;
+use crate::cli::view::words::{cut, elapsed, many};
+use crate::model::api::{Breaker, Contact, EngineInfo, Full};
 use crate::model::units::{Timestamp, Walltime};
 
 /// Returns what the engine says of itself; `ours` when it is of this version.
@@ -31,6 +31,9 @@ pub(in crate::cli) fn engine(info: &EngineInfo, ours: bool, now: Timestamp, page
         ),
     );
     line("Jobs", format!("{} running, {} queued", local.running, local.queued));
+    for contact in &info.hosts {
+        line("Host", format!("{}: {}", contact.host, host(contact, now)));
+    }
     if let Some(trouble) = &info.trouble {
         let _ = writeln!(out, "{}: {trouble}", paint.red("trouble"));
     }
@@ -45,6 +48,41 @@ pub(in crate::cli) fn engine(info: &EngineInfo, ours: bool, now: Timestamp, page
     out
 }
 
+/// Says how it stands with a host.
+pub(in crate::cli) fn host(contact: &Contact, now: Timestamp) -> String {
+    let mut text = many(contact.jobs, "job");
+    match &contact.breaker {
+        Breaker::Closed => {}
+        Breaker::Open { why, since, next_try } => {
+            let _ = write!(
+                text,
+                ", cannot be used since {}: {}; next try {}",
+                elapsed(*since, now),
+                one_line(why),
+                soon(*next_try, now)
+            );
+        }
+        Breaker::HalfOpen { why, since } => {
+            let _ =
+                write!(text, ", could not be used since {}: {}; being tried now", elapsed(*since, now), one_line(why));
+        }
+    }
+    if let Some(Full { why, jobs, next_try }) = &contact.full {
+        let next = soon(*next_try, now);
+        let _ = write!(text, ", takes no more than {jobs} now: {}; next try {next}, or as jobs end", one_line(why));
+    }
+    text
+}
+
+fn one_line(text: &str) -> String {
+    cut(&text.split_whitespace().collect::<Vec<_>>().join(" "), 300)
+}
+
+fn soon(at: Timestamp, now: Timestamp) -> String {
+    let wait = at.since(now).as_secs();
+    if wait == 0 { "now".to_owned() } else { format!("in {}", Walltime(wait)) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,5 +95,31 @@ mod tests {
         let text = engine(&fixtures::engine(0), true, fixtures::now(), page);
         let other = engine(&fixtures::engine(1), false, fixtures::now(), page);
         insta::assert_snapshot!(format!("{text}\n{other}"));
+    }
+
+    #[test]
+    fn hosts() {
+        let now = Timestamp(3_600_000_000);
+        let contact = |breaker, full| Contact { host: "hpc".parse().unwrap(), breaker, full, jobs: 12 };
+        let (since, next_try) = (Timestamp(3_000_000_000), Timestamp(3_612_000_000));
+        let why = "no route\nto host".to_owned();
+        let full = Full { why: "QOSMaxSubmitJobPerUserLimit".to_owned(), jobs: 12, next_try };
+        for (contact, wanted) in [
+            (contact(Breaker::Closed, None), "12 jobs"),
+            (
+                contact(Breaker::Open { why: why.clone(), since, next_try }, None),
+                "12 jobs, cannot be used since 10m 00s: no route to host; next try in 12s",
+            ),
+            (
+                contact(Breaker::HalfOpen { why, since }, None),
+                "12 jobs, could not be used since 10m 00s: no route to host; being tried now",
+            ),
+            (
+                contact(Breaker::Closed, Some(full)),
+                "12 jobs, takes no more than 12 now: QOSMaxSubmitJobPerUserLimit; next try in 12s, or as jobs end",
+            ),
+        ] {
+            assert_eq!(host(&contact, now), wanted);
+        }
     }
 }

@@ -146,5 +146,6 @@ pub(in crate::cli) fn engine(live_runs: u32) -> EngineInfo {
             worker_pid: Some(4322),
         },
         trouble: None,
+        hosts: Vec::new(),
     }
 }

@@ -21,19 +21,19 @@ use crate::model::units::{Bytes, Timestamp};
 impl Run {
     /// Hands an instance over to the executor, if it is still ready.
     pub(super) fn hand_over(&mut self, instance: InstanceId, host: HostId, turn: &mut Turn<'_>) {
-        let Some(room) = turn.shared.hosts.room(host) else { return };
+        let task = self.plan.task_of(instance);
+        let Some(rooms) = turn.shared.hosts.rooms(host, task) else { return };
         if self.phases[instance.index()] != Phase::Ready {
             return;
         }
-        let task = self.plan.task_of(instance);
-        let Ok(base) = grant::first(&task.resources, room) else {
+        let granted = match self.troubles.get(&instance) {
+            Some(last) => grant::next(&task.resources, &rooms, &last.grant, &last.outcome, &task.retry),
+            None => grant::first(&task.resources, &rooms),
+        };
+        let Ok(grant) = granted else {
             // The machine became smaller, or its size was not known when the instance became ready.
             self.rejects.push(instance);
             return;
-        };
-        let grant = match self.troubles.get(&instance) {
-            Some(last) => grant::next(base, &last.grant, &last.outcome, &task.retry, &task.resources, room),
-            None => base,
         };
         let key = self.next_attempt(instance);
         let live =
@@ -57,7 +57,7 @@ impl Run {
             return;
         }
         let task = self.plan.instance(instance).task;
-        let Err(message) = turn.shared.hosts.choose(self.routes.of(task), &self.plan.task(task).resources) else {
+        let Err(message) = turn.shared.hosts.choose(self.routes.of(task), self.plan.task(task)) else {
             // The room has grown meanwhile.
             self.make_ready(instance, turn);
             return;
@@ -86,8 +86,15 @@ impl Run {
 
     /// Takes in how far an attempt is.
     pub(super) fn staged(&mut self, key: JobKey, stage: Stage) {
-        if let Some(live) = self.live_mut(key) {
-            live.stage = stage;
+        let Some(live) = self.live_mut(key) else { return };
+        live.stage = stage;
+        let phase = match stage {
+            Stage::Lost => Phase::Lost,
+            _ if live.started.is_some() => Phase::Running,
+            _ => Phase::Queued,
+        };
+        if self.phases[key.instance.index()] != phase {
+            self.set(key.instance, phase);
         }
     }
 
@@ -139,9 +146,8 @@ impl Run {
         let task = self.plan.task_of(instance);
         let tally = self.troubles.get(&instance).map(|trouble| trouble.tally).unwrap_or_default();
         let delay = retry::delay(&task.retry, tally, ended, turn.shared.seed)?;
-        if let Some(room) = turn.shared.hosts.room(live.host) {
-            let base = grant::first(&task.resources, room).ok()?;
-            let next = grant::next(base, &live.grant, &ended.outcome, &task.retry, &task.resources, room);
+        if let Some(rooms) = turn.shared.hosts.rooms(live.host, task) {
+            let next = grant::next(&task.resources, &rooms, &live.grant, &ended.outcome, &task.retry).ok()?;
             if !grant::can_help(&next, &live.grant, &ended.outcome) {
                 return None;
             }

@@ -1,10 +1,14 @@
 //! The hosts as far as the runs see them: what each has room for, what is ready for it, whether it can be used.
 
+use std::sync::Arc;
+
 use crate::decide::engine::grant;
+use crate::decide::engine::limits::Limits;
 use crate::decide::engine::protocol::Capacity;
 use crate::decide::engine::queue::{Queue, Rank};
+use crate::decide::engine::rooms::Rooms;
 use crate::model::id::HostId;
-use crate::model::resources::Request;
+use crate::model::task::Settings;
 
 /// Jobs handed over beyond what is known to run, at least: enough that a slot never idles while a batch of endings is taken in,
 /// few enough that what becomes urgent later does not wait long.
@@ -16,6 +20,7 @@ const AHEAD_PER_CORE: usize = 4;
 #[derive(Clone, Debug, Default)]
 struct Host {
     room: Option<Capacity>,
+    limits: Arc<Limits>,
     shut: bool,
     ready: Queue,
     /// Attempts handed over that count: see [`Capacity::jobs`].
@@ -23,6 +28,10 @@ struct Host {
 }
 
 impl Host {
+    fn rooms<'a>(&'a self, task: &Settings) -> Option<Rooms<'a>> {
+        Some(self.limits.rooms(self.room?, task))
+    }
+
     /// Returns how many attempts may count as handed over.
     fn most(&self) -> usize {
         let Some(room) = self.room else { return 0 };
@@ -63,6 +72,15 @@ impl Hosts {
         self.0.get(host.index())?.room
     }
 
+    /// Returns where on a host an instance of a task may run, once its room is known.
+    pub(super) fn rooms<'a>(&'a self, host: HostId, task: &Settings) -> Option<Rooms<'a>> {
+        self.0.get(host.index())?.rooms(task)
+    }
+
+    pub(super) fn set_limits(&mut self, host: HostId, limits: Arc<Limits>) {
+        self.of(host).limits = limits;
+    }
+
     pub(super) fn set_room(&mut self, host: HostId, room: Capacity) {
         self.of(host).room = Some(room);
     }
@@ -87,15 +105,16 @@ impl Hosts {
     ///
     /// # Errors
     /// Why the first host cannot meet the request, when none can.
-    pub(super) fn choose(&self, route: &[HostId], alternatives: &[Request]) -> Result<HostId, String> {
+    pub(super) fn choose(&self, route: &[HostId], task: &Settings) -> Result<HostId, String> {
         let mut waits = None;
         let mut refusal = None;
         for &id in route {
-            let Some(Host { room: Some(room), shut, .. }) = self.0.get(id.index()) else {
+            let known = self.0.get(id.index()).and_then(|host| Some((host.rooms(task)?, host.shut)));
+            let Some((rooms, shut)) = known else {
                 waits = waits.or(Some(id));
                 continue;
             };
-            match grant::first(alternatives, *room) {
+            match grant::first(&task.resources, &rooms) {
                 Ok(_) if !shut => return Ok(id),
                 Ok(_) => waits = waits.or(Some(id)),
                 Err(message) => refusal = refusal.or(Some(message)),

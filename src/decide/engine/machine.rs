@@ -89,6 +89,7 @@ impl Engine {
                 self.restored(told, now, actions)?;
             }
             Event::Room(host, capacity) => self.shared.hosts.set_room(host, capacity),
+            Event::Limits(host, limits) => self.shared.hosts.set_limits(host, limits),
             Event::Shut(host) => {
                 let waiting = self.shared.hosts.shut(host);
                 self.queue_again(waiting, now, actions);

@@ -15,9 +15,11 @@
 //! | `select` | cancel and retry by people |
 //! | `restore` | a run from its records |
 //! | `hosts` | what each host has room for, and what is ready for it |
+//! | `rooms` | what one job may have on a host or in one of its partitions |
 //! | `phase`, `order`, `grant`, `retry`, `queue` | the small parts |
 //! | `views` | what the API asks |
 
+pub mod limits;
 pub mod machine;
 pub mod protocol;
 pub mod run;
@@ -31,6 +33,7 @@ mod phase;
 mod queue;
 mod restore;
 mod retry;
+mod rooms;
 mod select;
 mod spread;
 

@@ -21,6 +21,8 @@ pub(super) enum Phase {
     Queued,
     /// Handed over and started.
     Running,
+    /// Handed over; there is no contact with its host.
+    Lost,
     /// Succeeded.
     Done,
     /// Up to date.
@@ -43,6 +45,7 @@ impl Phase {
             Self::Checking | Self::Held | Self::Ready | Self::Delayed => State::Ready,
             Self::Queued => State::Queued,
             Self::Running => State::Running,
+            Self::Lost => State::Lost,
             Self::Done => State::Done,
             Self::Cached => State::Cached,
             Self::Failed | Self::Ignored => State::Failed,
@@ -63,7 +66,7 @@ impl Phase {
 
     /// Returns whether an executor has it.
     pub(super) const fn is_in_flight(self) -> bool {
-        matches!(self, Self::Queued | Self::Running)
+        matches!(self, Self::Queued | Self::Running | Self::Lost)
     }
 
     /// Returns whether it is neither over nor with an executor.

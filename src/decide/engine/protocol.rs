@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::decide::engine::limits::Limits;
 use crate::model::api::RunState;
 use crate::model::id::{HostId, InstanceId, JobKey, RunId, TaskId};
 use crate::model::job::{Ended, Outcome};
@@ -195,6 +196,8 @@ pub enum Event {
     Adopted(JobKey, Adopted),
     /// A host's executor is there, with this room (again at each change).
     Room(HostId, Capacity),
+    /// What a host's partitions let one job have; told before its room is.
+    Limits(HostId, Arc<Limits>),
     /// A host cannot be reached, or is not to be used: nothing more is handed over to it, and what was ready for it goes where
     /// else it may. What it has stays there.
     Shut(HostId),

@@ -116,7 +116,7 @@ impl Run {
             Mark::Cancelled => match phase {
                 // Asked for while the attempt was in flight, which ended well before it could be ended.
                 Phase::Done => Phase::Done,
-                Phase::Queued | Phase::Running => {
+                Phase::Queued | Phase::Running | Phase::Lost => {
                     if let Some(live) = self.live.get_mut(&instance) {
                         live.stop = true;
                     }

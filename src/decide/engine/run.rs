@@ -251,5 +251,5 @@ impl Run {
 
 /// Returns whether an instance in this phase takes one of its task's `max_parallel` places.
 const fn occupies(phase: Phase) -> bool {
-    matches!(phase, Phase::Ready | Phase::Queued | Phase::Running)
+    matches!(phase, Phase::Ready | Phase::Queued | Phase::Running | Phase::Lost)
 }

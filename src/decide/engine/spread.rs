@@ -32,7 +32,7 @@ impl Run {
         let id = self.plan.instance(instance).task;
         let task = self.plan.task(id);
         let rank = Rank::new(task.priority, self.id, self.heights[instance.index()], instance);
-        if turn.shared.hosts.choose(self.routes.of(id), &task.resources).is_err() {
+        if turn.shared.hosts.choose(self.routes.of(id), task).is_err() {
             self.set(instance, Phase::Ready);
             self.rejects.push(instance);
         } else if task.max_parallel.is_some() {
@@ -53,7 +53,7 @@ impl Run {
             return;
         }
         let task = self.plan.instance(instance).task;
-        match hosts.choose(self.routes.of(task), &self.plan.task(task).resources) {
+        match hosts.choose(self.routes.of(task), self.plan.task(task)) {
             Ok(host) => hosts.queue(host, rank),
             Err(_) => self.rejects.push(instance),
         }

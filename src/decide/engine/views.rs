@@ -143,9 +143,10 @@ impl Run {
         running
     }
 
-    /// Iterates over what the attempts known to run were granted.
+    /// Iterates over what the attempts known to run on this machine were granted.
     pub fn grants(&self) -> impl Iterator<Item = Grant> {
-        self.live.values().filter(|live| live.started.is_some()).map(|live| live.grant)
+        let here = self.live.values().filter(|live| live.host == HostId::LOCAL);
+        here.filter(|live| live.started.is_some()).map(|live| live.grant)
     }
 
     /// Returns what an instance waits for; nothing when it runs or is over.

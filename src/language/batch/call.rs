@@ -167,6 +167,8 @@ pub(super) fn parse_ranges(text: &str) -> Option<Members> {
 pub(super) enum Meaning {
     /// Refused, and would be again.
     Refused(RefusalKind),
+    /// Nothing was submitted: there are too many jobs.
+    Full,
     /// Nothing was submitted; later it may be.
     Later,
     /// It may have been submitted.
@@ -190,6 +192,7 @@ pub(super) fn judge(reply: &Reply<'_>, table: &[(&str, Meaning)]) -> Submitted {
     };
     match meaning {
         Meaning::Refused(kind) => Submitted::Refused(Refusal { kind, message }),
+        Meaning::Full => Submitted::Full(message),
         Meaning::Later => Submitted::Later(message),
         Meaning::Unknown => Submitted::Unknown(message),
     }

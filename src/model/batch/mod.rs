@@ -342,7 +342,9 @@ pub enum Submitted {
     Accepted(BatchId),
     /// Refused: the same again is refused again.
     Refused(Refusal),
-    /// Not taken now, perhaps later: a limit on jobs, a batch system that is down. Nothing was submitted.
+    /// Not taken now, since there are too many jobs, of this user or of all. Nothing was submitted.
+    Full(String),
+    /// Not taken now, perhaps later: a batch system that is down. Nothing was submitted.
     Later(String),
     /// Unknown: it may have been accepted. Ask for its name before submitting again.
     Unknown(String),
@@ -466,26 +468,48 @@ pub struct Queued {
 pub struct Queue {
     /// Its lines, in the batch system's order.
     pub jobs: Vec<Queued>,
-    by_id: HashMap<BatchId, Vec<usize>>,
+    by_id: HashMap<BatchId, Lines>,
     by_name: HashMap<String, Vec<usize>>,
+}
+
+/// The lines of one submission.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Lines {
+    all: Vec<usize>,
+    /// Those of one member each, by its number; the first of each.
+    single: HashMap<u32, usize>,
+    /// The others.
+    wide: Vec<usize>,
 }
 
 impl Queue {
     /// Makes a queue that is looked up in constant time.
     pub fn new(jobs: Vec<Queued>) -> Self {
-        let mut queue = Self { by_id: HashMap::with_capacity(jobs.len()), ..Self::default() };
+        let mut by_id: HashMap<BatchId, Lines> = HashMap::with_capacity(jobs.len());
+        let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
         for (at, job) in jobs.iter().enumerate() {
-            queue.by_id.entry(job.id.clone()).or_default().push(at);
+            let lines = match by_id.get_mut(&job.id) {
+                Some(lines) => lines,
+                None => by_id.entry(job.id.clone()).or_default(),
+            };
+            lines.all.push(at);
+            match job.members {
+                Members::One(member) => drop(lines.single.entry(member).or_insert(at)),
+                Members::All | Members::Ranges(_) => lines.wide.push(at),
+            }
             if let Some(name) = &job.name {
-                queue.by_name.entry(name.clone()).or_default().push(at);
+                match by_name.get_mut(name) {
+                    Some(lines) => lines.push(at),
+                    None => drop(by_name.insert(name.clone(), vec![at])),
+                }
             }
         }
-        Self { jobs, ..queue }
+        Self { jobs, by_id, by_name }
     }
 
     /// Returns the lines of a submission.
     pub fn of(&self, id: &BatchId) -> impl Iterator<Item = &Queued> {
-        self.at(self.by_id.get(id))
+        self.at(self.by_id.get(id).map(|lines| &lines.all))
     }
 
     /// Returns the lines of the submissions with this name.
@@ -495,17 +519,12 @@ impl Queue {
 
     /// Returns what it says of one member; a line of its own counts more than the array's.
     pub fn member(&self, id: &BatchId, member: u32) -> Option<&Queued> {
-        let mut found = None;
-        for job in self.of(id).filter(|job| job.members.contains(member)) {
-            match job.members {
-                Members::One(_) => return Some(job),
-                Members::Ranges(_) => found = Some(job),
-                Members::All => {
-                    found.get_or_insert(job);
-                }
-            }
+        let lines = self.by_id.get(id)?;
+        if let Some(job) = lines.single.get(&member).and_then(|&at| self.jobs.get(at)) {
+            return Some(job);
         }
-        found
+        let wide = || self.at(Some(&lines.wide)).filter(|job| job.members.contains(member));
+        wide().filter(|job| matches!(job.members, Members::Ranges(_))).last().or_else(|| wide().next())
     }
 
     fn at<'a>(&'a self, places: Option<&'a Vec<usize>>) -> impl Iterator<Item = &'a Queued> {

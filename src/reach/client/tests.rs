@@ -57,6 +57,7 @@ fn info(version: &str, pid: u32, live_runs: u32) -> EngineInfo {
         live_runs,
         local: LocalInfo::default(),
         trouble: None,
+        hosts: Vec::new(),
     }
 }
 

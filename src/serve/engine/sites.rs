@@ -6,19 +6,22 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use crate::decide::engine::limits::{Limits, room};
 use crate::decide::engine::protocol::{Capacity, Event, Routes, Stage};
 use crate::language::hosts::Hosts;
+use crate::model::api::{Breaker, Contact, Full};
 use crate::model::batch::Dialect;
 use crate::model::facts::Facts;
 use crate::model::host::{Batch as BatchKind, Host, HostName};
 use crate::model::id::{HostId, JobKey};
 use crate::model::resources::Grant;
+use crate::reach::clock;
 use crate::reach::config::StateDir;
 use crate::reach::store::Sent;
 use crate::reach::transport::{ConnectionSettings, Connections};
 use crate::serve::engine::runner::Runner;
 use crate::serve::prepare::places::Places;
-use crate::serve::site::{Means, Order, Reporter, Site, SiteJob, SiteNews, prelude, room};
+use crate::serve::site::{Means, Order, Reporter, Site, SiteJob, SiteNews, prelude};
 
 /// News of sites that wait for the runner.
 const MOST_NEWS: usize = 1024;
@@ -30,8 +33,8 @@ pub(super) struct Sites {
     names: Vec<HostName>,
     numbers: HashMap<HostName, HostId>,
     at_work: HashMap<HostId, Site>,
-    /// Why a host cannot be used, while it cannot.
-    pub(super) shut: HashMap<HostId, String>,
+    /// How we stand with those that are at work.
+    contacts: HashMap<HostId, Contact>,
     connections: Option<Arc<Connections>>,
     to: mpsc::Sender<(HostId, SiteNews)>,
     pub(super) news: mpsc::Receiver<(HostId, SiteNews)>,
@@ -42,7 +45,7 @@ impl Default for Sites {
         let (to, news) = mpsc::channel(MOST_NEWS);
         let names = vec![HostName::local()];
         let numbers = HashMap::from([(HostName::local(), HostId::LOCAL)]);
-        Self { names, numbers, at_work: HashMap::new(), shut: HashMap::new(), connections: None, to, news }
+        Self { names, numbers, at_work: HashMap::new(), contacts: HashMap::new(), connections: None, to, news }
     }
 }
 
@@ -74,8 +77,13 @@ impl Sites {
     /// Says in words where an attempt on a host stands.
     pub(super) fn in_words(&self, host: HostId, stage: Stage) -> String {
         let name = self.name(host);
-        if let Some(why) = self.shut.get(&host) {
+        let contact = self.contacts.get(&host);
+        if let Some(why) = contact.and_then(|contact| contact.breaker.in_words()) {
             return format!("there is no contact with `{name}`: {why}");
+        }
+        if let (Stage::Given, Some(full)) = (stage, contact.and_then(|contact| contact.full.as_ref())) {
+            let Full { why, next_try, .. } = full;
+            return format!("`{name}` takes no more jobs now ({why}); more are tried as jobs end, or at {next_try}");
         }
         match stage {
             Stage::Given => format!("it is about to be sent to `{name}`"),
@@ -89,9 +97,27 @@ impl Sites {
 
     /// Says in words why nothing goes to any of these hosts; none when one of them can be used.
     pub(super) fn closed_in_words(&self, route: &[HostId]) -> Option<String> {
-        let why = |host: &HostId| Some(format!("`{}` cannot be used: {}", self.name(*host), self.shut.get(host)?));
+        let why = |host: &HostId| {
+            let why = self.contacts.get(host)?.breaker.in_words()?;
+            Some(format!("`{}` cannot be used: {why}", self.name(*host)))
+        };
         let whys: Option<Vec<String>> = route.iter().map(why).collect();
         whys.filter(|whys| !whys.is_empty()).map(|whys| whys.join("; "))
+    }
+
+    /// Returns how we stand with the hosts at work.
+    pub(super) fn contacts(&self) -> BTreeMap<HostId, Contact> {
+        self.contacts.iter().map(|(&host, contact)| (host, contact.clone())).collect()
+    }
+
+    fn breaker(&self, host: HostId) -> Option<&Breaker> {
+        self.contacts.get(&host).map(|contact| &contact.breaker)
+    }
+
+    fn set_breaker(&mut self, host: HostId, breaker: Breaker) {
+        if let Some(contact) = self.contacts.get_mut(&host) {
+            contact.breaker = breaker;
+        }
     }
 
     /// Returns the site of a host.
@@ -107,7 +133,7 @@ impl Sites {
         hosts: &Hosts,
         facts: &BTreeMap<HostName, Facts>,
         state: &StateDir,
-    ) -> Vec<(HostId, Capacity)> {
+    ) -> Vec<(HostId, Capacity, Arc<Limits>)> {
         let mut started = Vec::new();
         for name in places.lists.iter().flatten().filter(|name| !name.is_local()) {
             if let Some(host) = hosts.get(name.as_str()) {
@@ -118,7 +144,12 @@ impl Sites {
     }
 
     /// Sets a host to work, unless it is at work.
-    fn start_one(&mut self, host: &Host, facts: Option<&Facts>, state: &StateDir) -> Option<(HostId, Capacity)> {
+    fn start_one(
+        &mut self,
+        host: &Host,
+        facts: Option<&Facts>,
+        state: &StateDir,
+    ) -> Option<(HostId, Capacity, Arc<Limits>)> {
         let number = self.number(&host.name);
         // Where nobody knows how jobs are started, none is: not even for a run that was taken in when somebody did.
         if host.batch.is_none() || self.at_work.contains_key(&number) {
@@ -130,7 +161,7 @@ impl Sites {
                 std::env::var_os("CSYNC_SSH_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
             Arc::new(Connections::new(settings))
         });
-        let room = room(host);
+        let (room, limits) = (room(host, facts), Arc::new(Limits::of(host, facts)));
         // A person may know better what a host is than the probe did.
         let known = facts.and_then(|facts| facts.batch.as_ref());
         let known = known.filter(|system| Some(system.flavour()) == host.batch.and_then(BatchKind::flavour));
@@ -142,20 +173,24 @@ impl Sites {
                 .map(|flavour| known.map_or(Dialect::of(flavour), |system| system.offers.dialect.clone())),
             prelude: known.map(prelude).unwrap_or_default(),
             room,
+            limits: Arc::clone(&limits),
             cores: facts.and_then(|facts| facts.machine.cores).unwrap_or(1),
             connections: Arc::clone(connections),
             state: state.clone(),
             reporter: Reporter::new(number, self.to.clone()),
         });
         self.at_work.insert(number, site);
-        Some((number, room))
+        self.contacts
+            .insert(number, Contact { host: host.name.clone(), breaker: Breaker::Closed, full: None, jobs: 0 });
+        Some((number, room, limits))
     }
 }
 
 impl Runner {
     /// Sets hosts to work that places name, and says so to the core: what may run there does not go elsewhere meanwhile.
     pub(super) fn start_sites(&mut self, places: &Places, hosts: &Hosts, facts: &BTreeMap<HostName, Facts>) {
-        for (host, room) in self.sites.start(places, hosts, facts, &self.state) {
+        for (host, room, limits) in self.sites.start(places, hosts, facts, &self.state) {
+            self.tell_or_log(Event::Limits(host, limits));
             self.tell_or_log(Event::Room(host, room));
         }
     }
@@ -219,13 +254,25 @@ impl Runner {
     pub(super) fn hear_site(&mut self, host: HostId, news: SiteNews) {
         match news {
             SiteNews::Opened(room) => {
-                self.sites.shut.remove(&host);
+                self.sites.set_breaker(host, Breaker::Closed);
                 self.tell_or_log(Event::Room(host, room));
                 self.tell_or_log(Event::Opened(host));
             }
-            SiteNews::Shut(why) => {
-                self.sites.shut.insert(host, why);
+            SiteNews::Shut(why, next_try) => {
+                let since = self.sites.breaker(host).and_then(Breaker::since).unwrap_or_else(clock::now);
+                self.sites.set_breaker(host, Breaker::Open { why, since, next_try });
                 self.tell_or_log(Event::Shut(host));
+            }
+            SiteNews::Trying => {
+                if let Some(Breaker::Open { why, since, .. }) = self.sites.breaker(host).cloned() {
+                    self.sites.set_breaker(host, Breaker::HalfOpen { why, since });
+                }
+            }
+            SiteNews::Room(room, full) => {
+                if let Some(contact) = self.sites.contacts.get_mut(&host) {
+                    contact.full = full;
+                }
+                self.tell_or_log(Event::Room(host, room));
             }
             SiteNews::Staged(key, stage) => {
                 self.mark_changed(key.run);

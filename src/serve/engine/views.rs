@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use crate::decide::engine::protocol::AttemptState;
 use crate::decide::engine::run::Run;
 use crate::model::api::{
-    API_VERSION, AttemptView, EngineInfo, InstanceView, LocalInfo, PlanInstance, PlanTask, RunDetail, RunState,
-    TaskView,
+    API_VERSION, AttemptView, Contact, EngineInfo, InstanceView, LocalInfo, PlanInstance, PlanTask, RunDetail,
+    RunState, TaskView,
 };
 use crate::model::id::{InstanceId, TaskId};
 use crate::model::job::State;
@@ -31,7 +31,19 @@ impl Runner {
             live_runs: self.live_runs(),
             local: self.local_info(),
             trouble: self.trouble.as_ref().or(self.link_trouble()).cloned(),
+            hosts: self.contacts(),
         }
+    }
+
+    /// Returns how it stands with the hosts at work, and how many jobs each has.
+    fn contacts(&self) -> Vec<Contact> {
+        let mut contacts = self.sites.contacts();
+        for (host, ..) in self.core.runs().flat_map(Run::in_flight_there) {
+            if let Some(contact) = contacts.get_mut(&host) {
+                contact.jobs += 1;
+            }
+        }
+        contacts.into_values().collect()
     }
 
     /// Counts the runs that are not over.
@@ -48,7 +60,7 @@ impl Runner {
                 info.cpus_used += grant.cpus;
                 info.mem_used = Bytes(info.mem_used.0.saturating_add(if grant.mem_enforced { grant.mem.0 } else { 0 }));
             }
-            info.queued += run.in_flight().count() as u32;
+            info.queued += run.in_flight().count().saturating_sub(run.in_flight_there().count()) as u32;
         }
         info.queued = info.queued.saturating_sub(info.running);
         info.worker_pid = self.worker_pid();

@@ -99,6 +99,7 @@ mod tests {
             live_runs: 0,
             local: crate::model::api::LocalInfo::default(),
             trouble: None,
+            hosts: Vec::new(),
         };
         let answer = axum::routing::get(move || async move { axum::Json(info) });
         let listener = tokio::net::UnixListener::bind(state.engine_socket()).unwrap();

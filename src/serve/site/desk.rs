@@ -1,13 +1,15 @@
 //! The loop of a site: takes orders, has one thing of each kind under way, and keeps what is where.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use crate::decide::engine::protocol::{Adopted, Stage};
+use crate::decide::engine::protocol::{Adopted, Capacity, Stage};
+use crate::model::api::Full;
 use crate::model::batch::JobName;
 use crate::model::id::JobKey;
 use crate::model::job::{Ended, Outcome};
@@ -17,6 +19,7 @@ use crate::reach::clock;
 use crate::reach::store::Sent;
 use crate::reach::transport::TransportError;
 use crate::serve::site::fetch::{Fetched, fetch};
+use crate::serve::site::quota::Quota;
 use crate::serve::site::send::{Ground, NotSent, SentOut, ground, group, send};
 use crate::serve::site::tick::{Asked, Heard, MemberNews, tick};
 use crate::serve::site::{Means, Order, SiteJob, SiteNews, pause};
@@ -44,10 +47,24 @@ pub(super) struct Member {
     pub(super) stopping: bool,
 }
 
+impl Member {
+    /// Returns whether news say no more than what is known: of most of ten thousand members, most of the time.
+    pub(super) fn is_known(&self, news: &MemberNews) -> bool {
+        let stage = match news {
+            MemberNews::Waiting => Stage::Waiting,
+            MemberNews::Running(at) if self.started == Some(*at) => Stage::Running,
+            _ => return false,
+        };
+        self.stage == stage && self.missing == 0
+    }
+}
+
 /// A submission that is on the host, or on its way there.
 #[derive(Clone, Debug)]
 pub(super) struct Live {
     pub(super) sent: Sent,
+    /// What the dialect could not say when it was submitted.
+    pub(super) notes: Vec<String>,
     pub(super) members: Vec<Member>,
     pub(super) state: Way,
 }
@@ -90,6 +107,12 @@ pub(super) struct Desk {
     /// Submissions whose members are over, to be cleared away.
     closing: Vec<JobName>,
     sending: usize,
+    /// How many jobs it takes.
+    quota: Quota,
+    /// Why it took no more, while it does not.
+    full: Option<String>,
+    /// Submissions refused as too many, by their first member: the next with it has another name.
+    refused: HashMap<JobKey, u32>,
     asking: bool,
     /// The number of the next look.
     turn: u64,
@@ -105,6 +128,9 @@ impl Desk {
     pub(super) fn new(means: Means, inbox: mpsc::UnboundedReceiver<Order>) -> Self {
         let now = Instant::now();
         Self {
+            quota: Quota::new(means.room.jobs.unwrap_or(u32::MAX)),
+            full: None,
+            refused: HashMap::new(),
             means: Arc::new(means),
             inbox,
             done: mpsc::unbounded_channel(),
@@ -162,7 +188,14 @@ impl Desk {
             return self.next_try;
         }
         let tick = if self.live.is_empty() && self.closing.is_empty() { never } else { self.next_tick };
-        if self.waiting.is_empty() || self.sending >= SENDING { tick } else { tick.min(self.gathered) }
+        if self.waiting.is_empty() || self.sending >= SENDING {
+            return tick;
+        }
+        let more = match self.quota.learned() {
+            Some((_, until)) if self.quota.allows(self.ours(), Instant::now()) == 0 => until,
+            _ => self.gathered,
+        };
+        tick.min(more)
     }
 
     /// Begins what can begin.
@@ -174,6 +207,7 @@ impl Desk {
         let Some(ground) = self.ground.clone() else {
             if (self.has_work() || self.away.is_some()) && now >= self.next_try {
                 self.asking = true;
+                self.try_again();
                 self.spawn(|means| async move { Done::Ground(ground_of(&means).await) });
             }
             return;
@@ -184,6 +218,7 @@ impl Desk {
         let looks = !self.live.is_empty() || !self.closing.is_empty() || self.away.is_some();
         let due = if self.away.is_some() { self.next_try } else { self.next_tick };
         if looks && now >= due {
+            self.try_again();
             self.look(ground);
         }
     }
@@ -196,12 +231,27 @@ impl Desk {
         });
     }
 
-    /// Sends what was gathered: what asks for the same in one submission.
+    /// Says that it is tried again, when it could not be used.
+    fn try_again(&self) {
+        if self.away.is_some() {
+            self.means.reporter.say_soon(SiteNews::Trying);
+        }
+    }
+
+    /// How many jobs of ours are there, or on their way.
+    fn ours(&self) -> u32 {
+        let count = |live: &Live| live.members.iter().filter(|member| !member.over).count();
+        u32::try_from(self.live.values().map(count).sum::<usize>()).unwrap_or(u32::MAX)
+    }
+
+    /// Sends what was gathered, as far as it is let in: what asks for the same in one submission.
     fn send(&mut self, ground: &Arc<Ground>) {
-        let waiting = std::mem::take(&mut self.waiting);
+        let allowed = self.quota.allows(self.ours(), Instant::now()) as usize;
+        let rest = self.waiting.split_off(allowed.min(self.waiting.len()));
+        let waiting = std::mem::replace(&mut self.waiting, rest);
         for jobs in group(waiting, &self.means) {
             let Some(first) = jobs.first() else { continue };
-            let name = name_of(&self.means, first.key);
+            let name = name_of(&self.means, first.key, self.refused.get(&first.key).copied().unwrap_or(0));
             let sent = Sent {
                 name: name.clone(),
                 host: self.means.host.name.to_string(),
@@ -236,7 +286,7 @@ impl Desk {
             stopping: false,
         };
         let members = sent.members.iter().map(member).collect();
-        self.live.insert(sent.name.clone(), Live { sent, members, state });
+        self.live.insert(sent.name.clone(), Live { sent, notes: Vec::new(), members, state });
     }
 
     /// Asks for everything of ours.
@@ -267,28 +317,31 @@ impl Desk {
             }
             Order::Stop(keys) | Order::Withdraw(keys) if keys.is_empty() => {}
             Order::Stop(keys) => {
-                for key in keys {
+                for key in self.take_back(keys).await {
                     self.stop(key).await;
                 }
                 self.quiet = 0;
                 self.next_tick = Instant::now();
             }
-            Order::Withdraw(keys) => {
-                for key in keys {
-                    if self.waiting.iter().any(|job| job.key == key) {
-                        self.stop(key).await;
-                    }
-                }
-            }
+            Order::Withdraw(keys) => drop(self.take_back(keys).await),
             Order::Adopt(sent, jobs) => self.adopt(sent, jobs).await,
         }
     }
 
+    /// Ends those that were not sent; returns the others.
+    async fn take_back(&mut self, keys: Vec<JobKey>) -> Vec<JobKey> {
+        let mut keys: HashSet<JobKey> = keys.into_iter().collect();
+        let (ended, kept) = std::mem::take(&mut self.waiting).into_iter().partition(|job| keys.remove(&job.key));
+        self.waiting = kept;
+        let ended: Vec<SiteJob> = ended;
+        for job in ended {
+            self.end(never_ran(job.key, Outcome::Cancelled, Vec::new())).await;
+        }
+        keys.into_iter().collect()
+    }
+
     async fn stop(&mut self, key: JobKey) {
-        if let Some(at) = self.waiting.iter().position(|job| job.key == key) {
-            self.waiting.remove(at);
-            self.end(never_ran(key, Outcome::Cancelled, Vec::new())).await;
-        } else if self.of.contains_key(&key) {
+        if self.of.contains_key(&key) {
             self.stops.insert(key);
         } else {
             // Nobody here knows it: it is over, as far as this host goes.
@@ -298,6 +351,9 @@ impl Desk {
 
     async fn adopt(&mut self, sent: Vec<Sent>, jobs: Vec<SiteJob>) {
         let known: HashMap<JobKey, SiteJob> = jobs.into_iter().map(|job| (job.key, job)).collect();
+        let mut sent = sent;
+        // What was sent again under another name counts under that.
+        sent.sort_by_key(|sent| sent.at);
         for sent in sent {
             let state = if sent.batch.is_some() || self.means.dialect.is_none() { Way::There } else { Way::Doubtful };
             self.take_in(sent, state);
@@ -311,11 +367,11 @@ impl Desk {
                 self.say(SiteNews::Adopted(key, Adopted::NeverStarted)).await;
             }
         }
-        // Members that the store knows to have ended.
-        let unwanted: Vec<JobKey> = self.of.keys().filter(|key| !self.jobs.contains_key(*key)).copied().collect();
-        for key in unwanted {
-            if let Some(member) = self.member_mut(key) {
-                member.over = true;
+        // Members that the store knows to have ended, or that another submission holds.
+        for (name, live) in &mut self.live {
+            for member in &mut live.members {
+                let holds = self.of.get(&member.key).is_some_and(|(of, _)| of == name);
+                member.over |= !holds || !self.jobs.contains_key(&member.key);
             }
         }
         let done: Vec<JobName> =
@@ -359,7 +415,7 @@ impl Desk {
     async fn back(&mut self) {
         if self.away.take().is_some() {
             tracing::info!(host = %self.means.host.name, "answers again");
-            self.say(SiteNews::Opened(self.means.room)).await;
+            self.say(SiteNews::Opened(self.room())).await;
         }
         self.next_tick = self.next_tick.min(Instant::now() + Duration::from_secs(1));
     }
@@ -373,8 +429,9 @@ impl Desk {
         let times = self.away.as_ref().map_or(0, |(_, times)| times + 1);
         self.away = Some((words.clone(), times));
         let wait = (AWAY.0 << times.min(6)).min(AWAY.1);
-        self.next_try = Instant::now() + Duration::from_secs(wait);
-        self.say(SiteNews::Shut(words.clone())).await;
+        let wait = Duration::from_secs(wait);
+        self.next_try = Instant::now() + wait;
+        self.say(SiteNews::Shut(words.clone(), clock::now().after(wait))).await;
         for job in std::mem::take(&mut self.waiting) {
             self.end(never_ran(job.key, Outcome::NodeFail, vec![words.clone()])).await;
         }
@@ -398,8 +455,13 @@ impl Desk {
                 let Some(live) = self.live.get_mut(name) else { return };
                 live.state = Way::There;
                 live.sent.batch = out.batch;
+                live.notes = out.notes;
                 let sent = live.sent.clone();
                 let keys = sent.members.clone();
+                self.quota.accepted(self.ours(), Instant::now());
+                if self.full.take().is_some() || self.quota.learned().is_some() {
+                    self.say_room().await;
+                }
                 if sent.batch.is_some() {
                     self.say(SiteNews::Known(sent)).await;
                 }
@@ -419,6 +481,7 @@ impl Desk {
                 }
                 self.close(name);
             }
+            Err(NotSent::Full(why)) => self.full(name, why).await,
             Err(NotSent::Unreached(error)) => {
                 let keys = self.live.get(name).map(|live| live.sent.members.clone()).unwrap_or_default();
                 self.leave(&error).await;
@@ -428,6 +491,45 @@ impl Desk {
                 self.close(name);
             }
         }
+    }
+
+    /// The batch system takes no more: what was to be sent waits here.
+    async fn full(&mut self, name: &JobName, why: String) {
+        let keys = self.live.get(name).map(|live| live.sent.members.clone()).unwrap_or_default();
+        tracing::info!(host = %self.means.host.name, why, jobs = keys.len(), "takes no more jobs");
+        let tried = u32::try_from(keys.len()).unwrap_or(u32::MAX);
+        self.quota.refused(self.ours().saturating_sub(tried), tried, Instant::now());
+        self.full = Some(why);
+        if let Some(first) = keys.first() {
+            *self.refused.entry(*first).or_default() += 1;
+        }
+        self.close(name);
+        let back: Vec<SiteJob> = keys.iter().filter_map(|key| self.jobs.remove(key)).collect();
+        for job in &back {
+            self.say(SiteNews::Staged(job.key, Stage::Given)).await;
+        }
+        self.waiting.splice(0..0, back);
+        // Asked to end while they were on their way.
+        let stopped: Vec<JobKey> = keys.into_iter().filter(|key| self.stops.contains(key)).collect();
+        self.take_back(stopped).await;
+        self.say_room().await;
+    }
+
+    /// Returns its room, with how many jobs it takes as was learned.
+    fn room(&self) -> Capacity {
+        let known = self.means.room;
+        let jobs = self.quota.learned().map_or(known.jobs, |(learned, _)| Some(learned.max(1)));
+        Capacity { jobs, ..known }
+    }
+
+    async fn say_room(&self) {
+        let now = Instant::now();
+        let full = self.full.clone().zip(self.quota.learned()).map(|(why, (jobs, until))| Full {
+            why,
+            jobs,
+            next_try: clock::now().after(until.saturating_duration_since(now)),
+        });
+        self.say(SiteNews::Room(self.room(), full)).await;
     }
 
     async fn stage(&mut self, key: JobKey, stage: Stage) {
@@ -454,7 +556,8 @@ impl Desk {
         for name in heard.never_sent {
             changed = true;
             let Some(live) = self.live.get(&name) else { continue };
-            for key in live.sent.members.clone() {
+            let keys: Vec<JobKey> = live.members.iter().filter(|member| !member.over).map(|it| it.key).collect();
+            for key in keys {
                 self.end(never_ran(key, Outcome::NodeFail, vec!["it did not reach the batch system".to_owned()])).await;
             }
             self.close(&name);
@@ -466,7 +569,8 @@ impl Desk {
                 over.entry(name).or_default().push((index, news));
             }
         }
-        self.closing.retain(|name| !heard.closed.contains(name));
+        let closed: HashSet<&JobName> = heard.closed.iter().collect();
+        self.closing.retain(|name| !closed.contains(name));
         for name in heard.closed {
             self.say(SiteNews::Closed(name)).await;
         }
@@ -524,7 +628,8 @@ impl Desk {
         let (Some(ground), Some(live)) = (self.ground.clone(), self.live.get(name)) else { return };
         let mut wanted = Vec::new();
         for (index, news) in members {
-            let MemberNews::Over { outcome, usage, started, ended, notes } = news else { continue };
+            let MemberNews::Over { outcome, usage, started, ended, mut notes } = news else { continue };
+            notes.extend(live.notes.iter().cloned());
             let Some(key) = live.members.get(index as usize - 1).map(|member| member.key) else { continue };
             let Some(job) = self.jobs.get(&key).cloned() else { continue };
             let outcome = match self.removed.get(&key) {
@@ -584,7 +689,9 @@ impl Desk {
     fn close(&mut self, name: &JobName) {
         if let Some(live) = self.live.remove(name) {
             for key in &live.sent.members {
-                self.of.remove(key);
+                if self.of.get(key).is_some_and(|(of, _)| of == name) {
+                    self.of.remove(key);
+                }
             }
             self.closing.push(name.clone());
         }
@@ -599,11 +706,16 @@ async fn ground_of(means: &Means) -> Result<Ground, TransportError> {
     ground(means).await
 }
 
-/// Returns the name of the submission whose first member this is: unique, since no attempt is ever sent twice.
-fn name_of(means: &Means, first: JobKey) -> JobName {
+/// Returns the name of the submission whose first member this is: unique, since no attempt is ever sent twice, but for those that
+/// were refused as too many.
+fn name_of(means: &Means, first: JobKey, refused: u32) -> JobName {
     let id = means.state.id();
-    let text = format!("csync-{}-{}-{}-{}", id.get(..8).unwrap_or(&id), first.run, first.instance, first.attempt);
-    // Letters, digits and `-`, at most 14 + 3 * 11 of them.
+    let mut text = format!("csync-{}-{}-{}-{}", id.get(..8).unwrap_or(&id), first.run, first.instance, first.attempt);
+    if refused > 0 {
+        // What was refused before under the plain name is cleared away by and by.
+        let _infallible = write!(text, "-{refused}");
+    }
+    // Letters, digits and `-`, at most 14 + 4 * 11 of them.
     text.parse().unwrap_or_else(|_| unreachable_name())
 }
 

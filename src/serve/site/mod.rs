@@ -9,6 +9,7 @@
 
 mod desk;
 mod fetch;
+mod quota;
 mod send;
 mod tick;
 
@@ -18,8 +19,10 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::decide::engine::limits::Limits as SiteLimits;
 use crate::decide::engine::protocol::{Adopted, Capacity, Stage};
 use crate::language::quote::sh;
+use crate::model::api::Full;
 use crate::model::batch::{Dialect, JobName};
 use crate::model::facts::BatchSystem;
 use crate::model::host::{Host, HostName};
@@ -27,14 +30,11 @@ use crate::model::id::{HostId, JobKey};
 use crate::model::job::Ended;
 use crate::model::plan::Plan;
 use crate::model::resources::Grant;
-use crate::model::units::{Bytes, Timestamp};
+use crate::model::units::Timestamp;
 use crate::reach::config::StateDir;
 use crate::reach::store::Sent;
 use crate::reach::transport::{Connections, Limits, Remote, TransportError};
 use crate::serve::site::desk::Desk;
-
-/// Most jobs of ours on a host at once, where nobody said.
-const JOBS: u32 = 500;
 
 /// An attempt for a host.
 #[derive(Clone, Debug)]
@@ -67,8 +67,12 @@ pub enum Order {
 pub enum SiteNews {
     /// It can be used, with this room.
     Opened(Capacity),
-    /// It cannot be used, for this reason.
-    Shut(String),
+    /// It cannot be used, for this reason; it is tried again then.
+    Shut(String, Timestamp),
+    /// It is being tried again.
+    Trying,
+    /// How many jobs it takes was learned from what it refused, or it takes as many as was thought.
+    Room(Capacity, Option<Full>),
     /// How far an attempt is.
     Staged(JobKey, Stage),
     /// An attempt started.
@@ -98,6 +102,11 @@ impl Reporter {
         Self { host, to }
     }
 
+    /// Reports what may be left out when there is much to say.
+    fn say_soon(&self, news: SiteNews) {
+        self.to.try_send((self.host, news)).ok();
+    }
+
     async fn say(&self, news: SiteNews) {
         // Fails when the runner has left: then the next one asks.
         self.to.send((self.host, news)).await.ok();
@@ -117,6 +126,8 @@ pub struct Means {
     pub cores: u32,
     /// Room of one job there.
     pub room: Capacity,
+    /// What its partitions let one job have.
+    pub limits: Arc<SiteLimits>,
     /// The ways to all hosts.
     pub connections: Arc<Connections>,
     /// The engine's state directory.
@@ -168,17 +179,6 @@ pub fn prelude(system: &BatchSystem) -> String {
         let _infallible = writeln!(lines, "{name}={}; export {name}", sh(value));
     }
     lines
-}
-
-/// Returns the room of a job on a host. What is not known is for the batch system to refuse.
-pub fn room(host: &Host) -> Capacity {
-    Capacity {
-        cpus: 1 << 20,
-        mem: Bytes::gib(1 << 20),
-        gpus: 1 << 16,
-        nodes: 1 << 16,
-        jobs: Some(host.max_jobs.unwrap_or(JOBS)),
-    }
 }
 
 /// How long after a submission, or since something happened last, a host is asked again: 1, 2, 4, 8, 15 s, then slowly up to a

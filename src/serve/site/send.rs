@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::decide::engine::protocol::Stage;
 use crate::language::batch;
+use crate::language::batch::call::Call;
 use crate::language::batch::wrapper::{BadMember, File, Member, batch_script, detach_command, submission_files};
 use crate::language::manifest::{Rendered, absolute, render_at};
 use crate::language::quote::sh;
@@ -24,8 +25,6 @@ use crate::serve::site::{Means, SiteJob, SiteNews};
 
 /// Where job directories live on a host where nobody said.
 const SCRATCH: &str = "~/.csync";
-/// Most members of one array, where the site does not say.
-const MEMBERS: usize = 1000;
 /// Seconds between the request to end and the end.
 const GRACE: u64 = 10;
 /// Most that is kept of what a job prints, on each stream.
@@ -78,6 +77,8 @@ pub(super) async fn ground(means: &Means) -> Result<Ground, TransportError> {
 pub(super) struct SentOut {
     /// The batch system's id; none without one.
     pub(super) batch: Option<BatchId>,
+    /// What the dialect could not say, each in one sentence.
+    pub(super) notes: Vec<String>,
 }
 
 /// A submission that did not go out, or perhaps.
@@ -85,6 +86,8 @@ pub(super) struct SentOut {
 pub(super) enum NotSent {
     /// Its members end so; nothing of it is there.
     Refused(Vec<(JobKey, Outcome, Option<String>)>),
+    /// The batch system takes no more jobs now, in its words; nothing of it was submitted.
+    Full(String),
     /// The host was lost before anything was submitted.
     Unreached(TransportError),
     /// The host was lost, or did not say, whether it was.
@@ -100,7 +103,7 @@ pub(super) fn group(jobs: Vec<SiteJob>, means: &Means) -> Vec<Vec<SiteJob>> {
         let same = format!("{}|{:?}|{:?}|{:?}", job.plan.root, request, task.batch, task.checkpoint);
         groups.entry(same).or_default().push(job);
     }
-    let most = means.host.max_jobs.map_or(MEMBERS, |jobs| jobs as usize).clamp(1, MEMBERS);
+    let most = means.limits.members.min(means.room.jobs.unwrap_or(u32::MAX)).max(1) as usize;
     let chunks = groups.into_values().flat_map(|group| {
         let mut chunks = Vec::new();
         let mut rest = group;
@@ -146,11 +149,12 @@ pub(super) async fn send(means: &Means, ground: &Ground, sent: &Sent, jobs: Vec<
     let directory = ground.submission(&sent.name);
     let archive = pack(means, ground, sent, &jobs).map_err(|error| refused(&jobs, &spawn(error.to_string())))?;
     let submission = submission(means, &directory, sent, &jobs);
-    let call = if let Some(dialect) = &means.dialect {
+    let Call { script: call, notes } = if let Some(dialect) = &means.dialect {
         let call = batch::submit(dialect, &submission);
-        call.map_err(|error| refused(&jobs, &Outcome::Rejected { message: error.to_string() }))?.script
+        call.map_err(|error| refused(&jobs, &Outcome::Rejected { message: error.to_string() }))?
     } else {
-        format!("{}\n", detach_command(&directory, at_once(means, jobs.len())))
+        let script = format!("{}\n", detach_command(&directory, at_once(means, jobs.len())));
+        Call { script, notes: Vec::new() }
     };
     // One command: a directory that is there was submitted from, or nothing was submitted.
     let script = format!(
@@ -166,15 +170,16 @@ pub(super) async fn send(means: &Means, ground: &Ground, sent: &Sent, jobs: Vec<
     }
     let Some(dialect) = &means.dialect else {
         return if reply.2 == 0 {
-            Ok(SentOut { batch: None })
+            Ok(SentOut { batch: None, notes })
         } else {
             Err(refused(&jobs, &spawn(format!("it was not started on the host: {}", stderr.trim()))))
         };
     };
     let reply = Reply { status: i32::from(reply.2), stdout: &stdout, stderr: &stderr };
     match batch::parse_submit(dialect.flavour, &reply) {
-        Submitted::Accepted(id) => Ok(SentOut { batch: Some(id) }),
+        Submitted::Accepted(id) => Ok(SentOut { batch: Some(id), notes }),
         Submitted::Refused(refusal) => Err(refused(&jobs, &Outcome::Rejected { message: refusal.message })),
+        Submitted::Full(message) => Err(NotSent::Full(message)),
         Submitted::Later(message) | Submitted::Unknown(message) => {
             let host = means.host.name.to_string();
             Err(NotSent::Doubtful(TransportError::FarFile { host, path: sent.name.to_string(), detail: message }))
@@ -245,7 +250,7 @@ fn submission(means: &Means, directory: &str, sent: &Sent, jobs: &[SiteJob]) -> 
         array: u32::try_from(jobs.len()).ok().map(|size| Array { size, cap: None }),
         request: first.map(request).unwrap_or_default(),
         account: key("account").or_else(|| means.host.account.clone()),
-        partition: key("partition").or_else(|| key("queue")),
+        partition: key("partition").or_else(|| key("queue")).or_else(|| partition(means, jobs)),
         qos: key("qos"),
         reservation: key("reservation"),
         constraint: key("constraint"),
@@ -253,6 +258,13 @@ fn submission(means: &Means, directory: &str, sent: &Sent, jobs: &[SiteJob]) -> 
         signal: task.and_then(|task| task.checkpoint.as_ref()).map(|it| (it.signal.clone(), it.before)),
         after: Vec::new(),
     }
+}
+
+/// Returns the partition to be named for jobs that name none themselves.
+fn partition(means: &Means, jobs: &[SiteJob]) -> Option<String> {
+    let first = jobs.first()?;
+    let task = first.plan.task_of(first.key.instance);
+    means.limits.partition_for(means.room, task, &request(first))
 }
 
 /// Packs the directory of a submission.

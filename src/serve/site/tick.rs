@@ -148,9 +148,10 @@ fn cancel(means: &Means, ground: &Ground, asked: &Asked, script: &mut String) {
         by_submission.entry(name).or_default().push(*index);
     }
     let mut targets = Vec::new();
+    let there: HashMap<&JobName, &Live> = asked.live.iter().map(|live| (&live.sent.name, live)).collect();
     for (name, mut indices) in by_submission {
         indices.sort_unstable();
-        let Some(live) = asked.live.iter().find(|live| live.sent.name == *name) else { continue };
+        let Some(live) = there.get(name) else { continue };
         let directory = ground.submission(name);
         // So that one that starts in this moment does not run.
         for index in &indices {
@@ -209,9 +210,11 @@ fn understand(means: &Means, asked: &Asked, sections: &HashMap<String, &[u8]>) -
     }
     let news = sections.get("news").map(|bytes| parse_news(bytes)).unwrap_or_default();
     heard.cut_off = sections.contains_key("news") && !news.complete;
-    let mut records: HashMap<(&str, &str), &Record> = HashMap::new();
+    let mut records: Records<'_> = HashMap::new();
     for record in &news.records {
-        records.insert((record.submission.as_str(), record.member.as_str()), record);
+        if let Ok(member) = record.member.parse() {
+            records.entry(record.submission.as_str()).or_default().insert(member, record);
+        }
     }
     let answer = |name: &str| {
         let status = sections.get(format!("{name}-status").as_str())?;
@@ -235,12 +238,16 @@ fn understand(means: &Means, asked: &Asked, sections: &HashMap<String, &[u8]>) -
             batch::parse_history(dialect.flavour, &Reply { status, stdout: &stdout, stderr: &stderr }).ok()
         })
         .unwrap_or_default();
+    let mut known: Endings<'_> = HashMap::with_capacity(endings.len());
+    for ending in &endings {
+        known.entry((ending.id.as_str(), ending.member)).or_insert(ending);
+    }
     let submitting = sections.get("submitting").map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     for live in &asked.live {
         if live.state == Way::Doubtful {
             doubtful(means, live, queue.as_ref(), submitting.is_some(), &mut heard);
         } else {
-            members(means, live, &records, queue.as_ref(), &endings, &mut heard);
+            members(means, live, &records, queue.as_ref(), &known, &mut heard);
         }
     }
     heard
@@ -268,31 +275,39 @@ fn doubtful(means: &Means, live: &Live, queue: Option<&Queue>, submitting: bool,
     }
 }
 
+/// Records by submission and member.
+type Records<'a> = HashMap<&'a str, HashMap<u32, &'a Record>>;
+
+/// What the history told, by submission and member.
+type Endings<'a> = HashMap<(&'a str, Option<u32>), &'a Ending>;
+
 fn members(
     means: &Means,
     live: &Live,
-    records: &HashMap<(&str, &str), &Record>,
+    records: &Records<'_>,
     queue: Option<&Queue>,
-    endings: &[Ending],
+    endings: &Endings<'_>,
     heard: &mut Heard,
 ) {
     let name = &live.sent.name;
     if means.dialect.is_some() && live.sent.batch.is_none() && unnamed(live, records, queue, heard) {
         return;
     }
+    let records = records.get(name.as_str());
     for (member, index) in live.members.iter().zip(1u32..) {
         if member.over {
             continue;
         }
-        let record = records.get(&(name.as_str(), index.to_string().as_str())).copied();
+        let record = records.and_then(|records| records.get(&index).copied());
         let known = Witnesses { means, live, member, record, queue, endings };
-        heard.members.extend(known.judge(index).map(|news| (name.clone(), index, news)));
+        let news = known.judge(index).filter(|news| !member.is_known(news));
+        heard.members.extend(news.map(|news| (name.clone(), index, news)));
     }
 }
 
 /// Looks for a submission whose id was never heard: in the queue by its name, else by its members' records. Returns whether there
 /// is nothing more to be said of it now.
-fn unnamed(live: &Live, records: &HashMap<(&str, &str), &Record>, queue: Option<&Queue>, heard: &mut Heard) -> bool {
+fn unnamed(live: &Live, records: &Records<'_>, queue: Option<&Queue>, heard: &mut Heard) -> bool {
     let name = &live.sent.name;
     let Some(queue) = queue else { return false };
     if let Some(job) = queue.named(name).next() {
@@ -300,7 +315,7 @@ fn unnamed(live: &Live, records: &HashMap<(&str, &str), &Record>, queue: Option<
         return true;
     }
     let trace = |member: &Member| member.started.is_some() || member.over;
-    if live.members.iter().any(trace) || records.keys().any(|(submission, _)| *submission == name.as_str()) {
+    if live.members.iter().any(trace) || records.contains_key(name.as_str()) {
         return false;
     }
     if live.members.iter().all(|member| member.missing >= NEVER_SENT) {
@@ -319,7 +334,7 @@ struct Witnesses<'a> {
     member: &'a Member,
     record: Option<&'a Record>,
     queue: Option<&'a Queue>,
-    endings: &'a [Ending],
+    endings: &'a Endings<'a>,
 }
 
 impl Witnesses<'_> {
@@ -337,8 +352,8 @@ impl Witnesses<'_> {
             _ => Answer::Unknown(unknown("the queue was not told")),
         };
         let ending = id.and_then(|id| {
-            let mine = |ending: &&Ending| ending.id == *id && ending.member.is_none_or(|member| member == index);
-            self.endings.iter().find(mine)
+            let of = |member: Option<u32>| self.endings.get(&(id.as_str(), member)).copied();
+            of(Some(index)).or_else(|| of(None))
         });
         let evidence = Evidence {
             own,

@@ -233,7 +233,7 @@ fn play_out(world: &mut World) {
 fn essence(run: &Run) -> String {
     let state = |instance: InstanceId| match run.phases[instance.index()] {
         // What is with the executor has not been heard of yet; what could run may be held back by another of its task.
-        Phase::Queued | Phase::Running => State::Queued,
+        Phase::Queued | Phase::Running | Phase::Lost => State::Queued,
         phase => phase.state(),
     };
     let states: Vec<_> = run.plan.instance_ids().map(|it| (state(it), run.attempts[it.index()])).collect();

@@ -147,7 +147,7 @@ const MESSAGES: &[(&str, Meaning)] = &[
     ("Couldn't connect", Meaning::Later),
     ("Connection refused", Meaning::Later),
     ("reserved ports in use", Meaning::Later),
-    ("would exceed", Meaning::Later),
+    ("would exceed", Meaning::Full),
     ("End of File", Meaning::Unknown),
     ("timed out", Meaning::Unknown),
     ("Array job exceeds", refused(ArrayTooLarge)),

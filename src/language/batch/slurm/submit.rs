@@ -113,9 +113,13 @@ const MESSAGES: &[(&str, Meaning)] = &[
     ("Zero Bytes were transmitted", Meaning::Unknown),
     ("Unexpected message received", Meaning::Unknown),
     ("Unable to contact slurm controller", Meaning::Later),
-    ("temporarily unable to accept job", Meaning::Later),
-    ("Resource temporarily unavailable", Meaning::Later),
-    ("SubmitJob", Meaning::Later),
+    ("temporarily unable to accept job", Meaning::Full),
+    ("Resource temporarily unavailable", Meaning::Full),
+    // `QOSMaxSubmitJobPerUserLimit`, `AssocGrpSubmitJobsLimit`, `AssocMaxSubmitJobLimit`, ...
+    ("MaxSubmitJob", Meaning::Full),
+    ("GrpSubmitJob", Meaning::Full),
+    // What lasts: a job that is larger than an account or a qos allows.
+    ("Limit", refused(OverLimit)),
     ("I/O error writing script", Meaning::Later),
     ("Job violates accounting/QOS policy", refused(OverLimit)),
     ("Invalid partition name", refused(RefusalKind::Partition)),

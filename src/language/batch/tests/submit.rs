@@ -278,8 +278,8 @@ const NOT_ACCEPTED: &[(&str, &str)] = &[
     ("pbs/err_qsub_bad_name_space", "request"),
     ("pbs/err_qsub_bad_option", "request"),
     ("pbs/err_qsub_bad_walltime", "request"),
-    ("pbs/err_qsub_limited2", "later"),
-    ("pbs/err_qsub_limited3", "later"),
+    ("pbs/err_qsub_limited2", "full"),
+    ("pbs/err_qsub_limited3", "full"),
     ("pbs/err_qsub_missing_script", "request"),
     ("pbs/err_qsub_name_dot", "request"),
     ("pbs/err_qsub_name_long", "request"),
@@ -306,7 +306,7 @@ const NOT_ACCEPTED: &[(&str, &str)] = &[
     ("pbs/lspec_22", "request"),
     ("pbs/qsub_arr2_sub_dep", "request"),
     ("pbs/qsub_crlf", "request"),
-    ("pbs/qsub_limr0", "later"),
+    ("pbs/qsub_limr0", "full"),
     ("sge-8.1.9/qsub-badpe", "request"),
     ("sge-8.1.9/qsub-badqueue", "partition"),
     ("sge-8.1.9/qsub-badres", "request"),
@@ -342,6 +342,7 @@ fn class(submitted: &Submitted) -> String {
     match submitted {
         Submitted::Accepted(_) => "accepted".to_owned(),
         Submitted::Refused(refusal) => serde_json::to_value(refusal.kind).unwrap().as_str().unwrap().to_owned(),
+        Submitted::Full(_) => "full".to_owned(),
         Submitted::Later(_) => "later".to_owned(),
         Submitted::Unknown(_) => "unknown".to_owned(),
     }
@@ -363,7 +364,7 @@ fn every_recorded_submission() {
                     assert!(recorded.stdout.contains(id.as_str()), "{}: {id}", recorded.name);
                 }
                 Submitted::Refused(refusal) => assert!(!refusal.message.is_empty(), "{}", recorded.name),
-                Submitted::Later(_) | Submitted::Unknown(_) => {}
+                Submitted::Full(_) | Submitted::Later(_) | Submitted::Unknown(_) => {}
             }
             if class != "accepted" {
                 found.push((recorded.name.clone(), class));
@@ -411,7 +412,25 @@ fn replies_that_were_not_recorded() {
             Flavour::Slurm,
             1,
             "sbatch: error: AssocMaxSubmitJobLimit\nsbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)",
-            "later",
+            "full",
+        ),
+        (
+            Flavour::Slurm,
+            1,
+            "sbatch: error: QOSMaxSubmitJobPerUserLimit\nsbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)",
+            "full",
+        ),
+        (
+            Flavour::Slurm,
+            1,
+            "sbatch: error: AssocGrpSubmitJobsLimit\nsbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)",
+            "full",
+        ),
+        (
+            Flavour::Slurm,
+            1,
+            "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying\nsbatch: error: Batch job submission failed: Resource temporarily unavailable",
+            "full",
         ),
         (
             Flavour::Slurm,
@@ -459,7 +478,7 @@ fn replies_that_were_not_recorded() {
             Flavour::Sge,
             1,
             "Unable to run job: job rejected: Only 10 jobs are allowed per user (current job count: 10).\nExiting.",
-            "later",
+            "full",
         ),
     ];
     for (flavour, status, stderr, expected) in cases {

@@ -1,0 +1,272 @@
+//! What a site lets us have, as it was probed and as people set it: partitions, how many jobs, how large an array.
+
+use crate::decide::engine::grant;
+use crate::decide::engine::protocol::Capacity;
+use crate::decide::engine::rooms::{Rooms, named};
+use crate::language::hosts::partitions;
+use crate::model::batch::{Account, BatchFacts, Flavour, MemberRequest, Partition};
+use crate::model::facts::Facts;
+use crate::model::host::{Batch, Host};
+use crate::model::resources::{Amount, Request};
+use crate::model::task::Settings;
+use crate::model::units::Bytes;
+
+/// Most jobs of ours on a host at once, where nobody said.
+const JOBS: u32 = 2000;
+/// Most members of an array, where the site does not say.
+const MEMBERS: u32 = 1000;
+
+/// What a site lets us have.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Limits {
+    /// Its partitions; none where none are known, or there is no batch system.
+    pub partitions: Vec<Partition>,
+    /// What jobs are charged to that say nothing.
+    pub account: Option<String>,
+    /// Its batch system.
+    pub flavour: Option<Flavour>,
+    /// Most members of one array.
+    pub members: u32,
+}
+
+impl Limits {
+    /// Takes what people and a probe said of a host.
+    pub fn of(host: &Host, facts: Option<&Facts>) -> Self {
+        let flavour = host.batch.and_then(Batch::flavour);
+        let mut partitions = if flavour.is_some() { partitions(host, facts) } else { Vec::new() };
+        let offers = offers(host, facts);
+        let account = offers.and_then(|offers| account(host, offers));
+        let longest = account.and_then(|account| account.walltime_max);
+        for partition in &mut partitions {
+            let applies = account.is_some_and(|it| it.partition.as_ref().is_none_or(|name| *name == partition.name));
+            if applies {
+                partition.walltime_max = [partition.walltime_max, longest].into_iter().flatten().min();
+            }
+        }
+        let members = offers.and_then(|offers| offers.array_max).unwrap_or(MEMBERS).clamp(1, MEMBERS);
+        Self { partitions, account: host.account.clone(), flavour, members }
+    }
+
+    pub(super) fn rooms<'a>(&'a self, whole: Capacity, task: &Settings) -> Rooms<'a> {
+        Rooms::of(whole, &self.partitions, task, self.account.as_deref())
+    }
+
+    /// Returns the partition to be named for a job of a task: none where the task names one, where the batch system chooses by
+    /// itself, or where it is the default.
+    pub fn partition_for(&self, whole: Capacity, task: &Settings, request: &MemberRequest) -> Option<String> {
+        if named(task).is_some() || self.flavour == Some(Flavour::Sge) {
+            return None;
+        }
+        let exact = [Request {
+            cpus: Amount::Exact(request.cpus),
+            mem: request.mem.map_or(Amount::Auto, Amount::Exact),
+            time: request.time.map_or(Amount::Auto, Amount::Exact),
+            gpus: request.gpus.as_ref().map_or(0, |gpus| gpus.count),
+            nodes: request.nodes,
+            processes: Some(request.processes),
+            disk: None,
+        }];
+        let (_, room, _) = grant::place(&exact, &self.rooms(whole, task)).ok()?;
+        let name = room.partition?;
+        let default = self.partitions.iter().find(|partition| partition.is_default);
+        default.is_none_or(|default| default.name != name).then(|| name.to_owned())
+    }
+}
+
+/// Returns what a host's batch system offers, where it is the one that jobs go to.
+fn offers<'f>(host: &Host, facts: Option<&'f Facts>) -> Option<&'f BatchFacts> {
+    let known = facts.and_then(|facts| facts.batch.as_ref())?;
+    (host.batch.and_then(Batch::flavour) == Some(known.flavour())).then_some(&known.offers)
+}
+
+/// Returns what is known of the account that jobs are charged to which say nothing.
+fn account<'f>(host: &Host, offers: &'f BatchFacts) -> Option<&'f Account> {
+    match (&host.account, offers.accounts.as_slice()) {
+        (None, [only]) => Some(only),
+        (Some(name), all) => all.iter().find(|account| account.name == *name),
+        (None, _) => None,
+    }
+}
+
+/// Returns the room of a host as a whole: of a cluster what its batch system is left to refuse, of a machine what it has.
+pub fn room(host: &Host, facts: Option<&Facts>) -> Capacity {
+    let jobs = Some(jobs(host, facts));
+    if host.batch == Some(Batch::None)
+        && let Some(machine) = facts.map(|facts| &facts.machine)
+    {
+        let gpus = machine.gpus.iter().map(|gpu| gpu.count).sum();
+        let cpus = machine.cores.unwrap_or(1 << 20);
+        return Capacity { cpus, mem: machine.memory.unwrap_or(Bytes::gib(1 << 20)), gpus, nodes: 1, jobs };
+    }
+    Capacity { cpus: 1 << 20, mem: Bytes::gib(1 << 20), gpus: 1 << 16, nodes: 1 << 16, jobs }
+}
+
+/// Returns how many jobs of ours may be on a host at once: what a person said, and no more than the site takes.
+fn jobs(host: &Host, facts: Option<&Facts>) -> u32 {
+    let mut most = host.max_jobs.unwrap_or(JOBS);
+    // Grid Engine counts an array as one job: what that allows is learned from its refusals.
+    if let Some(offers) = offers(host, facts).filter(|offers| offers.dialect.flavour != Flavour::Sge) {
+        let limits = [offers.jobs_max, account(host, offers).and_then(|account| account.jobs_max)];
+        most = limits.into_iter().flatten().fold(most, u32::min);
+    }
+    most.max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::batch::{Dialect, Gpus, PartitionState};
+    use crate::model::facts::BatchSystem;
+    use crate::model::units::Walltime;
+
+    const HOUR: u64 = 3600;
+
+    fn partition(name: &str, hours: Option<u64>, cores: u32, mem: u64) -> Partition {
+        Partition {
+            name: name.to_owned(),
+            is_default: name == "debug",
+            walltime_max: hours.map(|hours| Walltime(hours * HOUR)),
+            nodes: 4,
+            cores_per_node: Some(cores),
+            memory_per_node: Some(Bytes::gib(mem)),
+            ..Partition::default()
+        }
+    }
+
+    fn facts(flavour: Flavour) -> Facts {
+        let mut gpu = partition("gpu", Some(24), 16, 64);
+        gpu.gpus.insert("a100".to_owned(), 2);
+        let closed = Partition { state: PartitionState::Closed, ..partition("shut", None, 128, 1024) };
+        let theirs = Partition { accounts: vec!["theirs".to_owned()], ..partition("theirs", None, 64, 512) };
+        let account = |name: &str, jobs, hours| Account {
+            name: name.to_owned(),
+            jobs_max: jobs,
+            walltime_max: Some(Walltime(hours * HOUR)),
+            ..Account::default()
+        };
+        let offers = BatchFacts {
+            dialect: Dialect::of(flavour),
+            version: None,
+            partitions: vec![
+                closed,
+                gpu,
+                theirs,
+                partition("debug", Some(1), 4, 8),
+                partition("long", Some(48), 8, 16),
+            ],
+            accounts: vec![account("mine", Some(40), 36), account("other", None, 1)],
+            qos: Vec::new(),
+            array_max: Some(250),
+            jobs_max: Some(300),
+            cgroups: None,
+            notes: Vec::new(),
+        };
+        Facts {
+            batch: Some(BatchSystem { offers, bin: None, env: std::collections::BTreeMap::new() }),
+            ..Facts::default()
+        }
+    }
+
+    fn host(flavour: Flavour) -> Host {
+        Host {
+            batch: Some(Some(flavour).into()),
+            account: Some("mine".to_owned()),
+            ..Host::new("hpc".parse().unwrap())
+        }
+    }
+
+    fn limits() -> (Limits, Capacity) {
+        let (host, facts) = (host(Flavour::Slurm), facts(Flavour::Slurm));
+        (Limits::of(&host, Some(&facts)), room(&host, Some(&facts)))
+    }
+
+    fn task(request: Request, batch: &[(&str, &str)]) -> Settings {
+        let batch = batch.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Settings { resources: vec![request], batch, ..Settings::default() }
+    }
+
+    #[test]
+    fn a_job_goes_to_the_first_partition_that_it_fits() {
+        let (limits, whole) = limits();
+        let base = MemberRequest::default();
+        let time = |hours: u64| Some(Walltime(hours * HOUR));
+        for (request, named, wanted) in [
+            (base.clone(), None, None),
+            (MemberRequest { time: time(1), ..base.clone() }, None, None),
+            (MemberRequest { time: time(30), ..base.clone() }, None, Some("long")),
+            (MemberRequest { cpus: 8, ..base.clone() }, None, Some("gpu")),
+            (MemberRequest { cpus: 8, time: time(30), ..base.clone() }, None, Some("long")),
+            // Over nodes as many as there are.
+            (MemberRequest { cpus: 4, processes: 4, ..base.clone() }, None, None),
+            (MemberRequest { cpus: 4, processes: 5, ..base.clone() }, None, Some("gpu")),
+            (MemberRequest { mem: Some(Bytes::gib(12)), ..base.clone() }, None, Some("gpu")),
+            (MemberRequest { gpus: Some(Gpus { count: 2, model: None }), ..base.clone() }, None, Some("gpu")),
+            // A person's word.
+            (MemberRequest { time: time(30), ..base.clone() }, Some("debug"), None),
+            // None fits, and it was let through: the batch system says why not.
+            (MemberRequest { cpus: 999, ..base.clone() }, None, None),
+        ] {
+            let keys: Vec<_> = named.map(|name| ("partition", name)).into_iter().collect();
+            let found = limits.partition_for(whole, &task(Request::default(), &keys), &request);
+            assert_eq!(found.as_deref(), wanted, "{request:?}");
+        }
+        let grid = Limits::of(&host(Flavour::Sge), Some(&facts(Flavour::Sge)));
+        let long = MemberRequest { time: time(30), ..base };
+        assert_eq!(grid.partition_for(whole, &Settings::default(), &long), None, "Grid Engine chooses by itself");
+    }
+
+    #[test]
+    fn what_fits_nowhere_is_refused_with_what_would() {
+        let (limits, whole) = limits();
+        let cpus = |cpus| Request { cpus: Amount::Exact(cpus), ..Request::default() };
+        let time = |hours: u64| Request { time: Amount::Exact(Walltime(hours * HOUR)), ..Request::default() };
+        for (task, wanted) in [
+            (task(cpus(4), &[("partition", "debug")]), Ok(4)),
+            (
+                task(cpus(5), &[("partition", "debug")]),
+                Err("asks for 5 cores on one node, and the most is 4 in `debug`"),
+            ),
+            (
+                task(cpus(9), &[("queue", "debug,long")]),
+                Err("asks for 9 cores on one node, and the most is 4 in `debug`, 8 in `long`"),
+            ),
+            (
+                task(time(40), &[("account", "mine"), ("partition", "debug,long")]),
+                Err("asks for 1d16h of walltime, and the most is 1h in `debug`, 1d12h in `long`"),
+            ),
+            (task(cpus(500), &[("partition", "new")]), Ok(500)),
+            (task(cpus(100), &[]), Ok(100)),
+            (task(cpus(5), &[("slurm.partition", "gpu")]), Ok(5)),
+        ] {
+            let granted = grant::first(&task.resources, &limits.rooms(whole, &task)).map(|grant| grant.cpus);
+            assert_eq!(granted.as_ref().map_err(String::as_str), wanted.as_ref().map_err(|text| *text), "{task:?}");
+        }
+    }
+
+    #[test]
+    fn a_site_takes_no_more_jobs_than_it_says() {
+        for (flavour, max_jobs, account, wanted) in [
+            (Flavour::Slurm, None, Some("mine"), 40),
+            (Flavour::Slurm, None, Some("other"), 300),
+            (Flavour::Slurm, Some(7), Some("mine"), 7),
+            (Flavour::Pbs, Some(500), None, 300),
+            (Flavour::Sge, None, None, JOBS),
+        ] {
+            let host = Host { max_jobs, account: account.map(str::to_owned), ..host(flavour) };
+            assert_eq!(room(&host, Some(&facts(flavour))).jobs, Some(wanted), "{flavour} {max_jobs:?} {account:?}");
+        }
+        let (limits, _) = limits();
+        assert_eq!(limits.members, 250);
+        assert_eq!(Limits::of(&host(Flavour::Pbs), None).members, MEMBERS);
+    }
+
+    #[test]
+    fn a_machine_without_a_batch_system_has_what_it_has() {
+        let mut found = Facts::default();
+        found.machine.cores = Some(8);
+        found.machine.memory = Some(Bytes::gib(32));
+        let lab = Host { batch: Some(Batch::None), ..Host::new("lab".parse().unwrap()) };
+        let room = room(&lab, Some(&found));
+        assert_eq!((room.cpus, room.mem, room.gpus, room.nodes), (8, Bytes::gib(32), 0, 1));
+    }
+}

@@ -1,0 +1,149 @@
+//! Journeys of much work on a cluster: its limits, large arrays.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::bed::Bed;
+use crate::world::until;
+
+/// The cluster by the login node whose commands of Slurm a test can stand in front of.
+const HOSTS: &str = "[hosts.hpc]\nssh = \"login2\"\n";
+
+fn configure(bed: &Bed, hosts: &str) {
+    let dir = bed.home().join(".config/csync");
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join("hosts.toml"), hosts).unwrap();
+}
+
+/// Puts a script in front of a command of the bed's Slurm; `$real` is the command itself.
+fn in_front_of(bed: &Bed, command: &str, script: &str) {
+    let path = bed.dir().join("slurm/bin").join(command);
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, format!("#!/bin/bash\nreal=/opt/slurm/all/{command}\n{script}\nexec $real \"$@\"\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn a_task_goes_to_the_partition_that_it_fits_and_is_refused_where_none_does() {
+    let bed = Bed::own(&["slurm"]);
+    configure(&bed, HOSTS);
+    bed.csync(&["hosts", "probe", "hpc"]).exits(0);
+    bed.write(
+        "workflow.toml",
+        r#"
+name = "limits"
+[defaults]
+on = "hpc"
+[tasks.short]
+run = "echo $SLURM_JOB_PARTITION"
+[tasks.long]
+run = "echo $SLURM_JOB_PARTITION"
+resources = { time = "2h" }
+[tasks.large]
+run = "echo $SLURMD_NODENAME"
+resources = { mem = "3000M" }
+[tasks.wide]
+run = "true"
+resources = { cpus = 3 }
+[tasks.endless]
+run = "true"
+resources = { time = "2h" }
+partition = "debug"
+"#,
+    );
+    let done = bed.csync(&["submit"]).exits(1);
+    assert!(done.out.contains("2 failed, 3 done"), "{}", done.out);
+    let log = |label: &str| bed.csync(&["logs", "1", label, "--stdout"]).exits(0).out;
+    assert_eq!((log("short"), log("long"), log("large")), ("debug\n".into(), "long\n".into(), "n3\n".into()));
+    let why = |label: &str| bed.csync(&["why", label]).exits(0).out;
+    let wide = why("wide");
+    assert!(wide.contains("asks for 3 cores on one node, and the most is 2 in `debug`, 2 in `long`"), "{wide}");
+    let endless = why("endless");
+    assert!(endless.contains("asks for 2h of walltime, and the most is 1h in `debug`"), "{endless}");
+}
+
+#[test]
+fn a_site_that_takes_no_more_jobs_is_waited_for() {
+    let bed = Bed::own(&["slurm"]);
+    configure(&bed, HOSTS);
+    bed.csync(&["hosts", "probe", "hpc"]).exits(0);
+    let trace = bed.scratch("login");
+    in_front_of(
+        &bed,
+        "sbatch",
+        &format!(
+            r"members=1
+for word; do case $word in --array=1-*) members=${{word#--array=1-}} ;; esac; done
+there=$(/opt/slurm/all/squeue -h -r -t PD,R,CG,CF | wc -l)
+echo $((there + members)) >> {trace}/asked
+if [ $((there + members)) -gt 12 ]; then
+  echo 'sbatch: error: QOSMaxSubmitJobPerUserLimit' >&2
+  echo 'sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit)' >&2
+  exit 1
+fi"
+        ),
+    );
+    bed.write(
+        "workflow.toml",
+        format!(
+            r#"
+name = "many"
+[tasks.t]
+foreach = {{ range = [1, 40] }}
+run = "while [ ! -e {trace}/go ]; do sleep 0.1; done; echo $CSYNC_JOB >> {trace}/ran"
+on = "hpc"
+"#
+        ),
+    );
+    bed.csync(&["submit", "--detach"]).exits(0);
+    let status = || bed.csync(&["status"]).exits(0).out;
+    until("it is said that it is full", || status().contains("QOSMaxSubmitJobPerUserLimit"));
+    until("some run", || bed.csync(&["show", "last"]).exits(0).out.contains("running"));
+    let why = bed.csync(&["why", "last", "t[40]"]).exits(0).out;
+    assert!(why.contains("takes no more jobs now (QOSMaxSubmitJobPerUserLimit"), "{why}");
+    bed.on("login", &format!("touch {trace}/go")).exits(0);
+    bed.csync(&["wait", "last"]).exits(0);
+    let ran = bed.on("login", &format!("sort {trace}/ran | uniq -c | awk '$1 == 1' | wc -l")).exits(0).out;
+    assert_eq!(ran.trim(), "40", "each ran once");
+    assert!(!bed.csync(&["show", "last"]).exits(0).out.contains("failed"));
+    // What was refused left nothing behind.
+    until("nothing is left", || bed.on("login", "ls ~/.csync/jobs").out.trim().is_empty());
+}
+
+#[test]
+fn a_grid_engine_that_takes_no_more_jobs_is_waited_for() {
+    let bed = Bed::own(&["sge"]);
+    configure(&bed, "[hosts.grid]\nbatch = \"sge\"\n");
+    let set = "qconf -sconf | sed 's/^max_u_jobs .*/max_u_jobs 2/' > /tmp/global && qconf -Mconf /tmp/global";
+    bed.on("grid", set).exits(0);
+    // Different walltimes: a submission each.
+    let tasks: Vec<String> = (1..=6)
+        .map(|n| {
+            format!("[tasks.t{n}]\nrun = \"sleep 1; echo {n}\"\nresources = {{ time = \"{n}m\" }}\non = \"grid\"\n")
+        })
+        .collect();
+    bed.write("workflow.toml", format!("name = \"many\"\n{}", tasks.concat()));
+    let done = bed.csync(&["submit"]).exits(0);
+    assert!(done.out.contains("6 done"), "{}", done.out);
+}
+
+#[test]
+fn two_thousand_members_are_few_submissions() {
+    let bed = Bed::own(&["slurm"]);
+    configure(&bed, &format!("{HOSTS}max_jobs = 5000\n"));
+    bed.csync(&["hosts", "probe", "hpc"]).exits(0);
+    let trace = bed.scratch("login");
+    in_front_of(&bed, "sbatch", &format!("echo \"$@\" >> {trace}/calls"));
+    bed.write(
+        "workflow.toml",
+        // One more than two arrays hold: an array of one member is no array.
+        "name = \"wide\"\n[tasks.t]\nforeach = { range = [1, 2001] }\nrun = [\"sleep\", \"60{item}\"]\non = \"hpc\"\n",
+    );
+    bed.csync(&["submit", "--detach"]).exits(0);
+    until("all are in the queue", || bed.on("login", "squeue -h -r | wc -l").out.trim() == "2001");
+    let calls = bed.on("login", &format!("cat {trace}/calls")).exits(0).out;
+    assert!(calls.lines().count() <= 4, "{calls}");
+    bed.csync(&["cancel", "last"]).exits(0);
+    bed.csync(&["wait", "last"]).exits(130);
+    assert_eq!(bed.on("login", "squeue -h -t PD,R").out, "");
+}
