@@ -24,6 +24,7 @@ mod needs_batch;
 mod needs_bed;
 mod needs_bio;
 mod needs_clock;
+mod needs_command;
 mod needs_hosts;
 mod needs_look;
 mod needs_mount;

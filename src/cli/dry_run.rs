@@ -27,7 +27,7 @@ use crate::serve::prepare::{Asked, Prepared, places, prepare};
 pub(super) fn dry_run(context: &Context, source: &Source, root: &str, wishes: &Wishes) -> Result<Exit, Failure> {
     let hosts = places::hosts(|name| std::env::var_os(name), &BTreeMap::new())?;
     let Wishes { params, only, rerun } = wishes;
-    let asked = Asked { text: &source.text, root, params, only, rerun, hosts: &hosts };
+    let asked = Asked { text: &source.text, root, params, only, rerun, hosts: &hosts, tree: None };
     let prepared = prepare(asked, |name| memos(context, root, name));
     let prepared = prepared.map_err(|error| Failure::from(error).with_source(|| source.clone()))?;
     if context.json() {
@@ -211,7 +211,15 @@ mod tests {
         let text = "name = \"w\"\n[tasks.a]\nforeach = [\"x\", \"y\\nz\"]\noutputs = [\"{item.stem}.txt\"]\nrun = \"true\"\n[tasks.b]\nneeds = [\"a\"]\nrun = \"true\"\n";
         let root = dir.path().to_str().unwrap().to_owned();
         let params = std::collections::BTreeMap::new();
-        let asked = Asked { text, root: &root, params: &params, only, rerun: &Rerun::Stale, hosts: &Hosts::default() };
+        let asked = Asked {
+            text,
+            root: &root,
+            params: &params,
+            only,
+            rerun: &Rerun::Stale,
+            hosts: &Hosts::default(),
+            tree: None,
+        };
         let prepared = prepare(asked, |_| Ok(Memos::default())).unwrap();
         (dir, prepared)
     }

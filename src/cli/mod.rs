@@ -18,6 +18,10 @@ mod target;
 
 mod hosts;
 
+mod along;
+mod command;
+mod script;
+
 mod dry_run;
 mod planned;
 

@@ -155,6 +155,7 @@ pub(super) fn submission(file: &WorkflowFile, wishes: Wishes) -> Result<Submissi
         umask: umask(),
         secrets,
         command: Some(command_line()),
+        tree: None,
     })
 }
 

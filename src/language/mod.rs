@@ -17,3 +17,5 @@ pub mod probe;
 pub mod import;
 
 pub mod hosts;
+
+pub mod ignored;

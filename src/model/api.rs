@@ -176,6 +176,10 @@ pub struct Submission {
     pub secrets: Vec<(String, String)>,
     /// The command line that submitted, for `csync show`.
     pub command: Option<String>,
+    /// Files of the directory that go along with every task that runs elsewhere; what the task makes or changes in its copy of the
+    /// directory comes back. None: only what tasks declare is moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree: Option<Vec<String>>,
 }
 
 /// Answer to a [`Submission`].

@@ -1,6 +1,8 @@
 //! A workflow expanded: instances, the paths they read and write, and their order. Built once per submission, kept in the
 //! store, immutable while the run lives. Structure of arrays: a million instances cost about 60 bytes each plus their names.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::id::{InstanceId, PathId, TaskId};
@@ -122,6 +124,21 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Gives every task a copy of these files, whatever it declares, to work in; see [`Settings::tree`](crate::model::task::Settings).
+    pub fn carry(&mut self, files: &[String]) {
+        let slice = Slice { start: self.path_refs.len() as u32, len: files.len() as u32 };
+        for file in files {
+            self.path_refs.push(PathId(self.paths.push(file)));
+            self.producers.push(None);
+        }
+        for instance in &mut self.instances {
+            instance.inputs = slice;
+        }
+        for task in &mut self.tasks {
+            Arc::make_mut(&mut task.settings).tree = true;
+        }
+    }
+
     /// Returns a task.
     ///
     /// # Panics

@@ -223,6 +223,8 @@ pub struct Settings {
     pub batch: BTreeMap<String, String>,
     /// `checkpoint = {signal, before}`: a signal sent some seconds before the walltime ends.
     pub checkpoint: Option<Checkpoint>,
+    /// Whether it works in a copy of the whole directory when it runs elsewhere, and what it made or changed there comes back.
+    pub tree: bool,
 }
 
 impl Default for Settings {
@@ -248,6 +250,7 @@ impl Default for Settings {
             on: Vec::new(),
             batch: BTreeMap::new(),
             checkpoint: None,
+            tree: false,
         }
     }
 }

@@ -3,8 +3,9 @@
 use crate::language::import::Format;
 use crate::language::import::directive::{Region, Script, split};
 use crate::language::import::draft::{DraftTask, Foreach, Raw, Run, Text, task_name};
-use crate::language::import::wish::{Array, Wish};
+use crate::language::import::wish::{Array, Reader, Wish};
 use crate::language::import::{pbs, sge, slurm};
+use crate::language::quote::sh;
 use crate::model::diagnostic::{Diagnostic, Span};
 
 /// How a variable that the batch system sets is set here.
@@ -22,6 +23,28 @@ enum Source {
 /// # Errors
 /// When no command is left beside the directives.
 pub(super) fn read(text: &str, format: Format, file: &str) -> Result<(DraftTask, Vec<Diagnostic>), Vec<Diagnostic>> {
+    read_for(text, format, file, None)
+}
+
+/// A script that runs as it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AsItIs<'a> {
+    /// Its path, from where it runs.
+    pub(super) path: &'a str,
+    /// Whether the batch system there is of the script's flavour.
+    pub(super) native: bool,
+}
+
+/// Reads a script, to be a task of a workflow or, as it is, to be run.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn read_for(
+    text: &str,
+    format: Format,
+    file: &str,
+    as_it_is: Option<AsItIs<'_>>,
+) -> Result<(DraftTask, Vec<Diagnostic>), Vec<Diagnostic>> {
     let (prefix, region) = match format {
         Format::Pbs => ("#PBS", Region::Head),
         Format::Sge => ("#$", Region::Anywhere),
@@ -31,7 +54,12 @@ pub(super) fn read(text: &str, format: Format, file: &str) -> Result<(DraftTask,
     if script.body.trim().is_empty() {
         return Err(vec![Diagnostic::error(None, "there is no command in it")]);
     }
-    let mut wish = Wish::default();
+    let reader = match as_it_is {
+        None => Reader::File,
+        Some(AsItIs { native: true, .. }) => Reader::Native,
+        Some(AsItIs { native: false, .. }) => Reader::Foreign,
+    };
+    let mut wish = Wish { reader, ..Wish::default() };
     for words in &script.directives {
         match format {
             Format::Pbs => pbs::apply(&mut wish, words),
@@ -45,21 +73,24 @@ pub(super) fn read(text: &str, format: Format, file: &str) -> Result<(DraftTask,
     }
     wish.array = wish.array.take().filter(|array| !array.ids.is_empty());
     look_at_body(&mut wish, text, &script, format);
-    let task = task(&mut wish, &script, format, file);
+    let task = task(&mut wish, &script, format, file, as_it_is);
     wish.notes.sort_by_key(|note| note.span);
     Ok((task, wish.notes))
 }
 
-fn task(wish: &mut Wish, script: &Script, format: Format, file: &str) -> DraftTask {
+fn task(wish: &mut Wish, script: &Script, format: Format, file: &str, as_it_is: Option<AsItIs<'_>>) -> DraftTask {
     let mut task = DraftTask {
         name: task_name(wish.name.as_deref().unwrap_or(file)),
         resources: wish.resources(),
         workdir: wish.workdir.take(),
         stdin: wish.stdin.take(),
         checkpoint: wish.checkpoint.take(),
-        run: command(wish, script),
+        run: as_it_is.map_or_else(|| command(wish, script), |it| exec(wish, script, it.path)),
         ..DraftTask::default()
     };
+    if wish.reader == Reader::Foreign {
+        leave_out_names(wish);
+    }
     if let Some(array) = &wish.array {
         task.foreach = Foreach::Numbers(array.ids.clone());
         task.max_parallel = array.limit;
@@ -77,9 +108,32 @@ fn task(wish: &mut Wish, script: &Script, format: Format, file: &str) -> DraftTa
         task.env.push((name, Text::Literal(value)));
     }
     set_variables(wish, &mut task, &script.body, format);
-    let flags = std::mem::take(&mut wish.raw);
+    let mut flags = std::mem::take(&mut wish.raw);
+    if wish.reader == Reader::Foreign {
+        flags.clear();
+    }
     task.raw = Some(Raw { table: table(format), flags });
     task
+}
+
+/// Leaves out what is called otherwise, or means nothing, on another site.
+fn leave_out_names(wish: &mut Wish) {
+    let names = [
+        ("partition", wish.partition.take()),
+        ("account", wish.account.take()),
+        ("qos", wish.qos.take()),
+        ("constraint", wish.constraint.take()),
+    ];
+    for (key, name) in names {
+        let Some(name) = name else { continue };
+        let message = format!("the {key} `{name}` is that of another site and is left out");
+        let help = if key == "constraint" {
+            "say with an option of that batch system which nodes it needs".to_owned()
+        } else {
+            format!("`--{key}` names one there")
+        };
+        wish.notes.push(Diagnostic::warning(None, message).help(help));
+    }
 }
 
 fn table(format: Format) -> &'static str {
@@ -90,8 +144,8 @@ fn table(format: Format) -> &'static str {
     }
 }
 
-/// Chooses how the body is run: by bash as csync does, or by the interpreter that the script names.
-fn command(wish: &Wish, script: &Script) -> Run {
+/// Returns the words of the interpreter that a script asks for; none where it asks for none.
+fn interpreter(wish: &Wish, script: &Script) -> Vec<String> {
     let mut words: Vec<String> = match (&wish.shell, &script.shebang) {
         // An interpreter that `-S` names stands for the first line's.
         (Some(shell), _) => vec![shell.clone()],
@@ -101,6 +155,24 @@ fn command(wish: &Wish, script: &Script) -> Run {
     if words.first().is_some_and(|word| word.ends_with("/env")) {
         words.retain(|word| !word.ends_with("/env") && word != "-S");
     }
+    words
+}
+
+/// Runs a script as it is.
+fn exec(wish: &Wish, script: &Script, path: &str) -> Run {
+    let mut words = interpreter(wish, script);
+    if words.is_empty() {
+        words.push("/bin/sh".to_owned());
+    }
+    let words: Vec<_> = words.iter().map(|word| sh(word)).collect();
+    // A name that begins with a dash is no option.
+    let path = if path.starts_with('-') { format!("./{path}") } else { path.to_owned() };
+    Run::Script(Text::Literal(format!("exec {} {}", words.join(" "), sh(&path))))
+}
+
+/// Chooses how the body is run: by bash as csync does, or by the interpreter that the script names.
+fn command(wish: &Wish, script: &Script) -> Run {
+    let mut words = interpreter(wish, script);
     let program = words.first().and_then(|word| word.rsplit('/').next());
     let program = program.filter(|program| !program.is_empty()).unwrap_or("bash").to_owned();
     let plain = words.len() < 2;
@@ -121,6 +193,9 @@ fn set_variables(wish: &mut Wish, task: &mut DraftTask, body: &str, format: Form
     let mut shell = Vec::new();
     for (name, source) in variables(wish, format) {
         let always = wish.array.as_ref().is_some_and(|array| array.variable == name) || name == "OMP_NUM_THREADS";
+        if wish.reader == Reader::Native && !is_ours(wish, name) {
+            continue;
+        }
         if !always && !mentions(body, name) || task.env.iter().any(|(known, _)| known == name) {
             continue;
         }
@@ -130,7 +205,9 @@ fn set_variables(wish: &mut Wish, task: &mut DraftTask, body: &str, format: Form
             Source::Shell(text) => shell.push(format!("export {name}={text}")),
         }
     }
-    if let Run::Script(_) = task.run {
+    if wish.reader != Reader::File {
+        task.setup.append(&mut shell);
+    } else if let Run::Script(_) = task.run {
         // Batch systems run scripts without bash's strict mode, under which many stop that used to work.
         task.setup.push("set +euo pipefail".to_owned());
         task.setup.append(&mut shell);
@@ -138,6 +215,17 @@ fn set_variables(wish: &mut Wish, task: &mut DraftTask, body: &str, format: Form
         let message = format!("the script is not for bash, so `{first}` and the like are left to you");
         wish.notes.push(Diagnostic::warning(None, message).help("set the variable under `env` in the workflow"));
     }
+}
+
+/// Returns whether a batch system of the script's own flavour would say something else than the script expects: where it was
+/// submitted, what it is called, and which member of its array it is.
+fn is_ours(wish: &Wish, name: &str) -> bool {
+    let array = wish.array.as_ref().is_some_and(|array| array.variable == name);
+    array
+        || name.ends_with("_WORKDIR")
+        || name.starts_with("SLURM_ARRAY_TASK_")
+        || name.starts_with("SGE_TASK_")
+        || matches!(name, "SLURM_SUBMIT_DIR" | "SLURM_JOB_NAME" | "PBS_JOBNAME" | "JOB_NAME")
 }
 
 fn variables(wish: &Wish, format: Format) -> Vec<(&'static str, Source)> {
@@ -227,6 +315,7 @@ fn array_variables(array: &Array, format: Format) -> Vec<(&'static str, Source)>
 /// Warns of what the body asks of the batch system itself.
 fn look_at_body(wish: &mut Wish, text: &str, script: &Script, format: Format) {
     let bodies = text.len() - script.body.len();
+    let native = wish.reader == Reader::Native;
     let mut warn = |word: &str, message: String, help: &str| {
         if mentions(&script.body, word) {
             let at = find_word(text, word, bodies).map(|at| Span::new(at, at + word.len()));
@@ -235,6 +324,8 @@ fn look_at_body(wish: &mut Wish, text: &str, script: &Script, format: Format) {
     };
     let local = "it works only where the batch system is; start the program itself, or with `mpirun -n`";
     match format {
+        // The batch system that it is for has all of that.
+        _ if native => {}
         Format::Pbs => {
             for word in ["PBS_NODEFILE", "pbsdsh"] {
                 warn(word, format!("`{word}` does not exist here"), local);
@@ -259,8 +350,17 @@ fn look_at_body(wish: &mut Wish, text: &str, script: &Script, format: Format) {
         Format::Slurm | Format::Commands | Format::WfFormat => false,
     };
     if home && wish.workdir.is_none() {
-        let message = "the batch system starts this script in the home directory, csync in the workflow's directory";
-        wish.notes.push(Diagnostic::warning(None, message).help("to keep it: add `cd ~` as the first line of `run`"));
+        let (message, help) = match wish.reader {
+            Reader::File => (
+                "the batch system starts this script in the home directory, csync in the workflow's directory",
+                "to keep it: add `cd ~` as the first line of `run`",
+            ),
+            Reader::Native | Reader::Foreign => (
+                "the batch system starts this script in the home directory, csync in a copy of this directory",
+                "to keep it: add `cd ~` as the first line of the script",
+            ),
+        };
+        wish.notes.push(Diagnostic::warning(None, message).help(help));
     }
     if let Some(span) = wish.log_files {
         let message = "csync keeps the output of every attempt itself; files named for it are left out";

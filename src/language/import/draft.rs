@@ -58,6 +58,12 @@ pub(super) struct DraftTask {
     pub(super) env: Vec<(String, Text)>,
     /// Flags that only the batch system understands.
     pub(super) raw: Option<Raw>,
+    /// Where it runs.
+    pub(super) on: Vec<String>,
+    /// Attempts after the first.
+    pub(super) retries: Option<u32>,
+    /// Whether it runs however often it ran before.
+    pub(super) always: bool,
 }
 
 /// Flags under `[tasks.X.slurm]` and its like.
@@ -195,6 +201,15 @@ impl DraftTask {
             Run::Argv(args) => key(out, "run", &array(args.iter().map(|arg| block(&arg.template(Reader::Plain))))),
         }
         self.resources.print(out);
+        if !self.on.is_empty() {
+            key(out, "on", &array(self.on.iter().map(|place| quoted(&escape(place, Reader::Plain)))));
+        }
+        if let Some(retries) = self.retries {
+            key(out, "retries", &retries.to_string());
+        }
+        if self.always {
+            key(out, "cache", "false");
+        }
         for (name, value) in &self.batch {
             key(out, name, &quoted(&escape(value, Reader::Plain)));
         }

@@ -11,6 +11,7 @@ mod escape;
 mod names;
 mod pbs;
 mod replay;
+mod script;
 mod sge;
 mod slurm;
 mod wfformat;
@@ -20,6 +21,7 @@ mod wish;
 mod roundtrip;
 
 pub use names::stem;
+pub use script::{Asked, Place, Script, script};
 
 use std::collections::HashSet;
 

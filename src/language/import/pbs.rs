@@ -1,7 +1,7 @@
 //! `#PBS` lines: `OpenPBS`, PBS Pro and what Torque spells differently.
 
 use crate::language::import::directive::Word;
-use crate::language::import::wish::{Arg, Gpus, Memory, Wish, clock, variables};
+use crate::language::import::wish::{Arg, Gpus, Memory, Reader, Wish, clock, variables};
 use crate::model::diagnostic::Span;
 use crate::model::units::Bytes;
 
@@ -48,23 +48,17 @@ fn set(wish: &mut Wish, letter: char, arg: &Arg<'_>) {
         'v' => wish.env.extend(variables(arg.value)),
         'o' | 'e' | 'j' | 'k' => wish.log_files = wish.log_files.or(Some(arg.span)),
         'W' => arg.value.split(',').for_each(|attribute| set_attribute(wish, attribute, arg)),
-        // Letters, chatter, and the environment, which csync hands over anyway.
-        'm' | 'M' | 'V' | 'z' | 'f' | 'K' | 'R' => {}
+        'm' | 'M' => wish.keep_native(&letter.to_string(), arg),
+        // Chatter, and the environment: csync has its own way.
+        'V' | 'z' | 'f' | 'K' | 'R' => {}
         'r' | 'p' => wish.keep(&letter.to_string(), Some(arg.value)),
         _ => keep(wish, &letter.to_string(), arg.value, arg),
     }
 }
 
 fn keep(wish: &mut Wish, name: &str, value: &str, arg: &Arg<'_>) {
-    wish.keep(name, Some(value));
-    wish.warn(
-        arg,
-        format!(
-            "`{}` has no counterpart in csync; it is kept for PBS",
-            format_args!("{} {value}", arg.option).to_string().trim()
-        ),
-        format!("see `{name}` in the workflow's table for PBS; on this machine it changes nothing"),
-    );
+    let what = format!("{} {value}", arg.option);
+    wish.keep_for("PBS", name, value, &format!("`{}`", what.trim()), arg);
 }
 
 /// Reads one element of `-W`.
@@ -72,6 +66,7 @@ fn set_attribute(wish: &mut Wish, attribute: &str, arg: &Arg<'_>) {
     match attribute.split_once('=').unwrap_or((attribute, "")) {
         // Continues the list of an attribute such as `depend=afterok:1,afterany:2`.
         (name, _) if name.starts_with("after") || name.starts_with("before") => {}
+        ("depend", _) if wish.reader == Reader::Native => wish.keep("W", Some(attribute)),
         ("depend", on) => wish.warn(
             arg,
             format!("the dependency `{on}` is not carried over"),
@@ -106,14 +101,7 @@ fn set_resource(wish: &mut Wish, resource: &str, arg: &Arg<'_>) {
         }
         "ngpus" | "gpus" => wish.gpus = wish.count(&arg).map(Gpus::Total).or(wish.gpus),
         "file" | "scratch" | "scratch_local" => wish.disk = wish.read(&arg, "an amount of disk", bytes).or(wish.disk),
-        name => {
-            wish.keep("l", Some(resource));
-            wish.warn(
-                &arg,
-                format!("the resource `{name}` has no counterpart in csync; it is kept for PBS"),
-                "see `l` in the workflow's table for PBS; on this machine it changes nothing",
-            );
-        }
+        name => wish.keep_for("PBS", "l", resource, &format!("the resource `{name}`"), &arg),
     }
 }
 

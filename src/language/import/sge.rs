@@ -1,7 +1,7 @@
 //! `#$` lines of Grid Engine.
 
 use crate::language::import::directive::Word;
-use crate::language::import::wish::{Arg, Array, Gpus, Memory, Wish, clock, variables};
+use crate::language::import::wish::{Arg, Array, Gpus, Memory, Reader, Wish, clock, variables};
 use crate::model::diagnostic::Span;
 use crate::model::units::Bytes;
 
@@ -55,23 +55,22 @@ fn set(wish: &mut Wish, arg: &Arg<'_>) {
         "-S" => wish.shell = text(),
         "-v" => wish.env.extend(variables(arg.value)),
         "-o" | "-e" | "-j" => wish.log_files = wish.log_files.or(Some(arg.span)),
+        "-hold_jid" | "-hold_jid_ad" if wish.reader == Reader::Native => {
+            wish.keep(arg.option.trim_start_matches('-'), Some(arg.value));
+        }
         "-hold_jid" | "-hold_jid_ad" => wish.warn(
             arg,
             format!("the dependency on job {} is not carried over", arg.value),
             "import both scripts into one workflow and write `needs = [\"...\"]`",
         ),
         "-cwd" => wish.keep("cwd", None),
-        // How `qsub` itself talks, letters, and the environment, which csync hands over anyway.
-        "-V" | "-m" | "-M" | "-terse" | "-sync" | "-now" | "-b" | "-shell" | "-w" | "-verify" | "-clear" | "-hard" => {}
+        "-m" | "-M" => wish.keep_native(arg.option.trim_start_matches('-'), arg),
+        // How `qsub` itself talks, and the environment: csync has its own way.
+        "-V" | "-terse" | "-sync" | "-now" | "-b" | "-shell" | "-w" | "-verify" | "-clear" | "-hard" => {}
         "-r" | "-R" | "-p" | "-notify" => wish.keep(arg.option.trim_start_matches('-'), Some(arg.value)),
         option => {
             let name = option.trim_start_matches('-');
-            wish.keep(name, Some(arg.value));
-            wish.warn(
-                arg,
-                format!("`{option}` has no counterpart in csync; it is kept for Grid Engine"),
-                format!("see `{name}` in the workflow's table for Grid Engine; on this machine it changes nothing"),
-            );
+            wish.keep_for("Grid Engine", name, arg.value, &format!("`{option}`"), arg);
         }
     }
 }
@@ -112,6 +111,12 @@ fn set_resource(wish: &mut Wish, resource: &str, arg: &Arg<'_>) {
         "s_rt" => {
             let time = wish.read(&arg, "a walltime of Grid Engine", clock);
             wish.time = wish.time.or(time);
+        }
+        // As the site counts it.
+        "h_vmem" | "s_vmem" | "mem_free" | "m_mem_free" | "virtual_free" | "h_rss" | "mem"
+            if wish.reader == Reader::Native =>
+        {
+            wish.keep("l", Some(resource));
         }
         "h_vmem" | "s_vmem" | "mem_free" | "m_mem_free" | "virtual_free" | "h_rss" | "mem" => {
             let mem = wish.read(&arg, "an amount of memory", bytes).map(Memory::PerCore);

@@ -1,7 +1,7 @@
 //! `#SBATCH` lines.
 
 use crate::language::import::directive::Word;
-use crate::language::import::wish::{Arg, Gpus, Memory, Wish, variables};
+use crate::language::import::wish::{Arg, Gpus, Memory, Reader, Wish, variables};
 use crate::model::diagnostic::Span;
 use crate::model::units::{Bytes, Walltime};
 
@@ -127,22 +127,16 @@ fn set(wish: &mut Wish, name: &str, arg: &Arg<'_>) {
         "signal" => set_signal(wish, arg),
         "export" => set_export(wish, arg),
         "output" | "error" => wish.log_files = wish.log_files.or(Some(arg.span)),
-        "dependency" => wish.warn(
+        "dependency" if wish.reader != Reader::Native => wish.warn(
             arg,
             format!("the dependency on job {} is not carried over", arg.value),
             "import both scripts into one workflow and write `needs = [\"...\"]`",
         ),
-        // How `sbatch` itself talks, and letters: csync has its own.
-        "input" | "mail-type" | "mail-user" | "parsable" | "quiet" | "verbose" | "wait" | "ignore-pbs"
-        | "test-only" | "open-mode" | "get-user-env" => {}
-        _ => {
-            wish.keep(name, Some(arg.value));
-            wish.warn(
-                arg,
-                format!("`{}` has no counterpart in csync; it is kept for Slurm", arg.option),
-                format!("see `{name}` in the workflow's table for Slurm; on this machine it changes nothing"),
-            );
-        }
+        "mail-type" | "mail-user" => wish.keep_native(name, arg),
+        // How `sbatch` itself talks: csync has its own.
+        "input" | "parsable" | "quiet" | "verbose" | "wait" | "ignore-pbs" | "test-only" | "open-mode"
+        | "get-user-env" => {}
+        _ => wish.keep_for("Slurm", name, arg.value, &format!("`{}`", arg.option), arg),
     }
 }
 
@@ -211,6 +205,12 @@ fn set_gpus(wish: &mut Wish, name: &str, arg: &Arg<'_>) {
         // `gpu:a100` without a number is one.
         total = total.saturating_add(count.rsplit(':').next().and_then(|n| n.parse().ok()).unwrap_or(1));
     }
+    if wish.reader == Reader::Native && (typed || !others.is_empty()) {
+        // Said once, as it stands: of two such options the last alone would count.
+        wish.keep(name, Some(arg.value));
+        wish.gpus = None;
+        return;
+    }
     if total > 0 {
         wish.gpus = Some(match name {
             "gpus" => Gpus::Total(total),
@@ -220,6 +220,11 @@ fn set_gpus(wish: &mut Wish, name: &str, arg: &Arg<'_>) {
     }
     if typed || !others.is_empty() {
         let kept = if typed { arg.value.to_owned() } else { others.join(",") };
+        if wish.reader == Reader::Foreign {
+            let help = "say with an option of that batch system which nodes it needs";
+            wish.warn(arg, format!("csync counts GPUs only; `{kept}` is Slurm's alone and is left out"), help);
+            return;
+        }
         wish.keep(name, Some(&kept));
         wish.warn(
             arg,
@@ -249,7 +254,8 @@ fn set_signal(wish: &mut Wish, arg: &Arg<'_>) {
 
 fn set_export(wish: &mut Wish, arg: &Arg<'_>) {
     wish.env.extend(variables(arg.value));
-    if arg.value.split(',').any(|word| word == "NONE" || word == "NIL") {
+    // What runs elsewhere begins with what a login gives there.
+    if wish.reader == Reader::File && arg.value.split(',').any(|word| word == "NONE" || word == "NIL") {
         let help = "unset in the shell that submits what must not reach the task";
         wish.warn(arg, "csync hands over the submitter's environment; `--export=NONE` is left out", help);
     }

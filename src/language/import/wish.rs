@@ -74,6 +74,20 @@ pub(super) struct Wish {
     pub(super) raw: Vec<(String, Option<String>)>,
     /// What does not mean the same here.
     pub(super) notes: Vec<Diagnostic>,
+    /// Who reads what it asks for.
+    pub(super) reader: Reader,
+}
+
+/// Who reads what a script asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// A person, in a workflow's file.
+    #[default]
+    File,
+    /// A batch system of the script's own flavour.
+    Native,
+    /// Another batch system, or none.
+    Foreign,
 }
 
 /// An option as it stands in the script.
@@ -91,6 +105,33 @@ impl Wish {
     /// Adds a warning at an option.
     pub(super) fn warn(&mut self, arg: &Arg<'_>, message: impl Into<String>, help: impl Into<String>) {
         self.notes.push(Diagnostic::warning(arg.span, message).help(help));
+    }
+
+    /// Keeps a flag that csync has no word for, and says what becomes of it.
+    pub(super) fn keep_for(&mut self, system: &str, name: &str, value: &str, what: &str, arg: &Arg<'_>) {
+        match self.reader {
+            Reader::Native => self.keep(name, Some(value)),
+            Reader::File => {
+                self.keep(name, Some(value));
+                self.warn(
+                    arg,
+                    format!("{what} has no counterpart in csync; it is kept for {system}"),
+                    format!("see `{name}` in the workflow's table for {system}; on this machine it changes nothing"),
+                );
+            }
+            Reader::Foreign => self.warn(
+                arg,
+                format!("{what} is {system}'s alone and is left out"),
+                "leave it out of the script, or say with an option of `csync submit` what it is for",
+            ),
+        }
+    }
+
+    /// Hands over what csync itself has another way for, where the batch system is the script's own.
+    pub(super) fn keep_native(&mut self, name: &str, arg: &Arg<'_>) {
+        if self.reader == Reader::Native {
+            self.keep(name, Some(arg.value));
+        }
     }
 
     /// Keeps a flag that only the batch system understands.

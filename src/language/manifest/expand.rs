@@ -498,6 +498,7 @@ fn settings(draft: &Draft, filler: &Filler<'_, '_>, unquoted: &mut Vec<Unquoted>
         tags: draft.tags.clone(),
         max_parallel: draft.max_parallel,
         checkpoint: draft.checkpoint.clone(),
+        tree: false,
     }
 }
 

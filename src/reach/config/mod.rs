@@ -1,11 +1,13 @@
 //! Where csync keeps its things, and what people set.
 
+mod agreed;
 mod config_dir;
 mod hosts;
 mod secrets;
 mod ssh_config;
 mod state_dir;
 
+pub use agreed::Agreed;
 pub use config_dir::{ConfigDir, ConfigDirError};
 pub use hosts::{HostsConfig, HostsConfigError};
 pub use secrets::{Secrets, SecretsError};

@@ -3,6 +3,7 @@
 //! ```text
 //! csync.db            runs, attempts, memos (SQLite)
 //! secrets.json        what `csync secret` keeps
+//! agreed/             directories whose files may be sent to other machines
 //! engine.lock         held by the engine that lives
 //! engine.sock         its API      (elsewhere when the path is too long for a socket or lies on a network filesystem)
 //! engine.log          its diagnostics

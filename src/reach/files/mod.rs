@@ -4,6 +4,7 @@ pub mod aside;
 pub mod gather;
 pub mod lock;
 pub mod look;
+pub mod tree;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,14 @@ pub enum FilesError {
         pattern: String,
         /// What is wrong with it.
         why: String,
+    },
+    /// The directory holds more files than are looked at.
+    #[error("{root} holds more than {most} files", root = root.display())]
+    TooMany {
+        /// The directory.
+        root: PathBuf,
+        /// How many are looked at.
+        most: usize,
     },
     /// Another run writes to the directory.
     #[error("{root} is being written to by {owner}", root = root.display())]

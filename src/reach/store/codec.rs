@@ -10,7 +10,7 @@ use crate::model::id::InstanceId;
 use crate::model::plan::Plan;
 
 /// Version of stored plans.
-const PLAN: u8 = 2;
+const PLAN: u8 = 3;
 /// Version of stored environments.
 const ENV: u8 = 1;
 /// Version of stored reasons.
@@ -142,7 +142,7 @@ mod tests {
         let plan = Plan { name: "w".to_owned(), ..Plan::default() };
         let mut bytes = encode_plan(&plan);
         assert_eq!(decode_plan(&bytes), Ok(plan));
-        assert!(decode_plan(&bytes[..bytes.len() - 1]).unwrap_err().form.starts_with("2 ("));
+        assert!(decode_plan(&bytes[..bytes.len() - 1]).unwrap_err().form.starts_with("3 ("));
         bytes[0] = 9;
         assert_eq!(decode_plan(&bytes).unwrap_err().form, "9");
         assert_eq!(decode_plan(&[]).unwrap_err().form, "none");

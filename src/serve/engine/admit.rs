@@ -9,6 +9,7 @@ use crate::decide::engine::run::Run;
 use crate::decide::fresh::memos::{Hashes, Memos};
 use crate::language::hosts::Hosts;
 use crate::model::api::{ApiError, Counts, ErrorKind, RunState, RunSummary, Submission, Submitted};
+use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::model::facts::Facts;
 use crate::model::host::HostName;
 use crate::model::id::{InstanceId, JobKey, RunId};
@@ -26,6 +27,7 @@ use crate::serve::engine::refusal::{chain, files, illegal, refuse, storage};
 use crate::serve::engine::runner::{Given, Runner};
 use crate::serve::prepare::places::Places;
 use crate::serve::prepare::{self, Asked, Prepared, places};
+use crate::serve::site::unsaid;
 
 /// A submission, ready to be taken in.
 #[derive(Debug)]
@@ -63,10 +65,11 @@ pub(super) fn prepare(
     let facts = runtime.block_on(facts_of(reader)).map_err(|error| storage(&error))?;
     let var = |name: &str| submission.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.into());
     let hosts = places::hosts(var, &facts)?;
-    let prepared = prepare::prepare(Asked::of(&submission, &hosts), memos)?;
+    let mut prepared = prepare::prepare(Asked::of(&submission, &hosts), memos)?;
     if let Some(host) = places::unlooked(&prepared.places, &hosts) {
         return Err(not_looked_at(host));
     }
+    prepared.warnings.extend(sayable(&prepared, &hosts, &facts)?);
     let lock = match makes_files(&prepared.plan, &prepared.verdicts) {
         Makes::Nothing => None,
         Makes::Elsewhere if !may_write(Path::new(&submission.root)) => None,
@@ -118,6 +121,22 @@ pub(super) fn take_lock(root: &str, run: Option<RunId>, state: &StateDir) -> Res
     let owner =
         Owner { run, pid: std::process::id(), host: host_name(), state_dir: state.root().display().to_string() };
     DirLock::take(Path::new(root), owner.clone()).map_err(|error| files(&error, &owner))
+}
+
+/// Returns what the hosts' batch systems leave out of what tasks ask for; refuses what cannot be submitted at all.
+fn sayable(prepared: &Prepared, hosts: &Hosts, facts: &BTreeMap<HostName, Facts>) -> Result<Vec<Diagnostic>, ApiError> {
+    let places = &prepared.places;
+    let of_task = |task: usize| {
+        let list = places.of_task.get(task).and_then(|&list| places.lists.get(usize::from(list)));
+        list.map(Vec::as_slice).unwrap_or_default()
+    };
+    let told = unsaid(&prepared.plan, of_task, hosts, facts);
+    let (mistakes, warnings): (Vec<_>, Vec<_>) = told.into_iter().partition(|told| told.severity == Severity::Error);
+    if mistakes.is_empty() {
+        return Ok(warnings);
+    }
+    let message = "the batch system cannot be asked for that".to_owned();
+    Err(ApiError { diagnostics: mistakes, ..refuse(ErrorKind::Invalid, message) })
 }
 
 /// Refuses a host of which nobody knows how jobs are started there: taken for one without a batch system, a login node would run

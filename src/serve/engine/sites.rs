@@ -10,7 +10,6 @@ use crate::decide::engine::limits::{Limits, room};
 use crate::decide::engine::protocol::{Capacity, Event, Routes, Stage};
 use crate::language::hosts::Hosts;
 use crate::model::api::{Breaker, Contact, Full};
-use crate::model::batch::Dialect;
 use crate::model::facts::Facts;
 use crate::model::host::{Batch as BatchKind, Host, HostName};
 use crate::model::id::{HostId, JobKey};
@@ -21,7 +20,7 @@ use crate::reach::store::Sent;
 use crate::reach::transport::{ConnectionSettings, Connections};
 use crate::serve::engine::runner::Runner;
 use crate::serve::prepare::places::Places;
-use crate::serve::site::{Means, Order, Reporter, Site, SiteJob, SiteNews, prelude};
+use crate::serve::site::{Means, Order, Reporter, Site, SiteJob, SiteNews, dialect, prelude};
 
 /// News of sites that wait for the runner.
 const MOST_NEWS: usize = 1024;
@@ -167,10 +166,7 @@ impl Sites {
         let known = known.filter(|system| Some(system.flavour()) == host.batch.and_then(BatchKind::flavour));
         let site = Site::start(Means {
             host: host.clone(),
-            dialect: host
-                .batch
-                .and_then(BatchKind::flavour)
-                .map(|flavour| known.map_or(Dialect::of(flavour), |system| system.offers.dialect.clone())),
+            dialect: dialect(host, facts),
             prelude: known.map(prelude).unwrap_or_default(),
             room,
             limits: Arc::clone(&limits),

@@ -51,6 +51,8 @@ pub struct Asked<'a> {
     pub rerun: &'a Rerun,
     /// The hosts that there are.
     pub hosts: &'a Hosts,
+    /// Files that go along with every task.
+    pub tree: Option<&'a [String]>,
 }
 
 impl<'a> Asked<'a> {
@@ -63,6 +65,7 @@ impl<'a> Asked<'a> {
             params: &submission.params,
             only: &submission.only,
             rerun: &submission.rerun,
+            tree: submission.tree.as_deref(),
         }
     }
 }
@@ -130,7 +133,10 @@ pub fn plan(text: &str, root: &str, params: &BTreeMap<String, String>) -> Result
 /// [`ErrorKind::NotFound`] when `--only` or `--rerun` names nothing; and what `memos` says.
 pub fn prepare(asked: Asked<'_>, memos: impl FnOnce(&str) -> Result<Memos, ApiError>) -> Result<Prepared, ApiError> {
     let Planned { workflow, expanded, warnings } = plan(asked.text, asked.root, asked.params)?;
-    let Expanded { plan, left, external, .. } = expanded;
+    let Expanded { mut plan, left, external, .. } = expanded;
+    if let Some(files) = asked.tree {
+        plan.carry(files);
+    }
     let selection = Selection::new(&plan, &left, asked.only, asked.rerun).map_err(|error| unknown(&plan, &error))?;
     let refusals = refuse::unserved(&workflow, &plan, &selection, asked.hosts);
     if !refusals.is_empty() {

@@ -72,7 +72,7 @@ impl Lab {
     fn prepare_with(&self, only: &[String], rerun: &Rerun) -> Result<Prepared, ApiError> {
         let params = BTreeMap::new();
         let root = self.root().to_str().unwrap();
-        let asked = Asked { text: &self.text, root, params: &params, only, rerun, hosts: &hosts() };
+        let asked = Asked { text: &self.text, root, params: &params, only, rerun, hosts: &hosts(), tree: None };
         prepare(asked, |name| {
             assert_eq!(name, "w");
             Ok(self.memos.clone())
@@ -250,6 +250,7 @@ fn mistakes_and_missing_directories_are_refused() {
         only: &[],
         rerun: &Rerun::Stale,
         hosts: &hosts(),
+        tree: None,
     };
     let error = prepare(asked, |_| Ok(Memos::default())).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Storage);

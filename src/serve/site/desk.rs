@@ -18,7 +18,7 @@ use crate::model::units::Timestamp;
 use crate::reach::clock;
 use crate::reach::store::Sent;
 use crate::reach::transport::TransportError;
-use crate::serve::site::fetch::{Fetched, fetch};
+use crate::serve::site::fetch::{Fetched, Wanted, fetch};
 use crate::serve::site::quota::Quota;
 use crate::serve::site::send::{Ground, NotSent, SentOut, ground, group, send};
 use crate::serve::site::tick::{Asked, Heard, MemberNews, tick};
@@ -641,8 +641,9 @@ impl Desk {
             wanted.push((index, job, ended));
         }
         let name = name.clone();
+        let wanted = Wanted { sent: live.sent.clone(), members: wanted, last: is_over(live) };
         self.spawn(|means| async move {
-            let fetched = fetch(&means, &ground, &name, wanted).await;
+            let fetched = fetch(&means, &ground, wanted).await;
             Done::Fetched(name, fetched)
         });
     }

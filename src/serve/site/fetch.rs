@@ -13,8 +13,10 @@ use crate::model::job::{Ended, Outcome};
 use crate::reach::config::StateDir;
 use crate::reach::files::look::fingerprint;
 use crate::reach::stage::{self, StageError};
+use crate::reach::store::Sent;
 use crate::reach::transport::{Remote, TransportError};
-use crate::serve::site::send::Ground;
+use crate::serve::site::send::{Ground, with_tree};
+use crate::serve::site::tree::{RESULTS, collect};
 use crate::serve::site::{Means, SiteJob};
 
 /// Most that is fetched of the outputs of one submission at a time.
@@ -31,13 +33,21 @@ pub(super) enum Fetched {
     Later(TransportError),
 }
 
+/// What is fetched.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// The submission.
+    pub(super) sent: Sent,
+    /// Members that are over.
+    pub(super) members: Vec<(u32, SiteJob, Ended)>,
+    /// Whether no other member is left that could still write.
+    pub(super) last: bool,
+}
+
 /// Fetches what members made and printed.
-pub(super) async fn fetch(
-    means: &Means,
-    ground: &Ground,
-    name: &JobName,
-    members: Vec<(u32, SiteJob, Ended)>,
-) -> Vec<(u32, Fetched)> {
+pub(super) async fn fetch(means: &Means, ground: &Ground, wanted: Wanted) -> Vec<(u32, Fetched)> {
+    let Wanted { sent, mut members, last } = wanted;
+    let name = &sent.name;
     let way = match means.way().await {
         Ok(way) => way,
         Err(error) => return later(&members, error),
@@ -56,6 +66,16 @@ pub(super) async fn fetch(
             Ok((moved, _)) => tracing::debug!(host = %means.host.name, ?moved, "fetched"),
             Err(StageError::Transport(error)) => return later(&members, error),
             Err(error) => drop(failed.insert(root, chain(&error))),
+        }
+    }
+    if last
+        && let Some((_, job, ended)) =
+            members.iter_mut().find(|(_, job, _)| with_tree(std::slice::from_ref(job)).is_some())
+    {
+        match collect(&way, ground, name, &job.plan.root, sent.at, RESULTS).await {
+            Ok(notes) => ended.notes.extend(notes),
+            Err(StageError::Transport(error)) => return later(&members, error),
+            Err(error) => drop(failed.insert(job.plan.root.clone(), chain(&error))),
         }
     }
     let done = spawn_blocking(move || members.into_iter().map(|member| settle(member, &failed)).collect()).await;
@@ -83,7 +103,8 @@ fn settle((index, job, mut ended): (u32, SiteJob, Ended), failed: &BTreeMap<Stri
     }
     if ended.outcome == Outcome::Success {
         let here = |path| PathBuf::from(absolute(&plan.root, plan.path(path)));
-        let inputs = plan.inputs(job.key.instance).iter();
+        // What nothing is remembered of need not be looked at.
+        let inputs = plan.inputs(job.key.instance).iter().filter(|_| plan.task_of(job.key.instance).cache);
         ended.inputs = inputs.map(|&path| fingerprint(&here(path), false).ok().flatten()).collect();
         let outputs = plan.outputs(job.key.instance);
         ended.outputs = outputs.iter().map(|&path| fingerprint(&here(path), true).ok().flatten()).collect();

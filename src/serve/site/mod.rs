@@ -10,8 +10,12 @@
 mod desk;
 mod fetch;
 mod quota;
+mod said;
 mod send;
 mod tick;
+mod tree;
+
+pub use said::{dialect, unsaid};
 
 use std::fmt::Write as _;
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -12,15 +13,16 @@ use crate::language::batch::call::Call;
 use crate::language::batch::wrapper::{BadMember, File, Member, batch_script, detach_command, submission_files};
 use crate::language::manifest::{Rendered, absolute, render_at};
 use crate::language::quote::sh;
-use crate::model::batch::{Array, BatchId, Gpus, JobName, MemberRequest, Reply, Submission, Submitted};
+use crate::model::batch::{BatchId, JobName, Reply, Submitted};
 use crate::model::host::HostPath;
 use crate::model::id::{JobKey, PathId};
 use crate::model::job::Outcome;
-use crate::model::resources::Amount;
 use crate::model::units::Bytes;
 use crate::reach::stage::{StageError, bring};
 use crate::reach::store::Sent;
 use crate::reach::transport::{Exec, Transport, TransportError};
+use crate::serve::site::said::{request, submission};
+use crate::serve::site::tree::{copy_script, list};
 use crate::serve::site::{Means, SiteJob, SiteNews};
 
 /// Where job directories live on a host where nobody said.
@@ -43,6 +45,11 @@ impl Ground {
     /// Returns the directory of a submission.
     pub(super) fn submission(&self, name: &JobName) -> String {
         format!("{}/jobs/{name}", self.scratch)
+    }
+
+    /// Returns the copy of a workflow's directory that a submission works in.
+    pub(super) fn work(&self, name: &JobName) -> String {
+        format!("{}/work", self.submission(name))
     }
 
     /// Returns the directory that stands for a workflow's directory.
@@ -98,9 +105,11 @@ pub(super) enum NotSent {
 pub(super) fn group(jobs: Vec<SiteJob>, means: &Means) -> Vec<Vec<SiteJob>> {
     let mut groups: BTreeMap<String, Vec<SiteJob>> = BTreeMap::new();
     for job in jobs {
-        let request = request(&job);
         let task = job.plan.task_of(job.key.instance);
-        let same = format!("{}|{:?}|{:?}|{:?}", job.plan.root, request, task.batch, task.checkpoint);
+        let request = request(task, &job.grant);
+        // A copy of the directory is one run's alone.
+        let run = task.tree.then_some(job.key.run);
+        let same = format!("{}|{:?}|{:?}|{:?}|{run:?}", job.plan.root, request, task.batch, task.checkpoint);
         groups.entry(same).or_default().push(job);
     }
     let most = means.limits.members.min(means.room.jobs.unwrap_or(u32::MAX)).max(1) as usize;
@@ -117,23 +126,6 @@ pub(super) fn group(jobs: Vec<SiteJob>, means: &Means) -> Vec<Vec<SiteJob>> {
     chunks.collect()
 }
 
-/// Returns what a member asks for. Memory and walltime that the task left to csync are left to the site.
-fn request(job: &SiteJob) -> MemberRequest {
-    let task = job.plan.task_of(job.key.instance);
-    let wish = task.resources.first();
-    let processes = wish.and_then(|wish| wish.processes).unwrap_or(1).max(1);
-    let asked_mem = wish.is_some_and(|wish| wish.mem != Amount::Auto) || job.grant.mem_enforced;
-    MemberRequest {
-        cpus: (job.grant.cpus / processes).max(1),
-        processes,
-        nodes: wish.and_then(|wish| wish.nodes),
-        mem: asked_mem.then_some(job.grant.mem),
-        time: job.grant.time,
-        gpus: (job.grant.gpus > 0).then_some(Gpus { count: job.grant.gpus, model: None }),
-        ..MemberRequest::default()
-    }
-}
-
 /// Sends a submission: its intent is written down, inputs are brought, its directory is made, the batch system is told.
 pub(super) async fn send(means: &Means, ground: &Ground, sent: &Sent, jobs: Vec<SiteJob>) -> Result<SentOut, NotSent> {
     let (written, answer) = oneshot::channel();
@@ -148,8 +140,11 @@ pub(super) async fn send(means: &Means, ground: &Ground, sent: &Sent, jobs: Vec<
     bring_inputs(means, ground, &jobs).await?;
     let directory = ground.submission(&sent.name);
     let archive = pack(means, ground, sent, &jobs).map_err(|error| refused(&jobs, &spawn(error.to_string())))?;
-    let submission = submission(means, &directory, sent, &jobs);
-    let Call { script: call, notes } = if let Some(dialect) = &means.dialect {
+    let Call { script: call, notes } = if let (Some(dialect), Some(first)) = (&means.dialect, jobs.first()) {
+        let task = first.plan.task_of(first.key.instance);
+        let request = request(task, &first.grant);
+        let mut submission = submission(&means.host, task, request, sent.name.clone(), directory.clone(), jobs.len());
+        submission.partition = submission.partition.or_else(|| partition(means, &jobs));
         let call = batch::submit(dialect, &submission);
         call.map_err(|error| refused(&jobs, &Outcome::Rejected { message: error.to_string() }))?
     } else {
@@ -158,8 +153,9 @@ pub(super) async fn send(means: &Means, ground: &Ground, sent: &Sent, jobs: Vec<
     };
     // One command: a directory that is there was submitted from, or nothing was submitted.
     let script = format!(
-        "umask 077; d={}; mkdir -- \"$d\" && tar -xf - -C \"$d\" || exit 111\n: >\"$d/submitting\"\n{}{call}",
+        "umask 077; d={}; mkdir -- \"$d\" && tar -xf - -C \"$d\" || exit 111\n{}: >\"$d/submitting\"\n{}{call}",
         sh(&directory),
+        copy(ground, &jobs),
         means.prelude
     );
     let reply = run(means, &script, &archive).await?;
@@ -201,6 +197,17 @@ fn refused(jobs: &[SiteJob], outcome: &Outcome) -> NotSent {
     NotSent::Refused(jobs.iter().map(|job| (job.key, outcome.clone(), None)).collect())
 }
 
+/// Returns the job whose submission works in a copy of its directory.
+pub(super) fn with_tree(jobs: &[SiteJob]) -> Option<&SiteJob> {
+    jobs.first().filter(|job| job.plan.task_of(job.key.instance).tree)
+}
+
+/// Returns the script that makes the copy of the directory, where the jobs work in one.
+fn copy(ground: &Ground, jobs: &[SiteJob]) -> String {
+    let Some(job) = with_tree(jobs) else { return String::new() };
+    copy_script(&ground.root(&job.plan.root), job.plan.inputs(job.key.instance).len())
+}
+
 /// Runs the script that submits, with the directory's content to read.
 async fn run(means: &Means, script: &str, archive: &[u8]) -> Result<(Vec<u8>, Vec<u8>, u8), NotSent> {
     // From here on it may go through although we never hear of it.
@@ -216,13 +223,7 @@ async fn run(means: &Means, script: &str, archive: &[u8]) -> Result<(Vec<u8>, Ve
 /// Brings the inputs of jobs, workflow by workflow.
 async fn bring_inputs(means: &Means, ground: &Ground, jobs: &[SiteJob]) -> Result<(), NotSent> {
     let way = means.way().await.map_err(NotSent::Unreached)?;
-    let mut inputs: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for job in jobs {
-        let plan = &job.plan;
-        let of = inputs.entry(plan.root.as_str()).or_default();
-        of.extend(plan.inputs(job.key.instance).iter().map(|&path| plan.path(path).to_owned()));
-    }
-    for (root, mut names) in inputs {
+    for (root, mut names) in inputs_of(jobs) {
         names.sort_unstable();
         names.dedup();
         match bring(&way, Path::new(root), &ground.root(root), &names).await {
@@ -234,37 +235,28 @@ async fn bring_inputs(means: &Means, ground: &Ground, jobs: &[SiteJob]) -> Resul
     Ok(())
 }
 
-fn submission(means: &Means, directory: &str, sent: &Sent, jobs: &[SiteJob]) -> Submission {
-    let first = jobs.first();
-    let task = first.map(|job| job.plan.task_of(job.key.instance));
-    let key = |name: &str| task.and_then(|task| task.batch.get(name)).cloned();
-    let raw = task.map(|task| {
-        let raw = task.batch.iter().filter(|(name, _)| name.contains('.'));
-        raw.map(|(name, value)| (name.clone(), value.clone())).collect()
-    });
-    Submission {
-        name: sent.name.clone(),
-        directory: directory.to_owned(),
-        script: "batch.sh".to_owned(),
-        log: "batch.log".to_owned(),
-        array: u32::try_from(jobs.len()).ok().map(|size| Array { size, cap: None }),
-        request: first.map(request).unwrap_or_default(),
-        account: key("account").or_else(|| means.host.account.clone()),
-        partition: key("partition").or_else(|| key("queue")).or_else(|| partition(means, jobs)),
-        qos: key("qos"),
-        reservation: key("reservation"),
-        constraint: key("constraint"),
-        raw: raw.unwrap_or_default(),
-        signal: task.and_then(|task| task.checkpoint.as_ref()).map(|it| (it.signal.clone(), it.before)),
-        after: Vec::new(),
+/// Returns the inputs of jobs, by the directory that they are relative to.
+fn inputs_of(jobs: &[SiteJob]) -> BTreeMap<&str, Vec<String>> {
+    let mut inputs: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut before = None;
+    for job in jobs {
+        let plan = &job.plan;
+        // Instances that read the same share the list.
+        let list = (Arc::as_ptr(plan), plan.instance(job.key.instance).inputs);
+        if before.replace(list) == Some(list) {
+            continue;
+        }
+        let of = inputs.entry(plan.root.as_str()).or_default();
+        of.extend(plan.inputs(job.key.instance).iter().map(|&path| plan.path(path).to_owned()));
     }
+    inputs
 }
 
 /// Returns the partition to be named for jobs that name none themselves.
 fn partition(means: &Means, jobs: &[SiteJob]) -> Option<String> {
     let first = jobs.first()?;
     let task = first.plan.task_of(first.key.instance);
-    means.limits.partition_for(means.room, task, &request(first))
+    means.limits.partition_for(means.room, task, &request(task, &first.grant))
 }
 
 /// Packs the directory of a submission.
@@ -275,8 +267,12 @@ fn pack(means: &Means, ground: &Ground, sent: &Sent, jobs: &[SiteJob]) -> Result
     files.push(File { path: "batch.sh".to_owned(), mode: 0o700, content: batch_script(&directory) });
     // A directory has to be there for the records.
     files.push(File { path: "news/.keep".to_owned(), mode: 0o600, content: String::new() });
+    if let Some(job) = with_tree(jobs) {
+        let names = job.plan.inputs(job.key.instance).iter().map(|&path| job.plan.path(path));
+        files.push(File { path: "tree".to_owned(), mode: 0o600, content: list(names) });
+    }
     for (job, name) in jobs.iter().zip(names) {
-        files.extend(member(means, ground, job, name).files()?);
+        files.extend(member(means, ground, sent, job, name).files()?);
     }
     let mut builder = tar::Builder::new(Vec::new());
     for file in files {
@@ -298,9 +294,10 @@ enum Unpackable {
 }
 
 /// Says what one member does, on the host.
-fn member(means: &Means, ground: &Ground, job: &SiteJob, name: String) -> Member {
+fn member(means: &Means, ground: &Ground, sent: &Sent, job: &SiteJob, name: String) -> Member {
     let plan = &job.plan;
-    let root = ground.root(&plan.root);
+    let tree = plan.task_of(job.key.instance).tree;
+    let root = if tree { ground.work(&sent.name) } else { ground.root(&plan.root) };
     let Rendered { invocation, workdir, env, stdin } =
         render_at(plan, &root, job.key.instance, &job.grant, job.key.attempt);
     let task = plan.task_of(job.key.instance);
@@ -320,7 +317,8 @@ fn member(means: &Means, ground: &Ground, job: &SiteJob, name: String) -> Member
         env: env.into_iter().chain(job.secrets.iter().cloned()).chain(own).collect(),
         umask: 0o022,
         stdin,
-        inputs: paths(plan.inputs(job.key.instance)),
+        // A copy of the directory was counted when it was made.
+        inputs: if tree { Vec::new() } else { paths(plan.inputs(job.key.instance)) },
         outputs: paths(plan.outputs(job.key.instance)),
         time: job.grant.time.filter(|_| alone),
         grace: GRACE,

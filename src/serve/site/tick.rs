@@ -92,7 +92,13 @@ fn script(means: &Means, ground: &Ground, asked: &Asked, mark: &str) -> (String,
     let mut request = NewsRequest::default();
     if !asked.closing.is_empty() {
         let dirs: Vec<String> = asked.closing.iter().map(|name| format!("jobs/{name}")).collect();
-        let _infallible = writeln!(script, "rm -rf -- {} && printf '\\n%s closed\\n' {mark}", dirs.join(" "));
+        // What holds results that nobody has yet stays.
+        let _infallible = writeln!(
+            script,
+            "csync_left=; for csync_d in {}; do [ -e \"$csync_d/keep\" ] || rm -rf -- \"$csync_d\" || csync_left=1; done\n\
+             [ -n \"$csync_left\" ] || printf '\\n%s closed\\n' {mark}",
+            dirs.join(" ")
+        );
     }
     cancel(means, ground, asked, &mut script);
     if let Some(any) = asked.live.iter().find(|live| live.state == Way::There) {
