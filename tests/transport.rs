@@ -5,7 +5,9 @@ use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use csync::reach::transport::{Exec, Fate, Get, Local, Moved, Put, Remote, Reply, Status, Transport, TransportError};
+use csync::reach::transport::{
+    Exec, Fate, Get, Local, Meter, Moved, Put, Remote, Reply, Status, Transport, TransportError,
+};
 use futures_util::future::join_all;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -243,11 +245,24 @@ fn make_file(path: &Path, size: usize) -> Vec<u8> {
 }
 
 fn put(subject: &Subject, from: &str, to: &str) -> Put {
-    Put { from: subject.path(from), to: subject.path(to).to_str().unwrap().to_owned(), mode: 0o640 }
+    Put {
+        from: subject.path(from),
+        to: subject.path(to).to_str().unwrap().to_owned(),
+        mode: 0o640,
+        mtime: None,
+        meter: Meter::default(),
+    }
 }
 
 fn get(subject: &Subject, from: &str, to: &str) -> Get {
-    Get { from: subject.path(from).to_str().unwrap().to_owned(), to: subject.path(to), mode: 0o600, limit: 1 << 30 }
+    Get {
+        from: subject.path(from).to_str().unwrap().to_owned(),
+        to: subject.path(to),
+        mode: 0o600,
+        mtime: None,
+        limit: 1 << 30,
+        meter: Meter::default(),
+    }
 }
 
 fn mode(path: &Path) -> u32 {

@@ -1,24 +1,60 @@
 //! From here to a host.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use tar::{Builder, EntryType, Header};
-use tokio::io::{AsyncWriteExt, copy};
 use tokio::task::spawn_blocking;
-use tokio_util::io::SyncIoBridge;
 
 use crate::language::quote::sh;
-use crate::reach::stage::{BUFFER, LARGE, Moved, StageError, checked, look, words};
-use crate::reach::transport::{Exec, Put, Transport};
+use crate::reach::clock;
+use crate::reach::stage::look::{here, list, look, sums};
+use crate::reach::stage::pack::{Packing, Unpacked, send};
+use crate::reach::stage::{LARGE, Moved, StageError, checked, plain, streams, words};
+use crate::reach::transport::{Checksum, Exec, Meter, Put, Sum, Transport};
 
-/// A file that the host lacks.
+/// How long after a file was written it may be written again with the same time, in seconds.
+const RACY: i64 = 3;
+
+/// Most times that files of a host are set to.
+const TIMES: usize = 64;
+
+/// A file that is to be on the host.
 struct Wanted {
     name: String,
     path: PathBuf,
     meta: Metadata,
+}
+
+impl Wanted {
+    fn time(&self) -> (i64, u32) {
+        (self.meta.mtime(), u32::try_from(self.meta.mtime_nsec()).unwrap_or(0))
+    }
+
+    /// The time that it gets there. Whole seconds tell later contents apart, unless it may change within this one.
+    fn stamp(&self, now: i64) -> (i64, u32) {
+        let (seconds, nanos) = self.time();
+        (seconds, if seconds + RACY > now { nanos } else { 0 })
+    }
+
+    fn is_unchanged(&self) -> bool {
+        let facts = |meta: &Metadata| (meta.size(), meta.mtime(), meta.mtime_nsec());
+        fs::metadata(&self.path).is_ok_and(|meta| facts(&meta) == facts(&self.meta))
+    }
+
+    fn sum(&self) -> io::Result<Checksum> {
+        let mut file = File::open(&self.path)?;
+        let mut sum = Sum::default();
+        let mut buffer = vec![0; usize::try_from(self.meta.size()).unwrap_or(usize::MAX).clamp(1, 256 << 10)];
+        loop {
+            match file.read(&mut buffer)? {
+                0 => return Ok(sum.finish()),
+                read => sum.update(buffer.get(..read).unwrap_or(&[])),
+            }
+        }
+    }
 }
 
 /// Brings files of the directory `from` to the directory `to` of a host, which is made; directories with all that is in them.
@@ -26,7 +62,13 @@ struct Wanted {
 ///
 /// # Errors
 /// When a file cannot be read here, or the host does not take it. What arrived by then need not move again.
-pub async fn bring(host: &dyn Transport, from: &Path, to: &str, names: &[String]) -> Result<Moved, StageError> {
+pub async fn bring(
+    host: &dyn Transport,
+    from: &Path,
+    to: &str,
+    names: &[String],
+    meter: &Meter,
+) -> Result<Moved, StageError> {
     let files = {
         let (from, names) = (from.to_owned(), names.to_vec());
         let found = spawn_blocking(move || files_of(&from, &names)).await;
@@ -34,18 +76,33 @@ pub async fn bring(host: &dyn Transport, from: &Path, to: &str, names: &[String]
     };
     let there = look(host, to, files.iter().map(|file| file.name.as_str())).await?;
     let mut moved = Moved { files: files.len() as u64, ..Moved::default() };
-    let lacking = files.into_iter().filter(|file| {
-        let seen = there.get(&file.name);
-        seen.is_none_or(|seen| (seen.size, seen.mtime) != (file.meta.size(), file.meta.mtime()))
-    });
-    let (large, small): (Vec<_>, Vec<_>) = lacking.partition(|file| file.meta.size() >= LARGE);
+    let (mut lacking, mut doubtful) = (Vec::new(), Vec::new());
+    for file in files {
+        match there.get(&file.name) {
+            Some(seen) if seen.is(file.meta.size(), file.time()) => {}
+            Some(seen) if seen.size == file.meta.size() && !seen.is_dir => doubtful.push(file),
+            _ => lacking.push(file),
+        }
+    }
+    if !doubtful.is_empty() {
+        lacking.extend(differing(host, to, doubtful).await?);
+    }
+    let (large, small): (Vec<_>, Vec<_>) = lacking.into_iter().partition(|file| file.meta.size() >= LARGE);
     moved.moved = (large.len() + small.len()) as u64;
-    moved.bytes = large.iter().chain(&small).map(|file| file.meta.size()).sum();
-    if !small.is_empty() {
-        stream(host, to, small).await?;
+    meter.expect(large.iter().chain(&small).map(|file| file.meta.size()).sum());
+    let now = clock::now().0 / 1_000_000;
+    for files in streams(small, |file| file.meta.size()) {
+        moved.bytes += files.iter().map(|file| file.meta.size()).sum::<u64>();
+        send(host, to, meter, move |packer| {
+            for file in &files {
+                pack(file, now, |packing, content| packer.add(packing, content))?;
+            }
+            Ok(())
+        })
+        .await?;
     }
     for file in large {
-        one(host, to, &file).await?;
+        moved.bytes += one(host, to, &file, now, meter).await?;
     }
     Ok(moved)
 }
@@ -57,7 +114,7 @@ fn files_of(from: &Path, names: &[String]) -> Result<Vec<Wanted>, StageError> {
         let path = from.join(checked(name)?);
         let meta = fs::metadata(&path).map_err(|source| here(&path, source))?;
         if !meta.is_dir() {
-            files.push(Wanted { name: name.clone(), path, meta });
+            files.push(Wanted { name: plain(name), path, meta });
             continue;
         }
         for entry in walkdir::WalkDir::new(&path).follow_links(true) {
@@ -71,100 +128,75 @@ fn files_of(from: &Path, names: &[String]) -> Result<Vec<Wanted>, StageError> {
                 });
             };
             if meta.is_file() {
-                let name = format!("{}/{below}", name.trim_end_matches('/'));
-                files.push(Wanted { name, path: entry.path().to_owned(), meta });
+                files.push(Wanted { name: plain(&format!("{name}/{below}")), path: entry.path().to_owned(), meta });
             }
         }
     }
     Ok(files)
 }
 
-/// Sends files as one stream.
-async fn stream(host: &dyn Transport, to: &str, files: Vec<Wanted>) -> Result<(), StageError> {
-    let to = sh(to);
-    let mut channel = host.open(&format!("umask 077; mkdir -p -- {to} && exec tar -xpf - -C {to}")).await?;
-    let (ours, theirs) = tokio::io::duplex(BUFFER);
-    // Reading files blocks; the stream of the connection does not.
-    let packing = spawn_blocking(move || pack(files, SyncIoBridge::new(ours)));
-    let (stdin, _) = channel.split();
-    let mut theirs = tokio::io::BufReader::with_capacity(BUFFER, theirs);
-    // A write that fails is explained by how the command ended.
-    let sent = copy(&mut theirs, stdin).await;
-    drop(theirs);
-    if sent.is_ok() {
-        drop(stdin.shutdown().await);
+/// Compares files of the same size by their contents. Returns those that differ; the others get the time that they have here, so
+/// that it is seen next time.
+async fn differing(host: &dyn Transport, to: &str, files: Vec<Wanted>) -> Result<Vec<Wanted>, StageError> {
+    let Some(theirs) = sums(host, to, files.iter().map(|file| file.name.as_str())).await? else { return Ok(files) };
+    let compared = spawn_blocking(move || {
+        let mut compared = Vec::new();
+        for (file, theirs) in files.into_iter().zip(theirs) {
+            let ours = file.sum().map_err(|source| here(&file.path, source))?;
+            compared.push((file, ours == theirs));
+        }
+        Ok::<_, StageError>(compared)
+    });
+    let compared = compared.await.map_err(|error| here(Path::new("."), io::Error::other(error)))??;
+    let (mut differing, mut times) = (Vec::new(), BTreeMap::<i64, Vec<String>>::new());
+    for (file, same) in compared {
+        if same {
+            times.entry(file.meta.mtime()).or_default().push(file.name);
+        } else {
+            differing.push(file);
+        }
     }
-    let packed = packing.await;
-    let (status, complaints) = channel.wait().await?;
-    match packed {
-        Ok(Err(error @ (StageError::Changed { .. } | StageError::Name { .. }))) => Err(error),
-        // The other end went away: it says why.
-        _ if !status.is_success() => Err(StageError::There {
-            host: host.host().to_owned(),
-            action: "does not take files",
-            words: words(&complaints),
-        }),
-        Ok(packed) => packed,
-        Err(error) => Err(here(Path::new("."), io::Error::other(error))),
+    for (time, names) in times.into_iter().take(TIMES) {
+        let names = list(names.iter().map(String::as_str))?;
+        let touch = format!("cd -- {} && xargs -0 touch -d @{time}", sh(to));
+        // What keeps its time is compared again next time.
+        host.exec(Exec::new(touch).reading(names)).await?;
     }
+    Ok(differing)
 }
 
-fn pack(files: Vec<Wanted>, to: impl Write) -> Result<(), StageError> {
-    let mut builder = Builder::new(to);
-    for file in files {
-        pack_one(&mut builder, &file)?;
-    }
-    let mut to = builder.into_inner().map_err(|source| here(Path::new("."), source))?;
-    to.flush().map_err(|source| here(Path::new("."), source))
-}
-
-fn pack_one(builder: &mut Builder<impl Write>, file: &Wanted) -> Result<(), StageError> {
-    let failed = |source| here(&file.path, source);
-    let size = file.meta.size();
-    let mut header = Header::new_gnu();
-    header.set_entry_type(EntryType::Regular);
-    header.set_size(size);
-    header.set_mode(file.meta.permissions().mode() & 0o777 | 0o600);
-    header.set_mtime(u64::try_from(file.meta.mtime()).unwrap_or(0));
-    let mut content = Counted { inner: File::open(&file.path).map_err(failed)?.take(size), read: 0 };
-    // `./` keeps a name that begins with `-` from being an option anywhere.
-    builder.append_data(&mut header, format!("./{}", file.name), &mut content).map_err(failed)?;
-    let meta = fs::metadata(&file.path).map_err(failed)?;
-    let same = (meta.size(), meta.mtime(), meta.mtime_nsec()) == (size, file.meta.mtime(), file.meta.mtime_nsec());
-    if same && content.read == size { Ok(()) } else { Err(StageError::Changed { path: file.path.clone() }) }
-}
-
-/// Counts what was read of a file, which may have become shorter.
-struct Counted<R> {
-    inner: R,
-    read: u64,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(to)?;
-        self.read += read as u64;
-        Ok(read)
+/// Packs a file, and makes sure that it did not change meanwhile.
+fn pack(
+    file: &Wanted,
+    now: i64,
+    add: impl FnOnce(&Packing<'_>, File) -> Result<Checksum, Unpacked>,
+) -> Result<(), StageError> {
+    let content = File::open(&file.path).map_err(|source| here(&file.path, source))?;
+    let (size, mode) = (file.meta.size(), file.meta.permissions().mode());
+    match add(&Packing { name: &file.name, size, mode, mtime: file.stamp(now) }, content) {
+        Err(Unpacked::Failed(source)) => Err(here(&file.path, source)),
+        Ok(_) if file.is_unchanged() => Ok(()),
+        Ok(_) | Err(Unpacked::Short) => Err(StageError::Changed { path: file.path.clone() }),
     }
 }
 
-/// Sends one large file, from where an earlier try ended.
-async fn one(host: &dyn Transport, to: &str, file: &Wanted) -> Result<(), StageError> {
+/// Sends one large file, from where an earlier try ended; returns how much moved.
+async fn one(host: &dyn Transport, to: &str, file: &Wanted, now: i64, meter: &Meter) -> Result<u64, StageError> {
     let target = format!("{}/{}", to.trim_end_matches('/'), file.name);
-    let dir = target.rsplit_once('/').map_or(to, |(dir, _)| dir);
-    let reply = host.exec(Exec::new(format!("umask 077; mkdir -p -- {}", sh(dir)))).await?;
-    if !reply.status.is_success() {
-        let host = host.host().to_owned();
-        return Err(StageError::There { host, action: "makes no directory", words: words(&reply.stderr) });
-    }
+    make_dir_of(host, &target).await?;
     let mode = file.meta.permissions().mode() & 0o777 | 0o600;
-    host.put(&Put { from: file.path.clone(), to: target.clone(), mode }).await?;
-    // The time is what says next time that it is the same.
-    let touch = format!("touch -d @{} -- {}", file.meta.mtime(), sh(&target));
-    host.exec(Exec::new(touch)).await?;
-    Ok(())
+    let (from, mtime) = (file.path.clone(), Some(file.stamp(now)));
+    let moved = host.put(&Put { from, to: target, mode, mtime, meter: meter.clone() }).await?;
+    if file.is_unchanged() { Ok(moved.sent) } else { Err(StageError::Changed { path: file.path.clone() }) }
 }
 
-fn here(path: &Path, source: io::Error) -> StageError {
-    StageError::Here { path: path.to_owned(), source }
+/// Makes the directory of a file of a host.
+pub(super) async fn make_dir_of(host: &dyn Transport, file: &str) -> Result<(), StageError> {
+    let dir = file.rsplit_once('/').map_or(".", |(dir, _)| dir);
+    let reply = host.exec(Exec::new(format!("umask 077; mkdir -p -- {}", sh(dir)))).await?;
+    if reply.status.is_success() {
+        return Ok(());
+    }
+    let host = host.host().to_owned();
+    Err(StageError::There { host, action: "makes no directory", words: words(&reply.stderr) })
 }

@@ -1,58 +1,144 @@
 //! From a host to here.
 
-use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Component, Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::path::Path;
 
-use tar::{Archive, Entry, EntryType};
 use tokio::io::{AsyncWriteExt, copy};
 use tokio::task::spawn_blocking;
 use tokio_util::io::SyncIoBridge;
 
 use crate::language::quote::sh;
-use crate::reach::stage::{BUFFER, LARGE, Moved, Seen, StageError, checked, look, words};
-use crate::reach::transport::{Get, Transport};
+use crate::reach::stage::look::{here, list, look, sums, walk};
+use crate::reach::stage::unpack::{Asked, unpack};
+use crate::reach::stage::{BUFFER, LARGE, MOST_FILES, Moved, Seen, StageError, plain, streams, words};
+use crate::reach::transport::{Get, Meter, Sum, Transport};
+
+/// A file of a host; without facts where its name cannot be told in a line.
+pub(super) type Far = (String, Option<Seen>);
+
+/// What a host has of what is asked for.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) files: Vec<Far>,
+    /// Directories, for those that have no file in them.
+    pub(super) dirs: Vec<String>,
+    /// What the host does not have.
+    pub(super) missing: Vec<String>,
+}
+
+/// Finds files, and all files of directories, on a host.
+///
+/// # Errors
+/// When the host cannot be asked, or has more than the limits.
+pub(super) async fn find(host: &dyn Transport, from: &str, names: &[String], limit: u64) -> Result<Found, StageError> {
+    let there = look(host, from, names.iter().map(String::as_str)).await?;
+    let mut found = Found::default();
+    let mut dirs = Vec::new();
+    for name in names {
+        match there.get(name) {
+            Some(seen) if seen.is_dir => dirs.push(name.clone()),
+            Some(seen) => found.files.push((plain(name), Some(*seen))),
+            // Cannot be looked for: whether it is there shows when it is asked for.
+            None if name.contains('\n') => found.files.push((plain(name), None)),
+            None => found.missing.push(name.clone()),
+        }
+    }
+    for (name, seen) in walk(host, from, &dirs).await? {
+        if seen.is_dir {
+            found.dirs.push(name);
+        } else {
+            found.files.push((name, Some(seen)));
+        }
+    }
+    let mut total = 0u64;
+    for (name, seen) in &found.files {
+        total = total.saturating_add(seen.map_or(0, |seen| seen.size));
+        if total > limit {
+            return Err(StageError::TooLarge { name: name.clone(), size: total, limit });
+        }
+    }
+    if found.files.len() > MOST_FILES {
+        let what = format!("{} files, more than the {MOST_FILES} that are taken at a time", found.files.len());
+        return Err(StageError::Strange { host: host.host().to_owned(), what });
+    }
+    Ok(found)
+}
 
 /// Fetches files from the directory `from` of a host into the directory `to`; directories with all that is in them. What is here
 /// under a name is replaced when all of the new file has come. Returns what moved, and the names that the host does not have.
 ///
 /// # Errors
-/// When the host cannot be asked, sends something else, or a file is larger than `limit`. What came by then is here.
+/// When the host cannot be asked, sends something else, or there are more bytes than `limit`. What came by then is here.
 pub async fn fetch(
     host: &dyn Transport,
     from: &str,
     to: &Path,
     names: &[String],
     limit: u64,
+    meter: &Meter,
 ) -> Result<(Moved, Vec<String>), StageError> {
-    let there = look(host, from, names.iter().map(String::as_str)).await?;
-    let odd = |name: &String| name.contains('\n');
-    let missing: Vec<String> = names.iter().filter(|name| !there.contains_key(*name) && !odd(name)).cloned().collect();
-    let mut moved = Moved { files: names.len() as u64, ..Moved::default() };
-    let (mut large, mut small) = (Vec::new(), Vec::new());
-    for name in names.iter().filter(|name| there.contains_key(*name) || odd(name)) {
-        match there.get(name) {
-            Some(seen) if seen.size > limit && !seen.is_dir => {
-                return Err(StageError::TooLarge { name: name.clone(), size: seen.size, limit });
-            }
-            Some(seen) if seen.size >= LARGE && !seen.is_dir => large.push((name, *seen)),
-            _ => small.push(name.clone()),
-        }
+    let Found { files, dirs, missing } = find(host, from, names, limit).await?;
+    for dir in dirs {
+        let path = to.join(dir);
+        fs::create_dir_all(&path).map_err(|source| here(&path, source))?;
     }
-    if !small.is_empty() {
-        let (files, bytes) = stream(host, from, to, small, limit).await?;
-        moved.moved += files;
-        moved.bytes += bytes;
+    let mut moved = Moved { files: files.len() as u64, ..Moved::default() };
+    let lacking = lacking(host, from, to, files).await?;
+    moved.moved = lacking.len() as u64;
+    let size = |(_, seen): &Far| seen.map_or(0, |seen| seen.size);
+    meter.expect(lacking.iter().map(size).sum());
+    let (large, small): (Vec<_>, Vec<_>) = lacking.into_iter().partition(|file| size(file) >= LARGE);
+    for files in streams(small, size) {
+        moved.bytes += files.iter().map(size).sum::<u64>();
+        stream(host, from, to, files, limit, meter).await?;
     }
     for (name, seen) in large {
-        one(host, from, to, (name, seen), limit).await?;
-        moved.moved += 1;
-        moved.bytes += seen.size;
+        if let Some(seen) = seen {
+            moved.bytes += one(host, from, to, (&name, seen), limit, meter).await?;
+        }
     }
     Ok((moved, missing))
+}
+
+/// Leaves out what is here with the same content: of files with the same size, the host is asked for the checksums.
+async fn lacking(host: &dyn Transport, from: &str, to: &Path, files: Vec<Far>) -> Result<Vec<Far>, StageError> {
+    let alike = |(name, seen): &Far| {
+        let meta = fs::symlink_metadata(to.join(name)).ok().filter(fs::Metadata::is_file);
+        meta.zip(*seen).is_some_and(|(meta, seen)| meta.len() == seen.size)
+    };
+    let (alike, mut lacking): (Vec<_>, Vec<_>) = files.into_iter().partition(alike);
+    let Some(theirs) = sums(host, from, alike.iter().map(|(name, _)| name.as_str())).await? else {
+        lacking.extend(alike);
+        return Ok(lacking);
+    };
+    let to = to.to_owned();
+    let compared = spawn_blocking(move || {
+        let differs = |(far, theirs): (Far, _)| {
+            let mut sum = Sum::default();
+            let read = File::open(to.join(&far.0)).and_then(|file| read_through(file, &mut sum));
+            (read.is_err() || sum.finish() != theirs || set_time(&to.join(&far.0), far.1).is_err()).then_some(far)
+        };
+        alike.into_iter().zip(theirs).filter_map(differs).collect::<Vec<_>>()
+    });
+    lacking.extend(compared.await.map_err(|error| here(Path::new("."), io::Error::other(error)))?);
+    Ok(lacking)
+}
+
+fn read_through(mut file: File, sum: &mut Sum) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(()),
+            read => sum.update(buffer.get(..read).unwrap_or(&[])),
+        }
+    }
+}
+
+fn set_time(path: &Path, seen: Option<Seen>) -> io::Result<()> {
+    let Some(seen) = seen else { return Ok(()) };
+    let time = std::time::Duration::from_secs(u64::try_from(seen.mtime).unwrap_or(0));
+    File::options().append(true).open(path)?.set_modified(std::time::SystemTime::UNIX_EPOCH + time)
 }
 
 /// Fetches files as one stream.
@@ -60,17 +146,19 @@ async fn stream(
     host: &dyn Transport,
     from: &str,
     to: &Path,
-    names: Vec<String>,
+    files: Vec<Far>,
     limit: u64,
-) -> Result<(u64, u64), StageError> {
+    meter: &Meter,
+) -> Result<(), StageError> {
+    let names: Vec<String> = files.into_iter().map(|(name, _)| name).collect();
     // Links are followed there: what they lead to is what a program here would have read.
     let mut channel = host.open(&format!("cd -- {} && exec tar -chf - --null -T -", sh(from))).await?;
-    let list: Vec<u8> = names.iter().flat_map(|name| [b"./", name.as_bytes(), b"\0"].concat()).collect();
+    let list = list(names.iter().map(String::as_str))?;
     let (mut ours, theirs) = tokio::io::duplex(BUFFER);
     let (stdin, stdout) = channel.split();
-    let (host_name, to) = (host.host().to_owned(), to.to_owned());
-    let unpacking =
-        spawn_blocking(move || unpack(&host_name, SyncIoBridge::new(theirs), &to, &names.into_iter().collect(), limit));
+    let asked = Asked { host: host.host().to_owned(), names: names.iter().cloned().collect(), limit };
+    let (meter, to) = (meter.clone(), to.to_owned());
+    let unpacking = spawn_blocking(move || unpack(&asked, SyncIoBridge::new(theirs), &to, &meter));
     let asking = async {
         // A write that fails is explained by how the command ended.
         drop(stdin.write_all(&list).await);
@@ -81,129 +169,41 @@ async fn stream(
         drop(ours);
         read
     };
-    let ((), _read) = tokio::join!(asking, reading);
+    let summing = sums(host, from, names.iter().map(String::as_str));
+    let ((), _read, sums) = tokio::join!(asking, reading, summing);
     let unpacked = unpacking.await;
     let (status, complaints) = channel.wait().await?;
     let there = |words| StageError::There { host: host.host().to_owned(), action: "does not give files", words };
-    match unpacked {
-        Ok(Err(error @ StageError::Here { .. })) if status.is_success() => Err(error),
-        Ok(Err(error @ (StageError::Strange { .. } | StageError::TooLarge { .. }))) => Err(error),
-        _ if !status.is_success() => Err(there(words(&complaints))),
-        Ok(unpacked) => unpacked,
-        Err(error) => Err(there(error.to_string())),
+    let arrived = match unpacked {
+        Ok(Err(error @ StageError::Here { .. })) if status.is_success() => return Err(error),
+        Ok(Err(error @ (StageError::Strange { .. } | StageError::TooLarge { .. }))) => return Err(error),
+        _ if !status.is_success() => return Err(there(words(&complaints))),
+        Ok(unpacked) => unpacked?,
+        Err(error) => return Err(there(error.to_string())),
+    };
+    if arrived.len() != names.len() {
+        return Err(there(format!("{} of {} files came", arrived.len(), names.len())));
     }
+    if let Some(sums) = sums? {
+        arrived.compare(&names, &sums)?;
+    }
+    arrived.let_in()
 }
 
-/// Takes out of a stream what was asked for. Whoever wrote it is not trusted.
-pub(super) fn unpack(
-    host: &str,
-    stream: impl Read,
-    to: &Path,
-    asked: &HashSet<String>,
-    limit: u64,
-) -> Result<(u64, u64), StageError> {
-    let strange = |what: String| StageError::Strange { host: host.to_owned(), what };
-    let mut archive = Archive::new(stream);
-    let (mut files, mut bytes) = (0, 0u64);
-    for entry in archive.entries().map_err(|error| strange(format!("no archive ({error})")))? {
-        let mut entry = entry.map_err(|error| strange(format!("a broken archive ({error})")))?;
-        let name = plain(&entry).ok_or_else(|| {
-            strange(format!(
-                "`{}`, which leads out of the directory",
-                String::from_utf8_lossy(&entry.path_bytes()).escape_debug()
-            ))
-        })?;
-        if !is_asked(&name, asked) {
-            return Err(strange(format!("`{}`, which nobody asked for", name.escape_debug())));
-        }
-        let path = to.join(&name);
-        match entry.header().entry_type() {
-            EntryType::Directory => fs::create_dir_all(&path).map_err(|source| StageError::Here { path, source })?,
-            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-                bytes += entry.size();
-                if bytes > limit {
-                    return Err(StageError::TooLarge { name, size: bytes, limit });
-                }
-                write(&mut entry, &path).map_err(|source| StageError::Here { path, source })?;
-                files += 1;
-            }
-            other => {
-                return Err(strange(format!("`{}` as {other:?}, which is no file", name.escape_debug())));
-            }
-        }
-    }
-    Ok((files, bytes))
-}
-
-/// Returns the name of an entry when every part of it is plain.
-fn plain(entry: &Entry<'_, impl Read>) -> Option<String> {
-    let path = entry.path().ok()?;
-    let mut parts = Vec::new();
-    for part in path.components() {
-        match part {
-            Component::Normal(part) => parts.push(part.to_str()?.to_owned()),
-            Component::CurDir => {}
-            _ => return None,
-        }
-    }
-    Some(parts.join("/"))
-}
-
-/// Returns whether a name was asked for, itself or as a part of a directory.
-fn is_asked(name: &str, asked: &HashSet<String>) -> bool {
-    let ends = name.match_indices('/').map(|(at, _)| at).chain([name.len()]);
-    let mut starts = ends.filter_map(|end| name.get(..end));
-    starts.any(|start| asked.contains(start) || asked.contains(&format!("{start}/")))
-}
-
-/// Writes a file under a temporary name, gives it its time, and renames it.
-fn write(entry: &mut Entry<'_, impl Read>, path: &Path) -> io::Result<()> {
-    let part = part_of(path);
-    if let Some(dir) = path.parent() {
-        fs::create_dir_all(dir)?;
-    }
-    let size = entry.size();
-    let mode = entry.header().mode().unwrap_or(0o644) & 0o777 | 0o600;
-    let mtime = entry.header().mtime().unwrap_or(0);
-    // Not through a link that somebody put there.
-    match fs::remove_file(&part) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = File::create_new(&part)?;
-    let written = io::copy(entry, &mut file)?;
-    if written != size {
-        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("{written} of {size} bytes came")));
-    }
-    file.set_permissions(fs::Permissions::from_mode(mode))?;
-    file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(mtime))?;
-    drop(file);
-    if path.is_dir() {
-        return Err(io::Error::new(io::ErrorKind::IsADirectory, "a directory of that name is here"));
-    }
-    fs::rename(&part, path)
-}
-
-fn part_of(path: &Path) -> PathBuf {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    path.with_file_name(format!(".{name}.csync-part"))
-}
-
-/// Fetches one large file, from where an earlier try ended.
+/// Fetches one large file, from where an earlier try ended; returns how much moved.
 async fn one(
     host: &dyn Transport,
     from: &str,
     to: &Path,
     (name, seen): (&str, Seen),
     limit: u64,
-) -> Result<(), StageError> {
-    let path = to.join(checked(name)?);
+    meter: &Meter,
+) -> Result<u64, StageError> {
+    let path = to.join(name);
     if let Some(dir) = path.parent() {
-        fs::create_dir_all(dir).map_err(|source| StageError::Here { path: dir.to_owned(), source })?;
+        fs::create_dir_all(dir).map_err(|source| here(dir, source))?;
     }
     let far = format!("{}/{name}", from.trim_end_matches('/'));
-    host.get(&Get { from: far, to: path.clone(), mode: 0o644, limit }).await?;
-    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seen.mtime).unwrap_or(0));
-    let timed = File::options().append(true).open(&path).and_then(|file| file.set_modified(time));
-    timed.map_err(|source| StageError::Here { path, source })
+    let (mode, mtime, meter) = (seen.mode & 0o777 | 0o600, Some(seen.mtime), meter.clone());
+    Ok(host.get(&Get { from: far, to: path, mode, mtime, limit, meter }).await?.sent)
 }

@@ -1,10 +1,14 @@
 //! What a host has of some files.
 
 use std::collections::HashMap;
+use std::io;
 
 use crate::language::quote::sh;
-use crate::reach::stage::{StageError, checked, words};
-use crate::reach::transport::{Exec, Transport};
+use crate::reach::stage::{MOST_FILES, StageError, checked, plain, words};
+use crate::reach::transport::{Checksum, Exec, SUMMING, Transport};
+
+/// Most that a host may say of its files.
+const SAID: usize = 1 << 30;
 
 /// What a host has under a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,8 +17,20 @@ pub struct Seen {
     pub size: u64,
     /// Modification time, seconds since 1970.
     pub mtime: i64,
+    /// What of the modification time is less than a second, in nanoseconds; 0 where the host does not say.
+    pub nanos: u32,
+    /// Its permissions.
+    pub mode: u32,
     /// Whether it is a directory.
     pub is_dir: bool,
+}
+
+impl Seen {
+    /// Returns whether it is the same as a file with this size and time. Parts of a second count where both know them.
+    pub fn is(&self, size: u64, (mtime, nanos): (i64, u32)) -> bool {
+        let same_part = self.nanos == nanos || self.nanos == 0 || nanos == 0;
+        (self.size, self.mtime) == (size, mtime) && same_part
+    }
 }
 
 /// Looks for files below a directory of a host; those that are not there are left out. One command, whatever their number.
@@ -26,33 +42,110 @@ pub async fn look(
     root: &str,
     names: impl IntoIterator<Item = &str>,
 ) -> Result<HashMap<String, Seen>, StageError> {
-    let mut list = Vec::new();
-    for name in names {
-        // Names that begin with `-` are no options behind `./`.
-        list.extend_from_slice(b"./");
-        list.extend_from_slice(checked(name)?.as_bytes());
-        list.push(0);
-    }
+    let list = list(names)?;
     if list.is_empty() {
         return Ok(HashMap::new());
     }
     // The status of xargs says no more than that some are not there.
     let script =
-        format!("cd -- {} 2>/dev/null || exit 0; xargs -0 stat -L -c '%s %Y %F|%n' -- 2>/dev/null; exit 0", sh(root));
-    let reply = host.exec(Exec::new(script).reading(list).printing(256 << 20)).await?;
+        format!("cd -- {} 2>/dev/null || exit 0; {FORMAT}xargs -0 stat -L -c \"$f\" -- 2>/dev/null; exit 0", sh(root));
+    let text = ask(host, script, list).await?;
+    Ok(text.lines().filter_map(line).collect())
+}
+
+/// Parts of a second, where `stat` knows them.
+const FORMAT: &str =
+    "f='%s %.9Y %a %F|%n'; case $(stat -c %.9Y . 2>/dev/null) in *.*) ;; *) f='%s %Y %a %F|%n' ;; esac; ";
+
+/// Returns everything in directories of a host: files and directories by their names from `root`.
+///
+/// # Errors
+/// When the host cannot be asked, or has more than is taken.
+pub(super) async fn walk(host: &dyn Transport, root: &str, dirs: &[String]) -> Result<Vec<(String, Seen)>, StageError> {
+    let list = list(dirs.iter().map(String::as_str))?;
+    if list.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Links are followed there: what they lead to is what a program there would have read.
+    let find = sh(r#"find -L "$@" \( -type f -o -type d \) -print0 2>/dev/null"#);
+    let script = format!(
+        "cd -- {} || exit 73; {FORMAT}xargs -0 sh -c {find} sh | xargs -0 stat -L -c \"$f\" -- 2>/dev/null; exit 0",
+        sh(root)
+    );
+    let text = ask(host, script, list).await?;
+    let odd = |name: &str| StageError::Strange {
+        host: host.host().to_owned(),
+        what: format!("`{}`, which is no name of a file", name.escape_debug()),
+    };
+    let mut found = Vec::new();
+    for text in text.lines() {
+        // A name with a line end is cut here; what is left of it is not there.
+        let (name, seen) = line(text).ok_or_else(|| odd(text))?;
+        found.push((plain(checked(&name)?), seen));
+        if found.len() > MOST_FILES {
+            let what = format!("more than {MOST_FILES} files");
+            return Err(StageError::Strange { host: host.host().to_owned(), what });
+        }
+    }
+    Ok(found)
+}
+
+/// Returns the checksums of files of a host, in the order of their names; nothing where it does not say them all.
+///
+/// # Errors
+/// When the host cannot be asked.
+pub async fn sums(
+    host: &dyn Transport,
+    root: &str,
+    names: impl IntoIterator<Item = &str>,
+) -> Result<Option<Vec<Checksum>>, StageError> {
+    let mut count = 0;
+    let list = list(names.into_iter().inspect(|_| count += 1))?;
+    if count == 0 {
+        return Ok(Some(Vec::new()));
+    }
+    // One that is not there has a line too, so that the others' stay in order.
+    let script = format!("cd -- {} || exit 73; xargs -0 cksum 2>/dev/null; exit 0", sh(root));
+    let text = ask(host, script, list).await?;
+    // With a backslash in front where the name behind it has one.
+    let sums: Option<Vec<Checksum>> =
+        text.lines().map(|line| Checksum::read(line.strip_prefix('\\').unwrap_or(line))).collect();
+    Ok(sums.filter(|sums| sums.len() == count))
+}
+
+/// Returns names as `xargs -0` reads them. Those that begin with `-` are no options behind `./`.
+pub(super) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Vec<u8>, StageError> {
+    let mut list = Vec::new();
+    for name in names {
+        list.extend_from_slice(b"./");
+        list.extend_from_slice(checked(name)?.as_bytes());
+        list.push(0);
+    }
+    Ok(list)
+}
+
+async fn ask(host: &dyn Transport, script: String, list: Vec<u8>) -> Result<String, StageError> {
+    let reply = host.exec(Exec::new(script).reading(list).printing(SAID).within(SUMMING)).await?;
     if !reply.status.is_success() {
         let host = host.host().to_owned();
         return Err(StageError::There { host, action: "cannot look for files", words: words(&reply.stderr) });
     }
-    let text = String::from_utf8_lossy(&reply.stdout);
-    Ok(text.lines().filter_map(line).collect())
+    Ok(String::from_utf8_lossy(&reply.stdout).into_owned())
 }
 
 /// Reads a line. A name with a line end is cut here, and so is not found: such a file moves each time.
 fn line(line: &str) -> Option<(String, Seen)> {
     let (facts, name) = line.split_once('|')?;
-    let mut facts = facts.splitn(3, ' ');
-    let (size, mtime) = (facts.next()?.parse().ok()?, facts.next()?.parse().ok()?);
+    let mut facts = facts.splitn(4, ' ');
+    let (size, time) = (facts.next()?.parse().ok()?, facts.next()?);
+    let (mtime, nanos) = time.split_once('.').unwrap_or((time, "0"));
+    let mode = u32::from_str_radix(facts.next()?, 8).ok()?;
     let is_dir = facts.next()? == "directory";
-    Some((name.strip_prefix("./")?.to_owned(), Seen { size, mtime, is_dir }))
+    let (mtime, nanos) = (mtime.parse().ok()?, nanos.parse().ok()?);
+    Some((name.strip_prefix("./")?.to_owned(), Seen { size, mtime, nanos, mode, is_dir }))
+}
+
+/// Makes the error of a file here.
+pub(super) fn here(path: &std::path::Path, source: io::Error) -> StageError {
+    StageError::Here { path: path.to_owned(), source }
 }

@@ -4,11 +4,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::reach::transport::{Local, Remote};
+use crate::reach::stage::unpack::{Arrived, Asked, part_of, unpack};
+use crate::reach::transport::{Local, Meter, Remote};
 
 /// Two directories: one plays this machine's, the other the host's.
 struct World {
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
     here: PathBuf,
     there: PathBuf,
     host: Remote,
@@ -19,7 +20,7 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let (here, there) = (dir.path().join("here"), dir.path().join("there dir"));
         fs::create_dir(&here).unwrap();
-        Self { here, there, host: Local::transport(), _dir: dir }
+        Self { here, there, host: Local::transport(), dir }
     }
 
     fn write(&self, name: &str, content: &[u8]) {
@@ -30,12 +31,12 @@ impl World {
 
     async fn bring(&self, names: &[&str]) -> Result<Moved, StageError> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        bring(&self.host, &self.here, self.there.to_str().unwrap(), &names).await
+        bring(&self.host, &self.here, self.there.to_str().unwrap(), &names, &Meter::default()).await
     }
 
     async fn fetch(&self, names: &[&str], limit: u64) -> Result<(Moved, Vec<String>), StageError> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        fetch(&self.host, self.there.to_str().unwrap(), &self.here, &names, limit).await
+        fetch(&self.host, self.there.to_str().unwrap(), &self.here, &names, limit, &Meter::default()).await
     }
 }
 
@@ -150,37 +151,167 @@ fn archive(entries: &[(&str, tar::EntryType, &str)]) -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
+fn take(world: &World, bytes: &[u8], limit: u64) -> Result<Arrived, StageError> {
+    let names = ["out".to_owned(), "dir/in".to_owned()].into();
+    let asked = Asked { host: "far".to_owned(), names, limit };
+    unpack(&asked, bytes, &world.here, &Meter::default())
+}
+
 #[test]
 fn what_a_host_sends_besides_is_refused() {
-    use tar::EntryType::{Block, Fifo, Link, Regular, Symlink};
+    use tar::EntryType::{Block, Char, Directory, Fifo, Link, Regular, Symlink};
     let world = World::new();
-    let asked = ["out".to_owned(), "dir".to_owned()].into();
     for (entries, what) in [
         (vec![("../out", Regular, "")], "leads out"),
         (vec![("/out", Regular, "")], "leads out"),
         (vec![("dir/../../out", Regular, "")], "leads out"),
         (vec![("other", Regular, "")], "nobody asked for"),
         (vec![("director", Regular, "")], "nobody asked for"),
+        (vec![("dir", Regular, "")], "nobody asked for"),
+        (vec![("out/in", Regular, "")], "nobody asked for"),
         (vec![("out", Symlink, "/etc/passwd")], "no file"),
-        (vec![("dir", Symlink, "/etc"), ("dir/passwd", Regular, "")], "no file"),
+        (vec![("dir", Symlink, "/etc"), ("dir/in", Regular, "")], "nobody asked for"),
         (vec![("out", Link, "/etc/passwd")], "no file"),
         (vec![("out", Fifo, "")], "no file"),
         (vec![("out", Block, "")], "no file"),
+        (vec![("out", Char, "")], "no file"),
+        (vec![("out", Directory, "")], "no file"),
+        (vec![("out", Regular, ""), ("./out", Regular, "")], "twice"),
     ] {
-        let bytes = archive(&entries);
-        let error = fetch::unpack("far", bytes.as_slice(), &world.here, &asked, 1 << 20).unwrap_err();
+        let error = take(&world, &archive(&entries), 1 << 20).unwrap_err();
         assert!(error.to_string().contains(what), "{entries:?}: {error}");
     }
-    assert_eq!(tree(&world.here).len(), 0);
-    fetch::unpack("far", archive(&[("./out", Regular, "")]).as_slice(), &world.here, &asked, 4).unwrap();
+    let two = archive(&[("out", Regular, ""), ("dir/in", Regular, "")]);
+    assert!(matches!(take(&world, &two, 7).unwrap_err(), StageError::TooLarge { size: 8, .. }));
+    assert_eq!(tree(&world.here).len(), 0, "nothing is left of what was refused");
+    take(&world, &archive(&[("./out", Regular, "")]), 4).unwrap().let_in().unwrap();
     let meta = fs::metadata(world.here.join("out")).unwrap();
     assert_eq!((meta.mode() & 0o7777, meta.mtime()), (0o777, 1), "no set-user-id");
     // A link that waits under the temporary name is not written through.
     fs::write(world.here.join("victim"), "dear").unwrap();
-    std::os::unix::fs::symlink("victim", world.here.join(".out.csync-part")).unwrap();
-    fetch::unpack("far", archive(&[("out", Regular, "")]).as_slice(), &world.here, &asked, 4).unwrap();
+    std::os::unix::fs::symlink("victim", part_of(&world.here.join("out"))).unwrap();
+    take(&world, &archive(&[("out", Regular, "")]), 4).unwrap().let_in().unwrap();
     assert_eq!(fs::read(world.here.join("victim")).unwrap(), b"dear");
     let cut = archive(&[("out", Regular, "")]);
-    assert!(fetch::unpack("far", &cut[..514], &world.here, &asked, 4).is_err());
-    assert!(fetch::unpack("far", b"no archive".as_slice(), &world.here, &asked, 4).is_err());
+    assert!(take(&world, &cut[..514], 4).is_err());
+    assert!(take(&world, b"no archive", 4).is_err());
+}
+
+proptest::proptest! {
+    /// Whatever comes, whole or spoilt: nothing but what was asked for appears, and nothing outside.
+    #[test]
+    fn no_stream_writes_anything_else(
+        entries in proptest::collection::vec(
+            (proptest::sample::select(vec!["out", "dir/in", "./out", "../out", "dir", "/out", "dir/../out", "x"]), 0..8u8),
+            0..5,
+        ),
+        spoilt in proptest::collection::vec((proptest::num::usize::ANY, proptest::num::u8::ANY), 0..6),
+        keep in 0..8192usize,
+    ) {
+        let world = World::new();
+        let kind = |byte| [
+            tar::EntryType::Regular, tar::EntryType::Symlink, tar::EntryType::Link, tar::EntryType::Directory,
+            tar::EntryType::Fifo, tar::EntryType::Char, tar::EntryType::GNULongName, tar::EntryType::XHeader,
+        ][usize::from(byte)];
+        let entries: Vec<_> = entries.into_iter().map(|(name, byte)| (name, kind(byte), "/etc/passwd")).collect();
+        let mut bytes = archive(&entries);
+        for (at, byte) in spoilt {
+            let at = at % bytes.len();
+            bytes[at] = byte;
+        }
+        bytes.truncate(keep);
+        if let Ok(arrived) = take(&world, &bytes, 1000) {
+            drop(arrived.let_in());
+        }
+        for entry in walkdir::WalkDir::new(world.dir.path()) {
+            let entry = entry.unwrap();
+            let name = entry.path().strip_prefix(world.dir.path()).unwrap().to_str().unwrap();
+            proptest::prop_assert!(["", "here", "here/out", "here/dir", "here/dir/in"].contains(&name), "{}", name);
+            proptest::prop_assert!(!entry.path_is_symlink());
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_same_content_with_another_time_does_not_move() {
+    let world = World::new();
+    world.write("a", b"same");
+    world.write("dir/b", b"also");
+    world.bring(&["a", "dir"]).await.unwrap();
+    let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+    for name in ["a", "dir/b"] {
+        fs::File::options().append(true).open(world.here.join(name)).unwrap().set_modified(old).unwrap();
+    }
+    assert_eq!(world.bring(&["a", "dir"]).await.unwrap().moved, 0);
+    assert_eq!(fs::metadata(world.there.join("dir/b")).unwrap().mtime(), 1_000_000_000);
+    // Another content of the same size and time does move, however soon it came.
+    let time = fs::metadata(world.here.join("a")).unwrap().modified().unwrap();
+    fs::write(world.here.join("a"), "SAME").unwrap();
+    assert_eq!(world.bring(&["a"]).await.unwrap().moved, 1);
+    fs::write(world.here.join("a"), "sAME").unwrap();
+    assert_eq!(world.bring(&["a"]).await.unwrap().moved, 1, "within the same second");
+    // Back, what is here with that content does not move either, and gets its time.
+    fs::File::options().append(true).open(world.here.join("a")).unwrap().set_modified(time).unwrap();
+    let (moved, _) = world.fetch(&["a", "dir"], 1 << 20).await.unwrap();
+    assert_eq!((moved.files, moved.moved), (2, 0));
+}
+
+#[tokio::test]
+async fn nobody_sees_half_a_file_and_who_has_the_old_one_keeps_it() {
+    use std::io::Read;
+    let world = World::new();
+    world.write("dir/a", b"first");
+    world.write("dir/deep/er/b", b"first");
+    world.bring(&["dir"]).await.unwrap();
+    let mut reader = fs::File::open(world.there.join("dir/a")).unwrap();
+    world.write("dir/a", b"second, which is longer");
+    world.write("dir/deep/new/c", b"c");
+    world.write("dir/deep/er/b", b"second");
+    assert_eq!(world.bring(&["dir"]).await.unwrap().moved, 3);
+    assert_eq!(tree(&world.there), tree(&world.here));
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "first");
+    let left: Vec<_> = fs::read_dir(&world.there).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["dir"], "nothing temporary is left");
+    // Where a file is in the way of a directory, and the other way round, the host says so.
+    world.write("x/y", b"1");
+    fs::write(world.there.join("x"), "in the way").unwrap();
+    let error = world.bring(&["x"]).await.unwrap_err();
+    assert!(matches!(error, StageError::There { .. }), "{error}");
+    world.write("z", b"1");
+    fs::create_dir(world.there.join("z")).unwrap();
+    let error = world.bring(&["z"]).await.unwrap_err();
+    assert!(matches!(error, StageError::There { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn what_one_host_made_reaches_another_and_touches_nothing_here() {
+    let world = World::new();
+    let other = world.dir.path().join("other");
+    for name in ODD.into_iter().chain(["dir/one", "dir/deep/two"]) {
+        world.write(name, name.as_bytes());
+    }
+    let large: Vec<u8> = (0..LARGE + 999).map(|n| ((n * 13) >> 4) as u8).collect();
+    world.write("large", &large);
+    let names: Vec<String> = ODD.into_iter().chain(["dir", "large"]).map(str::to_owned).collect();
+    world.bring(&names.iter().map(String::as_str).collect::<Vec<_>>()).await.unwrap();
+    let all = tree(&world.here);
+    fs::remove_dir_all(&world.here).unwrap();
+    let second = Local::transport();
+    let (from, to) = (world.there.to_str().unwrap(), other.to_str().unwrap());
+    let pass =
+        async |names: &[String]| relay((&world.host, from), (&second, to), names, 1 << 30, &Meter::default()).await;
+    let asked: Vec<String> = names.iter().cloned().chain(["gone".to_owned()]).collect();
+    let (moved, missing) = pass(&asked).await.unwrap();
+    assert_eq!((moved.files, moved.moved, missing), (9, 9, vec!["gone".to_owned()]));
+    assert_eq!(tree(&other), all);
+    // The name with a line end cannot be looked for.
+    assert_eq!(pass(&asked).await.unwrap().0.moved, 1);
+    fs::remove_file(other.join("large")).unwrap();
+    assert_eq!(pass(&["large".to_owned()]).await.unwrap().0.bytes, large.len() as u64);
+    assert_eq!(tree(&other), all);
+    assert!(!world.here.exists());
+    let error = relay((&world.host, from), (&second, to), &names, 99, &Meter::default()).await.unwrap_err();
+    assert!(matches!(error, StageError::TooLarge { .. }), "{error}");
 }

@@ -1,21 +1,34 @@
-//! Single files, there and back: a stream through `cat` under a temporary name, then renamed; what arrived already of the same
-//! file is not sent again.
+//! Single files, there and back: a stream through `cat` under a temporary name, compared by size and checksum, then renamed; what
+//! arrived already of the same file is not sent again.
 
-use std::io::SeekFrom;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
-use tokio::fs::File;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncSeekExt, AsyncWriteExt, BufReader};
+use bytes::Bytes;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::language::quote::sh;
+use crate::reach::transport::meter::Meter;
+use crate::reach::transport::stream::Channel;
+use crate::reach::transport::sum::{Checksum, Sum};
 use crate::reach::transport::{Exec, Transport, TransportError};
 
 /// How much is read and written at once: large enough to be cheap, small enough for fair shares of a connection.
 const BUFFER: usize = 256 * 1024;
 
+/// Buffers between whoever reads and whoever writes: one of them works while the other waits.
+const AHEAD: usize = 4;
+
+/// How long reading a file once more may take, on a host.
+pub(crate) const SUMMING: Duration = Duration::from_hours(6);
+
 /// A file to be brought to a host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Put {
     /// Where it is here.
     pub from: PathBuf,
@@ -23,10 +36,14 @@ pub struct Put {
     pub to: String,
     /// Its permissions there.
     pub mode: u32,
+    /// Its modification time there, seconds and nanoseconds since 1970; none is the time of its arrival.
+    pub mtime: Option<(i64, u32)>,
+    /// Counts what moves.
+    pub meter: Meter,
 }
 
 /// A file to be brought from a host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Get {
     /// Where it is there.
     pub from: String,
@@ -34,8 +51,12 @@ pub struct Get {
     pub to: PathBuf,
     /// Its permissions here.
     pub mode: u32,
+    /// Its modification time here; none is the time of its arrival.
+    pub mtime: Option<i64>,
     /// The largest that is taken.
     pub limit: u64,
+    /// Counts what moves.
+    pub meter: Meter,
 }
 
 /// What was moved.
@@ -47,45 +68,143 @@ pub struct Moved {
     pub sent: u64,
 }
 
+/// A file that is being written on a host, under a temporary name.
+pub(crate) struct Landing<'a> {
+    host: &'a dyn Transport,
+    /// Its name, and the one it has meanwhile; neither can be taken for an option.
+    name: String,
+    part: String,
+    size: u64,
+    channel: Channel,
+    /// What was there of it already.
+    pub(crate) has: u64,
+}
+
+impl<'a> Landing<'a> {
+    /// Opens it. `stamp` tells contents apart: what is there under the same one is gone on with.
+    pub(crate) async fn open(
+        host: &'a dyn Transport,
+        to: &str,
+        size: u64,
+        stamp: &str,
+    ) -> Result<Self, TransportError> {
+        let name = far(to);
+        let part = far_part(&name, &format!("{size}-{stamp}"));
+        let script = format!(
+            "to={} part={} size={size}
+            umask 077
+            [ ! -d \"$to\" ] || {{ echo 'a directory of that name is there' >&2; exit 73; }}
+            has=$(wc -c 2>/dev/null <\"$part\") && [ \"$has\" -le $size ] || has=0
+            [ \"$has\" -gt 0 ] || : >\"$part\" || exit 73
+            echo $((has))
+            cat >>\"$part\" || exit 74
+            has=$(wc -c <\"$part\") && [ \"$has\" -eq $size ] || {{ echo \"$((has)) of $size bytes arrived\" >&2; exit 75; }}
+            cksum <\"$part\"",
+            sh(&name),
+            sh(&part),
+        );
+        let mut channel = host.open(&script).await?;
+        let mut line = String::new();
+        // Byte by byte would be read from below a buffer otherwise.
+        let mut greeting = BufReader::with_capacity(64, channel.split().1).take(32);
+        let greeted = greeting.read_line(&mut line).await;
+        if let Some(has) = greeted.ok().and_then(|_| line.trim().parse().ok()) {
+            return Ok(Self { host, name, part, size, channel, has });
+        }
+        let (status, stderr) = channel.wait().await?;
+        Err(far_file(host, to, &stderr, &status.to_string()))
+    }
+
+    /// Writes more of it; returns whether the host takes it. Where it does not, [`Landing::close`] says why.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> bool {
+        self.channel.split().0.write_all(bytes).await.is_ok()
+    }
+
+    /// Ends it, compares, and gives it its name. Without a checksum to compare with, its size has to do.
+    pub(crate) async fn close(
+        mut self,
+        sum: Option<Checksum>,
+        mode: u32,
+        mtime: Option<(i64, u32)>,
+    ) -> Result<(), TransportError> {
+        let (stdin, stdout) = self.channel.split();
+        drop(stdin.shutdown().await);
+        let mut line = String::new();
+        drop(stdout.take(64).read_to_string(&mut line).await);
+        let (status, stderr) = self.channel.wait().await?;
+        if !matches!(status.code(), 0 | 127) {
+            return Err(far_file(self.host, &self.name, &stderr, &status.to_string()));
+        }
+        let (part, name) = (sh(&self.part), sh(&self.name));
+        let there = Checksum::read(&line);
+        if let (Some(sum), Some(there)) = (sum, there)
+            && (sum != there || there.size != self.size)
+        {
+            // The next try begins anew.
+            drop(self.host.exec(Exec::new(format!("rm -f {part}"))).await);
+            let detail =
+                format!("it has the checksum {there} there, and {sum} here: it was spoilt on its way, or changed");
+            return Err(far_file(self.host, &self.name, &[], &detail));
+        }
+        // Parts of a second are not for every `touch`.
+        let touch = mtime.map_or_else(String::new, |(seconds, nanos)| match nanos {
+            0 => format!("touch -d @{seconds} {part} && "),
+            _ => format!("{{ touch -d @{seconds}.{nanos:09} {part} 2>/dev/null || touch -d @{seconds} {part}; }} && "),
+        });
+        let script = format!("chmod {:o} {part} && {touch}mv -f {part} {name}", mode & 0o7777);
+        let reply = self.host.exec(Exec::new(script)).await?;
+        if !reply.status.is_success() {
+            return Err(far_file(self.host, &self.name, &reply.stderr, &reply.status.to_string()));
+        }
+        Ok(())
+    }
+}
+
 /// Brings a file to a host.
 pub(super) async fn put(host: &dyn Transport, put: &Put) -> Result<Moved, TransportError> {
     let here = |source| TransportError::File { path: put.from.clone(), source };
-    let mut file = File::open(&put.from).await.map_err(here)?;
-    let meta = file.metadata().await.map_err(here)?;
+    let file = File::open(&put.from).map_err(here)?;
+    let meta = file.metadata().map_err(here)?;
     let size = meta.len();
-    let name = far(&put.to);
-    let part = far_part(&name, &format!("{size}-{}.{}", meta.mtime(), meta.mtime_nsec()));
-    let script = format!(
-        "to={} part={} size={size}
-        umask 077
-        has=$(wc -c 2>/dev/null <\"$part\") && [ \"$has\" -le $size ] || has=0
-        [ \"$has\" -gt 0 ] || : >\"$part\" || exit 73
-        echo $((has))
-        cat >>\"$part\" || exit 74
-        has=$(wc -c <\"$part\") && [ \"$has\" -eq $size ] || {{ echo \"$((has)) of $size bytes arrived\" >&2; exit 75; }}
-        chmod {:o} \"$part\" && mv -f \"$part\" \"$to\"",
-        sh(&name),
-        sh(&part),
-        put.mode & 0o7777
-    );
-    let mut channel = host.open(&script).await?;
-    let (stdin, stdout) = channel.split();
-    let mut stdout = BufReader::new(stdout);
-    let mut line = String::new();
-    let greeted = (&mut stdout).take(32).read_line(&mut line).await;
-    let has: Option<u64> = greeted.ok().and_then(|_| line.trim().parse().ok());
-    if let Some(has) = has {
-        file.seek(SeekFrom::Start(has)).await.map_err(here)?;
+    let stamp = format!("{}.{}", meta.mtime(), meta.mtime_nsec());
+    let mut landing = Landing::open(host, &put.to, size, &stamp).await?;
+    let has = landing.has;
+    put.meter.spare(has);
+    let (to, mut chunks) = mpsc::channel(AHEAD);
+    let reading = spawn_blocking(move || read(file, size, has, &to));
+    while let Some(chunk) = chunks.recv().await {
         // A write that fails is explained by how the command ended.
-        let mut file = BufReader::with_capacity(BUFFER, file.take(size - has.min(size)));
-        drop(tokio::io::copy_buf(&mut file, stdin).await);
-        drop(stdin.shutdown().await);
+        if !landing.write(&chunk).await {
+            break;
+        }
+        put.meter.count(chunk.len() as u64);
     }
-    let (status, stderr) = channel.wait().await?;
-    match has {
-        Some(has) if status.is_success() => Ok(Moved { size, sent: size - has.min(size) }),
-        _ => Err(far_file(host, &put.to, &stderr, &status.to_string())),
+    drop(chunks);
+    let sum = joined(reading).await.map_err(here)?;
+    landing.close(sum, put.mode, put.mtime).await?;
+    Ok(Moved { size, sent: size - has.min(size) })
+}
+
+/// Reads a file for whoever sends it; returns its checksum, or none when nobody wants the rest. What was sent before is summed too.
+fn read(mut file: File, size: u64, has: u64, to: &mpsc::Sender<Bytes>) -> io::Result<Option<Checksum>> {
+    let mut sum = Sum::default();
+    let mut at = 0;
+    while at < size {
+        let end = if at < has { has } else { size };
+        let most = end - at;
+        let mut chunk = vec![0; usize::try_from(most).unwrap_or(BUFFER).min(BUFFER)];
+        let read = file.read(&mut chunk)?;
+        if read == 0 {
+            break;
+        }
+        chunk.truncate(read);
+        sum.update(&chunk);
+        if at >= has && to.blocking_send(chunk.into()).is_err() {
+            return Ok(None);
+        }
+        at += read as u64;
     }
+    Ok(Some(sum.finish()))
 }
 
 /// Brings a file from a host.
@@ -109,28 +228,115 @@ pub(super) async fn get(host: &dyn Transport, get: &Get) -> Result<Moved, Transp
     }
     let part = near_part(&get.to, &format!("{}:{name}:{stamp}", host.host()));
     let here = |source| TransportError::File { path: part.clone(), source };
-    let mut file = File::options().create(true).append(true).mode(0o600).open(&part).await.map_err(here)?;
-    let mut has = file.metadata().await.map_err(here)?.size();
+    // Not through a link that somebody put there.
+    let file = File::options().create(true).read(true).append(true).mode(0o600).custom_flags(NO_FOLLOW).open(&part);
+    let file = file.map_err(here)?;
+    let mut has = file.metadata().map_err(here)?.size();
     if has > size {
-        file.set_len(0).await.map_err(here)?;
+        file.set_len(0).map_err(here)?;
         has = 0;
     }
+    get.meter.spare(has);
+    let received = receive(host, get, &quoted, file, has, size).await;
+    let (sum, copied) = match received {
+        Ok(received) => received,
+        Err(Broken::Here(source)) => return Err(here(source)),
+        Err(Broken::There(error)) => return Err(error),
+    };
+    let reply = host.exec(Exec::new(format!("cksum <{quoted}")).within(SUMMING)).await?;
+    if let Some(there) = Checksum::read(&String::from_utf8_lossy(&reply.stdout))
+        && there != sum
+    {
+        drop(std::fs::remove_file(&part));
+        let detail = format!("it has the checksum {there} there, and {sum} here: it was spoilt on its way, or changed");
+        return Err(far_file(host, &get.from, &[], &detail));
+    }
+    settle(&part, get).map_err(|source| TransportError::File { path: get.to.clone(), source })?;
+    Ok(Moved { size, sent: copied })
+}
+
+#[expect(clippy::cast_possible_wrap, reason = "a flag, not a number")]
+const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+
+/// Why a file did not come.
+enum Broken {
+    Here(io::Error),
+    There(TransportError),
+}
+
+/// Receives what is lacking of a file; returns the checksum of the whole, and how much came.
+async fn receive(
+    host: &dyn Transport,
+    get: &Get,
+    quoted: &str,
+    file: File,
+    has: u64,
+    size: u64,
+) -> Result<(Checksum, u64), Broken> {
     let script = if has == 0 { format!("exec cat <{quoted}") } else { format!("exec tail -c +{} <{quoted}", has + 1) };
-    let mut channel = host.open(&script).await?;
+    let mut channel = host.open(&script).await.map_err(Broken::There)?;
+    let (to, chunks) = mpsc::channel(AHEAD);
+    let writing = spawn_blocking(move || write(file, has, chunks));
     let (_, stdout) = channel.split();
     // Never more than was announced: a file that grows, or a host that lies, fills no disk.
-    let mut limited = BufReader::with_capacity(BUFFER, stdout.take(size - has));
-    let copied = tokio::io::copy_buf(&mut limited, &mut file).await.map_err(here);
-    file.flush().await.map_err(here)?;
-    let (status, stderr) = channel.wait().await?;
-    let copied = copied?;
-    if !status.is_success() || has + copied != size {
-        return Err(far_file(host, &get.from, &stderr, &format!("{status}, {} of {size} bytes arrived", has + copied)));
+    let mut limited = stdout.take(size - has);
+    let mut copied = 0;
+    loop {
+        let mut chunk = Vec::with_capacity(BUFFER);
+        // A read that fails is explained by how the command ended.
+        match limited.read_buf(&mut chunk).await {
+            Ok(length) if length > 0 => copied += length as u64,
+            _ => break,
+        }
+        get.meter.count(chunk.len() as u64);
+        // Whoever writes says why it does not.
+        if to.send(chunk.into()).await.is_err() {
+            break;
+        }
     }
-    file.set_permissions(std::fs::Permissions::from_mode(get.mode & 0o7777)).await.map_err(here)?;
-    drop(file);
-    tokio::fs::rename(&part, &get.to).await.map_err(|source| TransportError::File { path: get.to.clone(), source })?;
-    Ok(Moved { size, sent: copied })
+    drop(to);
+    let sum = joined(writing).await.map_err(Broken::Here)?;
+    let (status, stderr) = channel.wait().await.map_err(Broken::There)?;
+    if !status.is_success() || has + copied != size {
+        let otherwise = format!("{status}, {} of {size} bytes arrived", has + copied);
+        return Err(Broken::There(far_file(host, &get.from, &stderr, &otherwise)));
+    }
+    Ok((sum, copied))
+}
+
+/// Writes what comes behind what is there; returns the checksum of all.
+fn write(mut file: File, has: u64, mut chunks: mpsc::Receiver<Bytes>) -> io::Result<Checksum> {
+    let mut sum = Sum::default();
+    if has > 0 {
+        file.seek(SeekFrom::Start(0))?;
+        let mut before = (&file).take(has);
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            match before.read(&mut buffer)? {
+                0 => break,
+                read => sum.update(buffer.get(..read).unwrap_or(&[])),
+            }
+        }
+    }
+    while let Some(chunk) = chunks.blocking_recv() {
+        sum.update(&chunk);
+        file.write_all(&chunk)?;
+    }
+    Ok(sum.finish())
+}
+
+/// Gives a file its time, its permissions and its name.
+fn settle(part: &Path, get: &Get) -> io::Result<()> {
+    if let Some(mtime) = get.mtime {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(mtime).unwrap_or(0));
+        File::options().append(true).open(part)?.set_modified(time)?;
+    }
+    std::fs::set_permissions(part, std::fs::Permissions::from_mode(get.mode & 0o7777))?;
+    std::fs::rename(part, &get.to)
+}
+
+async fn joined<T>(work: JoinHandle<io::Result<T>>) -> io::Result<T> {
+    work.await.unwrap_or_else(|panic| Err(io::Error::other(panic)))
 }
 
 /// Keeps a name from being taken for an option.

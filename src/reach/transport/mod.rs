@@ -27,23 +27,29 @@ mod files;
 mod frame;
 mod gate;
 mod local;
+mod meter;
 mod native;
 mod openssh;
 mod pool;
 mod remote;
 mod shell;
 mod stream;
+mod sum;
 
 pub use connections::{Choice, ConnectionSettings, Connections, Step};
 pub use error::{Fate, TransportError};
 pub use files::{Get, Moved, Put};
 pub use gate::{Limits, LinkState, Member};
 pub use local::Local;
+pub use meter::Meter;
 pub use native::{Ask, Native, NativeSettings, Questions, Seen};
 pub use openssh::{Attended, OpenSsh, SshSettings};
 pub use remote::{Remote, Wire};
 pub use shell::Pipes;
 pub use stream::Channel;
+pub use sum::{Checksum, Sum};
+
+pub(crate) use files::{Landing, SUMMING};
 
 /// Channels on one connection at a time; sshd's `MaxSessions` is 10 unless set, and one is kept to end others.
 pub const CHANNELS: usize = 8;

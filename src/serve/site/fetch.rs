@@ -14,7 +14,7 @@ use crate::reach::config::StateDir;
 use crate::reach::files::look::fingerprint;
 use crate::reach::stage::{self, StageError};
 use crate::reach::store::Sent;
-use crate::reach::transport::{Remote, TransportError};
+use crate::reach::transport::{Meter, Remote, TransportError};
 use crate::serve::site::send::{Ground, with_tree};
 use crate::serve::site::tree::{RESULTS, collect};
 use crate::serve::site::{Means, SiteJob};
@@ -62,7 +62,7 @@ pub(super) async fn fetch(means: &Means, ground: &Ground, wanted: Wanted) -> Vec
     }
     let mut failed: BTreeMap<String, String> = BTreeMap::new();
     for (root, names) in outputs {
-        match stage::fetch(&way, &ground.root(&root), Path::new(&root), &names, OUTPUTS).await {
+        match stage::fetch(&way, &ground.root(&root), Path::new(&root), &names, OUTPUTS, &Meter::default()).await {
             Ok((moved, _)) => tracing::debug!(host = %means.host.name, ?moved, "fetched"),
             Err(StageError::Transport(error)) => return later(&members, error),
             Err(error) => drop(failed.insert(root, chain(&error))),
@@ -140,7 +140,7 @@ async fn logs(
     let incoming = means.state.root().join("incoming").join(name.as_str());
     let unusable = |source| StageError::Here { path: incoming.clone(), source };
     fs::create_dir_all(&incoming).map_err(unusable)?;
-    let fetched = stage::fetch(way, &ground.submission(name), &incoming, &names, LOGS).await;
+    let fetched = stage::fetch(way, &ground.submission(name), &incoming, &names, LOGS, &Meter::default()).await;
     for (index, job, _) in members {
         for (file, stream) in [("stdout", Stream::Stdout), ("stderr", Stream::Stderr)] {
             keep(&incoming.join(index.to_string()).join(file), &means.state, job, stream);

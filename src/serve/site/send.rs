@@ -20,7 +20,7 @@ use crate::model::job::Outcome;
 use crate::model::units::Bytes;
 use crate::reach::stage::{StageError, bring};
 use crate::reach::store::Sent;
-use crate::reach::transport::{Exec, Transport, TransportError};
+use crate::reach::transport::{Exec, Meter, Transport, TransportError};
 use crate::serve::site::said::{request, submission};
 use crate::serve::site::tree::{copy_script, list};
 use crate::serve::site::{Means, SiteJob, SiteNews};
@@ -226,7 +226,7 @@ async fn bring_inputs(means: &Means, ground: &Ground, jobs: &[SiteJob]) -> Resul
     for (root, mut names) in inputs_of(jobs) {
         names.sort_unstable();
         names.dedup();
-        match bring(&way, Path::new(root), &ground.root(root), &names).await {
+        match bring(&way, Path::new(root), &ground.root(root), &names, &Meter::default()).await {
             Ok(moved) => tracing::debug!(host = %means.host.name, ?moved, "brought"),
             Err(StageError::Transport(error)) => return Err(NotSent::Unreached(error)),
             Err(error) => return Err(refused(jobs, &Outcome::Stage { message: error.to_string() })),

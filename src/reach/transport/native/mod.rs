@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use russh::client::{Config, Handle, connect_stream};
-use russh::{AlgorithmKind, ChannelMsg, Disconnect, Preferred};
+use russh::{AlgorithmKind, ChannelMsg, Disconnect, Preferred, cipher};
 use tokio::net::{TcpStream, lookup_host};
 
 use crate::language::ssh::{Hop, HostKeyTrouble, Unreached};
@@ -39,6 +39,10 @@ const WAKING: Duration = Duration::from_secs(10);
 
 /// What a host may send before it is acknowledged: enough for a long and fat link.
 const WINDOW: u32 = 8 << 20;
+
+/// Ciphers, first choice first: processors do AES, at twice the speed of the other.
+const CIPHERS: [cipher::Name; 5] =
+    [cipher::AES_256_GCM, cipher::CHACHA20_POLY1305, cipher::AES_256_CTR, cipher::AES_192_CTR, cipher::AES_128_CTR];
 
 /// How this program's own SSH is used.
 #[derive(Clone, Debug)]
@@ -196,6 +200,7 @@ impl Native {
             keepalive_interval: Some(self.hop.alive_interval.unwrap_or(self.settings.alive_interval)),
             keepalive_max: self.hop.alive_count,
             preferred: Preferred {
+                cipher: CIPHERS.as_slice().into(),
                 key: checker.algorithms().into(),
                 host_key_certificates: checker.certificates().into(),
                 ..Preferred::DEFAULT

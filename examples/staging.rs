@@ -1,0 +1,213 @@
+//! Measures how files reach a host and come back: csync beside `rsync`, `scp` and pipes through `ssh`, in turn, all over
+//! connections that stand already.
+//!
+//! ```text
+//! cargo run --release --example staging -- DIRECTORY MIB FILES ALIAS...
+//! ```
+//!
+//! `benches/stage/run` brings up the test bed and runs this on its laptop, against hosts behind one and two jump hosts.
+
+#![allow(clippy::print_stdout, reason = "an example prints what it found")]
+
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use csync::language::quote::sh;
+use csync::model::host::HostName;
+use csync::reach::stage::{bring, fetch};
+use csync::reach::transport::{ConnectionSettings, Connections, Exec, Limits, Member, Meter, Remote, Transport};
+use tokio::process::Command;
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// Measurements of each kind, in turn; the median counts.
+const ROUNDS: usize = 3;
+
+/// Files in a directory.
+const IN_A_DIRECTORY: usize = 100;
+
+fn main() -> Result<(), Failure> {
+    let mut arguments = std::env::args().skip(1);
+    let usage = "usage: staging DIRECTORY MIB FILES ALIAS...";
+    let dir = PathBuf::from(arguments.next().ok_or(usage)?);
+    let mib: usize = arguments.next().ok_or(usage)?.parse()?;
+    let files: usize = arguments.next().ok_or(usage)?.parse()?;
+    make(&dir, mib, files)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    println!("s, median of {ROUNDS}; ratio: csync to the best of the others");
+    for alias in arguments {
+        runtime.block_on(measure(&dir, &alias, mib, files))?;
+    }
+    Ok(())
+}
+
+/// Makes a large file of bytes that do not compress, and many small ones.
+fn make(dir: &Path, mib: usize, files: usize) -> Result<(), Failure> {
+    fs::create_dir_all(dir)?;
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut block = || {
+        let mut bytes = Vec::with_capacity(1 << 20);
+        while bytes.len() < 1 << 20 {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            bytes.extend_from_slice(&state.to_le_bytes());
+        }
+        bytes
+    };
+    let mut large = Vec::with_capacity(mib << 20);
+    (0..mib).for_each(|_| large.extend(block()));
+    fs::write(dir.join("large"), large)?;
+    let content = block();
+    let old = std::time::SystemTime::now() - Duration::from_hours(1);
+    for number in 0..files {
+        let path = dir.join("small").join((number / IN_A_DIRECTORY).to_string()).join(number.to_string());
+        fs::create_dir_all(path.parent().ok_or("no parent")?)?;
+        let start = number * 64 % 900_000;
+        fs::write(&path, content.get(start..start + 1000 + number % 3000).ok_or("too short")?)?;
+        fs::File::options().append(true).open(&path)?.set_modified(old)?;
+    }
+    Ok(())
+}
+
+struct Bench {
+    dir: PathBuf,
+    alias: String,
+    ssh: String,
+    host: Remote,
+    far: String,
+}
+
+impl Bench {
+    /// Runs a shell command here, in the directory.
+    async fn shell(&self, script: &str) -> Result<(), Failure> {
+        let status = Command::new("sh").args(["-c", script]).current_dir(&self.dir).status().await?;
+        if status.success() { Ok(()) } else { Err(format!("{script}: {status}").into()) }
+    }
+
+    /// Runs one there.
+    async fn far(&self, script: &str) -> Result<(), Failure> {
+        let reply = self.host.exec(Exec::new(script)).await?;
+        if reply.status.is_success() { Ok(()) } else { Err(String::from_utf8_lossy(&reply.stderr).into()) }
+    }
+
+    async fn bring(&self, what: &str) -> Result<u64, Failure> {
+        let to = format!("{}/csync", self.far);
+        Ok(bring(&self.host, &self.dir, &to, &[what.to_owned()], &Meter::default()).await?.moved)
+    }
+
+    async fn fetch(&self, what: &str) -> Result<u64, Failure> {
+        let (from, to) = (format!("{}/csync", self.far), self.dir.join("back"));
+        let (moved, missing) = fetch(&self.host, &from, &to, &[what.to_owned()], 1 << 40, &Meter::default()).await?;
+        if missing.is_empty() { Ok(moved.moved) } else { Err("it is gone".into()) }
+    }
+
+    /// Times ways to do the same, in turn, after the directories that they write to were emptied.
+    async fn race(&self, title: &str, what: Race<'_>, ways: &[(&str, &str)], fresh: bool) -> Result<(), Failure> {
+        let mut walls = vec![Vec::new(); ways.len() + 1];
+        for _ in 0..ROUNDS {
+            for (way, walls) in walls.iter_mut().enumerate() {
+                if fresh {
+                    self.empty(&what).await?;
+                }
+                let start = Instant::now();
+                match ways.get(way) {
+                    Some((_, script)) => self.shell(script).await?,
+                    None => drop(match what {
+                        Race::There(what) => self.bring(what).await?,
+                        Race::Back(what) => self.fetch(what).await?,
+                    }),
+                }
+                walls.push(start.elapsed().as_secs_f64());
+            }
+        }
+        let medians: Vec<f64> = walls.into_iter().map(median).collect();
+        let (ours, others) = medians.split_last().ok_or("nothing was measured")?;
+        let best = others.iter().copied().fold(f64::INFINITY, f64::min);
+        let told: Vec<String> = ways.iter().zip(others).map(|((name, _), wall)| format!("{name} {wall:.2}")).collect();
+        println!("{:<8} {title:<28} csync {ours:.2}  {}  ratio {:.2}", self.alias, told.join("  "), ours / best);
+        Ok(())
+    }
+
+    async fn empty(&self, what: &Race<'_>) -> Result<(), Failure> {
+        match what {
+            Race::There(_) => {
+                self.far(&format!("cd {} && rm -rf csync peer && mkdir csync peer", sh(&self.far))).await?;
+            }
+            Race::Back(_) => self.shell("rm -rf back && mkdir back").await?,
+        }
+        self.shell("sync").await
+    }
+}
+
+/// Which way, and what.
+enum Race<'a> {
+    There(&'a str),
+    Back(&'a str),
+}
+
+async fn measure(dir: &Path, alias: &str, mib: usize, files: usize) -> Result<(), Failure> {
+    let mut settings = ConnectionSettings::from_env(|name| std::env::var_os(name), dir.join("sockets"));
+    settings.member = Some(Member::Russh);
+    let connections = Connections::new(settings);
+    let host: HostName = alias.parse()?;
+    let way = connections.transport(&host, alias, Limits { per_minute: 60, ..Limits::default() }).await?;
+    let reply = way.exec(Exec::new("mktemp -d /mnt/scratch/bench-XXXXXX")).await?;
+    let far = String::from_utf8(reply.stdout)?.trim().to_owned();
+    let socket = dir.join("master");
+    let ssh =
+        format!("ssh -o ControlPath={} -o ControlMaster=auto -o ControlPersist=60", sh(&socket.to_string_lossy()));
+    let bench = Bench { dir: dir.to_owned(), alias: alias.to_owned(), ssh, host: way, far };
+    bench.shell(&format!("{} {alias} true", bench.ssh)).await?;
+    large(&bench, mib).await?;
+    small(&bench, files).await?;
+    bench.far(&format!("rm -rf {}", sh(&bench.far))).await?;
+    bench.shell("rm -rf back").await?;
+    bench.shell(&format!("{} -O exit {alias} 2>/dev/null", bench.ssh)).await?;
+    connections.close().await;
+    Ok(())
+}
+
+async fn large(bench: &Bench, mib: usize) -> Result<(), Failure> {
+    let Bench { alias, ssh, far, .. } = bench;
+    let scp = ssh.replacen("ssh", "scp -q", 1);
+    let (a, b, c) = (
+        format!("{scp} large {alias}:{far}/peer/"),
+        format!("rsync -e '{ssh}' large {alias}:{far}/peer/"),
+        format!("{ssh} {alias} 'cat >{far}/peer/large' <large"),
+    );
+    let there = [("scp", a.as_str()), ("rsync", &b), ("cat", &c)];
+    bench.race(&format!("{mib} MiB there"), Race::There("large"), &there, true).await?;
+    bench.far(&format!("cp {far}/csync/large {far}/peer/large")).await?;
+    let (a, b, c) = (
+        format!("{scp} {alias}:{far}/peer/large back/"),
+        format!("rsync -e '{ssh}' {alias}:{far}/peer/large back/"),
+        format!("{ssh} {alias} 'cat <{far}/peer/large' >back/large"),
+    );
+    let back = [("scp", a.as_str()), ("rsync", &b), ("cat", &c)];
+    bench.race(&format!("{mib} MiB back"), Race::Back("large"), &back, true).await
+}
+
+async fn small(bench: &Bench, files: usize) -> Result<(), Failure> {
+    let Bench { alias, ssh, far, .. } = bench;
+    let rsync = format!("rsync -a -e '{ssh}' small {alias}:{far}/peer/");
+    let tar = format!("tar -cf - small | {ssh} {alias} 'tar -xf - -C {far}/peer'");
+    let there = [("rsync", rsync.as_str()), ("tar", &tar)];
+    bench.race(&format!("{files} files there"), Race::There("small"), &there, true).await?;
+    bench.shell(&rsync).await?;
+    bench.bring("small").await?;
+    bench.race(&format!("{files} unchanged"), Race::There("small"), &there[..1], false).await?;
+    if bench.bring("small").await? != 0 {
+        return Err("what was unchanged moved".into());
+    }
+    let rsync = format!("rsync -a -e '{ssh}' {alias}:{far}/csync/small back/");
+    let tar = format!("{ssh} {alias} 'tar -cf - -C {far}/csync small' | tar -xf - -C back");
+    bench.race(&format!("{files} files back"), Race::Back("small"), &[("rsync", &rsync), ("tar", &tar)], true).await
+}
+
+fn median(mut walls: Vec<f64>) -> f64 {
+    walls.sort_unstable_by(f64::total_cmp);
+    walls.get(walls.len() / 2).copied().unwrap_or_default()
+}

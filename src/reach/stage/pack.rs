@@ -1,0 +1,227 @@
+//! Many small files to a host, as one stream of `tar`: into a directory of their own beside where they go, where they are compared
+//! with what was sent, and from there to their names.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{self, Read, Write};
+
+use tar::{Builder, EntryType, Header};
+use tokio::io::{AsyncWriteExt, copy};
+use tokio::task::spawn_blocking;
+use tokio_util::io::SyncIoBridge;
+
+use crate::language::quote::sh;
+use crate::reach::stage::{BUFFER, StageError, words};
+use crate::reach::transport::{Checksum, Meter, Sum, Transport};
+
+/// Most names in one command.
+const NAMES: usize = 200;
+
+/// Names a stream's directory: nobody else's is called so.
+fn inbox() -> String {
+    let mut bytes = [0; 8];
+    // Fails on kernels before 3.17; the process and the clock tell streams apart just as well.
+    let _filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    let clock = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    format!(".csync-in-{:016x}{:x}{:x}", u64::from_le_bytes(bytes), std::process::id(), clock.tv_nsec)
+}
+
+/// A file that goes into a stream.
+#[derive(Clone, Debug)]
+pub(super) struct Packing<'a> {
+    pub(super) name: &'a str,
+    pub(super) size: u64,
+    pub(super) mode: u32,
+    /// Seconds and nanoseconds since 1970.
+    pub(super) mtime: (i64, u32),
+}
+
+/// What went wrong with one file.
+#[derive(Debug)]
+pub(super) enum Unpacked {
+    /// It cannot be read, or not be written any more.
+    Failed(io::Error),
+    /// It became shorter.
+    Short,
+}
+
+/// Writes a stream.
+pub(super) struct Packer<W: Write> {
+    builder: Builder<W>,
+    names: Vec<String>,
+    /// A line of each file that can be named on one.
+    sums: Sum,
+    list: Vec<u8>,
+    meter: Meter,
+}
+
+impl<W: Write> Packer<W> {
+    fn new(to: W, meter: Meter) -> Self {
+        Self { builder: Builder::new(to), names: Vec::new(), sums: Sum::default(), list: Vec::new(), meter }
+    }
+
+    /// Adds a file.
+    pub(super) fn add(&mut self, file: &Packing<'_>, content: impl Read) -> Result<Checksum, Unpacked> {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::Regular);
+        header.set_size(file.size);
+        header.set_mode(file.mode & 0o777 | 0o600);
+        header.set_mtime(u64::try_from(file.mtime.0).unwrap_or(0));
+        if file.mtime.1 > 0 {
+            let time = format!("{}.{:09}", file.mtime.0, file.mtime.1);
+            self.builder.append_pax_extensions([("mtime", time.as_bytes())]).map_err(Unpacked::Failed)?;
+        }
+        let mut content = Summed { inner: content.take(file.size), sum: Sum::default(), read: 0, meter: &self.meter };
+        let name = format!("tree/{}", file.name);
+        self.builder.append_data(&mut header, name, &mut content).map_err(Unpacked::Failed)?;
+        if content.read != file.size {
+            return Err(Unpacked::Short);
+        }
+        let sum = content.sum.finish();
+        // Names that `cksum` prints as they are.
+        if !file.name.contains(['\n', '\\']) {
+            self.list.extend_from_slice(format!("./{}\0", file.name).as_bytes());
+            self.sums.update(format!("{sum}\n").as_bytes());
+        }
+        self.names.push(file.name.to_owned());
+        Ok(sum)
+    }
+
+    /// Ends it: what the host does with it comes last.
+    fn finish(mut self) -> io::Result<()> {
+        let done = done(&self.names, (!self.list.is_empty()).then(|| self.sums.finish()));
+        for (name, text) in [("list", self.list.as_slice()), ("done", done.as_bytes())] {
+            let mut header = Header::new_gnu();
+            header.set_size(text.len() as u64);
+            header.set_mode(0o600);
+            self.builder.append_data(&mut header, name, text)?;
+        }
+        self.builder.into_inner()?.flush()
+    }
+}
+
+/// Sums and counts what is read of a file, which may have become shorter.
+struct Summed<'a, R> {
+    inner: R,
+    sum: Sum,
+    read: u64,
+    meter: &'a Meter,
+}
+
+impl<R: Read> Read for Summed<'_, R> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(to)?;
+        self.sum.update(to.get(..read).unwrap_or(&[]));
+        self.read += read as u64;
+        self.meter.count(read as u64);
+        Ok(read)
+    }
+}
+
+/// Sends what `fill` packs to a directory of a host, which is made.
+pub(super) async fn send(
+    host: &dyn Transport,
+    to: &str,
+    meter: &Meter,
+    fill: impl FnOnce(&mut Packer<SyncIoBridge<tokio::io::DuplexStream>>) -> Result<(), StageError> + Send + 'static,
+) -> Result<(), StageError> {
+    let script = format!(
+        r#"umask 077
+        mkdir -p -- {to} && cd -- {to} || exit 73
+        find . -maxdepth 1 -name '.csync-in-*' -mtime +1 -exec rm -rf {{}} + 2>/dev/null
+        in=./{inbox}
+        mkdir "$in" || exit 73
+        trap 'rm -rf "$in"' EXIT
+        tar -xopf - -C "$in" || exit 74
+        . "$in/done""#,
+        to = sh(to),
+        inbox = inbox(),
+    );
+    let mut channel = host.open(&script).await?;
+    let (ours, theirs) = tokio::io::duplex(BUFFER);
+    let meter = meter.clone();
+    // Reading files blocks; the stream of the connection does not.
+    let packing = spawn_blocking(move || {
+        let mut packer = Packer::new(SyncIoBridge::new(ours), meter);
+        fill(&mut packer)?;
+        packer.finish().map_err(|source| StageError::Here { path: ".".into(), source })
+    });
+    let (stdin, _) = channel.split();
+    let mut theirs = tokio::io::BufReader::with_capacity(BUFFER, theirs);
+    // A write that fails is explained by how the command ended.
+    let sent = copy(&mut theirs, stdin).await;
+    drop(theirs);
+    if sent.is_ok() {
+        drop(stdin.shutdown().await);
+    }
+    let packed = packing.await;
+    let (status, complaints) = channel.wait().await?;
+    match packed {
+        // The other end went away: it says why.
+        Ok(Err(StageError::Here { .. })) if !status.is_success() && sent.is_err() => {}
+        Ok(Err(error)) => return Err(error),
+        Ok(Ok(())) => {}
+        Err(panic) => return Err(StageError::Here { path: ".".into(), source: io::Error::other(panic) }),
+    }
+    if status.is_success() {
+        return Ok(());
+    }
+    let words = words(&complaints);
+    Err(StageError::There { host: host.host().to_owned(), action: "does not take files", words })
+}
+
+/// What lies in a directory of a stream.
+#[derive(Debug, Default)]
+struct Level<'a> {
+    files: Vec<&'a str>,
+    dirs: BTreeMap<&'a str, Self>,
+}
+
+/// Returns the script that compares what arrived in `$in`, and moves it to where it belongs: a directory that is not there yet as a
+/// whole, else its files, many in one command.
+fn done(names: &[String], sums: Option<Checksum>) -> String {
+    let mut top = Level::default();
+    for name in names {
+        let (dirs, file) = name.rsplit_once('/').unwrap_or(("", name));
+        let dirs = dirs.split('/').filter(|part| !matches!(*part, "" | "."));
+        dirs.fold(&mut top, |level, part| level.dirs.entry(part).or_default()).files.push(file);
+    }
+    let mut script = String::new();
+    if let Some(sums) = sums {
+        let _infallible = writeln!(
+            script,
+            "if command -v cksum >/dev/null; then\n\
+             have=$(cd \"$in/tree\" && xargs -0 cksum <../list | cut -d' ' -f1,2 | cksum)\n\
+             [ \"$have\" = '{sums}' ] || {{ echo 'what arrived is not what was sent' >&2; exit 75; }}\nfi"
+        );
+    }
+    top.script(&mut script, "");
+    script
+}
+
+impl Level<'_> {
+    /// Adds the moves of a directory, `path` with a slash behind it.
+    fn script(&self, script: &mut String, path: &str) {
+        let into = sh(&format!("./{path}")).into_owned();
+        for names in self.files.chunks(NAMES) {
+            script.push_str("mv -f --");
+            for name in names {
+                let _infallible = write!(script, " \"$in\"/tree/{}", sh(&format!("{path}{name}")));
+            }
+            let _infallible = writeln!(script, " {into} || exit 76");
+        }
+        for (name, level) in &self.dirs {
+            let dir = format!("{path}{name}");
+            let there = sh(&format!("./{dir}")).into_owned();
+            // Not every `mv` can refuse to move into a directory that somebody made meanwhile: those move file by file.
+            let _infallible = writeln!(
+                script,
+                "if [ -e {there} ] || [ -h {there} ] || ! mv -T \"$in\"/tree/{} {there} 2>/dev/null; then\n\
+                 mkdir -p {there} || exit 76",
+                sh(&dir)
+            );
+            level.script(script, &format!("{dir}/"));
+            script.push_str("fi\n");
+        }
+    }
+}

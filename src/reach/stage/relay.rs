@@ -1,0 +1,162 @@
+//! From one host to another, over our connections to both: what passes through here is in memory alone.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+use tokio_util::io::SyncIoBridge;
+
+use crate::language::quote::sh;
+use crate::reach::stage::bring::make_dir_of;
+use crate::reach::stage::fetch::{Far, Found, find};
+use crate::reach::stage::look::{Seen, list, look, sums};
+use crate::reach::stage::pack::{Packing, Unpacked, send};
+use crate::reach::stage::unpack::Asked;
+use crate::reach::stage::{BUFFER, LARGE, Moved, StageError, streams, words};
+use crate::reach::transport::{Checksum, Landing, Meter, Transport};
+
+/// A host, and a directory on it.
+type Place<'a> = (&'a dyn Transport, &'a str);
+
+/// Brings files from a directory of one host to a directory of another, which is made; directories with all that is in them.
+/// Returns what moved, and the names that the first does not have.
+///
+/// # Errors
+/// When a host cannot be asked, the first sends something else or more than `limit`, or the second does not take it. What arrived
+/// by then need not move again.
+pub async fn relay(
+    from: Place<'_>,
+    to: Place<'_>,
+    names: &[String],
+    limit: u64,
+    meter: &Meter,
+) -> Result<(Moved, Vec<String>), StageError> {
+    let Found { files, missing, .. } = find(from.0, from.1, names, limit).await?;
+    let mut moved = Moved { files: files.len() as u64, ..Moved::default() };
+    let lacking = lacking(from, to, files).await?;
+    moved.moved = lacking.len() as u64;
+    let size = |(_, seen): &Far| seen.map_or(0, |seen| seen.size);
+    meter.expect(lacking.iter().map(size).sum());
+    let (large, small): (Vec<_>, Vec<_>) = lacking.into_iter().partition(|file| size(file) >= LARGE);
+    for files in streams(small, size) {
+        moved.bytes += files.iter().map(size).sum::<u64>();
+        stream(from, to, files, limit, meter).await?;
+    }
+    for (name, seen) in large {
+        if let Some(seen) = seen {
+            moved.bytes += one(from, to, &name, seen, meter).await?;
+        }
+    }
+    Ok((moved, missing))
+}
+
+/// Leaves out what the second host has already.
+async fn lacking(from: Place<'_>, to: Place<'_>, files: Vec<Far>) -> Result<Vec<Far>, StageError> {
+    let there = look(to.0, to.1, files.iter().map(|(name, _)| name.as_str())).await?;
+    let (mut lacking, mut doubtful) = (Vec::new(), Vec::new());
+    for (name, seen) in files {
+        match (seen, there.get(&name)) {
+            (Some(ours), Some(theirs)) if theirs.is(ours.size, (ours.mtime, ours.nanos)) => {}
+            (Some(ours), Some(theirs)) if theirs.size == ours.size && !theirs.is_dir => doubtful.push((name, seen)),
+            _ => lacking.push((name, seen)),
+        }
+    }
+    let names = || doubtful.iter().map(|(name, _): &Far| name.as_str());
+    let (ours, theirs) = tokio::join!(sums(from.0, from.1, names()), sums(to.0, to.1, names()));
+    match (ours?, theirs?) {
+        (Some(ours), Some(theirs)) => {
+            let same: Vec<bool> = ours.iter().zip(&theirs).map(|(ours, theirs)| ours == theirs).collect();
+            lacking.extend(doubtful.into_iter().zip(same).filter(|(_, same)| !same).map(|(file, _)| file));
+        }
+        _ => lacking.extend(doubtful),
+    }
+    Ok(lacking)
+}
+
+/// Passes small files on: every entry is looked at on its way, as if it were to stay here.
+async fn stream(from: Place<'_>, to: Place<'_>, files: Vec<Far>, limit: u64, meter: &Meter) -> Result<(), StageError> {
+    let (host, dir) = from;
+    let names: Vec<String> = files.iter().map(|(name, _)| name.clone()).collect();
+    let theirs = sums(host, dir, names.iter().map(String::as_str)).await?;
+    let theirs: HashMap<String, Checksum> = names.iter().cloned().zip(theirs.unwrap_or_default()).collect();
+    let mut channel = host.open(&format!("cd -- {} && exec tar -chf - --null -T -", sh(dir))).await?;
+    let asked = Asked { host: host.host().to_owned(), names: names.iter().cloned().collect(), limit };
+    let list = list(names.iter().map(String::as_str))?;
+    let (mut ours, stream) = tokio::io::duplex(BUFFER);
+    let (stdin, stdout) = channel.split();
+    let asking = async {
+        drop(stdin.write_all(&list).await);
+        drop(stdin.shutdown().await);
+    };
+    let reading = async {
+        let read = copy(stdout, &mut ours).await;
+        drop(ours);
+        read
+    };
+    let passing = send(to.0, to.1, meter, move |packer| {
+        let mut lacking: HashSet<String> = names.into_iter().collect();
+        asked.each(SyncIoBridge::new(stream), |name, entry| {
+            let failed = |source| StageError::Here { path: PathBuf::from(name), source };
+            let (size, header) = (entry.size(), entry.header());
+            let mode = header.mode().map_err(failed)?;
+            let mtime = i64::try_from(header.mtime().map_err(failed)?).unwrap_or(0);
+            let added = packer.add(&Packing { name, size, mode, mtime: (mtime, 0) }, entry);
+            lacking.remove(name);
+            match added {
+                Ok(sum) if theirs.get(name).is_none_or(|theirs| *theirs == sum) => Ok(()),
+                Ok(_) | Err(Unpacked::Short) => Err(StageError::Changed { path: PathBuf::from(name) }),
+                Err(Unpacked::Failed(source)) => Err(failed(source)),
+            }
+        })?;
+        match lacking.into_iter().next() {
+            None => Ok(()),
+            Some(name) => Err(asked.strange(format!("no `{}`", name.escape_debug()))),
+        }
+    });
+    let ((), _read, passed) = tokio::join!(asking, reading, passing);
+    let (status, complaints) = channel.wait().await?;
+    match passed {
+        Err(StageError::Strange { .. }) if !status.is_success() => {
+            let words = words(&complaints);
+            Err(StageError::There { host: host.host().to_owned(), action: "does not give files", words })
+        }
+        passed => passed,
+    }
+}
+
+/// Passes one large file on, from where an earlier try ended; returns how much moved.
+async fn one(from: Place<'_>, to: Place<'_>, name: &str, seen: Seen, meter: &Meter) -> Result<u64, StageError> {
+    let (host, dir) = from;
+    let target = format!("{}/{name}", to.1.trim_end_matches('/'));
+    make_dir_of(to.0, &target).await?;
+    let stamp = format!("{}:{dir}:{}.{}", host.host(), seen.mtime, seen.nanos);
+    let mut landing = Landing::open(to.0, &target, seen.size, &stamp).await?;
+    let has = landing.has;
+    meter.spare(has);
+    let source = sh(&format!("{}/{name}", dir.trim_end_matches('/'))).into_owned();
+    let mut channel = host.open(&format!("exec tail -c +{} <{source}", has + 1)).await?;
+    let mut limited = channel.split().1.take(seen.size.saturating_sub(has));
+    let mut copied = 0;
+    loop {
+        let mut chunk = Vec::with_capacity(BUFFER);
+        // What fails is explained by how the commands ended.
+        match limited.read_buf(&mut chunk).await {
+            Ok(length) if length > 0 => copied += length as u64,
+            _ => break,
+        }
+        if !landing.write(&chunk).await {
+            // Nobody needs the rest of it.
+            drop(channel);
+            return Ok(landing.close(None, 0, None).await.map(|()| copied)?);
+        }
+        meter.count(chunk.len() as u64);
+    }
+    let (status, stderr) = channel.wait().await?;
+    if has + copied != seen.size && !status.is_success() {
+        let host = host.host().to_owned();
+        return Err(StageError::There { host, action: "does not give a file", words: words(&stderr) });
+    }
+    let sum = sums(host, dir, [name]).await?.and_then(|sums| sums.first().copied());
+    landing.close(sum, seen.mode & 0o777 | 0o600, Some((seen.mtime, 0))).await?;
+    Ok(copied)
+}
