@@ -2,7 +2,7 @@
 //! connections that stand already.
 //!
 //! ```text
-//! cargo run --release --example staging -- DIRECTORY MIB FILES ALIAS...
+//! cargo run --release --example staging -- DIRECTORY ROUNDS MIB FILES ALIAS...
 //! ```
 //!
 //! `benches/stage/run` brings up the test bed and runs this on its laptop, against hosts behind one and two jump hosts.
@@ -22,23 +22,21 @@ use tokio::process::Command;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// Measurements of each kind, in turn; the median counts.
-const ROUNDS: usize = 3;
-
 /// Files in a directory.
 const IN_A_DIRECTORY: usize = 100;
 
 fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
-    let usage = "usage: staging DIRECTORY MIB FILES ALIAS...";
+    let usage = "usage: staging DIRECTORY ROUNDS MIB FILES ALIAS...";
     let dir = PathBuf::from(arguments.next().ok_or(usage)?);
+    let rounds: usize = arguments.next().ok_or(usage)?.parse()?;
     let mib: usize = arguments.next().ok_or(usage)?.parse()?;
     let files: usize = arguments.next().ok_or(usage)?.parse()?;
     make(&dir, mib, files)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    println!("s, median of {ROUNDS}; ratio: csync to the best of the others");
+    println!("s, median of {rounds}, in turn; ratio: csync to the best of the others");
     for alias in arguments {
-        runtime.block_on(measure(&dir, &alias, mib, files))?;
+        runtime.block_on(measure(&dir, &alias, rounds, mib, files))?;
     }
     Ok(())
 }
@@ -78,6 +76,7 @@ struct Bench {
     ssh: String,
     host: Remote,
     far: String,
+    rounds: usize,
 }
 
 impl Bench {
@@ -93,31 +92,41 @@ impl Bench {
         if reply.status.is_success() { Ok(()) } else { Err(String::from_utf8_lossy(&reply.stderr).into()) }
     }
 
-    async fn bring(&self, what: &str) -> Result<u64, Failure> {
-        let to = format!("{}/csync", self.far);
+    async fn bring(&self, what: &str, to: &str) -> Result<u64, Failure> {
+        let to = format!("{}/{to}", self.far);
         Ok(bring(&self.host, &self.dir, &to, &[what.to_owned()], &Meter::default()).await?.moved)
     }
 
-    async fn fetch(&self, what: &str) -> Result<u64, Failure> {
-        let (from, to) = (format!("{}/csync", self.far), self.dir.join("back"));
+    async fn fetch(&self, what: &str, to: &str) -> Result<u64, Failure> {
+        let (from, to) = (format!("{}/source", self.far), self.dir.join(to));
         let (moved, missing) = fetch(&self.host, &from, &to, &[what.to_owned()], 1 << 40, &Meter::default()).await?;
         if missing.is_empty() { Ok(moved.moved) } else { Err("it is gone".into()) }
     }
 
-    /// Times ways to do the same, in turn, after the directories that they write to were emptied.
-    async fn race(&self, title: &str, what: Race<'_>, ways: &[(&str, &str)], fresh: bool) -> Result<(), Failure> {
+    /// Times ways to do the same, in turn. Each writes to a directory of its own, `@` in a script, that was never used: a
+    /// filesystem is slow where files were just removed. `fresh` is the directory where nothing is fresh.
+    async fn race(
+        &self,
+        title: &str,
+        what: Race<'_>,
+        ways: &[(&str, &str)],
+        fresh: Option<&str>,
+    ) -> Result<(), Failure> {
         let mut walls = vec![Vec::new(); ways.len() + 1];
-        for _ in 0..ROUNDS {
+        for round in 0..self.rounds {
             for (way, walls) in walls.iter_mut().enumerate() {
-                if fresh {
-                    self.empty(&what).await?;
+                let to = fresh.map_or_else(|| format!("{}-{way}-{round}", title.replace(' ', "-")), str::to_owned);
+                match what {
+                    Race::There(_) => self.far(&format!("mkdir -p {}/{to}", sh(&self.far))).await?,
+                    Race::Back(_) => fs::create_dir_all(self.dir.join(&to))?,
                 }
+                self.shell("sync").await?;
                 let start = Instant::now();
                 match ways.get(way) {
-                    Some((_, script)) => self.shell(script).await?,
+                    Some((_, script)) => self.shell(&script.replace('@', &to)).await?,
                     None => drop(match what {
-                        Race::There(what) => self.bring(what).await?,
-                        Race::Back(what) => self.fetch(what).await?,
+                        Race::There(what) => self.bring(what, &to).await?,
+                        Race::Back(what) => self.fetch(what, &to).await?,
                     }),
                 }
                 walls.push(start.elapsed().as_secs_f64());
@@ -127,18 +136,8 @@ impl Bench {
         let (ours, others) = medians.split_last().ok_or("nothing was measured")?;
         let best = others.iter().copied().fold(f64::INFINITY, f64::min);
         let told: Vec<String> = ways.iter().zip(others).map(|((name, _), wall)| format!("{name} {wall:.2}")).collect();
-        println!("{:<8} {title:<28} csync {ours:.2}  {}  ratio {:.2}", self.alias, told.join("  "), ours / best);
+        println!("{:<8} {title:<24} csync {ours:.2}  {}  ratio {:.2}", self.alias, told.join("  "), ours / best);
         Ok(())
-    }
-
-    async fn empty(&self, what: &Race<'_>) -> Result<(), Failure> {
-        match what {
-            Race::There(_) => {
-                self.far(&format!("cd {} && rm -rf csync peer && mkdir csync peer", sh(&self.far))).await?;
-            }
-            Race::Back(_) => self.shell("rm -rf back && mkdir back").await?,
-        }
-        self.shell("sync").await
     }
 }
 
@@ -148,7 +147,7 @@ enum Race<'a> {
     Back(&'a str),
 }
 
-async fn measure(dir: &Path, alias: &str, mib: usize, files: usize) -> Result<(), Failure> {
+async fn measure(dir: &Path, alias: &str, rounds: usize, mib: usize, files: usize) -> Result<(), Failure> {
     let mut settings = ConnectionSettings::from_env(|name| std::env::var_os(name), dir.join("sockets"));
     settings.member = Some(Member::Russh);
     let connections = Connections::new(settings);
@@ -159,13 +158,13 @@ async fn measure(dir: &Path, alias: &str, mib: usize, files: usize) -> Result<()
     let socket = dir.join("master");
     let ssh =
         format!("ssh -o ControlPath={} -o ControlMaster=auto -o ControlPersist=60", sh(&socket.to_string_lossy()));
-    let bench = Bench { dir: dir.to_owned(), alias: alias.to_owned(), ssh, host: way, far };
+    let bench = Bench { dir: dir.to_owned(), alias: alias.to_owned(), ssh, host: way, far, rounds };
     bench.shell(&format!("{} {alias} true", bench.ssh)).await?;
     large(&bench, mib).await?;
     small(&bench, files).await?;
     bench.far(&format!("rm -rf {}", sh(&bench.far))).await?;
-    bench.shell("rm -rf back").await?;
-    bench.shell(&format!("{} -O exit {alias} 2>/dev/null", bench.ssh)).await?;
+    let end = format!("rm -rf *-*-[0-9]*-[0-9]; {} -O exit {alias} 2>/dev/null || true", bench.ssh);
+    bench.shell(&end).await?;
     connections.close().await;
     Ok(())
 }
@@ -174,37 +173,36 @@ async fn large(bench: &Bench, mib: usize) -> Result<(), Failure> {
     let Bench { alias, ssh, far, .. } = bench;
     let scp = ssh.replacen("ssh", "scp -q", 1);
     let (a, b, c) = (
-        format!("{scp} large {alias}:{far}/peer/"),
-        format!("rsync -e '{ssh}' large {alias}:{far}/peer/"),
-        format!("{ssh} {alias} 'cat >{far}/peer/large' <large"),
+        format!("{scp} large {alias}:{far}/@/"),
+        format!("rsync -e '{ssh}' large {alias}:{far}/@/"),
+        format!("{ssh} {alias} 'cat >{far}/@/large' <large"),
     );
     let there = [("scp", a.as_str()), ("rsync", &b), ("cat", &c)];
-    bench.race(&format!("{mib} MiB there"), Race::There("large"), &there, true).await?;
-    bench.far(&format!("cp {far}/csync/large {far}/peer/large")).await?;
+    bench.race(&format!("{mib} MiB there"), Race::There("large"), &there, None).await?;
+    bench.bring("large", "source").await?;
     let (a, b, c) = (
-        format!("{scp} {alias}:{far}/peer/large back/"),
-        format!("rsync -e '{ssh}' {alias}:{far}/peer/large back/"),
-        format!("{ssh} {alias} 'cat <{far}/peer/large' >back/large"),
+        format!("{scp} {alias}:{far}/source/large @/"),
+        format!("rsync -e '{ssh}' {alias}:{far}/source/large @/"),
+        format!("{ssh} {alias} 'cat <{far}/source/large' >@/large"),
     );
     let back = [("scp", a.as_str()), ("rsync", &b), ("cat", &c)];
-    bench.race(&format!("{mib} MiB back"), Race::Back("large"), &back, true).await
+    bench.race(&format!("{mib} MiB back"), Race::Back("large"), &back, None).await
 }
 
 async fn small(bench: &Bench, files: usize) -> Result<(), Failure> {
     let Bench { alias, ssh, far, .. } = bench;
-    let rsync = format!("rsync -a -e '{ssh}' small {alias}:{far}/peer/");
-    let tar = format!("tar -cf - small | {ssh} {alias} 'tar -xf - -C {far}/peer'");
+    let rsync = format!("rsync -a -e '{ssh}' small {alias}:{far}/@/");
+    let tar = format!("tar -cf - small | {ssh} {alias} 'tar -xf - -C {far}/@'");
     let there = [("rsync", rsync.as_str()), ("tar", &tar)];
-    bench.race(&format!("{files} files there"), Race::There("small"), &there, true).await?;
-    bench.shell(&rsync).await?;
-    bench.bring("small").await?;
-    bench.race(&format!("{files} unchanged"), Race::There("small"), &there[..1], false).await?;
-    if bench.bring("small").await? != 0 {
+    bench.race(&format!("{files} files there"), Race::There("small"), &there, None).await?;
+    bench.bring("small", "source").await?;
+    bench.race(&format!("{files} unchanged"), Race::There("small"), &there[..1], Some("source")).await?;
+    if bench.bring("small", "source").await? != 0 {
         return Err("what was unchanged moved".into());
     }
-    let rsync = format!("rsync -a -e '{ssh}' {alias}:{far}/csync/small back/");
-    let tar = format!("{ssh} {alias} 'tar -cf - -C {far}/csync small' | tar -xf - -C back");
-    bench.race(&format!("{files} files back"), Race::Back("small"), &[("rsync", &rsync), ("tar", &tar)], true).await
+    let rsync = format!("rsync -a -e '{ssh}' {alias}:{far}/source/small @/");
+    let tar = format!("{ssh} {alias} 'tar -cf - -C {far}/source small' | tar -xf - -C @");
+    bench.race(&format!("{files} files back"), Race::Back("small"), &[("rsync", &rsync), ("tar", &tar)], None).await
 }
 
 fn median(mut walls: Vec<f64>) -> f64 {
