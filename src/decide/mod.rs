@@ -8,4 +8,6 @@ pub mod engine;
 
 pub mod fresh;
 
+pub mod learn;
+
 pub mod place;

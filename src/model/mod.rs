@@ -10,6 +10,8 @@ pub mod diagnostic;
 
 pub mod resources;
 
+pub mod observation;
+
 pub mod batch;
 
 pub mod host;

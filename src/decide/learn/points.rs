@@ -1,0 +1,281 @@
+//! The observations of one quantity as points over input size, and the lines through them.
+
+use crate::decide::learn::stakes::Outcome;
+use crate::model::observation::{Cut, Observation};
+
+/// Which quantity is predicted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Peak memory, in bytes, held for the run time.
+    Memory,
+    /// Run time, in seconds.
+    Wall,
+}
+
+/// One attempt, seen for one quantity.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point {
+    /// Bytes of input.
+    pub x: f64,
+    /// How much it needed; at least this much when it was cut.
+    pub y: f64,
+    /// How long it was held, in hours; 1 for a time.
+    pub hours: f64,
+    /// What it weighs.
+    pub weight: f64,
+    /// Whether it was ended before it had all that it needed.
+    pub cut: bool,
+}
+
+impl Point {
+    /// Reads a quantity off an observation; none when it says nothing of it.
+    pub fn of(target: Target, seen: &Observation, weight: f64) -> Option<Self> {
+        let (y, hours) = match target {
+            Target::Memory => (f64::from(seen.memory), f64::from(seen.wall) / 3600.0),
+            // One that ran out of memory says nothing of how long it would have run.
+            Target::Wall if seen.cut == Cut::Memory => return None,
+            Target::Wall => (f64::from(seen.wall), 1.0),
+        };
+        let weight = weight * seen.trust.weight();
+        (y > 0.0).then_some(Self { x: f64::from(seen.input), y, hours, weight, cut: seen.cut != Cut::Nothing })
+    }
+
+    fn outcome(&self, value: f64, weight: f64) -> Outcome {
+        Outcome { value, weight: weight * self.weight, hours: self.hours }
+    }
+}
+
+/// A straight line through the points, with the residual that each would have had if it had not been fitted.
+#[derive(Clone, Debug, Default)]
+struct Line {
+    intercept: f64,
+    slope: f64,
+    /// How well a line describes the points, -1 to 1.
+    correlation: f64,
+    residuals: Vec<f64>,
+}
+
+impl Line {
+    fn through(points: impl Iterator<Item = (f64, f64, f64)> + Clone) -> Self {
+        let total: f64 = points.clone().map(|(_, _, w)| w).sum();
+        let mean_x = points.clone().map(|(x, _, w)| w * x).sum::<f64>() / total;
+        let mean_y = points.clone().map(|(_, y, w)| w * y).sum::<f64>() / total;
+        let (mut xx, mut xy, mut yy) = (0.0, 0.0, 0.0);
+        for (x, y, w) in points.clone() {
+            let (dx, dy) = (x - mean_x, y - mean_y);
+            xx += w * dx * dx;
+            xy += w * dx * dy;
+            yy += w * dy * dy;
+        }
+        // Inputs of one size, but for rounding, say nothing of a slope.
+        let flat = xx <= 1e-9 * total * mean_x * mean_x;
+        let slope = if flat { 0.0 } else { xy / xx };
+        let intercept = mean_y - slope * mean_x;
+        let residuals = points.map(|(x, y, w)| {
+            let leverage = w * (1.0 / total + if flat { 0.0 } else { (x - mean_x).powi(2) / xx });
+            (y - intercept - slope * x) / (1.0 - leverage).max(0.1)
+        });
+        let correlation = if flat || yy <= 0.0 { 0.0 } else { xy / (xx * yy).sqrt() };
+        Self { intercept, slope, correlation, residuals: residuals.collect() }
+    }
+
+    fn at(&self, x: f64) -> f64 {
+        self.intercept + self.slope * x
+    }
+}
+
+/// The ways to think that a new attempt will be like the ones seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Model {
+    /// Like any of them.
+    Any,
+    /// Like any of the last ones.
+    Late,
+    /// Like those of similar size.
+    Near,
+    /// Like the few nearest in size.
+    Nearest,
+    /// A line in input size, off by as much as others were.
+    Line,
+    /// The same, off by as much as others of similar size were.
+    NearLine,
+    /// A line in input size, off by the same factor as others were.
+    Factor,
+    /// A power of input size.
+    Power,
+    /// A line that is not followed beyond the sizes seen.
+    Held,
+    /// A line that is not followed beyond the most that was ever needed.
+    Full,
+}
+
+/// All models, in the order of their scores.
+pub const MODELS: [Model; 10] = [
+    Model::Any,
+    Model::Late,
+    Model::Near,
+    Model::Nearest,
+    Model::Line,
+    Model::NearLine,
+    Model::Factor,
+    Model::Power,
+    Model::Held,
+    Model::Full,
+];
+
+/// How much less each older observation weighs to [`Model::Late`].
+const FADING: f64 = 0.97;
+
+/// Points with the lines through them.
+#[derive(Clone, Debug)]
+pub struct Points {
+    /// Those that ran to their end, oldest first.
+    whole: Vec<Point>,
+    /// Those that were cut.
+    cut: Vec<Point>,
+    line: Line,
+    power: Line,
+    least: f64,
+    most: f64,
+    smallest: f64,
+    largest: f64,
+}
+
+impl Points {
+    /// Makes points of observations in the order of time; none when none of them ran to its end.
+    pub fn new(points: impl Iterator<Item = Point>) -> Option<Self> {
+        let (cut, mut whole): (Vec<Point>, Vec<Point>) = points.partition(|point| point.cut);
+        if whole.is_empty() {
+            return None;
+        }
+        // Where nobody measured how long memory was held, all held it equally long.
+        let timed = whole.iter().filter(|point| point.hours > 0.0);
+        let (sum, n) = timed.fold((0.0, 0.0), |(sum, n), point| (sum + point.hours, n + 1.0));
+        let typical = if n > 0.0 { sum / n } else { 1.0 };
+        for point in whole.iter_mut().filter(|point| point.hours <= 0.0) {
+            point.hours = typical;
+        }
+        let by = |f: fn(f64, f64) -> f64, of: fn(&Point) -> f64| whole.iter().map(of).reduce(f).unwrap_or(0.0);
+        Some(Self {
+            line: Line::through(whole.iter().map(|p| (p.x, p.y, p.weight))),
+            power: Line::through(whole.iter().map(|p| (p.x.max(1.0).ln(), p.y.ln(), p.weight))),
+            least: by(f64::min, |p| p.y),
+            most: by(f64::max, |p| p.y),
+            smallest: by(f64::min, |p| p.x),
+            largest: by(f64::max, |p| p.x),
+            whole,
+            cut,
+        })
+    }
+
+    /// Returns how many ran to their end.
+    pub fn len(&self) -> usize {
+        self.whole.len()
+    }
+
+    /// Returns whether none ran to its end, which [`Points::new`] rules out.
+    pub fn is_empty(&self) -> bool {
+        self.whole.is_empty()
+    }
+
+    /// Returns the most that was needed.
+    pub fn most(&self) -> f64 {
+        self.most
+    }
+
+    /// Returns whether this is larger than all inputs seen.
+    pub fn is_beyond(&self, x: f64) -> bool {
+        x > self.largest
+    }
+
+    /// Returns how well a straight line in input size describes the points, -1 to 1.
+    pub fn correlation(&self) -> f64 {
+        self.line.correlation
+    }
+
+    /// Returns what a straight line through the points says of an input of this size.
+    pub fn straight(&self, x: f64) -> f64 {
+        self.line.at(x)
+    }
+
+    /// Returns what a model thinks will be needed for an input of this size, as outcomes that weigh 1 together.
+    pub fn outcomes(&self, model: Model, near: &Near, x: f64) -> Vec<Outcome> {
+        let low = self.least * 0.5;
+        let each = |value: &dyn Fn(usize, &Point) -> (f64, f64)| -> Vec<Outcome> {
+            let outcome = |(i, point): (usize, &Point)| {
+                let (y, weight) = value(i, point);
+                point.outcome(y, weight)
+            };
+            self.whole.iter().enumerate().map(outcome).filter(|outcome| outcome.weight > 0.0).collect()
+        };
+        let off = |i: usize| self.line.residuals.get(i).copied().unwrap_or(0.0);
+        let held = self.line.at(x.clamp(self.smallest, self.largest));
+        let straight = self.line.at(x);
+        let n = self.whole.len();
+        let mut outcomes = match model {
+            Model::Any => each(&|_, point| (point.y, 1.0)),
+            Model::Late => each(&|i, point| (point.y, FADING.powi((n - 1 - i) as i32))),
+            Model::Near => each(&|_, point| (point.y, near.weight(point.x - x))),
+            Model::Nearest => each(&|_, point| (point.y, if (point.x - x).abs() <= near.nearest { 1.0 } else { 0.0 })),
+            Model::Line => each(&|i, _| ((straight + off(i)).max(low), 1.0)),
+            Model::NearLine => each(&|i, point| ((straight + off(i)).max(low), near.weight(point.x - x))),
+            Model::Factor => each(&|i, point| (straight.max(low) * point.y / (point.y - off(i)).max(low), 1.0)),
+            Model::Power => {
+                let fitted = self.power.at(x.max(1.0).ln());
+                let off = |i: usize| self.power.residuals.get(i).copied().unwrap_or(0.0);
+                // e^60 is beyond any memory and any time, and still a number.
+                each(&|i, _| ((fitted + off(i).clamp(-3.0, 3.0)).min(60.0).exp(), 1.0))
+            }
+            Model::Held => each(&|i, _| ((held + off(i)).max(low), 1.0)),
+            Model::Full => each(&|i, point| ((held + off(i)).max(low).min(self.most * 1.02), near.weight(point.x - x))),
+        };
+        let total: f64 = outcomes.iter().map(|outcome| outcome.weight).sum();
+        if total > 0.0 {
+            for outcome in &mut outcomes {
+                outcome.weight /= total;
+            }
+        }
+        outcomes
+    }
+
+    /// Returns what weighs how much for an input of this size.
+    pub fn near(&self, x: f64) -> Near {
+        let mut distances: Vec<f64> = self.whole.iter().map(|point| (point.x - x).abs()).collect();
+        distances.sort_unstable_by(f64::total_cmp);
+        let n = distances.len();
+        let at = |rank: usize| distances.get(rank.min(n.saturating_sub(1))).copied().unwrap_or(0.0);
+        let few = ((2.0 * (n as f64).sqrt()) as usize).max(5);
+        Near { width: at((n / 3).max(3)).max(1e-9 * x.abs()).max(1.0), nearest: at(few - 1) }
+    }
+
+    /// Moves the weight of attempts that were cut onto the outcomes above what they were seen to need; each weighs as one
+    /// of those that ran to their end.
+    pub fn redistribute(&self, outcomes: &mut Vec<Outcome>) {
+        let one = outcomes.iter().map(|outcome| outcome.weight).sum::<f64>() / self.whole.len() as f64;
+        let hours = outcomes.first().map_or(1.0, |outcome| outcome.hours);
+        for cut in &self.cut {
+            let share = one * cut.weight;
+            let above: f64 = outcomes.iter().filter(|o| o.value > cut.y).map(|o| o.weight).sum();
+            if above > 0.0 {
+                for outcome in outcomes.iter_mut().filter(|o| o.value > cut.y) {
+                    outcome.weight *= 1.0 + share / above;
+                }
+            } else {
+                outcomes.push(Outcome { value: cut.y * 1.3, weight: share, hours });
+            }
+        }
+    }
+}
+
+/// How much observations of other input sizes count for one size.
+#[derive(Clone, Copy, Debug)]
+pub struct Near {
+    width: f64,
+    nearest: f64,
+}
+
+impl Near {
+    fn weight(&self, distance: f64) -> f64 {
+        1.0 / (1.0 + 3.0 * (distance / self.width).powi(2)) + 1e-4
+    }
+}

@@ -1,0 +1,272 @@
+//! What is known of one signature on one class of hosts, and what it predicts.
+
+use serde::{Deserialize, Serialize};
+
+use crate::decide::learn::points::{MODELS, Model, Point, Points, Target};
+use crate::decide::learn::stakes::{Caution, Outcome, Spread, Stakes};
+use crate::decide::learn::summary::Summary;
+use crate::model::observation::Observation;
+
+/// How many attempts that ran to their end make a prediction.
+const ENOUGH: usize = 3;
+/// How many make one for a larger input than all of them, where failures are dear.
+const UNSAFE: usize = 5;
+/// How many attempts must have been seen before models are judged by what came true.
+const JUDGED: usize = 3;
+/// What a judgement weighs after the next one: what was long ago says less.
+const MEMORY_OF_SCORES: f64 = 0.95;
+/// How strongly a model is preferred that wasted less: weights fall with this power of the waste.
+const PREFERENCE: i32 = 8;
+/// Models of less weight than this (beside the best) are left out.
+const NEGLIGIBLE: f64 = 0.01;
+
+/// Fewer attempts than this are a thin history.
+const THIN: usize = 10;
+/// Seconds from which on an attempt that is killed at its limit is dear.
+const LONG: f64 = 3600.0;
+/// How many times the longest attempt so far is asked for where a history is thin and the attempt may be long.
+const PROTECTION: f64 = 3.0;
+/// From which correlation on a line through a thin history is followed beyond the sizes seen.
+const STRAIGHT: f64 = 0.75;
+
+/// What each model would have wasted so far.
+type Scores = [f32; MODELS.len()];
+
+/// What is known of a signature on a class of hosts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Profile {
+    summary: Summary,
+    /// Follow from the summary (a merge computes them anew); kept, since that takes milliseconds.
+    memory: Scores,
+    wall: Scores,
+    /// By how much each model's run time was off, whatever it would have wasted.
+    misses: Scores,
+}
+
+/// What a prediction rests on, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// Attempts of this signature on hosts of this class.
+    Learned,
+    /// Attempts of this signature on other classes of hosts, scaled by how those compare.
+    OtherHosts,
+    /// Attempts of similar signatures: the same program.
+    Similar,
+    /// What csync ships for this program.
+    Shipped,
+}
+
+/// How much of something will be needed: an interval, and what it rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Prediction {
+    /// What to ask for: the least expected waste.
+    pub request: f64,
+    /// Nine of ten need more than this.
+    pub low: f64,
+    /// As many need more as need less.
+    pub middle: f64,
+    /// Nine of ten need less than this.
+    pub high: f64,
+    /// How many attempts it rests on.
+    pub n: u32,
+    /// What it rests on.
+    pub source: Source,
+}
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Question {
+    /// Bytes of input.
+    pub input: f64,
+    /// What is granted is a multiple of this; 0 means any amount.
+    pub grain: f64,
+    /// How much failures are minded.
+    pub caution: Caution,
+}
+
+impl Question {
+    /// Asks for an input of this size, any amount, with failures minded as usual.
+    pub fn plain(input: f64) -> Self {
+        Self { input, grain: 0.0, caution: Caution::Balanced }
+    }
+}
+
+impl Profile {
+    /// Makes a profile of a summary that came from elsewhere, judging the models anew.
+    pub fn of(summary: Summary) -> Self {
+        let mut profile = Self { summary: Summary::default(), ..Self::default() };
+        let mut known: Vec<(Observation, f64)> = Vec::new();
+        for (seen, weight) in summary.kept() {
+            profile.judge(&known, seen);
+            known.push((*seen, weight));
+        }
+        profile.summary = summary;
+        profile
+    }
+
+    /// Learns from an attempt that a machine's store saw; returns false when it is known already or senseless.
+    pub fn observe(&mut self, origin: u64, seen: Observation) -> bool {
+        let known: Vec<(Observation, f64)> = self.summary.kept().map(|(seen, weight)| (*seen, weight)).collect();
+        if !self.summary.add(origin, seen) {
+            return false;
+        }
+        self.judge(&known, &seen);
+        true
+    }
+
+    /// Takes in what another store learned of the same signature.
+    pub fn merge(&mut self, other: &Self) {
+        let mut summary = std::mem::take(&mut self.summary);
+        summary.merge(&other.summary);
+        *self = Self::of(summary);
+    }
+
+    /// Returns what is kept of the attempts.
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// Predicts peak memory in bytes; none when too little was seen.
+    pub fn memory(&self, question: Question) -> Option<Prediction> {
+        let (points, spread) = self.spread(Target::Memory, question)?;
+        if question.caution == Caution::Safe && points.len() < UNSAFE && points.is_beyond(question.input) {
+            return None;
+        }
+        Some(self.prediction(&points, &spread, Stakes::memory(question.caution), question.grain))
+    }
+
+    /// Predicts the time limit in seconds to ask for; none when too little was seen.
+    pub fn time_limit(&self, question: Question) -> Option<Prediction> {
+        let (points, spread) = self.spread(Target::Wall, question)?;
+        let mut limit = self.prediction(&points, &spread, Stakes::time(question.caution), question.grain);
+        let doubts = [points.len() < THIN, points.is_beyond(question.input), limit.high > LONG];
+        if doubts.iter().filter(|doubt| **doubt).count() >= 2 {
+            limit.request = limit.request.max(points.most() * PROTECTION);
+        }
+        Some(limit)
+    }
+
+    /// Predicts run time in seconds: what it will be, not what to ask for; none when too little was seen.
+    pub fn run_time(&self, input: f64) -> Option<Prediction> {
+        let points = self.points(Target::Wall)?;
+        let near = points.near(input);
+        let (mut outcomes, line) = if points.len() >= THIN || !points.is_beyond(input) {
+            (mixture(&points, &self.misses, input), None)
+        } else if points.correlation() >= STRAIGHT {
+            (points.outcomes(Model::Line, &near, input), Some(points.straight(input)))
+        } else {
+            // Few and all smaller: a line that does not fit them tells no more than their middle does.
+            (points.outcomes(Model::Any, &near, input), None)
+        };
+        points.redistribute(&mut outcomes);
+        let n = points.len() as f64;
+        let bare = Spread::new(outcomes.clone(), n, Stakes { tail: 0.0, ..Stakes::time(Caution::Lean) })?;
+        let spread = Spread::new(outcomes, n, Stakes { tail: 1.0, ..Stakes::time(Caution::Lean) })?;
+        let (low, high) = (spread.quantile(0.1), spread.quantile(0.9));
+        let middle = line.unwrap_or_else(|| bare.quantile(0.5)).clamp(low, high);
+        Some(Prediction { request: middle, low, middle, high, n: self.summary.count(), source: Source::Learned })
+    }
+
+    /// Returns the memory to ask for after an attempt failed with this much.
+    pub fn memory_after(&self, failed: f64) -> f64 {
+        self.after(Target::Memory, failed)
+    }
+
+    /// Returns the time limit to ask for after an attempt was killed at this one.
+    pub fn time_after(&self, failed: f64) -> f64 {
+        self.after(Target::Wall, failed)
+    }
+
+    fn after(&self, target: Target, failed: f64) -> f64 {
+        let most = self.points(target).map_or(0.0, |points| points.most());
+        // What was seen to be enough comes first; beyond it there is nothing to go by but doubling.
+        if failed < most { (most * 1.1).max(failed * 1.2) } else { failed * 2.0 }
+    }
+
+    fn prediction(&self, points: &Points, spread: &Spread, stakes: Stakes, grain: f64) -> Prediction {
+        Prediction {
+            request: spread.least(stakes, grain, points.most() * 1.1),
+            low: spread.quantile(0.1),
+            middle: spread.quantile(0.5),
+            high: spread.quantile(0.9),
+            n: self.summary.count(),
+            source: Source::Learned,
+        }
+    }
+
+    fn points(&self, target: Target) -> Option<Points> {
+        Points::new(self.summary.kept().filter_map(|(seen, weight)| Point::of(target, seen, weight)))
+            .filter(|points| points.len() >= ENOUGH)
+    }
+
+    /// Returns what all models think together, each weighing by what it would have wasted.
+    fn spread(&self, target: Target, question: Question) -> Option<(Points, Spread)> {
+        let points = self.points(target)?;
+        let scores = match target {
+            Target::Memory => &self.memory,
+            Target::Wall => &self.wall,
+        };
+        let n = points.len() as f64;
+        let mut outcomes = mixture(&points, scores, question.input);
+        points.redistribute(&mut outcomes);
+        Some((points, Spread::new(outcomes, n, stakes(target, question.caution))?))
+    }
+
+    /// Judges every model by what it would have said of this attempt before it was known.
+    fn judge(&mut self, known: &[(Observation, f64)], seen: &Observation) {
+        let of = |target| {
+            let came = Point::of(target, seen, 1.0)?;
+            let points = Points::new(known.iter().filter_map(|(seen, weight)| Point::of(target, seen, *weight)))?;
+            (points.len() >= JUDGED).then_some((points, came))
+        };
+        if let Some((points, came)) = of(Target::Memory) {
+            score(&mut self.memory, None, &points, came, Stakes::memory(Caution::Balanced));
+        }
+        if let Some((points, came)) = of(Target::Wall) {
+            score(&mut self.wall, Some(&mut self.misses), &points, came, Stakes::time(Caution::Balanced));
+        }
+    }
+}
+
+fn stakes(target: Target, caution: Caution) -> Stakes {
+    match target {
+        Target::Memory => Stakes::memory(caution),
+        Target::Wall => Stakes::time(caution),
+    }
+}
+
+/// Returns the outcomes of all models together.
+fn mixture(points: &Points, scores: &Scores, x: f64) -> Vec<Outcome> {
+    let best = scores.iter().copied().fold(f32::INFINITY, f32::min).max(f32::MIN_POSITIVE);
+    let near = points.near(x);
+    let mut all = Vec::with_capacity(MODELS.len() * (points.len() + 1));
+    for (model, score) in MODELS.iter().zip(scores) {
+        let weight = f64::from(best / score.max(best)).powi(PREFERENCE);
+        if weight >= NEGLIGIBLE {
+            all.extend(
+                points.outcomes(*model, &near, x).into_iter().map(|o| Outcome { weight: o.weight * weight, ..o }),
+            );
+        }
+    }
+    all
+}
+
+/// Adds to the scores what each model's request would have cost, and to the misses by what factor its middle was off.
+fn score(scores: &mut Scores, mut misses: Option<&mut Scores>, points: &Points, came: Point, stakes: Stakes) {
+    let near = points.near(came.x);
+    let most = points.most() * 1.1;
+    let then = if most >= came.y { most } else { came.y * 1.5 };
+    let outcome = Outcome { value: came.y, weight: 1.0, hours: if came.hours > 0.0 { came.hours } else { 1.0 } };
+    let later = |score: &mut f32, cost: f64| *score = (f64::from(*score) * MEMORY_OF_SCORES + cost) as f32;
+    for (i, (model, score)) in MODELS.iter().zip(scores).enumerate() {
+        let outcomes = points.outcomes(*model, &near, came.x);
+        let Some(spread) = Spread::new(outcomes, points.len() as f64, stakes) else { continue };
+        let request = spread.least(stakes, 0.0, most);
+        // What was cut showed only that less would not have done.
+        later(score, if came.cut && request >= came.y { 0.0 } else { stakes.cost(request, outcome, then) });
+        if let Some(miss) = misses.as_deref_mut().and_then(|misses| misses.get_mut(i)).filter(|_| !came.cut) {
+            later(miss, (spread.quantile(0.5).max(1e-3) / came.y).ln().abs().min(5.0));
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! What a wrong request costs, and the request that is expected to cost least.
+
+use serde::{Deserialize, Serialize};
+
+/// A value that may come true.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outcome {
+    /// What would be needed.
+    pub value: f64,
+    /// How likely, in proportion to the others.
+    pub weight: f64,
+    /// How long it would be held, in hours.
+    pub hours: f64,
+}
+
+/// How much a person minds that an attempt fails for a request that was too small.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Caution {
+    /// Only what it wastes.
+    Lean,
+    /// What it wastes, and ten minutes of the larger request: it is queued again.
+    #[default]
+    Balanced,
+    /// What it wastes, and hours of the larger request: failures are rare and dear.
+    Safe,
+}
+
+/// The two mistakes and their prices, per unit of the request.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stakes {
+    /// For each unit too much, per hour.
+    pub over: f64,
+    /// For each unit of an attempt that failed, per hour.
+    pub under: f64,
+    /// For each unit of the request that follows a failure, whatever it runs.
+    pub again: f64,
+    /// How heavy the tail beyond all that was seen is taken to be.
+    pub tail: f64,
+    /// What is added to every request: what no history tells.
+    pub margin: f64,
+}
+
+impl Stakes {
+    /// Returns the stakes of memory: gigabyte-hours on both sides.
+    pub const fn memory(caution: Caution) -> Self {
+        let (again, tail, margin) = match caution {
+            Caution::Lean => (0.0, 1.0, 0.0),
+            Caution::Balanced => (1.0 / 6.0, 1.0, 0.0),
+            Caution::Safe => (2.0, 1.0, 64e6),
+        };
+        Self { over: 1.0, under: 1.0, again, tail, margin }
+    }
+
+    /// Returns the stakes of a time limit: hours asked for and not used cost little (a later start), an attempt killed at its
+    /// limit costs all of it.
+    pub const fn time(caution: Caution) -> Self {
+        let (again, tail) = match caution {
+            Caution::Lean => (0.2, 2.0),
+            Caution::Balanced => (2.0, 4.0),
+            Caution::Safe => (6.0, 8.0),
+        };
+        Self { over: 0.1, under: 1.0, again, tail, margin: 300.0 }
+    }
+
+    /// Returns what a request costs when this comes true and a failure is followed by `then`.
+    pub fn cost(&self, request: f64, came: Outcome, then: f64) -> f64 {
+        if request >= came.value {
+            self.over * (request - came.value) * came.hours
+        } else {
+            let then = then.max(came.value);
+            self.under * request * came.hours + self.again * then + self.over * (then - came.value) * came.hours
+        }
+    }
+}
+
+/// How far beyond the largest outcome the tail reaches, in parts of the upper half's width, and with what share of its weight.
+const TAIL: [(f64, f64); 5] = [(0.1, 0.3), (0.3, 0.25), (0.6, 0.2), (1.0, 0.15), (2.0, 0.1)];
+
+/// Outcomes in ascending order with a tail beyond, ready to be asked for the best request.
+#[derive(Clone, Debug)]
+pub struct Spread {
+    outcomes: Vec<Outcome>,
+}
+
+impl Spread {
+    /// Sorts outcomes and adds the tail beyond them that `n` observations leave open; none without outcomes.
+    pub fn new(mut outcomes: Vec<Outcome>, n: f64, stakes: Stakes) -> Option<Self> {
+        outcomes.retain(|outcome| outcome.weight > 0.0 && outcome.value.is_finite() && outcome.value > 0.0);
+        // Positive numbers stand in the order of their bits, which compare faster.
+        outcomes.sort_unstable_by_key(|outcome| outcome.value.to_bits());
+        let top = outcomes.last()?.value;
+        let middle = outcomes.get(outcomes.len() / 2)?.value;
+        let weight: f64 = outcomes.iter().map(|outcome| outcome.weight).sum();
+        let hours = outcomes.iter().map(|outcome| outcome.weight * outcome.hours).sum::<f64>() / weight;
+        let width = (top - middle).max(0.02 * top);
+        let open = stakes.tail * weight / (n + 1.0);
+        outcomes.extend(TAIL.map(|(reach, share)| Outcome { value: top + reach * width, weight: open * share, hours }));
+        Some(Self { outcomes })
+    }
+
+    /// Returns the value below which this share of the weight lies.
+    pub fn quantile(&self, share: f64) -> f64 {
+        let total: f64 = self.outcomes.iter().map(|outcome| outcome.weight).sum();
+        let mut below = 0.0;
+        for (i, outcome) in self.outcomes.iter().enumerate() {
+            below += outcome.weight;
+            if below >= share * total * (1.0 + 1e-9) {
+                return outcome.value;
+            }
+            // Just between two values: the middle of them.
+            if let Some(next) = self.outcomes.get(i + 1).filter(|_| below >= share * total * (1.0 - 1e-9)) {
+                return f64::midpoint(outcome.value, next.value);
+            }
+        }
+        self.outcomes.last().map_or(0.0, |outcome| outcome.value)
+    }
+
+    /// Drops what lies at or below a value: an attempt with that much has failed.
+    pub fn beyond(mut self, failed: f64) -> Option<Self> {
+        self.outcomes.retain(|outcome| outcome.value > failed);
+        if self.outcomes.is_empty() { None } else { Some(self) }
+    }
+
+    /// Returns the request with the least expected cost. A site grants multiples of `grain`; a failure is followed by a
+    /// request of at least `then`.
+    pub fn least(&self, stakes: Stakes, grain: f64, then: f64) -> f64 {
+        let all = self.outcomes.iter().fold(Sums::default(), Sums::with);
+        let granted = |value: f64| if grain > 0.0 { (value / grain).ceil() * grain } else { value };
+        let (mut below, mut next) = (Sums::default(), 0);
+        let mut best = (f64::INFINITY, 0.0);
+        while let Some(outcome) = self.outcomes.get(next) {
+            let request = granted(outcome.value);
+            while let Some(held) = self.outcomes.get(next).filter(|held| held.value <= request) {
+                below = below.with(held);
+                next += 1;
+            }
+            let above = all.without(&below);
+            let then = then.max(request * 1.1);
+            let over = stakes.over * (request * below.hours - below.held);
+            let under = stakes.under * request * above.hours
+                + stakes.again * then * above.weight
+                + stakes.over * (then * above.hours - above.held).max(0.0);
+            if over + under < best.0 {
+                best = (over + under, request);
+            }
+        }
+        granted(best.1 + stakes.margin)
+    }
+}
+
+/// Sums over outcomes: weight, weighted hours, weighted value-hours.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    weight: f64,
+    hours: f64,
+    held: f64,
+}
+
+impl Sums {
+    fn with(self, outcome: &Outcome) -> Self {
+        let hours = outcome.weight * outcome.hours;
+        Self {
+            weight: self.weight + outcome.weight,
+            hours: self.hours + hours,
+            held: self.held + hours * outcome.value,
+        }
+    }
+
+    fn without(self, other: &Self) -> Self {
+        Self {
+            weight: (self.weight - other.weight).max(0.0),
+            hours: (self.hours - other.hours).max(0.0),
+            held: (self.held - other.held).max(0.0),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What is kept of all attempts: a bounded set of observations that merges in any order, any number of times.
+//!
+//! A set is kept by four rules, each "the first so many by a total order": the latest, a sample by hash, the ones that needed
+//! the most memory, the ones that ran longest. The first so many of a union are found among the first so many of its parts,
+//! so that merging is commutative, associative and idempotent whatever was dropped on the way.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::observation::Observation;
+
+/// How many of the latest are kept.
+const LATEST: usize = 72;
+/// How many are kept as a sample of all times.
+const SAMPLED: usize = 12;
+/// How many are kept because they needed the most memory, and as many because they ran longest.
+const LARGEST: usize = 5;
+/// What an observation weighs that is kept only for being large.
+const LARGE_WEIGHT: f64 = 0.5;
+
+/// Which of two observations a rule keeps rather.
+type Order = fn(&Observation, &Observation) -> Ordering;
+
+/// The observations kept of one signature on one class of hosts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// In the order in which they ended.
+    kept: Vec<Observation>,
+    /// How many each origin (a machine's store) has seen.
+    counts: BTreeMap<u64, u32>,
+}
+
+impl Summary {
+    /// Adds what an attempt of this origin told; returns false when it is known already or senseless.
+    pub fn add(&mut self, origin: u64, seen: Observation) -> bool {
+        if !seen.is_sound() || self.kept.iter().any(|known| known.id == seen.id) {
+            return false;
+        }
+        let count = self.counts.entry(origin).or_default();
+        *count = count.saturating_add(1);
+        let place = self.kept.partition_point(|known| by_time(known, &seen) == Ordering::Less);
+        self.kept.insert(place, seen);
+        self.trim();
+        true
+    }
+
+    /// Takes in what another store keeps of the same signature.
+    pub fn merge(&mut self, other: &Self) {
+        for seen in other.kept.iter().filter(|seen| seen.is_sound()) {
+            if !self.kept.iter().any(|known| known.id == seen.id) {
+                self.kept.push(*seen);
+            }
+        }
+        self.kept.sort_by(by_time);
+        for (origin, count) in &other.counts {
+            let mine = self.counts.entry(*origin).or_default();
+            *mine = (*mine).max(*count);
+        }
+        self.trim();
+    }
+
+    /// Returns what is kept, in the order in which they ended, each with what it weighs for being a sample.
+    pub fn kept(&self) -> impl Iterator<Item = (&Observation, f64)> {
+        let sampled = self.threshold(by_id, SAMPLED);
+        let from = self.kept.len().saturating_sub(LATEST);
+        self.kept.iter().enumerate().map(move |(i, seen)| {
+            let typical = i >= from || sampled.is_none_or(|last| by_id(seen, &last) != Ordering::Greater);
+            (seen, if typical { 1.0 } else { LARGE_WEIGHT })
+        })
+    }
+
+    /// Returns how many attempts were seen in all.
+    pub fn count(&self) -> u32 {
+        self.counts.values().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
+    /// Returns when the last one ended, in minutes since 1970.
+    pub fn latest(&self) -> Option<u32> {
+        self.kept.last().map(|seen| seen.at)
+    }
+
+    /// Returns whether nothing was seen.
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// Returns the last that an order keeps, none when it keeps all.
+    fn threshold(&self, order: Order, most: usize) -> Option<Observation> {
+        if self.kept.len() <= most {
+            return None;
+        }
+        let mut sorted: Vec<&Observation> = self.kept.iter().collect();
+        let (_, last, _) = sorted.select_nth_unstable_by(most - 1, |a, b| order(a, b));
+        Some(**last)
+    }
+
+    /// Drops what no order keeps.
+    fn trim(&mut self) {
+        if self.kept.len() <= LATEST {
+            return;
+        }
+        let rules = [(by_id as Order, SAMPLED), (by_memory, LARGEST), (by_wall, LARGEST)];
+        let last = rules.map(|(order, most)| (order, self.threshold(order, most)));
+        let from = self.kept.len() - LATEST;
+        let mut place = 0;
+        self.kept.retain(|seen| {
+            place += 1;
+            let keeps = |(order, last): &(Order, Option<Observation>)| {
+                last.as_ref().is_none_or(|last| order(seen, last) != Ordering::Greater)
+            };
+            place > from || last.iter().any(keeps)
+        });
+    }
+}
+
+fn by_time(a: &Observation, b: &Observation) -> Ordering {
+    a.at.cmp(&b.at).then(a.id.cmp(&b.id))
+}
+
+fn by_id(a: &Observation, b: &Observation) -> Ordering {
+    a.id.cmp(&b.id)
+}
+
+fn by_memory(a: &Observation, b: &Observation) -> Ordering {
+    b.memory.total_cmp(&a.memory).then(a.id.cmp(&b.id))
+}
+
+fn by_wall(a: &Observation, b: &Observation) -> Ordering {
+    b.wall.total_cmp(&a.wall).then(a.id.cmp(&b.id))
+}

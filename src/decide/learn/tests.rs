@@ -1,0 +1,286 @@
+use proptest::prelude::*;
+
+use crate::decide::learn::evidence::{Evidence, Law, Prior};
+use crate::decide::learn::hosts::{Factor, ratios};
+use crate::decide::learn::profile::{Prediction, Profile, Question, Source};
+use crate::decide::learn::stakes::{Caution, Outcome, Spread, Stakes};
+use crate::decide::learn::summary::Summary;
+use crate::model::observation::{Cut, Observation, Trust};
+
+const GB: f64 = 1e9;
+
+/// Mixes a number's bits, as an attempt's id is mixed.
+fn mixed(n: u64) -> u64 {
+    let n = (n.wrapping_add(1)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (n ^ (n >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9)
+}
+
+fn seen(n: u64, input: f64, memory: f64, wall: f64) -> Observation {
+    let (input, memory, wall) = (input as f32, memory as f32, wall as f32);
+    Observation { id: mixed(n), at: n as u32, input, memory, wall, ..Observation::default() }
+}
+
+fn learned(of: impl IntoIterator<Item = Observation>) -> Profile {
+    let mut profile = Profile::default();
+    for observation in of {
+        assert!(profile.observe(1, observation), "{observation:?}");
+    }
+    profile
+}
+
+fn memory(profile: &Profile, input: f64) -> Prediction {
+    profile.memory(Question::plain(input)).expect("enough was seen")
+}
+
+#[test]
+fn asks_for_a_little_more_than_what_was_always_needed() {
+    let profile = learned((0..30).map(|n| seen(n, GB, 2.0 * GB, 60.0)));
+    let found = memory(&profile, GB);
+    assert!((2.0 * GB..2.1 * GB).contains(&found.request), "{found:?}");
+    assert_eq!((found.n, found.source), (30, Source::Learned));
+}
+
+#[test]
+fn says_nothing_before_three_attempts_ran_to_their_end() {
+    let mut profile = learned((0..2).map(|n| seen(n, GB, GB, 60.0)));
+    let cut = Observation { cut: Cut::Memory, ..seen(2, GB, GB, 60.0) };
+    assert!(profile.observe(1, cut));
+    assert_eq!(profile.memory(Question::plain(GB)), None);
+    assert_eq!(profile.run_time(GB), None);
+}
+
+#[test]
+fn follows_input_size_to_sizes_between_and_beyond() {
+    let profile = learned((0..40).map(|n| {
+        let input = (1 + n % 8) as f64 * GB;
+        seen(n, input, 0.5 * GB + 0.3 * input, 10.0 + input / 1e8)
+    }));
+    for input in [2.5 * GB, 12.0 * GB] {
+        let (needs, takes) = (0.5 * GB + 0.3 * input, 10.0 + input / 1e8);
+        let found = memory(&profile, input);
+        assert!((needs..1.35 * needs).contains(&found.request), "{input}: {found:?}");
+        let time = profile.run_time(input).expect("enough was seen");
+        assert!((0.8 * takes..1.25 * takes).contains(&time.middle), "{input}: {time:?}");
+    }
+}
+
+#[test]
+fn does_not_follow_a_line_where_memory_stopped_growing() {
+    let level = |input: f64| (input / GB).min(8.0) * GB;
+    let profile = learned((0..60).map(|n| {
+        let input = (1 + (n * 7) % 20) as f64 * GB;
+        seen(n, input, level(input), 600.0)
+    }));
+    let found = memory(&profile, 30.0 * GB);
+    assert!(found.request < 10.0 * GB, "{found:?}");
+}
+
+#[test]
+fn an_attempt_that_was_cut_raises_the_request_above_what_it_had() {
+    let mut profile = learned((0..5).map(|n| seen(n, GB, GB, 600.0)));
+    let before = memory(&profile, GB);
+    for n in 5..20 {
+        assert!(profile.observe(1, Observation { cut: Cut::Memory, ..seen(n, GB, 4.0 * GB, 300.0) }));
+    }
+    let after = memory(&profile, GB);
+    assert!(before.request < 1.5 * GB, "{before:?}");
+    assert!(after.request > 4.0 * GB, "{after:?}");
+    assert!(after.high > 4.0 * GB, "{after:?}");
+}
+
+#[test]
+fn forgets_what_a_new_version_no_longer_needs() {
+    let old = (0..200).map(|n| seen(n, GB, 8.0 * GB, 600.0));
+    let new = (200..300).map(|n| seen(n, GB, 2.0 * GB, 600.0));
+    let found = memory(&learned(old.chain(new)), GB);
+    assert!(found.request < 4.0 * GB, "{found:?}");
+}
+
+#[test]
+fn poor_measurements_weigh_less() {
+    let mixed = |trust| {
+        let good = (0..10).map(|n| seen(n, GB, 2.0 * GB, 600.0));
+        let poor = (10..16).map(move |n| Observation { trust, ..seen(n, GB, 6.0 * GB, 600.0) });
+        memory(&learned(good.chain(poor)), GB).middle
+    };
+    assert!(mixed(Trust::Low) <= mixed(Trust::Full));
+}
+
+#[test]
+fn retries_grow_from_what_was_seen_and_then_double() {
+    let profile = learned((0..20).map(|n| seen(n, GB, (1 + n % 4) as f64 * GB, 60.0)));
+    let first = profile.memory_after(2.0 * GB);
+    assert!((4.0 * GB..5.0 * GB).contains(&first), "{first}");
+    let mut request = 1.0;
+    for _ in 0..40 {
+        let next = profile.memory_after(request);
+        assert!(next >= 1.2 * request);
+        request = next;
+    }
+    assert!(request > 1000.0 * GB);
+}
+
+#[test]
+fn refuses_senseless_numbers() {
+    let mut profile = Profile::default();
+    for bad in [f32::NAN, f32::INFINITY, -1.0, 1e30] {
+        assert!(!profile.observe(1, Observation { memory: bad, ..seen(1, GB, GB, 1.0) }), "{bad}");
+        assert!(!profile.observe(1, Observation { input: bad, ..seen(1, GB, GB, 1.0) }), "{bad}");
+    }
+    assert!(!profile.observe(1, seen(1, GB, 0.0, 0.0)));
+    assert!(profile.summary().is_empty());
+}
+
+#[test]
+fn time_limits_of_long_tasks_are_protected_while_little_is_known() {
+    let few = learned((0..4).map(|n| seen(n, GB, GB, 5000.0 + n as f64)));
+    let many = learned((0..40).map(|n| seen(n, GB, GB, 5000.0 + n as f64)));
+    let limit = |profile: &Profile| profile.time_limit(Question::plain(GB)).expect("enough was seen").request;
+    assert!(limit(&few) >= 3.0 * 5000.0);
+    assert!((5040.0..7500.0).contains(&limit(&many)), "{}", limit(&many));
+}
+
+#[test]
+fn a_profile_stays_under_four_kilobytes() {
+    let profile = learned((0..3000).map(|n| seen(n, mixed(n) as f64 / 1e8, (1 + mixed(n) % 977) as f64 * 1e7, 60.0)));
+    let bytes = postcard::to_stdvec(&profile).expect("a profile can be written");
+    assert!(bytes.len() < 4096, "{}", bytes.len());
+    assert_eq!(postcard::from_bytes::<Profile>(&bytes).expect("and read"), profile);
+    assert_eq!(profile.summary().count(), 3000);
+}
+
+#[test]
+fn falls_back_from_own_to_other_hosts_to_likes_to_what_is_shipped() {
+    let fast = learned((0..10).map(|n| seen(n, GB, 2.0 * GB, 100.0)));
+    let law = Law { base: GB, per_byte: 1.0, spread: 2.0 };
+    let prior = Some(Prior { memory: Some(law), wall: None });
+    let question = Question { grain: 1024.0, ..Question::plain(GB) };
+    let all = Evidence {
+        own: Some(&fast),
+        others: vec![(&fast, Factor { low: 1.5, middle: 2.0, high: 2.5, n: 9 })],
+        similar: vec![&fast],
+        prior,
+    };
+    let without_own = Evidence { own: None, ..all.clone() };
+    let only_likes = Evidence { others: Vec::new(), ..without_own.clone() };
+    let only_prior = Evidence { similar: Vec::new(), ..only_likes.clone() };
+    let sources = [&all, &without_own, &only_likes, &only_prior].map(|e| e.memory(question).map(|found| found.source));
+    let expected = [Source::Learned, Source::OtherHosts, Source::Similar, Source::Shipped];
+    assert_eq!(sources, expected.map(Some));
+    let there = without_own.run_time(GB).expect("other hosts know");
+    assert!((there.middle - 200.0).abs() < 1.0, "{there:?}");
+    let shipped = only_prior.memory(question).expect("it is shipped");
+    assert!((4.0 * GB..4.0 * GB + 1024.0).contains(&shipped.request), "{shipped:?}");
+    assert_eq!(only_prior.run_time(GB), None);
+}
+
+#[test]
+fn host_classes_are_compared_by_what_ran_on_both() {
+    let line = |n: u64, factor: f64| seen(n, (1 + n % 5) as f64 * GB, GB, factor * (10.0 + (1 + n % 5) as f64));
+    let here = learned((0..20).map(|n| line(n, 1.5)));
+    let there = learned((0..20).map(|n| line(n, 1.0)));
+    let factor = Factor::of(ratios(&here, &there));
+    assert!((1.4..1.6).contains(&factor.middle), "{factor:?}");
+    assert_eq!(Factor::of(vec![2.0, f64::NAN, -1.0]), Factor::UNKNOWN);
+}
+
+prop_compose! {
+    fn any_seen()(n in 0u64..400, input in 0.0..1e11f64, memory in 1e6..1e11f64, wall in 0.1..1e5f64, cut in 0u8..12) -> Observation {
+        let cut = match cut { 0 => Cut::Memory, 1 => Cut::Time, _ => Cut::Nothing };
+        Observation { cut, ..seen(n, input, memory, wall) }
+    }
+}
+
+/// One observation per id: an attempt ends once.
+fn attempts(most: usize) -> impl Strategy<Value = Vec<Observation>> {
+    prop::collection::vec(any_seen(), 1..most).prop_map(|mut all| {
+        all.sort_by_key(|seen| seen.id);
+        all.dedup_by_key(|seen| seen.id);
+        all
+    })
+}
+
+fn summary(origin: u64, of: &[Observation]) -> Summary {
+    let mut summary = Summary::default();
+    for observation in of {
+        summary.add(origin, *observation);
+    }
+    summary
+}
+
+fn merged<'a>(parts: impl IntoIterator<Item = &'a Summary>) -> Summary {
+    let mut all = Summary::default();
+    for part in parts {
+        all.merge(part);
+    }
+    all
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn merging_is_free_of_order_and_counts_once(all in attempts(300), first in 0.0..1.0f64, second in 0.0..1.0f64) {
+        let (i, j) = ((first * all.len() as f64) as usize, (second * all.len() as f64) as usize);
+        let (i, j) = (i.min(j), i.max(j));
+        let (a, b, c) = (summary(1, &all[..i]), summary(2, &all[i..j]), summary(3, &all[j..]));
+        let whole = merged([&a, &b, &c]);
+        prop_assert_eq!(&whole, &merged([&c, &a, &b]));
+        prop_assert_eq!(&whole, &merged([&merged([&a, &b]), &c, &a]));
+        prop_assert_eq!(&whole, &merged([&whole, &b, &whole]));
+        prop_assert_eq!(whole.count() as usize, all.len());
+        let direct: Vec<_> = summary(1, &all).kept().map(|(seen, _)| *seen).collect();
+        prop_assert_eq!(direct, whole.kept().map(|(seen, _)| *seen).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn predictions_of_merged_profiles_do_not_depend_on_order(all in attempts(80), input in 0.0..2e11f64) {
+        let half = all.len() / 2;
+        let (a, b) = (learned(all[..half].iter().copied()), learned(all[half..].iter().copied()));
+        let (mut ab, mut ba) = (a.clone(), b.clone());
+        ab.merge(&b);
+        ba.merge(&a);
+        prop_assert_eq!(ab.memory(Question::plain(input)), ba.memory(Question::plain(input)));
+        prop_assert_eq!(ab.run_time(input), ba.run_time(input));
+    }
+
+    #[test]
+    fn predictions_are_sound(all in attempts(120), input in 0.0..1e13f64, grain in prop_oneof![Just(0.0), Just(1e6), Just(1e9)]) {
+        let profile = learned(all);
+        for caution in [Caution::Lean, Caution::Balanced, Caution::Safe] {
+            let question = Question { input, grain, caution };
+            let found = [profile.memory(question), profile.time_limit(question), profile.run_time(input)];
+            for prediction in found.into_iter().flatten() {
+                prop_assert!(prediction.request.is_finite() && prediction.request > 0.0, "{:?}", prediction);
+                prop_assert!(0.0 < prediction.low && prediction.low <= prediction.middle, "{:?}", prediction);
+                prop_assert!(prediction.middle <= prediction.high && prediction.high.is_finite(), "{:?}", prediction);
+            }
+            if let Some(prediction) = profile.memory(question).filter(|_| grain > 0.0) {
+                prop_assert!((prediction.request / grain).fract() == 0.0, "{:?}", prediction);
+            }
+        }
+    }
+
+    #[test]
+    fn the_request_is_the_cheapest_there_is(
+        values in prop::collection::vec((1.0..100.0f64, 0.01..1.0f64, 0.1..5.0f64), 1..30),
+        again in 0.0..2.0f64,
+        then in 50.0..150.0f64,
+    ) {
+        let outcomes: Vec<Outcome> = values.iter().map(|(value, weight, hours)| Outcome { value: *value, weight: *weight, hours: *hours }).collect();
+        let stakes = Stakes { again, tail: 0.0, margin: 0.0, ..Stakes::memory(Caution::Lean) };
+        let spread = Spread::new(outcomes.clone(), 1.0, stakes).expect("there are outcomes");
+        let cost = |request: f64| -> f64 {
+            let then = then.max(request * 1.1);
+            // A failure is always followed by `then`, however much more would be needed.
+            let under = outcomes.iter().filter(|o| o.value > request).map(|o| o.weight * (stakes.under * request * o.hours + stakes.again * then)).sum::<f64>();
+            let rest = outcomes.iter().filter(|o| o.value > request).map(|o| o.weight * o.hours * (then - o.value)).sum::<f64>().max(0.0);
+            let over = outcomes.iter().filter(|o| o.value <= request).map(|o| o.weight * o.hours * (request - o.value)).sum::<f64>();
+            over + under + stakes.over * rest
+        };
+        let best = spread.least(stakes, 0.0, then);
+        for outcome in &outcomes {
+            prop_assert!(cost(best) <= cost(outcome.value) * (1.0 + 1e-9), "{} at {}", best, outcome.value);
+        }
+    }
+}
