@@ -1,10 +1,13 @@
 //! Journeys of much work on a cluster: its limits, large arrays.
 
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Stdio;
 
-use crate::bed::Bed;
-use crate::world::until;
+use crate::bed::{Bed, read_until};
+use crate::needs_sites::engine_pid;
+use crate::world::{signal, until};
 
 /// The cluster by the login node whose commands of Slurm a test can stand in front of.
 const HOSTS: &str = "[hosts.hpc]\nssh = \"login2\"\n";
@@ -146,4 +149,102 @@ fn two_thousand_members_are_few_submissions() {
     bed.csync(&["cancel", "last"]).exits(0);
     bed.csync(&["wait", "last"]).exits(130);
     assert_eq!(bed.on("login", "squeue -h -t PD,R").out, "");
+}
+
+/// Submits a task that says what `first` prints and goes on when it is told to; returns what to do on the host to tell it.
+fn waiting(bed: &Bed, first: &str) -> String {
+    let trace = bed.scratch("login");
+    bed.write(
+        "workflow.toml",
+        format!(
+            r#"
+name = "waits"
+[tasks.t]
+outputs = ["made"]
+run = "{first}; touch {trace}/runs; while [ ! -e {trace}/go ]; do sleep 0.1; done; echo two; date > {{outputs}}"
+on = "hpc"
+"#
+        ),
+    );
+    bed.csync(&["submit", "--detach"]).exits(0);
+    until("it runs", || bed.on("login", &format!("ls {trace}")).out.contains("runs"));
+    format!("touch {trace}/go")
+}
+
+#[test]
+fn what_a_far_job_prints_is_seen_while_it_runs() {
+    let bed = Bed::own(&["slurm"]);
+    configure(&bed, "[hosts.hpc]\nssh = \"login\"\nbatch = \"slurm\"\n");
+    let go = waiting(&bed, "echo one");
+    let mut follower =
+        bed.csync_command(&["logs", "-f", "last", "t", "--stdout"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut out = follower.stdout.take().unwrap();
+    assert_eq!(read_until(&mut out, "one\n"), "one\n");
+    // Without following, what there is now.
+    assert_eq!(bed.csync(&["logs", "last", "t", "--stdout"]).exits(0).out, "one\n");
+    bed.on("login", &go).exits(0);
+    let mut rest = String::new();
+    out.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "two\n");
+    assert!(follower.wait().unwrap().success());
+    bed.csync(&["wait", "last"]).exits(0);
+    assert_eq!(bed.csync(&["logs", "last", "t", "--stdout"]).exits(0).out, "one\ntwo\n");
+}
+
+#[test]
+fn jobs_on_a_host_that_is_not_named_any_more_are_followed_to_their_end() {
+    let bed = Bed::shared();
+    configure(&bed, "[hosts.hpc]\nssh = \"login\"\nbatch = \"slurm\"\n");
+    let go = waiting(&bed, "true");
+    configure(&bed, "");
+    signal(engine_pid(&bed), "KILL");
+    bed.on("login", &go).exits(0);
+    bed.csync(&["wait", "last"]).exits(0);
+    assert!(bed.path("made").exists());
+}
+
+#[test]
+fn an_edited_configuration_holds_for_what_runs() {
+    let bed = Bed::own(&["slurm"]);
+    let hosts = |jobs: u32| format!("[hosts.hpc]\nssh = \"login\"\nbatch = \"slurm\"\nmax_jobs = {jobs}\n");
+    configure(&bed, &hosts(1));
+    let trace = bed.scratch("login");
+    bed.write(
+        "workflow.toml",
+        format!("name = \"edit\"\n[tasks.t]\nforeach = {{ range = [1, 4] }}\nrun = \"touch {trace}/$CSYNC_JOB; sleep 60\"\non = \"hpc\"\n"),
+    );
+    bed.csync(&["submit", "--detach"]).exits(0);
+    let running = || bed.on("login", &format!("ls {trace} | wc -l")).out.trim().to_owned();
+    until("one runs", || running() == "1");
+    let status = || bed.csync(&["status"]).exits(0).out;
+    assert!(status().contains("hpc: 1 job"), "{}", status());
+    configure(&bed, &hosts(4));
+    until("all of them are there", || status().contains("hpc: 4 jobs"));
+    bed.csync(&["cancel", "last"]).exits(0);
+    bed.csync(&["wait", "last"]).exits(130);
+}
+
+#[test]
+fn a_host_without_contact_is_shown_with_its_next_try() {
+    let bed = Bed::own(&["slurm"]);
+    configure(&bed, "[hosts.hpc]\nssh = \"login\"\nbatch = \"slurm\"\n");
+    // The keep-alives tell.
+    let config = bed.home().join(".ssh/config");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("ServerAliveInterval 2\nServerAliveCountMax 2\n{text}")).unwrap();
+    let go = waiting(&bed, "true");
+    bed.now("cut gate");
+    let status = || bed.csync(&["status"]).exits(0).out;
+    until("it is noticed", || status().contains("hpc: 1 job, cannot be used since"));
+    assert!(status().contains("next try"), "{}", status());
+    let show = bed.csync(&["show", "last"]).exits(0).out;
+    assert!(show.contains("1 lost"), "{show}");
+    let list = bed.csync(&["hosts", "list"]).exits(0).out;
+    assert!(list.contains("open") && list.contains("hpc: 1 job"), "{list}");
+    let why = bed.csync(&["why", "t"]).exits(0).out;
+    assert!(why.contains("there is no contact with `hpc`"), "{why}");
+    bed.now("heal gate");
+    until("it is used again", || !status().contains("cannot be used") && !status().contains("could not"));
+    bed.on("login", &go).exits(0);
+    bed.csync(&["wait", "last"]).exits(0);
 }

@@ -33,7 +33,7 @@ fn configure(bed: &Bed, hosts: &str) {
 }
 
 /// Returns the process id of the engine, as the machine sees it.
-fn engine_pid(bed: &Bed) -> u32 {
+pub(crate) fn engine_pid(bed: &Bed) -> u32 {
     let state = bed.home().join("state");
     let wanted = format!("CSYNC_STATE={}", state.display());
     for entry in fs::read_dir("/proc").unwrap().flatten() {

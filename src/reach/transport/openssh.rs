@@ -82,7 +82,7 @@ impl SshSettings {
             config: None,
             sockets,
             connect_timeout: Duration::from_secs(15),
-            alive_interval: Duration::from_secs(15),
+            alive_interval: Duration::from_secs(10),
             alive_count: 3,
             persist: Duration::from_mins(10),
             limits: Limits::default(),

@@ -15,7 +15,7 @@ use crate::model::host::HostName;
 use crate::model::id::{InstanceId, JobKey, RunId};
 use crate::model::plan::Plan;
 use crate::reach::clock;
-use crate::reach::config::StateDir;
+use crate::reach::config::{ConfigDir, StateDir};
 use crate::reach::files::lock::{DirLock, Owner, may_write};
 use crate::reach::machine::host_name;
 use crate::reach::store::{
@@ -38,6 +38,8 @@ pub(super) struct Admission {
     lock: Option<DirLock>,
     hosts: Hosts,
     facts: BTreeMap<HostName, Facts>,
+    /// Where the hosts are configured.
+    dir: Option<ConfigDir>,
 }
 
 /// A run as the store has it.
@@ -65,6 +67,7 @@ pub(super) fn prepare(
     let facts = runtime.block_on(facts_of(reader)).map_err(|error| storage(&error))?;
     let var = |name: &str| submission.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.into());
     let hosts = places::hosts(var, &facts)?;
+    let dir = ConfigDir::locate(var).ok();
     let mut prepared = prepare::prepare(Asked::of(&submission, &hosts), memos)?;
     if let Some(host) = places::unlooked(&prepared.places, &hosts) {
         return Err(not_looked_at(host));
@@ -91,7 +94,7 @@ pub(super) fn prepare(
         text,
         env: encode_env(&env),
     };
-    Ok(Admission { new, prepared, means: Means { env, umask, secrets }, lock, hosts, facts })
+    Ok(Admission { new, prepared, means: Means { env, umask, secrets }, lock, hosts, facts, dir })
 }
 
 /// Where a run writes files, as far as it declares them.
@@ -151,7 +154,7 @@ fn not_looked_at(host: &HostName) -> ApiError {
 }
 
 /// Returns what probes found.
-async fn facts_of(reader: &Reader) -> Result<BTreeMap<HostName, Facts>, StoreError> {
+pub(super) async fn facts_of(reader: &Reader) -> Result<BTreeMap<HostName, Facts>, StoreError> {
     let probed = reader.probed().await?;
     Ok(probed.into_iter().filter_map(|(host, probed)| Some((host, probed.facts?))).collect())
 }
@@ -169,8 +172,8 @@ pub(super) async fn load(reader: &Reader, run: RunId) -> Result<Option<Loaded>, 
 impl Runner {
     /// Takes in a submission: first the store, then the core.
     pub(super) async fn admit(&mut self, admission: Admission, reply: Reply<Submitted>) {
-        let Admission { new, prepared, means, lock, hosts, facts } = admission;
-        self.start_sites(&prepared.places, &hosts, &facts);
+        let Admission { new, prepared, means, lock, hosts, facts, dir } = admission;
+        self.start_sites(&prepared.places, &hosts, &facts, dir.as_ref());
         let routes = self.sites.routes(&prepared.places);
         let head = RunSummary {
             run: RunId(0),
@@ -292,10 +295,11 @@ impl Runner {
     fn restore_places(&mut self, run: RunId, plan: &Plan, facts: &BTreeMap<HostName, Facts>) -> Routes {
         let Some(care) = self.cares.get(&run) else { return Routes::default() };
         let var = |name: &str| care.means.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.into());
+        let dir = ConfigDir::locate(var).ok();
         match places::hosts(var, facts) {
             Ok(hosts) => {
                 let places = Places::of(plan, &hosts);
-                self.start_sites(&places, &hosts, facts);
+                self.start_sites(&places, &hosts, facts, dir.as_ref());
                 self.sites.routes(&places)
             }
             Err(error) => {

@@ -3,11 +3,13 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::model::api::{ApiError, ErrorKind, Stream};
 use crate::model::id::{InstanceId, JobKey, RunId};
@@ -20,6 +22,8 @@ use crate::serve::engine::watch::{Interest, Watch};
 const CHUNK: usize = 256 << 10;
 /// How long a follower waits before it looks whether the log has grown: nobody tells when a job writes.
 const LOOK: Duration = Duration::from_millis(100);
+/// How long is waited for what an attempt printed on its host.
+const BRINGING: Duration = Duration::from_secs(5);
 
 /// Which log, and how much of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +49,9 @@ pub struct LogReader {
     file: Option<File>,
     tail: Option<u32>,
     follow: Option<Watch>,
+    /// Held for as long as somebody watches; and whether the attempt's host was told.
+    watching: Arc<()>,
+    told: bool,
 }
 
 /// Where an attempt stands, for who follows its log.
@@ -76,7 +83,19 @@ impl Handle {
         }
         let key = JobKey { run, instance, attempt };
         let follow = if follow { Some(self.watch_for(run, Interest::Instance(instance)).await?) } else { None };
-        Ok(LogReader { handle: self.clone(), key, path: self.state.log(key, stream), file: None, tail, follow })
+        let path = self.state.log(key, stream);
+        let mut reader = LogReader {
+            handle: self.clone(),
+            key,
+            path,
+            file: None,
+            tail,
+            follow,
+            watching: Arc::default(),
+            told: false,
+        };
+        reader.bring().await?;
+        Ok(reader)
     }
 
     /// Looks where an attempt stands. A run that went out of memory is over.
@@ -98,6 +117,18 @@ impl Handle {
 }
 
 impl LogReader {
+    /// Has what the attempt has printed so far brought here, and what it will print while this is alive, if it is on a host.
+    async fn bring(&mut self) -> Result<(), ApiError> {
+        let (key, by) = (self.key, Arc::downgrade(&self.watching));
+        let (to, told) = oneshot::channel();
+        self.told = self.handle.look(move |runner| runner.watch_there(key, by, to)).await?;
+        if self.told {
+            // Fails when its host is not to be had: then there is what is there.
+            timeout(BRINGING, told).await.ok();
+        }
+        Ok(())
+    }
+
     /// Returns the next piece; none at the end.
     ///
     /// # Errors
@@ -109,6 +140,10 @@ impl LogReader {
                 Some(_) => self.handle.life(self.key).await?,
                 None => Life::Over,
             };
+            if life == Life::Live && !self.told {
+                self.bring().await?;
+                self.told = true;
+            }
             if let Some(piece) = self.read().await? {
                 return Ok(Some(piece));
             }

@@ -21,7 +21,7 @@ use crate::reach::clock;
 use crate::reach::config::StateDir;
 use crate::reach::executor::LocalEvent;
 use crate::reach::store::{Batch, HandedTo, Place, Store, StoreError};
-use crate::serve::engine::admit::take_lock;
+use crate::serve::engine::admit::{facts_of, take_lock};
 use crate::serve::engine::care::{Care, drop_secrets};
 use crate::serve::engine::check::Answers;
 use crate::serve::engine::handle::{Busy, Handle, Message, Reply};
@@ -169,7 +169,8 @@ impl Runner {
         };
         runner.restore_all().await?;
         let sent = runner.store.reader().submissions().await?;
-        runner.adopt_there(sent);
+        let facts = facts_of(&runner.store.reader()).await?;
+        runner.adopt_there(sent, &facts);
         runner.store.write(&runner.batch).await?;
         runner.batch.clear();
         runner.connect(Duration::ZERO);

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::decide::engine::limits::{Limits, room};
 use crate::decide::engine::protocol::{Capacity, Event, Routes, Stage};
@@ -15,10 +15,10 @@ use crate::model::host::{Batch as BatchKind, Host, HostName};
 use crate::model::id::{HostId, JobKey};
 use crate::model::resources::Grant;
 use crate::reach::clock;
-use crate::reach::config::StateDir;
+use crate::reach::config::{ConfigDir, HostsConfig, KeptHost, StateDir};
 use crate::reach::store::Sent;
 use crate::reach::transport::{ConnectionSettings, Connections};
-use crate::serve::engine::runner::Runner;
+use crate::serve::engine::runner::{Given, Runner};
 use crate::serve::prepare::places::Places;
 use crate::serve::site::{Means, Order, Reporter, Site, SiteJob, SiteNews, dialect, prelude};
 
@@ -32,6 +32,8 @@ pub(super) struct Sites {
     names: Vec<HostName>,
     numbers: HashMap<HostName, HostId>,
     at_work: HashMap<HostId, Site>,
+    /// What each of them was configured with.
+    known: HashMap<HostId, Known>,
     /// How we stand with those that are at work.
     contacts: HashMap<HostId, Contact>,
     connections: Option<Arc<Connections>>,
@@ -39,12 +41,29 @@ pub(super) struct Sites {
     pub(super) news: mpsc::Receiver<(HostId, SiteNews)>,
 }
 
+/// What a host was configured with.
+#[derive(Clone, Debug, PartialEq)]
+struct Known {
+    host: Host,
+    facts: Option<Facts>,
+    dir: Option<ConfigDir>,
+}
+
 impl Default for Sites {
     fn default() -> Self {
         let (to, news) = mpsc::channel(MOST_NEWS);
         let names = vec![HostName::local()];
         let numbers = HashMap::from([(HostName::local(), HostId::LOCAL)]);
-        Self { names, numbers, at_work: HashMap::new(), contacts: HashMap::new(), connections: None, to, news }
+        Self {
+            names,
+            numbers,
+            at_work: HashMap::new(),
+            known: HashMap::new(),
+            contacts: HashMap::new(),
+            connections: None,
+            to,
+            news,
+        }
     }
 }
 
@@ -124,68 +143,105 @@ impl Sites {
         self.at_work.get(&host)
     }
 
-    /// Sets hosts to work that places name and that are not at work yet; returns them, with their room. Nothing is connected before
-    /// there is something to do.
+    /// Sets hosts to work that places name and that are not at work yet, and those anew whose configuration changed; returns them,
+    /// with their room. Nothing is connected before there is something to do.
     pub(super) fn start(
         &mut self,
         places: &Places,
         hosts: &Hosts,
         facts: &BTreeMap<HostName, Facts>,
+        dir: Option<&ConfigDir>,
         state: &StateDir,
     ) -> Vec<(HostId, Capacity, Arc<Limits>)> {
         let mut started = Vec::new();
         for name in places.lists.iter().flatten().filter(|name| !name.is_local()) {
             if let Some(host) = hosts.get(name.as_str()) {
-                started.extend(self.start_one(host, facts.get(name), state));
+                let known = Known { host: host.clone(), facts: facts.get(name).cloned(), dir: dir.cloned() };
+                started.extend(self.start_one(known, state));
             }
         }
         started
     }
 
-    /// Sets a host to work, unless it is at work.
-    fn start_one(
-        &mut self,
-        host: &Host,
-        facts: Option<&Facts>,
-        state: &StateDir,
-    ) -> Option<(HostId, Capacity, Arc<Limits>)> {
-        let number = self.number(&host.name);
+    /// Sets a host to work, unless it is at work as it is configured.
+    fn start_one(&mut self, known: Known, state: &StateDir) -> Option<(HostId, Capacity, Arc<Limits>)> {
+        let number = self.number(&known.host.name);
         // Where nobody knows how jobs are started, none is: not even for a run that was taken in when somebody did.
-        if host.batch.is_none() || self.at_work.contains_key(&number) {
+        if known.host.batch.is_none() || self.known.get(&number) == Some(&known) {
             return None;
         }
+        let means = self.means(number, &known, state);
+        let (room, limits) = (means.room, Arc::clone(&means.limits));
+        if let Some(site) = self.at_work.get(&number) {
+            site.tell(Order::Configure(Box::new(means)));
+        } else {
+            self.at_work.insert(number, Site::start(means));
+            let host = known.host.name.clone();
+            self.contacts.insert(number, Contact { host, breaker: Breaker::Closed, full: None, jobs: 0 });
+        }
+        self.known.insert(number, known);
+        Some((number, room, limits))
+    }
+
+    fn means(&mut self, number: HostId, known: &Known, state: &StateDir) -> Means {
+        let Known { host, facts, dir } = known;
+        let facts = facts.as_ref();
         let connections = self.connections.get_or_insert_with(|| {
             let mut settings = ConnectionSettings::from_env(|name| std::env::var_os(name), state.ssh_dir());
             settings.ssh.config =
                 std::env::var_os("CSYNC_SSH_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
             Arc::new(Connections::new(settings))
         });
-        let (room, limits) = (room(host, facts), Arc::new(Limits::of(host, facts)));
         // A person may know better what a host is than the probe did.
-        let known = facts.and_then(|facts| facts.batch.as_ref());
-        let known = known.filter(|system| Some(system.flavour()) == host.batch.and_then(BatchKind::flavour));
-        let site = Site::start(Means {
+        let flavour = host.batch.and_then(BatchKind::flavour);
+        let system = facts.and_then(|facts| facts.batch.as_ref());
+        let system = system.filter(|system| Some(system.flavour()) == flavour);
+        Means {
             host: host.clone(),
             dialect: dialect(host, facts),
-            prelude: known.map(prelude).unwrap_or_default(),
-            room,
-            limits: Arc::clone(&limits),
+            prelude: system.map(prelude).unwrap_or_default(),
+            room: room(host, facts),
+            limits: Arc::new(Limits::of(host, facts)),
             cores: facts.and_then(|facts| facts.machine.cores).unwrap_or(1),
+            file: dir.as_ref().map(ConfigDir::hosts_file),
             connections: Arc::clone(connections),
             state: state.clone(),
             reporter: Reporter::new(number, self.to.clone()),
-        });
-        self.at_work.insert(number, site);
-        self.contacts
-            .insert(number, Contact { host: host.name.clone(), breaker: Breaker::Closed, full: None, jobs: 0 });
-        Some((number, room, limits))
+        }
+    }
+
+    /// Reads the configuration of a host again. One that is not named any more is followed as it was.
+    fn reload(&mut self, host: HostId, state: &StateDir) -> Option<(HostId, Capacity, Arc<Limits>)> {
+        let before = self.known.get(&host)?;
+        let facts: BTreeMap<HostName, Facts> =
+            before.facts.iter().map(|facts| (before.host.name.clone(), facts.clone())).collect();
+        let hosts = match HostsConfig::load(before.dir.as_ref()?) {
+            Ok(config) => config.hosts(&facts),
+            Err(error) => {
+                tracing::warn!(%error, "hosts.toml was changed and cannot be used; what it said before holds on");
+                return None;
+            }
+        };
+        let known = Known { host: hosts.get(before.host.name.as_str())?.clone(), ..before.clone() };
+        self.start_one(known, state)
     }
 }
 
 impl Runner {
     /// Sets hosts to work that places name, and says so to the core: what may run there does not go elsewhere meanwhile.
-    pub(super) fn start_sites(&mut self, places: &Places, hosts: &Hosts, facts: &BTreeMap<HostName, Facts>) {
-        for (host, room, limits) in self.sites.start(places, hosts, facts, &self.state) {
+    pub(super) fn start_sites(
+        &mut self,
+        places: &Places,
+        hosts: &Hosts,
+        facts: &BTreeMap<HostName, Facts>,
+        dir: Option<&ConfigDir>,
+    ) {
+        let started = self.sites.start(places, hosts, facts, dir, &self.state);
+        self.tell_rooms(started);
+    }
+
+    fn tell_rooms(&mut self, started: impl IntoIterator<Item = (HostId, Capacity, Arc<Limits>)>) {
+        for (host, room, limits) in started {
             self.tell_or_log(Event::Limits(host, limits));
             self.tell_or_log(Event::Room(host, room));
         }
@@ -225,7 +281,7 @@ impl Runner {
     }
 
     /// Hands to the sites what the engine before had sent to their hosts.
-    pub(super) fn adopt_there(&mut self, sent: Vec<Sent>) {
+    pub(super) fn adopt_there(&mut self, sent: Vec<Sent>, facts: &BTreeMap<HostName, Facts>) {
         let mut orders: HashMap<HostId, (Vec<Sent>, Vec<SiteJob>)> = HashMap::new();
         for sent in sent {
             if let Ok(name) = sent.host.parse::<HostName>() {
@@ -238,12 +294,33 @@ impl Runner {
             orders.entry(host).or_default().1.extend(self.site_job(key, grant));
         }
         for (host, (sent, jobs)) in orders {
+            self.start_kept(host, facts);
             if let Some(site) = self.sites.site(host) {
                 site.tell(Order::Adopt(sent, jobs));
             } else {
                 tracing::warn!(host = self.sites.name(host), "jobs are there, and hosts.toml does not name it");
             }
         }
+    }
+
+    /// Sets a host to work as it was known last, when `hosts.toml` does not name it any more: what is there is followed to its end.
+    fn start_kept(&mut self, host: HostId, facts: &BTreeMap<HostName, Facts>) {
+        if self.sites.site(host).is_some() {
+            return;
+        }
+        let Ok(name) = self.sites.name(host).parse::<HostName>() else { return };
+        if let Some(kept) = KeptHost::load(&self.state, &name) {
+            let known = Known { host: kept.host, facts: facts.get(&name).cloned(), dir: None };
+            let started = self.sites.start_one(known, &self.state);
+            self.tell_rooms(started);
+        }
+    }
+
+    /// Has a host bring what an attempt prints; returns whether the attempt is on one.
+    pub(super) fn watch_there(&self, key: JobKey, by: Weak<()>, told: oneshot::Sender<()>) -> bool {
+        let Some(Given::Host(host)) = self.handed.get(&key) else { return false };
+        let site = self.sites.site(*host);
+        site.inspect(|site| site.tell(Order::Watch(key, by, Some(told)))).is_some()
     }
 
     /// Takes in what a site reports.
@@ -258,6 +335,10 @@ impl Runner {
                 let since = self.sites.breaker(host).and_then(Breaker::since).unwrap_or_else(clock::now);
                 self.sites.set_breaker(host, Breaker::Open { why, since, next_try });
                 self.tell_or_log(Event::Shut(host));
+            }
+            SiteNews::Edited => {
+                let reloaded = self.sites.reload(host, &self.state);
+                self.tell_rooms(reloaded);
             }
             SiteNews::Trying => {
                 if let Some(Breaker::Open { why, since, .. }) = self.sites.breaker(host).cloned() {

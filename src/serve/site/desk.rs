@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use crate::decide::engine::protocol::{Adopted, Capacity, Stage};
@@ -16,8 +16,9 @@ use crate::model::job::{Ended, Outcome};
 use crate::model::resources::{Grant, Usage};
 use crate::model::units::Timestamp;
 use crate::reach::clock;
+use crate::reach::config::KeptHost;
 use crate::reach::store::Sent;
-use crate::reach::transport::TransportError;
+use crate::reach::transport::{LinkState, TransportError};
 use crate::serve::site::fetch::{Fetched, Wanted, fetch};
 use crate::serve::site::quota::Quota;
 use crate::serve::site::send::{Ground, NotSent, SentOut, ground, group, send};
@@ -28,6 +29,10 @@ use crate::serve::site::{Means, Order, SiteJob, SiteNews, pause};
 const GATHER: Duration = Duration::from_millis(100);
 /// Shortest and longest pause before a host is tried again that could not be reached.
 const AWAY: (u64, u64) = (2, 60);
+/// Between two looks while somebody watches what a job prints, unless the site asks for more.
+const WATCHED: Duration = Duration::from_secs(2);
+/// How often it is looked at whether the connection is still there, which asks nobody.
+const PULSE: Duration = Duration::from_secs(5);
 /// Submissions under way at once: each takes a channel.
 const SENDING: usize = 2;
 
@@ -80,6 +85,13 @@ pub(super) enum Way {
     There,
 }
 
+/// Who watches what an attempt prints.
+#[derive(Default)]
+struct Watched {
+    by: Vec<Weak<()>>,
+    told: Vec<oneshot::Sender<()>>,
+}
+
 /// What one of our own tasks came back with.
 enum Done {
     Sent(JobName, Result<SentOut, NotSent>),
@@ -113,6 +125,16 @@ pub(super) struct Desk {
     full: Option<String>,
     /// Submissions refused as too many, by their first member: the next with it has another name.
     refused: HashMap<JobKey, u32>,
+    /// Since when it is not known what became of what the engine before had there.
+    adopting: Option<Instant>,
+    /// Attempts whose output somebody watches.
+    watched: HashMap<JobKey, Watched>,
+    /// Whether the ground was seen by this engine: what the last one knew of it may be gone.
+    entered: bool,
+    /// The configuration's file as it was when it was read.
+    edited: Option<(SystemTime, u64)>,
+    next_pulse: Instant,
+    connected: bool,
     asking: bool,
     /// The number of the next look.
     turn: u64,
@@ -131,6 +153,12 @@ impl Desk {
             quota: Quota::new(means.room.jobs.unwrap_or(u32::MAX)),
             full: None,
             refused: HashMap::new(),
+            adopting: None,
+            watched: HashMap::new(),
+            entered: false,
+            edited: stamp(&means),
+            next_pulse: now,
+            connected: false,
             means: Arc::new(means),
             inbox,
             done: mpsc::unbounded_channel(),
@@ -187,7 +215,8 @@ impl Desk {
         if self.away.is_some() || self.ground.is_none() {
             return self.next_try;
         }
-        let tick = if self.live.is_empty() && self.closing.is_empty() { never } else { self.next_tick };
+        let idle = self.live.is_empty() && self.closing.is_empty();
+        let tick = if idle { never } else { self.next_tick.min(self.next_pulse) };
         if self.waiting.is_empty() || self.sending >= SENDING {
             return tick;
         }
@@ -212,10 +241,16 @@ impl Desk {
             }
             return;
         };
-        if self.away.is_none() && now >= self.gathered && self.sending < SENDING && !self.waiting.is_empty() {
+        self.feel_pulse(now);
+        if self.away.is_none()
+            && self.entered
+            && now >= self.gathered
+            && self.sending < SENDING
+            && !self.waiting.is_empty()
+        {
             self.send(&ground);
         }
-        let looks = !self.live.is_empty() || !self.closing.is_empty() || self.away.is_some();
+        let looks = !self.live.is_empty() || !self.closing.is_empty() || self.away.is_some() || !self.entered;
         let due = if self.away.is_some() { self.next_try } else { self.next_tick };
         if looks && now >= due {
             self.try_again();
@@ -229,6 +264,28 @@ impl Desk {
             // Fails when the desk is gone.
             to.send(work.await).ok();
         });
+    }
+
+    /// A connection that is gone is noticed at once, by its keep-alives: the next look says whether the host is.
+    fn feel_pulse(&mut self, now: Instant) {
+        if now < self.next_pulse {
+            return;
+        }
+        self.next_pulse = now + PULSE;
+        let state = self.means.connections.states().remove(&self.means.host.name);
+        let connected = matches!(state, Some(LinkState::Open { .. }));
+        if std::mem::replace(&mut self.connected, connected) && !connected {
+            self.next_tick = now;
+        }
+    }
+
+    /// Notices that the configuration's file was written.
+    fn look_at_file(&mut self) {
+        let now = stamp(&self.means);
+        if now != self.edited {
+            self.edited = now;
+            self.means.reporter.say_soon(SiteNews::Edited);
+        }
     }
 
     /// Says that it is tried again, when it could not be used.
@@ -289,8 +346,36 @@ impl Desk {
         self.live.insert(sent.name.clone(), Live { sent, notes: Vec::new(), members, state });
     }
 
+    /// Returns those whose output is watched, of what has started; forgets those whom nobody watches any more.
+    fn watched(&mut self) -> Vec<(JobName, u32, JobKey)> {
+        self.watched.retain(|key, watched| {
+            watched.by.retain(|by| by.strong_count() > 0);
+            self.jobs.contains_key(key) && !(watched.by.is_empty() && watched.told.is_empty())
+        });
+        let started = |key: &JobKey| {
+            let (name, index) = self.of.get(key)?;
+            let live = self.live.get(name)?;
+            let member = live.members.get(*index as usize - 1)?;
+            let runs = live.state == Way::There && member.started.is_some() && !member.over;
+            runs.then(|| (name.clone(), *index, *key))
+        };
+        self.watched.keys().filter_map(started).collect()
+    }
+
+    /// Returns how long to wait before the next look.
+    fn wait(&self, behind: bool) -> Duration {
+        let least = self.means.host.policy.poll_min;
+        let usual = pause(self.quiet, least);
+        if self.watched.is_empty() {
+            return usual;
+        }
+        let soon = if behind { Duration::ZERO } else { WATCHED };
+        usual.min(soon.max(least))
+    }
+
     /// Asks for everything of ours.
     fn look(&mut self, ground: Arc<Ground>) {
+        self.look_at_file();
         let mut live: Vec<Live> = self.live.values().filter(|live| live.state != Way::Sending).cloned().collect();
         for member in live.iter_mut().flat_map(|live| &mut live.members) {
             member.grant = self.jobs.get(&member.key).map(|job| job.grant);
@@ -300,6 +385,7 @@ impl Desk {
             live,
             stops: self.stops.iter().filter_map(|key| self.of.get(key).cloned()).collect(),
             closing: self.closing.clone(),
+            watched: self.watched(),
             turn: self.turn,
         };
         self.turn += 1;
@@ -325,6 +411,13 @@ impl Desk {
             }
             Order::Withdraw(keys) => drop(self.take_back(keys).await),
             Order::Adopt(sent, jobs) => self.adopt(sent, jobs).await,
+            Order::Configure(means) => self.configure(*means).await,
+            Order::Watch(key, by, told) => {
+                let watched = self.watched.entry(key).or_default();
+                watched.by.push(by);
+                watched.told.extend(told);
+                self.next_tick = self.next_tick.min(Instant::now() + self.means.host.policy.poll_min.min(WATCHED));
+            }
         }
     }
 
@@ -349,7 +442,36 @@ impl Desk {
         }
     }
 
+    /// Goes on with another configuration. What is there stays where it is: another scratch holds from when nothing is left.
+    async fn configure(&mut self, means: Means) {
+        tracing::info!(host = %means.host.name, "configured anew");
+        if means.host.scratch != self.means.host.scratch && !self.has_work() {
+            (self.ground, self.entered) = (None, false);
+        }
+        self.quota.set_most(means.room.jobs.unwrap_or(u32::MAX));
+        self.edited = stamp(&means);
+        self.means = Arc::new(means);
+        self.keep();
+        self.next_tick = self.next_tick.min(Instant::now() + self.wait(false));
+        self.say_room().await;
+    }
+
+    /// Keeps what is known of the host for the next engine.
+    fn keep(&self) {
+        let scratch = self.ground.as_ref().map(|ground| ground.scratch.clone());
+        let kept = KeptHost { host: self.means.host.clone(), scratch };
+        if let Err(error) = kept.keep(&self.means.state) {
+            tracing::warn!(host = %self.means.host.name, %error, "what is known of it cannot be kept");
+        }
+    }
+
     async fn adopt(&mut self, sent: Vec<Sent>, jobs: Vec<SiteJob>) {
+        if self.ground.is_none() && !sent.is_empty() {
+            // What lies there is asked for at once; the look itself tells whether the place is still there.
+            let kept = KeptHost::load(&self.means.state, &self.means.host.name);
+            let kept = kept.filter(|kept| kept.host.scratch == self.means.host.scratch);
+            self.ground = kept.and_then(|kept| kept.scratch).map(|scratch| Arc::new(Ground { scratch }));
+        }
         let known: HashMap<JobKey, SiteJob> = jobs.into_iter().map(|job| (job.key, job)).collect();
         let mut sent = sent;
         // What was sent again under another name counts under that.
@@ -380,6 +502,7 @@ impl Desk {
             self.close(&name);
         }
         self.next_tick = Instant::now();
+        self.adopting = Some(self.next_tick);
     }
 
     fn member_mut(&mut self, key: JobKey) -> Option<&mut Member> {
@@ -392,6 +515,8 @@ impl Desk {
             Done::Ground(Ok(ground)) => {
                 self.asking = false;
                 self.ground = Some(Arc::new(ground));
+                self.entered = true;
+                self.keep();
                 self.back().await;
             }
             Done::Sent(name, result) => {
@@ -400,6 +525,12 @@ impl Desk {
             }
             Done::Heard(Ok(heard)) => {
                 self.asking = false;
+                if heard.no_ground {
+                    // Made anew; then it is seen what became of what lay there.
+                    (self.ground, self.entered) = (None, false);
+                    return;
+                }
+                self.entered = true;
                 self.back().await;
                 self.hear(heard).await;
             }
@@ -540,6 +671,10 @@ impl Desk {
     }
 
     async fn hear(&mut self, heard: Heard) {
+        if let Some(since) = self.adopting.take() {
+            let waited = since.elapsed().as_millis();
+            tracing::info!(host = %self.means.host.name, jobs = self.ours(), milliseconds = waited, "adopted");
+        }
         let mut changed = false;
         if heard.cut_off {
             self.turn = 0;
@@ -577,8 +712,12 @@ impl Desk {
         for (name, members) in over {
             self.fetch(&name, members);
         }
+        // Each fails when nobody waits any more.
+        for told in self.watched.values_mut().flat_map(|watched| watched.told.drain(..)) {
+            told.send(()).ok();
+        }
         self.quiet = if changed { 0 } else { self.quiet.saturating_add(1) };
-        self.next_tick = Instant::now() + pause(self.quiet, self.means.host.policy.poll_min);
+        self.next_tick = Instant::now() + self.wait(heard.behind);
     }
 
     /// Takes in what is known of a member; returns whether it is new.
@@ -697,6 +836,12 @@ impl Desk {
             self.closing.push(name.clone());
         }
     }
+}
+
+/// Returns when the configuration's file was written, and how large it is.
+fn stamp(means: &Means) -> Option<(SystemTime, u64)> {
+    let meta = std::fs::metadata(means.file.as_ref()?).ok()?;
+    Some((meta.modified().ok()?, meta.len()))
 }
 
 fn is_over(live: &Live) -> bool {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{self, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use tokio::task::spawn_blocking;
@@ -164,10 +165,23 @@ fn keep(from: &Path, state: &StateDir, job: &SiteJob, stream: Stream) {
         return;
     }
     let to = state.log(job.key, stream);
-    let kept = to.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::rename(from, &to));
+    let kept = to.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| complete(from, &to));
     if let Err(error) = kept {
         tracing::warn!(log = %to.display(), %error, "a log cannot be kept");
     }
+}
+
+/// Puts a log where it belongs. Where somebody followed it, its beginning is there and may be open: then the rest is added.
+fn complete(from: &Path, to: &Path) -> io::Result<()> {
+    let there = fs::metadata(to).map_or(0, |meta| meta.len());
+    let whole = fs::metadata(from)?.len();
+    if there == 0 || there > whole {
+        return fs::rename(from, to);
+    }
+    let mut rest = fs::File::open(from)?;
+    rest.seek(SeekFrom::Start(there))?;
+    io::copy(&mut rest, &mut fs::File::options().append(true).open(to)?)?;
+    Ok(())
 }
 
 /// An error with its causes, on one line.

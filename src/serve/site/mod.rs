@@ -18,7 +18,8 @@ mod tree;
 pub use said::{dialect, unsaid};
 
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -64,6 +65,11 @@ pub enum Order {
     Withdraw(Vec<JobKey>),
     /// What the engine before had there: submissions that are not over, and attempts that were in flight.
     Adopt(Vec<Sent>, Vec<SiteJob>),
+    /// The host's configuration changed, or what is known of it.
+    Configure(Box<Means>),
+    /// Somebody wants to see what an attempt prints, for as long as the first is alive; who waits is told once something was
+    /// brought.
+    Watch(JobKey, Weak<()>, Option<oneshot::Sender<()>>),
 }
 
 /// What a site reports.
@@ -75,6 +81,8 @@ pub enum SiteNews {
     Shut(String, Timestamp),
     /// It is being tried again.
     Trying,
+    /// `hosts.toml` was written since it was read.
+    Edited,
     /// How many jobs it takes was learned from what it refused, or it takes as many as was thought.
     Room(Capacity, Option<Full>),
     /// How far an attempt is.
@@ -132,6 +140,8 @@ pub struct Means {
     pub room: Capacity,
     /// What its partitions let one job have.
     pub limits: Arc<SiteLimits>,
+    /// The file that says what holds for it.
+    pub file: Option<PathBuf>,
     /// The ways to all hosts.
     pub connections: Arc<Connections>,
     /// The engine's state directory.

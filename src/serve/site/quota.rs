@@ -25,6 +25,11 @@ impl Quota {
         Self { most, learned: None, walls: 0, until: Instant::now() }
     }
 
+    /// Takes in how many are allowed by what is known beforehand.
+    pub(super) const fn set_most(&mut self, most: u32) {
+        self.most = most;
+    }
+
     /// Returns how many more may be tried now, where `ours` are there.
     pub(super) fn allows(&self, ours: u32, now: Instant) -> u32 {
         let most = match self.learned {

@@ -3,14 +3,23 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::Path;
 use std::time::Duration;
+
+use tokio::task::spawn_blocking;
 
 use crate::decide::outcome::{Asked as AskedFor, Cancel, Evidence, Own, Patience, Verdict, judge};
 use crate::language::batch::call::{Ask, Target};
-use crate::language::batch::wrapper::{NewsRequest, Record, Stage as At, cancel_command, news_command, parse_news};
+use crate::language::batch::wrapper::{
+    NewsRequest, Record, Stage as At, Tail, cancel_command, news_command, parse_news,
+};
 use crate::language::batch::{self};
 use crate::language::quote::sh;
+use crate::model::api::Stream;
 use crate::model::batch::{Answer, BatchId, CouldNotAsk, Ending, History, JobName, Members, Queue, Reply};
+use crate::model::id::JobKey;
 use crate::model::job::Outcome;
 use crate::model::resources::Usage;
 use crate::model::units::{Bytes, Timestamp};
@@ -22,6 +31,8 @@ use crate::serve::site::send::Ground;
 
 /// How long a look may take: batch systems stall for a quarter of a minute when they are busy.
 const LOOKING: Duration = Duration::from_mins(1);
+/// Most that a look brings of one watched stream.
+const GROWTH: u64 = 4 << 20;
 /// Looks in a row without a trace after which a member is given up. Records of network filesystems show late.
 const MISSING: u32 = 3;
 /// Looks in a row without a trace after which a submission whose answer was never heard did not go through.
@@ -34,6 +45,8 @@ pub(super) struct Asked {
     pub(super) stops: Vec<(JobName, u32)>,
     /// Submissions to be cleared away.
     pub(super) closing: Vec<JobName>,
+    /// Members whose output somebody watches.
+    pub(super) watched: Vec<(JobName, u32, JobKey)>,
     /// The number of this look.
     pub(super) turn: u64,
 }
@@ -68,6 +81,10 @@ pub(super) struct Heard {
     pub(super) closed: Vec<JobName>,
     /// Not all records came.
     pub(super) cut_off: bool,
+    /// Our directory is not there (any more).
+    pub(super) no_ground: bool,
+    /// More of what is watched is there than came.
+    pub(super) behind: bool,
 }
 
 /// Looks.
@@ -77,7 +94,49 @@ pub(super) async fn tick(means: &Means, ground: &Ground, asked: Asked) -> Result
     let exec = Exec::new(script).reading(request).within(LOOKING).printing(256 << 20);
     let reply = means.way().await?.exec(exec).await?;
     let sections = sections(&reply.stdout, &mark);
-    Ok(understand(means, &asked, &sections))
+    let (mut heard, tails) = understand(means, &asked, &sections);
+    heard.no_ground = sections.is_empty() && !reply.status.is_success();
+    heard.behind = tails.iter().any(|tail| tail.size.is_some_and(|size| size > tail.from + tail.bytes.len() as u64));
+    grow(means, ground, &asked, tails).await;
+    Ok(heard)
+}
+
+/// Adds what came of watched output to the logs here.
+async fn grow(means: &Means, ground: &Ground, asked: &Asked, tails: Vec<Tail>) {
+    let mut tails: HashMap<String, Tail> = tails.into_iter().map(|tail| (tail.path.clone(), tail)).collect();
+    let mut pieces = Vec::new();
+    for (name, index, key) in &asked.watched {
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let piece = tails.remove(&output(ground, name, *index, stream));
+            pieces
+                .extend(piece.filter(|tail| !tail.bytes.is_empty()).map(|tail| (means.state.log(*key, stream), tail)));
+        }
+    }
+    if pieces.is_empty() {
+        return;
+    }
+    let written = spawn_blocking(move || pieces.iter().try_for_each(|(log, tail)| add(log, tail))).await;
+    if let Ok(Err(error)) = written {
+        tracing::warn!(host = %means.host.name, %error, "what jobs print cannot be kept");
+    }
+}
+
+fn add(log: &Path, tail: &Tail) -> io::Result<()> {
+    if let Some(dir) = log.parent() {
+        fs::create_dir_all(dir)?;
+    }
+    let mut file = fs::File::options().create(true).append(true).open(log)?;
+    // Else somebody brought the whole of it meanwhile.
+    if file.metadata()?.len() == tail.from { file.write_all(&tail.bytes) } else { Ok(()) }
+}
+
+/// Returns where a member's output lies on the host.
+fn output(ground: &Ground, name: &JobName, index: u32, stream: Stream) -> String {
+    let file = match stream {
+        Stream::Stdout => "stdout",
+        Stream::Stderr => "stderr",
+    };
+    format!("{}/{index}/{file}", ground.submission(name))
 }
 
 /// Returns a line that nobody else prints.
@@ -115,6 +174,12 @@ fn script(means: &Means, ground: &Ground, asked: &Asked, mark: &str) -> (String,
             let missing = (1u32..).zip(&live.members).filter(|(_, member)| !member.over && member.missing > 0);
             for (index, _) in missing {
                 request.record(&format!("{}/{index}", ground.submission(&live.sent.name)));
+            }
+        }
+        for (name, index, key) in &asked.watched {
+            for stream in [Stream::Stdout, Stream::Stderr] {
+                let have = fs::metadata(means.state.log(*key, stream)).map_or(0, |meta| meta.len());
+                request.tail(&output(ground, name, *index, stream), have, GROWTH);
             }
         }
         let news = news_command(&ground.submission(&any.sent.name));
@@ -209,12 +274,13 @@ fn sections<'a>(stdout: &'a [u8], mark: &str) -> HashMap<String, &'a [u8]> {
     }
 }
 
-fn understand(means: &Means, asked: &Asked, sections: &HashMap<String, &[u8]>) -> Heard {
+fn understand(means: &Means, asked: &Asked, sections: &HashMap<String, &[u8]>) -> (Heard, Vec<Tail>) {
     let mut heard = Heard::default();
     if sections.contains_key("closed") {
         heard.closed.clone_from(&asked.closing);
     }
-    let news = sections.get("news").map(|bytes| parse_news(bytes)).unwrap_or_default();
+    let mut news = sections.get("news").map(|bytes| parse_news(bytes)).unwrap_or_default();
+    let tails = std::mem::take(&mut news.tails);
     heard.cut_off = sections.contains_key("news") && !news.complete;
     let mut records: Records<'_> = HashMap::new();
     for record in &news.records {
@@ -256,7 +322,7 @@ fn understand(means: &Means, asked: &Asked, sections: &HashMap<String, &[u8]>) -
             members(means, live, &records, queue.as_ref(), &known, &mut heard);
         }
     }
-    heard
+    (heard, tails)
 }
 
 /// Finds out whether a submission went through whose answer was never heard.

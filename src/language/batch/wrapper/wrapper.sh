@@ -248,7 +248,11 @@ w_caught() {
 # Copies at most w_cap bytes to a file, and counts the rest.
 w_capped() {
   trap '' TERM INT HUP USR1 USR2 XCPU
-  { head -c "$w_cap" && wc -c >"$w_dir/.$1.dropped"; } <"$w_dir/.$1" >"$w_dir/$1" 2>/dev/null
+  w_head=head
+  # Else what a job prints is seen when it has printed a lot, or ended.
+  ! command -v stdbuf >/dev/null || w_head='stdbuf -o0 head'
+  # shellcheck disable=SC2086
+  { $w_head -c "$w_cap" && wc -c >"$w_dir/.$1.dropped"; } <"$w_dir/.$1" >"$w_dir/$1" 2>/dev/null
 }
 
 # Sets w_member. Shells read bytes one by one: what stands far down is found by a program.

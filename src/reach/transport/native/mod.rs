@@ -61,7 +61,7 @@ impl Default for NativeSettings {
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(15),
-            alive_interval: Duration::from_secs(15),
+            alive_interval: Duration::from_secs(10),
             limits: Limits::default(),
             ask: None,
         }
