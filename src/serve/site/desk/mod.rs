@@ -1,0 +1,481 @@
+//! The loop of a site: takes orders, has one thing of each kind under way, and keeps what is where.
+
+mod keep;
+mod news;
+mod out;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use crate::decide::engine::protocol::Stage;
+use crate::model::batch::JobName;
+use crate::model::id::JobKey;
+use crate::model::job::{Ended, Outcome};
+use crate::model::resources::{Grant, Usage};
+use crate::model::units::Timestamp;
+use crate::reach::clock;
+use crate::reach::store::Sent;
+use crate::reach::transport::TransportError;
+use crate::serve::site::desk::keep::stamp;
+use crate::serve::site::fetch::Fetched;
+use crate::serve::site::quota::Quota;
+use crate::serve::site::send::{Ground, NotSent, SentOut, ground};
+use crate::serve::site::tick::{Asked, Heard, MemberNews, tick};
+use crate::serve::site::{Means, Order, SiteJob, SiteNews, pause};
+
+/// How long jobs are gathered before they go out together.
+const GATHER: Duration = Duration::from_millis(100);
+/// Shortest and longest pause before a host is tried again that could not be reached.
+const AWAY: (u64, u64) = (2, 60);
+/// Between two looks while somebody watches what a job prints, unless the site asks for more.
+const WATCHED: Duration = Duration::from_secs(2);
+/// How often it is looked at whether the connection is still there, which asks nobody.
+const PULSE: Duration = Duration::from_secs(5);
+/// Submissions under way at once: each takes a channel.
+const SENDING: usize = 2;
+
+/// A member of a submission.
+#[derive(Clone, Debug)]
+pub(super) struct Member {
+    pub(super) key: JobKey,
+    pub(super) stage: Stage,
+    pub(super) started: Option<Timestamp>,
+    /// Its end has been seen, and its outputs are being fetched, or it was reported.
+    pub(super) over: bool,
+    /// Queries in a row that found no trace of it.
+    pub(super) missing: u32,
+    /// What it was granted, as far as this engine knows.
+    pub(super) grant: Option<Grant>,
+    /// It was asked to end.
+    pub(super) stopping: bool,
+}
+
+impl Member {
+    /// Returns whether news say no more than what is known: of most of ten thousand members, most of the time.
+    pub(super) fn is_known(&self, news: &MemberNews) -> bool {
+        let stage = match news {
+            MemberNews::Waiting => Stage::Waiting,
+            MemberNews::Running(at) if self.started == Some(*at) => Stage::Running,
+            _ => return false,
+        };
+        self.stage == stage && self.missing == 0
+    }
+}
+
+/// A submission that is on the host, or on its way there.
+#[derive(Clone, Debug)]
+pub(super) struct Live {
+    pub(super) sent: Sent,
+    /// What the dialect could not say when it was submitted.
+    pub(super) notes: Vec<String>,
+    pub(super) members: Vec<Member>,
+    pub(super) state: Way,
+}
+
+/// How far a submission is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// It is being sent.
+    Sending,
+    /// Not known whether it went through: the host is to be asked for its name.
+    Doubtful,
+    /// It is there.
+    There,
+}
+
+/// Who watches what an attempt prints.
+#[derive(Default)]
+struct Watched {
+    by: Vec<Weak<()>>,
+    told: Vec<oneshot::Sender<()>>,
+}
+
+/// What one of our own tasks came back with.
+enum Done {
+    Sent(JobName, Result<SentOut, NotSent>),
+    Heard(Result<Heard, TransportError>),
+    Fetched(JobName, Vec<(u32, Fetched)>),
+    Ground(Result<Ground, TransportError>),
+}
+
+/// See [`super::Site`].
+pub(super) struct Desk {
+    means: Arc<Means>,
+    inbox: mpsc::UnboundedReceiver<Order>,
+    done: (mpsc::UnboundedSender<Done>, mpsc::UnboundedReceiver<Done>),
+    ground: Option<Arc<Ground>>,
+    /// Handed over and not sent, since when.
+    waiting: Vec<SiteJob>,
+    gathered: Instant,
+    jobs: HashMap<JobKey, SiteJob>,
+    live: BTreeMap<JobName, Live>,
+    of: HashMap<JobKey, (JobName, u32)>,
+    /// To be ended.
+    stops: HashSet<JobKey>,
+    /// Of those, what goes no further, and how it is over then.
+    removed: HashMap<JobKey, Outcome>,
+    /// Submissions whose members are over, to be cleared away.
+    closing: Vec<JobName>,
+    sending: usize,
+    /// How many jobs it takes.
+    quota: Quota,
+    /// Why it took no more, while it does not.
+    full: Option<String>,
+    /// Submissions refused as too many, by their first member: the next with it has another name.
+    refused: HashMap<JobKey, u32>,
+    /// Since when it is not known what became of what the engine before had there.
+    adopting: Option<Instant>,
+    /// Attempts whose output somebody watches.
+    watched: HashMap<JobKey, Watched>,
+    /// Whether the ground was seen by this engine: what the last one knew of it may be gone.
+    entered: bool,
+    /// The configuration's file as it was when it was read.
+    edited: Option<(SystemTime, u64)>,
+    next_pulse: Instant,
+    connected: bool,
+    asking: bool,
+    /// The number of the next look.
+    turn: u64,
+    /// Looks in a row that brought nothing new.
+    quiet: u32,
+    next_tick: Instant,
+    /// Why it cannot be used, and how often in a row it could not.
+    away: Option<(String, u32)>,
+    next_try: Instant,
+}
+
+impl Desk {
+    pub(super) fn new(means: Means, inbox: mpsc::UnboundedReceiver<Order>) -> Self {
+        let now = Instant::now();
+        Self {
+            quota: Quota::new(means.room.jobs.unwrap_or(u32::MAX)),
+            full: None,
+            refused: HashMap::new(),
+            adopting: None,
+            watched: HashMap::new(),
+            entered: false,
+            edited: stamp(&means),
+            next_pulse: now,
+            connected: false,
+            means: Arc::new(means),
+            inbox,
+            done: mpsc::unbounded_channel(),
+            ground: None,
+            waiting: Vec::new(),
+            gathered: now,
+            jobs: HashMap::new(),
+            live: BTreeMap::new(),
+            of: HashMap::new(),
+            stops: HashSet::new(),
+            removed: HashMap::new(),
+            closing: Vec::new(),
+            sending: 0,
+            asking: false,
+            turn: 0,
+            quiet: 0,
+            next_tick: now,
+            away: None,
+            next_try: now,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        loop {
+            self.dispatch();
+            let due = self.due();
+            let (_, finished) = &mut self.done;
+            tokio::select! {
+                biased;
+                Some(done) = finished.recv() => self.finish(done).await,
+                order = self.inbox.recv() => match order {
+                    Some(order) => self.obey(order).await,
+                    None => break,
+                },
+                () = sleep_until(due) => {}
+            }
+        }
+    }
+
+    async fn say(&self, news: SiteNews) {
+        self.means.reporter.say(news).await;
+    }
+
+    fn has_work(&self) -> bool {
+        !self.waiting.is_empty() || !self.live.is_empty() || !self.closing.is_empty()
+    }
+
+    /// When there is something to do although nothing happens.
+    fn due(&self) -> Instant {
+        let never = Instant::now() + Duration::from_hours(1);
+        if self.asking || !self.has_work() && self.away.is_none() {
+            return never;
+        }
+        if self.away.is_some() || self.ground.is_none() {
+            return self.next_try;
+        }
+        let idle = self.live.is_empty() && self.closing.is_empty();
+        let tick = if idle { never } else { self.next_tick.min(self.next_pulse) };
+        if self.waiting.is_empty() || self.sending >= SENDING {
+            return tick;
+        }
+        let more = match self.quota.learned() {
+            Some((_, until)) if self.quota.allows(self.ours(), Instant::now()) == 0 => until,
+            _ => self.gathered,
+        };
+        tick.min(more)
+    }
+
+    /// Begins what can begin.
+    fn dispatch(&mut self) {
+        let now = Instant::now();
+        if self.asking {
+            return;
+        }
+        let Some(ground) = self.ground.clone() else {
+            if (self.has_work() || self.away.is_some()) && now >= self.next_try {
+                self.asking = true;
+                self.try_again();
+                self.spawn(|means| async move { Done::Ground(ground_of(&means).await) });
+            }
+            return;
+        };
+        self.feel_pulse(now);
+        if self.away.is_none()
+            && self.entered
+            && now >= self.gathered
+            && self.sending < SENDING
+            && !self.waiting.is_empty()
+        {
+            self.send(&ground);
+        }
+        let looks = !self.live.is_empty() || !self.closing.is_empty() || self.away.is_some() || !self.entered;
+        let due = if self.away.is_some() { self.next_try } else { self.next_tick };
+        if looks && now >= due {
+            self.try_again();
+            self.look(ground);
+        }
+    }
+
+    fn spawn<F: Future<Output = Done> + Send + 'static>(&self, work: impl FnOnce(Arc<Means>) -> F) {
+        let (to, work) = (self.done.0.clone(), work(Arc::clone(&self.means)));
+        tokio::spawn(async move {
+            // Fails when the desk is gone.
+            to.send(work.await).ok();
+        });
+    }
+
+    /// Says that it is tried again, when it could not be used.
+    fn try_again(&self) {
+        if self.away.is_some() {
+            self.means.reporter.say_soon(SiteNews::Trying);
+        }
+    }
+
+    /// Returns how long to wait before the next look.
+    fn wait(&self, behind: bool) -> Duration {
+        let least = self.means.host.policy.poll_min;
+        let usual = pause(self.quiet, least);
+        if self.watched.is_empty() {
+            return usual;
+        }
+        let soon = if behind { Duration::ZERO } else { WATCHED };
+        usual.min(soon.max(least))
+    }
+
+    /// Asks for everything of ours.
+    fn look(&mut self, ground: Arc<Ground>) {
+        self.look_at_file();
+        let mut live: Vec<Live> = self.live.values().filter(|live| live.state != Way::Sending).cloned().collect();
+        for member in live.iter_mut().flat_map(|live| &mut live.members) {
+            member.grant = self.jobs.get(&member.key).map(|job| job.grant);
+            member.stopping = self.stops.contains(&member.key);
+        }
+        let asked = Asked {
+            live,
+            stops: self.stops.iter().filter_map(|key| self.of.get(key).cloned()).collect(),
+            closing: self.closing.clone(),
+            watched: self.watched(),
+            turn: self.turn,
+        };
+        self.turn += 1;
+        self.asking = true;
+        self.spawn(|means| async move { Done::Heard(tick(&means, &ground, asked).await) });
+    }
+
+    async fn obey(&mut self, order: Order) {
+        match order {
+            Order::Start(jobs) => {
+                if self.waiting.is_empty() {
+                    self.gathered = Instant::now() + GATHER;
+                }
+                self.waiting.extend(jobs);
+            }
+            Order::Stop(keys) | Order::Withdraw(keys) if keys.is_empty() => {}
+            Order::Stop(keys) => {
+                for key in self.take_back(keys).await {
+                    self.stop(key).await;
+                }
+                self.quiet = 0;
+                self.next_tick = Instant::now();
+            }
+            Order::Withdraw(keys) => drop(self.take_back(keys).await),
+            Order::Adopt(sent, jobs) => self.adopt(sent, jobs).await,
+            Order::Configure(means) => self.configure(*means).await,
+            Order::Watch(key, by, told) => {
+                let watched = self.watched.entry(key).or_default();
+                watched.by.push(by);
+                watched.told.extend(told);
+                self.next_tick = self.next_tick.min(Instant::now() + self.means.host.policy.poll_min.min(WATCHED));
+            }
+        }
+    }
+
+    /// Ends those that were not sent; returns the others.
+    async fn take_back(&mut self, keys: Vec<JobKey>) -> Vec<JobKey> {
+        let mut keys: HashSet<JobKey> = keys.into_iter().collect();
+        let (ended, kept) = std::mem::take(&mut self.waiting).into_iter().partition(|job| keys.remove(&job.key));
+        self.waiting = kept;
+        let ended: Vec<SiteJob> = ended;
+        for job in ended {
+            self.end(never_ran(job.key, Outcome::Cancelled, Vec::new())).await;
+        }
+        keys.into_iter().collect()
+    }
+
+    async fn stop(&mut self, key: JobKey) {
+        if self.of.contains_key(&key) {
+            self.stops.insert(key);
+        } else {
+            // Nobody here knows it: it is over, as far as this host goes.
+            self.end(never_ran(key, Outcome::Cancelled, Vec::new())).await;
+        }
+    }
+
+    fn member_mut(&mut self, key: JobKey) -> Option<&mut Member> {
+        let (name, index) = self.of.get(&key)?;
+        self.live.get_mut(name)?.members.get_mut(*index as usize - 1)
+    }
+
+    async fn finish(&mut self, done: Done) {
+        match done {
+            Done::Ground(Ok(ground)) => {
+                self.asking = false;
+                self.ground = Some(Arc::new(ground));
+                self.entered = true;
+                self.keep();
+                self.back().await;
+            }
+            Done::Sent(name, result) => {
+                self.sending -= 1;
+                self.sent(&name, result).await;
+            }
+            Done::Heard(Ok(heard)) => {
+                self.asking = false;
+                if heard.no_ground {
+                    // Made anew; then it is seen what became of what lay there.
+                    (self.ground, self.entered) = (None, false);
+                    return;
+                }
+                self.entered = true;
+                self.back().await;
+                self.hear(heard).await;
+            }
+            Done::Ground(Err(error)) | Done::Heard(Err(error)) => {
+                self.asking = false;
+                self.leave(&error).await;
+            }
+            Done::Fetched(name, members) => self.fetched(&name, members).await,
+        }
+    }
+
+    /// The host answers.
+    async fn back(&mut self) {
+        if self.away.take().is_some() {
+            tracing::info!(host = %self.means.host.name, "answers again");
+            self.say(SiteNews::Opened(self.room())).await;
+        }
+        self.next_tick = self.next_tick.min(Instant::now() + Duration::from_secs(1));
+    }
+
+    /// The host does not answer: what was not sent goes elsewhere, the fate of what was is unknown.
+    async fn leave(&mut self, error: &TransportError) {
+        let words = error.to_string();
+        tracing::warn!(host = %self.means.host.name, error = words, "cannot be asked");
+        // What was told and not taken in is told again: the next looks ask for everything.
+        self.turn = 0;
+        let times = self.away.as_ref().map_or(0, |(_, times)| times + 1);
+        self.away = Some((words.clone(), times));
+        let wait = (AWAY.0 << times.min(6)).min(AWAY.1);
+        let wait = Duration::from_secs(wait);
+        self.next_try = Instant::now() + wait;
+        self.say(SiteNews::Shut(words.clone(), clock::now().after(wait))).await;
+        for job in std::mem::take(&mut self.waiting) {
+            self.end(never_ran(job.key, Outcome::NodeFail, vec![words.clone()])).await;
+        }
+        let mut lost = Vec::new();
+        for member in self.live.values_mut().flat_map(|live| &mut live.members) {
+            if !member.over && member.stage != Stage::Lost {
+                member.stage = Stage::Lost;
+                lost.push(member.key);
+            }
+        }
+        for key in lost {
+            self.say(SiteNews::Staged(key, Stage::Lost)).await;
+        }
+    }
+
+    async fn stage(&mut self, key: JobKey, stage: Stage) {
+        let Some(member) = self.member_mut(key) else { return };
+        if std::mem::replace(&mut member.stage, stage) != stage {
+            self.say(SiteNews::Staged(key, stage)).await;
+        }
+    }
+
+    async fn end(&mut self, ended: Ended) {
+        self.stops.remove(&ended.key);
+        self.removed.remove(&ended.key);
+        self.jobs.remove(&ended.key);
+        if let Some(member) = self.member_mut(ended.key) {
+            member.over = true;
+        }
+        self.say(SiteNews::Ended(Box::new(ended))).await;
+    }
+
+    /// Lets go of a submission; what it left on the host is cleared away with the next look.
+    fn close(&mut self, name: &JobName) {
+        if let Some(live) = self.live.remove(name) {
+            for key in &live.sent.members {
+                if self.of.get(key).is_some_and(|(of, _)| of == name) {
+                    self.of.remove(key);
+                }
+            }
+            self.closing.push(name.clone());
+        }
+    }
+}
+
+async fn ground_of(means: &Means) -> Result<Ground, TransportError> {
+    ground(means).await
+}
+
+/// Makes the end of an attempt that did not run.
+pub(super) fn never_ran(key: JobKey, outcome: Outcome, notes: Vec<String>) -> Ended {
+    Ended {
+        key,
+        outcome,
+        started: None,
+        ended: clock::now(),
+        usage: Usage::default(),
+        inputs: Vec::new(),
+        outputs: Vec::new(),
+        notes,
+    }
+}
+
+fn is_over(live: &Live) -> bool {
+    live.members.iter().all(|member| member.over)
+}

@@ -1,0 +1,161 @@
+//! What looks bring: members that are further, over, or lost, and what follows.
+
+use std::collections::{BTreeMap, HashSet};
+
+use tokio::time::Instant;
+
+use crate::decide::engine::protocol::Stage;
+use crate::model::batch::JobName;
+use crate::model::id::JobKey;
+use crate::model::job::{Ended, Outcome};
+use crate::serve::site::SiteNews;
+use crate::serve::site::desk::{Desk, Done, Way, is_over, never_ran};
+use crate::serve::site::fetch::{Fetched, Wanted, fetch};
+use crate::serve::site::tick::{Heard, MemberNews};
+
+impl Desk {
+    pub(super) async fn hear(&mut self, heard: Heard) {
+        if let Some(since) = self.adopting.take() {
+            let waited = since.elapsed().as_millis();
+            tracing::info!(host = %self.means.host.name, jobs = self.ours(), milliseconds = waited, "adopted");
+        }
+        let mut changed = false;
+        if heard.cut_off {
+            self.turn = 0;
+        }
+        for (name, batch) in heard.found {
+            let Some(live) = self.live.get_mut(&name) else { continue };
+            live.state = Way::There;
+            if batch.is_some() && live.sent.batch != batch {
+                live.sent.batch.clone_from(&batch);
+                let sent = live.sent.clone();
+                self.say(SiteNews::Known(sent)).await;
+            }
+        }
+        for name in heard.never_sent {
+            changed = true;
+            let Some(live) = self.live.get(&name) else { continue };
+            let keys: Vec<JobKey> = live.members.iter().filter(|member| !member.over).map(|it| it.key).collect();
+            for key in keys {
+                self.end(never_ran(key, Outcome::NodeFail, vec!["it did not reach the batch system".to_owned()])).await;
+            }
+            self.close(&name);
+        }
+        let mut over: BTreeMap<JobName, Vec<(u32, MemberNews)>> = BTreeMap::new();
+        for (name, index, news) in heard.members {
+            changed |= self.member_news(&name, index, &news).await;
+            if let MemberNews::Over { .. } = news {
+                over.entry(name).or_default().push((index, news));
+            }
+        }
+        let closed: HashSet<&JobName> = heard.closed.iter().collect();
+        self.closing.retain(|name| !closed.contains(name));
+        for name in heard.closed {
+            self.say(SiteNews::Closed(name)).await;
+        }
+        for (name, members) in over {
+            self.fetch(&name, members);
+        }
+        // Each fails when nobody waits any more.
+        for told in self.watched.values_mut().flat_map(|watched| watched.told.drain(..)) {
+            told.send(()).ok();
+        }
+        self.quiet = if changed { 0 } else { self.quiet.saturating_add(1) };
+        self.next_tick = Instant::now() + self.wait(heard.behind);
+    }
+
+    /// Takes in what is known of a member; returns whether it is new.
+    async fn member_news(&mut self, name: &JobName, index: u32, news: &MemberNews) -> bool {
+        let Some(member) = self.live.get_mut(name).and_then(|live| live.members.get_mut(index as usize - 1)) else {
+            return false;
+        };
+        let (key, before) = (member.key, member.stage);
+        match news {
+            MemberNews::Waiting => member.missing = 0,
+            MemberNews::Missing => {
+                member.missing += 1;
+                return false;
+            }
+            MemberNews::Running(at) => {
+                member.missing = 0;
+                let new = member.started.replace(*at).is_none();
+                if new {
+                    self.say(SiteNews::Started(key, *at)).await;
+                }
+            }
+            MemberNews::Over { .. } => member.over = true,
+            MemberNews::Remove(_) | MemberNews::Lost(_) => {}
+        }
+        if let MemberNews::Remove(outcome) = news {
+            // It stays in the queue until it is cancelled; its end is ours to say.
+            self.removed.insert(key, outcome.clone());
+            self.stops.insert(key);
+            self.next_tick = Instant::now();
+            return true;
+        }
+        if let MemberNews::Lost(why) = news {
+            tracing::warn!(host = %self.means.host.name, %key, why, "nobody knows what became of it");
+            self.stage(key, Stage::Lost).await;
+            return false;
+        }
+        let stage = match news {
+            MemberNews::Waiting | MemberNews::Missing | MemberNews::Remove(_) | MemberNews::Lost(_) => Stage::Waiting,
+            MemberNews::Running(_) => Stage::Running,
+            MemberNews::Over { .. } => Stage::StagingOut,
+        };
+        self.stage(key, stage).await;
+        before != stage
+    }
+
+    fn fetch(&self, name: &JobName, members: Vec<(u32, MemberNews)>) {
+        let (Some(ground), Some(live)) = (self.ground.clone(), self.live.get(name)) else { return };
+        let mut wanted = Vec::new();
+        for (index, news) in members {
+            let MemberNews::Over { outcome, usage, started, ended, mut notes } = news else { continue };
+            notes.extend(live.notes.iter().cloned());
+            let Some(key) = live.members.get(index as usize - 1).map(|member| member.key) else { continue };
+            let Some(job) = self.jobs.get(&key).cloned() else { continue };
+            let outcome = match self.removed.get(&key) {
+                Some(removed) if outcome != Outcome::Success => removed.clone(),
+                _ if self.stops.contains(&key) && outcome != Outcome::Success => Outcome::Cancelled,
+                _ => outcome,
+            };
+            let ended = Ended { key, outcome, started, ended, usage, inputs: Vec::new(), outputs: Vec::new(), notes };
+            wanted.push((index, job, ended));
+        }
+        let name = name.clone();
+        let wanted = Wanted { sent: live.sent.clone(), members: wanted, last: is_over(live) };
+        self.spawn(|means| async move {
+            let fetched = fetch(&means, &ground, wanted).await;
+            Done::Fetched(name, fetched)
+        });
+    }
+
+    pub(super) async fn fetched(&mut self, name: &JobName, members: Vec<(u32, Fetched)>) {
+        let mut away = None;
+        for (index, fetched) in members {
+            match fetched {
+                Fetched::Ended(ended) => self.end(*ended).await,
+                Fetched::Later(error) => {
+                    // Seen again by the next look.
+                    if let Some(member) =
+                        self.live.get_mut(name).and_then(|live| live.members.get_mut(index as usize - 1))
+                    {
+                        member.over = false;
+                    }
+                    away = Some(error);
+                }
+            }
+        }
+        if let Some(error) = away {
+            self.leave(&error).await;
+        }
+        if self
+            .live
+            .get(name)
+            .is_some_and(|live| live.members.iter().all(|member| !self.jobs.contains_key(&member.key)))
+        {
+            self.close(name);
+        }
+    }
+}

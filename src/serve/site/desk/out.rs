@@ -1,0 +1,173 @@
+//! Out to the host: what was gathered, as far as it is let in, and what came of it.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::decide::engine::protocol::{Capacity, Stage};
+use crate::model::api::Full;
+use crate::model::batch::JobName;
+use crate::model::id::JobKey;
+use crate::model::job::Outcome;
+use crate::reach::clock;
+use crate::reach::store::Sent;
+use crate::serve::site::desk::{Desk, Done, Live, Member, Way, never_ran};
+use crate::serve::site::send::{Ground, NotSent, SentOut, group, send};
+use crate::serve::site::{Means, SiteJob, SiteNews, pause};
+
+impl Desk {
+    /// How many jobs of ours are there, or on their way.
+    pub(super) fn ours(&self) -> u32 {
+        let count = |live: &Live| live.members.iter().filter(|member| !member.over).count();
+        u32::try_from(self.live.values().map(count).sum::<usize>()).unwrap_or(u32::MAX)
+    }
+
+    /// Sends what was gathered, as far as it is let in: what asks for the same in one submission.
+    pub(super) fn send(&mut self, ground: &Arc<Ground>) {
+        let allowed = self.quota.allows(self.ours(), Instant::now()) as usize;
+        let rest = self.waiting.split_off(allowed.min(self.waiting.len()));
+        let waiting = std::mem::replace(&mut self.waiting, rest);
+        for jobs in group(waiting, &self.means) {
+            let Some(first) = jobs.first() else { continue };
+            let name = name_of(&self.means, first.key, self.refused.get(&first.key).copied().unwrap_or(0));
+            let sent = Sent {
+                name: name.clone(),
+                host: self.means.host.name.to_string(),
+                at: clock::now(),
+                batch: None,
+                members: jobs.iter().map(|job| job.key).collect(),
+            };
+            self.take_in(sent.clone(), Way::Sending);
+            for job in &jobs {
+                self.jobs.insert(job.key, job.clone());
+            }
+            self.sending += 1;
+            let ground = Arc::clone(ground);
+            self.spawn(|means| async move {
+                let result = send(&means, &ground, &sent, jobs).await;
+                Done::Sent(name, result)
+            });
+        }
+    }
+
+    pub(super) fn take_in(&mut self, sent: Sent, state: Way) {
+        for (key, index) in sent.members.iter().zip(1..) {
+            self.of.insert(*key, (sent.name.clone(), index));
+        }
+        let member = |key: &JobKey| Member {
+            key: *key,
+            stage: Stage::Given,
+            started: None,
+            over: false,
+            missing: 0,
+            grant: None,
+            stopping: false,
+        };
+        let members = sent.members.iter().map(member).collect();
+        self.live.insert(sent.name.clone(), Live { sent, notes: Vec::new(), members, state });
+    }
+
+    pub(super) async fn sent(&mut self, name: &JobName, result: Result<SentOut, NotSent>) {
+        self.quiet = 0;
+        self.next_tick = Instant::now() + pause(0, self.means.host.policy.poll_min);
+        match result {
+            Ok(out) => {
+                let Some(live) = self.live.get_mut(name) else { return };
+                live.state = Way::There;
+                live.sent.batch = out.batch;
+                live.notes = out.notes;
+                let sent = live.sent.clone();
+                let keys = sent.members.clone();
+                self.quota.accepted(self.ours(), Instant::now());
+                if self.full.take().is_some() || self.quota.learned().is_some() {
+                    self.say_room().await;
+                }
+                if sent.batch.is_some() {
+                    self.say(SiteNews::Known(sent)).await;
+                }
+                for key in keys {
+                    self.stage(key, Stage::Waiting).await;
+                }
+            }
+            Err(NotSent::Doubtful(error)) => {
+                if let Some(live) = self.live.get_mut(name) {
+                    live.state = Way::Doubtful;
+                }
+                self.leave(&error).await;
+            }
+            Err(NotSent::Refused(members)) => {
+                for (key, outcome, note) in members {
+                    self.end(never_ran(key, outcome, note.into_iter().collect())).await;
+                }
+                self.close(name);
+            }
+            Err(NotSent::Full(why)) => self.full(name, why).await,
+            Err(NotSent::Unreached(error)) => {
+                let keys = self.live.get(name).map(|live| live.sent.members.clone()).unwrap_or_default();
+                self.leave(&error).await;
+                for key in keys {
+                    self.end(never_ran(key, Outcome::NodeFail, vec![error.to_string()])).await;
+                }
+                self.close(name);
+            }
+        }
+    }
+
+    /// The batch system takes no more: what was to be sent waits here.
+    async fn full(&mut self, name: &JobName, why: String) {
+        let keys = self.live.get(name).map(|live| live.sent.members.clone()).unwrap_or_default();
+        tracing::info!(host = %self.means.host.name, why, jobs = keys.len(), "takes no more jobs");
+        let tried = u32::try_from(keys.len()).unwrap_or(u32::MAX);
+        self.quota.refused(self.ours().saturating_sub(tried), tried, Instant::now());
+        self.full = Some(why);
+        if let Some(first) = keys.first() {
+            *self.refused.entry(*first).or_default() += 1;
+        }
+        self.close(name);
+        let back: Vec<SiteJob> = keys.iter().filter_map(|key| self.jobs.remove(key)).collect();
+        for job in &back {
+            self.say(SiteNews::Staged(job.key, Stage::Given)).await;
+        }
+        self.waiting.splice(0..0, back);
+        // Asked to end while they were on their way.
+        let stopped: Vec<JobKey> = keys.into_iter().filter(|key| self.stops.contains(key)).collect();
+        self.take_back(stopped).await;
+        self.say_room().await;
+    }
+
+    /// Returns its room, with how many jobs it takes as was learned.
+    pub(super) fn room(&self) -> Capacity {
+        let known = self.means.room;
+        let jobs = self.quota.learned().map_or(known.jobs, |(learned, _)| Some(learned.max(1)));
+        Capacity { jobs, ..known }
+    }
+
+    pub(super) async fn say_room(&self) {
+        let now = Instant::now();
+        let full = self.full.clone().zip(self.quota.learned()).map(|(why, (jobs, until))| Full {
+            why,
+            jobs,
+            next_try: clock::now().after(until.saturating_duration_since(now)),
+        });
+        self.say(SiteNews::Room(self.room(), full)).await;
+    }
+}
+
+/// Returns the name of the submission whose first member this is: unique, since no attempt is ever sent twice, but for those that
+/// were refused as too many.
+fn name_of(means: &Means, first: JobKey, refused: u32) -> JobName {
+    let id = means.state.id();
+    let mut text = format!("csync-{}-{}-{}-{}", id.get(..8).unwrap_or(&id), first.run, first.instance, first.attempt);
+    if refused > 0 {
+        // What was refused before under the plain name is cleared away by and by.
+        let _infallible = write!(text, "-{refused}");
+    }
+    // Letters, digits and `-`, at most 14 + 4 * 11 of them.
+    text.parse().unwrap_or_else(|_| unreachable_name())
+}
+
+fn unreachable_name() -> JobName {
+    #[expect(clippy::expect_used, reason = "a constant that is a name")]
+    "csync".parse().expect("a name")
+}
