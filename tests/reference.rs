@@ -80,6 +80,16 @@ transfer_only = true
 \"hpc-nas\" = { direct = true }
 ```
 
+What a probe found of partitions, accounts and arrays bounds what is sent there, and `[hosts.NAME.partitions.*]` corrects it: a
+task that names no partition goes to the default one or, where it does not fit that, to the first that it fits; one that fits
+none is refused before it is sent, with what each has. At most `max_jobs` jobs (2,000 where nothing is said) are queued or running
+there. A batch system that takes no more (a limit of the account, the qos or the site) is waited for, and csync keeps to what it
+took. `csync status` and `csync hosts list` say so, and when a host that could not be reached is tried again.
+
+What is edited here holds for hosts that are at work from their next look on. A host that is taken out gets nothing new; what it
+has is followed to its end, as the host was configured last. A connection whose keep-alives stay without an answer is given up after
+30 s, or what `ServerAliveInterval` and `ServerAliveCountMax` say.
+
 Site files of your own lie beside it in `sites/NAME.toml`; one with the name of a shipped one takes its place.
 ";
 
