@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use csync::language::quote::sh;
 use csync::model::host::HostName;
-use csync::reach::stage::{bring, fetch};
+use csync::reach::stage::{Take, bring, fetch};
 use csync::reach::transport::{ConnectionSettings, Connections, Exec, Limits, Member, Meter, Remote, Transport};
 use tokio::process::Command;
 
@@ -99,8 +99,8 @@ impl Bench {
 
     async fn fetch(&self, what: &str, to: &str) -> Result<u64, Failure> {
         let (from, to) = (format!("{}/source", self.far), self.dir.join(to));
-        let (moved, missing) = fetch(&self.host, &from, &to, &[what.to_owned()], 1 << 40, &Meter::default()).await?;
-        if missing.is_empty() { Ok(moved.moved) } else { Err("it is gone".into()) }
+        let fetched = fetch(&self.host, &from, &to, &[what.to_owned()], Take::all(), &Meter::default()).await?;
+        if fetched.missing.is_empty() { Ok(fetched.moved.moved) } else { Err("it is gone".into()) }
     }
 
     /// Times ways to do the same, in turn. Each writes to a directory of its own, `@` in a script, that was never used: a

@@ -32,6 +32,7 @@ mod needs_picture;
 mod needs_scale;
 mod needs_sites;
 mod needs_ssh;
+mod needs_stage;
 mod needs_wrapper;
 mod reference;
 mod transport;

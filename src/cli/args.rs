@@ -12,8 +12,8 @@ use serde_json::json;
 use crate::cli::context::{Context, Globals, write_line};
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::{
-    cancel, check, clean, completions, dag, doctor, engine, exit_codes, hosts, import, logs, man, new, report, retry,
-    run, runs, schema, secret, show, status, submit, wait, watch, why, worker,
+    cancel, check, clean, completions, dag, data, doctor, engine, exit_codes, hosts, import, logs, man, new, report,
+    retry, run, runs, schema, secret, show, status, submit, wait, watch, why, worker,
 };
 
 /// Decides where scientific work should run, takes it there, and brings the results back
@@ -58,6 +58,7 @@ pub enum Command {
     Report(report::Args),
     Import(import::Args),
     Hosts(hosts::Args),
+    Data(data::Args),
     Secret(secret::Args),
     Engine(engine::Args),
     Doctor(doctor::Args),
@@ -74,7 +75,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
     ("Run", &["submit", "run", "retry", "cancel"]),
     ("Look", &["status", "watch", "runs", "show", "why", "logs", "wait", "report"]),
     ("Write workflows", &["new", "check", "dag", "import", "schema"]),
-    ("Keep house", &["hosts", "secret", "engine", "clean", "doctor", "completions", "man"]),
+    ("Keep house", &["hosts", "data", "secret", "engine", "clean", "doctor", "completions", "man"]),
 ];
 
 const STYLES: Styles = Styles::styled()

@@ -16,6 +16,7 @@ use crate::cli::view::words::{many, number};
 use crate::decide::engine::protocol::Verdict;
 use crate::decide::fresh::memos::Memos;
 use crate::model::api::{ApiError, ErrorKind};
+use crate::model::data::Elsewhere;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::id::InstanceId;
 use crate::model::plan::Memo;
@@ -27,7 +28,9 @@ use crate::serve::prepare::{Asked, Prepared, places, prepare};
 pub(super) fn dry_run(context: &Context, source: &Source, root: &str, wishes: &Wishes) -> Result<Exit, Failure> {
     let hosts = places::hosts(|name| std::env::var_os(name), &BTreeMap::new())?;
     let Wishes { params, only, rerun } = wishes;
-    let asked = Asked { text: &source.text, root, params, only, rerun, hosts: &hosts, tree: None };
+    let elsewhere = elsewhere(context, root)?;
+    let asked =
+        Asked { text: &source.text, root, params, only, rerun, hosts: &hosts, tree: None, elsewhere: &elsewhere };
     let prepared = prepare(asked, |name| memos(context, root, name));
     let prepared = prepared.map_err(|error| Failure::from(error).with_source(|| source.clone()))?;
     if context.json() {
@@ -41,6 +44,22 @@ pub(super) fn dry_run(context: &Context, source: &Source, root: &str, wishes: &W
     // One large write: a hundred thousand lines through a line buffer cost more than planning them.
     std::io::stdout().lock().write_all(text.as_bytes()).map_err(|error| Failure::output(&error))?;
     Ok(Exit::Success)
+}
+
+/// Reads which files of the directory lie on hosts.
+fn elsewhere(context: &Context, root: &str) -> Result<Elsewhere, Failure> {
+    let Ok(state_dir) = context.state_dir() else { return Ok(Elsewhere::default()) };
+    let place = Place::of(&state_dir);
+    if !place.path.exists() {
+        return Ok(Elsewhere::default());
+    }
+    let replicas = context.block_on(async {
+        match Reader::open(&place).await.map_err(|error| storage(&error))? {
+            Some(reader) => Ok(reader.replicas(Some(root)).await.map_err(|error| storage(&error))?),
+            None => Ok(Vec::new()),
+        }
+    })?;
+    Ok(replicas.iter().collect())
 }
 
 /// Reads what is remembered of the workflow. Nothing is, where there is no database or an older one.
@@ -219,6 +238,7 @@ mod tests {
             rerun: &Rerun::Stale,
             hosts: &Hosts::default(),
             tree: None,
+            elsewhere: &Elsewhere::default(),
         };
         let prepared = prepare(asked, |_| Ok(Memos::default())).unwrap();
         (dir, prepared)

@@ -19,6 +19,9 @@ use crate::model::units::Timestamp;
 use crate::reach::client::{Client, ClientError, InstanceQuery, Lines};
 use crate::reach::clock;
 
+/// Transfers shown under the bar.
+const MOVING_SHOWN: usize = 3;
+
 /// Running instances shown under the bar.
 const RUNNING_SHOWN: usize = 6;
 
@@ -208,7 +211,13 @@ impl Display {
         } else if context.is_watched() {
             Self::Bars(Box::new(Bars::new(page)))
         } else {
-            Self::Plain(Plain { page, shown: None, verbose: context.verbose() > 0, context: context.clone() })
+            Self::Plain(Plain {
+                page,
+                shown: None,
+                told: clock::now(),
+                verbose: context.verbose() > 0,
+                context: context.clone(),
+            })
         }
     }
 
@@ -272,7 +281,7 @@ impl Bars {
         self.whole.set_length(u64::from(run.counts.total()));
         self.whole.set_position(u64::from(run.counts.over()));
         self.whole.set_prefix(format!("{} {}", cut(&run.name, 24), self.page.paint.dim(run.run)));
-        let lines = progress.running.len().min(RUNNING_SHOWN);
+        let lines = progress.running.len().min(RUNNING_SHOWN) + progress.moving.len().min(MOVING_SHOWN);
         while self.running.len() > lines {
             if let Some(bar) = self.running.pop() {
                 bar.finish_and_clear();
@@ -293,8 +302,10 @@ impl Bars {
         self.whole.set_message(view::progress::beside(progress, now, self.page));
         let shown = progress.running.iter().take(RUNNING_SHOWN);
         let widest = shown.clone().map(|one| console::measure_text_width(&one.label)).max().unwrap_or(0);
-        for (bar, one) in self.running.iter().zip(shown) {
-            bar.set_message(view::progress::running(one, widest, now, self.page));
+        let moving = progress.moving.iter().take(MOVING_SHOWN).map(|one| view::progress::moving(one, self.page));
+        let running = shown.map(|one| view::progress::running(one, widest, now, self.page));
+        for (bar, text) in self.running.iter().zip(moving.chain(running)) {
+            bar.set_message(text);
         }
     }
 
@@ -311,6 +322,8 @@ struct Plain {
     verbose: bool,
     /// Instances over and the time, when counters were last shown.
     shown: Option<(u32, Timestamp)>,
+    /// When it was last told what moves.
+    told: Timestamp,
 }
 
 impl Plain {
@@ -323,6 +336,12 @@ impl Plain {
             if matters || each && !quiet {
                 self.context.say(&view::progress::ended(one, self.page));
             }
+        }
+        if let Some(one) = progress.moving.first()
+            && now.since(self.told).as_secs() >= SIGN_OF_LIFE
+        {
+            self.context.say(&view::progress::moving(one, self.page));
+            self.told = now;
         }
         let (over, at) = *self.shown.get_or_insert((counts.over(), now));
         let tenth = counts.over() - over.min(counts.over()) >= (counts.total() / 10).max(1);

@@ -30,6 +30,7 @@ mod check;
 mod clean;
 mod completions;
 mod dag;
+mod data;
 mod doctor;
 mod engine;
 mod exit_codes;
@@ -82,6 +83,7 @@ pub fn run(context: &Context, command: Command) -> Result<Exit, Failure> {
         Command::Report(args) => report::run(context, &args),
         Command::Import(args) => import::run(context, &args),
         Command::Hosts(args) => hosts::run(context, &args),
+        Command::Data(args) => data::run(context, &args),
         Command::Secret(args) => secret::run(context, &args),
         Command::Engine(args) => engine::run(context, &args),
         Command::Doctor(args) => doctor::run(context, &args),

@@ -3,6 +3,7 @@
 //! JSON. Times are ISO 8601 UTC, durations seconds, memory bytes. Additions are allowed, so readers skip what they do not know.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -405,11 +406,79 @@ pub struct Progress {
     pub ended: Vec<EndedView>,
     /// Estimated seconds to the end.
     pub eta: Option<f64>,
+    /// Files on their way from and to hosts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moving: Vec<MovingView>,
     /// What keeps the engine from going on, in its words: a full disk, a worker that cannot be started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
     /// True in the last line, which comes when the end of the run is stored.
     pub over: bool,
+}
+
+/// Files on their way from one host to another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MovingView {
+    /// From where.
+    pub source: HostName,
+    /// Where to.
+    pub target: HostName,
+    /// What has moved.
+    pub done: Bytes,
+    /// What is to move.
+    pub total: Bytes,
+    /// Bytes per second.
+    pub rate: f64,
+    /// Estimated seconds to the end.
+    pub left: Option<f64>,
+}
+
+impl fmt::Display for MovingView {
+    /// Prints `staging 1.2G of 3.4G to cluster, 45M/s, 50 s left`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "staging {} of {}", self.done, self.total)?;
+        match (self.source.is_local(), self.target.is_local()) {
+            (true, _) => write!(f, " to {}", self.target)?,
+            (false, true) => write!(f, " from {}", self.source)?,
+            (false, false) => write!(f, " from {} to {}", self.source, self.target)?,
+        }
+        if let Some(left) = self.left {
+            write!(f, ", {}/s", Bytes(self.rate as u64))?;
+            match left.ceil() as u64 {
+                seconds @ 0..100 => write!(f, ", {seconds} s left")?,
+                seconds => write!(f, ", {} min left", seconds.div_ceil(60))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is to be done with files that lie on hosts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DataAsk {
+    /// Absolute paths here: files, or directories with all that is in them.
+    pub paths: Vec<String>,
+    /// To be moved there.
+    #[serde(default)]
+    pub to: Option<HostName>,
+    /// To be removed from this host alone.
+    #[serde(default)]
+    pub on: Option<HostName>,
+    /// To be removed even where there is no other copy.
+    #[serde(default)]
+    pub last: bool,
+    /// Variables that say where hosts.toml is.
+    #[serde(default)]
+    pub env: Vec<(String, String)>,
+}
+
+/// What was done.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DataDone {
+    /// The files, as absolute paths here.
+    pub paths: Vec<String>,
+    /// Bytes that moved, or are gone.
+    pub bytes: Bytes,
 }
 
 /// A running instance in [`Progress`].

@@ -455,6 +455,8 @@ pub struct Host {
     pub account: Option<String>,
     /// Most jobs of ours that are queued or running there at once.
     pub max_jobs: Option<u32>,
+    /// Outputs larger than this stay there.
+    pub keep_above: Bytes,
     /// What runs containers there, the preferred one first.
     pub containers: Vec<ContainerRuntime>,
     /// Whether the internet can be reached from there.
@@ -486,6 +488,7 @@ impl Host {
             tags: Vec::new(),
             account: None,
             max_jobs: None,
+            keep_above: Bytes::gib(1),
             containers: Vec::new(),
             internet: Internet::default(),
             filesystems: Vec::new(),

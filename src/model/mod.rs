@@ -22,6 +22,9 @@ pub mod task;
 
 pub mod plan;
 
+// After `plan`: what lies on a host has the fingerprint of a file.
+pub mod data;
+
 pub mod job;
 
 pub mod api;

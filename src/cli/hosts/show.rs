@@ -152,6 +152,7 @@ fn configured(host: &Host) -> Vec<Line> {
         ("tags", list(host.tags.clone())),
         ("account", or(host.account.clone())),
         ("max_jobs", or(host.max_jobs.map(|most| most.to_string()))),
+        ("keep_above", host.keep_above.to_string()),
         ("containers", list(host.containers.iter().map(ToString::to_string).collect())),
         ("internet.login", yes(host.internet.login)),
         ("internet.compute", yes(host.internet.compute)),

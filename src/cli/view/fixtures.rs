@@ -122,6 +122,7 @@ pub(in crate::cli) fn progress() -> Progress {
             usage: Some(usage(3.2, 900)),
         }],
         eta: Some(80.0),
+        moving: Vec::new(),
         trouble: None,
         over: false,
     }

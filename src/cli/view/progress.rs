@@ -3,7 +3,7 @@
 use crate::cli::view::paint::Tone;
 use crate::cli::view::table::{Page, state_tone};
 use crate::cli::view::words::{self, about, counts, cut, duration, elapsed, number, squeeze};
-use crate::model::api::{EndedView, Progress, RunningView};
+use crate::model::api::{EndedView, MovingView, Progress, RunningView};
 use crate::model::job::State;
 use crate::model::units::Timestamp;
 
@@ -38,6 +38,12 @@ pub(in crate::cli) fn running(one: &RunningView, widest: usize, now: Timestamp, 
     let label = squeeze(&one.label, room);
     let pad = room.saturating_sub(console::measure_text_width(&label));
     format!("    {label}{:pad$}  {}{}", "", page.paint.dim(elapsed(one.since, now)), page.paint.dim(again))
+}
+
+/// Returns a line for files on their way.
+pub(in crate::cli) fn moving(one: &MovingView, page: Page) -> String {
+    let text = one.to_string();
+    format!("    {}", page.paint.dim(cut(&text, page.width_or(120).saturating_sub(4))))
 }
 
 /// Returns a line for an instance that is over, or an attempt that another follows.
@@ -75,6 +81,7 @@ mod tests {
     use crate::cli::view::Paint;
     use crate::cli::view::fixtures;
     use crate::model::job::Outcome;
+    use crate::model::units::Bytes;
 
     const NARROW: Page = Page { width: Some(80), paint: Paint::new(false) };
 
@@ -84,6 +91,18 @@ mod tests {
         let now = fixtures::now();
         let mut lines = vec![beside(&progress, now, NARROW), counters(&progress, now, NARROW)];
         lines.extend(progress.running.iter().map(|one| running(one, 30, now, NARROW)));
+        let there = MovingView {
+            source: "local".parse().unwrap(),
+            target: "cluster".parse().unwrap(),
+            done: Bytes(1288490188),
+            total: Bytes(3650722201),
+            rate: 47185920.0,
+            left: Some(49.4),
+        };
+        let back =
+            MovingView { source: there.target.clone(), target: there.source.clone(), left: None, ..there.clone() };
+        let across = MovingView { target: "lab".parse().unwrap(), left: Some(600.0), ..back.clone() };
+        lines.extend([there, back, across].iter().map(|one| moving(one, NARROW)));
         let failed = progress.ended[0].clone();
         let again = EndedView { state: State::Ready, attempt: 1, ..failed.clone() };
         let done = EndedView { state: State::Done, outcome: Some(Outcome::Success), attempt: 1, ..failed.clone() };

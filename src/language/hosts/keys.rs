@@ -20,6 +20,7 @@ keys! {
         Tags = "tags": "Words to choose it by: `on = \"tag:gpu\"` in a workflow.",
         Account = "account": "What its jobs are charged to.",
         MaxJobs = "max_jobs": "Most jobs of ours that are queued or running there at once.",
+        KeepAbove = "keep_above": "Outputs larger than this stay there until somebody needs them: `\"20G\"`; `\"1G\"` unless set.",
         Containers = "containers": "What runs containers there, the preferred one first: `apptainer`, `singularity`, `docker`, `podman`; probed.",
         Internet = "internet": "Whether the internet can be reached from there; probed.",
         Filesystems = "filesystems": "Directories that it shares with its compute nodes; probed.",

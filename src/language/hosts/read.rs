@@ -195,6 +195,7 @@ impl Reader<'_, '_> {
             HostKey::Tags => Some(Setting::Tags(self.words(id, name, "tag"))),
             HostKey::Account => self.word(id, name).map(Setting::Account),
             HostKey::MaxJobs => count(self).map(Setting::MaxJobs),
+            HostKey::KeepAbove => self.amount(id, name, "a size such as \"500M\" or \"20G\"").map(Setting::KeepAbove),
             HostKey::Containers => Some(Setting::Containers(self.containers(id))),
             HostKey::Filesystems => Some(Setting::Filesystems(self.paths(id, name))),
             HostKey::TransferOnly => self.boolean(id, name).map(Setting::TransferOnly),

@@ -9,9 +9,10 @@ use rustix::io::Errno;
 use serde::Serialize;
 
 use crate::model::api::{
-    Affected, Clean, Cleaned, EngineInfo, InstancePage, Progress, RunDetail, RunPlan, RunState, RunSummary, Selection,
-    StopEngine, Stream, Submission, Submitted, Why,
+    Affected, Clean, Cleaned, DataAsk, DataDone, EngineInfo, InstancePage, Progress, RunDetail, RunPlan, RunState,
+    RunSummary, Selection, StopEngine, Stream, Submission, Submitted, Why,
 };
+use crate::model::data::Replica;
 use crate::model::facts::HostReport;
 use crate::model::id::{InstanceId, RunId};
 use crate::model::job::State;
@@ -118,6 +119,26 @@ impl Client {
     /// Submits a workflow; planning a large one takes its time.
     pub async fn submit(&self, submission: &Submission) -> Result<Submitted, ClientError> {
         http::post_patiently(&self.socket, "/v1/runs", submission).await
+    }
+
+    /// Lists what lies on hosts.
+    pub async fn data(&self) -> Result<Vec<Replica>, ClientError> {
+        http::get(&self.socket, "/v1/data").await
+    }
+
+    /// Fetches files from hosts; large ones take their time.
+    pub async fn get_data(&self, ask: &DataAsk) -> Result<DataDone, ClientError> {
+        http::post_patiently(&self.socket, "/v1/data/get", ask).await
+    }
+
+    /// Moves files to another host; large ones take their time.
+    pub async fn move_data(&self, ask: &DataAsk) -> Result<DataDone, ClientError> {
+        http::post_patiently(&self.socket, "/v1/data/move", ask).await
+    }
+
+    /// Removes copies of files from hosts.
+    pub async fn remove_data(&self, ask: &DataAsk) -> Result<DataDone, ClientError> {
+        http::post_patiently(&self.socket, "/v1/data/remove", ask).await
     }
 
     /// Returns a run with its tasks.

@@ -120,7 +120,16 @@ fn progress(over: bool) -> Progress {
         "submitted": "2026-01-01T00:00:00Z", "ended": null, "command": null, "news": "a field that we do not know",
     });
     let summary = serde_json::from_value(summary).unwrap();
-    Progress { summary, tasks: Vec::new(), running: Vec::new(), ended: Vec::new(), eta: None, trouble: None, over }
+    Progress {
+        summary,
+        tasks: Vec::new(),
+        running: Vec::new(),
+        ended: Vec::new(),
+        eta: None,
+        moving: Vec::new(),
+        trouble: None,
+        over,
+    }
 }
 
 /// Streams lines in pieces of so many bytes, and breaks off in the middle of one more when told to.

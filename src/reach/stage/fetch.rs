@@ -14,6 +14,38 @@ use crate::reach::stage::unpack::{Asked, unpack};
 use crate::reach::stage::{BUFFER, LARGE, MOST_FILES, Moved, Seen, StageError, plain, streams, words};
 use crate::reach::transport::{Get, Meter, Sum, Transport};
 
+/// What is taken of what a host has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Take {
+    /// Most bytes in all: more is an error.
+    pub limit: u64,
+    /// Files larger than this stay there.
+    pub leave: u64,
+}
+
+impl Take {
+    /// Takes everything.
+    pub const fn all() -> Self {
+        Self::up_to(1 << 50)
+    }
+
+    /// Takes everything, unless it is more than this.
+    pub const fn up_to(limit: u64) -> Self {
+        Self { limit, leave: u64::MAX }
+    }
+}
+
+/// What came of fetching.
+#[derive(Clone, Debug, Default)]
+pub struct Fetched {
+    /// What moved.
+    pub moved: Moved,
+    /// Names that the host does not have.
+    pub missing: Vec<String>,
+    /// Files that stay there.
+    pub left: Vec<(String, Seen)>,
+}
+
 /// A file of a host; without facts where its name cannot be told in a line.
 pub(super) type Far = (String, Option<Seen>);
 
@@ -25,19 +57,27 @@ pub(super) struct Found {
     pub(super) dirs: Vec<String>,
     /// What the host does not have.
     pub(super) missing: Vec<String>,
+    /// What stays there.
+    left: Vec<(String, Seen)>,
 }
 
 /// Finds files, and all files of directories, on a host.
 ///
 /// # Errors
 /// When the host cannot be asked, or has more than the limits.
-pub(super) async fn find(host: &dyn Transport, from: &str, names: &[String], limit: u64) -> Result<Found, StageError> {
+pub(super) async fn find(
+    host: &dyn Transport,
+    from: &str,
+    names: &[String],
+    Take { limit, leave }: Take,
+) -> Result<Found, StageError> {
     let there = look(host, from, names.iter().map(String::as_str)).await?;
     let mut found = Found::default();
     let mut dirs = Vec::new();
     for name in names {
         match there.get(name) {
             Some(seen) if seen.is_dir => dirs.push(name.clone()),
+            Some(seen) if seen.size > leave => found.left.push((name.clone(), *seen)),
             Some(seen) => found.files.push((plain(name), Some(*seen))),
             // Cannot be looked for: whether it is there shows when it is asked for.
             None if name.contains('\n') => found.files.push((plain(name), None)),
@@ -66,7 +106,7 @@ pub(super) async fn find(host: &dyn Transport, from: &str, names: &[String], lim
 }
 
 /// Fetches files from the directory `from` of a host into the directory `to`; directories with all that is in them. What is here
-/// under a name is replaced when all of the new file has come. Returns what moved, and the names that the host does not have.
+/// under a name is replaced when all of the new file has come.
 ///
 /// # Errors
 /// When the host cannot be asked, sends something else, or there are more bytes than `limit`. What came by then is here.
@@ -75,10 +115,11 @@ pub async fn fetch(
     from: &str,
     to: &Path,
     names: &[String],
-    limit: u64,
+    take: Take,
     meter: &Meter,
-) -> Result<(Moved, Vec<String>), StageError> {
-    let Found { files, dirs, missing } = find(host, from, names, limit).await?;
+) -> Result<Fetched, StageError> {
+    let Found { files, dirs, missing, left } = find(host, from, names, take).await?;
+    let limit = take.limit;
     for dir in dirs {
         let path = to.join(dir);
         fs::create_dir_all(&path).map_err(|source| here(&path, source))?;
@@ -98,7 +139,7 @@ pub async fn fetch(
             moved.bytes += one(host, from, to, (&name, seen), limit, meter).await?;
         }
     }
-    Ok((moved, missing))
+    Ok(Fetched { moved, missing, left })
 }
 
 /// Leaves out what is here with the same content: of files with the same size, the host is asked for the checksums.

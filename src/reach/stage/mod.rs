@@ -26,7 +26,7 @@ use std::path::PathBuf;
 use crate::reach::transport::TransportError;
 
 pub use bring::bring;
-pub use fetch::fetch;
+pub use fetch::{Fetched, Take, fetch};
 pub use look::{Seen, look, sums};
 pub use relay::relay;
 

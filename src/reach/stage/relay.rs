@@ -8,7 +8,7 @@ use tokio_util::io::SyncIoBridge;
 
 use crate::language::quote::sh;
 use crate::reach::stage::bring::make_dir_of;
-use crate::reach::stage::fetch::{Far, Found, find};
+use crate::reach::stage::fetch::{Far, Found, Take, find};
 use crate::reach::stage::look::{Seen, list, look, sums};
 use crate::reach::stage::pack::{Packing, Unpacked, send};
 use crate::reach::stage::unpack::Asked;
@@ -31,7 +31,7 @@ pub async fn relay(
     limit: u64,
     meter: &Meter,
 ) -> Result<(Moved, Vec<String>), StageError> {
-    let Found { files, missing, .. } = find(from.0, from.1, names, limit).await?;
+    let Found { files, missing, .. } = find(from.0, from.1, names, Take::up_to(limit)).await?;
     let mut moved = Moved { files: files.len() as u64, ..Moved::default() };
     let lacking = lacking(from, to, files).await?;
     moved.moved = lacking.len() as u64;

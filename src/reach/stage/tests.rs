@@ -34,9 +34,13 @@ impl World {
         bring(&self.host, &self.here, self.there.to_str().unwrap(), &names, &Meter::default()).await
     }
 
+    async fn take(&self, names: &[String], take: Take) -> Result<Fetched, StageError> {
+        fetch(&self.host, self.there.to_str().unwrap(), &self.here, names, take, &Meter::default()).await
+    }
+
     async fn fetch(&self, names: &[&str], limit: u64) -> Result<(Moved, Vec<String>), StageError> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        fetch(&self.host, self.there.to_str().unwrap(), &self.here, &names, limit, &Meter::default()).await
+        self.take(&names, Take::up_to(limit)).await.map(|fetched| (fetched.moved, fetched.missing))
     }
 }
 
@@ -117,6 +121,20 @@ async fn too_much_is_not_fetched() {
     assert_eq!(error.to_string(), "`file` has 5000 bytes, more than the 4999 that are fetched");
     let error = world.fetch(&["dir"], 5999).await.unwrap_err();
     assert!(matches!(error, StageError::TooLarge { size: 6000, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_large_stays_where_it_is() {
+    let world = World::new();
+    world.write("small", b"12");
+    world.write("large", b"123");
+    world.bring(&["small", "large"]).await.unwrap();
+    fs::remove_dir_all(&world.here).unwrap();
+    let names = ["small".to_owned(), "large".to_owned(), "gone".to_owned()];
+    let fetched = world.take(&names, Take { limit: 2, leave: 2 }).await.unwrap();
+    assert_eq!((fetched.moved.moved, fetched.missing), (1, vec!["gone".to_owned()]));
+    assert_eq!(fetched.left.iter().map(|(name, seen)| (name.as_str(), seen.size)).collect::<Vec<_>>(), [("large", 3)]);
+    assert_eq!(tree(&world.here).len(), 1);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::decide::engine::protocol::{Follow, Halt, Mark};
 use crate::model::api::{Counts, RunState};
 use crate::model::batch::{BatchId, JobName};
+use crate::model::data::DataFact;
 use crate::model::id::{InstanceId, JobKey, RunId};
 use crate::model::job::{Ended, Outcome};
 use crate::model::plan::Memo;
@@ -29,6 +30,8 @@ pub struct Batch {
     sent: Rows,
     closed: Rows,
     memos: BTreeMap<WorkflowKey, Vec<u8>>,
+    /// Few and seldom: apart from the one statement, which every turn pays for.
+    data: Vec<DataFact>,
 }
 
 /// Who an attempt is handed to.
@@ -164,22 +167,28 @@ impl Batch {
         self.events.push(&(at.0, run, what));
     }
 
+    /// Adds what was learned of files on hosts.
+    pub fn data(&mut self, facts: Vec<DataFact>) {
+        self.data.extend(facts);
+    }
+
     /// Returns whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.memos.is_empty() && self.rows().iter().all(|rows| rows.json.is_empty())
+        self.memos.is_empty() && self.data.is_empty() && self.rows().iter().all(|rows| rows.json.is_empty())
     }
 
     /// Forgets everything, keeping the room.
     pub fn clear(&mut self) {
-        let Self { attempts, endings, marks, runs, events, sent, closed, memos: _ } = self;
+        let Self { attempts, endings, marks, runs, events, sent, closed, memos: _, data: _ } = self;
         for rows in [attempts, endings, marks, runs, events, sent, closed] {
             rows.json.clear();
         }
         self.memos.clear();
+        self.data.clear();
     }
 
     fn rows(&self) -> [&Rows; 7] {
-        let Self { attempts, endings, marks, runs, events, sent, closed, memos: _ } = self;
+        let Self { attempts, endings, marks, runs, events, sent, closed, memos: _, data: _ } = self;
         [attempts, endings, marks, runs, events, sent, closed]
     }
 
@@ -201,6 +210,8 @@ impl Store {
         if batch.is_empty() {
             return Ok(());
         }
+        // First, and again should the rest fail: what is up to date because it lies there has to be known to lie there.
+        self.keep_data(&batch.data).await?;
         // On a filesystem without WAL everything is synced anyway.
         let intents = self.wal && !batch.sent.json.is_empty();
         if intents {

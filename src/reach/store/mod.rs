@@ -6,6 +6,7 @@
 
 mod batch;
 mod codec;
+mod data;
 mod error;
 mod hosts;
 mod memos;

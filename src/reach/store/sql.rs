@@ -4,8 +4,12 @@
 //! the gap before a lone `?5` for four parameters more.
 
 /// The formats, oldest first: number `n` brings a database from format `n` to `n + 1`. Append only.
-pub(super) const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql"), include_str!("migrations/0003.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0002.sql"),
+    include_str!("migrations/0003.sql"),
+    include_str!("migrations/0004.sql"),
+];
 
 /// What kind of file it is, and whether anything is in it.
 pub(super) const FORMAT: &str = "SELECT a.application_id, v.user_version, (SELECT count(*) FROM sqlite_schema) \
@@ -168,6 +172,32 @@ pub(super) const KEEP_HOST: &str = "INSERT INTO hosts (host, at, facts, failure)
 /// What probes found.
 pub(super) const HOSTS: &str = "SELECT host, at, facts, failure FROM hosts ORDER BY host";
 
+/// Keeps where a copy of a file lies.
+pub(super) const KEEP_REPLICA: &str = "INSERT OR REPLACE INTO replicas (root, path, host, place, size, mtime, at) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+
+/// Forgets the copy of a file on a host, or on all.
+pub(super) const DROP_REPLICA: &str =
+    "DELETE FROM replicas WHERE root = ?1 AND path = ?2 AND (?3 IS NULL OR host = ?3)";
+
+/// Where copies lie: of one directory's files, or of all.
+pub(super) const REPLICAS: &str = "SELECT root, path, host, place, size, mtime, at FROM replicas \
+    WHERE ?1 IS NULL OR root = ?1 ORDER BY root, path, host";
+
+/// Keeps how fast files moved.
+pub(super) const KEEP_RATE: &str =
+    "INSERT OR REPLACE INTO rates (source, target, rate, bytes, at) VALUES (?1, ?2, ?3, ?4, ?5)";
+
+/// How fast files moved.
+pub(super) const RATES: &str = "SELECT source, target, rate, bytes, at FROM rates ORDER BY source, target";
+
+/// Keeps whether a host sees a directory.
+pub(super) const KEEP_SHARED: &str =
+    "INSERT OR REPLACE INTO shared (host, directory, seen, at) VALUES (?1, ?2, ?3, ?4)";
+
+/// Whether hosts see directories.
+pub(super) const SHARED: &str = "SELECT host, directory, seen, at FROM shared ORDER BY host, directory";
+
 /// Whether the file is sound.
 pub(super) const CHECK: &str = "PRAGMA quick_check(10)";
 
@@ -177,7 +207,7 @@ pub(super) const CHECK: &str = "PRAGMA quick_check(10)";
 const ALL: &[&str] = &[
     FORMAT, WRITTEN_BY, SET_WRITTEN_BY, SKIP_RUNS, INSERT_RUN, RUNS, ACTIVE, RUN, LAST, PLAN, TEXT, ATTEMPTS,
     ATTEMPTS_OF, UNSUCCESSFUL, MARKS, EVENTS, OVER, DELETE_RUNS, MEMOS, MEMO_SIZES, MEMOS_FROM, REPLACE_MEMOS,
-    SUBMISSIONS, KEEP_HOST, HOSTS,
+    SUBMISSIONS, KEEP_HOST, HOSTS, KEEP_REPLICA, DROP_REPLICA, REPLICAS, KEEP_RATE, RATES, KEEP_SHARED, SHARED,
 ];
 
 #[cfg(test)]

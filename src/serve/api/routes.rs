@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
 use crate::model::api::{
-    Affected, Clean, Cleaned, EngineInfo, ErrorKind, InstancePage, RunDetail, RunState, RunSummary, Selection,
-    StopEngine, Stream, Submitted, Why,
+    Affected, Clean, Cleaned, DataDone, EngineInfo, ErrorKind, InstancePage, RunDetail, RunState, RunSummary,
+    Selection, StopEngine, Stream, Submitted, Why,
 };
+use crate::model::data::Replica;
 use crate::model::facts::HostReport;
 use crate::model::id::InstanceId;
 use crate::model::job::State as InstanceState;
@@ -43,6 +44,10 @@ pub fn router(handle: Handle) -> Router {
         .route("/v1/runs/{run}/retry", post(retry))
         .route("/v1/clean", post(clean))
         .route("/v1/hosts", get(hosts).post(keep_probed))
+        .route("/v1/data", get(data))
+        .route("/v1/data/get", post(get_data))
+        .route("/v1/data/move", post(move_data))
+        .route("/v1/data/remove", post(remove_data))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
         .layer(DefaultBodyLimit::max(MOST_BYTES))
@@ -91,6 +96,22 @@ async fn submit(State(handle): State<Handle>, body: Result<Bytes, BytesRejection
     let submission = spawn_blocking(move || parse(&body)).await;
     let submission = submission.map_err(|error| refuse(ErrorKind::Internal, error.to_string()))??;
     Ok(Json(handle.submit(submission).await?))
+}
+
+async fn data(State(handle): State<Handle>) -> Answer<Vec<Replica>> {
+    Ok(Json(handle.data().await?))
+}
+
+async fn get_data(State(handle): State<Handle>, body: Result<Bytes, BytesRejection>) -> Answer<DataDone> {
+    Ok(Json(handle.get_data(said(body)?).await?))
+}
+
+async fn move_data(State(handle): State<Handle>, body: Result<Bytes, BytesRejection>) -> Answer<DataDone> {
+    Ok(Json(handle.move_data(said(body)?).await?))
+}
+
+async fn remove_data(State(handle): State<Handle>, body: Result<Bytes, BytesRejection>) -> Answer<DataDone> {
+    Ok(Json(handle.remove_data(said(body)?).await?))
 }
 
 async fn run(State(handle): State<Handle>, Run(run): Run) -> Answer<RunDetail> {

@@ -9,6 +9,7 @@ use crate::decide::engine::run::Run;
 use crate::decide::fresh::memos::{Hashes, Memos};
 use crate::language::hosts::Hosts;
 use crate::model::api::{ApiError, Counts, ErrorKind, RunState, RunSummary, Submission, Submitted};
+use crate::model::data::Elsewhere;
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::model::facts::Facts;
 use crate::model::host::HostName;
@@ -68,7 +69,9 @@ pub(super) fn prepare(
     let var = |name: &str| submission.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.into());
     let hosts = places::hosts(var, &facts)?;
     let dir = ConfigDir::locate(var).ok();
-    let mut prepared = prepare::prepare(Asked::of(&submission, &hosts), memos)?;
+    let replicas = runtime.block_on(reader.replicas(Some(&submission.root))).map_err(|error| storage(&error))?;
+    let elsewhere: Elsewhere = replicas.iter().collect();
+    let mut prepared = prepare::prepare(Asked::of(&submission, &hosts, &elsewhere), memos)?;
     if let Some(host) = places::unlooked(&prepared.places, &hosts) {
         return Err(not_looked_at(host));
     }

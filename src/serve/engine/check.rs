@@ -9,6 +9,7 @@ use tokio::task::spawn_blocking;
 use crate::decide::engine::protocol::Event;
 use crate::decide::fresh::memos::{Hashes, Memos};
 use crate::decide::fresh::reason::Reason;
+use crate::model::data::Elsewhere;
 use crate::model::id::{InstanceId, RunId};
 use crate::model::plan::{Memo, Plan};
 use crate::reach::files::look::Root;
@@ -43,6 +44,7 @@ impl Runner {
             let plan = Arc::clone(it.plan());
             let files = instances.iter().flat_map(|&it| plan.inputs(it).iter().chain(plan.outputs(it)));
             let hashes = care.hashes.pick(files.copied());
+            let elsewhere = self.sites.stock.elsewhere(&plan.root);
             let (memos, workflow) = (care.memos.clone(), care.workflow);
             let (reader, reports) = (self.store.reader(), self.reports.clone());
             tokio::spawn(async move {
@@ -52,7 +54,7 @@ impl Runner {
                 };
                 let table = Arc::clone(&memos);
                 let all = instances.clone();
-                let looked = spawn_blocking(move || look(&plan, &table, &hashes, &instances)).await;
+                let looked = spawn_blocking(move || look(&plan, &table, &hashes, &elsewhere, &instances)).await;
                 // It panicked, which is reported: they run.
                 let found = looked.unwrap_or_else(|_| all.into_iter().map(must_run).collect());
                 // Fails when the runner has left.
@@ -89,7 +91,7 @@ async fn read_memos(reader: &Reader, workflow: WorkflowKey) -> Memos {
     }
 }
 
-fn look(plan: &Plan, memos: &Memos, hashes: &Hashes, instances: &[InstanceId]) -> Vec<Answer> {
+fn look(plan: &Plan, memos: &Memos, hashes: &Hashes, elsewhere: &Elsewhere, instances: &[InstanceId]) -> Vec<Answer> {
     let root = match Root::open(Path::new(&plan.root)) {
         Ok(root) => root,
         Err(error) => {
@@ -97,7 +99,7 @@ fn look(plan: &Plan, memos: &Memos, hashes: &Hashes, instances: &[InstanceId]) -
             return instances.iter().copied().map(must_run).collect();
         }
     };
-    let answer = |&instance: &InstanceId| match recheck(&root, plan, memos, hashes, instance) {
+    let answer = |&instance: &InstanceId| match recheck(&root, plan, memos, hashes, elsewhere, instance) {
         Ok(answer) => Answer { instance, reason: answer.reason, refreshed: answer.refreshed },
         Err(error) => {
             tracing::info!(error = chain(&error), label = plan.label(instance), "cannot be looked at; it runs");

@@ -15,10 +15,12 @@
 //! | `handle`, `views`, `why`, `logs`, `clean` | what the API asks |
 
 mod admit;
+mod brought;
 mod care;
 mod check;
 mod clean;
 mod commit;
+mod data;
 mod handle;
 mod hosts;
 mod link;

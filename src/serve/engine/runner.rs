@@ -13,6 +13,7 @@ use crate::decide::engine::run::Run;
 use crate::decide::fresh::memos::memo;
 use crate::decide::fresh::select::named;
 use crate::model::api::{Affected, ApiError, EngineInfo, ErrorKind, Progress, RunState};
+use crate::model::data::DataFact;
 use crate::model::id::{HostId, InstanceId, JobKey, RunId};
 use crate::model::job::{Ended, News, Outcome};
 use crate::model::resources::Grant;
@@ -22,6 +23,7 @@ use crate::reach::config::StateDir;
 use crate::reach::executor::LocalEvent;
 use crate::reach::store::{Batch, HandedTo, Place, Store, StoreError};
 use crate::serve::engine::admit::{facts_of, take_lock};
+use crate::serve::engine::brought::{Brought, Fetching};
 use crate::serve::engine::care::{Care, drop_secrets};
 use crate::serve::engine::check::Answers;
 use crate::serve::engine::handle::{Busy, Handle, Message, Reply};
@@ -33,6 +35,7 @@ use crate::serve::engine::timers::Timers;
 use crate::serve::engine::watch::{Note, Watch, Watcher};
 use crate::serve::engine::why;
 use crate::serve::prepare::job::job;
+use crate::serve::site::stock::Stock;
 use crate::serve::site::{Order, SiteNews};
 
 /// Requests that wait for the runner. A bound, so that a crowd of clients waits with its requests instead of filling memory.
@@ -66,6 +69,10 @@ pub(super) enum Given {
 pub(super) enum Report {
     Linked(Box<Linked>),
     Checked(Answers),
+    /// Inputs of an attempt on this machine came.
+    Brought(Brought),
+    /// They are on their way.
+    Moving(RunId),
 }
 
 /// What the core asked for and is done after the commit.
@@ -96,6 +103,8 @@ pub struct Runner {
     pub(super) handed: HashMap<JobKey, Given>,
     /// The hosts that jobs are handed over to.
     pub(super) sites: Sites,
+    /// Attempts whose inputs are being fetched from hosts.
+    pub(super) fetching: Fetching,
     pub(super) link: Link,
     pub(super) reports: mpsc::Sender<Report>,
     pub(super) turns: u64,
@@ -153,6 +162,7 @@ impl Runner {
             cares: HashMap::new(),
             handed: HashMap::new(),
             sites: Sites::default(),
+            fetching: Fetching::new(),
             link: Link::default(),
             reports,
             turns: 0,
@@ -167,6 +177,9 @@ impl Runner {
             quiet_since: Instant::now(),
             leaving: false,
         };
+        let reader = runner.store.reader();
+        let known = Stock::knowing(reader.replicas(None).await?, reader.rates().await?, reader.shared().await?);
+        runner.sites.stock = Arc::new(known);
         runner.restore_all().await?;
         let sent = runner.store.reader().submissions().await?;
         let facts = facts_of(&runner.store.reader()).await?;
@@ -261,6 +274,8 @@ impl Runner {
             Input::Site(host, news) => self.hear_site(host, news),
             Input::Report(Report::Linked(linked)) => self.linked(*linked),
             Input::Report(Report::Checked(answers)) => self.checked(answers),
+            Input::Report(Report::Brought(brought)) => self.brought(brought),
+            Input::Report(Report::Moving(run)) => self.mark_changed(run),
             Input::Timer => {
                 while let Some(timer) = self.timers.take() {
                     self.tell_or_log(Event::Timer(timer));
@@ -457,8 +472,8 @@ impl Runner {
                 self.mark_changed(key.run);
             }
             Record::Ended { ended, follow } => {
-                self.handed.remove(&ended.key);
-                self.remember(&ended);
+                let given = self.handed.remove(&ended.key);
+                self.remember(&ended, given);
                 self.batch.ended(&ended, follow);
             }
             Record::Marked { run, mark, instances } => self.batch.marked(run, mark, &instances),
@@ -474,7 +489,7 @@ impl Runner {
     }
 
     /// Keeps what an attempt found and made, and notes its end for those who watch.
-    fn remember(&mut self, ended: &Ended) {
+    fn remember(&mut self, ended: &Ended, given: Option<Given>) {
         self.noted = Some((ended.key.run, ended.key.instance));
         let Some(care) = self.cares.get_mut(&ended.key.run) else { return };
         care.changed = true;
@@ -482,6 +497,19 @@ impl Runner {
             care.note(&Note::of(ended));
         }
         let Some(run) = self.core.run(ended.key.run) else { return };
+        if ended.outcome == Outcome::Success && !matches!(given, Some(Given::Host(_))) {
+            // Made anew here: what lies on hosts under its name is another content.
+            let plan = run.plan();
+            let stock = &self.sites.stock;
+            if stock.has_any(&plan.root) {
+                let paths = plan.outputs(ended.key.instance).iter().map(|&path| plan.path(path));
+                let gone = |path: &str| DataFact::Gone { root: plan.root.clone(), path: path.to_owned(), host: None };
+                let facts: Vec<DataFact> =
+                    paths.filter(|path| !stock.copies(&plan.root, path).is_empty()).map(gone).collect();
+                stock.take_in(&facts);
+                self.batch.data(facts);
+            }
+        }
         care.hashes.learn_from(run.plan(), ended);
         if ended.outcome == Outcome::Success
             && run.plan().task_of(ended.key.instance).cache
@@ -518,6 +546,7 @@ impl Runner {
         self.start_there(starts_there);
         self.stop_there(stops_there, Order::Stop);
         self.stop_there(withdraws_there, Order::Withdraw);
+        let (stops, withdraws) = (self.stop_fetching(stops), self.stop_fetching(withdraws));
         if let Link::Up { local, .. } = &self.link {
             if !acks.is_empty() {
                 local.ack(acks);
@@ -529,11 +558,17 @@ impl Runner {
                 local.stop(stops);
             }
         }
+        let starts = self.hold_back(starts);
         self.start(&starts);
         self.check(checks);
         for reply in replies {
             reply();
         }
+    }
+
+    /// Hands an attempt to the worker after the next commit.
+    pub(super) fn start_later(&mut self, key: JobKey, grant: Grant) {
+        self.todo.starts.push((key, grant));
     }
 
     fn start(&mut self, starts: &[(JobKey, Grant)]) {
@@ -609,6 +644,7 @@ impl Runner {
         let mut progress = self.cares.get_mut(&run)?.progress(it, watch, eta)?;
         // The last line comes when the end is written: who reads it asks the store next.
         progress.over &= self.trouble.is_none();
+        progress.moving = self.sites.stock.moving(run);
         progress.trouble = self.trouble.as_ref().or(self.link_trouble()).cloned();
         Some(progress)
     }

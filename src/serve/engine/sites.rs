@@ -17,9 +17,10 @@ use crate::model::resources::Grant;
 use crate::reach::clock;
 use crate::reach::config::{ConfigDir, HostsConfig, KeptHost, StateDir};
 use crate::reach::store::Sent;
-use crate::reach::transport::{ConnectionSettings, Connections};
+use crate::reach::transport::ConnectionSettings;
 use crate::serve::engine::runner::{Given, Runner};
 use crate::serve::prepare::places::Places;
+use crate::serve::site::stock::Stock;
 use crate::serve::site::{Means, Order, Reporter, Site, SiteJob, SiteNews, dialect, prelude};
 
 /// News of sites that wait for the runner.
@@ -36,7 +37,8 @@ pub(super) struct Sites {
     known: HashMap<HostId, Known>,
     /// How we stand with those that are at work.
     contacts: HashMap<HostId, Contact>,
-    connections: Option<Arc<Connections>>,
+    /// What is known of files on them.
+    pub(super) stock: Arc<Stock>,
     to: mpsc::Sender<(HostId, SiteNews)>,
     pub(super) news: mpsc::Receiver<(HostId, SiteNews)>,
 }
@@ -60,7 +62,7 @@ impl Default for Sites {
             at_work: HashMap::new(),
             known: HashMap::new(),
             contacts: HashMap::new(),
-            connections: None,
+            stock: Arc::default(),
             to,
             news,
         }
@@ -93,7 +95,7 @@ impl Sites {
     }
 
     /// Says in words where an attempt on a host stands.
-    pub(super) fn in_words(&self, host: HostId, stage: Stage) -> String {
+    pub(super) fn in_words(&self, host: HostId, stage: Stage, key: JobKey) -> String {
         let name = self.name(host);
         let contact = self.contacts.get(&host);
         if let Some(why) = contact.and_then(|contact| contact.breaker.in_words()) {
@@ -105,6 +107,7 @@ impl Sites {
         }
         match stage {
             Stage::Given => format!("it is about to be sent to `{name}`"),
+            Stage::StagingIn | Stage::StagingOut if let Some(moving) = self.stock.moving_for(key) => moving.to_string(),
             Stage::StagingIn => format!("its inputs are being brought to `{name}`"),
             Stage::Waiting => format!("it waits in the queue of `{name}`"),
             Stage::Running => format!("it runs on `{name}`"),
@@ -154,6 +157,10 @@ impl Sites {
         state: &StateDir,
     ) -> Vec<(HostId, Capacity, Arc<Limits>)> {
         let mut started = Vec::new();
+        if !places.lists.is_empty() || self.stock.needs_hosts() {
+            self.stock.know(hosts);
+            self.stock.connections(|| connection_settings(state));
+        }
         for name in places.lists.iter().flatten().filter(|name| !name.is_local()) {
             if let Some(host) = hosts.get(name.as_str()) {
                 let known = Known { host: host.clone(), facts: facts.get(name).cloned(), dir: dir.cloned() };
@@ -186,12 +193,7 @@ impl Sites {
     fn means(&mut self, number: HostId, known: &Known, state: &StateDir) -> Means {
         let Known { host, facts, dir } = known;
         let facts = facts.as_ref();
-        let connections = self.connections.get_or_insert_with(|| {
-            let mut settings = ConnectionSettings::from_env(|name| std::env::var_os(name), state.ssh_dir());
-            settings.ssh.config =
-                std::env::var_os("CSYNC_SSH_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
-            Arc::new(Connections::new(settings))
-        });
+        let connections = self.stock.connections(|| connection_settings(state));
         // A person may know better what a host is than the probe did.
         let flavour = host.batch.and_then(BatchKind::flavour);
         let system = facts.and_then(|facts| facts.batch.as_ref());
@@ -204,7 +206,8 @@ impl Sites {
             limits: Arc::new(Limits::of(host, facts)),
             cores: facts.and_then(|facts| facts.machine.cores).unwrap_or(1),
             file: dir.as_ref().map(ConfigDir::hosts_file),
-            connections: Arc::clone(connections),
+            connections,
+            stock: Arc::clone(&self.stock),
             state: state.clone(),
             reporter: Reporter::new(number, self.to.clone()),
         }
@@ -222,9 +225,17 @@ impl Sites {
                 return None;
             }
         };
+        self.stock.know(&hosts);
         let known = Known { host: hosts.get(before.host.name.as_str())?.clone(), ..before.clone() };
         self.start_one(known, state)
     }
+}
+
+/// Returns how hosts are reached, as this process's environment says.
+pub(super) fn connection_settings(state: &StateDir) -> ConnectionSettings {
+    let mut settings = ConnectionSettings::from_env(|name| std::env::var_os(name), state.ssh_dir());
+    settings.ssh.config = std::env::var_os("CSYNC_SSH_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+    settings
 }
 
 impl Runner {
@@ -373,6 +384,8 @@ impl Runner {
             }
             SiteNews::Known(sent) => self.batch.sent(&sent),
             SiteNews::Closed(name) => self.batch.closed(&name),
+            SiteNews::Moving(runs) => runs.into_iter().for_each(|run| self.mark_changed(run)),
+            SiteNews::Data(facts) => self.batch.data(facts),
         }
     }
 }

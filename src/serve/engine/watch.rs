@@ -136,6 +136,7 @@ impl Care {
             running: running(run),
             ended: notes.into_iter().map(|note| ended(run, note)).collect(),
             eta,
+            moving: Vec::new(),
             trouble: None,
             summary,
         })

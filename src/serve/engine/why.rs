@@ -100,7 +100,8 @@ fn causes(run: &Run, sites: &Sites, instance: InstanceId) -> Vec<String> {
     if let Some((host, stage)) = run.attempt(instance).and_then(|it| Some((it.host?, it.stage)))
         && host != HostId::LOCAL
     {
-        return vec![sites.in_words(host, stage)];
+        let key = JobKey { run: run.id(), instance, attempt: run.attempts(instance) };
+        return vec![sites.in_words(host, stage, key)];
     }
     match run.instance_state(instance) {
         Some(State::Skipped) if run.is_left(instance) => Vec::new(),

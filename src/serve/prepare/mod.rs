@@ -24,6 +24,7 @@ use crate::decide::fresh::select::{Selection, UnknownNames};
 use crate::language::hosts::Hosts;
 use crate::language::manifest::{self, Expanded, Facts, Limits, Workflow};
 use crate::model::api::{ApiError, ErrorKind, Rerun, Submission};
+use crate::model::data::Elsewhere;
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::model::plan::{Fingerprint, Memo, Plan};
 use crate::reach::files::FilesError;
@@ -53,13 +54,16 @@ pub struct Asked<'a> {
     pub hosts: &'a Hosts,
     /// Files that go along with every task.
     pub tree: Option<&'a [String]>,
+    /// Files of the directory that lie on hosts.
+    pub elsewhere: &'a Elsewhere,
 }
 
 impl<'a> Asked<'a> {
     /// Takes the parts of a submission.
-    pub fn of(submission: &'a Submission, hosts: &'a Hosts) -> Self {
+    pub fn of(submission: &'a Submission, hosts: &'a Hosts, elsewhere: &'a Elsewhere) -> Self {
         Self {
             hosts,
+            elsewhere,
             text: &submission.text,
             root: &submission.root,
             params: &submission.params,
@@ -145,7 +149,7 @@ pub fn prepare(asked: Asked<'_>, memos: impl FnOnce(&str) -> Result<Memos, ApiEr
     let memos = memos(&plan.name)?;
     let (judgement, hashes) = {
         let judge = Judge::new(&plan, &memos, &selection);
-        let mut seen = look(&plan, &judge)?;
+        let mut seen = look(&plan, &judge, asked.elsewhere)?;
         let judgement = judge_with_contents(&plan, &judge, &mut seen)?;
         let missing = refuse::missing_inputs(&workflow, &plan, &external, &judgement, &seen);
         if !missing.is_empty() {
@@ -162,9 +166,15 @@ pub fn prepare(asked: Asked<'_>, memos: impl FnOnce(&str) -> Result<Memos, ApiEr
 }
 
 /// Looks at every file that the judgement asks for.
-fn look(plan: &Plan, judge: &Judge<'_>) -> Result<Vec<Option<Fingerprint>>, ApiError> {
+fn look(plan: &Plan, judge: &Judge<'_>, elsewhere: &Elsewhere) -> Result<Vec<Option<Fingerprint>>, ApiError> {
     let root = open(&plan.root)?;
-    root.look_at(plan.paths.iter().zip(judge.paths())).map_err(|error| unreadable(&error))
+    let mut seen = root.look_at(plan.paths.iter().zip(judge.paths())).map_err(|error| unreadable(&error))?;
+    if !elsewhere.is_empty() {
+        for (path, seen) in plan.paths.iter().zip(&mut seen) {
+            *seen = seen.or_else(|| elsewhere.get(path));
+        }
+    }
+    Ok(seen)
 }
 
 /// Reads the contents that decide, and judges.

@@ -3,6 +3,7 @@
 use crate::decide::fresh::judge::{Recheck, recheck as judge_again};
 use crate::decide::fresh::memos::{Hashes, Memos};
 use crate::decide::fresh::reason::Reason;
+use crate::model::data::Elsewhere;
 use crate::model::id::InstanceId;
 use crate::model::plan::{Fingerprint, Memo, Plan};
 use crate::reach::files::FilesError;
@@ -25,7 +26,7 @@ impl Rechecked {
 }
 
 /// Looks at the files of an instance and answers [`Action::Check`](crate::decide::engine::protocol::Action). `root` is the
-/// plan's directory, opened once for many. Reads a file only where neither a memo nor `hashes` knows its content.
+/// plan's directory, opened once for many; `elsewhere` is what lies on hosts of it. Reads a file only where neither a memo nor `hashes` knows its content.
 ///
 /// # Errors
 /// When a file may not be looked at, or read: then the instance had better run, and say so itself.
@@ -34,11 +35,13 @@ pub fn recheck(
     plan: &Plan,
     memos: &Memos,
     hashes: &Hashes,
+    elsewhere: &Elsewhere,
     instance: InstanceId,
 ) -> Result<Rechecked, FilesError> {
     let (outputs, inputs) = (plan.outputs(instance), plan.inputs(instance));
     let paths = || outputs.iter().chain(inputs).copied();
-    let look = |path| Ok(root.look(plan.path(path))?.map(|print| hashes.fill(path, print)));
+    let found = |path| Ok(root.look(plan.path(path))?.or_else(|| elsewhere.get(plan.path(path))));
+    let look = |path| found(path).map(|print: Option<Fingerprint>| print.map(|print| hashes.fill(path, print)));
     let mut seen = paths().map(look).collect::<Result<Vec<Option<Fingerprint>>, FilesError>>()?;
     if let Recheck::Doubtful(doubtful) = judge_again(plan, memos, instance, &seen) {
         // They come in the order in which they were asked about.

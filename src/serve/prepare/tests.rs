@@ -12,6 +12,7 @@ use crate::decide::fresh::memos::{Hashes, Memos, memo};
 use crate::decide::fresh::reason::Reason;
 use crate::language::hosts::{Hosts, merge, read, shipped};
 use crate::model::api::{ApiError, ErrorKind, Rerun};
+use crate::model::data::Elsewhere;
 use crate::model::id::{InstanceId, JobKey, RunId};
 use crate::model::job::{Ended, Invocation, Outcome};
 use crate::model::plan::Plan;
@@ -72,7 +73,16 @@ impl Lab {
     fn prepare_with(&self, only: &[String], rerun: &Rerun) -> Result<Prepared, ApiError> {
         let params = BTreeMap::new();
         let root = self.root().to_str().unwrap();
-        let asked = Asked { text: &self.text, root, params: &params, only, rerun, hosts: &hosts(), tree: None };
+        let asked = Asked {
+            text: &self.text,
+            root,
+            params: &params,
+            only,
+            rerun,
+            hosts: &hosts(),
+            tree: None,
+            elsewhere: &Elsewhere::default(),
+        };
         prepare(asked, |name| {
             assert_eq!(name, "w");
             Ok(self.memos.clone())
@@ -154,13 +164,13 @@ fn asking_again_reads_what_decides() {
     let root = Root::open(lab.root()).unwrap();
     let sum = InstanceId(2);
     lab.touch("counts/a", 1_000);
-    let again = recheck(&root, &plan, &lab.memos, &hashes, sum).unwrap();
+    let again = recheck(&root, &plan, &lab.memos, &hashes, &Elsewhere::default(), sum).unwrap();
     assert!(again.is_fresh() && again.refreshed.is_some());
     lab.write("counts/a", "RESULT");
-    let again = recheck(&root, &plan, &lab.memos, &hashes, sum).unwrap();
+    let again = recheck(&root, &plan, &lab.memos, &hashes, &Elsewhere::default(), sum).unwrap();
     assert_eq!(again.reason.sentence(&plan), "input `counts/a` changed");
     fs::remove_file(lab.root().join("sum")).unwrap();
-    assert!(!recheck(&root, &plan, &lab.memos, &hashes, sum).unwrap().is_fresh());
+    assert!(!recheck(&root, &plan, &lab.memos, &hashes, &Elsewhere::default(), sum).unwrap().is_fresh());
 }
 
 #[test]
@@ -251,6 +261,7 @@ fn mistakes_and_missing_directories_are_refused() {
         rerun: &Rerun::Stale,
         hosts: &hosts(),
         tree: None,
+        elsewhere: &Elsewhere::default(),
     };
     let error = prepare(asked, |_| Ok(Memos::default())).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Storage);

@@ -1,22 +1,32 @@
 //! Back from a host: outputs of what succeeded, and what every member printed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::spawn_blocking;
 
 use crate::language::manifest::absolute;
 use crate::model::api::Stream;
 use crate::model::batch::JobName;
+use crate::model::data::{DataFact, Elsewhere, Replica};
+use crate::model::host::HostName;
+use crate::model::id::{JobKey, PathId};
 use crate::model::job::{Ended, Outcome};
+use crate::model::plan::Fingerprint;
+use crate::model::units::Bytes;
+use crate::reach::clock;
 use crate::reach::config::StateDir;
 use crate::reach::files::look::fingerprint;
-use crate::reach::stage::{self, StageError};
+use crate::reach::stage::{self, Seen, StageError, Take};
 use crate::reach::store::Sent;
 use crate::reach::transport::{Meter, Remote, TransportError};
+use crate::serve::site::inputs::{chain, told};
 use crate::serve::site::send::{Ground, with_tree};
+use crate::serve::site::stock::Stock;
 use crate::serve::site::tree::{RESULTS, collect};
 use crate::serve::site::{Means, SiteJob};
 
@@ -62,9 +72,11 @@ pub(super) async fn fetch(means: &Means, ground: &Ground, wanted: Wanted) -> Vec
         of.extend(job.plan.outputs(job.key.instance).iter().map(|&path| job.plan.path(path).to_owned()));
     }
     let mut failed: BTreeMap<String, String> = BTreeMap::new();
+    let mut left: BTreeMap<String, BTreeMap<String, Seen>> = BTreeMap::new();
+    let keys: Vec<JobKey> = members.iter().map(|(_, job, _)| job.key).collect();
     for (root, names) in outputs {
-        match stage::fetch(&way, &ground.root(&root), Path::new(&root), &names, OUTPUTS, &Meter::default()).await {
-            Ok((moved, _)) => tracing::debug!(host = %means.host.name, ?moved, "fetched"),
+        match bring_back(means, &way, (&root, &ground.root(&root)), &names, &keys).await {
+            Ok(stays) => drop(left.insert(root, stays)),
             Err(StageError::Transport(error)) => return later(&members, error),
             Err(error) => drop(failed.insert(root, chain(&error))),
         }
@@ -79,9 +91,75 @@ pub(super) async fn fetch(means: &Means, ground: &Ground, wanted: Wanted) -> Vec
             Err(error) => drop(failed.insert(job.plan.root.clone(), chain(&error))),
         }
     }
-    let done = spawn_blocking(move || members.into_iter().map(|member| settle(member, &failed)).collect()).await;
+    let back = Back { host: means.host.name.clone(), failed, left, stock: Arc::clone(&means.stock) };
+    let done = spawn_blocking(move || members.into_iter().map(|member| settle(member, &back)).collect()).await;
     // A panic there is reported; the members are seen again by the next look.
     done.unwrap_or_default()
+}
+
+/// What came back, by workflows' directories.
+struct Back {
+    host: HostName,
+    /// Why nothing did.
+    failed: BTreeMap<String, String>,
+    /// What stays on the host.
+    left: BTreeMap<String, BTreeMap<String, Seen>>,
+    stock: Arc<Stock>,
+}
+
+/// Brings outputs back to `root` from `place`, but for those that are too large; returns these.
+async fn bring_back(
+    means: &Means,
+    way: &Remote,
+    (root, place): (&str, &str),
+    names: &[String],
+    keys: &[JobKey],
+) -> Result<BTreeMap<String, Seen>, StageError> {
+    if means.stock.shared(&means.host.name, root) {
+        show_up(Path::new(root), names).await;
+        return Ok(BTreeMap::new());
+    }
+    let take = Take { limit: OUTPUTS, leave: means.host.keep_above.0 };
+    let moving = means.stock.begin(&means.host.name, &HostName::local(), keys.to_vec());
+    let fetching = stage::fetch(way, place, Path::new(root), names, take, moving.meter());
+    let fetched = told(means, &moving, fetching).await;
+    let mut facts: Vec<DataFact> = moving.finish().into_iter().collect();
+    let fetched = fetched?;
+    tracing::debug!(host = %means.host.name, moved = ?fetched.moved, left = fetched.left.len(), "fetched");
+    let left: BTreeMap<String, Seen> = fetched.left.into_iter().collect();
+    if means.stock.has_any(root) {
+        let back = names.iter().filter(|name| !left.contains_key(*name) && !means.stock.copies(root, name).is_empty());
+        facts.extend(back.map(|name| DataFact::Gone { root: root.to_owned(), path: name.clone(), host: None }));
+    }
+    for (name, seen) in &left {
+        // What an earlier run left here is not what this one made.
+        drop(fs::remove_file(Path::new(root).join(name)));
+        facts.push(DataFact::Gone { root: root.to_owned(), path: name.clone(), host: None });
+        facts.push(DataFact::Lies(Replica {
+            root: root.to_owned(),
+            path: name.clone(),
+            host: means.host.name.clone(),
+            place: place.to_owned(),
+            size: Bytes(seen.size),
+            mtime: seen.mtime,
+            at: clock::now(),
+        }));
+    }
+    means.learn(facts).await;
+    Ok(left)
+}
+
+/// Waits until this machine sees what a host wrote: network filesystems show it late.
+async fn show_up(root: &Path, names: &[String]) {
+    for pause in [50, 100, 300, 1000, 3000, 10_000] {
+        // Listing a directory has its names asked for again.
+        let dirs: BTreeSet<&Path> = names.iter().filter_map(|name| Path::new(name).parent()).collect();
+        dirs.into_iter().for_each(|dir| drop(fs::read_dir(root.join(dir))));
+        if names.iter().all(|name| root.join(name).exists()) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+    }
 }
 
 fn later(members: &[(u32, SiteJob, Ended)], error: TransportError) -> Vec<(u32, Fetched)> {
@@ -95,10 +173,13 @@ fn later(members: &[(u32, SiteJob, Ended)], error: TransportError) -> Vec<(u32, 
 }
 
 /// Looks at what came, as the up-to-date checks of later runs will.
-fn settle((index, job, mut ended): (u32, SiteJob, Ended), failed: &BTreeMap<String, String>) -> (u32, Fetched) {
+fn settle((index, job, mut ended): (u32, SiteJob, Ended), back: &Back) -> (u32, Fetched) {
     let plan = &job.plan;
+    let elsewhere =
+        if back.stock.has_any(&plan.root) { back.stock.elsewhere(&plan.root) } else { Elsewhere::default() };
+    let left = |path: PathId| Some((plan.path(path), back.left.get(&plan.root)?.get(plan.path(path))?));
     if ended.outcome == Outcome::Success
-        && let Some(message) = failed.get(&plan.root)
+        && let Some(message) = back.failed.get(&plan.root)
     {
         ended.outcome = Outcome::Stage { message: message.clone() };
     }
@@ -106,9 +187,20 @@ fn settle((index, job, mut ended): (u32, SiteJob, Ended), failed: &BTreeMap<Stri
         let here = |path| PathBuf::from(absolute(&plan.root, plan.path(path)));
         // What nothing is remembered of need not be looked at.
         let inputs = plan.inputs(job.key.instance).iter().filter(|_| plan.task_of(job.key.instance).cache);
-        ended.inputs = inputs.map(|&path| fingerprint(&here(path), false).ok().flatten()).collect();
+        let input = |path| fingerprint(&here(path), false).ok().flatten().or_else(|| elsewhere.get(plan.path(path)));
+        ended.inputs = inputs.map(|&path| input(path)).collect();
         let outputs = plan.outputs(job.key.instance);
-        ended.outputs = outputs.iter().map(|&path| fingerprint(&here(path), true).ok().flatten()).collect();
+        let stays = |(_, seen): (&str, &Seen)| Fingerprint {
+            size: seen.size,
+            mtime: seen.mtime.saturating_mul(1_000_000),
+            hash: None,
+        };
+        let output = |path| left(path).map(stays).or_else(|| fingerprint(&here(path), true).ok().flatten());
+        ended.outputs = outputs.iter().map(|&path| output(path)).collect();
+        ended.notes.extend(outputs.iter().filter_map(|&path| left(path)).map(|(name, seen)| {
+            let size = Bytes(seen.size);
+            format!("output `{name}` ({size}) stays on {}; `csync data get {name}` brings it", back.host)
+        }));
         let missing: Vec<&str> = outputs
             .iter()
             .zip(&ended.outputs)
@@ -141,7 +233,8 @@ async fn logs(
     let incoming = means.state.root().join("incoming").join(name.as_str());
     let unusable = |source| StageError::Here { path: incoming.clone(), source };
     fs::create_dir_all(&incoming).map_err(unusable)?;
-    let fetched = stage::fetch(way, &ground.submission(name), &incoming, &names, LOGS, &Meter::default()).await;
+    let fetched =
+        stage::fetch(way, &ground.submission(name), &incoming, &names, Take::up_to(LOGS), &Meter::default()).await;
     for (index, job, _) in members {
         for (file, stream) in [("stdout", Stream::Stdout), ("stderr", Stream::Stderr)] {
             keep(&incoming.join(index.to_string()).join(file), &means.state, job, stream);
@@ -182,10 +275,4 @@ fn complete(from: &Path, to: &Path) -> io::Result<()> {
     rest.seek(SeekFrom::Start(there))?;
     io::copy(&mut rest, &mut fs::File::options().append(true).open(to)?)?;
     Ok(())
-}
-
-/// An error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
 }

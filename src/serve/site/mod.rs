@@ -9,13 +9,16 @@
 
 mod desk;
 mod fetch;
+mod inputs;
 mod quota;
 mod said;
 mod send;
+pub mod stock;
 mod tick;
 mod tree;
 
 pub use said::{dialect, unsaid};
+pub use send::{Ground, ground_of};
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -29,17 +32,19 @@ use crate::decide::engine::protocol::{Adopted, Capacity, Stage};
 use crate::language::quote::sh;
 use crate::model::api::Full;
 use crate::model::batch::{Dialect, JobName};
+use crate::model::data::DataFact;
 use crate::model::facts::BatchSystem;
-use crate::model::host::{Host, HostName};
-use crate::model::id::{HostId, JobKey};
+use crate::model::host::Host;
+use crate::model::id::{HostId, JobKey, RunId};
 use crate::model::job::Ended;
 use crate::model::plan::Plan;
 use crate::model::resources::Grant;
 use crate::model::units::Timestamp;
 use crate::reach::config::StateDir;
 use crate::reach::store::Sent;
-use crate::reach::transport::{Connections, Limits, Remote, TransportError};
+use crate::reach::transport::{Connections, Remote, TransportError};
 use crate::serve::site::desk::Desk;
+use crate::serve::site::stock::{Stock, way};
 
 /// An attempt for a host.
 #[derive(Clone, Debug)]
@@ -99,6 +104,10 @@ pub enum SiteNews {
     Known(Sent),
     /// A submission is over and cleared away.
     Closed(JobName),
+    /// Files are on their way for these runs.
+    Moving(Vec<RunId>),
+    /// What was learned of files on hosts.
+    Data(Vec<DataFact>),
 }
 
 /// Where a site reports to.
@@ -144,6 +153,8 @@ pub struct Means {
     pub file: Option<PathBuf>,
     /// The ways to all hosts.
     pub connections: Arc<Connections>,
+    /// What is known of files on all hosts.
+    pub stock: Arc<Stock>,
     /// The engine's state directory.
     pub state: StateDir,
     /// Where to report.
@@ -153,12 +164,7 @@ pub struct Means {
 impl Means {
     /// Returns the way there; nothing is connected by that.
     async fn way(&self) -> Result<Remote, TransportError> {
-        let limits = Limits { per_minute: self.host.policy.connections_per_minute, ..Limits::default() };
-        // A host without a name in ssh's configuration is this machine under another name.
-        match &self.host.ssh {
-            Some(alias) => self.connections.transport(&self.host.name, alias.as_str(), limits).await,
-            None => self.connections.transport(&HostName::local(), HostName::LOCAL, limits).await,
-        }
+        way(&self.connections, &self.host).await
     }
 }
 

@@ -1,7 +1,6 @@
 //! Out to a host: which jobs go together, what they need there, and the submission itself.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,13 +13,13 @@ use crate::language::batch::wrapper::{BadMember, File, Member, batch_script, det
 use crate::language::manifest::{Rendered, absolute, render_at};
 use crate::language::quote::sh;
 use crate::model::batch::{BatchId, JobName, Reply, Submitted};
-use crate::model::host::HostPath;
+use crate::model::host::{Host, HostPath};
 use crate::model::id::{JobKey, PathId};
 use crate::model::job::Outcome;
 use crate::model::units::Bytes;
-use crate::reach::stage::{StageError, bring};
 use crate::reach::store::Sent;
-use crate::reach::transport::{Exec, Meter, Transport, TransportError};
+use crate::reach::transport::{Exec, Remote, Transport, TransportError};
+use crate::serve::site::inputs::bring_inputs;
 use crate::serve::site::said::{request, submission};
 use crate::serve::site::tree::{copy_script, list};
 use crate::serve::site::{Means, SiteJob, SiteNews};
@@ -36,7 +35,7 @@ const SUBMITTING: Duration = Duration::from_mins(5);
 
 /// What is known of a host once it was entered.
 #[derive(Clone, Debug)]
-pub(super) struct Ground {
+pub struct Ground {
     /// Where everything of ours lies, absolute.
     pub(super) scratch: String,
 }
@@ -53,7 +52,7 @@ impl Ground {
     }
 
     /// Returns the directory that stands for a workflow's directory.
-    pub(super) fn root(&self, root: &str) -> String {
+    pub fn root(&self, root: &str) -> String {
         let hash = blake3::hash(root.as_bytes()).to_hex();
         format!("{}/trees/{}", self.scratch, hash.get(..16).unwrap_or_default())
     }
@@ -61,18 +60,26 @@ impl Ground {
 
 /// Enters a host: makes our directory there and returns where it is.
 pub(super) async fn ground(means: &Means) -> Result<Ground, TransportError> {
-    let scratch = means.host.scratch.clone().or_else(|| SCRATCH.parse::<HostPath>().ok());
+    ground_of(&means.host, &means.way().await?).await
+}
+
+/// Makes our directory on a host and returns where it is.
+///
+/// # Errors
+/// When the host cannot be asked, or cannot make it.
+pub async fn ground_of(host: &Host, way: &Remote) -> Result<Ground, TransportError> {
+    let scratch = host.scratch.clone().or_else(|| SCRATCH.parse::<HostPath>().ok());
     let scratch = scratch.map(|path| path.to_shell()).unwrap_or_default();
     let script = format!(
         "umask 077; d={scratch} && mkdir -p -- \"$d/jobs\" \"$d/trees\" && cd -- \"$d\" && chmod 700 . jobs trees && pwd -P"
     );
-    let reply = means.way().await?.exec(Exec::new(script)).await?;
+    let reply = way.exec(Exec::new(script)).await?;
     let place = String::from_utf8_lossy(&reply.stdout).trim_end_matches('\n').to_owned();
     if !reply.status.is_success() || !place.starts_with('/') {
         let detail = String::from_utf8_lossy(&reply.stderr).trim().to_owned();
         return Err(TransportError::FarFile {
-            host: means.host.name.to_string(),
-            path: means.host.scratch.as_ref().map_or_else(|| SCRATCH.to_owned(), ToString::to_string),
+            host: host.name.to_string(),
+            path: host.scratch.as_ref().map_or_else(|| SCRATCH.to_owned(), ToString::to_string),
             detail: if detail.is_empty() { reply.status.to_string() } else { detail },
         });
     }
@@ -155,7 +162,7 @@ pub(super) async fn send(means: &Means, ground: &Ground, sent: &Sent, jobs: Vec<
     let script = format!(
         "umask 077; d={}; mkdir -- \"$d\" && tar -xf - -C \"$d\" || exit 111\n{}: >\"$d/submitting\"\n{}{call}",
         sh(&directory),
-        copy(ground, &jobs),
+        copy(means, ground, &jobs),
         means.prelude
     );
     let reply = run(means, &script, &archive).await?;
@@ -193,7 +200,7 @@ fn spawn(message: String) -> Outcome {
     Outcome::Spawn { message }
 }
 
-fn refused(jobs: &[SiteJob], outcome: &Outcome) -> NotSent {
+pub(super) fn refused(jobs: &[SiteJob], outcome: &Outcome) -> NotSent {
     NotSent::Refused(jobs.iter().map(|job| (job.key, outcome.clone(), None)).collect())
 }
 
@@ -203,9 +210,9 @@ pub(super) fn with_tree(jobs: &[SiteJob]) -> Option<&SiteJob> {
 }
 
 /// Returns the script that makes the copy of the directory, where the jobs work in one.
-fn copy(ground: &Ground, jobs: &[SiteJob]) -> String {
+fn copy(means: &Means, ground: &Ground, jobs: &[SiteJob]) -> String {
     let Some(job) = with_tree(jobs) else { return String::new() };
-    copy_script(&ground.root(&job.plan.root), job.plan.inputs(job.key.instance).len())
+    copy_script(&means.root(ground, &job.plan.root), job.plan.inputs(job.key.instance).len())
 }
 
 /// Runs the script that submits, with the directory's content to read.
@@ -220,23 +227,8 @@ async fn run(means: &Means, script: &str, archive: &[u8]) -> Result<(Vec<u8>, Ve
     Ok((reply.stdout, reply.stderr, reply.status.code()))
 }
 
-/// Brings the inputs of jobs, workflow by workflow.
-async fn bring_inputs(means: &Means, ground: &Ground, jobs: &[SiteJob]) -> Result<(), NotSent> {
-    let way = means.way().await.map_err(NotSent::Unreached)?;
-    for (root, mut names) in inputs_of(jobs) {
-        names.sort_unstable();
-        names.dedup();
-        match bring(&way, Path::new(root), &ground.root(root), &names, &Meter::default()).await {
-            Ok(moved) => tracing::debug!(host = %means.host.name, ?moved, "brought"),
-            Err(StageError::Transport(error)) => return Err(NotSent::Unreached(error)),
-            Err(error) => return Err(refused(jobs, &Outcome::Stage { message: error.to_string() })),
-        }
-    }
-    Ok(())
-}
-
 /// Returns the inputs of jobs, by the directory that they are relative to.
-fn inputs_of(jobs: &[SiteJob]) -> BTreeMap<&str, Vec<String>> {
+pub(super) fn inputs_of(jobs: &[SiteJob]) -> BTreeMap<&str, Vec<String>> {
     let mut inputs: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     let mut before = None;
     for job in jobs {
@@ -297,7 +289,7 @@ enum Unpackable {
 fn member(means: &Means, ground: &Ground, sent: &Sent, job: &SiteJob, name: String) -> Member {
     let plan = &job.plan;
     let tree = plan.task_of(job.key.instance).tree;
-    let root = if tree { ground.work(&sent.name) } else { ground.root(&plan.root) };
+    let root = if tree { ground.work(&sent.name) } else { means.root(ground, &plan.root) };
     let Rendered { invocation, workdir, env, stdin } =
         render_at(plan, &root, job.key.instance, &job.grant, job.key.attempt);
     let task = plan.task_of(job.key.instance);

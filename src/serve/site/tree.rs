@@ -11,7 +11,7 @@ use crate::language::ignored::{FILE, Ignored};
 use crate::language::quote::sh;
 use crate::model::batch::JobName;
 use crate::model::units::{Bytes, Timestamp};
-use crate::reach::stage::{StageError, fetch};
+use crate::reach::stage::{StageError, Take, fetch};
 use crate::reach::transport::{Exec, Meter, Remote, Transport};
 use crate::serve::site::send::Ground;
 
@@ -86,7 +86,7 @@ pub(super) async fn collect(
     let fetched = if names.is_empty() {
         Ok(())
     } else {
-        fetch(way, &ground.work(name), Path::new(root), &names, most.0, &Meter::default()).await.map(drop)
+        fetch(way, &ground.work(name), Path::new(root), &names, Take::up_to(most.0), &Meter::default()).await.map(drop)
     };
     if kept || fetched.is_err() {
         way.exec(Exec::new(format!(": >{}", sh(&format!("{directory}/keep"))))).await?;

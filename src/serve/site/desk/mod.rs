@@ -36,7 +36,7 @@ const WATCHED: Duration = Duration::from_secs(2);
 /// How often it is looked at whether the connection is still there, which asks nobody.
 const PULSE: Duration = Duration::from_secs(5);
 /// Submissions under way at once: each takes a channel.
-const SENDING: usize = 2;
+const SENDING: usize = 4;
 
 /// A member of a submission.
 #[derive(Clone, Debug)]

@@ -1,0 +1,161 @@
+//! `csync data`: files of workflows that lie on hosts.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use crate::cli::context::Context;
+use crate::cli::errors::{Exit, Failure};
+use crate::cli::view::words::{clock, many};
+use crate::model::api::{DataAsk, DataDone};
+use crate::model::data::Replica;
+use crate::model::host::HostName;
+use crate::model::units::Timestamp;
+
+/// List, fetch, move and remove files of workflows that lie on hosts
+///
+/// A task's outputs come back when it is over, but for those that are larger than its host's `keep_above` (1G unless `hosts.toml`
+/// says otherwise): they stay there, later tasks on that host use them where they are, and others fetch them when they need them.
+/// Without a command, they are listed.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What to do with them.
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// List what lies on hosts
+    List,
+    /// Say where copies of a file are
+    Where {
+        /// Files, or directories with all that is in them
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+    },
+    /// Fetch files to where they belong here
+    Get {
+        /// Files, or directories with all that is in them; the present one when none is named
+        paths: Vec<PathBuf>,
+    },
+    /// Move files from the hosts that have them to another
+    ///
+    /// They go from host to host through this machine's memory; nothing is stored here.
+    Move {
+        /// Files, or directories with all that is in them
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+        /// The host that is to have them
+        #[arg(long, value_name = "HOST")]
+        to: HostName,
+    },
+    /// Remove copies from hosts
+    ///
+    /// The last copy of a file stays, unless `--last` says otherwise. What made it runs again when it is needed.
+    Rm {
+        /// Files, or directories with all that is in them
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+        /// From this host alone
+        #[arg(long, value_name = "HOST")]
+        on: Option<HostName>,
+        /// Also the last copy
+        #[arg(long)]
+        last: bool,
+    },
+}
+
+/// What says where hosts.toml is.
+const VARIABLES: [&str; 3] = ["CSYNC_CONFIG", "XDG_CONFIG_HOME", "HOME"];
+
+/// Runs it.
+pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
+    match &args.command {
+        None | Some(Command::List) => list(context, &[])?,
+        Some(Command::Where { paths }) => list(context, paths)?,
+        Some(Command::Get { paths }) => {
+            let here = [PathBuf::from(".")];
+            let ask = ask(if paths.is_empty() { &here } else { paths })?;
+            let done = context.block_on(async { Ok(context.reach().await?.get_data(&ask).await?) })?;
+            tell(context, "Fetched", &done)?;
+        }
+        Some(Command::Move { paths, to }) => {
+            let ask = DataAsk { to: Some(to.clone()), ..ask(paths)? };
+            let done = context.block_on(async { Ok(context.reach().await?.move_data(&ask).await?) })?;
+            tell(context, "Moved", &done)?;
+        }
+        Some(Command::Rm { paths, on, last }) => {
+            let ask = DataAsk { on: on.clone(), last: *last, ..ask(paths)? };
+            let done = context.block_on(async { Ok(context.reach().await?.remove_data(&ask).await?) })?;
+            tell(context, "Removed", &done)?;
+        }
+    }
+    Ok(Exit::Success)
+}
+
+fn ask(paths: &[PathBuf]) -> Result<DataAsk, Failure> {
+    let variables = VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
+    Ok(DataAsk { paths: absolute(paths)?, env: variables.collect(), ..DataAsk::default() })
+}
+
+/// Returns paths from the root, as workflows' directories are known: links on the way to a file are followed.
+fn absolute(paths: &[PathBuf]) -> Result<Vec<String>, Failure> {
+    let one = |path: &PathBuf| {
+        let whole = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        let plain = whole.components().collect::<PathBuf>();
+        let dir = plain.parent().and_then(|dir| dir.canonicalize().ok());
+        let found = match (dir, plain.file_name()) {
+            _ if plain.is_dir() => plain.canonicalize().unwrap_or(plain),
+            (Some(dir), Some(name)) => dir.join(name),
+            _ => plain,
+        };
+        let text = found.into_os_string().into_string();
+        text.map_err(|path| Failure::usage(format!("`{}` is not UTF-8", Path::new(&path).display())))
+    };
+    paths.iter().map(one).collect()
+}
+
+/// Lists copies of these files, or all.
+fn list(context: &Context, paths: &[PathBuf]) -> Result<(), Failure> {
+    let wanted = absolute(paths)?;
+    let mut copies = context.block_on(async { Ok(context.reach().await?.data().await?) })?;
+    let is_wanted = |copy: &Replica| {
+        let here = copy.here();
+        wanted.iter().any(|path| here.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+    };
+    copies.retain(|copy| wanted.is_empty() || is_wanted(copy));
+    if context.json() {
+        return context.print_json(&copies);
+    }
+    if copies.is_empty() {
+        context.say(if wanted.is_empty() { "Nothing lies on hosts alone." } else { "No host is known to have that." });
+        return Ok(());
+    }
+    context.print(table(&copies, paths.is_empty()).trim_end())
+}
+
+/// Returns a line for each copy: short, or with its path on the host.
+fn table(copies: &[Replica], short: bool) -> String {
+    let width = |column: fn(&Replica) -> usize| copies.iter().map(column).max().unwrap_or(0);
+    let (paths, hosts) = (width(|copy| copy.here().chars().count()), width(|copy| copy.host.as_str().len()));
+    let mut text = String::new();
+    for copy in copies {
+        let written = clock(Timestamp(copy.mtime.saturating_mul(1_000_000)));
+        let (size, here) = (copy.size.to_string(), copy.here());
+        let _infallible = match short {
+            true => writeln!(text, "{here:paths$}  {size:>8}  {:hosts$}  {written}", copy.host),
+            false => writeln!(text, "{here:paths$}  {size:>8}  {}:{}  {written}", copy.host, copy.there()),
+        };
+        if !short && Path::new(&here).exists() {
+            let _infallible = writeln!(text, "{here:paths$}  {size:>8}  here");
+        }
+    }
+    text
+}
+
+fn tell(context: &Context, verb: &str, done: &DataDone) -> Result<(), Failure> {
+    if context.json() {
+        return context.print_json(done);
+    }
+    context.print(&format!("{verb} {} ({}).", many(done.paths.len() as u32, "file"), done.bytes))
+}

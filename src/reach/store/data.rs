@@ -1,0 +1,153 @@
+//! What is known of files that lie on hosts, of how fast files move, and of directories that hosts share with this machine.
+
+use crate::model::data::{DataFact, Rate, Replica};
+use crate::model::host::HostName;
+use crate::model::units::{Bytes, Timestamp};
+use crate::reach::store::error::StoreError;
+use crate::reach::store::open::{Reader, Store};
+use crate::reach::store::sql;
+
+type ReplicaRow = (String, String, String, String, i64, i64, i64);
+type RateRow = (String, String, f64, i64, i64);
+type SharedRow = (String, String, bool, i64);
+
+impl Store {
+    /// Writes facts; the same ones twice are as good as once.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn keep_data(&mut self, facts: &[DataFact]) -> Result<(), StoreError> {
+        for fact in facts {
+            let query = match fact {
+                DataFact::Lies(replica) => sqlx::query(sql::KEEP_REPLICA)
+                    .bind(&replica.root)
+                    .bind(&replica.path)
+                    .bind(replica.host.as_str())
+                    .bind(&replica.place)
+                    .bind(signed(replica.size.0))
+                    .bind(replica.mtime)
+                    .bind(replica.at.0),
+                DataFact::Gone { root, path, host } => {
+                    sqlx::query(sql::DROP_REPLICA).bind(root).bind(path).bind(host.as_ref().map(HostName::as_str))
+                }
+                DataFact::Rate(rate) => sqlx::query(sql::KEEP_RATE)
+                    .bind(rate.source.as_str())
+                    .bind(rate.target.as_str())
+                    .bind(rate.rate)
+                    .bind(signed(rate.bytes.0))
+                    .bind(rate.at.0),
+                DataFact::Shared { host, directory, seen, at } => {
+                    sqlx::query(sql::KEEP_SHARED).bind(host.as_str()).bind(directory).bind(*seen).bind(at.0)
+                }
+            };
+            let written = query.execute(&mut self.conn).await;
+            written.map(drop).map_err(|source| StoreError::from_sqlx(&self.path, source))?;
+        }
+        Ok(())
+    }
+}
+
+impl Reader {
+    /// Returns the files that lie on hosts: of one workflow's directory, or all.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn replicas(&self, root: Option<&str>) -> Result<Vec<Replica>, StoreError> {
+        let rows: Vec<ReplicaRow> = sqlx::query_as(sql::REPLICAS)
+            .bind(root)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|source| StoreError::from_sqlx(&self.path, source))?;
+        let replica = |(root, path, host, place, size, mtime, at): ReplicaRow| {
+            let (host, size) = (host.parse().ok()?, Bytes(u64::try_from(size).ok()?));
+            Some(Replica { root, path, host, place, size, mtime, at: Timestamp(at) })
+        };
+        Ok(rows.into_iter().filter_map(replica).collect())
+    }
+
+    /// Returns how fast files moved, as far as any have.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn rates(&self) -> Result<Vec<Rate>, StoreError> {
+        let rows: Vec<RateRow> = sqlx::query_as(sql::RATES)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|source| StoreError::from_sqlx(&self.path, source))?;
+        let rate = |(source, target, rate, bytes, at): RateRow| {
+            let bytes = Bytes(u64::try_from(bytes).ok()?);
+            Some(Rate { source: source.parse().ok()?, target: target.parse().ok()?, rate, bytes, at: Timestamp(at) })
+        };
+        Ok(rows.into_iter().filter_map(rate).collect())
+    }
+
+    /// Returns what was found out of directories that hosts see, or do not see.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn shared(&self) -> Result<Vec<DataFact>, StoreError> {
+        let rows: Vec<SharedRow> = sqlx::query_as(sql::SHARED)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|source| StoreError::from_sqlx(&self.path, source))?;
+        let shared = |(host, directory, seen, at): SharedRow| {
+            Some(DataFact::Shared { host: host.parse().ok()?, directory, seen, at: Timestamp(at) })
+        };
+        Ok(rows.into_iter().filter_map(shared).collect())
+    }
+}
+
+/// SQLite's integers are signed.
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reach::store::Place;
+
+    #[tokio::test]
+    async fn what_is_learned_of_data_is_kept_and_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place { path: dir.path().join("csync.db"), runs: dir.path().join("runs"), network: false };
+        let mut store = Store::open(&place).await.unwrap();
+        let replica = |path: &str, host: &str| Replica {
+            root: "/w".to_owned(),
+            path: path.to_owned(),
+            host: host.parse().unwrap(),
+            place: "/scratch/trees/1".to_owned(),
+            size: Bytes(7),
+            mtime: 5,
+            at: Timestamp(9),
+        };
+        let lies = |path, host| DataFact::Lies(replica(path, host));
+        let gone = |path: &str, host: Option<&str>| DataFact::Gone {
+            root: "/w".to_owned(),
+            path: path.to_owned(),
+            host: host.map(|host| host.parse().unwrap()),
+        };
+        store.keep_data(&[lies("a", "hpc"), lies("a", "lab"), lies("b", "hpc"), lies("b", "hpc")]).await.unwrap();
+        let reader = store.reader();
+        assert_eq!(reader.replicas(Some("/w")).await.unwrap().len(), 3);
+        assert!(reader.replicas(Some("/x")).await.unwrap().is_empty());
+        store.keep_data(&[gone("a", Some("hpc")), gone("b", None)]).await.unwrap();
+        assert_eq!(reader.replicas(None).await.unwrap(), [replica("a", "lab")]);
+        let rate = |rate, at| Rate {
+            source: HostName::local(),
+            target: "hpc".parse().unwrap(),
+            rate,
+            bytes: Bytes(1),
+            at: Timestamp(at),
+        };
+        store.keep_data(&[DataFact::Rate(rate(1.5, 1)), DataFact::Rate(rate(2.5, 2))]).await.unwrap();
+        assert_eq!(reader.rates().await.unwrap(), [rate(2.5, 2)]);
+        let shared = |seen, at| {
+            let (host, directory) = ("hpc".parse().unwrap(), "/w".to_owned());
+            DataFact::Shared { host, directory, seen, at: Timestamp(at) }
+        };
+        store.keep_data(&[shared(false, 1), shared(true, 2)]).await.unwrap();
+        assert_eq!(reader.shared().await.unwrap(), [shared(true, 2)]);
+        store.close().await;
+    }
+}

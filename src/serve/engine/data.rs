@@ -1,0 +1,234 @@
+//! Files that lie on hosts, at a person's word: listed, fetched, moved, removed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::model::api::{ApiError, DataAsk, DataDone, ErrorKind};
+use crate::model::data::{DataFact, Replica};
+use crate::model::host::{Host, HostName};
+use crate::reach::clock;
+use crate::reach::stage::{StageError, Take, fetch, relay};
+use crate::reach::transport::{Exec, Remote, Transport, TransportError};
+use crate::serve::engine::admit::facts_of;
+use crate::serve::engine::handle::Handle;
+use crate::serve::engine::refusal::{chain, refuse, storage};
+use crate::serve::engine::sites::connection_settings;
+use crate::serve::prepare::places;
+use crate::serve::site::ground_of;
+use crate::serve::site::stock::Stock;
+
+/// Most that is moved from host to host at a time.
+const MOST: u64 = 1 << 50;
+
+/// Copies in one directory of one host: the host, the directory, what it stands for.
+type Heap = (HostName, String, String);
+
+impl Handle {
+    /// Returns every file that lies on a host.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn data(&self) -> Result<Vec<Replica>, ApiError> {
+        self.reader.replicas(None).await.map_err(|error| storage(&error))
+    }
+
+    /// Fetches files that lie on hosts to where they belong here.
+    ///
+    /// # Errors
+    /// When no host has one of them, or a host cannot be asked.
+    pub async fn get_data(&self, ask: DataAsk) -> Result<DataDone, ApiError> {
+        let (stock, _) = self.stock(&ask).await?;
+        let mut done = DataDone::default();
+        for ((host, place, root), copies) in heaps(one_of_each(self.chosen(&ask).await?)) {
+            let way = stock.way(&host).await.map_err(|error| unreached(&error))?;
+            let names: Vec<String> = copies.iter().map(|copy| copy.path.clone()).collect();
+            let moving = stock.begin(&host, &HostName::local(), Vec::new());
+            let fetched = fetch(&way, &place, Path::new(&root), &names, Take::all(), moving.meter()).await;
+            self.learn(moving.finish().into_iter().collect()).await?;
+            let fetched = fetched.map_err(|error| failed(&error))?;
+            self.forget(&root, &fetched.missing, &host).await?;
+            if let Some(name) = fetched.missing.first() {
+                return Err(gone(name, &host));
+            }
+            done.bytes.0 += fetched.moved.bytes;
+            done.paths.extend(copies.iter().map(Replica::here));
+        }
+        Ok(done)
+    }
+
+    /// Moves files from the hosts that have them to another.
+    ///
+    /// # Errors
+    /// As [`Handle::get_data`].
+    pub async fn move_data(&self, ask: DataAsk) -> Result<DataDone, ApiError> {
+        let (stock, hosts) = self.stock(&ask).await?;
+        let target = ask.to.clone().ok_or_else(|| refuse(ErrorKind::Invalid, "nobody said where to"))?;
+        let host = hosts.iter().find(|host| host.name == target && !target.is_local()).ok_or_else(|| ApiError {
+            hint: Some("`csync hosts list` shows them; `csync data get` brings files here".to_owned()),
+            ..refuse(ErrorKind::NotFound, format!("hosts.toml names no host `{target}`"))
+        })?;
+        let to = stock.way(&target).await.map_err(|error| unreached(&error))?;
+        let ground = ground_of(host, &to).await.map_err(|error| unreached(&error))?;
+        let mut done = DataDone::default();
+        let chosen = self.chosen(&ask).await?;
+        let there: BTreeSet<(String, String)> = chosen
+            .iter()
+            .filter(|copy| copy.host == target)
+            .map(|copy| (copy.root.clone(), copy.path.clone()))
+            .collect();
+        let lacking = |copy: &Replica| !there.contains(&(copy.root.clone(), copy.path.clone()));
+        for ((source, place, root), copies) in heaps(chosen.into_iter().filter(lacking).collect()) {
+            let from = stock.way(&source).await.map_err(|error| unreached(&error))?;
+            let names: Vec<String> = copies.iter().map(|copy| copy.path.clone()).collect();
+            let goal = ground.root(&root);
+            let moving = stock.begin(&source, &target, Vec::new());
+            let passed = relay((&from, &place), (&to, &goal), &names, MOST, moving.meter()).await;
+            self.learn(moving.finish().into_iter().collect()).await?;
+            let (moved, missing) = passed.map_err(|error| failed(&error))?;
+            self.forget(&root, &missing, &source).await?;
+            if let Some(name) = missing.first() {
+                return Err(gone(name, &source));
+            }
+            let lies = |copy: &Replica| {
+                let (host, place) = (target.clone(), goal.clone());
+                DataFact::Lies(Replica { host, place, at: clock::now(), ..copy.clone() })
+            };
+            // Recorded before the other copy goes: nothing is lost, whatever happens in between.
+            self.learn(copies.iter().map(lies).collect()).await?;
+            remove(&from, &copies).await?;
+            self.forget(&root, &names, &source).await?;
+            done.bytes.0 += moved.bytes;
+            done.paths.extend(copies.iter().map(Replica::here));
+        }
+        Ok(done)
+    }
+
+    /// Removes copies of files from hosts.
+    ///
+    /// # Errors
+    /// As [`Handle::get_data`]; and when it would be the last copy, unless that is asked for.
+    pub async fn remove_data(&self, ask: DataAsk) -> Result<DataDone, ApiError> {
+        let (stock, _) = self.stock(&ask).await?;
+        let chosen = self.chosen(&ask).await?;
+        let all = self.data().await?;
+        let mut done = DataDone::default();
+        let stays = |copy: &Replica| {
+            let is_here = || std::fs::metadata(copy.here()).is_ok_and(|meta| meta.len() == copy.size.0);
+            let elsewhere = all
+                .iter()
+                .any(|other| (&other.root, &other.path) == (&copy.root, &copy.path) && !chosen.contains(other));
+            elsewhere || is_here()
+        };
+        if !ask.last
+            && let Some(last) = chosen.iter().find(|copy| !stays(copy))
+        {
+            return Err(ApiError {
+                hint: Some(format!(
+                    "`csync data get {0}` brings it here first; `csync data rm --last {0}` removes it all the same",
+                    last.here()
+                )),
+                ..refuse(
+                    ErrorKind::Conflict,
+                    format!("`{}` has no other copy than that on `{}`", last.here(), last.host),
+                )
+            });
+        }
+        for ((host, _, root), copies) in heaps(chosen) {
+            let way = stock.way(&host).await.map_err(|error| unreached(&error))?;
+            remove(&way, &copies).await?;
+            let names: Vec<String> = copies.iter().map(|copy| copy.path.clone()).collect();
+            self.forget(&root, &names, &host).await?;
+            done.bytes.0 += copies.iter().map(|copy| copy.size.0).sum::<u64>();
+            done.paths.extend(copies.iter().map(Replica::here));
+        }
+        Ok(done)
+    }
+
+    /// Returns the stock, which knows the hosts of the person who asks, and those hosts.
+    async fn stock(&self, ask: &DataAsk) -> Result<(Arc<Stock>, Vec<Host>), ApiError> {
+        let facts = facts_of(&self.reader).await.map_err(|error| storage(&error))?;
+        let var = |name: &str| ask.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.into());
+        let hosts = places::hosts(var, &facts)?;
+        let stock = self.look(|runner| Arc::clone(&runner.sites.stock)).await?;
+        stock.connections(|| connection_settings(&self.state));
+        stock.know(&hosts);
+        Ok((stock, hosts.iter().cloned().collect()))
+    }
+
+    /// Returns the copies that are meant: of these files, or of all below these directories.
+    async fn chosen(&self, ask: &DataAsk) -> Result<Vec<Replica>, ApiError> {
+        let all = self.data().await?;
+        let mut chosen = Vec::new();
+        for path in &ask.paths {
+            let path = path.trim_end_matches('/');
+            let is_meant = |copy: &&Replica| {
+                let here = copy.here();
+                let below = here.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+                below && ask.on.as_ref().is_none_or(|on| copy.host == *on)
+            };
+            let before = chosen.len();
+            chosen.extend(all.iter().filter(is_meant).cloned());
+            if chosen.len() == before {
+                let on = ask.on.as_ref().map_or("no host is".to_owned(), |on| format!("`{on}` is not"));
+                return Err(ApiError {
+                    hint: Some("`csync data list` shows what lies on hosts".to_owned()),
+                    ..refuse(ErrorKind::NotFound, format!("{on} known to have `{path}`"))
+                });
+            }
+        }
+        Ok(chosen)
+    }
+
+    async fn learn(&self, facts: Vec<DataFact>) -> Result<(), ApiError> {
+        if facts.is_empty() {
+            return Ok(());
+        }
+        self.look(move |runner| runner.learn(facts)).await
+    }
+
+    async fn forget(&self, root: &str, names: &[String], host: &HostName) -> Result<(), ApiError> {
+        let gone =
+            |name: &String| DataFact::Gone { root: root.to_owned(), path: name.clone(), host: Some(host.clone()) };
+        self.learn(names.iter().map(gone).collect()).await
+    }
+}
+
+fn one_of_each(copies: Vec<Replica>) -> Vec<Replica> {
+    let mut seen = BTreeSet::new();
+    copies.into_iter().filter(|copy| seen.insert(copy.here())).collect()
+}
+
+fn heaps(copies: Vec<Replica>) -> BTreeMap<Heap, Vec<Replica>> {
+    let mut heaps: BTreeMap<Heap, Vec<Replica>> = BTreeMap::new();
+    for copy in copies {
+        heaps.entry((copy.host.clone(), copy.place.clone(), copy.root.clone())).or_default().push(copy);
+    }
+    heaps
+}
+
+/// Removes copies from their host; one that is gone already is as good.
+async fn remove(way: &Remote, copies: &[Replica]) -> Result<(), ApiError> {
+    let list: Vec<u8> = copies.iter().flat_map(|copy| [copy.there().as_bytes(), b"\0"].concat()).collect();
+    let reply = way.exec(Exec::new("xargs -0 rm -f --").reading(list)).await.map_err(|error| unreached(&error))?;
+    if reply.status.is_success() {
+        return Ok(());
+    }
+    let words = String::from_utf8_lossy(&reply.stderr).trim().to_owned();
+    Err(failed(&StageError::There { host: way.host().to_owned(), action: "does not remove files", words }))
+}
+
+fn gone(name: &str, host: &HostName) -> ApiError {
+    ApiError {
+        hint: Some("`csync submit` makes it anew".to_owned()),
+        ..refuse(ErrorKind::NotFound, format!("`{name}` is gone from `{host}`"))
+    }
+}
+
+fn failed(error: &StageError) -> ApiError {
+    refuse(ErrorKind::Conflict, chain(error))
+}
+
+fn unreached(error: &TransportError) -> ApiError {
+    ApiError { hint: error.hint(), ..refuse(ErrorKind::Conflict, chain(error)) }
+}

@@ -1,0 +1,292 @@
+//! What jobs read, before they go out: from here, from where an earlier task left it, or nothing where the host sees it anyway.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::interval;
+
+use crate::language::quote::sh;
+use crate::model::data::{DataFact, Replica};
+use crate::model::host::HostName;
+use crate::model::id::JobKey;
+use crate::model::job::Outcome;
+use crate::reach::clock;
+use crate::reach::stage::{Seen, StageError, bring, look, relay};
+use crate::reach::transport::{Exec, Remote, Transport};
+use crate::serve::site::send::{Ground, NotSent, inputs_of, refused};
+use crate::serve::site::stock::Moving;
+use crate::serve::site::{Means, SiteJob, SiteNews};
+
+/// How often it is told how far files are.
+const TELL: Duration = Duration::from_millis(500);
+
+/// Most that is passed on from host to host at a time.
+const MOST: u64 = 1 << 50;
+
+/// Brings the inputs of jobs, workflow by workflow.
+pub(super) async fn bring_inputs(means: &Means, ground: &Ground, jobs: &[SiteJob]) -> Result<(), NotSent> {
+    let way = means.way().await.map_err(NotSent::Unreached)?;
+    let keys: Vec<JobKey> = jobs.iter().map(|job| job.key).collect();
+    for (root, mut names) in inputs_of(jobs) {
+        names.sort_unstable();
+        names.dedup();
+        let brought = match sees(means, &way, root).await {
+            Ok(true) => wait_for(&way, root, &names).await,
+            Ok(false) => bring_all(means, &way, (root, &ground.root(root)), names, &keys).await,
+            Err(error) => Err(error),
+        };
+        match brought {
+            Ok(()) => {}
+            Err(StageError::Transport(error)) => return Err(NotSent::Unreached(error)),
+            Err(error) => return Err(refused(jobs, &Outcome::Stage { message: chain(&error) })),
+        }
+    }
+    Ok(())
+}
+
+/// Finds out whether a host sees a directory of this machine under the same name, and may write there: by a file of which nobody
+/// else knows what is in it.
+async fn sees(means: &Means, way: &Remote, root: &str) -> Result<bool, StageError> {
+    let stock = &means.stock;
+    let host = &means.host.name;
+    if stock.has_looked(host, root) {
+        return Ok(stock.shared(host, root));
+    }
+    let seen = match Probe::write(root) {
+        Some(probe) => {
+            let path = probe.path.display().to_string();
+            let script = format!("[ ! -w {} ] || cat -- {} 2>/dev/null; exit 0", sh(root), sh(&path));
+            let reply = way.exec(Exec::new(script)).await?;
+            reply.stdout == probe.word.as_bytes()
+        }
+        // Where nobody can write, nothing is made either: what lies there is brought.
+        None => false,
+    };
+    tracing::debug!(%host, root, seen, "looked whether the host sees the directory");
+    let fact = DataFact::Shared { host: host.clone(), directory: root.to_owned(), seen, at: clock::now() };
+    means.learn(vec![fact]).await;
+    Ok(seen)
+}
+
+/// A file that is there for a moment.
+struct Probe {
+    path: PathBuf,
+    word: String,
+}
+
+impl Probe {
+    fn write(root: &str) -> Option<Self> {
+        let word = word();
+        let dir = Path::new(root).join(".csync");
+        fs::create_dir_all(&dir).ok()?;
+        let path = dir.join(format!("seen-{}", word.get(..16)?));
+        fs::write(&path, &word).ok()?;
+        Some(Self { path, word })
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        drop(fs::remove_file(&self.path));
+        // Fails when something else is in it.
+        drop(self.path.parent().map(fs::remove_dir));
+    }
+}
+
+/// Draws a word that nobody can guess.
+fn word() -> String {
+    let mut bytes = [0; 16];
+    let _filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    let salted = [&bytes[..], &clock::now().0.to_le_bytes()].concat();
+    blake3::hash(&salted).to_hex().to_string()
+}
+
+/// Waits until a host sees what is here: network filesystems show late what another machine wrote.
+async fn wait_for(way: &Remote, root: &str, names: &[String]) -> Result<(), StageError> {
+    const PAUSES: [u64; 6] = [100, 300, 1000, 3000, 10_000, 30_000];
+    for pause in PAUSES.into_iter().map(Some).chain([None]) {
+        let there = look(way, root, names.iter().map(String::as_str)).await?;
+        let stale = |name: &&String| {
+            let here = fs::metadata(Path::new(root).join(name));
+            match (here, there.get(*name)) {
+                (Ok(here), Some(seen)) => !here.is_dir() && here.len() != seen.size,
+                // Not told in a line.
+                _ if name.contains('\n') => false,
+                _ => true,
+            }
+        };
+        let Some(late) = names.iter().find(stale) else { return Ok(()) };
+        let Some(pause) = pause else {
+            let words = format!("`{late}` is not there as it is here, although the directory is shared");
+            return Err(StageError::There { host: way.host().to_owned(), action: "cannot be used", words });
+        };
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+    }
+    Ok(())
+}
+
+/// Brings files of `root` to `place`. What somebody else is bringing there already is waited for.
+async fn bring_all(
+    means: &Means,
+    way: &Remote,
+    (root, place): (&str, &str),
+    names: Vec<String>,
+    keys: &[JobKey],
+) -> Result<(), StageError> {
+    let stock = &means.stock;
+    let mut pending = names;
+    while !pending.is_empty() {
+        let (claim, mine, others) = stock.claim(&means.host.name, place, pending);
+        let (far, near): (Vec<_>, Vec<_>) = mine.into_iter().partition(|name| lies_elsewhere(means, root, name));
+        if !near.is_empty() {
+            let moving = stock.begin(&HostName::local(), &means.host.name, keys.to_vec());
+            let bringing = bring(way, Path::new(root), place, &near, moving.meter());
+            let moved = told(means, &moving, bringing).await;
+            means.learn(moving.finish().into_iter().collect()).await;
+            let moved = moved?;
+            tracing::debug!(host = %means.host.name, ?moved, "brought");
+        }
+        if !far.is_empty() {
+            bring_far(means, way, (root, place), far, keys).await?;
+        }
+        drop(claim);
+        stock.wait(&means.host.name, place, &others).await;
+        pending = others;
+    }
+    Ok(())
+}
+
+fn lies_elsewhere(means: &Means, root: &str, name: &str) -> bool {
+    means.stock.has_any(root)
+        && fs::symlink_metadata(Path::new(root).join(name)).is_err()
+        && !means.stock.copies(root, name).is_empty()
+}
+
+/// Brings what lies on hosts alone: from this host itself nothing, from others through here.
+async fn bring_far(
+    means: &Means,
+    way: &Remote,
+    (root, place): (&str, &str),
+    names: Vec<String>,
+    keys: &[JobKey],
+) -> Result<(), StageError> {
+    let there = look(way, place, names.iter().map(String::as_str)).await?;
+    let mut sources: BTreeMap<(HostName, String), Vec<Replica>> = BTreeMap::new();
+    for name in names {
+        let mut copies = means.stock.copies(root, &name);
+        if copies.first().is_some_and(|copy| there.get(&name).is_some_and(|seen| is(seen, copy))) {
+            continue;
+        }
+        // Another host's, where there is one: this host's own is gone.
+        copies.sort_by_key(|copy| copy.host == means.host.name && copy.place == place);
+        let Some(copy) = copies.into_iter().next() else { continue };
+        sources.entry((copy.host.clone(), copy.place.clone())).or_default().push(copy);
+    }
+    for ((host, from), copies) in sources {
+        let source = means.stock.way(&host).await?;
+        let names: Vec<String> = copies.iter().map(|copy| copy.path.clone()).collect();
+        let missing = if alike(&source, way, &from).await? {
+            link(way, &from, place, &names).await?;
+            Vec::new()
+        } else {
+            let moving = means.stock.begin(&host, &means.host.name, keys.to_vec());
+            let passing = relay((&source, &from), (way, place), &names, MOST, moving.meter());
+            let passed = told(means, &moving, passing).await;
+            means.learn(moving.finish().into_iter().collect()).await;
+            let (moved, missing) = passed?;
+            tracing::debug!(%host, to = %means.host.name, ?moved, "passed on");
+            missing
+        };
+        if let Some(name) = missing.first() {
+            // So that what makes it runs again with the next submission.
+            let gone =
+                |name: &String| DataFact::Gone { root: root.to_owned(), path: name.clone(), host: Some(host.clone()) };
+            means.learn(missing.iter().map(gone).collect()).await;
+            let words = format!("`{name}` is gone from where a task left it, {from}; submit again to make it anew");
+            return Err(StageError::There { host: host.to_string(), action: "cannot give it", words });
+        }
+        let lies = |copy: Replica| {
+            DataFact::Lies(Replica { host: means.host.name.clone(), place: place.to_owned(), at: clock::now(), ..copy })
+        };
+        means.learn(copies.into_iter().map(lies).collect()).await;
+    }
+    Ok(())
+}
+
+/// Returns whether what a host has is the copy that was recorded.
+fn is(seen: &Seen, copy: &Replica) -> bool {
+    (seen.size, seen.mtime) == (copy.size.0, copy.mtime) && !seen.is_dir
+}
+
+/// Finds out whether a host sees a directory of another under the same name.
+async fn alike(source: &Remote, target: &Remote, dir: &str) -> Result<bool, StageError> {
+    let word = word();
+    let name = format!("{}/.csync-seen-{}", dir.trim_end_matches('/'), word.get(..16).unwrap_or_default());
+    let name = sh(&name);
+    let wrote = source.exec(Exec::new(format!("umask 077; printf %s {word} >{name}"))).await?;
+    if !wrote.status.is_success() {
+        // Read-only or full: then files move.
+        return Ok(false);
+    }
+    let read = target.exec(Exec::new(format!("cat {name} 2>/dev/null; exit 0"))).await;
+    source.exec(Exec::new(format!("rm -f {name}"))).await?;
+    Ok(read?.stdout == word.as_bytes())
+}
+
+/// Makes files known under other names on a host, without moving anything.
+async fn link(way: &Remote, from: &str, to: &str, names: &[String]) -> Result<(), StageError> {
+    let mut script = "umask 077\n".to_owned();
+    for name in names {
+        let (source, target) = (format!("{from}/{name}"), format!("{to}/{name}"));
+        let dir = target.rsplit_once('/').map_or(".", |(dir, _)| dir);
+        let (source, target, dir) = (sh(&source), sh(&target), sh(dir));
+        let _infallible = writeln!(
+            script,
+            "mkdir -p {dir} && {{ ln -f {source} {target} 2>/dev/null || ln -sf {source} {target}; }} || exit 1"
+        );
+    }
+    let reply = way.exec(Exec::new(script)).await?;
+    if reply.status.is_success() {
+        return Ok(());
+    }
+    let words = String::from_utf8_lossy(&reply.stderr).trim().to_owned();
+    Err(StageError::There { host: way.host().to_owned(), action: "makes no link", words })
+}
+
+/// Does something that takes time, and has it told how far it is.
+pub(super) async fn told<T>(means: &Means, moving: &Moving, work: impl Future<Output = T>) -> T {
+    tokio::pin!(work);
+    let mut ticks = interval(TELL);
+    ticks.tick().await;
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            _ = ticks.tick() => means.reporter.say(SiteNews::Moving(moving.runs())).await,
+        }
+    }
+}
+
+/// An error with its causes, on one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
+}
+
+impl Means {
+    /// Takes in what was learned of data, and has it written down.
+    pub(super) async fn learn(&self, facts: Vec<DataFact>) {
+        if !facts.is_empty() {
+            self.stock.take_in(&facts);
+            self.reporter.say(SiteNews::Data(facts)).await;
+        }
+    }
+
+    /// Returns what stands for a workflow's directory on the host: itself, where the host sees it.
+    pub(super) fn root(&self, ground: &Ground, root: &str) -> String {
+        if self.stock.shared(&self.host.name, root) { root.to_owned() } else { ground.root(root) }
+    }
+}

@@ -1,0 +1,403 @@
+//! What is known of files on hosts, shared by the runner and all sites: which lie where, who sees whose directories, what is on
+//! its way now, and how fast that goes.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use crate::language::hosts::Hosts;
+use crate::model::api::MovingView;
+use crate::model::data::{DataFact, Elsewhere, Rate, Replica};
+use crate::model::host::{Host, HostName};
+use crate::model::id::{JobKey, RunId};
+use crate::model::units::Bytes;
+use crate::reach::clock;
+use crate::reach::transport::{ConnectionSettings, Connections, Limits, Meter, Remote, TransportError};
+
+/// Transfers below this say nothing of a link: what it costs to begin one shows.
+const TELLING: (u64, f64) = (4 << 20, 0.1);
+
+/// See the room.
+#[derive(Debug, Default)]
+pub struct Stock {
+    connections: OnceLock<Arc<Connections>>,
+    inner: Mutex<Inner>,
+    /// Rung when a claim ends.
+    freed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    hosts: HashMap<HostName, Host>,
+    /// By directory and path.
+    replicas: HashMap<String, BTreeMap<String, Vec<Replica>>>,
+    /// Whether a host sees a directory of this machine, and whether this process has looked.
+    shared: HashMap<(HostName, String), (bool, bool)>,
+    rates: HashMap<(HostName, HostName), f64>,
+    /// What is being brought: host, directory, name.
+    claims: HashSet<(HostName, String, String)>,
+    moves: BTreeMap<u64, Arc<Move>>,
+    next: u64,
+}
+
+/// Files on their way.
+#[derive(Debug)]
+struct Move {
+    source: HostName,
+    target: HostName,
+    keys: Vec<JobKey>,
+    meter: Meter,
+    since: Instant,
+}
+
+/// Files on their way, until it is dropped.
+#[derive(Debug)]
+pub struct Moving {
+    stock: Arc<Stock>,
+    number: u64,
+    it: Arc<Move>,
+}
+
+/// Names that are being brought, until it is dropped: nobody else brings them meanwhile.
+#[derive(Debug)]
+pub struct Claim {
+    stock: Arc<Stock>,
+    held: Vec<(HostName, String, String)>,
+}
+
+impl Stock {
+    /// Makes one that knows what earlier engines found.
+    pub fn knowing(replicas: Vec<Replica>, rates: Vec<Rate>, shared: Vec<DataFact>) -> Self {
+        let stock = Self::default();
+        stock.take_in(&replicas.into_iter().map(DataFact::Lies).collect::<Vec<_>>());
+        stock.take_in(&rates.into_iter().map(DataFact::Rate).collect::<Vec<_>>());
+        stock.take_in(&shared);
+        for known in stock.inner().shared.values_mut() {
+            known.1 = false;
+        }
+        stock
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the connections of all hosts, made with the first call.
+    pub fn connections(&self, settings: impl FnOnce() -> ConnectionSettings) -> Arc<Connections> {
+        Arc::clone(self.connections.get_or_init(|| Arc::new(Connections::new(settings()))))
+    }
+
+    /// Learns how hosts are reached.
+    pub fn know(&self, hosts: &Hosts) {
+        self.inner().hosts = hosts.iter().map(|host| (host.name.clone(), host.clone())).collect();
+    }
+
+    /// Returns whether anything lies on hosts.
+    pub fn needs_hosts(&self) -> bool {
+        !self.inner().replicas.is_empty()
+    }
+
+    /// Returns the way to a host; nothing is connected by that.
+    ///
+    /// # Errors
+    /// When nobody knows the host, or what its configuration says is wrong.
+    pub async fn way(&self, name: &HostName) -> Result<Remote, TransportError> {
+        let host = self.inner().hosts.get(name).cloned();
+        let unknown =
+            |detail: &str| TransportError::Configuration { host: name.to_string(), detail: detail.to_owned() };
+        let host = host.ok_or_else(|| unknown("hosts.toml does not name it"))?;
+        let connections = self.connections.get().cloned().ok_or_else(|| unknown("nothing connects to hosts here"))?;
+        way(&connections, &host).await
+    }
+
+    /// Takes in what was learned. The rates in `facts` are those of single transfers.
+    pub fn take_in(&self, facts: &[DataFact]) {
+        let mut inner = self.inner();
+        for fact in facts {
+            match fact {
+                DataFact::Lies(replica) => {
+                    let of = inner.replicas.entry(replica.root.clone()).or_default();
+                    let copies = of.entry(replica.path.clone()).or_default();
+                    // Copies of an earlier content are of no use to anybody.
+                    copies.retain(|copy| copy.host != replica.host && copy.fingerprint() == replica.fingerprint());
+                    copies.push(replica.clone());
+                }
+                DataFact::Gone { root, path, host } => {
+                    let Some(of) = inner.replicas.get_mut(root) else { continue };
+                    if let Some(copies) = of.get_mut(path) {
+                        copies.retain(|copy| host.as_ref().is_some_and(|host| copy.host != *host));
+                        if copies.is_empty() {
+                            of.remove(path);
+                        }
+                    }
+                    if of.is_empty() {
+                        inner.replicas.remove(root);
+                    }
+                }
+                DataFact::Rate(rate) => {
+                    inner.rates.insert((rate.source.clone(), rate.target.clone()), rate.rate);
+                }
+                DataFact::Shared { host, directory, seen, .. } => {
+                    inner.shared.insert((host.clone(), directory.clone()), (*seen, true));
+                }
+            }
+        }
+    }
+
+    /// Returns what lies elsewhere of a directory.
+    pub fn elsewhere(&self, root: &str) -> Elsewhere {
+        let inner = self.inner();
+        inner.replicas.get(root).into_iter().flat_map(BTreeMap::values).flatten().collect()
+    }
+
+    /// Returns whether anything of a directory lies elsewhere.
+    pub fn has_any(&self, root: &str) -> bool {
+        self.inner().replicas.contains_key(root)
+    }
+
+    /// Returns the copies of a file.
+    pub fn copies(&self, root: &str, path: &str) -> Vec<Replica> {
+        self.inner().replicas.get(root).and_then(|of| of.get(path)).cloned().unwrap_or_default()
+    }
+
+    /// Returns whether a host sees a directory of this machine, as far as anybody looked.
+    pub fn shared(&self, host: &HostName, directory: &str) -> bool {
+        self.inner().shared.get(&(host.clone(), directory.to_owned())).is_some_and(|known| known.0)
+    }
+
+    /// Returns whether this process looked at that.
+    pub(super) fn has_looked(&self, host: &HostName, directory: &str) -> bool {
+        self.inner().shared.get(&(host.clone(), directory.to_owned())).is_some_and(|known| known.1)
+    }
+
+    /// Returns how fast files move from one host to another, in bytes per second, as far as any have.
+    pub fn rate(&self, source: &HostName, target: &HostName) -> Option<f64> {
+        self.inner().rates.get(&(source.clone(), target.clone())).copied()
+    }
+
+    /// Claims those of some names that nobody else is bringing to a directory of a host; returns the others too.
+    pub fn claim(
+        self: &Arc<Self>,
+        host: &HostName,
+        directory: &str,
+        names: Vec<String>,
+    ) -> (Claim, Vec<String>, Vec<String>) {
+        let mut inner = self.inner();
+        let (mut held, mut mine, mut others) = (Vec::new(), Vec::new(), Vec::new());
+        for name in names {
+            let claim = (host.clone(), directory.to_owned(), name.clone());
+            if inner.claims.insert(claim.clone()) {
+                held.push(claim);
+                mine.push(name);
+            } else {
+                others.push(name);
+            }
+        }
+        drop(inner);
+        (Claim { stock: Arc::clone(self), held }, mine, others)
+    }
+
+    /// Waits until somebody has brought what they claimed.
+    pub async fn wait(&self, host: &HostName, directory: &str, names: &[String]) {
+        loop {
+            let freed = self.freed.notified();
+            tokio::pin!(freed);
+            // Before looking, so that nothing is missed in between.
+            freed.as_mut().enable();
+            let is_claimed = |name: &String| (host.clone(), directory.to_owned(), name.clone());
+            if !names.iter().any(|name| self.inner().claims.contains(&is_claimed(name))) {
+                return;
+            }
+            freed.await;
+        }
+    }
+
+    /// Begins to move files, for these attempts.
+    pub fn begin(self: &Arc<Self>, source: &HostName, target: &HostName, keys: Vec<JobKey>) -> Moving {
+        let it = Arc::new(Move {
+            source: source.clone(),
+            target: target.clone(),
+            keys,
+            meter: Meter::default(),
+            since: Instant::now(),
+        });
+        let mut inner = self.inner();
+        let number = inner.next;
+        inner.next += 1;
+        inner.moves.insert(number, Arc::clone(&it));
+        drop(inner);
+        Moving { stock: Arc::clone(self), number, it }
+    }
+
+    /// Returns what is on its way for a run.
+    pub fn moving(&self, run: RunId) -> Vec<MovingView> {
+        let moves: Vec<Arc<Move>> = self.inner().moves.values().cloned().collect();
+        moves.iter().filter(|it| it.keys.iter().any(|key| key.run == run)).filter_map(|it| it.view()).collect()
+    }
+
+    /// Returns what is on its way for an attempt.
+    pub fn moving_for(&self, key: JobKey) -> Option<MovingView> {
+        let moves: Vec<Arc<Move>> = self.inner().moves.values().cloned().collect();
+        moves.iter().filter(|it| it.keys.contains(&key)).find_map(|it| it.view())
+    }
+}
+
+impl Move {
+    /// None while it is not known that anything is to move.
+    fn view(&self) -> Option<MovingView> {
+        let (total, done) = (self.meter.total(), self.meter.done());
+        let seconds = self.since.elapsed().as_secs_f64();
+        let rate = if seconds > 0.0 { done as f64 / seconds } else { 0.0 };
+        let left = (rate > 0.0 && seconds > 1.0).then(|| total.saturating_sub(done) as f64 / rate);
+        (total > 0 && done < total).then(|| MovingView {
+            source: self.source.clone(),
+            target: self.target.clone(),
+            done: Bytes(done),
+            total: Bytes(total),
+            rate,
+            left,
+        })
+    }
+}
+
+impl Moving {
+    /// Returns what counts the bytes.
+    pub fn meter(&self) -> &Meter {
+        &self.it.meter
+    }
+
+    /// Returns the runs that it is for.
+    pub(super) fn runs(&self) -> Vec<RunId> {
+        self.it.keys.iter().map(|key| key.run).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// Ends it; returns what it says of the link, when it says anything.
+    pub fn finish(self) -> Option<DataFact> {
+        let Move { source, target, meter, since, .. } = &*self.it;
+        let (bytes, seconds) = (meter.done(), since.elapsed().as_secs_f64());
+        if bytes < TELLING.0 || seconds < TELLING.1 {
+            return None;
+        }
+        let now = bytes as f64 / seconds;
+        let rate = self.stock.rate(source, target).map_or(now, |before| f64::midpoint(before, now));
+        let fact = DataFact::Rate(Rate {
+            source: source.clone(),
+            target: target.clone(),
+            rate,
+            bytes: Bytes(bytes),
+            at: clock::now(),
+        });
+        self.stock.take_in(std::slice::from_ref(&fact));
+        Some(fact)
+    }
+}
+
+impl Drop for Moving {
+    fn drop(&mut self) {
+        self.stock.inner().moves.remove(&self.number);
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut inner = self.stock.inner();
+        for claim in &self.held {
+            inner.claims.remove(claim);
+        }
+        drop(inner);
+        self.stock.freed.notify_waiters();
+    }
+}
+
+/// Returns the way to a host; nothing is connected by that.
+pub(super) async fn way(connections: &Connections, host: &Host) -> Result<Remote, TransportError> {
+    let limits = Limits { per_minute: host.policy.connections_per_minute, ..Limits::default() };
+    // A host without a name in ssh's configuration is this machine under another name.
+    match &host.ssh {
+        Some(alias) => connections.transport(&host.name, alias.as_str(), limits).await,
+        None => connections.transport(&HostName::local(), HostName::LOCAL, limits).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::id::InstanceId;
+    use crate::model::units::Timestamp;
+
+    fn host(name: &str) -> HostName {
+        name.parse().unwrap()
+    }
+
+    fn lies(path: &str, on: &str, mtime: i64) -> DataFact {
+        DataFact::Lies(Replica {
+            root: "/w".to_owned(),
+            path: path.to_owned(),
+            host: host(on),
+            place: "/s".to_owned(),
+            size: Bytes(3),
+            mtime,
+            at: Timestamp(0),
+        })
+    }
+
+    #[test]
+    fn a_new_content_puts_the_copies_of_the_old_one_out_of_use() {
+        let stock = Stock::default();
+        stock.take_in(&[lies("a", "hpc", 1), lies("a", "lab", 1), lies("b", "hpc", 1)]);
+        assert_eq!(stock.copies("/w", "a").len(), 2);
+        stock.take_in(&[lies("a", "grid", 2)]);
+        assert_eq!(stock.copies("/w", "a").iter().map(|it| it.host.as_str()).collect::<Vec<_>>(), ["grid"]);
+        assert_eq!(stock.elsewhere("/w").get("a").map(|it| it.mtime), Some(2_000_000));
+        let gone = |path: &str, on: Option<&str>| DataFact::Gone {
+            root: "/w".to_owned(),
+            path: path.to_owned(),
+            host: on.map(host),
+        };
+        stock.take_in(&[gone("a", Some("hpc")), gone("b", None)]);
+        assert!(stock.copies("/w", "b").is_empty() && stock.has_any("/w"));
+        stock.take_in(&[gone("a", Some("grid"))]);
+        assert!(!stock.has_any("/w") && stock.elsewhere("/w").is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_somebody_brings_nobody_else_brings() {
+        let stock = Arc::new(Stock::default());
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let (first, mine, others) = stock.claim(&host("hpc"), "/t", names(&["a", "b"]));
+        assert_eq!((mine, others), (names(&["a", "b"]), names(&[])));
+        let (second, mine, others) = stock.claim(&host("hpc"), "/t", names(&["b", "c"]));
+        assert_eq!((mine, &others), (names(&["c"]), &names(&["b"])));
+        let (_, mine, _) = stock.claim(&host("lab"), "/t", names(&["b"]));
+        assert_eq!(mine, names(&["b"]), "of another host");
+        let waiting = {
+            let stock = Arc::clone(&stock);
+            tokio::spawn(async move { stock.wait(&host("hpc"), "/t", &others).await })
+        };
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(second);
+        drop(first);
+        waiting.await.unwrap();
+    }
+
+    #[test]
+    fn what_moves_is_seen_and_says_how_fast() {
+        let stock = Arc::new(Stock::default());
+        let key = JobKey { run: RunId(1), instance: InstanceId(2), attempt: 1 };
+        let moving = stock.begin(&HostName::local(), &host("hpc"), vec![key]);
+        assert!(stock.moving(RunId(1)).is_empty(), "nothing is known to move yet");
+        moving.meter().expect(100 << 20);
+        moving.meter().count(50 << 20);
+        assert_eq!(stock.moving(RunId(1)).len(), 1);
+        assert!(stock.moving(RunId(2)).is_empty());
+        assert_eq!(stock.moving_for(key).map(|it| it.done), Some(Bytes(50 << 20)));
+        drop(moving);
+        assert!(stock.moving_for(key).is_none());
+        let small = stock.begin(&HostName::local(), &host("hpc"), vec![key]);
+        small.meter().count(1000);
+        assert_eq!(small.finish(), None, "too little to tell");
+    }
+}

@@ -1,0 +1,245 @@
+//! Journeys of files: what stays where it was made, what passes from host to host, what several machines see alike, and what
+//! happens when a link breaks or a disk is full.
+
+use std::fs;
+
+use crate::bed::Bed;
+use crate::world::until;
+
+/// Joins a bed with these hosts known.
+fn know(bed: &Bed, hosts: &str) {
+    let dir = bed.home().join(".config/csync");
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join("hosts.toml"), hosts).unwrap();
+}
+
+const HOSTS: &str = r#"
+[hosts.hpc]
+ssh = "login"
+batch = "slurm"
+keep_above = "1M"
+
+[hosts.lab]
+ssh = "station"
+batch = "none"
+keep_above = "1M"
+"#;
+
+const MAKE: &str = r#"
+name = "large"
+[tasks.make]
+outputs = ["sub/big", "small"]
+run = "head -c 3000000 /dev/urandom > sub/big; cksum < sub/big > small"
+on = "hpc"
+[tasks.same]
+inputs = ["sub/big"]
+outputs = ["same"]
+run = "cksum < sub/big > same; readlink -f sub/big"
+on = "hpc"
+[tasks.other]
+inputs = ["sub/big"]
+outputs = ["other"]
+run = "cksum < sub/big > other"
+on = "lab"
+"#;
+
+#[test]
+fn a_large_output_stays_where_it_was_made_until_somebody_needs_it() {
+    let bed = Bed::shared();
+    know(&bed, HOSTS);
+    bed.write("workflow.toml", MAKE);
+    bed.csync(&["submit"]).exits(0);
+    let sum = bed.read("small");
+    assert_eq!((bed.read("same"), bed.read("other")), (sum.clone(), sum.clone()));
+    assert!(!bed.path("sub/big").exists(), "it went from host to host");
+    let why = bed.csync(&["why", "make"]).exits(0).out;
+    assert!(why.contains("`sub/big`") && why.contains("stays on hpc"), "{why}");
+    let listed = bed.csync(&["data", "where", "sub/big", "--json"]).exits(0).json();
+    let hosts: Vec<&str> = listed.as_array().unwrap().iter().map(|copy| copy["host"].as_str().unwrap()).collect();
+    assert_eq!(hosts, ["hpc", "lab"]);
+    // It was used where it lies.
+    let place = listed[0]["place"].as_str().unwrap();
+    let used = bed.csync(&["logs", "last", "same", "--stdout"]).exits(0).out;
+    assert_eq!(used.trim(), format!("{place}/sub/big"));
+    assert!(bed.csync(&["submit"]).exits(0).out.contains("everything is up to date"));
+    let planned = bed.csync(&["submit", "-n"]).exits(0).out;
+    assert!(planned.contains("3 instances are up to date"), "{planned}");
+    // A task here needs it: it comes, and what made it is up to date all the same.
+    let here =
+        format!("{MAKE}[tasks.here]\ninputs = [\"sub/big\"]\noutputs = [\"here\"]\nrun = \"cksum < sub/big > here\"\n");
+    bed.write("workflow.toml", here);
+    let done = bed.csync(&["submit"]).exits(0);
+    assert!(done.out.contains("1 done, 3 cached"), "{}", done.out);
+    assert_eq!(bed.read("here"), sum);
+    assert!(bed.path("sub/big").exists());
+    assert!(bed.csync(&["submit"]).exits(0).out.contains("everything is up to date"));
+    // Another engine knows all that too.
+    bed.csync(&["engine", "stop"]).exits(0);
+    fs::remove_file(bed.path("sub/big")).unwrap();
+    assert!(bed.csync(&["submit"]).exits(0).out.contains("everything is up to date"));
+}
+
+#[test]
+fn copies_are_fetched_moved_and_removed() {
+    let bed = Bed::shared();
+    know(&bed, HOSTS);
+    bed.write(
+        "workflow.toml",
+        "name = \"w\"\n[tasks.make]\noutputs = [\"big\"]\nrun = \"head -c 3000000 /dev/zero > big\"\non = \"hpc\"\n",
+    );
+    bed.csync(&["submit"]).exits(0);
+    let there = |host: &str| {
+        let listed = bed.csync(&["data", "where", "big", "--json"]).exits(0).json();
+        let copy = listed.as_array().unwrap().iter().find(|copy| copy["host"] == host).cloned();
+        copy.map(|copy| format!("{}/big", copy["place"].as_str().unwrap()))
+    };
+    let first = there("hpc").unwrap();
+    let refused = bed.csync(&["data", "rm", "big"]).exits(4);
+    assert!(refused.err.contains("no other copy") && refused.err.contains("--last"), "{}", refused.err);
+    assert!(bed.csync(&["data", "get", "gone"]).exits(3).err.contains("no host is known"));
+    let moved = bed.csync(&["data", "move", "big", "--to", "lab"]).exits(0).out;
+    assert!(moved.contains("Moved 1 file"), "{moved}");
+    assert!(there("hpc").is_none() && !bed.path("big").exists());
+    bed.on("login", &format!("[ ! -e {first} ]")).exits(0);
+    let second = there("lab").unwrap();
+    bed.on("station", &format!("[ $(wc -c <{second}) = 3000000 ]")).exits(0);
+    assert!(bed.csync(&["submit"]).exits(0).out.contains("everything is up to date"));
+    bed.csync(&["data", "get"]).exits(0);
+    assert_eq!(fs::metadata(bed.path("big")).unwrap().len(), 3_000_000);
+    // Here is another copy.
+    bed.csync(&["data", "rm", "big", "--on", "lab"]).exits(0);
+    bed.on("station", &format!("[ ! -e {second} ]")).exits(0);
+    assert!(bed.csync(&["data", "list"]).exits(0).err.contains("Nothing lies on hosts"));
+    assert!(bed.csync(&["submit"]).exits(0).out.contains("everything is up to date"));
+    // One that vanished from its host is made anew by the submission after that which missed it.
+    bed.write(
+        "workflow.toml",
+        "name = \"v\"\n[tasks.make]\noutputs = [\"vast\"]\nrun = \"head -c 2000000 /dev/zero > vast\"\non = \"hpc\"\n\
+         [tasks.use]\ninputs = [\"vast\"]\nrun = \"wc -c < vast\"\n",
+    );
+    bed.csync(&["submit", "--only", "make"]).exits(0);
+    let lies = bed.csync(&["data", "where", "vast", "--json"]).exits(0).json();
+    let place = lies[0]["place"].as_str().unwrap();
+    bed.on("login", &format!("rm {place}/vast")).exits(0);
+    let missed = bed.csync(&["submit"]).exits(1);
+    assert!(missed.out.contains("gone"), "{}", missed.out);
+    bed.csync(&["submit"]).exits(0);
+}
+
+#[test]
+fn what_a_host_sees_too_does_not_move() {
+    let bed = Bed::shared();
+    know(&bed, HOSTS);
+    // The cluster's scratch lies below a directory that the laptop sees under the same name.
+    let scratch = bed.scratch("login");
+    let name = scratch.rsplit('/').next().unwrap();
+    let seen = format!("/run/bed/scratch/hpc/{name}");
+    bed.on("login", &format!("mkdir {seen}/work && echo one > {seen}/work/in")).exits(0);
+    let text = "name = \"shared\"\n[tasks.t]\ninputs = [\"in\"]\noutputs = [\"out\", \"big\"]\n\
+                run = \"pwd -P > out; cat in >> out; head -c 2000000 /dev/zero > big\"\non = \"hpc\"\n";
+    bed.on("login", &format!("cat > {seen}/work/workflow.toml <<'END'\n{text}END")).exits(0);
+    let file = format!("{seen}/work/workflow.toml");
+    bed.csync(&["submit", &file]).exits(0);
+    let out = bed.on("login", &format!("cat {seen}/work/out")).exits(0).out;
+    assert_eq!(out, format!("{seen}/work\none\n"));
+    assert!(bed.csync(&["data", "list"]).exits(0).err.contains("Nothing lies on hosts"), "not even the large one");
+    assert!(bed.csync(&["submit", &file]).exits(0).out.contains("everything is up to date"));
+    let left = bed.on("login", &format!("ls -A {seen}/work")).exits(0).out;
+    assert!(!left.contains("seen-"), "{left}");
+    bed.on("login", &format!("echo two > {seen}/work/in")).exits(0);
+    bed.csync(&["submit", &file]).exits(0);
+    assert!(bed.on("login", &format!("cat {seen}/work/out")).out.ends_with("two\n"));
+}
+
+#[test]
+fn two_hosts_of_one_filesystem_pass_nothing_on() {
+    let bed = Bed::shared();
+    let scratch = bed.scratch("login");
+    know(
+        &bed,
+        &format!(
+            "[hosts.first]\nssh = \"login\"\nbatch = \"none\"\nkeep_above = \"1M\"\nscratch = \"{scratch}/a\"\n\
+             [hosts.second]\nssh = \"login2\"\nbatch = \"none\"\nkeep_above = \"1M\"\nscratch = \"{scratch}/b\"\n"
+        ),
+    );
+    bed.write(
+        "workflow.toml",
+        "name = \"near\"\n[tasks.make]\noutputs = [\"big\"]\nrun = \"head -c 3000000 /dev/urandom > big\"\non = \"first\"\n\
+         [tasks.use]\ninputs = [\"big\"]\noutputs = [\"inode\"]\nrun = \"stat -L -c %i big > inode\"\non = \"second\"\n",
+    );
+    bed.csync(&["submit"]).exits(0);
+    let made = bed.on("login", &format!("stat -c %i {scratch}/a/trees/*/big")).exits(0).out;
+    assert_eq!(bed.read("inode"), made, "it is the very same file");
+    assert!(!bed.path("big").exists());
+}
+
+#[test]
+fn a_transfer_that_broke_goes_on_where_it_ended() {
+    let bed = Bed::own(&["slurm"]);
+    know(&bed, "[hosts.lab]\nssh = \"station\"\nbatch = \"none\"\n");
+    const SIZE: u64 = 96 << 20;
+    let mut bytes = vec![0; SIZE as usize];
+    std::io::Read::read_exact(&mut fs::File::open("/dev/urandom").unwrap(), &mut bytes).unwrap();
+    bed.write("large", &bytes);
+    bed.write(
+        "workflow.toml",
+        "name = \"cut\"\n[tasks.t]\ninputs = [\"large\"]\noutputs = [\"sum\"]\nrun = \"cksum < large > sum\"\non = \"lab\"\n",
+    );
+    // Slow enough to be caught in the middle.
+    bed.now("delay station 20");
+    bed.csync(&["submit", "--detach"]).exits(0);
+    let part = || {
+        let size = bed.on("station", "stat -c %s ~/.csync/trees/*/.csync-*.part 2>/dev/null").out;
+        size.trim().parse::<u64>().unwrap_or(0)
+    };
+    until("a part of it arrives", || part() > 16 << 20);
+    bed.now("stop-part sshd-station");
+    let has = part();
+    assert!(has > 16 << 20 && has < SIZE, "{has} of {SIZE} had arrived");
+    bed.now("delay station 0");
+    let received = || {
+        let counters = bed.on("station", "cat /proc/net/dev").exits(0).out;
+        let line = counters.lines().find_map(|line| line.trim().strip_prefix("eth0:")).unwrap().to_owned();
+        line.split_ascii_whitespace().next().unwrap().parse::<u64>().unwrap()
+    };
+    let before = received();
+    bed.now("start-part sshd-station");
+    bed.csync(&["wait", "last"]).exits(0);
+    let came = received() - before;
+    assert!(came < SIZE - has + (8 << 20), "{came} bytes came, {} were lacking", SIZE - has);
+    let sum = csync::reach::transport::Sum::of(&bytes).to_string();
+    assert_eq!(bed.read("sum").trim(), sum);
+}
+
+#[test]
+fn a_disk_that_is_full_or_read_only_is_named() {
+    let bed = Bed::shared();
+    know(
+        &bed,
+        "[hosts.full]\nssh = \"station\"\nbatch = \"none\"\nscratch = \"/mnt/small/csync\"\n\
+         [hosts.fixed]\nssh = \"station\"\nbatch = \"none\"\nscratch = \"/mnt/readonly/csync\"\n",
+    );
+    for (size, name) in [(3_000_000, "some"), (20 << 20, "large")] {
+        bed.write(name, vec![7; size]);
+        let text =
+            format!("name = \"{name}\"\n[tasks.t]\ninputs = [\"{name}\"]\nrun = \"wc -c < {name}\"\non = \"full\"\n");
+        bed.write("workflow.toml", text);
+        let failed = bed.csync(&["submit"]).exits(1);
+        assert!(failed.out.contains("No space left"), "{name}: {}", failed.out);
+        assert!(failed.out.contains("full"), "{name}: {}", failed.out);
+    }
+    // What it could not take is no longer in its way.
+    bed.write("small", "1");
+    bed.write("workflow.toml", "name = \"s\"\n[tasks.t]\ninputs = [\"small\"]\nrun = \"cat small\"\non = \"full\"\n");
+    bed.on("station", "rm -rf /mnt/small/csync/trees/*/.csync-*.part").exits(0);
+    bed.csync(&["submit"]).exits(0);
+    bed.on("station", "rm -rf /mnt/small/csync").exits(0);
+    bed.write(
+        "workflow.toml",
+        "name = \"f\"\n[tasks.t]\ninputs = [\"small\"]\nrun = \"cat small\"\non = [\"fixed\", \"local\"]\n",
+    );
+    let done = bed.csync(&["submit"]).exits(0);
+    assert!(done.out.contains("1 done"), "{}", done.out);
+    let why = bed.csync(&["why", "t"]).exits(0).out;
+    assert!(why.contains("Read-only file system"), "{why}");
+}
