@@ -20,6 +20,7 @@ mod journey_secret;
 mod journey_tools;
 mod kill;
 mod listed;
+mod needs_access;
 mod needs_batch;
 mod needs_bed;
 mod needs_bio;

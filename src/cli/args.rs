@@ -12,8 +12,8 @@ use serde_json::json;
 use crate::cli::context::{Context, Globals, write_line};
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::{
-    cancel, check, clean, completions, dag, data, doctor, engine, exit_codes, hosts, import, logs, man, new, report,
-    retry, run, runs, schema, secret, show, status, submit, wait, watch, why, worker,
+    cancel, check, clean, completions, dag, data, doctor, engine, exit_codes, fetch, forward, hosts, import, login,
+    logs, man, new, report, retry, run, runs, schema, secret, shell, show, status, submit, wait, watch, why, worker,
 };
 
 /// Decides where scientific work should run, takes it there, and brings the results back
@@ -51,6 +51,9 @@ pub enum Command {
     Cancel(cancel::Args),
     Retry(retry::Args),
     Clean(clean::Args),
+    Fetch(fetch::Args),
+    Shell(shell::Args),
+    Forward(forward::Args),
     Check(check::Args),
     Schema(schema::Args),
     New(new::Args),
@@ -59,6 +62,7 @@ pub enum Command {
     Import(import::Args),
     Hosts(hosts::Args),
     Data(data::Args),
+    Login(login::Args),
     Secret(secret::Args),
     Engine(engine::Args),
     Doctor(doctor::Args),
@@ -73,9 +77,9 @@ pub enum Command {
 /// The groups of the overview: every command that is not hidden stands in one.
 const GROUPS: [(&str, &[&str]); 4] = [
     ("Run", &["submit", "run", "retry", "cancel"]),
-    ("Look", &["status", "watch", "runs", "show", "why", "logs", "wait", "report"]),
+    ("Look", &["status", "watch", "runs", "show", "why", "logs", "wait", "report", "fetch", "shell", "forward"]),
     ("Write workflows", &["new", "check", "dag", "import", "schema"]),
-    ("Keep house", &["hosts", "data", "secret", "engine", "clean", "doctor", "completions", "man"]),
+    ("Keep house", &["hosts", "login", "data", "secret", "engine", "clean", "doctor", "completions", "man"]),
 ];
 
 const STYLES: Styles = Styles::styled()

@@ -1,5 +1,7 @@
 //! Stays with a run until it is over: bars on a terminal, lines elsewhere, nothing for programs.
 
+use std::collections::BTreeSet;
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -9,10 +11,12 @@ use tokio::time::MissedTickBehavior;
 
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
+use crate::cli::login;
 use crate::cli::view;
 use crate::cli::view::table::Page;
 use crate::cli::view::words::cut;
-use crate::model::api::{InstancePage, InstanceView, Progress, RunState, RunSummary};
+use crate::model::api::{InstancePage, InstanceView, LoginWanted, Progress, RunState, RunSummary};
+use crate::model::host::HostName;
 use crate::model::id::RunId;
 use crate::model::job::State;
 use crate::model::units::Timestamp;
@@ -60,12 +64,19 @@ pub(super) async fn follow(context: &Context, mut client: Client, run: RunId) ->
     let mut known = None;
     let mut lost = 0;
     let mut trouble = None;
+    let mut told = BTreeSet::new();
     loop {
         let lines = client.progress(run.into()).await;
         let error = match lines {
             Ok(lines) => {
-                match one_stream(lines, &mut display, &mut interrupts, &mut known, &mut lost, &mut trouble).await {
-                    Ok(followed) => return Ok(followed),
+                match one_stream(lines, &mut display, &mut interrupts, &mut known, &mut lost, &mut trouble, &mut told)
+                    .await
+                {
+                    Ok(One::Followed(followed)) => return Ok(followed),
+                    Ok(One::Logins(hosts)) => {
+                        ask_at_once(context, hosts);
+                        continue;
+                    }
                     Err(error) => error,
                 }
             }
@@ -80,6 +91,29 @@ pub(super) async fn follow(context: &Context, mut client: Client, run: RunId) ->
     }
 }
 
+/// How one stream ended.
+enum One {
+    Followed(Followed),
+    /// These hosts wait for a login, and somebody is there who can give it.
+    Logins(Vec<HostName>),
+}
+
+/// Lets the person at the terminal log in. What goes wrong is told, and the run waits on.
+fn ask_at_once(context: &Context, hosts: Vec<HostName>) {
+    let context = context.clone();
+    let names: Vec<&str> = hosts.iter().map(HostName::as_str).collect();
+    context.say(&format!("{} needs a login.", names.join(", ")));
+    // A thread of its own, since each command has its own event queue; nothing else happens meanwhile but what `ssh` asks.
+    let asked = std::thread::spawn(move || {
+        let names: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+        if let Err(failure) = login::to(&context, &names) {
+            context.tell(&failure);
+        }
+    });
+    // A panic there has been told.
+    asked.join().ok();
+}
+
 /// Follows until the run is over, the person leaves, or the stream ends without either.
 async fn one_stream(
     mut lines: Lines<Progress>,
@@ -88,7 +122,8 @@ async fn one_stream(
     known: &mut Option<Box<RunSummary>>,
     lost: &mut u32,
     trouble: &mut Option<String>,
-) -> Result<Followed, ClientError> {
+    told: &mut BTreeSet<HostName>,
+) -> Result<One, ClientError> {
     let mut ticker = tokio::time::interval(Duration::from_millis(250));
     ticker.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
@@ -104,16 +139,26 @@ async fn one_stream(
                     });
                     trouble.clone_from(&progress.trouble);
                 }
+                let new: Vec<HostName> =
+                    progress.logins.iter().map(|login| login.host.clone()).filter(|host| told.insert(host.clone())).collect();
+                if !new.is_empty() && display.can_ask() {
+                    display.clear();
+                    return Ok(One::Logins(new));
+                }
+                for login in progress.logins.iter().filter(|login| new.contains(&login.host)) {
+                    let LoginWanted { host, why } = login;
+                    display.say(&format!("{host} needs a login ({why}): `csync login {host}`"));
+                }
                 *known = Some(Box::new(progress.summary.clone()));
                 display.show(progress, clock::now());
                 if over {
                     display.clear();
-                    return known.take().map(Followed::Over).ok_or(ClientError::NoEngine);
+                    return known.take().map(Followed::Over).map(One::Followed).ok_or(ClientError::NoEngine);
                 }
             }
             _ = interrupts.recv() => {
                 display.clear();
-                return Ok(Followed::Left(known.take()));
+                return Ok(One::Followed(Followed::Left(known.take())));
             }
             _ = ticker.tick() => display.tick(clock::now()),
         }
@@ -219,6 +264,11 @@ impl Display {
                 context: context.clone(),
             })
         }
+    }
+
+    /// Returns whether somebody is there who can be asked.
+    fn can_ask(&self) -> bool {
+        matches!(self, Self::Bars(_)) && std::io::stdin().is_terminal()
     }
 
     fn show(&mut self, progress: Progress, now: Timestamp) {

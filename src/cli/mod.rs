@@ -10,16 +10,22 @@ mod view;
 pub mod context;
 
 mod chart;
-mod follow;
 mod outfile;
 mod picture;
-mod submission;
 mod target;
 
 mod hosts;
 
+// Who follows a run may have to log in.
+mod login;
+
+mod follow;
+mod submission;
+
 mod along;
 mod command;
+mod far;
+mod place;
 mod script;
 
 mod dry_run;
@@ -34,6 +40,8 @@ mod data;
 mod doctor;
 mod engine;
 mod exit_codes;
+mod fetch;
+mod forward;
 mod import;
 mod logs;
 mod man;
@@ -44,6 +52,7 @@ mod run;
 mod runs;
 mod schema;
 mod secret;
+mod shell;
 mod show;
 mod status;
 mod submit;
@@ -76,6 +85,9 @@ pub fn run(context: &Context, command: Command) -> Result<Exit, Failure> {
         Command::Cancel(args) => cancel::run(context, &args),
         Command::Retry(args) => retry::run(context, &args),
         Command::Clean(args) => clean::run(context, &args),
+        Command::Fetch(args) => fetch::run(context, &args),
+        Command::Shell(args) => shell::run(context, &args),
+        Command::Forward(args) => forward::run(context, &args),
         Command::Check(args) => check::run(context, &args),
         Command::Schema(args) => schema::run(context, &args),
         Command::New(args) => new::run(context, &args),
@@ -84,6 +96,7 @@ pub fn run(context: &Context, command: Command) -> Result<Exit, Failure> {
         Command::Import(args) => import::run(context, &args),
         Command::Hosts(args) => hosts::run(context, &args),
         Command::Data(args) => data::run(context, &args),
+        Command::Login(args) => login::run(context, &args),
         Command::Secret(args) => secret::run(context, &args),
         Command::Engine(args) => engine::run(context, &args),
         Command::Doctor(args) => doctor::run(context, &args),

@@ -99,7 +99,7 @@ async fn detail(context: &Context, target: &Target) -> Result<String, Failure> {
     let failed = client.instances(detail.summary.run.into(), &failed).await?;
     if context.json() {
         return Ok(to_json(&json!({
-            "summary": detail.summary, "tasks": detail.tasks, "eta": detail.eta, "failed": failed.instances,
+            "summary": detail.summary, "tasks": detail.tasks, "eta": detail.eta, "logins": detail.logins, "failed": failed.instances,
         })));
     }
     let page = Page::stdout(context.paint());

@@ -13,7 +13,7 @@ use crate::cli::errors::{Exit, Failure, Source};
 use crate::cli::follow::{Followed, conclude, follow};
 use crate::cli::script::{Kind, Ready, kind, needs_host, ready};
 use crate::cli::submission::{Wishes, WorkflowFile, directory, hand_in, key_value, submission};
-use crate::cli::view::words::{counts, cut, many};
+use crate::cli::view::words::{counts, cut, many, shell_word};
 use crate::model::api::{ErrorKind, Rerun, Selection, Stream, Submission, Submitted};
 use crate::model::id::RunId;
 use crate::model::job::Outcome;
@@ -87,6 +87,15 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     }
     if args.asks != Asks::default() || !args.elsewhere.on.is_empty() {
         let name = &file.source.name;
+        let toml = Path::new(name).extension().is_some_and(|extension| extension == "toml");
+        if !toml && !file.source.text.contains("[tasks") {
+            let failure =
+                Failure::usage(format!("`{name}` is no workflow, and its first line names no program that runs it"));
+            let word = shell_word(name);
+            return Err(
+                failure.hint(format!("write the command behind `--`, as in `csync submit --on HOST -- python {word}`"))
+            );
+        }
         let failure = Failure::usage(format!(
             "`{name}` is a workflow, and says itself where its tasks run and what they ask for"
         ));

@@ -57,6 +57,36 @@ pub struct Contact {
     /// Attempts that were handed over to it and are not over.
     #[serde(default)]
     pub jobs: u32,
+    /// What it asks a person for, while it is not used for want of a login: `csync login HOST`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<String>,
+}
+
+impl Contact {
+    /// Says why it is not used, and what helps or when it is tried again; none when it is used.
+    pub fn in_words(&self) -> Option<String> {
+        let why = self.breaker.in_words()?;
+        Some(match &self.login {
+            Some(login) => format!("it needs a login ({login}): `csync login {}`", self.host),
+            None => why,
+        })
+    }
+}
+
+/// A host that a person has to log in to before anything goes on there: `csync login HOST`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoginWanted {
+    /// The host.
+    pub host: HostName,
+    /// What it asks for.
+    pub why: String,
+}
+
+/// `POST /v1/hosts/try`: a host to be tried again now, whatever was wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TryHost {
+    /// The host.
+    pub host: String,
 }
 
 /// A host's circuit breaker: whether it is used.
@@ -340,6 +370,9 @@ pub struct RunDetail {
     pub tasks: Vec<TaskView>,
     /// Estimated seconds until its end, from the mean run time of what ended; none before anything did.
     pub eta: Option<f64>,
+    /// Hosts that it waits for, and that wait for a login.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logins: Vec<LoginWanted>,
 }
 
 /// One attempt.
@@ -412,6 +445,9 @@ pub struct Progress {
     /// What keeps the engine from going on, in its words: a full disk, a worker that cannot be started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
+    /// Hosts that it waits for, and that wait for a login.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logins: Vec<LoginWanted>,
     /// True in the last line, which comes when the end of the run is stored.
     pub over: bool,
 }

@@ -143,7 +143,7 @@ mod tests {
         let lost = Probed { failure, ..seen.clone() };
         let breaker =
             Breaker::Open { why: "no route to host".to_owned(), since: now, next_try: Timestamp(3_602_000_000) };
-        let open = Contact { host: "lab".parse().unwrap(), breaker, full: None, jobs: 3 };
+        let open = Contact { host: "lab".parse().unwrap(), breaker, full: None, jobs: 3, login: None };
         let (new, lab) = (host("new"), host("lab"));
         let rows: [Row<'_>; 5] = [
             (&local, &Probed::default(), None),

@@ -8,7 +8,7 @@ mod show;
 mod test;
 mod way;
 
-pub(super) use way::hint;
+pub(super) use way::{connections, connections_for, hint, unreached, way};
 
 use std::collections::BTreeMap;
 
@@ -17,8 +17,8 @@ use crate::cli::errors::{Exit, Failure, Source};
 use crate::language::hosts::Hosts;
 use crate::model::api::Contact;
 use crate::model::api::ErrorKind;
-use crate::model::facts::{Facts, Probed};
-use crate::model::host::{Host, HostName};
+use crate::model::facts::{BatchSystem, Facts, Probed};
+use crate::model::host::{Batch, Host, HostName};
 use crate::reach::config::{ConfigDir, ConfigDirError, HostsConfig, HostsConfigError};
 use crate::reach::store::{Place, Reader, StoreError};
 use crate::reach::transport::{Attended, TransportError};
@@ -95,6 +95,12 @@ impl Known {
                 None => format!("`csync hosts import {name}` takes it from ~/.ssh/config; `csync hosts list` names those that are known"),
             })
         })
+    }
+
+    /// Returns what a probe found of a host's batch system, where it is the one that holds.
+    pub(super) fn batch_system(&self, host: &Host) -> Option<&BatchSystem> {
+        let system = self.facts(host)?.batch.as_ref()?;
+        (Some(system.flavour()) == host.batch.and_then(Batch::flavour)).then_some(system)
     }
 
     /// Returns what probes found on a host.

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
@@ -18,10 +19,20 @@ pub(super) fn ssh_config() -> Option<PathBuf> {
 }
 
 /// Returns the connections of this command; none is opened.
-pub(super) fn connections(context: &Context, attended: Attended) -> Result<Connections, Failure> {
+pub(in crate::cli) fn connections(context: &Context, attended: Attended) -> Result<Connections, Failure> {
+    connections_for(context, attended, None)
+}
+
+/// Returns the connections of this command, which stay for so long when nothing uses them; none is opened.
+pub(in crate::cli) fn connections_for(
+    context: &Context,
+    attended: Attended,
+    persist: Option<Duration>,
+) -> Result<Connections, Failure> {
     let mut settings = ConnectionSettings::from_env(|name| std::env::var_os(name), context.state_dir()?.ssh_dir());
     settings.ssh.config = ssh_config();
     settings.ssh.attended = attended;
+    settings.ssh.persist = persist.unwrap_or(settings.ssh.persist);
     if attended == Attended::Terminal {
         // A login that a person gave is for the engine too: the system's `ssh` keeps it when this command is over.
         settings.member = Some(Member::OpenSsh);
@@ -30,14 +41,14 @@ pub(super) fn connections(context: &Context, attended: Attended) -> Result<Conne
 }
 
 /// Returns the way to a host; nothing is connected yet.
-pub(super) async fn way(connections: &Connections, host: &Host) -> Result<Remote, TransportError> {
+pub(in crate::cli) async fn way(connections: &Connections, host: &Host) -> Result<Remote, TransportError> {
     let Some(alias) = &host.ssh else { return Ok(Local::transport()) };
     let limits = Limits { per_minute: host.policy.connections_per_minute, ..Limits::default() };
     connections.transport(&host.name, alias.as_str(), limits).await
 }
 
 /// Makes a failure of a way that leads nowhere.
-pub(super) fn unreached(error: &TransportError, host: &Host) -> Failure {
+pub(in crate::cli) fn unreached(error: &TransportError, host: &Host) -> Failure {
     let failure =
         Failure::new(ErrorKind::Conflict, error.to_string()).because_of_source(error).exiting(Exit::RunFailed);
     match hint(error, host) {

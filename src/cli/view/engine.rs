@@ -53,6 +53,10 @@ pub(in crate::cli) fn host(contact: &Contact, now: Timestamp) -> String {
     let mut text = many(contact.jobs, "job");
     match &contact.breaker {
         Breaker::Closed => {}
+        Breaker::Open { since, .. } | Breaker::HalfOpen { since, .. } if let Some(why) = &contact.login => {
+            let (host, since) = (&contact.host, elapsed(*since, now));
+            let _ = write!(text, ", needs a login since {since} ({}): `csync login {host}`", one_line(why));
+        }
         Breaker::Open { why, since, next_try } => {
             let _ = write!(
                 text,
@@ -100,7 +104,7 @@ mod tests {
     #[test]
     fn hosts() {
         let now = Timestamp(3_600_000_000);
-        let contact = |breaker, full| Contact { host: "hpc".parse().unwrap(), breaker, full, jobs: 12 };
+        let contact = |breaker, full| Contact { host: "hpc".parse().unwrap(), breaker, full, jobs: 12, login: None };
         let (since, next_try) = (Timestamp(3_000_000_000), Timestamp(3_612_000_000));
         let why = "no route\nto host".to_owned();
         let full = Full { why: "QOSMaxSubmitJobPerUserLimit".to_owned(), jobs: 12, next_try };

@@ -62,6 +62,7 @@ pub(in crate::cli) fn detail() -> RunDetail {
             task("align", Counts { done: 58, failed: 2, ..Counts::default() }, &["index"], usage(230.0, 1500)),
             task("count", Counts { skipped: 1, ..Counts::default() }, &["align", "index"], Usage::default()),
         ],
+        logins: Vec::new(),
         eta: None,
     }
 }
@@ -123,6 +124,7 @@ pub(in crate::cli) fn progress() -> Progress {
         }],
         eta: Some(80.0),
         moving: Vec::new(),
+        logins: Vec::new(),
         trouble: None,
         over: false,
     }

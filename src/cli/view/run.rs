@@ -85,6 +85,10 @@ pub(in crate::cli) fn detail(detail: &RunDetail, now: Timestamp, page: Page) -> 
     if let Some(command) = &run.command {
         line("command", command);
     }
+    for login in &detail.logins {
+        let (host, why) = (&login.host, &login.why);
+        line("waits for", &format!("a login to {host} ({why}): `csync login {host}`"));
+    }
     out.push('\n');
     out.push_str(&tasks(&detail.tasks, page));
     out

@@ -108,6 +108,16 @@ const SIGNS: [(&str, Trouble); 26] = [
 /// Methods of authentication that a person answers.
 const ASKING: [&str; 2] = ["keyboard-interactive", "password"];
 
+/// Says what a host would ask a person for, by what `ssh` wrote when nobody was there.
+pub fn asks_for(text: &str) -> Option<&'static str> {
+    let (_, methods) = text.rsplit_once("Permission denied (")?;
+    if methods.contains("keyboard-interactive") {
+        Some("it asks questions")
+    } else {
+        methods.contains("password").then_some("it asks for a password")
+    }
+}
+
 /// Reads what `ssh` wrote to its standard error.
 ///
 /// "Permission denied" is [`Trouble::NeedsLogin`] where the host would have asked a person something.

@@ -10,10 +10,11 @@ use serde::Serialize;
 
 use crate::model::api::{
     Affected, Clean, Cleaned, DataAsk, DataDone, EngineInfo, InstancePage, Progress, RunDetail, RunPlan, RunState,
-    RunSummary, Selection, StopEngine, Stream, Submission, Submitted, Why,
+    RunSummary, Selection, StopEngine, Stream, Submission, Submitted, TryHost, Why,
 };
 use crate::model::data::Replica;
 use crate::model::facts::HostReport;
+use crate::model::host::HostName;
 use crate::model::id::{InstanceId, RunId};
 use crate::model::job::State;
 use crate::reach::client::{Chunks, Client, ClientError, Lines, http};
@@ -210,6 +211,11 @@ impl Client {
     /// Forgets runs.
     pub async fn clean(&self, which: &Clean) -> Result<Cleaned, ClientError> {
         http::post(&self.socket, "/v1/clean", which).await
+    }
+
+    /// Has a host tried again now, whatever was wrong with it.
+    pub async fn try_host(&self, host: &HostName) -> Result<TryHost, ClientError> {
+        http::post(&self.socket, "/v1/hosts/try", &TryHost { host: host.to_string() }).await
     }
 
     /// Hands over what a probe found on a host; returns what is known of it now.

@@ -128,6 +128,7 @@ fn progress(over: bool) -> Progress {
         eta: None,
         moving: Vec::new(),
         trouble: None,
+        logins: Vec::new(),
         over,
     }
 }

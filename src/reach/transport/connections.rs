@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -93,6 +94,15 @@ impl fmt::Display for Step {
     }
 }
 
+/// The way to a host by the system's `ssh`.
+#[derive(Clone, Debug)]
+pub struct Road {
+    /// The way.
+    pub ssh: Arc<OpenSsh>,
+    /// Who we are there.
+    pub user: Option<String>,
+}
+
 /// The connections of all hosts.
 #[derive(Debug)]
 pub struct Connections {
@@ -100,6 +110,8 @@ pub struct Connections {
     hosts: Mutex<BTreeMap<HostName, Known>>,
     /// Ways by the hosts on them; held while a host becomes known.
     ways: tokio::sync::Mutex<Ways>,
+    /// The socket of the person's agent.
+    agent: Mutex<Option<String>>,
 }
 
 #[derive(Clone, Debug)]
@@ -120,7 +132,34 @@ struct Ways {
 impl Connections {
     /// Makes connections to nothing yet.
     pub fn new(settings: ConnectionSettings) -> Self {
-        Self { settings, hosts: Mutex::default(), ways: tokio::sync::Mutex::default() }
+        let agent = Mutex::new(settings.agent.clone());
+        Self { settings, hosts: Mutex::default(), ways: tokio::sync::Mutex::default(), agent }
+    }
+
+    /// Uses another agent where there is none, or the one that there was is gone; returns whether it does. Hosts that are not
+    /// connected are asked with it from then on.
+    pub fn offer_agent(&self, socket: &str) -> bool {
+        let is_socket = |path: &str| std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
+        let mut agent = self.agent.lock().unwrap_or_else(PoisonError::into_inner);
+        if agent.as_deref().is_some_and(is_socket) || !is_socket(socket) {
+            return false;
+        }
+        *agent = Some(socket.to_owned());
+        drop(agent);
+        // A way that is being connected has just failed, or is about to: its host becomes known again all the same.
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        hosts.retain(|_, known| matches!(known.remote.link_state(), LinkState::Open { .. }));
+        drop(hosts);
+        if let Ok(mut ways) = self.ways.try_lock() {
+            let open = |state: LinkState| matches!(state, LinkState::Open { .. });
+            ways.openssh.retain(|_, way| open(Arc::clone(way).transport().link_state()));
+            ways.native.retain(|_, way| open(Arc::clone(way).transport().link_state()));
+        }
+        true
+    }
+
+    fn agent(&self) -> Option<String> {
+        self.agent.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns the way to a host, by its name in `ssh_config`; nothing is connected. `local` is this machine.
@@ -145,6 +184,17 @@ impl Connections {
         let remote = known.remote.clone();
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner).insert(host.clone(), known);
         Ok(remote)
+    }
+
+    /// Returns the way to a host by the system's `ssh`, whatever member commands go by: for what a person does there.
+    ///
+    /// # Errors
+    /// What is wrong with the name or the configuration.
+    pub async fn road(&self, host: &HostName, alias: &str, limits: Limits) -> Result<Road, TransportError> {
+        let mut ways = self.ways.lock().await;
+        let choice = self.choose_among(&mut ways, &alias.parse()?).await?;
+        let user = choice.way.last().and_then(|step| step.options.get("user")).map(str::to_owned);
+        Ok(Road { ssh: self.openssh(&mut ways, host, &choice.way, limits)?, user })
     }
 
     /// Says by which member a host is reached, and why.
@@ -213,7 +263,8 @@ impl Connections {
             let way = if let Some(way) = ways.openssh.get(&key) {
                 Arc::clone(way)
             } else {
-                let settings = SshSettings { limits, ..self.settings.ssh.clone() }.with_options(&step.options);
+                let settings = SshSettings { limits, agent: self.agent(), ..self.settings.ssh.clone() }
+                    .with_options(&step.options);
                 OpenSsh::new(name, step.destination.clone(), below, settings)?
             };
             ways.openssh.insert(key.clone(), Arc::clone(&way));
@@ -256,7 +307,7 @@ impl Connections {
     }
 
     fn hop(&self, step: &Step) -> Result<Hop, String> {
-        Hop::from_options(&step.options, &self.settings.person, self.settings.agent.as_deref())
+        Hop::from_options(&step.options, &self.settings.person, self.agent().as_deref())
     }
 
     async fn choose_among(&self, ways: &mut Ways, destination: &Destination) -> Result<Choice, TransportError> {

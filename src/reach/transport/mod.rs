@@ -36,7 +36,7 @@ mod shell;
 mod stream;
 mod sum;
 
-pub use connections::{Choice, ConnectionSettings, Connections, Step};
+pub use connections::{Choice, ConnectionSettings, Connections, Road, Step};
 pub use error::{Fate, TransportError};
 pub use files::{Get, Moved, Put};
 pub use gate::{Limits, LinkState, Member};

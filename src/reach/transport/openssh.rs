@@ -15,7 +15,7 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 
 use crate::language::quote::sh;
-use crate::language::ssh::trouble::last_words;
+use crate::language::ssh::trouble::{asks_for, last_words};
 use crate::language::ssh::{Destination, Options, Trouble, Unreached, read_trouble};
 use crate::reach::clock;
 use crate::reach::transport::gate::{Gate, dice};
@@ -192,6 +192,66 @@ impl OpenSsh {
         command
     }
 
+    /// Returns `ssh` as a person's command is run over this way, which is open: `terminal` says whether it gets one.
+    pub fn for_person(&self, script: &str, terminal: bool) -> std::process::Command {
+        let mut command = self.over(terminal);
+        command.args(self.destination.arguments()).arg(script);
+        command
+    }
+
+    /// Returns `ssh` as a person's command is run on a node behind this host, through it.
+    pub fn beyond(&self, node: &str, user: Option<&str>, script: &str, terminal: bool) -> std::process::Command {
+        let mut command = self.to_node(node, user, terminal);
+        command.arg(script);
+        command
+    }
+
+    /// Returns `ssh` as a stream to a port of a machine that this host reaches.
+    pub fn port(&self, machine: &str, port: u16) -> std::process::Command {
+        let mut command = self.over(false);
+        command.arg("-W").arg(format!("{machine}:{port}")).args(self.destination.arguments());
+        command
+    }
+
+    /// Returns `ssh` as a stream to a port that a node behind this host has for itself alone.
+    pub fn port_beyond(&self, node: &str, user: Option<&str>, port: u16) -> std::process::Command {
+        let mut command = self.to_node(node, user, false);
+        // Options may follow the name of the host.
+        command.arg("-W").arg(format!("127.0.0.1:{port}"));
+        command
+    }
+
+    /// Returns `ssh` as a client of the master, for a person.
+    fn over(&self, terminal: bool) -> std::process::Command {
+        let mut command = std::process::Command::new(&self.settings.program);
+        if let Some(config) = &self.settings.config {
+            command.arg("-F").arg(config);
+        }
+        command.arg("-S").arg(&self.socket).args(["-o", "ControlMaster=no", "-o", "ProxyCommand=false"]);
+        command.args(["-o", "ClearAllForwardings=yes", "-o", "RemoteCommand=none", "-o", "LogLevel=ERROR"]);
+        command.arg(if terminal { "-t" } else { "-T" });
+        command
+    }
+
+    /// Returns `ssh` to a node behind this host. Nodes have keys of their own, which are looked up under their names.
+    fn to_node(&self, node: &str, user: Option<&str>, terminal: bool) -> std::process::Command {
+        let mut command = std::process::Command::new(&self.settings.program);
+        if let Some(config) = &self.settings.config {
+            command.arg("-F").arg(config);
+        }
+        command.args(["-o", "ControlPath=none", "-o"]);
+        command.arg(format!("ProxyCommand={}", self.proxy_command()));
+        command.args(["-o", "ClearAllForwardings=yes", "-o", "RemoteCommand=none", "-o", "LogLevel=ERROR"]);
+        if !terminal {
+            command.args(["-o", "BatchMode=yes"]);
+        }
+        if let Some(user) = user {
+            command.args(["-l", user]);
+        }
+        command.arg(if terminal { "-t" } else { "-T" }).arg(node);
+        command
+    }
+
     /// Returns `ssh` as a client of the master. It never makes a connection of its own: that would be a second login.
     fn client(&self) -> Command {
         let mut command = self.command();
@@ -270,7 +330,8 @@ impl OpenSsh {
             Trouble::ConnectionGone => Trouble::Unreached(Unreached::HungUp),
             trouble => trouble,
         };
-        Err(TransportError::from_trouble(&self.host, trouble, last_words(&words)))
+        let detail = asks_for(&words).filter(|_| trouble == Trouble::NeedsLogin).map(str::to_owned);
+        Err(TransportError::from_trouble(&self.host, trouble, detail.unwrap_or_else(|| last_words(&words))))
     }
 
     fn unreached(&self, how: Unreached, detail: String) -> TransportError {

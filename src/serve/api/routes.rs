@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 
 use crate::model::api::{
     Affected, Clean, Cleaned, DataDone, EngineInfo, ErrorKind, InstancePage, RunDetail, RunState, RunSummary,
-    Selection, StopEngine, Stream, Submitted, Why,
+    Selection, StopEngine, Stream, Submitted, TryHost, Why,
 };
 use crate::model::data::Replica;
 use crate::model::facts::HostReport;
@@ -48,6 +48,7 @@ pub fn router(handle: Handle) -> Router {
         .route("/v1/data/get", post(get_data))
         .route("/v1/data/move", post(move_data))
         .route("/v1/data/remove", post(remove_data))
+        .route("/v1/hosts/try", post(try_host))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
         .layer(DefaultBodyLimit::max(MOST_BYTES))
@@ -61,6 +62,12 @@ type Answer<T> = Result<Json<T>, Refusal>;
 async fn counted(State(handle): State<Handle>, request: Request, next: Next) -> Response {
     let _answering = handle.busy().begin();
     next.run(request).await
+}
+
+async fn try_host(State(handle): State<Handle>, body: Result<Bytes, BytesRejection>) -> Answer<TryHost> {
+    let asked: TryHost = said(body)?;
+    handle.try_host(asked.host.clone()).await?;
+    Ok(Json(asked))
 }
 
 async fn unknown(method: Method, uri: Uri) -> Refusal {

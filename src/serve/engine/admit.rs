@@ -176,7 +176,9 @@ impl Runner {
     /// Takes in a submission: first the store, then the core.
     pub(super) async fn admit(&mut self, admission: Admission, reply: Reply<Submitted>) {
         let Admission { new, prepared, means, lock, hosts, facts, dir } = admission;
+        let agent = means.env.iter().find(|(name, _)| name == "SSH_AUTH_SOCK").map(|(_, socket)| socket.as_str());
         self.start_sites(&prepared.places, &hosts, &facts, dir.as_ref());
+        self.sites.offer_agent(agent);
         let routes = self.sites.routes(&prepared.places);
         let head = RunSummary {
             run: RunId(0),

@@ -15,6 +15,14 @@ impl Handle {
         Ok(probed.into_iter().map(|(host, probed)| HostReport { host, probed }).collect())
     }
 
+    /// Tries a host again now, whatever was wrong with it.
+    ///
+    /// # Errors
+    /// When the engine is leaving.
+    pub async fn try_host(&self, host: String) -> Result<(), ApiError> {
+        self.look(move |runner| runner.sites.try_again(&host)).await
+    }
+
     /// Keeps what a probe found, and returns what is known of the host now.
     ///
     /// # Errors

@@ -531,12 +531,6 @@ impl Runner {
         }
     }
 
-    pub(super) fn mark_changed(&mut self, run: RunId) {
-        if let Some(care) = self.cares.get_mut(&run) {
-            care.changed = true;
-        }
-    }
-
     /// Third beat, second half: does what was asked for, in few messages.
     fn perform(&mut self) {
         let todo = std::mem::take(&mut self.todo);
@@ -646,6 +640,7 @@ impl Runner {
         progress.over &= self.trouble.is_none();
         progress.moving = self.sites.stock.moving(run);
         progress.trouble = self.trouble.as_ref().or(self.link_trouble()).cloned();
+        progress.logins = self.core.run(run).map(|it| self.logins_of(it)).unwrap_or_default();
         Some(progress)
     }
 

@@ -1,6 +1,6 @@
 //! The runner and the hosts that jobs are handed over to: their numbers, their sites, and what those report.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::decide::engine::limits::{Limits, room};
 use crate::decide::engine::protocol::{Capacity, Event, Routes, Stage};
 use crate::language::hosts::Hosts;
-use crate::model::api::{Breaker, Contact, Full};
+use crate::model::api::{Breaker, Contact, Full, LoginWanted};
 use crate::model::facts::Facts;
 use crate::model::host::{Batch as BatchKind, Host, HostName};
 use crate::model::id::{HostId, JobKey};
@@ -98,7 +98,7 @@ impl Sites {
     pub(super) fn in_words(&self, host: HostId, stage: Stage, key: JobKey) -> String {
         let name = self.name(host);
         let contact = self.contacts.get(&host);
-        if let Some(why) = contact.and_then(|contact| contact.breaker.in_words()) {
+        if let Some(why) = contact.and_then(Contact::in_words) {
             return format!("there is no contact with `{name}`: {why}");
         }
         if let (Stage::Given, Some(full)) = (stage, contact.and_then(|contact| contact.full.as_ref())) {
@@ -119,7 +119,7 @@ impl Sites {
     /// Says in words why nothing goes to any of these hosts; none when one of them can be used.
     pub(super) fn closed_in_words(&self, route: &[HostId]) -> Option<String> {
         let why = |host: &HostId| {
-            let why = self.contacts.get(host)?.breaker.in_words()?;
+            let why = self.contacts.get(host)?.in_words()?;
             Some(format!("`{}` cannot be used: {why}", self.name(*host)))
         };
         let whys: Option<Vec<String>> = route.iter().map(why).collect();
@@ -137,7 +137,38 @@ impl Sites {
 
     fn set_breaker(&mut self, host: HostId, breaker: Breaker) {
         if let Some(contact) = self.contacts.get_mut(&host) {
+            contact.login = contact.login.take().filter(|login| match &breaker {
+                Breaker::Closed => false,
+                // While it is being tried it still waits for the same; another trouble is not mended by a login.
+                Breaker::Open { why, .. } | Breaker::HalfOpen { why, .. } => why.ends_with(login.as_str()),
+            });
             contact.breaker = breaker;
+        }
+    }
+
+    /// Returns those of these hosts that wait for a login.
+    pub(super) fn logins(&self, of: &BTreeSet<HostId>) -> Vec<LoginWanted> {
+        let wanted = of.iter().filter_map(|host| self.contacts.get(host));
+        wanted
+            .filter_map(|contact| Some(LoginWanted { host: contact.host.clone(), why: contact.login.clone()? }))
+            .collect()
+    }
+
+    /// Tries a host again now.
+    pub(super) fn try_again(&self, name: &str) {
+        let of = self.contacts.iter().filter(|(_, contact)| contact.host.as_str() == name);
+        for site in of.filter_map(|(host, _)| self.site(*host)) {
+            site.tell(Order::Try);
+        }
+    }
+
+    /// Uses the agent of a person who submits, where the engine has none that lives; hosts that could not be used are tried again.
+    pub(super) fn offer_agent(&self, agent: Option<&str>) {
+        if agent.is_some_and(|agent| self.stock.offer_agent(agent)) {
+            let shut = self.contacts.iter().filter(|(_, contact)| contact.breaker != Breaker::Closed);
+            for site in shut.filter_map(|(host, _)| self.site(*host)) {
+                site.tell(Order::Try);
+            }
         }
     }
 
@@ -184,7 +215,7 @@ impl Sites {
         } else {
             self.at_work.insert(number, Site::start(means));
             let host = known.host.name.clone();
-            self.contacts.insert(number, Contact { host, breaker: Breaker::Closed, full: None, jobs: 0 });
+            self.contacts.insert(number, Contact { host, breaker: Breaker::Closed, full: None, jobs: 0, login: None });
         }
         self.known.insert(number, known);
         Some((number, room, limits))
@@ -339,6 +370,7 @@ impl Runner {
         match news {
             SiteNews::Opened(room) => {
                 self.sites.set_breaker(host, Breaker::Closed);
+                self.mark_all_changed();
                 self.tell_or_log(Event::Room(host, room));
                 self.tell_or_log(Event::Opened(host));
             }
@@ -350,6 +382,12 @@ impl Runner {
             SiteNews::Edited => {
                 let reloaded = self.sites.reload(host, &self.state);
                 self.tell_rooms(reloaded);
+            }
+            SiteNews::NeedsLogin(why) => {
+                if let Some(contact) = self.sites.contacts.get_mut(&host) {
+                    contact.login = Some(why);
+                }
+                self.mark_all_changed();
             }
             SiteNews::Trying => {
                 if let Some(Breaker::Open { why, since, .. }) = self.sites.breaker(host).cloned() {

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use crate::decide::engine::protocol::AttemptState;
 use crate::decide::engine::run::Run;
 use crate::model::api::{
-    API_VERSION, AttemptView, Contact, EngineInfo, InstanceView, LocalInfo, PlanInstance, PlanTask, RunDetail,
-    RunState, TaskView,
+    API_VERSION, AttemptView, Contact, EngineInfo, InstanceView, LocalInfo, LoginWanted, PlanInstance, PlanTask,
+    RunDetail, RunState, TaskView,
 };
-use crate::model::id::{InstanceId, TaskId};
+use crate::model::id::{HostId, InstanceId, TaskId};
 use crate::model::job::State;
 use crate::model::plan::Plan;
 use crate::model::units::Bytes;
@@ -77,7 +77,26 @@ impl Runner {
             after: after.into_iter().map(|id| plan.task(id).name.clone()).collect(),
             usage: run.task_usage(TaskId(id)),
         });
-        RunDetail { summary: care.summary(run), tasks: tasks.collect(), eta: self.eta(run) }
+        RunDetail {
+            summary: care.summary(run),
+            tasks: tasks.collect(),
+            eta: self.eta(run),
+            logins: self.logins_of(run),
+        }
+    }
+
+    /// Returns the hosts that a run waits for, and that wait for a login.
+    pub(super) fn logins_of(&self, run: &Run) -> Vec<LoginWanted> {
+        if run.state() != RunState::Active {
+            return Vec::new();
+        }
+        let plan = run.plan();
+        let tasks = (0..plan.tasks.len() as u32).map(TaskId);
+        let going = tasks.filter(|&task| run.task_counts(task).over() < run.task_counts(task).total());
+        // Instances of one task may run in the same places.
+        let routes = going.filter_map(|task| plan.instances_of(task).next()).flat_map(|first| run.route(first));
+        let hosts: BTreeSet<HostId> = routes.copied().collect();
+        self.sites.logins(&hosts)
     }
 
     /// Estimates the seconds to the end of a run.

@@ -7,10 +7,11 @@ use tokio::sync::Notify;
 
 use crate::decide::engine::run::Run;
 use crate::model::api::{Counts, EndedView, Progress, RunState, RunningView};
-use crate::model::id::{InstanceId, TaskId};
+use crate::model::id::{InstanceId, RunId, TaskId};
 use crate::model::job::{Ended, Outcome, State};
 use crate::model::resources::Usage;
 use crate::serve::engine::care::Care;
+use crate::serve::engine::runner::Runner;
 
 /// Ended instances that a line of progress names at most, failed ones not counted.
 const MOST_ENDED: usize = 1000;
@@ -138,8 +139,24 @@ impl Care {
             eta,
             moving: Vec::new(),
             trouble: None,
+            logins: Vec::new(),
             summary,
         })
+    }
+}
+
+impl Runner {
+    /// Something that every run may say has changed.
+    pub(super) fn mark_all_changed(&mut self) {
+        for care in self.cares.values_mut() {
+            care.changed = true;
+        }
+    }
+
+    pub(super) fn mark_changed(&mut self, run: RunId) {
+        if let Some(care) = self.cares.get_mut(&run) {
+            care.changed = true;
+        }
     }
 }
 

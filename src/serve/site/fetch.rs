@@ -86,7 +86,7 @@ pub(super) async fn fetch(means: &Means, ground: &Ground, wanted: Wanted) -> Vec
             members.iter_mut().find(|(_, job, _)| with_tree(std::slice::from_ref(job)).is_some())
     {
         match collect(&way, ground, name, &job.plan.root, sent.at, RESULTS).await {
-            Ok(notes) => ended.notes.extend(notes),
+            Ok(collected) => ended.notes.extend(collected.notes),
             Err(StageError::Transport(error)) => return later(&members, error),
             Err(error) => drop(failed.insert(job.plan.root.clone(), chain(&error))),
         }

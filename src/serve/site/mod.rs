@@ -10,6 +10,7 @@
 mod desk;
 mod fetch;
 mod inputs;
+mod jobs;
 mod quota;
 mod said;
 mod send;
@@ -17,8 +18,10 @@ pub mod stock;
 mod tick;
 mod tree;
 
+pub use jobs::{JobDirectory, Rest, There, bring_rest, remove, run_of, there, whereabouts};
 pub use said::{dialect, unsaid};
 pub use send::{Ground, ground_of};
+pub use tree::Collected;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -68,6 +71,8 @@ pub enum Order {
     Stop(Vec<JobKey>),
     /// End these if they have not started.
     Withdraw(Vec<JobKey>),
+    /// Somebody logged in, or gave it a new chance: try it now if it could not be used.
+    Try,
     /// What the engine before had there: submissions that are not over, and attempts that were in flight.
     Adopt(Vec<Sent>, Vec<SiteJob>),
     /// The host's configuration changed, or what is known of it.
@@ -84,6 +89,8 @@ pub enum SiteNews {
     Opened(Capacity),
     /// It cannot be used, for this reason; it is tried again then.
     Shut(String, Timestamp),
+    /// It can be used when a person has logged in, for this reason; it is shut too.
+    NeedsLogin(String),
     /// It is being tried again.
     Trying,
     /// `hosts.toml` was written since it was read.

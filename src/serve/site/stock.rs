@@ -89,6 +89,11 @@ impl Stock {
         Arc::clone(self.connections.get_or_init(|| Arc::new(Connections::new(settings()))))
     }
 
+    /// Offers a person's agent to the connections, where they are made: see [`Connections::offer_agent`].
+    pub fn offer_agent(&self, socket: &str) -> bool {
+        self.connections.get().is_some_and(|connections| connections.offer_agent(socket))
+    }
+
     /// Learns how hosts are reached.
     pub fn know(&self, hosts: &Hosts) {
         self.inner().hosts = hosts.iter().map(|host| (host.name.clone(), host.clone())).collect();

@@ -27,6 +27,7 @@ use crate::reach::clock;
 use crate::reach::transport::{Exec, Transport, TransportError};
 use crate::serve::site::Means;
 use crate::serve::site::desk::{Live, Member, Way};
+use crate::serve::site::jobs::prefix;
 use crate::serve::site::send::Ground;
 
 /// How long a look may take: batch systems stall for a quarter of a minute when they are busy.
@@ -162,9 +163,11 @@ fn script(means: &Means, ground: &Ground, asked: &Asked, mark: &str) -> (String,
     cancel(means, ground, asked, &mut script);
     if let Some(any) = asked.live.iter().find(|live| live.state == Way::There) {
         // Two looks ago: times of files are coarse, and what comes twice is the same.
-        request.stamp(&format!("{}/jobs/.look-{}", ground.scratch, asked.turn % 4));
+        // Another state directory of the same person looks at its own stamps, or each would miss what the other had seen.
+        let look = |turn: u64| format!("{}/jobs/.look-{}{}", ground.scratch, prefix(&means.state), turn % 4);
+        request.stamp(&look(asked.turn));
         if asked.turn > 2 {
-            request.since(&format!("{}/jobs/.look-{}", ground.scratch, (asked.turn + 2) % 4));
+            request.since(&look(asked.turn + 2));
         }
         for live in asked.live.iter().filter(|live| live.state == Way::There) {
             request.records(&ground.submission(&live.sent.name));

@@ -60,8 +60,16 @@ pub(super) struct Sorted {
     pub(super) conflicts: Vec<String>,
 }
 
-/// Brings back what is new or changed. Returns what is to be said about it. What stays there is marked, so that it is not cleared
-/// away with the submission.
+/// What came of bringing back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// What is to be said about it, a sentence each.
+    pub notes: Vec<String>,
+    /// Whether something stays there.
+    pub kept: bool,
+}
+
+/// Brings back what is new or changed. What stays there is marked, so that it is not cleared away with the submission.
 pub(super) async fn collect(
     way: &Remote,
     ground: &Ground,
@@ -69,7 +77,7 @@ pub(super) async fn collect(
     root: &str,
     since: Timestamp,
     most: Bytes,
-) -> Result<Vec<String>, StageError> {
+) -> Result<Collected, StageError> {
     let directory = ground.submission(name);
     let changed = changed(way, &directory).await?;
     let sorted = {
@@ -116,7 +124,7 @@ pub(super) async fn collect(
     if kept {
         notes.push(format!("on {} they are in {}", way.host(), ground.work(name)));
     }
-    Ok(notes)
+    Ok(Collected { notes, kept })
 }
 
 /// Asks which files are new or changed in a copy. One that is gone with its submission has none.

@@ -10,6 +10,7 @@
 mod directory;
 mod news;
 mod record;
+mod whereabouts;
 
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ pub use directory::{
 };
 pub use news::{News, NewsRequest, Tail, parse_news};
 pub use record::{Ended, Granted, How, Process, Record, Stage};
+pub use whereabouts::{Whereabouts, parse_whereabouts, whereabouts_script};
 
 /// The program that runs on the host.
 pub const WRAPPER: &str = include_str!("wrapper.sh");

@@ -323,6 +323,7 @@ impl Desk {
                 self.next_tick = Instant::now();
             }
             Order::Withdraw(keys) => drop(self.take_back(keys).await),
+            Order::Try => self.next_try = Instant::now(),
             Order::Adopt(sent, jobs) => self.adopt(sent, jobs).await,
             Order::Configure(means) => self.configure(*means).await,
             Order::Watch(key, by, told) => {
@@ -413,6 +414,9 @@ impl Desk {
         let wait = Duration::from_secs(wait);
         self.next_try = Instant::now() + wait;
         self.say(SiteNews::Shut(words.clone(), clock::now().after(wait))).await;
+        if let TransportError::NeedsLogin { detail, .. } = error {
+            self.say(SiteNews::NeedsLogin(detail.clone())).await;
+        }
         for job in std::mem::take(&mut self.waiting) {
             self.end(never_ran(job.key, Outcome::NodeFail, vec![words.clone()])).await;
         }

@@ -13,6 +13,7 @@ use crate::model::job::Outcome;
 use crate::reach::clock;
 use crate::reach::store::Sent;
 use crate::serve::site::desk::{Desk, Done, Live, Member, Way, never_ran};
+use crate::serve::site::jobs::prefix;
 use crate::serve::site::send::{Ground, NotSent, SentOut, group, send};
 use crate::serve::site::{Means, SiteJob, SiteNews, pause};
 
@@ -157,8 +158,7 @@ impl Desk {
 /// Returns the name of the submission whose first member this is: unique, since no attempt is ever sent twice, but for those that
 /// were refused as too many.
 fn name_of(means: &Means, first: JobKey, refused: u32) -> JobName {
-    let id = means.state.id();
-    let mut text = format!("csync-{}-{}-{}-{}", id.get(..8).unwrap_or(&id), first.run, first.instance, first.attempt);
+    let mut text = format!("{}{}-{}-{}", prefix(&means.state), first.run, first.instance, first.attempt);
     if refused > 0 {
         // What was refused before under the plain name is cleared away by and by.
         let _infallible = write!(text, "-{refused}");

@@ -1,0 +1,259 @@
+//! Job directories on other machines: `csync clean --on HOST` removes them, `csync fetch` brings back what was left in them.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal};
+
+use serde_json::json;
+
+use crate::cli::along::said_yes;
+use crate::cli::context::Context;
+use crate::cli::errors::{Exit, Failure};
+use crate::cli::hosts::{Known, connections, unreached, way};
+use crate::cli::view::table::{Cell, Column, Page, Table};
+use crate::cli::view::words::{ago, many};
+use crate::model::api::ErrorKind;
+use crate::model::host::Host;
+use crate::model::id::{InstanceId, JobKey, RunId};
+use crate::model::units::{Bytes, Timestamp, Walltime};
+use crate::reach::clock;
+use crate::reach::config::StateDir;
+use crate::reach::store::{Place, Reader, StoreError};
+use crate::reach::transport::{Attended, Remote};
+use crate::serve::site::{JobDirectory, There, remove, run_of, there};
+
+/// Columns of the list.
+const COLUMNS: &[Column] = &[
+    Column::Number("RUN"),
+    Column::Number("HOLDS"),
+    Column::Word("WRITTEN"),
+    Column::Text("WHAT"),
+    Column::Extra("JOB"),
+];
+
+/// What becomes of a job directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// It may go.
+    Goes,
+    /// It may go, and with it results that nobody has.
+    GoesWithResults,
+    /// Its job lives.
+    Lives,
+    /// Another state directory's: nobody here knows whether its job lives.
+    Others,
+    /// It is not asked for.
+    Stays,
+}
+
+impl Fate {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Goes => "over",
+            Self::GoesWithResults => "over; results not brought back",
+            Self::Lives => "not over: stays",
+            Self::Others => "another csync's: stays",
+            Self::Stays => "stays",
+        }
+    }
+
+    const fn goes(self) -> bool {
+        matches!(self, Self::Goes | Self::GoesWithResults)
+    }
+}
+
+/// Which directories are asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Which<'a> {
+    /// Of these runs; of all when empty.
+    pub(super) runs: &'a [u32],
+    /// Not written to for so long.
+    pub(super) older_than: Option<Walltime>,
+    /// What was brought for jobs too.
+    pub(super) inputs: bool,
+    /// Only say what would go.
+    pub(super) dry_run: bool,
+    /// Do not ask.
+    pub(super) yes: bool,
+}
+
+/// Removes job directories on hosts.
+pub(super) fn clean(context: &Context, hosts: &[String], which: Which<'_>) -> Result<Exit, Failure> {
+    let known = Known::load(context)?;
+    let state = context.state_dir()?;
+    let connections = connections(context, Attended::Terminal)?;
+    let mut told = Vec::new();
+    for name in hosts {
+        let host = known.host(name)?;
+        let cleaned = context.block_on(async {
+            let way = way(&connections, host).await.map_err(|error| unreached(&error, host))?;
+            // What is live is asked before what is there: what comes later is in neither list.
+            let live = live(&state).await?;
+            let there = there(&way, host).await.map_err(|error| unreached(&error, host))?;
+            let fates: Vec<Fate> = there.jobs.iter().map(|job| fate(&state, job, &live, which, clock::now())).collect();
+            clean_one(context, host, &way, (&there, &fates), which).await
+        })?;
+        told.push(cleaned);
+    }
+    if context.json() {
+        context.print_json(&json!({ "hosts": told, "dry_run": which.dry_run }))?;
+    }
+    Ok(Exit::Success)
+}
+
+/// Returns the names of the submissions that are not over.
+async fn live(state: &StateDir) -> Result<BTreeSet<String>, Failure> {
+    let unreadable = |error: &dyn std::error::Error| {
+        Failure::new(ErrorKind::Storage, error.to_string()).hint("`csync doctor` looks what is wrong")
+    };
+    match Reader::open(&Place::of(state)).await.map_err(|error| unreadable(&error))? {
+        Some(reader) => {
+            let sent = reader.submissions().await.map_err(|error| unreadable(&error))?;
+            let mut live = BTreeSet::new();
+            for sent in sent {
+                // The engine lets go of a submission some time after its last member is over.
+                let over = members_are_over(&reader, &sent.members).await.map_err(|error| unreadable(&error))?;
+                if !over {
+                    live.insert(sent.name.to_string());
+                }
+            }
+            Ok(live)
+        }
+        None => Ok(BTreeSet::new()),
+    }
+}
+
+async fn members_are_over(reader: &Reader, members: &[JobKey]) -> Result<bool, StoreError> {
+    let Some(first) = members.first() else { return Ok(true) };
+    // Members of one submission are nearly always of one run; another's is looked at as live.
+    let instances: Vec<InstanceId> = members.iter().map(|key| key.instance).collect();
+    let attempts = reader.attempts(first.run, Some(&instances)).await?;
+    let over: BTreeSet<JobKey> = attempts.iter().filter(|attempt| attempt.ending.is_some()).map(|it| it.key).collect();
+    Ok(members.iter().all(|key| over.contains(key)))
+}
+
+fn fate(state: &StateDir, job: &JobDirectory, live: &BTreeSet<String>, which: Which<'_>, now: Timestamp) -> Fate {
+    let Some(RunId(run)) = run_of(state, &job.name) else { return Fate::Others };
+    if live.contains(&job.name) {
+        return Fate::Lives;
+    }
+    let wanted = which.runs.is_empty() || which.runs.contains(&run);
+    let old = which.older_than.is_none_or(|age| now.since(job.at).as_secs() >= age.0);
+    match (wanted && old, job.keeps_results) {
+        (false, _) => Fate::Stays,
+        (true, true) => Fate::GoesWithResults,
+        (true, false) => Fate::Goes,
+    }
+}
+
+async fn clean_one(
+    context: &Context,
+    host: &Host,
+    way: &Remote,
+    (there, fates): (&There, &[Fate]),
+    which: Which<'_>,
+) -> Result<serde_json::Value, Failure> {
+    let going: Vec<&JobDirectory> =
+        there.jobs.iter().zip(fates).filter(|(_, fate)| fate.goes()).map(|(job, _)| job).collect();
+    // What jobs that are not over read stays.
+    let inputs = which.inputs && !fates.iter().any(|fate| matches!(fate, Fate::Lives | Fate::Others));
+    let bytes = Bytes(going.iter().map(|job| job.bytes.0).sum::<u64>() + if inputs { there.inputs.0 } else { 0 });
+    let names: Vec<String> = going.iter().map(|job| job.name.clone()).collect();
+    if !context.json() {
+        context.print(&list(context, host, there, fates))?;
+        if which.inputs && !inputs {
+            context.say("What was brought for jobs stays: jobs that are not over may read it.");
+        }
+    }
+    if names.is_empty() && !inputs {
+        context.say(&format!("Nothing to clean on {}.", host.name));
+        return Ok(json!({ "host": host.name, "removed": [], "bytes": 0 }));
+    }
+    let what = format!("{}, {bytes}", many(names.len() as u32, "job directory").replace("directorys", "directories"));
+    if which.dry_run {
+        context.say(&format!("Would remove {what}."));
+        return Ok(json!({ "host": host.name, "removed": names, "bytes": bytes.0 }));
+    }
+    if !which.yes && !agreed(context, &what, fates)? {
+        return Err(Failure::interrupted(format!("nothing was removed on {}", host.name)));
+    }
+    let left = remove(way, there, &names, inputs).await.map_err(|error| unreached(&error, host))?;
+    context.say(&format!("Removed {what}."));
+    if let [first, ..] = left.as_slice() {
+        let some = many(left.len() as u32, "of them");
+        return Err(Failure::new(
+            ErrorKind::Conflict,
+            format!("{some} could not be removed, such as {}/jobs/{first}", there.scratch),
+        )
+        .hint(format!(
+            "`ssh {}` and look whose files are in it",
+            host.ssh.as_ref().map_or("HOST", |alias| alias.as_str())
+        )));
+    }
+    Ok(json!({ "host": host.name, "removed": names, "bytes": bytes.0 }))
+}
+
+fn agreed(context: &Context, what: &str, fates: &[Fate]) -> Result<bool, Failure> {
+    if context.json() || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        let failure = Failure::new(ErrorKind::Conflict, format!("{what} would go, and nobody is there to be asked"));
+        return Err(failure.hint("`--yes` removes them, `-n` only says what would go"));
+    }
+    let results = fates.iter().filter(|fate| **fate == Fate::GoesWithResults).count();
+    let warning = match results {
+        0 => String::new(),
+        some => format!(" ({some} with results that were not brought back)"),
+    };
+    said_yes(&format!("Remove {what}{warning}? [Y/n] "))
+}
+
+fn list(context: &Context, host: &Host, there: &There, fates: &[Fate]) -> String {
+    let mut table = Table::new(Page::stdout(context.paint()), COLUMNS);
+    let now = clock::now();
+    for (job, fate) in there.jobs.iter().zip(fates) {
+        let run = job.name.split('-').nth(2).unwrap_or("-");
+        table.row(vec![
+            Cell::new(if *fate == Fate::Others { "-" } else { run }),
+            Cell::new(job.bytes),
+            Cell::new(ago(job.at, now)),
+            Cell::new(fate.words()),
+            Cell::new(&job.name),
+        ]);
+    }
+    let mut text = format!("On {}, in {}/jobs:\n", host.name, there.scratch);
+    if there.jobs.is_empty() {
+        text.push_str("no job directories\n");
+    } else {
+        let _infallible = writeln!(text, "{}", table.print().trim_end());
+    }
+    let _infallible = writeln!(text, "Brought for jobs to read: {}; `--inputs` removes that too.", there.inputs);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lives_or_is_others_never_goes() {
+        let state = StateDir::at("/tmp/x".into(), None);
+        let id = state.id();
+        let job = |run: u32, keeps_results| JobDirectory {
+            name: format!("csync-{}-{run}-0-1", &id[..8]),
+            bytes: Bytes(1),
+            at: Timestamp(0),
+            keeps_results,
+        };
+        let all = Which { runs: &[], older_than: None, inputs: false, dry_run: false, yes: true };
+        let live = BTreeSet::from([job(2, false).name]);
+        let now = Timestamp(3_600_000_000);
+        let fate = |job: &JobDirectory, which| fate(&state, job, &live, which, now);
+        assert_eq!(fate(&job(1, false), all), Fate::Goes);
+        assert_eq!(fate(&job(1, true), all), Fate::GoesWithResults);
+        assert_eq!(fate(&job(2, false), all), Fate::Lives);
+        assert_eq!(fate(&JobDirectory { name: "csync-ffffffff-1-0-1".to_owned(), ..job(1, false) }, all), Fate::Others);
+        assert_eq!(fate(&job(1, false), Which { runs: &[3], ..all }), Fate::Stays);
+        let old = |age| Which { older_than: Some(Walltime(age)), ..all };
+        assert_eq!(fate(&job(1, false), old(3600)), Fate::Goes);
+        assert_eq!(fate(&job(1, false), old(3601)), Fate::Stays);
+    }
+}
