@@ -1,6 +1,6 @@
 //! `csync logs`.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 use serde_json::json;
@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::target::Target;
+use crate::cli::view::harmless::Harmless;
 use crate::cli::view::words::{cut, many, shell_word, state};
 use crate::model::api::{ErrorKind, InstancePage, InstanceView, Stream};
 use crate::model::id::{InstanceId, RunId};
@@ -147,9 +148,10 @@ fn silence(one: &InstanceView) -> String {
 /// goes away meanwhile is replaced, and what was copied is not copied again.
 pub(super) async fn copy(context: &Context, run: RunId, query: LogQuery, to_stderr: bool) -> Result<u64, Failure> {
     let (mut written, mut lost) = (0, 0);
+    let mut out = Out::new(if to_stderr { Stream::Stderr } else { query.stream });
     loop {
         let client = context.reach().await?;
-        match copy_from(&client, run, query, to_stderr, &mut written).await? {
+        match copy_from(&client, run, query, &mut out, &mut written).await? {
             Ok(()) => return Ok(written),
             // What `--tail` starts at has moved by now.
             Err(error) if !error.is_lost() || lost == LOST_MAX || query.tail.is_some() => return Err(error.into()),
@@ -163,7 +165,7 @@ async fn copy_from(
     client: &Client,
     run: RunId,
     query: LogQuery,
-    to_stderr: bool,
+    out: &mut Out,
     written: &mut u64,
 ) -> Result<Result<(), ClientError>, Failure> {
     let mut chunks = match client.logs(run.into(), query).await {
@@ -180,11 +182,33 @@ async fn copy_from(
         let known = skip.min(chunk.len() as u64);
         skip -= known;
         let fresh = chunk.slice(known as usize..);
-        match query.stream {
-            Stream::Stdout if !to_stderr => write(&mut io::stdout().lock(), &fresh)?,
-            _ => write(&mut io::stderr().lock(), &fresh)?,
-        }
+        out.write(&fresh)?;
         *written += fresh.len() as u64;
+    }
+}
+
+/// A stream of this program, as logs are written to it: to a terminal nothing but text and colours.
+struct Out {
+    stream: Stream,
+    harmless: Option<Harmless>,
+}
+
+impl Out {
+    fn new(stream: Stream) -> Self {
+        let terminal = match stream {
+            Stream::Stdout => io::stdout().is_terminal(),
+            Stream::Stderr => io::stderr().is_terminal(),
+        };
+        Self { stream, harmless: terminal.then(Harmless::default) }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let shown = self.harmless.as_mut().map(|harmless| harmless.take(bytes));
+        let bytes = shown.as_deref().unwrap_or(bytes);
+        match self.stream {
+            Stream::Stdout => write(&mut io::stdout().lock(), bytes),
+            Stream::Stderr => write(&mut io::stderr().lock(), bytes),
+        }
     }
 }
 
@@ -205,7 +229,7 @@ async fn each(
     for one in &page.instances {
         for &stream in args.streams() {
             let mut chunks = client.logs(run.into(), args.query(one.instance, stream)).await?;
-            let mut last = None;
+            let (mut last, mut out) = (None, Out::new(Stream::Stdout));
             while let Some(chunk) = chunks.next().await? {
                 if last.is_none() {
                     let blank = if first { "" } else { "\n" };
@@ -214,7 +238,7 @@ async fn each(
                     first = false;
                 }
                 last = chunk.last().copied();
-                write(&mut io::stdout().lock(), &chunk)?;
+                out.write(&chunk)?;
             }
             if last.is_some_and(|byte| byte != b'\n') {
                 context.print("\n")?;

@@ -5,6 +5,7 @@ pub(super) mod excerpt;
 pub(super) mod failure;
 #[cfg(test)]
 pub(super) mod fixtures;
+pub(super) mod harmless;
 pub(super) mod paint;
 pub(super) mod progress;
 pub(super) mod run;
