@@ -63,15 +63,12 @@ pub(super) async fn follow(context: &Context, mut client: Client, run: RunId) ->
     let mut display = Display::new(context);
     let mut known = None;
     let mut lost = 0;
-    let mut trouble = None;
-    let mut told = BTreeSet::new();
+    let mut told = Told::default();
     loop {
         let lines = client.progress(run.into()).await;
         let error = match lines {
             Ok(lines) => {
-                match one_stream(lines, &mut display, &mut interrupts, &mut known, &mut lost, &mut trouble, &mut told)
-                    .await
-                {
+                match one_stream(lines, &mut display, &mut interrupts, &mut known, &mut lost, &mut told).await {
                     Ok(One::Followed(followed)) => return Ok(followed),
                     Ok(One::Logins(hosts)) => {
                         ask_at_once(context, hosts);
@@ -121,8 +118,7 @@ async fn one_stream(
     interrupts: &mut Signal,
     known: &mut Option<Box<RunSummary>>,
     lost: &mut u32,
-    trouble: &mut Option<String>,
-    told: &mut BTreeSet<HostName>,
+    told: &mut Told,
 ) -> Result<One, ClientError> {
     let mut ticker = tokio::time::interval(Duration::from_millis(250));
     ticker.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -132,15 +128,9 @@ async fn one_stream(
                 let Some(progress) = news? else { return Err(ClientError::NoEngine) };
                 *lost = 0;
                 let over = progress.over;
-                if *trouble != progress.trouble {
-                    display.say(&match &progress.trouble {
-                        Some(words) => format!("The engine waits: {words}."),
-                        None => "The engine goes on.".to_owned(),
-                    });
-                    trouble.clone_from(&progress.trouble);
-                }
+                told.take(&progress, |words| display.say(words));
                 let new: Vec<HostName> =
-                    progress.logins.iter().map(|login| login.host.clone()).filter(|host| told.insert(host.clone())).collect();
+                    progress.logins.iter().map(|login| login.host.clone()).filter(|host| told.logins.insert(host.clone())).collect();
                 if !new.is_empty() && display.can_ask() {
                     display.clear();
                     return Ok(One::Logins(new));
@@ -162,6 +152,38 @@ async fn one_stream(
             }
             _ = ticker.tick() => display.tick(clock::now()),
         }
+    }
+}
+
+/// What a person was told of what keeps the run.
+#[derive(Debug, Default)]
+struct Told {
+    trouble: Option<String>,
+    away: Vec<String>,
+    logins: BTreeSet<HostName>,
+}
+
+impl Told {
+    /// Tells what is new.
+    fn take(&mut self, progress: &Progress, mut say: impl FnMut(&str)) {
+        if self.trouble != progress.trouble {
+            match &progress.trouble {
+                Some(words) => say(&format!("The engine waits: {words}.")),
+                None => say("The engine goes on."),
+            }
+            self.trouble.clone_from(&progress.trouble);
+        }
+        // The same host may say it in other words each time: once is enough.
+        let host = |words: &String| words.split(' ').next().unwrap_or_default().to_owned();
+        let before: Vec<String> = self.away.iter().map(host).collect();
+        for words in progress.away.iter().filter(|words| !before.contains(&host(words))) {
+            say(&format!("{words}."));
+        }
+        let now: Vec<String> = progress.away.iter().map(host).collect();
+        for host in before.iter().filter(|host| !now.contains(host) && !progress.over) {
+            say(&format!("{host} can be used again."));
+        }
+        self.away.clone_from(&progress.away);
     }
 }
 

@@ -448,6 +448,9 @@ pub struct Progress {
     /// Hosts that it waits for, and that wait for a login.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub logins: Vec<LoginWanted>,
+    /// Hosts of the run that cannot be used now, and why, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub away: Vec<String>,
     /// True in the last line, which comes when the end of the run is stored.
     pub over: bool,
 }

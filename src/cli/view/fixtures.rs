@@ -126,6 +126,7 @@ pub(in crate::cli) fn progress() -> Progress {
         moving: Vec::new(),
         logins: Vec::new(),
         trouble: None,
+        away: Vec::new(),
         over: false,
     }
 }

@@ -16,7 +16,7 @@ mod rules;
 mod tests;
 
 use crate::language::batch::wrapper::Ended;
-use crate::model::batch::{Answer, Ending, QueueState, Queued};
+use crate::model::batch::{Answer, Ending, EndingClass, QueueState, Queued};
 use crate::model::job::Outcome;
 use crate::model::units::{Bytes, Walltime};
 
@@ -62,6 +62,18 @@ pub enum Patience {
     Spent,
 }
 
+/// What the batch system itself wrote into the job's log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Log {
+    /// There is no batch system.
+    #[default]
+    None,
+    /// It was not read yet.
+    Unread,
+    /// It was read; of an end it said this, or nothing.
+    Read(Option<EndingClass>),
+}
+
 /// All that is known of one member.
 #[derive(Clone, Debug)]
 pub struct Evidence<'a> {
@@ -71,6 +83,8 @@ pub struct Evidence<'a> {
     pub queue: Answer<&'a Queued>,
     /// The history's ending; [`Answer::Unknown`] where the site keeps none.
     pub history: Answer<&'a Ending>,
+    /// What the batch system wrote into the job's log.
+    pub log: Log,
     /// What was asked for.
     pub asked: Asked,
     /// Whether csync cancelled it.

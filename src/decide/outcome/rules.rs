@@ -1,6 +1,6 @@
 //! The table of rules.
 
-use crate::decide::outcome::{Cancel, Evidence, Own, Patience, Verdict};
+use crate::decide::outcome::{Cancel, Evidence, Log, Own, Patience, Verdict};
 use crate::language::batch::wrapper::{Ended, How};
 use crate::model::batch::{Answer, Ending, EndingClass, Prospect, QueueState, Queued};
 use crate::model::job::Outcome;
@@ -22,10 +22,11 @@ pub(super) struct Case<'a> {
     asked_time: Option<Walltime>,
     cancelled: bool,
     patient: bool,
-    /// The history's ending; else what the queue tells of what is over.
+    /// The history's ending; else what the queue tells of what is over; else what the log says.
     class: Option<EndingClass>,
     ending: Option<&'a Ending>,
-    history_may_know: bool,
+    /// A witness was not heard yet.
+    more_may_be_known: bool,
 }
 
 /// A rule.
@@ -52,6 +53,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("an output was missing", missing_output),
     rule("it ended well by itself", ended_well),
     // It ended, and somebody else may know why.
+    rule("the batch system has it still", still_there),
     rule("the batch system knows why it was ended", batch_knows),
     rule("it was ended after csync cancelled it", ended_after_cancel),
     rule("it was ended at its walltime", ended_at_walltime),
@@ -81,8 +83,17 @@ impl<'a> Case<'a> {
             Answer::Is(queued) => queued.over,
             Answer::Gone | Answer::Unknown(_) => None,
         };
-        // The history may be behind: it says that a job runs which the queue knows to be over.
-        let class = ending.map(|ending| ending.class).filter(|class| *class != EndingClass::Live).or(told);
+        let wrote = match evidence.log {
+            Log::Read(class) => class,
+            Log::None | Log::Unread => None,
+        };
+        // The history may be behind: it says that a job runs which the queue knows to be over. And who only knows that it
+        // failed knows less than the log.
+        let knows =
+            |class: &EndingClass| !matches!(class, EndingClass::Live | EndingClass::Failed | EndingClass::Completed);
+        let past = ending.map(|ending| ending.class);
+        let class = past.filter(knows).or(told.filter(knows)).or(wrote);
+        let class = class.or(past.filter(|class| *class != EndingClass::Live)).or(told);
         Self {
             own: evidence.own,
             queue: &evidence.queue,
@@ -90,9 +101,9 @@ impl<'a> Case<'a> {
             asked_time: evidence.asked.time,
             cancelled: evidence.cancel == Cancel::Asked,
             patient: evidence.patience == Patience::Left,
-            class: class.or(ending.map(|ending| ending.class)),
+            class: class.or(past),
             ending,
-            history_may_know: !matches!(evidence.history, Answer::Unknown(_)),
+            more_may_be_known: !matches!(evidence.history, Answer::Unknown(_)) || evidence.log == Log::Unread,
         }
     }
 
@@ -197,6 +208,20 @@ fn ended_well(case: &Case<'_>) -> Option<Verdict> {
     (well && !case.was_warned()).then_some(over(Outcome::Success))
 }
 
+/// Ended from outside, and in the queue all the same: an administrator, or the batch system itself, sent it back, and it runs
+/// again; then a new record takes the place of this one. Or the queue is behind.
+fn still_there(case: &Case<'_>) -> Option<Verdict> {
+    case.ended()?;
+    if !case.may_have_been_ended() || case.cancelled {
+        return None;
+    }
+    match case.queued()?.state {
+        state @ (QueueState::Waiting | QueueState::Held | QueueState::Suspended) => Some(Verdict::Live(state)),
+        QueueState::Running | QueueState::Ending => Some(Verdict::AskAgain),
+        QueueState::Stuck | QueueState::Over => None,
+    }
+}
+
 /// Only what was ended from outside: a command that failed by itself did so, whatever came of the batch job after it.
 fn batch_knows(case: &Case<'_>) -> Option<Verdict> {
     case.ended()?;
@@ -222,7 +247,9 @@ fn ended_after_cancel(case: &Case<'_>) -> Option<Verdict> {
 fn ended_at_walltime(case: &Case<'_>) -> Option<Verdict> {
     let ended = case.ended()?;
     let limit = case.asked_time?.0 as f64;
-    (case.may_have_been_ended() && ended.usage.wall >= limit).then_some(over(Outcome::Timeout))
+    // The batch system's clock began before the wrapper's.
+    let slack = (limit / 10.0).min(30.0);
+    (case.may_have_been_ended() && ended.usage.wall + slack >= limit).then_some(over(Outcome::Timeout))
 }
 
 /// Where no control group tells: killed, not warned, and as large as it was allowed to be. Samples miss the last of a peak.
@@ -238,13 +265,20 @@ fn killed_full(case: &Case<'_>) -> Option<Verdict> {
 fn ask_why(case: &Case<'_>) -> Option<Verdict> {
     case.ended()?;
     let unsaid = case.class.is_none_or(|class| class == EndingClass::Live);
-    (case.may_have_been_ended() && unsaid && case.history_may_know && case.patient).then_some(Verdict::AskAgain)
+    (case.may_have_been_ended() && unsaid && case.more_may_be_known && case.patient).then_some(Verdict::AskAgain)
 }
 
 fn ended_by_itself(case: &Case<'_>) -> Option<Verdict> {
     let How::Exit(code) = case.ended()?.how else { return None };
     // Warned, and 0 all the same: nobody says that it was ended, so it was not.
-    Some(over(if code == 0 { Outcome::Success } else { exit(code) }))
+    Some(match code {
+        0 => over(Outcome::Success),
+        _ if case.was_warned() => noted(
+            exit(code),
+            "it was told to end from outside: by somebody there, or by the batch system, which does not say why",
+        ),
+        _ => over(exit(code)),
+    })
 }
 
 fn ended_unexplained(case: &Case<'_>) -> Option<Verdict> {
@@ -299,6 +333,8 @@ fn history_knows(case: &Case<'_>) -> Option<Verdict> {
         EndingClass::Cancelled => noted(Outcome::Cancelled, "cancelled on the cluster, not by csync"),
         EndingClass::NeverRan => over(Outcome::Rejected { message: format!("removed before it ran: {}", why()) }),
         EndingClass::LaunchFailed => over(Outcome::Spawn { message: why() }),
+        // Its record may be late: network filesystems show files when they please.
+        EndingClass::Failed if case.patient => Verdict::AskAgain,
         EndingClass::Failed if started => {
             let (code, signal) = case.ending.map(|ending| (ending.exit_code, ending.signal)).unwrap_or_default();
             let code = signal.map_or(code.unwrap_or(1), |signal| 128 + signal);
@@ -330,7 +366,8 @@ fn gone_after_cancel(case: &Case<'_>) -> Option<Verdict> {
 
 /// The batch system saw exit code 0, yet the record of the end is not there: its directory was removed, or written over.
 fn left_no_record(case: &Case<'_>) -> Option<Verdict> {
-    let message = "the batch system says that it ended well, but its record is not there: was its directory removed?";
+    let message = "the batch system says that it ended well, but its record is not there: was its directory removed, or \
+                   the disk full?";
     (case.class? == EndingClass::Completed).then(|| over(Outcome::Stage { message: message.to_owned() }))
 }
 

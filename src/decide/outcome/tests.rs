@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::rules::RULES;
-use super::{Asked, Cancel, Evidence, Judgement, Own, Patience, Verdict, judge};
+use super::{Asked, Cancel, Evidence, Judgement, Log, Own, Patience, Verdict, judge};
 use crate::language::batch::wrapper::{Ended, How};
 use crate::model::batch::EndingClass::{
     Cancelled, Completed, Failed, LaunchFailed, Live, NeverRan, NodeFail, Oom, Preempted, Requeued, Timeout,
@@ -22,13 +22,23 @@ struct Row {
     reached: bool,
     queue: Answer<Queued>,
     history: Answer<Ending>,
+    log: Log,
     cancel: Cancel,
     patience: Patience,
 }
 
 fn ended(how: How) -> Ended {
     let usage = Usage { wall: 60.0, peak_memory: Bytes::mib(100), meter: Meter::Proc, ..Usage::default() };
-    Ended { how, at: Timestamp(0), signals: Vec::new(), usage, oom_kills: None, left: 0, dropped: (0, 0) }
+    Ended {
+        how,
+        at: Timestamp(0),
+        signals: Vec::new(),
+        usage,
+        oom_kills: None,
+        left: 0,
+        dropped: (0, 0),
+        unwritten: false,
+    }
 }
 
 fn unknown<T>() -> Answer<T> {
@@ -42,6 +52,7 @@ fn row() -> Row {
         reached: true,
         queue: Answer::Gone,
         history: Answer::Gone,
+        log: Log::None,
         cancel: Cancel::No,
         patience: Patience::Left,
     }
@@ -116,6 +127,10 @@ impl Row {
         Self { queue: Answer::Is(queued), ..self }
     }
 
+    fn log(self, log: Log) -> Self {
+        Self { log, ..self }
+    }
+
     fn spent(self) -> Self {
         Self { patience: Patience::Spent, ..self }
     }
@@ -135,6 +150,7 @@ impl Row {
             own,
             queue: self.queue.as_ref(),
             history: self.history.as_ref(),
+            log: self.log,
             asked: Asked { mem: Some(Bytes::mib(500)), time: Some(Walltime(100)) },
             cancel: self.cancel,
             patience: self.patience,
@@ -160,6 +176,7 @@ fn word(verdict: &Verdict) -> String {
 }
 
 const KILL_KNOWN: &str = "the batch system knows why it was ended";
+const STILL: &str = "the batch system has it still";
 const BY_ITSELF: &str = "it ended by itself";
 const HISTORY: &str = "the history knows how it ended";
 
@@ -187,6 +204,15 @@ fn ends_that_were_recorded() -> Vec<(Row, &'static str, &'static str)> {
         (row().exit(0).cancelled(), "it ended well by itself", "success"),
         (row().exit(0).no_history(), "it ended well by itself", "success"),
         (Row { queue: unknown(), history: unknown(), ..row() }.exit(0), "it ended well by itself", "success"),
+        // Sent back to the queue while it ran: what it will be is not known before its second run.
+        (row().exit(143).warned().queued(QueueState::Waiting, Prospect::Normal, None), STILL, "live Waiting"),
+        (row().how(How::WrapperKilled).queued(QueueState::Held, Prospect::Blocked, None), STILL, "live Held"),
+        (row().exit(137).queued(QueueState::Running, Prospect::Normal, None).spent(), STILL, "ask again"),
+        (
+            row().exit(143).warned().history(Cancelled).queued(QueueState::Ending, Prospect::Normal, None),
+            STILL,
+            "ask again",
+        ),
         (row().exit(143).warned().history(Timeout), KILL_KNOWN, "timeout"),
         (row().exit(0).warned().history(Timeout), KILL_KNOWN, "timeout"),
         (row().how(How::MissingOutputs(files())).warned().history(Preempted), KILL_KNOWN, "preempted"),
@@ -202,6 +228,11 @@ fn ends_that_were_recorded() -> Vec<(Row, &'static str, &'static str)> {
             "timeout",
         ),
         (row().exit(143).warned().cancelled(), "it was ended after csync cancelled it", "cancelled"),
+        // No history, and the queue has forgotten it: the log may tell, once it was read.
+        (row().exit(143).warned().no_history().log(Log::Unread), "why it was ended is not known yet", "ask again"),
+        (row().exit(143).warned().no_history().log(Log::Read(Some(Timeout))), KILL_KNOWN, "timeout"),
+        (row().exit(143).warned().no_history().log(Log::Read(None)), BY_ITSELF, "exit 143, noted"),
+        (row().exit(137).no_history().log(Log::Read(Some(Oom))), "processes were killed for memory", "oom"),
         // Grid Engine's `qdel` kills at once, and calls it a failure.
         (
             row().how(How::WrapperKilled).history(Failed).cancelled(),
@@ -209,6 +240,8 @@ fn ends_that_were_recorded() -> Vec<(Row, &'static str, &'static str)> {
             "cancelled",
         ),
         (row().exit(143).warned().with(|e| e.usage.wall = 101.0), "it was ended at its walltime", "timeout"),
+        // The batch system counts from before the wrapper began.
+        (row().exit(143).warned().with(|e| e.usage.wall = 91.0), "it was ended at its walltime", "timeout"),
         (row().exit(143).warned(), "why it was ended is not known yet", "ask again"),
         (row().exit(137), "why it was ended is not known yet", "ask again"),
         (row().exit(137).history(Live), "why it was ended is not known yet", "ask again"),
@@ -234,7 +267,7 @@ fn ends_that_were_recorded() -> Vec<(Row, &'static str, &'static str)> {
             "exit 137",
         ),
         (row().exit(137).no_history(), BY_ITSELF, "exit 137"),
-        (row().exit(143).warned().spent(), BY_ITSELF, "exit 143"),
+        (row().exit(143).warned().spent(), BY_ITSELF, "exit 143, noted"),
         (row().exit(0).warned().history(Completed), BY_ITSELF, "success"),
         (row().exit(0).warned().spent(), BY_ITSELF, "success"),
         (row().how(How::WrapperKilled).spent(), "it was ended and nobody says why", "exit 137, noted"),
@@ -270,13 +303,24 @@ fn ends_that_were_not() -> Vec<(Row, &'static str, &'static str)> {
         (row().history(NeverRan), HISTORY, "rejected"),
         (row().history(NeverRan).cancelled(), HISTORY, "cancelled"),
         (row().history(LaunchFailed), HISTORY, "spawn"),
-        (row().started().said(Failed, Some(3), None), HISTORY, "exit 3, noted"),
-        (row().started().said(Failed, Some(0), Some(11)), HISTORY, "exit 139, noted"),
+        (row().started().said(Failed, Some(3), None), HISTORY, "ask again"),
+        (row().started().said(Failed, Some(3), None).spent(), HISTORY, "exit 3, noted"),
+        (row().started().said(Failed, Some(0), Some(11)).spent(), HISTORY, "exit 139, noted"),
         (row().started().said(Failed, Some(137), Some(9)).cancelled(), HISTORY, "cancelled"),
         // The submission's directory was removed under the waiting job.
-        (row().said(Failed, Some(127), None), HISTORY, "spawn"),
+        (row().said(Failed, Some(127), None).spent(), HISTORY, "spawn"),
         (Row { queue: unknown(), ..row() }.started().history(Timeout), HISTORY, "timeout"),
         (row().no_history().started().queued(QueueState::Over, Prospect::Normal, Some(Oom)), HISTORY, "oom"),
+        // Slurm's own watch over memory: the job failed, says its queue; its log says why.
+        (
+            row()
+                .no_history()
+                .started()
+                .queued(QueueState::Over, Prospect::Normal, Some(Failed))
+                .log(Log::Read(Some(Oom))),
+            HISTORY,
+            "oom",
+        ),
         // The history lags behind the queue.
         (row().started().history(Live).queued(QueueState::Over, Prospect::Normal, Some(Timeout)), HISTORY, "timeout"),
         (row().started().history(Live), "it was sent back to the queue", "ask again"),

@@ -55,6 +55,12 @@ pub enum Unsayable {
     /// A dependency that the batch system does not keep.
     #[error("{0} cannot be trusted with this dependency")]
     Dependency(&'static str),
+    /// Several cores of a Grid Engine whose parallel environments are not known.
+    #[error(
+        "nobody knows which parallel environment gives {0} slots there: `csync hosts probe` of the host finds it, or `pe` in \
+         the task's `sge` names it"
+    )]
+    Environment(u32),
 }
 
 /// What precedes every question: plain messages, times in UTC, a deadline where `timeout` exists.

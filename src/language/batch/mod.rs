@@ -17,6 +17,7 @@
 //! - Times are asked for in UTC.
 
 pub mod call;
+pub mod log;
 pub mod pbs;
 pub mod sge;
 pub mod slurm;

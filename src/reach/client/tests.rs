@@ -129,6 +129,7 @@ fn progress(over: bool) -> Progress {
         moving: Vec::new(),
         trouble: None,
         logins: Vec::new(),
+        away: Vec::new(),
         over,
     }
 }

@@ -641,6 +641,7 @@ impl Runner {
         progress.moving = self.sites.stock.moving(run);
         progress.trouble = self.trouble.as_ref().or(self.link_trouble()).cloned();
         progress.logins = self.core.run(run).map(|it| self.logins_of(it)).unwrap_or_default();
+        progress.away = self.core.run(run).map(|it| self.away_of(it)).unwrap_or_default();
         Some(progress)
     }
 

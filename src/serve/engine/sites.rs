@@ -39,6 +39,8 @@ pub(super) struct Sites {
     contacts: HashMap<HostId, Contact>,
     /// What is known of files on them.
     pub(super) stock: Arc<Stock>,
+    /// Why attempts wait in queues, in the batch systems' words.
+    reasons: HashMap<JobKey, Arc<str>>,
     to: mpsc::Sender<(HostId, SiteNews)>,
     pub(super) news: mpsc::Receiver<(HostId, SiteNews)>,
 }
@@ -63,6 +65,7 @@ impl Default for Sites {
             known: HashMap::new(),
             contacts: HashMap::new(),
             stock: Arc::default(),
+            reasons: HashMap::new(),
             to,
             news,
         }
@@ -109,10 +112,17 @@ impl Sites {
             Stage::Given => format!("it is about to be sent to `{name}`"),
             Stage::StagingIn | Stage::StagingOut if let Some(moving) = self.stock.moving_for(key) => moving.to_string(),
             Stage::StagingIn => format!("its inputs are being brought to `{name}`"),
-            Stage::Waiting => format!("it waits in the queue of `{name}`"),
+            Stage::Waiting => match self.reasons.get(&key) {
+                Some(reason) => format!("it waits in the queue of `{name}`: {reason}"),
+                None => format!("it waits in the queue of `{name}`"),
+            },
             Stage::Running => format!("it runs on `{name}`"),
             Stage::StagingOut => format!("its outputs are being fetched from `{name}`"),
-            Stage::Lost => format!("there is no contact with `{name}`"),
+            // Asked, and unknown; or asked of an engine that was started just now.
+            Stage::Lost => match self.reasons.get(&key) {
+                Some(why) => format!("nobody knows what became of it on `{name}`: {why}; `csync cancel` gives it up"),
+                None => format!("there is no contact with `{name}`"),
+            },
         }
     }
 
@@ -170,6 +180,12 @@ impl Sites {
                 site.tell(Order::Try);
             }
         }
+    }
+
+    /// Says in words which of these hosts cannot be used now, but for those that wait for a login.
+    pub(super) fn away(&self, of: &BTreeSet<HostId>) -> Vec<String> {
+        let known = |host: &&HostId| self.contacts.get(host).is_some_and(|contact| contact.login.is_none());
+        of.iter().filter(known).filter_map(|&host| self.closed_in_words(&[host])).collect()
     }
 
     /// Returns the site of a host.
@@ -377,6 +393,7 @@ impl Runner {
             SiteNews::Shut(why, next_try) => {
                 let since = self.sites.breaker(host).and_then(Breaker::since).unwrap_or_else(clock::now);
                 self.sites.set_breaker(host, Breaker::Open { why, since, next_try });
+                self.mark_all_changed();
                 self.tell_or_log(Event::Shut(host));
             }
             SiteNews::Edited => {
@@ -404,11 +421,23 @@ impl Runner {
                 self.mark_changed(key.run);
                 self.tell_or_log(Event::Staged(key, stage));
             }
+            SiteNews::Reasons(reasons) => {
+                for (key, reason) in reasons {
+                    match reason {
+                        Some(reason) => drop(self.sites.reasons.insert(key, reason)),
+                        None => drop(self.sites.reasons.remove(&key)),
+                    }
+                }
+            }
             SiteNews::Started(key, at) => {
+                self.sites.reasons.remove(&key);
                 self.mark_changed(key.run);
                 self.tell_or_log(Event::Started(key, at));
             }
-            SiteNews::Ended(ended) => self.tell_or_log(Event::Ended(ended)),
+            SiteNews::Ended(ended) => {
+                self.sites.reasons.remove(&ended.key);
+                self.tell_or_log(Event::Ended(ended));
+            }
             SiteNews::Adopted(key, how) => {
                 self.mark_changed(key.run);
                 self.tell_or_log(Event::Adopted(key, how));

@@ -87,16 +87,12 @@ impl Runner {
 
     /// Returns the hosts that a run waits for, and that wait for a login.
     pub(super) fn logins_of(&self, run: &Run) -> Vec<LoginWanted> {
-        if run.state() != RunState::Active {
-            return Vec::new();
-        }
-        let plan = run.plan();
-        let tasks = (0..plan.tasks.len() as u32).map(TaskId);
-        let going = tasks.filter(|&task| run.task_counts(task).over() < run.task_counts(task).total());
-        // Instances of one task may run in the same places.
-        let routes = going.filter_map(|task| plan.instances_of(task).next()).flat_map(|first| run.route(first));
-        let hosts: BTreeSet<HostId> = routes.copied().collect();
-        self.sites.logins(&hosts)
+        self.sites.logins(&going_to(run))
+    }
+
+    /// Says which hosts that a run waits for cannot be used.
+    pub(super) fn away_of(&self, run: &Run) -> Vec<String> {
+        self.sites.away(&going_to(run))
     }
 
     /// Estimates the seconds to the end of a run.
@@ -223,4 +219,17 @@ pub(super) fn plan_instances(plan: &Plan, views: Vec<InstanceView>) -> Vec<PlanI
         producers.into_iter().collect()
     };
     views.into_iter().map(|view| PlanInstance { after: after(view.instance), view }).collect()
+}
+
+/// Returns the hosts that what is left of a run may go to.
+fn going_to(run: &Run) -> BTreeSet<HostId> {
+    if run.state() != RunState::Active {
+        return BTreeSet::new();
+    }
+    let plan = run.plan();
+    let tasks = (0..plan.tasks.len() as u32).map(TaskId);
+    let going = tasks.filter(|&task| run.task_counts(task).over() < run.task_counts(task).total());
+    // Instances of one task may run in the same places.
+    let routes = going.filter_map(|task| plan.instances_of(task).next()).flat_map(|first| run.route(first));
+    routes.copied().collect()
 }

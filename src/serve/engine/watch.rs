@@ -140,6 +140,7 @@ impl Care {
             moving: Vec::new(),
             trouble: None,
             logins: Vec::new(),
+            away: Vec::new(),
             summary,
         })
     }

@@ -306,7 +306,11 @@ fn ending(attempt: &AttemptView) -> String {
             Some(time) => format!("it ran longer than its walltime, {time}"),
             None => "it ran longer than its walltime".to_owned(),
         },
-        Outcome::NodeFail => "the local worker died under it".to_owned(),
+        Outcome::NodeFail => match &attempt.host {
+            Some(host) if attempt.started.is_some() => format!("its node on `{host}` failed"),
+            Some(host) => format!("it was not started on `{host}`"),
+            None => "the local worker died under it".to_owned(),
+        },
         Outcome::Preempted => "it was preempted".to_owned(),
         Outcome::Cancelled => "it was cancelled".to_owned(),
         Outcome::Rejected { message } | Outcome::Stage { message } | Outcome::Spawn { message } => message.clone(),
@@ -324,7 +328,8 @@ fn advice(run: RunId, view: &InstanceView, log_tail: &[String]) -> Vec<String> {
     let (Some(last), State::Failed) = (view.attempts.last(), view.state) else {
         return match view.state {
             State::Skipped | State::Cancelled => vec![retry],
-            State::Running | State::Lost => vec![format!("csync logs -f {run} {}", quoted(&view.label))],
+            State::Running => vec![format!("csync logs -f {run} {}", quoted(&view.label))],
+            State::Lost => vec![format!("csync cancel {run} {} gives it up", quoted(&view.label))],
             _ => Vec::new(),
         };
     };

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 
 use crate::language::manifest::absolute;
+use crate::language::quote::sh;
 use crate::model::api::Stream;
 use crate::model::batch::JobName;
 use crate::model::data::{DataFact, Elsewhere, Replica};
@@ -23,7 +24,7 @@ use crate::reach::config::StateDir;
 use crate::reach::files::look::fingerprint;
 use crate::reach::stage::{self, Seen, StageError, Take};
 use crate::reach::store::Sent;
-use crate::reach::transport::{Meter, Remote, TransportError};
+use crate::reach::transport::{Exec, Meter, Remote, Transport, TransportError};
 use crate::serve::site::inputs::{chain, told};
 use crate::serve::site::send::{Ground, with_tree};
 use crate::serve::site::stock::Stock;
@@ -34,6 +35,11 @@ use crate::serve::site::{Means, SiteJob};
 const OUTPUTS: u64 = 1 << 40;
 /// Most that is fetched of what a submission's members printed.
 const LOGS: u64 = 256 << 20;
+
+/// How long cutting logs may take.
+const PRUNING: Duration = Duration::from_mins(5);
+/// Least that is fetched of each log, however many there are.
+const LOG: u64 = 64 << 10;
 
 /// What came of fetching what a member made.
 #[derive(Debug)]
@@ -233,8 +239,11 @@ async fn logs(
     let incoming = means.state.root().join("incoming").join(name.as_str());
     let unusable = |source| StageError::Here { path: incoming.clone(), source };
     fs::create_dir_all(&incoming).map_err(unusable)?;
-    let fetched =
-        stage::fetch(way, &ground.submission(name), &incoming, &names, Take::up_to(LOGS), &Meter::default()).await;
+    let directory = ground.submission(name);
+    let most = (LOGS / names.len() as u64).max(LOG);
+    prune(way, &directory, &names, most).await?;
+    let all = (most + LOG) * names.len() as u64;
+    let fetched = stage::fetch(way, &directory, &incoming, &names, Take::up_to(all), &Meter::default()).await;
     for (index, job, _) in members {
         for (file, stream) in [("stdout", Stream::Stdout), ("stderr", Stream::Stderr)] {
             keep(&incoming.join(index.to_string()).join(file), &means.state, job, stream);
@@ -250,6 +259,27 @@ async fn logs(
         }
         Ok(_) => Ok(()),
     }
+}
+
+/// Cuts the middle out of what is too large to be fetched, on the host; what is no file any more is nobody's log.
+async fn prune(way: &Remote, directory: &str, names: &[String], most: u64) -> Result<(), StageError> {
+    let half = most / 2;
+    // One `find` looks at them all; hardly ever there is more to do.
+    let script = format!(
+        "cd -- {directory} || exit 0\n\
+         xargs -0 sh -c 'find \"$@\" -prune \\( ! -type f -o -size +{most}c \\) 2>/dev/null' sh | while IFS= read -r f; do\n\
+         if [ -h \"$f\" ] || [ ! -f \"$f\" ]; then rm -rf -- \"$f\"; continue; fi\n\
+         n=$(wc -c <\"$f\")\n\
+         {{ head -c {half} \"$f\"; printf '\\n[csync: %s bytes were left out here]\\n' $((n - 2 * {half})); tail -c {half} \"$f\"; }} \
+         >\"$f.cut\" && mv -f -- \"$f.cut\" \"$f\"\n\
+         rm -f -- \"$f.cut\"\n\
+         done",
+        directory = sh(directory)
+    );
+    let list: Vec<u8> = names.iter().flat_map(|name| [b"./", name.as_bytes(), b"\0"].concat()).collect();
+    // Where that fails, the fetch says why.
+    way.exec(Exec::new(script).reading(list).within(PRUNING)).await?;
+    Ok(())
 }
 
 /// Puts a log where it belongs; one without a word is not kept.

@@ -99,6 +99,8 @@ pub enum SiteNews {
     Room(Capacity, Option<Full>),
     /// How far an attempt is.
     Staged(JobKey, Stage),
+    /// Why attempts wait, in the batch system's words; no longer, where there are none.
+    Reasons(Vec<(JobKey, Option<Arc<str>>)>),
     /// An attempt started.
     Started(JobKey, Timestamp),
     /// An attempt ended.

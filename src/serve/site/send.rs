@@ -80,7 +80,10 @@ pub async fn ground_of(host: &Host, way: &Remote) -> Result<Ground, TransportErr
         return Err(TransportError::FarFile {
             host: host.name.to_string(),
             path: host.scratch.as_ref().map_or_else(|| SCRATCH.to_owned(), ToString::to_string),
-            detail: if detail.is_empty() { reply.status.to_string() } else { detail },
+            detail: format!(
+                "{}; `scratch` of the host in hosts.toml names another place",
+                if detail.is_empty() { reply.status.to_string() } else { detail }
+            ),
         });
     }
     Ok(Ground { scratch: place })
@@ -104,8 +107,12 @@ pub(super) enum NotSent {
     Full(String),
     /// The host was lost before anything was submitted.
     Unreached(TransportError),
-    /// The host was lost, or did not say, whether it was.
+    /// The host was lost, and with it the answer.
     Doubtful(TransportError),
+    /// The batch system did not say whether it took it.
+    Unsaid(String),
+    /// The batch system takes nothing now; nothing of it is there.
+    Postponed(String),
 }
 
 /// Puts together what asks for the same: one submission each.
@@ -179,14 +186,16 @@ pub(super) async fn send(means: &Means, ground: &Ground, sent: &Sent, jobs: Vec<
         };
     };
     let reply = Reply { status: i32::from(reply.2), stdout: &stdout, stderr: &stderr };
+    if reply.status == 127 {
+        let words = stderr.trim();
+        return Err(NotSent::Postponed(format!("{words}; `csync hosts probe {}` finds its commands", means.host.name)));
+    }
     match batch::parse_submit(dialect.flavour, &reply) {
         Submitted::Accepted(id) => Ok(SentOut { batch: Some(id), notes }),
         Submitted::Refused(refusal) => Err(refused(&jobs, &Outcome::Rejected { message: refusal.message })),
         Submitted::Full(message) => Err(NotSent::Full(message)),
-        Submitted::Later(message) | Submitted::Unknown(message) => {
-            let host = means.host.name.to_string();
-            Err(NotSent::Doubtful(TransportError::FarFile { host, path: sent.name.to_string(), detail: message }))
-        }
+        Submitted::Later(message) => Err(NotSent::Postponed(message)),
+        Submitted::Unknown(message) => Err(NotSent::Unsaid(message)),
     }
 }
 

@@ -1,24 +1,26 @@
 //! A look at a host: one command that ends what is to be ended, clears away what is over, and asks for all news of ours: the
 //! wrappers' records, the queue and, for what left the queue without a word, the history.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
 
-use crate::decide::outcome::{Asked as AskedFor, Cancel, Evidence, Own, Patience, Verdict, judge};
+use crate::decide::outcome::{Asked as AskedFor, Cancel, Evidence, Log, Own, Patience, Verdict, judge};
 use crate::language::batch::call::{Ask, Target};
+use crate::language::batch::log::{LastWords, last_words};
 use crate::language::batch::wrapper::{
-    NewsRequest, Record, Stage as At, Tail, cancel_command, news_command, parse_news,
+    Crew, NewsRequest, Record, Stage as At, Tail, cancel_command, news_command_of_any, parse_news,
 };
 use crate::language::batch::{self};
 use crate::language::quote::sh;
 use crate::model::api::Stream;
-use crate::model::batch::{Answer, BatchId, CouldNotAsk, Ending, History, JobName, Members, Queue, Reply};
+use crate::model::batch::{Answer, BatchId, CouldNotAsk, Ending, History, JobName, Members, Queue, QueueState, Reply};
 use crate::model::id::JobKey;
 use crate::model::job::Outcome;
 use crate::model::resources::Usage;
@@ -39,6 +41,16 @@ const MISSING: u32 = 3;
 /// Looks in a row without a trace after which a submission whose answer was never heard did not go through.
 const NEVER_SENT: u32 = 6;
 
+/// The directory of a job is not there any more.
+const REMOVED: &str =
+    "its job directory on the host is gone: somebody, or a clean-up of scratch, removed it while it ran";
+/// Nothing runs of a job that did not end.
+const ENDED: &str = "nothing of it runs any more, and it left no record: its processes were killed, as systems do that end all \
+                     processes at logout (`loginctl enable-linger` keeps them)";
+
+/// Most that is read of what a batch system wrote into a job's log.
+const LOG: u64 = 4096;
+
 /// What is looked for.
 pub(super) struct Asked {
     pub(super) live: Vec<Live>,
@@ -50,13 +62,15 @@ pub(super) struct Asked {
     pub(super) watched: Vec<(JobName, u32, JobKey)>,
     /// The number of this look.
     pub(super) turn: u64,
+    /// It is to be found out whether the batch system answers, even if nothing is there.
+    pub(super) away: bool,
 }
 
 /// What is known of a member.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum MemberNews {
-    /// It waits.
-    Waiting,
+    /// It waits, for this reason.
+    Waiting(Option<Arc<str>>),
     /// Nobody knows it, for now.
     Missing,
     /// It runs since then.
@@ -86,6 +100,8 @@ pub(super) struct Heard {
     pub(super) no_ground: bool,
     /// More of what is watched is there than came.
     pub(super) behind: bool,
+    /// Why the batch system told nothing, where it was asked.
+    pub(super) silent: Option<String>,
 }
 
 /// Looks.
@@ -95,9 +111,10 @@ pub(super) async fn tick(means: &Means, ground: &Ground, asked: Asked) -> Result
     let exec = Exec::new(script).reading(request).within(LOOKING).printing(256 << 20);
     let reply = means.way().await?.exec(exec).await?;
     let sections = sections(&reply.stdout, &mark);
-    let (mut heard, tails) = understand(means, &asked, &sections);
+    let (mut heard, tails) = understand(means, ground, &asked, &sections);
     heard.no_ground = sections.is_empty() && !reply.status.is_success();
-    heard.behind = tails.iter().any(|tail| tail.size.is_some_and(|size| size > tail.from + tail.bytes.len() as u64));
+    let more = |tail: &Tail| tail.size.is_some_and(|size| size > tail.from + tail.bytes.len() as u64);
+    heard.behind = tails.iter().any(|tail| more(tail) && !tail.path.contains("/batch.log"));
     grow(means, ground, &asked, tails).await;
     Ok(heard)
 }
@@ -150,18 +167,10 @@ fn script(means: &Means, ground: &Ground, asked: &Asked, mark: &str) -> (String,
     let mut script =
         format!("cd -- {} || exit 1\numask 077\nexec 3<&0 </dev/null\n{}", sh(&ground.scratch), means.prelude);
     let mut request = NewsRequest::default();
-    if !asked.closing.is_empty() {
-        let dirs: Vec<String> = asked.closing.iter().map(|name| format!("jobs/{name}")).collect();
-        // What holds results that nobody has yet stays.
-        let _infallible = writeln!(
-            script,
-            "csync_left=; for csync_d in {}; do [ -e \"$csync_d/keep\" ] || rm -rf -- \"$csync_d\" || csync_left=1; done\n\
-             [ -n \"$csync_left\" ] || printf '\\n%s closed\\n' {mark}",
-            dirs.join(" ")
-        );
-    }
+    clear_away(means, ground, asked, mark, &mut script);
     cancel(means, ground, asked, &mut script);
-    if let Some(any) = asked.live.iter().find(|live| live.state == Way::There) {
+    let there: Vec<&Live> = asked.live.iter().filter(|live| live.state == Way::There).collect();
+    if !there.is_empty() {
         // Two looks ago: times of files are coarse, and what comes twice is the same.
         // Another state directory of the same person looks at its own stamps, or each would miss what the other had seen.
         let look = |turn: u64| format!("{}/jobs/.look-{}{}", ground.scratch, prefix(&means.state), turn % 4);
@@ -169,14 +178,12 @@ fn script(means: &Means, ground: &Ground, asked: &Asked, mark: &str) -> (String,
         if asked.turn > 2 {
             request.since(&look(asked.turn + 2));
         }
-        for live in asked.live.iter().filter(|live| live.state == Way::There) {
+        for live in &there {
             request.records(&ground.submission(&live.sent.name));
         }
-        // Of those that left the queue, whatever their records' age: network filesystems show late what was written long ago.
-        for live in asked.live.iter().filter(|live| live.state == Way::There) {
-            let missing = (1u32..).zip(&live.members).filter(|(_, member)| !member.over && member.missing > 0);
-            for (index, _) in missing {
-                request.record(&format!("{}/{index}", ground.submission(&live.sent.name)));
+        if means.dialect.is_none() {
+            for live in &there {
+                request.crew(&ground.submission(&live.sent.name));
             }
         }
         for (name, index, key) in &asked.watched {
@@ -185,8 +192,26 @@ fn script(means: &Means, ground: &Ground, asked: &Asked, mark: &str) -> (String,
                 request.tail(&output(ground, name, *index, stream), have, GROWTH);
             }
         }
-        let news = news_command(&ground.submission(&any.sent.name));
+        // Of those that left the queue, whatever their records' age: network filesystems show late what was written long ago.
+        for live in &there {
+            let missing = (1u32..).zip(&live.members).filter(|(_, member)| !member.over && member.missing > 0);
+            for (index, _) in missing {
+                let directory = ground.submission(&live.sent.name);
+                request.record(&format!("{directory}/{index}"));
+                if means.dialect.is_some() {
+                    request.tail(&log_of(&directory, live, index), 0, LOG);
+                }
+            }
+        }
+        let directories: Vec<String> = there.iter().map(|live| ground.submission(&live.sent.name)).collect();
+        let news = news_command_of_any(&directories);
         let _infallible = writeln!(script, "printf '\\n%s news\\n' {mark}; {news} <&3");
+        let names: Vec<&str> = there.iter().map(|live| live.sent.name.as_str()).collect();
+        let _infallible = writeln!(
+            script,
+            "printf '\\n%s gone\\n' {mark}; for n in {}; do [ -d jobs/$n ] || echo $n; done",
+            names.join(" ")
+        );
     }
     for live in asked.live.iter().filter(|live| live.state == Way::Doubtful) {
         let name = &live.sent.name;
@@ -194,7 +219,7 @@ fn script(means: &Means, ground: &Ground, asked: &Asked, mark: &str) -> (String,
             writeln!(script, "[ ! -e jobs/{name}/submitting ] || printf '\\n%s submitting\\n{name}\\n' {mark}");
     }
     if let Some(dialect) = &means.dialect
-        && !asked.live.is_empty()
+        && (asked.away || !asked.live.is_empty())
     {
         section(&mut script, mark, "queue", &batch::queue(dialect.flavour, Ask::Mine));
         let lost = lost(asked);
@@ -204,6 +229,39 @@ fn script(means: &Means, ground: &Ground, asked: &Asked, mark: &str) -> (String,
     }
     let _infallible = writeln!(script, "printf '\\n%s end\\n' {mark}");
     (script, request.text().as_bytes().to_vec())
+}
+
+/// Returns where the batch system writes for a member.
+fn log_of(directory: &str, live: &Live, index: u32) -> String {
+    // An array of one is no array.
+    if live.members.len() == 1 { format!("{directory}/batch.log") } else { format!("{directory}/batch.log.{index}") }
+}
+
+/// Removes what is over. Without a batch system nobody else ends what still runs of it, wherever that went.
+fn clear_away(means: &Means, ground: &Ground, asked: &Asked, mark: &str, script: &mut String) {
+    if asked.closing.is_empty() {
+        return;
+    }
+    let dirs: Vec<String> = asked.closing.iter().map(|name| format!("jobs/{name}")).collect();
+    if means.dialect.is_none() {
+        let marks: Vec<String> = asked
+            .closing
+            .iter()
+            .map(|name| format!("-e {}", sh(&format!("CSYNC_MEMBER={}/", ground.submission(name)))))
+            .collect();
+        let _infallible = writeln!(
+            script,
+            "for f in $(grep -slF {} /proc/[0-9]*/environ); do p=${{f#/proc/}}; kill -9 \"${{p%/environ}}\" 2>/dev/null; done",
+            marks.join(" ")
+        );
+    }
+    // What holds results that nobody has yet stays.
+    let _infallible = writeln!(
+        script,
+        "csync_left=; for csync_d in {}; do [ -e \"$csync_d/keep\" ] || rm -rf -- \"$csync_d\" || csync_left=1; done\n\
+         [ -n \"$csync_left\" ] || printf '\\n%s closed\\n' {mark}",
+        dirs.join(" ")
+    );
 }
 
 /// Appends a command whose output and status are told apart from the others'.
@@ -277,7 +335,7 @@ fn sections<'a>(stdout: &'a [u8], mark: &str) -> HashMap<String, &'a [u8]> {
     }
 }
 
-fn understand(means: &Means, asked: &Asked, sections: &HashMap<String, &[u8]>) -> (Heard, Vec<Tail>) {
+fn understand(means: &Means, ground: &Ground, asked: &Asked, sections: &HashMap<String, &[u8]>) -> (Heard, Vec<Tail>) {
     let mut heard = Heard::default();
     if sections.contains_key("closed") {
         heard.closed.clone_from(&asked.closing);
@@ -301,9 +359,7 @@ fn understand(means: &Means, asked: &Asked, sections: &HashMap<String, &[u8]>) -
     let queue = means.dialect.as_ref().and_then(|dialect| {
         let (status, stdout, stderr) = answer("queue")?;
         let reply = Reply { status, stdout: &stdout, stderr: &stderr };
-        batch::parse_queue(dialect.flavour, &reply)
-            .inspect_err(|error| tracing::debug!(host = %means.host.name, %error, "the queue was not told"))
-            .ok()
+        batch::parse_queue(dialect.flavour, &reply).map_err(|error| heard.silent = Some(error.why)).ok()
     });
     let endings: Vec<Ending> = means
         .dialect
@@ -317,12 +373,18 @@ fn understand(means: &Means, asked: &Asked, sections: &HashMap<String, &[u8]>) -
     for ending in &endings {
         known.entry((ending.id.as_str(), ending.member)).or_insert(ending);
     }
+    let gone = sections.get("gone").map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default();
+    let gone: HashSet<&str> = gone.lines().collect();
+    let crews: HashMap<&str, Crew> =
+        news.crews.iter().filter_map(|(path, crew)| Some((path.rsplit_once('/')?.1, *crew))).collect();
+    let logs = tails.iter().map(|tail| (tail.path.as_str(), &*tail.bytes)).collect();
+    let told = Told { logs, records, queue: queue.as_ref(), endings: &known, gone, crews };
     let submitting = sections.get("submitting").map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     for live in &asked.live {
         if live.state == Way::Doubtful {
             doubtful(means, live, queue.as_ref(), submitting.is_some(), &mut heard);
         } else {
-            members(means, live, &records, queue.as_ref(), &known, &mut heard);
+            members(means, ground, live, &told, &mut heard);
         }
     }
     (heard, tails)
@@ -356,25 +418,50 @@ type Records<'a> = HashMap<&'a str, HashMap<u32, &'a Record>>;
 /// What the history told, by submission and member.
 type Endings<'a> = HashMap<(&'a str, Option<u32>), &'a Ending>;
 
-fn members(
-    means: &Means,
-    live: &Live,
-    records: &Records<'_>,
-    queue: Option<&Queue>,
-    endings: &Endings<'_>,
-    heard: &mut Heard,
-) {
+/// All that a look brought, by whom it speaks of.
+struct Told<'a> {
+    /// What batch systems wrote, by the log's path.
+    logs: HashMap<&'a str, &'a [u8]>,
+    records: Records<'a>,
+    queue: Option<&'a Queue>,
+    endings: &'a Endings<'a>,
+    /// Submissions whose directories are not there.
+    gone: HashSet<&'a str>,
+    crews: HashMap<&'a str, Crew>,
+}
+
+fn members(means: &Means, ground: &Ground, live: &Live, told: &Told<'_>, heard: &mut Heard) {
     let name = &live.sent.name;
-    if means.dialect.is_some() && live.sent.batch.is_none() && unnamed(live, records, queue, heard) {
+    if means.dialect.is_some() && live.sent.batch.is_none() && unnamed(live, &told.records, told.queue, heard) {
         return;
     }
-    let records = records.get(name.as_str());
+    let records = told.records.get(name.as_str());
     for (member, index) in live.members.iter().zip(1u32..) {
         if member.over {
             continue;
         }
         let record = records.and_then(|records| records.get(&index).copied());
-        let known = Witnesses { means, live, member, record, queue, endings };
+        // Asked for of those alone that are missing.
+        let path = (member.missing > 0).then(|| log_of(&ground.submission(name), live, index));
+        let read = path.and_then(|path| told.logs.get(path.as_str()).copied());
+        let read = read.map(|bytes| last_words(&String::from_utf8_lossy(bytes)));
+        let (log, words) = match (&means.dialect, read) {
+            (None, _) => (Log::None, None),
+            (Some(_), None) => (Log::Unread, None),
+            (Some(_), Some(words)) => (Log::Read(words.as_ref().map(|words| words.class)), words),
+        };
+        let known = Witnesses {
+            log,
+            words,
+            means,
+            live,
+            member,
+            record,
+            queue: told.queue,
+            endings: told.endings,
+            gone: told.gone.contains(name.as_str()),
+            crew: told.crews.get(name.as_str()).copied(),
+        };
         let news = known.judge(index).filter(|news| !member.is_known(news));
         heard.members.extend(news.map(|news| (name.clone(), index, news)));
     }
@@ -404,12 +491,19 @@ fn unnamed(live: &Live, records: &Records<'_>, queue: Option<&Queue>, heard: &mu
 
 /// Everything that was told of a member.
 struct Witnesses<'a> {
+    log: Log,
+    /// What the batch system wrote of its end.
+    words: Option<LastWords>,
     means: &'a Means,
     live: &'a Live,
     member: &'a Member,
     record: Option<&'a Record>,
     queue: Option<&'a Queue>,
     endings: &'a Endings<'a>,
+    /// Its submission's directory is not there.
+    gone: bool,
+    /// How those are who run it, where there is no batch system.
+    crew: Option<Crew>,
 }
 
 impl Witnesses<'_> {
@@ -433,17 +527,60 @@ impl Witnesses<'_> {
         let evidence = Evidence {
             own,
             queue,
-            history: ending.map_or_else(|| Answer::Unknown(unknown("there is no history")), Answer::Is),
+            history: match (ending, self.means.dialect.as_ref().map(|dialect| dialect.history)) {
+                (Some(ending), _) => Answer::Is(ending),
+                // Not asked yet, or behind.
+                (None, Some(History::Kept)) => Answer::Gone,
+                (None, _) => Answer::Unknown(unknown("there is no history")),
+            },
+            log: self.log,
             asked: self.asked(),
             cancel: if self.member.stopping { Cancel::Asked } else { Cancel::No },
             patience: if self.member.missing >= MISSING { Patience::Spent } else { Patience::Left },
         };
         if self.means.dialect.is_none() && !matches!(own, Own::Ended(_)) {
-            // Nobody but the record tells.
-            return Some(self.member_started().map_or(MemberNews::Waiting, MemberNews::Running));
+            return Some(self.alone());
         }
-        let judgement = judge(&evidence);
-        self.news(judgement.verdict, ending, &evidence)
+        let verdict = match judge(&evidence).verdict {
+            // Without its directory the wrapper fails, and the batch system knows of no more than that.
+            Verdict::Over { outcome: Outcome::Exit { .. } | Outcome::Spawn { .. } | Outcome::Stage { .. }, .. }
+            | Verdict::Lost(_)
+                if self.gone && !matches!(own, Own::Ended(_)) =>
+            {
+                Verdict::Over { outcome: Outcome::Stage { message: REMOVED.to_owned() }, note: None }
+            }
+            verdict => verdict,
+        };
+        self.news(verdict, ending)
+    }
+
+    /// Without a batch system, and without a record of its end: whether anything of it runs says the rest.
+    fn alone(&self) -> MemberNews {
+        let started = self.member_started();
+        if !self.gone && matches!(self.crew, None | Some(Crew::Alive)) {
+            return started.map_or(MemberNews::Waiting(None), MemberNews::Running);
+        }
+        if self.member.missing < MISSING {
+            return MemberNews::Missing;
+        }
+        let over =
+            |outcome, note: Option<&str>| self.over(outcome, note.map(str::to_owned).into_iter().collect(), None);
+        if self.gone {
+            return over(Outcome::Stage { message: REMOVED.to_owned() }, None);
+        }
+        match (started, self.crew) {
+            // Not before it began: then it is tried again, but not for ever.
+            (None, Some(Crew::Dead)) => over(Outcome::Spawn { message: ENDED.to_owned() }, None),
+            (_, Some(Crew::Rebooted)) => over(Outcome::NodeFail, Some("the machine was started anew under it")),
+            _ => over(Outcome::NodeFail, Some(ENDED)),
+        }
+    }
+
+    /// Why it waits, as the batch system says.
+    fn reason(&self) -> Option<Arc<str>> {
+        let (queue, id) = (self.queue?, self.live.sent.batch.as_ref()?);
+        let queued = queue.of(id).find(|queued| queued.reason.is_some())?;
+        queued.reason.as_deref().map(Arc::from)
     }
 
     fn asked(&self) -> AskedFor {
@@ -455,15 +592,16 @@ impl Witnesses<'_> {
         self.record.map(|record| record.started).or(self.member.started)
     }
 
-    fn news(&self, verdict: Verdict, ending: Option<&Ending>, evidence: &Evidence<'_>) -> Option<MemberNews> {
-        let gone = matches!(evidence.queue, Answer::Gone);
+    fn news(&self, verdict: Verdict, ending: Option<&Ending>) -> Option<MemberNews> {
         let started = self.member_started();
         match verdict {
-            Verdict::Live(_) => Some(started.map_or(MemberNews::Waiting, MemberNews::Running)),
+            Verdict::Live(QueueState::Waiting | QueueState::Held) => Some(MemberNews::Waiting(self.reason())),
+            Verdict::Live(_) => Some(started.map_or(MemberNews::Waiting(None), MemberNews::Running)),
             Verdict::Over { outcome, note } => Some(self.over(outcome, note.into_iter().collect(), ending)),
             Verdict::Remove { outcome } => Some(MemberNews::Remove(outcome)),
-            Verdict::AskAgain if gone => Some(MemberNews::Missing),
-            Verdict::AskAgain | Verdict::Unreached(_) => started.map(MemberNews::Running),
+            // Its record is asked for again, whatever its age.
+            Verdict::AskAgain => Some(MemberNews::Missing),
+            Verdict::Unreached(_) => started.map(MemberNews::Running),
             Verdict::Lost(why) => Some(MemberNews::Lost(why)),
         }
     }
@@ -480,6 +618,18 @@ impl Witnesses<'_> {
             if dropped > 0 {
                 notes.push(format!("{} of output dropped", Bytes(dropped)));
             }
+            if own.unwritten {
+                notes.push(
+                    "not all that it printed could be written: the disk of its job directory was full".to_owned(),
+                );
+            }
+        }
+        if let Some(words) = &self.words {
+            notes.push(format!("its log there says: {}", words.line));
+        }
+        if let Some(restarts) = self.record.map(|record| record.restarts).filter(|restarts| *restarts > 0) {
+            let times = if restarts == 1 { "once".to_owned() } else { format!("{restarts} times") };
+            notes.push(format!("the batch system started it again {times}"));
         }
         let started = self.member_started().or_else(|| ending.and_then(|ending| ending.start));
         MemberNews::Over { outcome, usage, started, ended: ended.unwrap_or_else(clock::now), notes }

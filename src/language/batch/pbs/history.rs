@@ -59,7 +59,7 @@ fn ran(record: &Record<'_>) -> bool {
     record.number("run_count").is_some_and(|count| count >= 1) || record.get("exec_host").is_some()
 }
 
-fn class(record: &Record<'_>, word: &str) -> EndingClass {
+pub(super) fn class(record: &Record<'_>, word: &str) -> EndingClass {
     let substate = record.number("substate");
     if !is_over(word) || substate == Some(94) {
         return EndingClass::Live;

@@ -1,6 +1,7 @@
 //! `qstat`: the queue.
 
 use crate::language::batch::call::Ask;
+use crate::language::batch::pbs::history::class;
 use crate::language::batch::pbs::records::{self, Record};
 use crate::language::batch::table::c_time;
 use crate::model::batch::{CouldNotAsk, Prospect, Queue, QueueState, Queued, Reply};
@@ -27,7 +28,8 @@ fn read(record: &Record<'_>) -> Option<Queued> {
         name: record.get("Job_Name").map(str::to_owned),
         state,
         word: word.to_owned(),
-        over: None,
+        // Members that are over stay as long as their array lives.
+        over: (state == QueueState::Over).then(|| class(record, word)),
         reason: comment.filter(|_| waits).map(str::to_owned),
         prospect: if waits { prospect(record, comment.unwrap_or_default()) } else { Prospect::Normal },
         partition: record.get("queue").map(str::to_owned),

@@ -55,7 +55,7 @@ fn arguments(dialect: &Dialect, submission: &Submission, notes: &mut Vec<String>
     }
     let raw = raw_flags(submission, "sge.")?;
     let environment = raw.iter().any(|(name, _)| *name == "pe");
-    resources(dialect, submission, environment, &mut option, notes);
+    resources(dialect, submission, environment, &mut option, notes)?;
     for (name, value) in raw {
         if OURS.contains(&name) {
             notes.push(format!("`-{name}` is csync's own; it was left out"));
@@ -76,7 +76,7 @@ fn resources(
     chosen: bool,
     option: &mut impl FnMut(&[&str]),
     notes: &mut Vec<String>,
-) {
+) -> Result<(), Unsayable> {
     let request = &submission.request;
     let slots = request.processes.max(1).saturating_mul(request.cpus.max(1));
     if slots > 1 && !chosen {
@@ -86,7 +86,8 @@ fn resources(
         match environment {
             // Its value is two words.
             Some(environment) => option(&["-pe", environment, &slots.to_string()]),
-            None => notes.push("no parallel environment is known here; write `sge.pe`".to_owned()),
+            // One slot for what uses several would starve its neighbours.
+            None => return Err(Unsayable::Environment(slots)),
         }
     }
     let counted = memory(dialect, request, slots, option, notes);
@@ -115,6 +116,7 @@ fn resources(
     if submission.qos.is_some() || submission.constraint.is_some() {
         notes.push("Grid Engine has no qos and no constraint; they were left out".to_owned());
     }
+    Ok(())
 }
 
 /// Asks for memory; returns whether everything asked for can be checked when it is submitted.

@@ -203,6 +203,15 @@ pub fn news_command(directory: &str) -> String {
     format!("/bin/sh {} news", sh(&format!("{directory}/wrapper.sh")))
 }
 
+/// Returns the same command, by the wrapper of the first of these submissions that is there: somebody may have removed one.
+pub fn news_command_of_any(directories: &[String]) -> String {
+    let words: Vec<_> = directories.iter().map(|directory| sh(directory)).collect();
+    format!(
+        "for csync_any in {}; do [ ! -r \"$csync_any/wrapper.sh\" ] || {{ /bin/sh \"$csync_any/wrapper.sh\" news; break; }}; done",
+        words.join(" ")
+    )
+}
+
 fn command(directory: &str, word: &str) -> String {
     format!("/bin/sh {} {word} {}", sh(&format!("{directory}/wrapper.sh")), sh(directory))
 }

@@ -39,6 +39,11 @@ impl NewsRequest {
         self.question(&format!("alive {pid} {birth} {boot}"), name);
     }
 
+    /// Asks whether anything runs of what was started without a batch system, by the submission's directory.
+    pub fn crew(&mut self, submission: &str) {
+        self.question("crew", submission);
+    }
+
     /// Asks for at most `limit` bytes of a file from an offset on, and for its size.
     pub fn tail(&mut self, path: &str, from: u64, limit: u64) {
         self.question(&format!("tail {from} {limit}"), path);
@@ -63,12 +68,25 @@ pub struct News {
     pub records: Vec<Record>,
     /// Names asked about, and whether their processes live.
     pub alive: Vec<(String, bool)>,
+    /// Directories of submissions without a batch system, and how those who run them are.
+    pub crews: Vec<(String, Crew)>,
     /// Pieces of files.
     pub tails: Vec<Tail>,
     /// Records that could not be read: half written, or of another version.
     pub unreadable: usize,
     /// Whether the reply came to its end. If not, what is in it is true all the same.
     pub complete: bool,
+}
+
+/// How those are who run a submission without a batch system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crew {
+    /// Something of it runs, or will.
+    Alive,
+    /// Nothing does.
+    Dead,
+    /// Nothing does: the machine was started anew.
+    Rebooted,
 }
 
 /// A piece of a file.
@@ -94,6 +112,7 @@ pub fn parse_news(reply: &[u8]) -> News {
         match word {
             "csync" => news.record(&line, &mut rest),
             "alive" | "dead" => news.alive.push((unescape(value), word == "alive")),
+            "crew" => news.crews.extend(crew(value)),
             "tail" => match tail(value, &mut rest) {
                 Some(tail) => news.tails.push(tail),
                 None => return news,
@@ -133,6 +152,17 @@ fn next_line<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (line, after) = rest.split_at(end);
     *rest = after.get(1..).unwrap_or_default();
     Some(line)
+}
+
+fn crew(text: &str) -> Option<(String, Crew)> {
+    let (word, path) = text.split_once(' ')?;
+    let crew = match word {
+        "alive" => Crew::Alive,
+        "dead" => Crew::Dead,
+        "rebooted" => Crew::Rebooted,
+        _ => return None,
+    };
+    Some((unescape(path), crew))
 }
 
 fn tail(head: &str, rest: &mut &[u8]) -> Option<Tail> {

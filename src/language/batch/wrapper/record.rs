@@ -90,6 +90,8 @@ pub struct Ended {
     pub left: u32,
     /// Bytes of stdout and of stderr beyond the cap.
     pub dropped: (u64, u64),
+    /// Something that it printed could not be written: the disk was full.
+    pub unwritten: bool,
 }
 
 /// Why a member ended.
@@ -154,6 +156,7 @@ struct Fields {
     oom_kills: Option<u64>,
     left: u32,
     dropped: (u64, u64),
+    unwritten: bool,
 }
 
 impl Fields {
@@ -195,6 +198,7 @@ impl Fields {
             "cgroup_peak" => self.cgroup_peak = value.parse().ok(),
             "oom_kills" => self.oom_kills = value.parse().ok(),
             "left" => self.left = value.parse().unwrap_or(0),
+            "unwritten" => self.unwritten = true,
             "stdout_dropped" => self.dropped.0 = value.parse().unwrap_or(0),
             "stderr_dropped" => self.dropped.1 = value.parse().unwrap_or(0),
             _ => {}
@@ -214,6 +218,7 @@ impl Fields {
                 oom_kills: self.oom_kills,
                 left: self.left,
                 dropped: self.dropped,
+                unwritten: self.unwritten,
             })),
             _ => return None,
         };

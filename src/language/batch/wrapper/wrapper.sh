@@ -114,6 +114,8 @@ w_begin() {
   w_head=$w_text
   w_say state started
   w_write
+  # Room for the last word, should the job fill the disk.
+  printf '%8192s' '' 2>/dev/null >"$w_dir/.reserve"
 }
 
 # Says what the batch system granted, as its variables have it.
@@ -148,6 +150,8 @@ w_finish() {
   w_say how "$1"
   [ -z "$2" ] || w_say code "$2"
   w_say ended "$w_now"
+  # Not `:`: a special builtin whose file cannot be opened ends the shell.
+  true 2>/dev/null >"$w_dir/.reserve"
   w_write
   w_code=${2:-1}
   # To Grid Engine 99 means "again, for ever" and 100 "stuck".
@@ -245,14 +249,14 @@ w_caught() {
   w_send "$1"
 }
 
-# Copies at most w_cap bytes to a file, and counts the rest.
+# Copies at most w_cap bytes to a file, and counts the rest. A job does not die of a disk that has no room for what it says.
 w_capped() {
   trap '' TERM INT HUP USR1 USR2 XCPU
   w_head=head
-  # Else what a job prints is seen when it has printed a lot, or ended.
+  # Else what a job prints is seen when it has printed a lot, or ended, and not at all when all of it was killed.
   ! command -v stdbuf >/dev/null || w_head='stdbuf -o0 head'
   # shellcheck disable=SC2086
-  { $w_head -c "$w_cap" && wc -c >"$w_dir/.$1.dropped"; } <"$w_dir/.$1" >"$w_dir/$1" 2>/dev/null
+  { $w_head -c "$w_cap" || true >"$w_dir/.$1.full"; wc -c >"$w_dir/.$1.dropped"; } <"$w_dir/.$1" >"$w_dir/$1" 2>/dev/null
 }
 
 # Sets w_member. Shells read bytes one by one: what stands far down is found by a program.
@@ -270,8 +274,8 @@ w_find_member() {
 w_sweep() {
   for w_ in "$w_dir"/.[a-z]*; do
     case $w_ in
-      */.cpu | */.status | */'.[a-z]*') ;;
-      *) rm -f "$w_dir/.spawn" "$w_dir/.usage" "$w_dir/.walltime" "$w_dir/.stdout" "$w_dir/.stderr" "$w_dir"/.*.dropped && return ;;
+      */.cpu | */.status | */.reserve | */'.[a-z]*') ;;
+      *) rm -f "$w_dir/.spawn" "$w_dir/.usage" "$w_dir/.walltime" "$w_dir/.stdout" "$w_dir/.stderr" "$w_dir"/.*.dropped "$w_dir"/.*.full && return ;;
     esac
   done
 }
@@ -321,8 +325,19 @@ w_start() {
   times >"$w_dir/.cpu"
   (w_become) >"$w_out" 2>"$w_err" &
   w_job=$!
-  (w_guard) </dev/null >/dev/null 2>&1 &
+  w_wrapper=$$
+  (w_guardian) </dev/null >/dev/null 2>&1 &
   w_guardian=$!
+}
+
+# Becomes the guardian, in a session of its own: batch systems that kill a job's group or session kill the wrapper alone, and its
+# job, which has its own session too, would run on.
+w_guardian() {
+  if [ -n "$w_setsid" ]; then
+    export w_sub w_member w_dir w_job w_wrapper w_birth w_began w_token w_head w_time w_grace w_check w_before w_cg w_id
+    exec setsid /bin/sh "$w_sub/wrapper.sh" guard
+  fi
+  w_guard
 }
 
 # Waits for the job. A signal ends `wait` early, with a status that is not the job's.
@@ -361,6 +376,7 @@ w_end() {
     w_check_outputs
   fi
   for w_ in stdout stderr; do
+    [ ! -e "$w_dir/.$w_.full" ] || w_say unwritten "$w_"
     [ ! -s "$w_dir/.$w_.dropped" ] || { read -r w_n <"$w_dir/.$w_.dropped" && [ "$w_n" = 0 ] || w_say "${w_}_dropped" "$w_n"; }
   done
   w_sweep
@@ -461,7 +477,7 @@ w_pause() {
 
 # Looks at all processes once: those of the job's session, its group, and all that descend from it.
 w_sample() {
-  w_line=$(cat /proc/[0-9]*/stat 2>/dev/null | awk -v job="$w_job" -v wrapper=$$ -v birth="$w_birth" '
+  w_line=$(cat /proc/[0-9]*/stat 2>/dev/null | awk -v job="$w_job" -v wrapper="$w_wrapper" -v birth="$w_birth" '
     /^[0-9]+ \(/ {
       pid = $1
       sub(/^.*\) /, "")
@@ -622,18 +638,35 @@ w_cancel() {
 }
 
 # Sends TERM to the wrapper of a member, if it runs here.
-w_stop() {
+w_stop() { ! w_runs "$1/status" || kill -TERM "$w_pid"; }
+
+# Says whether the wrapper that wrote a record runs here; sets w_pid.
+w_runs() {
   w_pid= w_birth_= w_boot_= w_state=
-  [ -e "$1/status" ] || return 0
-  while IFS= read -r w_line; do
-    case $w_line in
-      pid=*) w_pid=${w_line#*=} ;;
-      birth=*) w_birth_=${w_line#*=} ;;
-      boot=*) w_boot_=${w_line#*=} ;;
-      state=*) w_state=${w_line#*=} ;;
+  [ -e "$1" ] || return 1
+  while IFS= read -r w_line_; do
+    case $w_line_ in
+      pid=*) w_pid=${w_line_#*=} ;;
+      birth=*) w_birth_=${w_line_#*=} ;;
+      boot=*) w_boot_=${w_line_#*=} ;;
+      state=*) w_state=${w_line_#*=} ;;
     esac
-  done <"$1/status"
-  [ "$w_state" != started ] || ! w_lives "$w_pid" "$w_birth_" "$w_boot_" || kill -TERM "$w_pid"
+  done <"$1"
+  [ "$w_state" = started ] && w_lives "$w_pid" "$w_birth_" "$w_boot_"
+}
+
+# Sets w_ to `alive` where what starts the members of a submission runs, or one of them; else to `dead`, or `rebooted`.
+w_crew_state() {
+  w_state_=dead
+  if { read -r w_pid w_birth_ w_boot_ <"$1/crew/process"; } 2>/dev/null; then
+    [ "$w_boot_" = "$w_boot" ] || w_state_=rebooted
+    ! w_lives "$w_pid" "$w_birth_" "$w_boot_" || w_state_=alive
+  fi
+  if [ $w_state_ = dead ]; then
+    w_started=$(cd "$1" 2>/dev/null && grep -ls '^state=started' news/*)
+    for w_ in $w_started; do ! w_runs "$1/$w_" || w_state_=alive; done
+  fi
+  w_=$w_state_
 }
 
 # --- news -------------------------------------------------------------------------------------------------------------------
@@ -644,6 +677,7 @@ w_stop() {
 #   records SUBMISSION      prints records, with nothing in between: each begins with `csync=1` and ends with `end=1`
 #   record MEMBER           prints a member's record, whatever its age: MEMBER is its directory
 #   alive PID BIRTH BOOT PATH   prints `alive PATH` or `dead PATH`
+#   crew SUBMISSION         prints `crew alive|dead|rebooted SUBMISSION`: whether anything of what `detach` started runs
 #   tail FROM LIMIT PATH    prints `tail SIZE FROM LENGTH PATH`, LENGTH bytes and a line end; SIZE `-`: no such file
 # The last line is `done`. No process is started for each of many records.
 w_news() {
@@ -662,6 +696,11 @@ w_news() {
         set -- $w_rest
         if w_lives "$1" "$2" "$3"; then w_=alive; else w_=dead; fi
         printf '%s %s\n' $w_ "${w_rest#"$1 $2 $3 "}"
+        ;;
+      crew)
+        w_unescape "$w_rest"
+        w_crew_state "$w_u"
+        printf 'crew %s %s\n' "$w_" "$w_rest"
         ;;
       tail) w_tail "${w_rest%% *}" "${w_rest#* }" ;;
     esac
@@ -687,7 +726,8 @@ END
 w_tail() {
   w_from=$1 w_limit=${2%% *}
   w_unescape "${2#* }"
-  w_size=$(wc -c 2>/dev/null <"$w_u") || { printf 'tail - 0 0 %s\n\n' "${2#* }" && return; }
+  # Not through a link that somebody put there.
+  w_size=$([ ! -h "$w_u" ] && wc -c 2>/dev/null <"$w_u") || { printf 'tail - 0 0 %s\n\n' "${2#* }" && return; }
   w_size=$((w_size))
   w_length=$((w_size - w_from))
   [ $w_length -le "$w_limit" ] || w_length=$w_limit
@@ -705,6 +745,8 @@ case ${1:-} in
   run)
     w_run "$2" "${3:-}"
     ;;
+  # With the variables of the wrapper that it guards.
+  guard) w_guard ;;
   detach) w_detach "$2" "$3" ;;
   crew) w_crew "$2" "$3" ;;
   cancel)

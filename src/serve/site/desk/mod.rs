@@ -35,6 +35,8 @@ const AWAY: (u64, u64) = (2, 60);
 const WATCHED: Duration = Duration::from_secs(2);
 /// How often it is looked at whether the connection is still there, which asks nobody.
 const PULSE: Duration = Duration::from_secs(5);
+/// Looks in a row without a word of the batch system after which nothing more is given to it.
+const SILENT: u32 = 2;
 /// Submissions under way at once: each takes a channel.
 const SENDING: usize = 4;
 
@@ -48,6 +50,8 @@ pub(super) struct Member {
     pub(super) over: bool,
     /// Queries in a row that found no trace of it.
     pub(super) missing: u32,
+    /// Why it waits, in the batch system's words.
+    pub(super) reason: Option<Arc<str>>,
     /// What it was granted, as far as this engine knows.
     pub(super) grant: Option<Grant>,
     /// It was asked to end.
@@ -58,7 +62,7 @@ impl Member {
     /// Returns whether news say no more than what is known: of most of ten thousand members, most of the time.
     pub(super) fn is_known(&self, news: &MemberNews) -> bool {
         let stage = match news {
-            MemberNews::Waiting => Stage::Waiting,
+            MemberNews::Waiting(reason) if self.reason == *reason => Stage::Waiting,
             MemberNews::Running(at) if self.started == Some(*at) => Stage::Running,
             _ => return false,
         };
@@ -118,6 +122,8 @@ pub(super) struct Desk {
     stops: HashSet<JobKey>,
     /// Of those, what goes no further, and how it is over then.
     removed: HashMap<JobKey, Outcome>,
+    /// Why members wait, not told yet.
+    reasons: Vec<(JobKey, Option<Arc<str>>)>,
     /// Submissions whose members are over, to be cleared away.
     closing: Vec<JobName>,
     sending: usize,
@@ -143,6 +149,8 @@ pub(super) struct Desk {
     /// Looks in a row that brought nothing new.
     quiet: u32,
     next_tick: Instant,
+    /// Looks in a row in which the batch system did not answer.
+    silent: u32,
     /// Why it cannot be used, and how often in a row it could not.
     away: Option<(String, u32)>,
     next_try: Instant,
@@ -172,12 +180,14 @@ impl Desk {
             of: HashMap::new(),
             stops: HashSet::new(),
             removed: HashMap::new(),
+            reasons: Vec::new(),
             closing: Vec::new(),
             sending: 0,
             asking: false,
             turn: 0,
             quiet: 0,
             next_tick: now,
+            silent: 0,
             away: None,
             next_try: now,
         }
@@ -300,6 +310,7 @@ impl Desk {
             closing: self.closing.clone(),
             watched: self.watched(),
             turn: self.turn,
+            away: self.away.is_some(),
         };
         self.turn += 1;
         self.asking = true;
@@ -382,7 +393,14 @@ impl Desk {
                     return;
                 }
                 self.entered = true;
-                self.back().await;
+                self.silent = if heard.silent.is_some() { self.silent.saturating_add(1) } else { 0 };
+                match &heard.silent {
+                    // It may be busy for a moment. One that was away stays so until it answers.
+                    Some(why) if self.silent >= SILENT || self.away.is_some() => {
+                        self.shut(format!("its batch system does not answer: {why}")).await;
+                    }
+                    _ => self.back().await,
+                }
                 self.hear(heard).await;
             }
             Done::Ground(Err(error)) | Done::Heard(Err(error)) => {
@@ -390,6 +408,13 @@ impl Desk {
                 self.leave(&error).await;
             }
             Done::Fetched(name, members) => self.fetched(&name, members).await,
+        }
+    }
+
+    /// Nobody knows whether a submission went through: the next looks find out.
+    fn doubt(&mut self, name: &JobName) {
+        if let Some(live) = self.live.get_mut(name) {
+            live.state = Way::Doubtful;
         }
     }
 
@@ -402,23 +427,27 @@ impl Desk {
         self.next_tick = self.next_tick.min(Instant::now() + Duration::from_secs(1));
     }
 
-    /// The host does not answer: what was not sent goes elsewhere, the fate of what was is unknown.
-    async fn leave(&mut self, error: &TransportError) {
-        let words = error.to_string();
-        tracing::warn!(host = %self.means.host.name, error = words, "cannot be asked");
-        // What was told and not taken in is told again: the next looks ask for everything.
-        self.turn = 0;
+    /// Takes nothing more until the host, or its batch system, answers: what was not sent goes elsewhere.
+    async fn shut(&mut self, words: String) {
+        tracing::warn!(host = %self.means.host.name, why = words, "cannot be used");
         let times = self.away.as_ref().map_or(0, |(_, times)| times + 1);
         self.away = Some((words.clone(), times));
         let wait = (AWAY.0 << times.min(6)).min(AWAY.1);
         let wait = Duration::from_secs(wait);
         self.next_try = Instant::now() + wait;
         self.say(SiteNews::Shut(words.clone(), clock::now().after(wait))).await;
-        if let TransportError::NeedsLogin { detail, .. } = error {
-            self.say(SiteNews::NeedsLogin(detail.clone())).await;
-        }
         for job in std::mem::take(&mut self.waiting) {
             self.end(never_ran(job.key, Outcome::NodeFail, vec![words.clone()])).await;
+        }
+    }
+
+    /// The host does not answer: the fate of what was sent is unknown.
+    async fn leave(&mut self, error: &TransportError) {
+        // What was told and not taken in is told again: the next looks ask for everything.
+        self.turn = 0;
+        self.shut(said(error)).await;
+        if let TransportError::NeedsLogin { detail, .. } = error {
+            self.say(SiteNews::NeedsLogin(detail.clone())).await;
         }
         let mut lost = Vec::new();
         for member in self.live.values_mut().flat_map(|live| &mut live.members) {
@@ -478,6 +507,13 @@ pub(super) fn never_ran(key: JobKey, outcome: Outcome, notes: Vec<String>) -> En
         outputs: Vec::new(),
         notes,
     }
+}
+
+/// An error and the command that helps.
+fn said(error: &TransportError) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    let told = causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"));
+    error.hint().map_or(told.clone(), |hint| format!("{told}; {hint}"))
 }
 
 fn is_over(live: &Live) -> bool {

@@ -1,6 +1,7 @@
 //! What looks bring: members that are further, over, or lost, and what follows.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
@@ -48,6 +49,10 @@ impl Desk {
                 over.entry(name).or_default().push((index, news));
             }
         }
+        if !self.reasons.is_empty() {
+            let reasons = std::mem::take(&mut self.reasons);
+            self.say(SiteNews::Reasons(reasons)).await;
+        }
         let closed: HashSet<&JobName> = heard.closed.iter().collect();
         self.closing.retain(|name| !closed.contains(name));
         for name in heard.closed {
@@ -71,7 +76,13 @@ impl Desk {
         };
         let (key, before) = (member.key, member.stage);
         match news {
-            MemberNews::Waiting => member.missing = 0,
+            MemberNews::Waiting(reason) => {
+                member.missing = 0;
+                if member.reason != *reason {
+                    member.reason.clone_from(reason);
+                    self.reasons.push((key, reason.clone()));
+                }
+            }
             MemberNews::Missing => {
                 member.missing += 1;
                 return false;
@@ -95,11 +106,14 @@ impl Desk {
         }
         if let MemberNews::Lost(why) = news {
             tracing::warn!(host = %self.means.host.name, %key, why, "nobody knows what became of it");
+            self.reasons.push((key, Some(Arc::from(why.as_str()))));
             self.stage(key, Stage::Lost).await;
             return false;
         }
         let stage = match news {
-            MemberNews::Waiting | MemberNews::Missing | MemberNews::Remove(_) | MemberNews::Lost(_) => Stage::Waiting,
+            MemberNews::Waiting(_) | MemberNews::Missing | MemberNews::Remove(_) | MemberNews::Lost(_) => {
+                Stage::Waiting
+            }
             MemberNews::Running(_) => Stage::Running,
             MemberNews::Over { .. } => Stage::StagingOut,
         };

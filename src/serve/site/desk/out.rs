@@ -12,7 +12,7 @@ use crate::model::id::JobKey;
 use crate::model::job::Outcome;
 use crate::reach::clock;
 use crate::reach::store::Sent;
-use crate::serve::site::desk::{Desk, Done, Live, Member, Way, never_ran};
+use crate::serve::site::desk::{Desk, Done, Live, Member, Way, never_ran, said};
 use crate::serve::site::jobs::prefix;
 use crate::serve::site::send::{Ground, NotSent, SentOut, group, send};
 use crate::serve::site::{Means, SiteJob, SiteNews, pause};
@@ -62,6 +62,7 @@ impl Desk {
             started: None,
             over: false,
             missing: 0,
+            reason: None,
             grant: None,
             stopping: false,
         };
@@ -92,10 +93,21 @@ impl Desk {
                 }
             }
             Err(NotSent::Doubtful(error)) => {
-                if let Some(live) = self.live.get_mut(name) {
-                    live.state = Way::Doubtful;
-                }
+                self.doubt(name);
                 self.leave(&error).await;
+            }
+            Err(NotSent::Unsaid(words)) => {
+                self.doubt(name);
+                self.shut(format!("its batch system did not say whether it took the jobs: {words}")).await;
+            }
+            Err(NotSent::Postponed(words)) => {
+                let keys = self.live.get(name).map(|live| live.sent.members.clone()).unwrap_or_default();
+                let words = format!("its batch system takes no jobs now: {words}");
+                self.shut(words.clone()).await;
+                for key in keys {
+                    self.end(never_ran(key, Outcome::NodeFail, vec![words.clone()])).await;
+                }
+                self.close(name);
             }
             Err(NotSent::Refused(members)) => {
                 for (key, outcome, note) in members {
@@ -108,7 +120,7 @@ impl Desk {
                 let keys = self.live.get(name).map(|live| live.sent.members.clone()).unwrap_or_default();
                 self.leave(&error).await;
                 for key in keys {
-                    self.end(never_ran(key, Outcome::NodeFail, vec![error.to_string()])).await;
+                    self.end(never_ran(key, Outcome::NodeFail, vec![said(&error)])).await;
                 }
                 self.close(name);
             }
