@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
 use crate::bed::{Bed, read_until};
-use crate::needs_sites::engine_pid;
+use crate::far::engine_pid;
 use crate::world::{signal, until};
 
 /// The cluster by the login node whose commands of Slurm a test can stand in front of.

@@ -3,49 +3,14 @@
 use std::fs;
 
 use crate::bed::Bed;
+use crate::far::{HOSTS, configure, engine_pid};
 use crate::world::{signal, until};
-
-const HOSTS: &str = r#"
-[hosts.hpc]
-ssh = "login"
-batch = "slurm"
-tags = ["cluster"]
-
-[hosts.grid]
-batch = "sge"
-
-[hosts.lab]
-ssh = "station"
-batch = "none"
-"#;
 
 /// Joins the shared bed, with these hosts known.
 fn shared() -> Bed {
     let bed = Bed::shared();
     configure(&bed, HOSTS);
     bed
-}
-
-fn configure(bed: &Bed, hosts: &str) {
-    let dir = bed.home().join(".config/csync");
-    fs::create_dir_all(&dir).unwrap();
-    fs::write(dir.join("hosts.toml"), hosts).unwrap();
-}
-
-/// Returns the process id of the engine, as the machine sees it.
-pub(crate) fn engine_pid(bed: &Bed) -> u32 {
-    let state = bed.home().join("state");
-    let wanted = format!("CSYNC_STATE={}", state.display());
-    for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
-        let is_ours = environment.split(|&byte| byte == 0).any(|variable| variable == wanted.as_bytes());
-        if is_ours && String::from_utf8_lossy(&line).contains("engine\0serve") {
-            return pid;
-        }
-    }
-    panic!("no engine runs");
 }
 
 #[test]

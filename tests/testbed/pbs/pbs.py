@@ -4,7 +4,7 @@
 The name that it is started by says what it is: `pbs_server` (one per host, which also runs the jobs), or one of the commands
 qsub, qstat, qdel, qselect, pbsnodes, which ask the server over TCP: it refuses, or hangs, as a real one does when it is stopped or
 frozen. Its spool is PBS_SPOOL; jobs outlive it, and it learns how they ended when it is started again. A file `history-off` in the
-spool switches the history off, as sites do.
+spool switches the history off, as sites do; a file `node-lost` takes the node away from under what runs.
 
 Left out: routing queues, reservations, hooks, other users, `-F dsv`.
 """
@@ -155,6 +155,11 @@ class Server:
         for pid, child in list(self.children.items()):
             if child.poll() is not None:
                 del self.children[pid]
+        if os.path.exists(os.path.join(SPOOL, "node-lost")):
+            os.remove(os.path.join(SPOOL, "node-lost"))
+            changed = True
+            for job in self.jobs.values():
+                self.lose(job)
         used = 0
         for name, job in self.jobs.items():
             if job["state"] in "RE":
@@ -170,6 +175,18 @@ class Server:
         if changed:
             self.count_arrays()
             self.save()
+
+    def lose(self, job):
+        """A running job whose node is lost: back to the queue with an exit status, or over where it may not run again."""
+        if job["state"] != "R":
+            return
+        self.kill(job, signal.SIGKILL)
+        job.update(exit=-20, mtime=time.time())
+        pid = job.pop("pid")
+        if job["rerun"] == "True":
+            job.update(state="Q", substate=10)
+        else:
+            job.update(state="F", substate=93, pid=pid, used=time.time() - job["stime"])
 
     def file(self, name, kind):
         """A job's file in the spool."""
@@ -204,7 +221,8 @@ class Server:
         )
         self.children[child.pid] = child
         now = time.time()
-        job.update(state="R", substate=42, pid=child.pid, stime=now, mtime=now, run_count=1)
+        job.pop("exit", None)
+        job.update(state="R", substate=42, pid=child.pid, stime=now, mtime=now, run_count=job["run_count"] + 1)
 
     def look_at(self, name, job):
         """One running job."""
@@ -417,7 +435,8 @@ def attributes(name, job):
     yield "etime", day(job["ctime"])
     if ran:
         yield "run_count", job["run_count"]
-    if job["state"] in "FX":
+    # One that was sent back to the queue keeps the status of its first run.
+    if job["state"] in "FX" or job["state"] == "Q" and "exit" in job:
         if "stageout" in job:
             yield "Stageout_status", job["stageout"]
         if "exit" in job:

@@ -1,0 +1,208 @@
+//! What is wrong with a batch system and what administrators do to it, on real Slurm and Grid Engine, each on a bed of its own.
+
+use crate::bed::Bed;
+use crate::far::{HOSTS, Held, configure, nothing_left, why_says};
+use crate::world::until;
+
+/// Brings up a bed with these parts.
+fn bed(parts: &[&str]) -> Bed {
+    let bed = Bed::own(parts);
+    configure(&bed, HOSTS);
+    bed
+}
+
+/// Returns the batch system's ids of the jobs that run.
+fn running(bed: &Bed) -> Vec<String> {
+    let out = bed.on("login", "squeue -h -t running -o %i").exits(0).out;
+    out.lines().map(|line| line.trim().to_owned()).collect()
+}
+
+#[test]
+fn a_controller_that_is_down_takes_no_jobs_loses_none_and_is_named() {
+    let bed = bed(&["slurm"]);
+    let held = Held::submit(&bed, "login", "\"hpc\"", 2, "");
+    held.run();
+    bed.now("stop-part slurmctld");
+    // Jobs go on without it, and their own records tell of them.
+    bed.write(
+        "more/more.toml",
+        "name = \"more\"\n[tasks.m]\noutputs = [\"m\"]\nrun = \"hostname > {outputs}\"\non = [\"hpc\", \"lab\"]\n",
+    );
+    let done = bed.csync(&["submit", "more/more.toml"]).exits(0);
+    assert!(done.err.contains("`hpc` cannot be used: its batch system"), "{done:?}");
+    assert_eq!(bed.read("more/m"), "station\n");
+    bed.write("stay/stay.toml", "name = \"stay\"\n[tasks.s]\noutputs = [\"s\"]\nrun = \"echo $CSYNC_JOB >> ~/stay; hostname > {outputs}\"\non = \"hpc\"\n");
+    bed.csync(&["submit", "--detach", "stay/stay.toml"]).exits(0);
+    why_says(&bed, "s", &["`hpc` cannot be used: its batch system", "slurm controller"]);
+    bed.now("start-part slurmctld");
+    bed.csync(&["wait", "last"]).exits(0);
+    assert!(bed.read("stay/s").starts_with('n'));
+    assert_eq!(bed.on("login", "cat ~/stay").out.lines().count(), 1);
+    held.release();
+    bed.csync(&["wait", "1"]).exits(0);
+    assert_eq!(held.started().len(), 2);
+    nothing_left(&bed, "login");
+}
+
+#[test]
+fn a_controller_that_hangs_keeps_nothing_from_its_end() {
+    let bed = bed(&["slurm"]);
+    let held = Held::submit(&bed, "login", "\"hpc\"", 2, "");
+    held.run();
+    bed.now("freeze slurmctld");
+    held.release();
+    // The wrappers' records tell, though the queue does not answer.
+    bed.csync(&["wait", "last"]).exits(0);
+    bed.now("thaw slurmctld");
+    held.done_once();
+}
+
+#[test]
+fn a_history_that_is_down_is_asked_again() {
+    let bed = bed(&["slurm", "db"]);
+    bed.csync(&["hosts", "probe", "hpc"]).exits(0);
+    let held = Held::submit(&bed, "login", "\"hpc\"", 1, "");
+    held.run();
+    bed.now("stop-part slurmdbd");
+    // Ended by hand: the history, which would know, is not there, and the queue says enough.
+    bed.on("login", "scancel --signal=KILL --full -u alice").exits(0);
+    bed.csync(&["wait", "last"]).exits(130);
+    why_says(&bed, "t[1]", &["it was cancelled"]);
+    bed.now("start-part slurmdbd");
+    let again = Held::submit(&bed, "login", "\"hpc\"", 1, "");
+    again.run();
+    again.release();
+    again.done_once();
+}
+
+#[test]
+fn what_administrators_do_to_jobs_is_told_as_it_was() {
+    let bed = bed(&["slurm", "db"]);
+    bed.csync(&["hosts", "probe", "hpc"]).exits(0);
+    // Cancelled by hand on the cluster: no failure of the task, and nobody is left to wait for.
+    let held = Held::submit(&bed, "login", "\"hpc\"", 2, "");
+    held.run();
+    let ids = running(&bed);
+    bed.on("login", &format!("scancel {}", ids[0])).exits(0);
+    until("one of them is over", || bed.csync(&["show", "last"]).out.contains("1 cancelled"));
+    held.release();
+    bed.csync(&["wait", "last"]);
+    let why: Vec<String> = ["t[1]", "t[2]"].map(|task| bed.csync(&["why", "last", task]).out).into();
+    assert!(why.iter().any(|why| why.contains("cancelled on the cluster, not by csync")), "{why:?}");
+    assert!(why.iter().any(|why| why.contains("csync retry")), "{why:?}");
+    nothing_left(&bed, "login");
+
+    // Sent back to the queue while it ran: it is followed through its second run, and its end is the end.
+    let held = Held::submit(&bed, "login", "\"hpc\"", 1, "");
+    held.run();
+    let id = running(&bed).remove(0);
+    bed.on("login", &format!("scontrol update JobId={id} Requeue=1 && scontrol requeue {id}")).exits(0);
+    // Slurm would wait for two minutes.
+    let now = format!("scontrol update JobId={id} StartTime=now");
+    until("it runs again", || bed.on("login", &now).code >= 0 && held.started().len() == 2);
+    assert_eq!(held.started()[0], held.started()[1], "the same attempt");
+    held.release();
+    bed.csync(&["wait", "last"]).exits(0);
+    assert_eq!(bed.read("out/1"), "1\n");
+    why_says(&bed, "t[1]", &["the batch system started it again once"]);
+    nothing_left(&bed, "login");
+
+    // Its node fails: another attempt, on another node, costs none of its retries.
+    let held = Held::submit(&bed, "login", "\"hpc\"", 1, "");
+    held.run();
+    let node = bed.on("login", "squeue -h -t running -o %N").exits(0).out.trim().to_owned();
+    bed.now(&format!("crash {node}"));
+    until("it runs again", || held.started().len() == 2);
+    assert_ne!(held.started()[0], held.started()[1], "another attempt");
+    held.release();
+    bed.csync(&["wait", "last"]).exits(0);
+    why_says(&bed, "t[1]", &["its node on `hpc` failed"]);
+    assert_eq!(bed.read("out/1"), "1\n");
+}
+
+#[test]
+fn partitions_that_are_closed_or_down_are_named() {
+    let bed = bed(&["slurm"]);
+    let task = |partition: &str| {
+        format!(
+            "name = \"p\"\n[tasks.t]\noutputs = [\"o\"]\nrun = \"hostname > {{outputs}}\"\npartition = \"{partition}\"\non = \"hpc\"\n"
+        )
+    };
+    bed.write("workflow.toml", task("long"));
+    for state in ["INACTIVE", "DRAIN"] {
+        bed.on("login", &format!("scontrol update PartitionName=long State={state}")).exits(0);
+        bed.csync(&["submit"]).exits(1);
+        why_says(&bed, "t", &["Required partition not available"]);
+        nothing_left(&bed, "login");
+    }
+    // One that takes jobs and starts none: it waits, and says for what.
+    bed.on("login", "scontrol update PartitionName=long State=DOWN").exits(0);
+    bed.csync(&["submit", "--detach"]).exits(0);
+    why_says(&bed, "t", &["it waits in the queue of `hpc`", "PartitionDown"]);
+    bed.on("login", "scontrol update PartitionName=long State=UP").exits(0);
+    bed.csync(&["wait", "last"]).exits(0);
+    // Nodes that are drained: the same.
+    bed.on("login", "scontrol update NodeName=n[1-3] State=DRAIN Reason=test").exits(0);
+    bed.csync(&["submit", "--rerun", "--detach"]).exits(0);
+    why_says(&bed, "t", &["it waits in the queue of `hpc`", "DRAINED"]);
+    bed.on("login", "scontrol update NodeName=n[1-3] State=RESUME").exits(0);
+    bed.csync(&["wait", "last"]).exits(0);
+    nothing_left(&bed, "login");
+}
+
+#[test]
+fn a_job_directory_that_is_removed_under_a_job_is_told_and_disturbs_no_other() {
+    let bed = bed(&["slurm"]);
+    for (host, far) in [("hpc", "login"), ("lab", "station")] {
+        let lost = Held::submit(&bed, far, &format!("\"{host}\""), 1, "");
+        lost.run();
+        bed.on(far, "rm -rf ~/.csync/jobs/csync-*").exits(0);
+        bed.write("other/other.toml", format!("name = \"other\"\n[tasks.o]\noutputs = [\"{host}\"]\nrun = \"hostname > {{outputs}}\"\non = \"{host}\"\n"));
+        bed.csync(&["submit", "other/other.toml"]).exits(0);
+        lost.release();
+        let run = if host == "hpc" { "1" } else { "3" };
+        bed.csync(&["wait", run]).exits(1);
+        let why = bed.csync(&["why", run, "t[1]"]).exits(0).out;
+        assert!(why.contains("removed"), "{why}");
+        assert_eq!(lost.started().len(), 1, "it is not run again unasked");
+        nothing_left(&bed, far);
+    }
+}
+
+#[test]
+fn what_takes_more_memory_than_it_asked_for_is_told_apart_from_other_failures() {
+    let bed = bed(&["slurm"]);
+    let hog = "python3 -c 'x = bytearray(400 << 20); import time; time.sleep(60)'";
+    bed.write(
+        "workflow.toml",
+        format!("name = \"hog\"\n[tasks.t]\nrun = \"{hog}\"\nresources = {{ mem = \"100MiB\" }}\non = \"hpc\"\n"),
+    );
+    bed.csync(&["submit"]).exits(1);
+    why_says(&bed, "t", &["it used more than its memory", "give it more"]);
+    nothing_left(&bed, "login");
+}
+
+#[test]
+fn grid_engine_says_what_was_done_to_its_jobs() {
+    let bed = bed(&["sge"]);
+    bed.csync(&["hosts", "probe", "grid"]).exits(0);
+    let held = Held::submit(&bed, "grid", "\"grid\"", 1, "");
+    held.run();
+    bed.on("grid", "qdel -u alice").exits(0);
+    bed.csync(&["wait", "last"]);
+    let why = bed.csync(&["why", "last", "t[1]"]).exits(0).out;
+    assert!(why.contains("killed") || why.contains("cancelled"), "{why}");
+    nothing_left(&bed, "grid");
+    // Its queue is disabled: jobs wait and say so; the master is down and comes back.
+    bed.on("grid", "qmod -d all.q").exits(0);
+    let held = Held::submit(&bed, "grid", "\"grid\"", 2, "");
+    why_says(&bed, "t[1]", &["it waits in the queue of `grid`"]);
+    bed.on("grid", "qmod -e all.q").exits(0);
+    held.run();
+    bed.now("stop-part qmaster");
+    held.release();
+    // Their own records tell.
+    bed.csync(&["wait", "last"]).exits(0);
+    bed.now("start-part qmaster");
+    held.done_once();
+}

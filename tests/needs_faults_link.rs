@@ -1,0 +1,177 @@
+//! What is wrong with the way to a host: cut, slow, lossy, its sshd or a jump host ended. Each on a bed of its own.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use crate::bed::Bed;
+use crate::far::{HOSTS, Held, configure, configure_ssh, nothing_left, submit_says, why_says};
+use crate::world::until;
+
+/// Brings up a bed whose laptop notices a silent host within some ten seconds.
+fn bed(parts: &[&str]) -> Bed {
+    let bed = Bed::own(parts);
+    configure(&bed, HOSTS);
+    configure_ssh(&bed, "  ServerAliveInterval 3\n  ServerAliveCountMax 3\n  ConnectTimeout 3");
+    bed
+}
+
+#[test]
+fn a_short_cut_is_not_noticed_a_long_one_is_told_and_mended() {
+    let bed = bed(&["slurm"]);
+    let held = Held::submit(&bed, "login", "\"hpc\"", 3, "");
+    held.run();
+    let (logins, start) = (bed.logins("login"), Instant::now());
+    bed.now("cut gate");
+    until("the cut has lasted five seconds", || start.elapsed() >= Duration::from_secs(5));
+    bed.now("heal gate");
+    held.release();
+    held.done_once();
+    assert_eq!(bed.logins("login"), logins, "the connection outlived it");
+
+    // Longer than anybody waits for an answer: told, with what is known of the jobs; nothing is given up.
+    let held = Held::submit(&bed, "login", "\"hpc\"", 3, "");
+    held.run();
+    bed.now("cut gate");
+    let why = why_says(&bed, "t[1]", &["there is no contact with `hpc`"]);
+    assert!(why.contains("lost") || why.contains("answer") || why.contains("reached"), "{why}");
+    // What is over there meanwhile comes back.
+    held.release();
+    until("they are over", || bed.on("login", "cat ~/.csync/jobs/*/*/status | grep -c state=ended").out.trim() == "3");
+    bed.now("heal gate");
+    held.done_once();
+}
+
+#[test]
+fn work_leaves_a_host_that_is_gone_for_good_and_what_was_there_is_ended_when_it_is_back() {
+    let bed = bed(&["slurm"]);
+    let held = Held::submit(&bed, "login", "\"hpc\"", 2, "");
+    held.run();
+    bed.now("cut gate");
+    why_says(&bed, "t[1]", &["there is no contact with `hpc`"]);
+    // Work that was not started goes to the next host of the list, and the person hears why.
+    bed.write(
+        "away/away.toml",
+        "name = \"away\"\n[tasks.a]\noutputs = [\"a\"]\nrun = \"hostname > {outputs}\"\non = [\"hpc\", \"local\"]\n",
+    );
+    let done = bed.csync(&["submit", "away/away.toml"]).exits(0);
+    assert!(done.err.contains("`hpc` cannot be used"), "{done:?}");
+    assert_eq!(bed.read("away/a"), "laptop\n");
+    // What has nowhere else to go waits, says so, and can be given up.
+    bed.write("stay/stay.toml", "name = \"stay\"\n[tasks.s]\nrun = \"true\"\non = \"hpc\"\n");
+    let said = submit_says(&bed, "stay/stay.toml", "next try");
+    assert!(said.contains("`hpc` cannot be used"), "{said}");
+    bed.csync(&["cancel", "3"]).exits(0);
+    bed.csync(&["wait", "3"]).exits(130);
+    // A cancel that cannot reach the host says that, and is done as soon as it can be.
+    bed.csync(&["cancel", "1"]).exits(0);
+    assert!(bed.csync(&["why", "1", "t[1]"]).out.contains("there is no contact with `hpc`"));
+    bed.now("heal gate");
+    bed.csync(&["wait", "1"]).exits(130);
+    assert_eq!(held.started().len(), 2);
+    nothing_left(&bed, "login");
+}
+
+#[test]
+fn latency_and_loss_slow_things_down_and_break_nothing() {
+    let bed = bed(&["slurm"]);
+    bed.now("delay gate 300");
+    bed.now("loss gate 5");
+    bed.write("in", vec![b'x'; 500_000]);
+    bed.write(
+        "workflow.toml",
+        "name = \"slow\"\n[tasks.t]\nforeach = { range = [1, 4] }\ninputs = [\"in\"]\noutputs = [\"o/{item}\"]\nrun = \"cp in {outputs}\"\non = \"hpc\"\n",
+    );
+    let done = bed.csync(&["submit"]).exits(0);
+    assert!(done.out.contains("4 done"), "{done:?}");
+    for n in 1..=4 {
+        assert_eq!(fs::read(bed.path(&format!("o/{n}"))).unwrap(), vec![b'x'; 500_000]);
+    }
+    assert_eq!(bed.logins("login"), 1, "one connection, whatever is lost on it");
+    nothing_left(&bed, "login");
+}
+
+/// Ends every sshd of a host, those of its sessions too, and starts it anew.
+fn restart_sshd(bed: &Bed, host: &str) {
+    bed.now(&format!("stop-part sshd-{host}"));
+    bed.now(&format!("start-part sshd-{host}"));
+}
+
+#[test]
+fn an_sshd_that_dies_during_a_transfer_costs_no_byte_and_no_run() {
+    let bed = bed(&["slurm"]);
+    // So far away that it takes some seconds.
+    bed.now("delay gate 60");
+    let large: Vec<u8> = (0..100u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    bed.write("large", &large);
+    bed.write(
+        "workflow.toml",
+        "name = \"large\"\n[tasks.t]\ninputs = [\"large\"]\noutputs = [\"back\"]\nrun = \"echo $CSYNC_JOB >> ~/started; cat {inputs} > {outputs}\"\non = \"hpc\"\n",
+    );
+    bed.csync(&["submit", "--detach"]).exits(0);
+    let part = |dir: &str| format!("find {dir} -name '.csync-*.part' -size +4M 2>/dev/null");
+    until("a part of it is there", || !bed.on("login", &part("~/.csync/trees")).out.is_empty());
+    restart_sshd(&bed, "login");
+    until("it ran", || bed.on("login", "cat ~/started").out.lines().count() == 1);
+    let here = bed.home().join("work").display().to_string();
+    until("a part of it is back", || !bed.on("laptop", &part(&here)).out.is_empty());
+    restart_sshd(&bed, "inner");
+    bed.csync(&["wait", "last"]).exits(0);
+    assert!(fs::read(bed.path("back")).unwrap() == large);
+    assert_eq!(bed.on("login", "cat ~/started").out.lines().count(), 1, "it ran once");
+    until("no part is left", || {
+        bed.on("laptop", &part(&here)).out.is_empty() && bed.on("login", &part("~/.csync")).out.is_empty()
+    });
+    nothing_left(&bed, "login");
+}
+
+#[test]
+fn an_sshd_that_dies_during_a_submission_makes_no_second_one() {
+    let bed = bed(&["slurm"]);
+    // `sbatch` waits for its controller when its session ends, and goes on without it.
+    bed.now("freeze slurmctld");
+    let held = Held::submit(&bed, "login", "\"hpc\"", 3, "");
+    until("it is on its way", || bed.on("login", "pgrep -x sbatch").code == 0);
+    restart_sshd(&bed, "login");
+    why_says(&bed, "t[1]", &["`hpc`"]);
+    bed.now("thaw slurmctld");
+    held.run();
+    held.release();
+    held.done_once();
+}
+
+#[test]
+fn a_jump_host_that_is_rebooted_interrupts_nothing_for_long() {
+    let bed = bed(&["slurm"]);
+    let held = Held::submit(&bed, "login", "\"hpc\"", 3, "");
+    held.run();
+    bed.now("crash inner");
+    held.release();
+    why_says(&bed, "t[1]", &["there is no contact with `hpc`"]);
+    bed.now("boot inner");
+    held.done_once();
+    // The first one of the chain too.
+    let held = Held::submit(&bed, "login", "\"hpc\"", 2, "");
+    held.run();
+    bed.now("crash gate");
+    bed.now("boot gate");
+    held.release();
+    held.done_once();
+}
+
+#[test]
+fn a_workstation_that_is_rebooted_or_ends_its_processes_is_found_out() {
+    let bed = bed(&[]);
+    let held = Held::submit(&bed, "station", "\"lab\"", 1, "");
+    held.run();
+    bed.now("crash station");
+    bed.now("boot station");
+    // Its processes are gone: it runs again, which is no fault of the task.
+    until("it runs again", || held.started().len() == 2);
+    assert!(held.started()[1].ends_with(".2"), "{:?}", held.started());
+    let why = why_says(&bed, "t[1]", &["its node on `lab` failed"]);
+    assert!(why.contains("attempt 1"), "{why}");
+    held.release();
+    bed.csync(&["wait", "last"]).exits(0);
+    assert_eq!(bed.read("out/1"), "1\n");
+    nothing_left(&bed, "station");
+}

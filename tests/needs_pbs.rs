@@ -1,0 +1,170 @@
+//! Work on a PBS: the stand-in of the bed, which behaves as a real one was measured to.
+
+use crate::bed::Bed;
+use crate::far::{HOSTS, Held, configure, engine_pid, nothing_left, why_says};
+use crate::world::{Done, signal, until};
+
+/// Brings up a bed with a PBS whose commands a probe has found.
+fn bed(history: bool) -> Bed {
+    let bed = Bed::own(&["pbs"]);
+    configure(&bed, &format!("{HOSTS}[hosts.center]\nssh = \"pbs\"\npolicy = {{ connections_per_minute = 60 }}\n"));
+    if !history {
+        bed.on("pbs", "touch /run/bed/pbs/spool/history-off").exits(0);
+    }
+    let probed = bed.csync(&["hosts", "probe", "center"]).exits(0);
+    assert!(probed.out.starts_with("center: pbs 23.06.06"), "{}", probed.out);
+    bed
+}
+
+/// Runs a script on the host with PBS's commands.
+fn pbs(bed: &Bed, text: &str) -> Done {
+    bed.on("pbs", &format!("export PATH=/opt/pbs/bin:$PATH; cd; {text}"))
+}
+
+/// A workflow that goes to the center and comes back: an array, one member of which fails, and what depends on it.
+const MIXED: &str = r#"
+name = "mixed"
+[tasks.t]
+foreach = { range = [1, 5] }
+inputs = ["in"]
+outputs = ["out/{item}"]
+run = "echo member {item}; echo $CSYNC_JOB >> ~/started; cat in > {outputs}; [ {item} != 3 ] || { echo broken >&2; exit 7; }"
+on = "center"
+[tasks.one]
+inputs = ["out/1"]
+outputs = ["one"]
+run = "cat out/1 > one; hostname >> one"
+on = "center"
+[tasks.all]
+inputs = ["out/*"]
+outputs = ["all"]
+run = "cat {inputs} > all"
+on = "center"
+"#;
+
+/// Submits it, whatever PBS remembers: one member fails, the others come back, what needs it is not run.
+fn mixed(history: bool) {
+    let bed = bed(history);
+    bed.write("in", "brought\n");
+    bed.write("workflow.toml", MIXED);
+    let done = bed.csync(&["submit"]).exits(1);
+    assert!(done.out.contains("t[3]  exit code 7"), "{}", done.out);
+    let show = bed.csync(&["show", "last"]).exits(0).out;
+    assert!(show.contains("5 done") && show.contains("1 failed") && show.contains("1 skipped"), "{show}");
+    assert_eq!((bed.read("out/5").as_str(), bed.read("one").as_str()), ("brought\n", "brought\npbs\n"));
+    assert_eq!(bed.csync(&["logs", "last", "t[3]", "--stderr"]).exits(0).err, "broken\n");
+    assert_eq!(bed.csync(&["logs", "last", "t[2]"]).exits(0).out, "member 2\n");
+    why_says(&bed, "all", &["it depends on `t[3]`, which failed"]);
+    assert_eq!(pbs(&bed, "cat started").out.lines().count(), 5, "each ran once");
+    // The members went out as one array.
+    let jobs = pbs(&bed, "ls /run/bed/pbs/spool/*.SC").out;
+    assert!(jobs.contains("0[5].SC"), "{jobs}");
+    nothing_left(&bed, "pbs");
+    // What is repaired runs alone.
+    bed.write("workflow.toml", MIXED.replace("exit 7", "true"));
+    bed.csync(&["submit"]);
+    bed.csync(&["wait", "last"]).exits(0);
+    assert_eq!(bed.read("all"), "brought\n".repeat(5));
+}
+
+#[test]
+fn arrays_with_a_failing_member_go_to_pbs_and_come_back() {
+    mixed(true);
+}
+
+#[test]
+fn a_pbs_without_history_loses_no_end() {
+    mixed(false);
+}
+
+#[test]
+fn jobs_of_pbs_are_cancelled_by_csync_and_by_hand() {
+    for history in [true, false] {
+        let bed = bed(history);
+        let held = Held::submit(&bed, "pbs", "\"center\"", 6, "");
+        until("some run", || held.started().len() >= 4);
+        // A part of the array, by hand: what ran is over, and nobody takes it for a success.
+        pbs(&bed, "qdel '0[1]'; qdel '0[6]'").exits(0);
+        for task in ["t[1]", "t[6]"] {
+            why_says(&bed, task, &["cancelled on the cluster, not by csync"]);
+        }
+        bed.csync(&["cancel", "last"]).exits(0);
+        bed.csync(&["wait", "last"]).exits(130);
+        let show = bed.csync(&["show", "last"]).exits(0).out;
+        assert!(show.contains("6 cancelled"), "{show}");
+        nothing_left(&bed, "pbs");
+    }
+}
+
+#[test]
+fn what_pbs_refuses_or_never_starts_is_explained() {
+    let bed = bed(true);
+    for (more, words) in [
+        ("partition = \"closed\"", "Queue is not enabled"),
+        ("partition = \"nowhere\"", "Unknown queue"),
+        ("partition = \"small\"\nresources = { time = \"10h\" }", "violates queue and/or server resource limits"),
+        ("resources = { cpus = 400 }", "it can never run: Can Never Run: Insufficient amount of resource"),
+    ] {
+        bed.write("workflow.toml", format!("name = \"w\"\n[tasks.t]\nrun = \"true\"\n{more}\non = \"center\"\n"));
+        bed.csync(&["submit"]).exits(1);
+        why_says(&bed, "t", &[words]);
+        nothing_left(&bed, "pbs");
+    }
+    bed.write(
+        "workflow.toml",
+        "name = \"w\"\n[tasks.t]\nrun = \"echo begun; sleep 600\"\nresources = { time = \"2s\" }\non = \"center\"\n",
+    );
+    bed.csync(&["submit"]).exits(1);
+    why_says(&bed, "t", &["it ran longer than its walltime", "give it longer"]);
+    assert_eq!(bed.csync(&["logs", "last", "t"]).exits(0).out, "begun\n");
+}
+
+#[test]
+fn jobs_of_pbs_are_adopted_and_outlive_their_server() {
+    let bed = bed(true);
+    let held = Held::submit(&bed, "pbs", "\"center\"", 3, "");
+    held.run();
+    signal(engine_pid(&bed), "KILL");
+    // Nobody follows; the server goes away as well, and both come back.
+    bed.now("stop-part pbs");
+    bed.csync(&["status"]).exits(0);
+    held.release();
+    bed.write("more/more.toml", "name = \"more\"\n[tasks.m]\noutputs = [\"m\"]\nrun = \"echo $CSYNC_JOB >> ~/more; hostname > m\"\non = \"center\"\n");
+    bed.csync(&["submit", "--detach", "more/more.toml"]).exits(0);
+    why_says(&bed, "m", &["`center` cannot be used: its batch system", "cannot connect to server"]);
+    bed.now("start-part pbs");
+    bed.csync(&["wait", "last"]).exits(0);
+    assert_eq!((bed.read("more/m").as_str(), pbs(&bed, "cat more").out.lines().count()), ("pbs\n", 1));
+    bed.csync(&["wait", "1"]).exits(0);
+    held.done_once();
+
+    // Frozen in a submission: found by its name when it thaws, and not submitted again.
+    bed.now("freeze pbs");
+    let held = Held::submit(&bed, "pbs", "\"center\"", 2, "");
+    until("it is on its way", || pbs(&bed, "pgrep -f '[q]sub'").code == 0);
+    signal(engine_pid(&bed), "KILL");
+    bed.csync(&["status"]).exits(0);
+    bed.now("thaw pbs");
+    held.run();
+    held.release();
+    held.done_once();
+}
+
+#[test]
+fn a_node_that_pbs_loses_costs_no_task() {
+    let bed = bed(true);
+    // An array is started again by PBS itself, a job of its own is not: csync tries that anew.
+    for count in [2, 1] {
+        let held = Held::submit(&bed, "pbs", "\"center\"", count, "");
+        held.run();
+        pbs(&bed, "touch /run/bed/pbs/spool/node-lost").exits(0);
+        until("they run again", || held.started().len() == 2 * count as usize);
+        held.release();
+        bed.csync(&["wait", "last"]).exits(0);
+        for n in 1..=count {
+            assert_eq!(bed.read(&format!("out/{n}")), format!("{n}\n"));
+        }
+        nothing_left(&bed, "pbs");
+        bed.on("laptop", &format!("rm -r {}", bed.path("out").display())).exits(0);
+    }
+}
