@@ -8,6 +8,8 @@ mod document;
 
 pub mod ssh;
 
+pub mod shell;
+
 pub mod manifest;
 
 pub mod batch;

@@ -1,0 +1,134 @@
+//! What a line of bash consists of.
+
+use std::ops::Range;
+
+use crate::language::shell::word::Word;
+
+/// Bytes of the text.
+pub type Span = Range<usize>;
+
+/// A line of bash, or several.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Script {
+    /// The text.
+    pub text: String,
+    /// The simple commands, in the order in which they begin.
+    pub commands: Vec<Command>,
+    /// The loops, outer ones first.
+    pub loops: Vec<Loop>,
+    /// Names that the text itself gives a meaning to: functions and aliases.
+    pub defines: Vec<String>,
+}
+
+/// A simple command: assignments, a program, its arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// From its first assignment or word to its last word.
+    pub span: Span,
+    /// Names of the variables that are set for it alone.
+    pub assigns: Vec<String>,
+    /// The program and its arguments; at least one. A `time` of the shell in front is left out.
+    pub words: Vec<Word>,
+    /// Where it stands.
+    pub stands: Stands,
+}
+
+impl Command {
+    /// Returns the program as it is called, where that is known.
+    pub fn head(&self) -> Option<&str> {
+        self.words.first()?.fixed()
+    }
+}
+
+/// Where a command stands, and what its streams are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+pub struct Stands {
+    /// Its standard input.
+    pub input: Input,
+    /// Its standard output.
+    pub output: Output,
+    /// The innermost loop around it: an index into [`Script::loops`].
+    pub in_loop: Option<usize>,
+    /// In `$(...)`, backticks or `<(...)`.
+    pub substituted: bool,
+    /// In the body of a function, which runs when that is called.
+    pub in_function: bool,
+    /// In a here-document, which is text to everybody but the shell.
+    pub in_heredoc: bool,
+    /// Where it runs depends on others: `if`, `case`, behind `&&` or `||`.
+    pub conditional: bool,
+    /// In a shell of its own, or in the background: what it changes of the shell ends with it.
+    pub apart: bool,
+    /// Has redirections of other kinds, or such as are not understood.
+    pub redirected: bool,
+}
+
+/// A standard input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Input {
+    /// The shell's own.
+    #[default]
+    Inherited,
+    /// Another command's output.
+    Pipe,
+    /// A file.
+    File,
+    /// A here-document or here-string.
+    Here,
+}
+
+/// A standard output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Output {
+    /// The shell's own.
+    #[default]
+    Inherited,
+    /// Another command's input.
+    Pipe,
+    /// A file, or another descriptor.
+    File,
+    /// What becomes part of another command: `$(...)`.
+    Captured,
+}
+
+/// A loop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loop {
+    /// From its first word to its `done`.
+    pub span: Span,
+    /// Its kind.
+    pub kind: LoopKind,
+    /// The loop around it: an index into [`Script::loops`].
+    pub outer: Option<usize>,
+}
+
+/// Kinds of loops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoopKind {
+    /// `while`, `until`.
+    Condition,
+    /// `for` over words, `select`.
+    Words,
+    /// `for ((...))`.
+    Counting,
+}
+
+impl Script {
+    /// Returns whether a command stands in a loop, however deep.
+    pub fn is_within(&self, command: &Command, wanted: usize) -> bool {
+        let mut at = command.stands.in_loop;
+        while let Some(index) = at {
+            if index == wanted {
+                return true;
+            }
+            at = self.loops.get(index).and_then(|found| found.outer);
+        }
+        false
+    }
+
+    /// Returns the bytes of a span; empty for one that is none of this text.
+    pub fn slice(&self, span: &Span) -> &str {
+        self.text.get(span.clone()).unwrap_or_default()
+    }
+}
