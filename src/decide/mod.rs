@@ -11,3 +11,5 @@ pub mod fresh;
 pub mod learn;
 
 pub mod place;
+
+pub mod advise;

@@ -1,6 +1,6 @@
 //! Text to model and back: pure functions over strings. The rooms do not know each other, but for what they share: words for
 //! a shell are quoted by `quote`, files that people write are `document`s, and `import` writes for `manifest`, and
-//! `probe` asks with the words of `batch`.
+//! `probe` asks with the words of `batch`, and `hook` reads commands by `shell`.
 
 pub mod quote;
 
@@ -9,6 +9,8 @@ mod document;
 pub mod ssh;
 
 pub mod shell;
+
+pub mod hook;
 
 pub mod manifest;
 

@@ -1,7 +1,9 @@
 //! Edits of a line: named words are replaced or put in, and no other byte changes. The result is read again and must be the
 //! same commands but for these words.
 
-use crate::language::quote::sh;
+use std::borrow::Cow;
+
+use crate::language::quote::{is_plain, sh};
 use crate::language::shell::read::read;
 use crate::language::shell::script::{Command, Script, Span};
 use crate::language::shell::word::Word;
@@ -66,7 +68,8 @@ fn edit(script: &Script, splice: &Splice) -> Result<(Span, String), Refused> {
     if command.stands.substituted || command.stands.in_heredoc {
         return Err(Refused::Inside);
     }
-    let quoted: Vec<_> = splice.with.iter().map(|word| sh(word)).collect();
+    let first = splice.words.start == 0;
+    let quoted: Vec<_> = splice.with.iter().enumerate().map(|(at, word)| quoted(word, first && at == 0)).collect();
     let text = quoted.join(" ");
     if splice.words.is_empty() {
         // Behind the word before it: what follows may be the end of the line.
@@ -87,6 +90,12 @@ fn edit(script: &Script, splice: &Splice) -> Result<(Span, String), Refused> {
     }
     let (Some(first), Some(last)) = (words.first(), words.last()) else { return Err(Refused::NoWords) };
     Ok((first.span.start..last.span.end, text))
+}
+
+/// Quotes a word; behind the program a `=` means itself.
+fn quoted(word: &str, is_program: bool) -> Cow<'_, str> {
+    let plain = !is_program && word.split('=').all(|part| part.is_empty() || is_plain(part)) && !word.starts_with('=');
+    if plain && !word.is_empty() { Cow::Borrowed(word) } else { sh(word) }
 }
 
 /// Says whether a line reads as the edits meant it to.

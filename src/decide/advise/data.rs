@@ -1,0 +1,75 @@
+//! Data that lies on another host than the command that reads it.
+
+use std::fmt::Write as _;
+
+use crate::decide::advise::facts::{Facts, Replica};
+use crate::decide::advise::walk::{At, Line, Step};
+use crate::decide::advise::{Advice, Kind};
+use crate::language::shell::Word;
+
+/// Most paths of a line that are looked up.
+const MOST: usize = 16;
+
+/// Programs that bring data, make it, or only name it.
+const NAMES_ONLY: &[&str] =
+    &["scp", "rsync", "sftp", "mkdir", "touch", "rm", "cd", "echo", "printf", "csync", "ssh", "chmod", "ln", "export"];
+
+/// Looks for such data.
+pub(super) fn look(line: &Line<'_>, facts: &impl Facts, advice: &mut Vec<Advice>) {
+    let here = facts.here().map_or_else(|| "local".to_owned(), |here| here.name.clone());
+    let mut left = MOST;
+    for step in &line.steps {
+        let host = match &step.at {
+            At::Here => here.as_str(),
+            At::There(Some(host), _) | At::Node(host, _) => host.name.as_str(),
+            At::There(None, _) | At::Inside => continue,
+        };
+        let heredoc = line.command(step).is_none_or(|command| command.stands.in_heredoc || command.stands.substituted);
+        if heredoc || step.program().is_none_or(|program| NAMES_ONLY.contains(&program)) {
+            continue;
+        }
+        for path in step.arguments().iter().filter_map(|word| path_in(step, word)) {
+            if left == 0 {
+                return;
+            }
+            left -= 1;
+            advice.extend(judge(step, &path, host, facts));
+        }
+    }
+}
+
+/// Returns the absolute path that a word names: as it is, or behind `--option=`.
+fn path_in(step: &Step, word: &Word) -> Option<String> {
+    let text = word.fixed()?;
+    let text = if text.starts_with('-') { text.split_once('=')?.1 } else { text };
+    text.contains('/').then(|| step.absolute(text)).flatten()
+}
+
+fn judge(step: &Step, path: &str, host: &str, facts: &impl Facts) -> Option<Advice> {
+    let replicas = facts.replicas(path);
+    let is_here = |replica: &Replica| replica.host == host || (replica.host == "local" && host == "local");
+    if replicas.is_empty() || replicas.iter().any(is_here) {
+        return None;
+    }
+    let nearest = replicas.iter().min_by_key(|replica| replica.seconds.unwrap_or(u64::MAX))?;
+    let mut text = format!("{path} lies on {}", nearest.host);
+    if nearest.path != path {
+        let _ = write!(text, " ({})", nearest.path);
+    }
+    let _ = write!(text, ", and csync knows of no copy on {host}.");
+    match (nearest.bytes, nearest.seconds) {
+        (Some(bytes), Some(seconds)) => {
+            let _ = write!(text, " Bringing its {bytes} would take about {}.", crate::model::units::Walltime(seconds));
+        }
+        (Some(bytes), None) => {
+            let _ = write!(text, " It has {bytes}; how fast the way is was not measured.");
+        }
+        _ => {}
+    }
+    let _ = write!(
+        text,
+        " A job on {} would read it where it lies: `csync submit --on {} -- ...`.",
+        nearest.host, nearest.host
+    );
+    Some(Advice { kind: Kind::Data, text, command: step.command, change: None })
+}

@@ -1,0 +1,104 @@
+//! Heavy work where a login leads, on a cluster that wants it in jobs.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use crate::decide::advise::facts::{Facts, HostFacts, Learned};
+use crate::decide::advise::heavy::is_heavy;
+use crate::decide::advise::walk::{At, Line, Step};
+use crate::decide::advise::{Advice, Kind, Mode};
+use crate::language::quote::sh;
+use crate::language::shell::{Input, Output, Splice, Stands, Word, read, ssh};
+use crate::model::host::Agents;
+
+/// Looks for heavy work on login nodes.
+pub(super) fn look(line: &Line<'_>, facts: &impl Facts, advice: &mut Vec<Advice>) {
+    let here = facts.here();
+    for step in &line.steps {
+        let host = match &step.at {
+            At::Here => here.as_ref(),
+            At::There(host, _) => host.as_ref(),
+            At::Node(..) | At::Inside => None,
+        };
+        let Some(host) = host.filter(|host| host.light && host.batch.is_some() && !step.in_job) else { continue };
+        let Some(program) = step.program().filter(|program| is_heavy(program, step.arguments())) else { continue };
+        let Some(stands) = line.command(step).map(|command| command.stands) else { continue };
+        if stands.in_heredoc || stands.substituted || step.many {
+            continue;
+        }
+        advice.push(judge(line, step, program, host, facts));
+    }
+}
+
+fn judge(line: &Line<'_>, step: &Step, program: &str, host: &Arc<HostFacts>, facts: &impl Facts) -> Advice {
+    let words: Option<Vec<&str>> = step.words.get(step.head..).unwrap_or_default().iter().map(Word::fixed).collect();
+    let learned = words.as_ref().and_then(|words| facts.request(words));
+    let name = &host.name;
+    let mut text = format!(
+        "`{program}` would run on the login node of {name}, where nothing heavy runs (policy.login_node = light)."
+    );
+    let options = options(host, learned.as_ref());
+    match (host.agents, &words) {
+        (Agents::Deny, _) => {
+            let _ = write!(text, " Coding agents may start nothing on {name} (policy.agents = deny): a person has to.");
+        }
+        (_, Some(words)) => {
+            let command: Vec<_> = words.iter().map(|word| sh(word)).collect();
+            let _ = write!(text, " As a job: `csync submit {} -- {}`.", options.join(" "), command.join(" "));
+        }
+        (_, None) => {
+            let _ = write!(text, " As a job: `csync submit {} -- COMMAND`.", options.join(" "));
+        }
+    }
+    if let Some(learned) = &learned {
+        let _ = write!(text, " The request is from {}.", learned.source);
+    }
+    let change = (host.agents != Agents::Deny).then(|| change(line, step, options)).flatten();
+    Advice { kind: Kind::LoginNode, text, command: step.command, change }
+}
+
+/// Returns the options of `csync submit` for a host and what was learned.
+fn options(host: &HostFacts, learned: Option<&Learned>) -> Vec<String> {
+    let mut options = vec!["--on".to_owned(), host.name.clone()];
+    let Some(learned) = learned else { return options };
+    let mut add = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            options.extend([name.to_owned(), value]);
+        }
+    };
+    add("--cpus", learned.cores.map(|cores| cores.to_string()));
+    add("--mem", learned.memory.map(|memory| memory.to_string()));
+    add("--time", learned.walltime.map(|walltime| walltime.to_string()));
+    options
+}
+
+/// Returns the submission in the place of an `ssh` that stands alone: nothing reads what it prints, and it reads nothing.
+fn change(line: &Line<'_>, step: &Step, options: Vec<String>) -> Option<(Mode, Splice)> {
+    let command = line.command(step)?;
+    let stands = command.stands;
+    let alone = stands.input == Input::Inherited
+        && stands.output == Output::Inherited
+        && stands.in_loop.is_none()
+        && !stands.redirected
+        && !stands.in_function
+        && command.assigns.is_empty()
+        && line.steps.iter().filter(|other| other.command == step.command && !other.own).count() == 1;
+    let call = ssh(&command.words, 0).filter(|_| alone)?;
+    let harmless =
+        call.call.options.iter().all(|option| matches!(option.name, "q" | "v" | "T" | "x" | "n" | "C" | "4" | "6"));
+    let first = call.call.command.filter(|_| harmless)?;
+    let remote = call.remote(&command.words)?;
+    let script = read(&remote)?;
+    let only = script.commands.first().filter(|_| script.commands.len() == 1 && script.loops.is_empty())?;
+    if only.stands != Stands::default() || !only.assigns.is_empty() || only.span != (0..remote.len()) {
+        return None;
+    }
+    // The words of the other shell's command, one by one: only what needs no shell.
+    let words: Vec<String> = step.words.iter().map(|word| word.fixed().map(str::to_owned)).collect::<Option<_>>()?;
+    let mut with = vec!["csync".to_owned(), "submit".to_owned()];
+    with.extend(options);
+    with.push("--".to_owned());
+    with.extend(words);
+    let words = 0..command.words.len();
+    words.contains(&first).then_some((Mode::Submit, Splice { command: step.command, words, with }))
+}

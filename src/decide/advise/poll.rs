@@ -1,0 +1,46 @@
+//! Loops that ask a batch system again and again.
+
+use crate::decide::advise::walk::{Line, Step};
+use crate::decide::advise::{Advice, Kind};
+use crate::language::shell::Word;
+
+/// Programs that ask for the state of jobs.
+const ASKS: &[&str] = &["squeue", "sacct", "qstat", "bjobs", "qacct", "sstat"];
+
+/// Looks for loops and for `watch`.
+pub(super) fn look(line: &Line<'_>, advice: &mut Vec<Advice>) {
+    for index in 0..line.script.loops.len() {
+        let inside: Vec<&Step> = line
+            .steps
+            .iter()
+            .filter(|step| line.command(step).is_some_and(|command| line.script.is_within(command, index)))
+            .collect();
+        let waits = inside.iter().any(|step| step.program() == Some("sleep"));
+        if let Some(asks) = inside.iter().find(|step| asks(step)).filter(|_| waits) {
+            advice.push(say(asks, "This loop asks"));
+            return;
+        }
+    }
+    let watched = line
+        .steps
+        .iter()
+        .find(|step| step.many && asks(step) && line.command(step).and_then(|command| command.head()) == Some("watch"));
+    advice.extend(watched.map(|step| say(step, "`watch` without a terminal never ends, and asks")));
+}
+
+fn asks(step: &Step) -> bool {
+    let Some(program) = step.program() else { return false };
+    let first = |wanted: &str| step.arguments().first().and_then(Word::fixed) == Some(wanted);
+    ASKS.contains(&program)
+        || (program == "scontrol" && first("show"))
+        || (program == "csync" && (first("status") || first("show") || first("runs")))
+}
+
+fn say(step: &Step, what: &str) -> Advice {
+    let program = step.program().unwrap_or_default();
+    let text = format!(
+        "{what} with `{program}` until jobs end. `csync wait RUN` stays until runs of csync end and asks the batch system \
+         no more than its site allows; for a job of your own, `sbatch --wait` or `qsub -sync y` stays with it."
+    );
+    Advice { kind: Kind::Poll, text, command: step.command, change: None }
+}

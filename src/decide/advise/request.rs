@@ -1,0 +1,291 @@
+//! What a submission asks for, beside what its command needs and what its partition allows.
+
+use crate::decide::advise::directives::{directives, main_line};
+use crate::decide::advise::facts::{Facts, HostFacts, Learned, PartitionFacts};
+use crate::decide::advise::walk::{At, Line, Step};
+use crate::decide::advise::{Advice, Kind, Mode};
+use crate::language::shell::{Call, Input, Output, Splice, Word, call, read, unwrap, words};
+use crate::model::batch::Flavour;
+use crate::model::units::{Bytes, Walltime};
+
+/// What a submission says.
+#[derive(Debug, Default)]
+struct Asked {
+    memory: Option<String>,
+    walltime: Option<String>,
+    cores: bool,
+    partition: Option<String>,
+    gpus: bool,
+}
+
+/// Looks for submissions.
+pub(super) fn look(line: &Line<'_>, facts: &impl Facts, advice: &mut Vec<Advice>) {
+    for step in line.steps.iter().filter(|step| !step.in_job && !step.many) {
+        let host = match &step.at {
+            At::Here => facts.here(),
+            At::There(host, _) => host.clone(),
+            At::Node(..) | At::Inside => None,
+        };
+        let stands = line.command(step).map(|command| command.stands).unwrap_or_default();
+        if stands.in_heredoc || stands.substituted || stands.in_function {
+            continue;
+        }
+        let Some(call) = call(&step.words, step.head).filter(|call| !call.has(&["help", "usage", "version"])) else {
+            continue;
+        };
+        if let Some(text) = terminal(&call, step) {
+            advice.push(Advice { kind: Kind::Request, text, command: step.command, change: None });
+        } else if let Some(host) = host.filter(|host| host.batch.is_some()) {
+            advice.extend(judge(line, step, &call, &host, facts));
+        }
+    }
+}
+
+/// Says that what asks for a terminal will not get one.
+fn terminal(call: &Call<'_>, step: &Step) -> Option<String> {
+    let pty = call.program == "srun" && call.has(&["pty"]);
+    let interactive = matches!(call.program, "qlogin" | "qsh") || (call.program == "qsub" && call.has(&["I"]));
+    let what = if pty { "--pty" } else { call.program };
+    ((pty || interactive) && step.at == At::Here).then(|| {
+        format!("`{what}` waits for a terminal, and there is none here: the command would hang. Without it, `srun COMMAND` prints what it prints.")
+    })
+}
+
+fn judge(line: &Line<'_>, step: &Step, call: &Call<'_>, host: &HostFacts, facts: &impl Facts) -> Option<Advice> {
+    let flavour = flavour(call.program, host)?;
+    // A step of a job that runs already takes what that has.
+    if call.has(&["jobid", "overlap", "het-group", "test-only"]) {
+        return None;
+    }
+    let (asked, command) = asked(call, step, flavour, facts)?;
+    let words: Vec<&str> = command.iter().map(Word::fixed).collect::<Option<_>>().unwrap_or_default();
+    let learned = if words.is_empty() { None } else { facts.request(&words) };
+    let partition = partition(host, asked.partition.as_deref());
+    if let Some(text) = too_much(&asked, host, partition) {
+        return Some(Advice { kind: Kind::Request, text, command: step.command, change: None });
+    }
+    let learned = learned.unwrap_or_default();
+    let chosen = choose(&asked, host, partition, &learned);
+    let with = lacking(&asked, &learned, chosen, flavour, call);
+    if with.is_empty() {
+        return None;
+    }
+    let source = if learned.source.is_empty() { "the limits of the partitions".to_owned() } else { learned.source };
+    let program = call.program;
+    let text = format!(
+        "`{program}` says nothing of this here: `{program} {} ...` asks for what is needed, from {source}.",
+        with.join(" ")
+    );
+    let change = (step.own && may_change(line, step)).then(|| {
+        let at = step.head + 1;
+        (Mode::Rewrite, Splice { command: step.command, words: at..at, with })
+    });
+    Some(Advice { kind: Kind::Request, text, command: step.command, change })
+}
+
+/// Options may be put in where nothing depends on how the line is read by others.
+fn may_change(line: &Line<'_>, step: &Step) -> bool {
+    line.command(step).is_some_and(|command| {
+        let stands = command.stands;
+        stands.in_loop.is_none() && stands.input != Input::Here && stands.output != Output::Captured
+    })
+}
+
+/// Returns whose language a program speaks on a host.
+fn flavour(program: &str, host: &HostFacts) -> Option<Flavour> {
+    let flavour = match program {
+        "srun" | "sbatch" | "salloc" => Flavour::Slurm,
+        "qsub" | "qrsh" => host.batch.filter(|batch| *batch != Flavour::Slurm)?,
+        _ => return None,
+    };
+    (host.batch == Some(flavour)).then_some(flavour)
+}
+
+/// Returns what a submission asks for, and the command that it is about.
+fn asked(call: &Call<'_>, step: &Step, flavour: Flavour, facts: &impl Facts) -> Option<(Asked, Vec<Word>)> {
+    let mut asked = Asked::default();
+    let rest = call.command.and_then(|at| step.words.get(at..)).unwrap_or_default();
+    let binary = matches!(call.program, "srun" | "salloc" | "qrsh")
+        || call.option(&["b"]).is_some_and(|option| option.value.is_some_and(|value| value.starts_with('y')))
+        || (flavour == Flavour::Pbs && step.words.iter().any(|word| word.fixed() == Some("--")));
+    let command = if binary {
+        rest.to_vec()
+    } else if let Some(wrap) = call.option(&["wrap"]) {
+        wrap.value.filter(|_| wrap.known).and_then(last_command).unwrap_or_default()
+    } else {
+        // Without a file the script comes on standard input, and with one that cannot be read nobody knows what it asks for.
+        let path = step.absolute(rest.first()?.fixed()?).filter(|_| step.at == At::Here)?;
+        let script = facts.batch_script(&path)?;
+        let (mark, program) = match flavour {
+            Flavour::Slurm => ("#SBATCH", "sbatch"),
+            Flavour::Pbs => ("#PBS", "qsub"),
+            Flavour::Sge => ("#$", "qsub"),
+        };
+        let mut line = words(program)?;
+        line.extend(directives(&script, mark)?);
+        let head = self::call(&line, 0)?;
+        take(&head, flavour, &mut asked);
+        main_line(&script).and_then(last_command).unwrap_or_default()
+    };
+    take(call, flavour, &mut asked);
+    let head = unwrap(&command).map_or(0, |found| found.head);
+    let mut command = command.get(head..).unwrap_or_default().to_vec();
+    // `srun` in a batch script starts the program.
+    if let Some(inner) = self::call(&command, 0).filter(|inner| inner.program == "srun").and_then(|inner| inner.command)
+    {
+        command = command.split_off(inner);
+    }
+    Some((asked, command))
+}
+
+fn last_command(text: &str) -> Option<Vec<Word>> {
+    read(text)?.commands.pop().map(|command| command.words)
+}
+
+/// Takes in what options ask for.
+fn take(call: &Call<'_>, flavour: Flavour, asked: &mut Asked) {
+    let value = |names: &[&str]| call.option(names).map(|option| option.value.unwrap_or_default().to_owned());
+    if flavour == Flavour::Slurm {
+        asked.memory = value(&["mem", "mem-per-cpu", "mem-per-gpu"]).or(asked.memory.take());
+        asked.walltime = value(&["time", "time-min"]).or(asked.walltime.take());
+        asked.partition = value(&["partition"]).or(asked.partition.take());
+        asked.cores |=
+            call.has(&["cpus-per-task", "ntasks", "nodes", "cpus-per-gpu", "exclusive", "ntasks-per-node", "mincpus"]);
+        asked.gpus |= call.has(&["gpus", "gres", "gpus-per-node", "gpus-per-task"]);
+        return;
+    }
+    asked.partition = value(&["q"]).or(asked.partition.take());
+    asked.cores |= call.has(&["pe"]);
+    for list in call.options.iter().filter(|option| option.name == "l").filter_map(|option| option.value) {
+        for pair in list.split([',', ':']) {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            match key {
+                "mem" | "pmem" | "vmem" | "pvmem" | "h_vmem" | "mem_free" | "virtual_free" | "s_vmem" | "h_rss" => {
+                    asked.memory = Some(value.to_owned());
+                }
+                "walltime" | "h_rt" | "s_rt" => {
+                    asked.walltime = list
+                        .split_once(&format!("{key}="))
+                        .map(|(_, rest)| rest.split(',').next().unwrap_or_default().to_owned());
+                }
+                "ncpus" | "ppn" | "select" | "nodes" => asked.cores = true,
+                "ngpus" | "gpu" | "gpus" => asked.gpus = true,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Returns the partition that a submission goes to.
+fn partition<'h>(host: &'h HostFacts, named: Option<&str>) -> Option<&'h PartitionFacts> {
+    match named {
+        Some(name) => host.partitions.iter().find(|partition| partition.name == name),
+        None => host.partitions.iter().find(|partition| partition.is_default),
+    }
+}
+
+/// Says what the batch system would refuse, or never start.
+fn too_much(asked: &Asked, host: &HostFacts, partition: Option<&PartitionFacts>) -> Option<String> {
+    let name = &host.name;
+    let Some(partition) = partition else {
+        let wanted = asked.partition.as_ref().filter(|_| !host.partitions.is_empty())?;
+        let simple = !wanted.contains([',', '@', '*']) && !wanted.is_empty();
+        let all: Vec<&str> = host.partitions.iter().map(|partition| partition.name.as_str()).collect();
+        return simple.then(|| format!("{name} has no partition `{wanted}`; it has {}.", all.join(", ")));
+    };
+    let time = asked.walltime.as_deref().and_then(slurm_time).zip(partition.walltime_max);
+    if let Some((asked, most)) = time.filter(|(asked, most)| asked > most) {
+        return Some(format!("Partition {} of {name} allows {most}, and {asked} is asked for.", partition.name));
+    }
+    let memory = asked.memory.as_deref().and_then(slurm_memory).zip(partition.memory);
+    if let Some((asked, most)) = memory.filter(|(asked, most)| asked > most) {
+        return Some(format!(
+            "The largest node of partition {} of {name} has {most} of memory, and {asked} is asked for.",
+            partition.name
+        ));
+    }
+    None
+}
+
+/// Reads a walltime as Slurm does: a bare number is minutes, `A:B` minutes and seconds.
+fn slurm_time(text: &str) -> Option<Walltime> {
+    text.parse::<u64>().map_or_else(
+        |_| text.contains(':').then(|| text.parse().ok()).flatten(),
+        |minutes| Some(Walltime(minutes * 60)),
+    )
+}
+
+/// Reads an amount of memory as Slurm does: a bare number is MiB.
+fn slurm_memory(text: &str) -> Option<Bytes> {
+    text.parse::<u64>().map_or_else(|_| text.parse().ok(), |mib| Some(Bytes::mib(mib)))
+}
+
+/// Returns the partition to ask for, where none is named: the site has no default, or its default does not do.
+fn choose<'h>(
+    asked: &Asked,
+    host: &'h HostFacts,
+    partition: Option<&PartitionFacts>,
+    learned: &Learned,
+) -> Option<&'h PartitionFacts> {
+    if asked.partition.is_some() || host.partitions.is_empty() {
+        return None;
+    }
+    let time = asked.walltime.as_deref().and_then(slurm_time).or(learned.walltime);
+    let memory = asked.memory.as_deref().and_then(slurm_memory).or(learned.memory);
+    let does = |partition: &&PartitionFacts| {
+        partition.is_up
+            && time.zip(partition.walltime_max).is_none_or(|(time, most)| time <= most)
+            && memory.zip(partition.memory).is_none_or(|(memory, most)| memory <= most)
+            && (!asked.gpus || partition.gpus)
+    };
+    if partition.as_ref().is_some_and(does) {
+        return None;
+    }
+    // The one with the shortest limit starts soonest, as a rule; nobody takes GPUs that he has no use for.
+    let rank = |partition: &&PartitionFacts| {
+        (partition.gpus && !asked.gpus, partition.walltime_max.map_or(u64::MAX, |time| time.0))
+    };
+    host.partitions.iter().filter(does).min_by_key(rank)
+}
+
+/// Returns the options that a submission lacks.
+fn lacking(
+    asked: &Asked,
+    learned: &Learned,
+    chosen: Option<&PartitionFacts>,
+    flavour: Flavour,
+    call: &Call<'_>,
+) -> Vec<String> {
+    let memory = learned.memory.filter(|_| asked.memory.is_none()).map(|memory| memory.0.div_ceil(1 << 20));
+    let time = learned.walltime.filter(|_| asked.walltime.is_none()).map(clock);
+    let cores = learned.cores.filter(|cores| *cores > 1 && !asked.cores);
+    let mut with = Vec::new();
+    match flavour {
+        Flavour::Slurm => {
+            with.extend(chosen.map(|partition| format!("--partition={}", partition.name)));
+            with.extend(cores.map(|cores| format!("--cpus-per-task={cores}")));
+            with.extend(memory.map(|mib| format!("--mem={mib}M")));
+            with.extend(time.map(|time| format!("--time={time}")));
+        }
+        Flavour::Pbs | Flavour::Sge => {
+            let is_pbs = flavour == Flavour::Pbs;
+            with.extend(chosen.into_iter().flat_map(|partition| ["-q".to_owned(), partition.name.clone()]));
+            let mut add = |text: String| with.extend(["-l".to_owned(), text]);
+            if let Some(time) = time {
+                add(format!("{}={time}", if is_pbs { "walltime" } else { "h_rt" }));
+            }
+            // Beside `select` PBS takes no other chunk, and `h_vmem` counts for each slot.
+            let chunks =
+                is_pbs && call.options.iter().any(|option| option.value.is_some_and(|value| value.contains("select=")));
+            if let Some(mib) = memory.filter(|_| !chunks && !asked.cores) {
+                add(if is_pbs { format!("mem={mib}mb") } else { format!("h_vmem={mib}M") });
+            }
+        }
+    }
+    with
+}
+
+/// Prints a walltime as batch systems read it.
+fn clock(time: Walltime) -> String {
+    format!("{:02}:{:02}:{:02}", time.0 / 3600, time.0 / 60 % 60, time.0 % 60)
+}

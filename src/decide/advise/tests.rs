@@ -1,0 +1,432 @@
+//! What is said to lines, with a small world around them.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::model::batch::Flavour;
+use crate::model::host::Agents;
+use crate::model::units::{Bytes, Walltime};
+use std::sync::Arc;
+
+/// A cluster `hpc` behind `gw`, a Grid Engine `grid`, a workstation `ws`; this machine is a laptop unless it says otherwise.
+#[derive(Default)]
+struct World {
+    here: Option<&'static str>,
+    agents: Agents,
+    scripts: BTreeMap<&'static str, &'static str>,
+}
+
+fn partition(name: &str, hours: u64, is_default: bool, gpus: bool) -> PartitionFacts {
+    PartitionFacts {
+        name: name.to_owned(),
+        is_default,
+        is_up: true,
+        walltime_max: Some(Walltime(hours * 3600)),
+        memory: Some(Bytes::gib(64)),
+        cores: Some(32),
+        gpus,
+    }
+}
+
+impl World {
+    fn get(&self, name: &str) -> Option<Arc<HostFacts>> {
+        let (batch, partitions) = match name {
+            "hpc" => (
+                Some(Flavour::Slurm),
+                vec![
+                    partition("short", 1, true, false),
+                    partition("gpu", 24, false, true),
+                    partition("long", 48, false, false),
+                ],
+            ),
+            "grid" => (Some(Flavour::Sge), vec![]),
+            "pbs" => (Some(Flavour::Pbs), vec![]),
+            "ws" => (None, vec![]),
+            _ => return None,
+        };
+        Some(Arc::new(HostFacts {
+            name: name.to_owned(),
+            batch,
+            light: batch.is_some(),
+            agents: self.agents,
+            shared: vec!["/scratch".to_owned()],
+            partitions,
+        }))
+    }
+}
+
+impl Facts for World {
+    fn host(&self, name: &str) -> Option<Found> {
+        let via = |jump: &str| Some(Way { jump: jump.to_owned(), ..Way::default() });
+        let (host, way, is_node) = match name {
+            "hpc" | "grid" | "ws" | "pbs" => (name, None, false),
+            "node17" => ("hpc", via("hpc"), true),
+            "10.1.2.3" => ("ws", via("gw"), false),
+            "inner" => (
+                "ws",
+                Some(Way {
+                    user: Some("ada".to_owned()),
+                    port: Some(2222),
+                    host_name: Some("10.1.2.3".to_owned()),
+                    ..via("gw")?
+                }),
+                false,
+            ),
+            _ => return None,
+        };
+        Some(Found { host: self.get(host)?, way, is_node })
+    }
+
+    fn here(&self) -> Option<Arc<HostFacts>> {
+        self.get(self.here?)
+    }
+
+    fn request(&self, words: &[&str]) -> Option<Learned> {
+        let learned = |gib: u64, hours: u64, cores: u32| Learned {
+            memory: Some(Bytes::gib(gib)),
+            walltime: Some(Walltime(hours * 3600)),
+            cores: Some(cores),
+            source: "5 runs".to_owned(),
+        };
+        match words {
+            ["python", "train.py", ..] => Some(learned(8, 2, 4)),
+            ["bwa", ..] => Some(learned(16, 30, 1)),
+            _ => None,
+        }
+    }
+
+    fn replicas(&self, path: &str) -> Vec<Replica> {
+        let nas = Replica {
+            host: "nas".to_owned(),
+            path: path.to_owned(),
+            bytes: Some(Bytes::gib(120)),
+            seconds: Some(1200),
+        };
+        match path {
+            "/data/reads.fq" => vec![nas],
+            "/data/both.fq" => vec![nas, Replica { host: "local".to_owned(), ..Replica::default() }],
+            _ => vec![],
+        }
+    }
+
+    fn has_program(&self, name: &str) -> bool {
+        matches!(name, "rg" | "fd")
+    }
+
+    fn batch_script(&self, path: &str) -> Option<String> {
+        self.scripts.get(path).map(|text| (*text).to_owned())
+    }
+}
+
+fn said(world: &World, text: &str) -> Vec<(&'static str, String)> {
+    let verdict = advise(text, "/proj", Mode::Advise, world);
+    assert_eq!(verdict.rewritten, None, "{text}: advice alone changes nothing");
+    verdict.advice.into_iter().map(|piece| (piece.kind.name(), piece.text)).collect()
+}
+
+fn kinds(world: &World, text: &str) -> Vec<&'static str> {
+    said(world, text).into_iter().map(|(kind, _)| kind).collect()
+}
+
+fn changed(world: &World, mode: Mode, text: &str) -> Option<String> {
+    advise(text, "/proj", mode, world).rewritten
+}
+
+#[test]
+fn heavy_work_on_a_login_node_is_told_how_to_be_a_job() {
+    let laptop = World::default();
+    let said = said(&laptop, "ssh hpc 'cd x && python train.py --lr 1'");
+    let [(kind, text)] = said.as_slice() else { panic!("{said:?}") };
+    assert_eq!(*kind, "login-node");
+    assert_eq!(
+        text,
+        "`python` would run on the login node of hpc, where nothing heavy runs (policy.login_node = light). As a job: \
+         `csync submit --on hpc --cpus 4 --mem 8G --time 2h -- python train.py --lr 1`. The request is from 5 runs."
+    );
+    for line in [
+        "ssh hpc python train.py",
+        "ssh ada@hpc 'nohup python3.11 -u x.py > log 2>&1 &'",
+        "ssh -q hpc \"bash -lc 'make -j8'\"",
+        "ssh hpc 'bwa mem ref.fa a.fq | samtools sort -o a.bam'",
+        "ssh hpc 'singularity exec --nv img.sif python x.py' 2>/dev/null".trim_end_matches(" 2>/dev/null"),
+    ] {
+        let expected = if line.contains("singularity") { vec![] } else { vec!["login-node"] };
+        let found = kinds(&laptop, line);
+        assert_eq!(found.first(), expected.first(), "{line}");
+    }
+    for line in [
+        "ssh hpc ls",
+        "ssh hpc 'python --version'",
+        "ssh hpc 'python -m pip install x'",
+        "ssh hpc 'srun python x.py'",
+        "ssh ws 'python x.py'",
+        "ssh nowhere 'python x.py'",
+        "python train.py",
+        "ssh hpc 'python -c \"print(1)\"'",
+        "ssh hpc 'sbatch --wrap \"python x.py\" -t 1 --mem 1 -c 1'",
+        "ssh() { x; }; ssh hpc 'python x.py'",
+        "ssh $H 'python x.py'",
+        "ssh hpc <<EOF\npython x.py\nEOF",
+    ] {
+        assert!(!kinds(&laptop, line).contains(&"login-node"), "{line}");
+    }
+    let login = World { here: Some("hpc"), ..World::default() };
+    assert_eq!(kinds(&login, "python x.py"), ["login-node"]);
+    assert_eq!(kinds(&login, "cd /x && nice python x.py &"), ["login-node"]);
+    let denied = World { agents: Agents::Deny, ..World::default() };
+    let text = super::tests::said(&denied, "ssh hpc 'python train.py'").remove(0).1;
+    assert!(text.contains("policy.agents = deny") && !text.contains("csync submit"), "{text}");
+}
+
+#[test]
+fn a_submission_takes_the_place_of_ssh_only_where_that_was_asked_for() {
+    let laptop = World::default();
+    let line = "ssh -q hpc python train.py 'a b'";
+    assert_eq!(changed(&laptop, Mode::Rewrite, line), None);
+    let expected = "csync submit --on hpc --cpus 4 --mem 8G --time 2h -- python train.py a b";
+    assert_eq!(changed(&laptop, Mode::Submit, line).as_deref(), Some(expected), "the other shell splits `a b`");
+    assert_eq!(
+        changed(&laptop, Mode::Submit, "echo x; ssh hpc 'bwa mem \"r f.fa\"' # c").as_deref(),
+        Some("echo x; csync submit --on hpc --cpus 1 --mem 16G --time 1d6h -- bwa mem 'r f.fa' # c")
+    );
+    for line in [
+        "ssh hpc 'cd x && python train.py'",
+        "ssh hpc python train.py | tee x",
+        "ssh hpc python train.py < in",
+        "x=$(ssh hpc python train.py)",
+        "A=1 ssh hpc python train.py",
+        "ssh -t hpc python train.py",
+        "ssh hpc python train.py $X",
+        "sudo ssh hpc python train.py",
+        "for i in 1 2; do ssh hpc python train.py; done",
+        "ssh hpc 'python train.py > log'",
+        "ssh hpc 'A=1 python train.py'",
+    ] {
+        assert_eq!(changed(&laptop, Mode::Submit, line), None, "{line}");
+    }
+    let denied = World { agents: Agents::Deny, ..World::default() };
+    assert_eq!(changed(&denied, Mode::Submit, "ssh hpc python train.py"), None);
+}
+
+#[test]
+fn ssh_gets_its_jump_host() {
+    let laptop = World::default();
+    for (line, expected) in [
+        ("ssh node17 hostname", "ssh -J hpc node17 hostname"),
+        ("ssh ada@node17", "ssh -J hpc ada@node17"),
+        ("ssh 10.1.2.3 'a  b' | cat", "ssh -J gw 10.1.2.3 'a  b' | cat"),
+        ("ssh inner ls", "ssh -J gw -o HostName=10.1.2.3 -l ada -p 2222 inner ls"),
+        ("ssh -p 22 bob@inner ls", "ssh -J gw -o HostName=10.1.2.3 -p 22 bob@inner ls"),
+        ("timeout 5 ssh node17 ls; echo é", "timeout 5 ssh -J hpc node17 ls; echo é"),
+        ("tar c x | ssh node17 'cat > y'", "tar c x | ssh -J hpc node17 'cat > y'"),
+        ("ssh node17 << EOF\n  ssh node17 $HOME\nEOF", "ssh -J hpc node17 << EOF\n  ssh node17 $HOME\nEOF"),
+        (
+            "ssh node17 a & ssh inner b & wait",
+            "ssh -J hpc node17 a & ssh -J gw -o HostName=10.1.2.3 -l ada -p 2222 inner b & wait",
+        ),
+    ] {
+        assert_eq!(changed(&laptop, Mode::Rewrite, line).as_deref(), Some(expected));
+        assert!(kinds(&laptop, line).contains(&"jump"), "{line}");
+    }
+    for line in [
+        "ssh hpc ls",
+        "ssh -J x node17",
+        "ssh -oProxyCommand=x node17",
+        "ssh -W a:1 node17",
+        "ssh -N -L 1:a:1 node17",
+        "ssh -O exit node17",
+        "ssh -F f node17",
+        "ssh $N ls",
+        "x=$(ssh node17 ls)",
+        "echo \"$(ssh node17)\"",
+        "alias s='ssh node17'",
+        "ssh -o \"$O\" node17",
+        "cat <<EOF\nssh node17\nEOF",
+        "f() { ssh node17; }",
+        "ssh a ssh node17",
+        "echo ssh node17",
+        "echo node17 | xargs ssh node17",
+        "ssh=1; function ssh { x; }; ssh node17",
+    ] {
+        assert_eq!(said(&laptop, line), [], "{line}");
+        assert_eq!(changed(&laptop, Mode::Submit, line), None, "{line}");
+    }
+    let inside = World { here: Some("hpc"), ..World::default() };
+    assert_eq!(said(&inside, "ssh node17 ls"), []);
+    assert_eq!(changed(&laptop, Mode::Rewrite, "ssh node17 'rm -rf /scratch/x'"), None, "a danger is left as it is");
+}
+
+#[test]
+fn submissions_get_what_they_lack() {
+    let mut login = World { here: Some("hpc"), ..World::default() };
+    login.scripts.insert(
+        "/proj/job.sh",
+        "#!/bin/bash\n#SBATCH --mem=4G # enough\n#SBATCH -c 2\n\nmodule load x\nsrun python train.py\n",
+    );
+    login.scripts.insert("/proj/all.sh", "#!/bin/bash\n#SBATCH --mem=4G -t 1:00:00 -c 2 -p long\npython train.py\n");
+    for (line, expected) in [
+        (
+            "srun python train.py",
+            Some("srun --partition=long --cpus-per-task=4 --mem=8192M --time=02:00:00 python train.py"),
+        ),
+        ("srun -p gpu -n1 --mem=1G python train.py", Some("srun --time=02:00:00 -p gpu -n1 --mem=1G python train.py")),
+        ("sbatch --wrap 'bwa mem a'", Some("sbatch --partition=long --mem=16384M --time=30:00:00 --wrap 'bwa mem a'")),
+        ("sbatch job.sh x", Some("sbatch --partition=long --time=02:00:00 job.sh x")),
+        (
+            "nohup sbatch --gres=gpu:1 job.sh &",
+            Some("nohup sbatch --partition=gpu --time=02:00:00 --gres=gpu:1 job.sh &"),
+        ),
+        ("sbatch all.sh", None),
+        ("sbatch unknown.sh", None),
+        ("sbatch $OPTS job.sh", None),
+        ("srun --jobid=1 python train.py", None),
+        ("srun hostname", None),
+        ("jid=$(sbatch --parsable job.sh)", None),
+        ("sbatch <<'EOF'\n#!/bin/bash\nsrun python train.py\nEOF", None),
+        ("salloc -p short", None),
+    ] {
+        assert_eq!(changed(&login, Mode::Rewrite, line).as_deref(), expected, "{line}");
+    }
+    let text = |line: &str| said(&login, line).into_iter().map(|(_, text)| text).collect::<String>();
+    assert_eq!(text("srun -p nope x"), "hpc has no partition `nope`; it has short, gpu, long.");
+    assert_eq!(text("sbatch -t 2:00:00 --wrap x"), "Partition short of hpc allows 1h, and 2h is asked for.");
+    assert_eq!(
+        text("srun --mem=100G x"),
+        "The largest node of partition short of hpc has 64G of memory, and 100G is asked for."
+    );
+    assert!(text("srun --pty bash").contains("terminal"));
+    assert_eq!(kinds(&World::default(), "ssh hpc 'srun bwa mem x'"), ["request"], "advice reaches into the text");
+    assert_eq!(changed(&World::default(), Mode::Rewrite, "ssh hpc 'srun bwa mem x'"), None, "a change does not");
+    let grid = World { here: Some("grid"), ..World::default() };
+    assert_eq!(
+        changed(&grid, Mode::Rewrite, "qsub -cwd -b y python train.py").as_deref(),
+        Some("qsub -l h_rt=02:00:00 -l h_vmem=8192M -cwd -b y python train.py")
+    );
+    let pbs = World { here: Some("pbs"), ..World::default() };
+    assert_eq!(
+        changed(&pbs, Mode::Rewrite, "qsub -l select=1:ncpus=4 -- python train.py").as_deref(),
+        Some("qsub -l walltime=02:00:00 -l select=1:ncpus=4 -- python train.py")
+    );
+    assert_eq!(said(&World::default(), "srun python train.py"), [], "no batch system is known here");
+}
+
+#[test]
+fn waiting_data_and_searches() {
+    let laptop = World::default();
+    for line in [
+        "while squeue -u me | grep -q R; do sleep 1; done",
+        "until ! ssh hpc squeue -j 1; do sleep 5; done",
+        "for i in 1 2 3; do qstat; sleep 2; done",
+        "watch -n 1 squeue",
+        "while true; do scontrol show job 1; sleep 9; done",
+    ] {
+        assert_eq!(kinds(&laptop, line), ["poll"], "{line}");
+    }
+    for line in ["squeue", "while read x; do echo; done", "for i in 1; do sleep 1; done", "watch df", "sleep 1; squeue"]
+    {
+        assert_eq!(said(&laptop, line), [], "{line}");
+    }
+    let text = said(&laptop, "wc -l /data/reads.fq").remove(0).1;
+    assert_eq!(
+        text,
+        "/data/reads.fq lies on nas, and csync knows of no copy on local. Bringing its 120G would take about 20m. A job on nas \
+         would read it where it lies: `csync submit --on nas -- ...`."
+    );
+    assert_eq!(kinds(&laptop, "cd /data && wc --files=./reads.fq"), ["data"]);
+    assert_eq!(kinds(&laptop, "ssh hpc 'wc /data/both.fq'"), ["data"]);
+    for line in [
+        "wc /data/both.fq",
+        "scp nas:/data/reads.fq .",
+        "wc /data/other",
+        "cd $X && wc reads.fq",
+        "ssh new 'wc /data/reads.fq'",
+    ] {
+        assert_eq!(said(&laptop, line), [], "{line}");
+    }
+    for (line, better) in [
+        ("grep -rn 'fn main' src", Some("rg -uuu --no-heading -n 'fn main' src")),
+        ("grep -rl --include=*.rs TODO src", None),
+        ("grep -rl --include='*.rs' TODO src", Some("rg -uuu --no-heading -l -g '*.rs' -N TODO src")),
+        ("grep -rE 'a|b+' . | head", Some("rg -uuu --no-heading -N 'a|b+' .")),
+        ("grep -r 'a\\(b' .", None),
+        ("grep -r 'a{2}' .", None),
+        ("grep -r x", None),
+        ("grep x file", None),
+        ("grep -rP x .", None),
+        ("find . -type f -name '*.py'", Some("fd -u -s -t f -g '*.py' .")),
+        ("find . -name '*.rs' | xargs grep TODO", None),
+        ("find . -name x -delete", None),
+        ("find . -name *.py", None),
+    ] {
+        let expected: Vec<String> = better
+            .map(|better| {
+                let program = better.split(' ').next().unwrap();
+                format!("`{program}` is installed and finds the same faster: `{better}`.")
+            })
+            .into_iter()
+            .collect();
+        assert_eq!(said(&laptop, line).into_iter().map(|(_, text)| text).collect::<Vec<_>>(), expected, "{line}");
+    }
+}
+
+#[test]
+fn dangers_are_named() {
+    let laptop = World::default();
+    for (line, word) in [
+        ("ssh hpc 'rm -rf /scratch/old'", "/scratch is shared"),
+        ("rm -rf /", "everything below"),
+        ("sudo rm -fr /home/", "everything below"),
+        ("rm --recursive /usr/lib/x", "the system"),
+        ("ssh -i key.pem user@host 'rm -rf /var/log'", "the system"),
+        ("cd / && rm -rf home", "everything below"),
+        ("bash -c 'rm -rf /etc'", "everything below"),
+        ("scancel -u me", "`scancel -u`"),
+        ("ssh hpc scancel --user=me", "`scancel --user`"),
+        ("qdel -u me", "`qdel -u`"),
+        ("mkfs.ext4 /dev/sdb1", "new filesystem"),
+        ("dd if=x of=/dev/sda", "/dev/sda"),
+        ("wipefs -a /dev/sda", "whole device"),
+        ("ssh hpc 'cd r && git push --force'", "--force-with-lease"),
+        ("git push -f git@host:r.git main", "--force-with-lease"),
+        ("echo $(rm -rf /home)", "everything below"),
+    ] {
+        let said = said(&laptop, line);
+        assert!(said.first().is_some_and(|(kind, text)| *kind == "danger" && text.contains(word)), "{line}: {said:?}");
+    }
+    for line in [
+        "rm -rf build",
+        "rm -r ./x",
+        "rm /scratch/x",
+        "scancel 12",
+        "git push",
+        "git push --force",
+        "dd if=a of=b",
+        "dd of=/dev/null",
+        "rm -rf \"$X\"/y",
+        "git commit -m 'rm -rf /'",
+        "cat <<'EOF'\nrm -rf /\nEOF",
+        "git log --pretty=\"$(rm -rf /tmp/x)\"",
+        "rm -rf /tmp/x /proj/target",
+    ] {
+        assert_eq!(said(&laptop, line), [], "{line}");
+    }
+    let login = World { here: Some("hpc"), ..World::default() };
+    assert_eq!(kinds(&login, "cd /scratch && rm -rf x"), ["danger"]);
+}
+
+#[test]
+fn nothing_is_said_to_the_set_but_what_it_expects() {
+    let set = include_str!("../../../tests/replies/hook/tricky.jsonl");
+    let laptop = World::default();
+    for line in set.lines() {
+        let entry: serde_json::Value = serde_json::from_str(line).unwrap();
+        let (id, command) = (entry["id"].as_str().unwrap(), entry["command"].as_str().unwrap());
+        let expected: &[&str] = match id {
+            "t28" => &["danger"],
+            "t41" => &["request"],
+            _ => &[],
+        };
+        assert_eq!(kinds(&laptop, command), expected, "{id}: {command}");
+        assert_eq!(changed(&laptop, Mode::Submit, command), None, "{id}");
+    }
+}

@@ -1,0 +1,195 @@
+//! A line's commands as what runs where: through wrappers, shells in shells, `ssh`, and containers.
+
+use std::sync::Arc;
+
+use crate::decide::advise::facts::{Facts, HostFacts};
+use crate::language::shell::{Command, Script, Word, call, inner_script, read, ssh, unwrap};
+
+/// Deepest nesting of texts in texts.
+const DEEPEST: usize = 3;
+
+/// Most commands of a line that are looked at.
+const MOST: usize = 64;
+
+/// Where a command runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum At {
+    /// On this machine.
+    Here,
+    /// Where `ssh` leads: the host, where it is known, and its name.
+    There(Option<Arc<HostFacts>>, String),
+    /// On a compute node of the host, by its name.
+    Node(Arc<HostFacts>, String),
+    /// In a container, or where else nobody knows.
+    Inside,
+}
+
+/// A command that runs somewhere.
+#[derive(Clone, Debug)]
+pub(super) struct Step {
+    /// The command of the line that it is, or is in.
+    pub(super) command: usize,
+    /// Its words.
+    pub(super) words: Vec<Word>,
+    /// The word of the program that does the work.
+    pub(super) head: usize,
+    /// Where it runs.
+    pub(super) at: At,
+    /// Whether it is the line's own command, whose words can be changed: not one in a text.
+    pub(super) own: bool,
+    /// Whether a job of a batch system runs it.
+    pub(super) in_job: bool,
+    /// Whether it is started more than once, or with more words.
+    pub(super) many: bool,
+    /// Its directory, where that is known.
+    pub(super) cwd: Option<String>,
+}
+
+impl Step {
+    /// Returns the program without its directory.
+    pub(super) fn program(&self) -> Option<&str> {
+        let name = self.words.get(self.head)?.fixed()?;
+        Some(name.rsplit('/').next().unwrap_or(name))
+    }
+
+    /// Returns the arguments.
+    pub(super) fn arguments(&self) -> &[Word] {
+        self.words.get(self.head + 1..).unwrap_or_default()
+    }
+
+    /// Returns an absolute path for an argument, where the directory is known.
+    pub(super) fn absolute(&self, path: &str) -> Option<String> {
+        let path = path.strip_prefix("./").unwrap_or(path);
+        if path.starts_with('/') {
+            return Some(path.to_owned());
+        }
+        (!path.starts_with('~') && !path.split('/').any(|part| part == "..")).then_some(())?;
+        let cwd = self.cwd.as_ref()?;
+        Some(if path == "." { cwd.clone() } else { format!("{}/{path}", cwd.trim_end_matches('/')) })
+    }
+}
+
+/// A line, with everything that runs because of it.
+#[derive(Debug)]
+pub(super) struct Line<'s> {
+    /// The line.
+    pub(super) script: &'s Script,
+    /// What runs, in order.
+    pub(super) steps: Vec<Step>,
+}
+
+impl<'s> Line<'s> {
+    pub(super) fn new(script: &'s Script, cwd: &str, facts: &impl Facts) -> Self {
+        let mut line = Self { script, steps: Vec::new() };
+        let mut cwd = cwd.starts_with('/').then(|| cwd.to_owned());
+        for (index, command) in script.commands.iter().enumerate().take(MOST) {
+            let step = Step {
+                command: index,
+                words: command.words.clone(),
+                head: 0,
+                at: At::Here,
+                own: true,
+                in_job: false,
+                many: false,
+                cwd: cwd.clone(),
+            };
+            line.add(step, &script.defines, facts, 0);
+            moved(command, &mut cwd);
+        }
+        line
+    }
+
+    /// Returns the command of the line that a step belongs to.
+    pub(super) fn command(&self, step: &Step) -> Option<&'s Command> {
+        self.script.commands.get(step.command)
+    }
+
+    fn add(&mut self, mut step: Step, defines: &[String], facts: &impl Facts, depth: usize) {
+        // What a function or an alias of the line does under a program's name is not the program's doing.
+        let named = step.words.first().and_then(Word::fixed);
+        let Some(found) =
+            unwrap(&step.words).filter(|_| !named.is_some_and(|name| defines.iter().any(|own| own == name)))
+        else {
+            return;
+        };
+        step.head = found.head;
+        step.many |= found.many;
+        let inner = if depth < DEEPEST { inner_text(&step, facts) } else { None };
+        let next = if depth < DEEPEST { started(&step) } else { None };
+        let frame = Step { words: Vec::new(), head: 0, own: false, ..step.clone() };
+        self.steps.push(step);
+        if let Some((text, at, cwd)) = inner {
+            self.add_text(&text, &Step { at, cwd, ..frame.clone() }, facts, depth + 1);
+        }
+        if let Some((words, inside, in_job)) = next {
+            let (at, cwd) = if inside { (At::Inside, None) } else { (frame.at.clone(), frame.cwd.clone()) };
+            let in_job = frame.in_job || in_job;
+            self.add(Step { words, at, in_job, cwd, ..frame }, defines, facts, depth + 1);
+        }
+    }
+
+    /// Adds the commands of a text; each of them is like `frame` but for its words.
+    fn add_text(&mut self, text: &str, frame: &Step, facts: &impl Facts, depth: usize) {
+        let Some(script) = read(text) else { return };
+        let mut cwd = frame.cwd.clone();
+        for inner in script.commands.iter().take(MOST) {
+            if inner.stands.in_heredoc || self.steps.len() >= MOST * 2 {
+                continue;
+            }
+            let many = frame.many || inner.stands.in_loop.is_some();
+            let step = Step { words: inner.words.clone(), many, cwd: cwd.clone(), ..frame.clone() };
+            self.add(step, &script.defines, facts, depth);
+            moved(inner, &mut cwd);
+        }
+    }
+}
+
+/// Follows `cd`: where it leads, where that is known.
+fn moved(command: &Command, cwd: &mut Option<String>) {
+    if command.stands.apart || !matches!(command.head(), Some("cd" | "pushd" | "popd")) {
+        return;
+    }
+    let to = match command.words.as_slice() {
+        [_, to] if command.head() == Some("cd") && command.stands.in_loop.is_none() => to.fixed(),
+        _ => None,
+    };
+    *cwd = to.filter(|to| !to.starts_with('-') && !to.split('/').any(|part| part == "..")).and_then(|to| {
+        let below = cwd.as_ref().map(|cwd| format!("{}/{to}", cwd.trim_end_matches('/')));
+        if to.starts_with('/') { Some(to.to_owned()) } else { below }
+    });
+}
+
+/// Returns the text that a program hands to a shell: with where that runs, and in which directory.
+fn inner_text(step: &Step, facts: &impl Facts) -> Option<(String, At, Option<String>)> {
+    let words = step.words.get(step.head..)?;
+    if let Some(text) = inner_script(words) {
+        return Some((text.to_owned(), step.at.clone(), step.cwd.clone()));
+    }
+    let call = ssh(&step.words, step.head)?;
+    let destination = step.words.get(call.destination)?.fixed()?;
+    let name = host_of(destination);
+    let at = match facts.host(name) {
+        Some(found) if found.is_node => At::Node(found.host, name.to_owned()),
+        found => At::There(found.map(|found| found.host), name.to_owned()),
+    };
+    Some((call.remote(&step.words)?, at, None))
+}
+
+/// Returns the command that a program starts, whether that runs in a container, and whether in a job.
+fn started(step: &Step) -> Option<(Vec<Word>, bool, bool)> {
+    let call = call(&step.words, step.head)?;
+    let inside = match call.program {
+        "docker" | "podman" | "apptainer" | "singularity" => true,
+        // Their command is a script of the other machine, or of this one; `srun` starts a program.
+        "srun" | "salloc" | "qrsh" | "bsub" => false,
+        _ => return None,
+    };
+    Some((step.words.get(call.command?..)?.to_vec(), inside, !inside))
+}
+
+/// Takes the host out of `user@host` and `ssh://user@host:port`.
+pub(super) fn host_of(destination: &str) -> &str {
+    let (uri, rest) = destination.strip_prefix("ssh://").map_or((false, destination), |rest| (true, rest));
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    if uri { host.split([':', '/']).next().unwrap_or(host) } else { host }
+}

@@ -1,0 +1,60 @@
+//! The wire of each coding agent's hooks, in and out, and the rules that people wrote about what may run.
+//!
+//! What comes in is read tolerantly: unknown events and fields are passed over. What goes out is exactly what each agent's own
+//! schema knows: one of them refuses a whole reply for one field too many.
+
+mod read;
+mod render;
+mod rules;
+
+#[cfg(test)]
+mod tests;
+
+pub use read::{Event, Moment, first_value, read};
+pub use render::{Reply, render};
+pub use rules::{Rules, from_arguments};
+
+/// A coding agent whose hooks csync speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Agent {
+    /// Claude Code.
+    Claude,
+    /// Codex CLI.
+    Codex,
+    /// Qwen Code.
+    Qwen,
+    /// Gemini CLI.
+    Gemini,
+    /// Copilot CLI.
+    Copilot,
+    /// Cursor.
+    Cursor,
+}
+
+impl Agent {
+    /// Every agent, with its word on the command line.
+    pub const ALL: [(Self, &'static str); 6] = [
+        (Self::Claude, "claude"),
+        (Self::Codex, "codex"),
+        (Self::Qwen, "qwen"),
+        (Self::Gemini, "gemini"),
+        (Self::Copilot, "copilot"),
+        (Self::Cursor, "cursor"),
+    ];
+
+    /// Finds an agent by its word.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, word)| *word == name).map(|(agent, _)| *agent)
+    }
+
+    /// Returns its word on the command line.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(agent, _)| *agent == self).map_or("", |(_, name)| name)
+    }
+
+    /// Returns whether a changed command can be handed back without granting anything: Codex takes one only together with
+    /// `allow`.
+    pub const fn takes_changes(self) -> bool {
+        !matches!(self, Self::Codex)
+    }
+}

@@ -1,0 +1,166 @@
+//! What agents tell hooks.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::language::hook::Agent;
+
+/// The fields of a tool's input, each as it was written.
+pub(super) type Fields = BTreeMap<String, Box<RawValue>>;
+
+/// When a hook is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Before a tool runs.
+    Before,
+    /// After it ran: whether that went well.
+    After {
+        /// Exit code 0, as far as the agent says.
+        well: bool,
+        /// It goes on in the background: nothing is known of its end.
+        background: bool,
+    },
+    /// A session begins.
+    Start,
+    /// A session ends.
+    End,
+    /// Something else.
+    Other,
+}
+
+/// What a hook is called with.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// When.
+    pub moment: Moment,
+    /// The event's name, as the agent spells it.
+    pub name: String,
+    /// The shell command; none where the tool is not the shell.
+    pub command: Option<String>,
+    /// The session's directory.
+    pub cwd: String,
+    /// The session.
+    pub session: String,
+    /// The call of the tool.
+    pub call: String,
+    /// How long it took, in milliseconds.
+    pub took: Option<f64>,
+    pub(super) input: Fields,
+}
+
+/// Every field of every agent that matters.
+#[derive(Deserialize)]
+struct Wire {
+    #[serde(default, alias = "hookEventName")]
+    hook_event_name: Option<String>,
+    #[serde(default, alias = "toolName")]
+    tool_name: Option<String>,
+    #[serde(default)]
+    tool_input: Option<Box<RawValue>>,
+    /// Copilot: JSON in a string.
+    #[serde(default, rename = "toolArgs")]
+    tool_args: Option<Box<RawValue>>,
+    /// Cursor's shell events.
+    #[serde(default)]
+    command: Option<String>,
+    #[serde(default)]
+    cwd: Option<String>,
+    #[serde(default, alias = "sessionId", alias = "conversation_id")]
+    session_id: Option<String>,
+    #[serde(default, alias = "toolUseId", alias = "generation_id")]
+    tool_use_id: Option<String>,
+    #[serde(default)]
+    tool_response: Option<Box<RawValue>>,
+    #[serde(default)]
+    error: Option<String>,
+    #[serde(default)]
+    duration_ms: Option<f64>,
+}
+
+#[derive(Default, Deserialize)]
+struct Response {
+    #[serde(default, rename = "backgroundTaskId")]
+    background: Option<String>,
+}
+
+/// Returns how many bytes the first JSON value takes, when it is whole: nobody has to end the stream. None: more must come.
+pub fn first_value(bytes: &[u8]) -> Option<usize> {
+    let (mut depth, mut quoted, mut escaped) = (0_u32, false, false);
+    for (at, byte) in bytes.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            _ if quoted => {}
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => {
+                depth = depth.saturating_sub(1);
+                if depth == 0 {
+                    return Some(at + 1);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Reads what an agent says. None for anything else than an object of its own.
+pub fn read(agent: Agent, bytes: &[u8]) -> Option<Event> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let end = first_value(bytes).filter(|_| bytes.trim_ascii_start().starts_with(b"{"))?;
+    let wire: Wire = serde_json::from_slice(bytes.get(..end)?).ok()?;
+    let name = wire.hook_event_name.clone().unwrap_or_else(|| "preToolUse".to_owned());
+    let input = input(&wire).unwrap_or_default();
+    let is_shell = wire.tool_name.as_deref().map_or(wire.command.is_some(), |tool| shell_tool(agent, tool));
+    let command = input.get("command").and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
+    let command = command.or_else(|| wire.command.clone()).filter(|_| is_shell);
+    let text = |value: Option<String>| value.unwrap_or_default();
+    Some(Event {
+        moment: moment(&name, &wire),
+        command,
+        cwd: text(wire.cwd),
+        session: text(wire.session_id),
+        call: text(wire.tool_use_id),
+        took: wire.duration_ms,
+        input,
+        name,
+    })
+}
+
+fn input(wire: &Wire) -> Option<Fields> {
+    if let Some(input) = &wire.tool_input {
+        return serde_json::from_str(input.get()).ok();
+    }
+    let arguments = wire.tool_args.as_ref()?.get();
+    let inner: Option<String> = serde_json::from_str(arguments).ok();
+    serde_json::from_str(inner.as_deref().unwrap_or(arguments)).ok()
+}
+
+fn shell_tool(agent: Agent, tool: &str) -> bool {
+    match agent {
+        Agent::Claude | Agent::Codex => tool == "Bash",
+        Agent::Qwen => matches!(tool, "Bash" | "run_shell_command" | "Shell"),
+        Agent::Gemini => tool == "run_shell_command",
+        Agent::Copilot => tool == "bash",
+        Agent::Cursor => tool == "Shell",
+    }
+}
+
+fn moment(name: &str, wire: &Wire) -> Moment {
+    let response: Response =
+        wire.tool_response.as_ref().and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
+    let background = response.background.is_some();
+    match name {
+        "PreToolUse" | "preToolUse" | "BeforeTool" | "beforeShellExecution" => Moment::Before,
+        "PostToolUse" | "postToolUse" | "AfterTool" | "afterShellExecution" => {
+            Moment::After { well: wire.error.is_none(), background }
+        }
+        "PostToolUseFailure" => Moment::After { well: false, background },
+        "SessionStart" | "sessionStart" => Moment::Start,
+        "SessionEnd" | "sessionEnd" => Moment::End,
+        _ => Moment::Other,
+    }
+}

@@ -1,0 +1,98 @@
+//! What hooks answer, to the letter of each agent's schema. Nothing here ever allows anything.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::language::hook::read::{Event, Fields};
+use crate::language::hook::{Agent, Moment};
+
+/// Longest text that agents take.
+const LONGEST: usize = 9_000;
+
+/// What there is to say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reply {
+    /// To the model.
+    pub text: String,
+    /// The command to run instead.
+    pub command: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Specific<'a> {
+    hook_event_name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    updated_input: Option<&'a Fields>,
+    #[serde(skip_serializing_if = "Option::is_none", rename = "tool_input")]
+    tool_input: Option<&'a Fields>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    additional_context: Option<&'a str>,
+}
+
+#[derive(Default, Serialize)]
+struct Output<'a> {
+    #[serde(skip_serializing_if = "Option::is_none", rename = "hookSpecificOutput")]
+    specific: Option<Specific<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none", rename = "systemMessage")]
+    system: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none", rename = "modifiedArgs")]
+    modified: Option<&'a Fields>,
+    /// Cursor takes a changed input only with a word on permission; a person is asked then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    permission: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    updated_input: Option<&'a Fields>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent_message: Option<&'a str>,
+}
+
+/// Returns the line that answers an event; none where silence is the answer. Cursor takes no silence.
+pub fn render(agent: Agent, event: &Event, reply: Option<&Reply>) -> Option<String> {
+    let silence = || (agent == Agent::Cursor).then(|| "{}".to_owned());
+    let Some(reply) = reply.filter(|_| matches!(event.moment, Moment::Before | Moment::Start)) else {
+        return silence();
+    };
+    let text = cut(&reply.text);
+    let changed = reply.command.as_ref().filter(|_| agent.takes_changes());
+    let changed = changed.and_then(|command| with_command(&event.input, command));
+    let changed = changed.as_ref();
+    let context = (!text.is_empty()).then_some(text);
+    let specific = |updated_input, tool_input, additional_context| {
+        Some(Specific { hook_event_name: &event.name, updated_input, tool_input, additional_context })
+    };
+    let output = match agent {
+        Agent::Claude | Agent::Codex | Agent::Qwen => {
+            Output { specific: specific(changed, None, context), ..Output::default() }
+        }
+        Agent::Gemini => {
+            let specific = changed.map(|_| specific(None, changed, None)).unwrap_or_default();
+            Output { specific, system: context, ..Output::default() }
+        }
+        // It has no way to tell its model anything.
+        Agent::Copilot => Output { modified: Some(changed?), ..Output::default() },
+        Agent::Cursor => Output {
+            permission: changed.map(|_| "ask"),
+            updated_input: changed,
+            agent_message: context,
+            ..Output::default()
+        },
+    };
+    serde_json::to_string(&output).ok()
+}
+
+/// Returns the input with another command, and every other field as it came.
+fn with_command(input: &Fields, command: &str) -> Option<Fields> {
+    let mut fields = input.clone();
+    let raw = RawValue::from_string(serde_json::to_string(command).ok()?).ok()?;
+    fields.insert("command".to_owned(), raw);
+    Some(fields)
+}
+
+fn cut(text: &str) -> &str {
+    let mut end = text.len().min(LONGEST);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default()
+}

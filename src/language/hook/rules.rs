@@ -1,0 +1,201 @@
+//! The deny and ask rules that people wrote for their agent. Agents judge a changed command by them, and no longer the one that
+//! was typed: what a rule fits is therefore left alone.
+
+use serde::Deserialize;
+
+use crate::language::shell::{Word, inner_script, read, ssh, unwrap};
+
+/// Deepest nesting of texts in texts.
+const DEEPEST: u32 = 3;
+
+/// Rules against commands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    patterns: Vec<Pattern>,
+}
+
+/// A rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Pattern {
+    /// Fits every command.
+    Any,
+    /// Fits commands by a text with `*` in it.
+    Glob(String),
+    /// Fits commands that begin so.
+    Prefix(String),
+}
+
+#[derive(Default, Deserialize)]
+struct Settings {
+    #[serde(default)]
+    permissions: Permissions,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Permissions {
+    deny: Vec<serde_json::Value>,
+    ask: Vec<serde_json::Value>,
+}
+
+impl Rules {
+    /// Adds the rules of a settings file. One that cannot be read may hold any rule: everything fits then.
+    pub fn add(&mut self, settings: &str) {
+        match serde_json::from_str::<Settings>(settings) {
+            Ok(Settings { permissions: Permissions { deny, ask } }) => {
+                for rule in deny.iter().chain(&ask) {
+                    self.add_rule(rule.as_str().unwrap_or("Bash"));
+                }
+            }
+            Err(_) => self.patterns.push(Pattern::Any),
+        }
+    }
+
+    /// Adds a rule as it is written: `Bash(ssh *)`. Rules for other tools are passed over.
+    pub fn add_rule(&mut self, rule: &str) {
+        let rule = rule.trim();
+        let inside = ["Bash", "Shell", "run_shell_command", "ShellTool", "*"].iter().find_map(|tool| {
+            let rest = rule.strip_prefix(tool)?;
+            if rest.is_empty() { Some("") } else { rest.strip_prefix('(')?.strip_suffix(')') }
+        });
+        let Some(inside) = inside else {
+            // `Ba*` and the like are not understood: they may mean the shell.
+            if rule.contains('*') && !rule.starts_with("mcp__") && !rule.contains('(') {
+                self.patterns.push(Pattern::Any);
+            }
+            return;
+        };
+        let inside = inside.trim();
+        self.patterns.push(match inside.strip_suffix(":*") {
+            _ if matches!(inside, "" | "*" | ":*" | "**") => Pattern::Any,
+            Some(prefix) => Pattern::Prefix(prefix.trim().to_owned()),
+            None => Pattern::Glob(inside.to_owned()),
+        });
+    }
+
+    /// Returns whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.patterns.is_empty()
+    }
+
+    /// Says whether a rule fits a line, or any command of it, bare of what it is wrapped in, in texts within too. In doubt one
+    /// does.
+    pub fn fit(&self, line: &str) -> bool {
+        if self.patterns.is_empty() {
+            return false;
+        }
+        if self.patterns.contains(&Pattern::Any) || self.fit_text(line) {
+            return true;
+        }
+        self.fit_script(line, 0)
+    }
+
+    fn fit_script(&self, text: &str, depth: u32) -> bool {
+        let Some(script) = read(text) else { return true };
+        script.commands.iter().any(|command| {
+            let from = |at: usize| command.words.get(at).map(|word| word.span.start..command.span.end);
+            let slices = (0..command.words.len()).filter_map(from).map(|span| script.slice(&span));
+            // Every tail of it: whatever wrapper stands in front, known or not.
+            slices.into_iter().any(|slice| self.fit_text(slice)) || self.fit_words(&command.words, depth)
+        })
+    }
+
+    /// Looks at the words as the shell understands them, and at texts among them.
+    fn fit_words(&self, words: &[Word], depth: u32) -> bool {
+        let head = unwrap(words).map_or(0, |found| found.head);
+        let meant: Vec<&str> = words.get(head..).unwrap_or_default().iter().map(|word| word.text.as_str()).collect();
+        let mut meant = meant.join(" ");
+        if self.fit_text(&meant) {
+            return true;
+        }
+        // `/usr/bin/ssh` is `ssh`.
+        if let Some(slash) = meant.split(' ').next().and_then(|first| first.rfind('/')) {
+            meant.drain(..=slash);
+            if self.fit_text(&meant) {
+                return true;
+            }
+        }
+        let script = words.get(head..).and_then(inner_script).map(str::to_owned);
+        let inner = script.or_else(|| ssh(words, head)?.remote(words));
+        inner.is_some_and(|inner| depth < DEEPEST && self.fit_script(&inner, depth + 1))
+    }
+
+    fn fit_text(&self, text: &str) -> bool {
+        let text = text.trim();
+        self.patterns.iter().any(|pattern| match pattern {
+            Pattern::Any => true,
+            Pattern::Prefix(prefix) => text.starts_with(prefix.as_str()),
+            // `ssh *` fits `ssh` alone too.
+            Pattern::Glob(glob) => {
+                fits(glob.as_bytes(), text.as_bytes()) || glob.strip_suffix(" *").is_some_and(|bare| bare == text)
+            }
+        })
+    }
+}
+
+/// Matches a text against a pattern in which `*` is any text.
+fn fits(glob: &[u8], text: &[u8]) -> bool {
+    let (mut at, mut pos, mut star) = (0, 0, None);
+    while pos < text.len() {
+        match glob.get(at) {
+            Some(b'*') => {
+                star = Some((at, pos));
+                at += 1;
+            }
+            Some(byte) if text.get(pos) == Some(byte) => {
+                at += 1;
+                pos += 1;
+            }
+            _ => match star {
+                Some((behind, from)) => {
+                    at = behind + 1;
+                    pos = from + 1;
+                    star = Some((behind, from + 1));
+                }
+                None => return false,
+            },
+        }
+    }
+    glob.get(at..).is_none_or(|rest| rest.iter().all(|byte| *byte == b'*'))
+}
+
+/// Finds rules and settings among the arguments that an agent was started with: the rules, and the files or texts of settings.
+pub fn from_arguments(arguments: &[String]) -> (Vec<String>, Vec<String>) {
+    let (mut rules, mut settings) = (Vec::new(), Vec::new());
+    let mut words = arguments.iter().peekable();
+    while let Some(word) = words.next() {
+        let (name, value) = word.split_once('=').map_or((word.as_str(), None), |(name, value)| (name, Some(value)));
+        match name {
+            "--settings" => settings.extend(value.map(str::to_owned).or_else(|| words.next().cloned())),
+            "--disallowedTools" | "--disallowed-tools" => {
+                let mut all: Vec<String> = value.into_iter().map(str::to_owned).collect();
+                while value.is_none() && words.peek().is_some_and(|next| !next.starts_with("--")) {
+                    all.extend(words.next().cloned());
+                }
+                rules.extend(all.iter().flat_map(|list| split_rules(list)));
+            }
+            _ => {}
+        }
+    }
+    (rules, settings)
+}
+
+/// Splits `Bash(a, b),Edit Read` at commas and blanks outside brackets.
+fn split_rules(list: &str) -> Vec<String> {
+    let (mut rules, mut rule, mut depth) = (Vec::new(), String::new(), 0_i32);
+    for letter in list.chars() {
+        match letter {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            ',' | ' ' if depth == 0 => {
+                rules.push(std::mem::take(&mut rule));
+                continue;
+            }
+            _ => {}
+        }
+        rule.push(letter);
+    }
+    rules.push(rule);
+    rules.retain(|rule| !rule.is_empty());
+    rules
+}

@@ -1,0 +1,149 @@
+//! Every agent's words in, every agent's words out, and rules.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+const CLAUDE: &str = r#"{"session_id":"s","transcript_path":"/t","cwd":"/c","permission_mode":"default","hook_event_name":"PreToolUse","tool_name":"Bash","tool_input":{"timeout":1e3,"command":"ssh n ls","description":"é","new":[1, 2.50]},"tool_use_id":"t1","more":{}}"#;
+
+fn reply() -> Reply {
+    Reply { text: "why".to_owned(), command: Some("ssh -J g n ls".to_owned()) }
+}
+
+fn answer(agent: Agent, input: &str) -> Option<Value> {
+    let event = read(agent, input.as_bytes()).unwrap();
+    render(agent, &event, Some(&reply())).map(|line| serde_json::from_str(&line).unwrap())
+}
+
+#[test]
+fn claude_gets_every_field_back_as_it_came() {
+    let event = read(Agent::Claude, CLAUDE.as_bytes()).unwrap();
+    assert_eq!((event.moment, event.command.as_deref(), event.cwd.as_str()), (Moment::Before, Some("ssh n ls"), "/c"));
+    assert_eq!((event.session.as_str(), event.call.as_str()), ("s", "t1"));
+    let line = render(Agent::Claude, &event, Some(&reply())).unwrap();
+    assert_eq!(
+        line,
+        r#"{"hookSpecificOutput":{"hookEventName":"PreToolUse","updatedInput":{"command":"ssh -J g n ls","description":"é","new":[1, 2.50],"timeout":1e3},"additionalContext":"why"}}"#
+    );
+    let advice = Reply { text: "a".repeat(20_000), command: None };
+    let line = render(Agent::Claude, &event, Some(&advice)).unwrap();
+    assert!(line.len() < 10_000 && !line.contains("updatedInput") && !line.contains("permission"));
+    assert_eq!(render(Agent::Claude, &event, None), None);
+}
+
+#[test]
+fn every_agent_gets_its_own_words() {
+    let codex = answer(Agent::Codex, CLAUDE).unwrap();
+    let context = json!({"hookSpecificOutput": {"hookEventName": "PreToolUse", "additionalContext": "why"}});
+    assert_eq!(codex, context, "a change would need an `allow`");
+    let gemini =
+        r#"{"hook_event_name":"BeforeTool","tool_name":"run_shell_command","tool_input":{"command":"x"},"cwd":"/"}"#;
+    assert_eq!(
+        answer(Agent::Gemini, gemini).unwrap(),
+        json!({"hookSpecificOutput": {"hookEventName": "BeforeTool", "tool_input": {"command": "ssh -J g n ls"}}, "systemMessage": "why"})
+    );
+    let qwen = CLAUDE.replace("\"Bash\"", "\"run_shell_command\"");
+    assert_eq!(answer(Agent::Qwen, &qwen).unwrap()["hookSpecificOutput"]["updatedInput"]["command"], "ssh -J g n ls");
+    let copilot = r#"{"timestamp":1,"cwd":"/","toolName":"bash","toolArgs":"{\"command\":\"x\",\"n\":1}"}"#;
+    assert_eq!(answer(Agent::Copilot, copilot).unwrap(), json!({"modifiedArgs": {"command": "ssh -J g n ls", "n": 1}}));
+    let cursor = r#"{"hook_event_name":"preToolUse","tool_name":"Shell","tool_input":{"command":"x"},"cwd":"/"}"#;
+    assert_eq!(
+        answer(Agent::Cursor, cursor).unwrap(),
+        json!({"permission": "ask", "updated_input": {"command": "ssh -J g n ls"}, "agent_message": "why"})
+    );
+    let event = read(Agent::Cursor, cursor.as_bytes()).unwrap();
+    assert_eq!(render(Agent::Cursor, &event, None).unwrap(), "{}");
+    for (agent, _) in Agent::ALL {
+        let event = read(agent, CLAUDE.as_bytes()).unwrap();
+        let line = render(agent, &event, Some(&reply())).unwrap_or_default();
+        assert!(!line.contains("allow") && !line.contains('\n'), "{line}");
+        assert_eq!(Agent::named(agent.name()), Some(agent));
+    }
+}
+
+#[test]
+fn odd_input_is_taken_or_left() {
+    assert_eq!(first_value(b" {\"a\":\"}\\\"\"} {"), Some(12));
+    assert_eq!(first_value(b"{\"a\":["), None);
+    let claude = |text: &str| read(Agent::Claude, text.as_bytes());
+    assert!(claude("\u{feff}{\"hook_event_name\":\"X\"}").is_some_and(|event| event.moment == Moment::Other));
+    assert!(claude("{} trailing").is_some());
+    for bad in ["", "[]", "{\"cwd\":1}", "{\"a\":}", "null"] {
+        assert!(claude(bad).is_none(), "{bad}");
+    }
+    let command = |input: &str| {
+        let text = format!(r#"{{"hook_event_name":"PreToolUse","tool_name":"Bash","tool_input":{input}}}"#);
+        claude(&text).and_then(|event| event.command)
+    };
+    for none in ["1", "{}", "{\"command\":1}", "null", "[]"] {
+        assert_eq!(command(none), None, "{none}");
+    }
+    assert_eq!(command(r#"{"command":"a","command":"b"}"#).as_deref(), Some("b"));
+    let other = CLAUDE.replace("\"Bash\"", "\"Edit\"");
+    assert_eq!(claude(&other).unwrap().command, None);
+    let after = CLAUDE
+        .replace("PreToolUse", "PostToolUse")
+        .replace("\"more\":{}", "\"tool_response\":{\"backgroundTaskId\":\"b\"}");
+    assert_eq!(claude(&after).unwrap().moment, Moment::After { well: true, background: true });
+    let failed = CLAUDE.replace("PreToolUse", "PostToolUseFailure").replace("\"more\":{}", "\"error\":\"Exit code 2\"");
+    assert_eq!(claude(&failed).unwrap().moment, Moment::After { well: false, background: false });
+    assert_eq!(render(Agent::Claude, &claude(&failed).unwrap(), Some(&reply())), None, "what ran is not changed");
+}
+
+#[test]
+fn rules_fit_what_they_forbid_however_it_is_wrapped() {
+    let rules = |list: &[&str]| {
+        let mut rules = Rules::default();
+        rules.add(&json!({"permissions": {"deny": list, "allow": ["Bash"]}, "x": 1}).to_string());
+        rules
+    };
+    let ssh = rules(&["Bash(ssh *)", "Edit(*)"]);
+    for line in [
+        "ssh n ls",
+        "ssh",
+        "echo x && ssh n",
+        "timeout 5 ssh n",
+        "sudo -u x ssh n",
+        "/usr/bin/ssh n",
+        "bash -c 'ssh n'",
+        "x=$(ssh n id)",
+        "s''sh n",
+        "A=1 ssh n",
+        "for i in 1; do ssh n; done",
+        "unknown-wrapper ssh n",
+        "ssh (",
+    ] {
+        assert!(ssh.fit(line), "{line}");
+    }
+    for line in ["scp a b", "ls", "echo 'ssh-keygen'"] {
+        assert!(!ssh.fit(line), "{line}");
+    }
+    assert!(rules(&["Bash(git push --force:*)"]).fit("ssh h 'git push --force x'"));
+    assert!(rules(&["Bash(npm run build)"]).fit("cd x; npm run build"));
+    assert!(!rules(&["Bash(npm run build)"]).fit("npm run build-all"));
+    assert!(rules(&["Bash(* --force*)"]).fit("git push --force-with-lease"));
+    assert!(rules(&["Bash"]).fit("ls") && rules(&["*"]).fit("ls") && rules(&["Bash(:*)"]).fit("ls"));
+    assert!(rules(&[]).is_empty() && rules(&["mcp__x__*", "Read"]).is_empty());
+    let mut broken = Rules::default();
+    broken.add("{");
+    assert!(broken.fit("ls"), "a file that is not understood may forbid anything");
+    let arguments = [
+        "claude",
+        "-p",
+        "--disallowedTools",
+        "Bash(ssh a, b),Edit",
+        "Read",
+        "--settings={\"a\":1}",
+        "--settings",
+        "f.json",
+    ];
+    let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
+    let (found, settings) = from_arguments(&arguments);
+    assert_eq!(
+        (found, settings),
+        (
+            vec!["Bash(ssh a, b)".to_owned(), "Edit".to_owned(), "Read".to_owned()],
+            vec!["{\"a\":1}".to_owned(), "f.json".to_owned()]
+        )
+    );
+}
