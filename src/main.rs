@@ -5,7 +5,11 @@ use std::process::ExitCode;
 use csync::cli;
 
 fn main() -> ExitCode {
-    let (context, command) = match cli::args::parse(std::env::args_os()) {
+    let args: Vec<_> = std::env::args_os().collect();
+    if let Some(exit) = cli::answer_agent(&args) {
+        return exit.code();
+    }
+    let (context, command) = match cli::args::parse(args) {
         Ok(parsed) => parsed,
         Err(refused) => return refused.tell().code(),
     };

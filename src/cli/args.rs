@@ -12,8 +12,9 @@ use serde_json::json;
 use crate::cli::context::{Context, Globals, write_line};
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::{
-    cancel, check, clean, completions, dag, data, doctor, engine, exit_codes, fetch, forward, hosts, import, login,
-    logs, man, new, report, retry, run, runs, schema, secret, shell, show, status, submit, wait, watch, why, worker,
+    cancel, check, clean, completions, dag, data, discover, doctor, engine, exit_codes, fetch, forward, hook, hosts,
+    import, login, logs, man, mcp, new, report, retry, run, runs, schema, secret, shell, show, status, submit, wait,
+    watch, why, worker,
 };
 
 /// Decides where scientific work should run, takes it there, and brings the results back
@@ -61,6 +62,9 @@ pub enum Command {
     Report(report::Args),
     Import(import::Args),
     Hosts(hosts::Args),
+    Hook(hook::Args),
+    Mcp(mcp::Args),
+    Discover(discover::Args),
     Data(data::Args),
     Login(login::Args),
     Secret(secret::Args),
@@ -75,10 +79,11 @@ pub enum Command {
 }
 
 /// The groups of the overview: every command that is not hidden stands in one.
-const GROUPS: [(&str, &[&str]); 4] = [
+const GROUPS: [(&str, &[&str]); 5] = [
     ("Run", &["submit", "run", "retry", "cancel"]),
     ("Look", &["status", "watch", "runs", "show", "why", "logs", "wait", "report", "fetch", "shell", "forward"]),
     ("Write workflows", &["new", "check", "dag", "import", "schema"]),
+    ("Coding agents", &["hook", "mcp", "discover"]),
     ("Keep house", &["hosts", "login", "data", "secret", "engine", "clean", "doctor", "completions", "man"]),
 ];
 

@@ -25,6 +25,7 @@ mod submission;
 mod along;
 mod command;
 mod far;
+mod hook;
 mod place;
 mod script;
 
@@ -37,6 +38,7 @@ mod clean;
 mod completions;
 mod dag;
 mod data;
+mod discover;
 mod doctor;
 mod engine;
 mod exit_codes;
@@ -45,6 +47,7 @@ mod forward;
 mod import;
 mod logs;
 mod man;
+mod mcp;
 mod new;
 mod report;
 mod retry;
@@ -66,6 +69,11 @@ pub mod args;
 use crate::cli::args::Command;
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
+
+/// Answers a coding agent, where the arguments are those of its hook: before anything else is made ready. None: they are not.
+pub fn answer_agent(args: &[std::ffi::OsString]) -> Option<Exit> {
+    hook::fast::alone(args)
+}
 
 /// Runs a command.
 ///
@@ -94,7 +102,14 @@ pub fn run(context: &Context, command: Command) -> Result<Exit, Failure> {
         Command::Dag(args) => dag::run(context, &args),
         Command::Report(args) => report::run(context, &args),
         Command::Import(args) => import::run(context, &args),
-        Command::Hosts(args) => hosts::run(context, &args),
+        Command::Hosts(args) => hosts::run(context, &args).inspect(|_| {
+            if args.may_change() {
+                hook::after_change(context);
+            }
+        }),
+        Command::Hook(args) => hook::run(context, &args),
+        Command::Mcp(args) => mcp::run(context, &args),
+        Command::Discover(args) => discover::run(context, &args),
         Command::Data(args) => data::run(context, &args),
         Command::Login(args) => login::run(context, &args),
         Command::Secret(args) => secret::run(context, &args),

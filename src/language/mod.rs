@@ -12,6 +12,8 @@ pub mod shell;
 
 pub mod hook;
 
+pub mod transcript;
+
 pub mod manifest;
 
 pub mod batch;

@@ -6,6 +6,8 @@ pub mod clock;
 
 pub mod config;
 
+pub mod index;
+
 pub mod transport;
 
 pub mod stage;

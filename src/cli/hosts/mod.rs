@@ -33,6 +33,13 @@ pub struct Args {
     command: Option<Command>,
 }
 
+impl Args {
+    /// Returns whether it may change what is known of hosts.
+    pub(super) fn may_change(&self) -> bool {
+        matches!(self.command, Some(Command::Import(_) | Command::Probe(_)))
+    }
+}
+
 /// What to do with them.
 #[derive(Debug, clap::Subcommand)]
 enum Command {

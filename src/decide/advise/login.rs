@@ -9,6 +9,7 @@ use crate::decide::advise::walk::{At, Line, Step};
 use crate::decide::advise::{Advice, Kind, Mode};
 use crate::language::quote::sh;
 use crate::language::shell::{Input, Output, Splice, Stands, Word, read, ssh};
+use crate::model::batch::Flavour;
 use crate::model::host::Agents;
 
 /// Looks for heavy work on login nodes.
@@ -44,11 +45,23 @@ fn judge(line: &Line<'_>, step: &Step, program: &str, host: &Arc<HostFacts>, fac
         }
         (_, Some(words)) => {
             let command: Vec<_> = words.iter().map(|word| sh(word)).collect();
-            let _ = write!(text, " As a job: `csync submit {} -- {}`.", options.join(" "), command.join(" "));
+            let _ = write!(
+                text,
+                " As a job, which takes the files of this directory along: `csync submit {} -- {}`.",
+                options.join(" "),
+                command.join(" ")
+            );
         }
         (_, None) => {
-            let _ = write!(text, " As a job: `csync submit {} -- COMMAND`.", options.join(" "));
+            let _ = write!(
+                text,
+                " As a job, which takes the files of this directory along: `csync submit {} -- COMMAND`.",
+                options.join(" ")
+            );
         }
+    }
+    if matches!(&step.at, At::There(..)) && host.batch == Some(Flavour::Slurm) && host.agents != Agents::Deny {
+        let _ = write!(text, " What lies on {name} already can be run by `sbatch --wrap` there.");
     }
     if let Some(learned) = &learned {
         let _ = write!(text, " The request is from {}.", learned.source);

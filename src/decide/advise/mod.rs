@@ -9,6 +9,7 @@ mod directives;
 mod facts;
 mod heavy;
 mod jump;
+mod known;
 mod login;
 mod poll;
 mod request;
@@ -19,6 +20,7 @@ mod walk;
 mod tests;
 
 pub use facts::{Facts, Found, HostFacts, Learned, PartitionFacts, Replica, Way};
+pub use known::{NameFacts, Route, host_facts, names, node_names};
 
 use crate::decide::advise::walk::Line;
 use crate::language::shell::{Splice, read, rewrite};

@@ -140,8 +140,9 @@ fn heavy_work_on_a_login_node_is_told_how_to_be_a_job() {
     assert_eq!(*kind, "login-node");
     assert_eq!(
         text,
-        "`python` would run on the login node of hpc, where nothing heavy runs (policy.login_node = light). As a job: \
-         `csync submit --on hpc --cpus 4 --mem 8G --time 2h -- python train.py --lr 1`. The request is from 5 runs."
+        "`python` would run on the login node of hpc, where nothing heavy runs (policy.login_node = light). As a job, which \
+         takes the files of this directory along: `csync submit --on hpc --cpus 4 --mem 8G --time 2h -- python train.py --lr 1`. \
+         What lies on hpc already can be run by `sbatch --wrap` there. The request is from 5 runs."
     );
     for line in [
         "ssh hpc python train.py",
@@ -375,7 +376,7 @@ fn dangers_are_named() {
     for (line, word) in [
         ("ssh hpc 'rm -rf /scratch/old'", "/scratch is shared"),
         ("rm -rf /", "everything below"),
-        ("sudo rm -fr /home/", "everything below"),
+        ("sudo rm -fr /srv/", "everything below"),
         ("rm --recursive /usr/lib/x", "the system"),
         ("ssh -i key.pem user@host 'rm -rf /var/log'", "the system"),
         ("cd / && rm -rf home", "everything below"),

@@ -6,13 +6,34 @@
 mod read;
 mod render;
 mod rules;
+pub mod settings;
 
 #[cfg(test)]
 mod tests;
 
-pub use read::{Event, Moment, first_value, read};
+pub use read::{Event, Moment, Scanner, read};
 pub use render::{Reply, render};
 pub use rules::{Rules, from_arguments};
+
+/// Variables by which agents mark the commands that they run, and who does.
+const MARKS: [(&str, &str); 8] = [
+    ("CLAUDECODE", "Claude Code"),
+    ("CODEX_SANDBOX", "Codex"),
+    ("CODEX_THREAD_ID", "Codex"),
+    ("QWEN_CODE", "Qwen Code"),
+    ("GEMINI_CLI", "Gemini CLI"),
+    ("COPILOT_CLI", "Copilot CLI"),
+    ("CURSOR_AGENT", "Cursor"),
+    ("CSYNC_AGENT", "a coding agent"),
+];
+
+/// Returns the coding agent in whose environment a process runs.
+pub fn agent_of<'e>(mut var: impl FnMut(&str) -> Option<&'e str>) -> Option<&'static str> {
+    MARKS
+        .iter()
+        .find(|(name, _)| var(name).is_some_and(|value| !value.is_empty() && value != "0"))
+        .map(|(_, agent)| *agent)
+}
 
 /// A coding agent whose hooks csync speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

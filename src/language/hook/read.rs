@@ -85,32 +85,43 @@ struct Response {
     background: Option<String>,
 }
 
-/// Returns how many bytes the first JSON value takes, when it is whole: nobody has to end the stream. None: more must come.
-pub fn first_value(bytes: &[u8]) -> Option<usize> {
-    let (mut depth, mut quoted, mut escaped) = (0_u32, false, false);
-    for (at, byte) in bytes.iter().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            _ if quoted => {}
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => {
-                depth = depth.saturating_sub(1);
-                if depth == 0 {
-                    return Some(at + 1);
+/// Finds where the first JSON value of a stream ends: nobody has to end the stream.
+#[derive(Clone, Debug, Default)]
+pub struct Scanner {
+    depth: u32,
+    quoted: bool,
+    escaped: bool,
+    passed: usize,
+}
+
+impl Scanner {
+    /// Looks at the bytes that came; returns where the value ends in the whole stream, when it does.
+    pub fn feed(&mut self, bytes: &[u8]) -> Option<usize> {
+        for byte in bytes {
+            self.passed += 1;
+            match byte {
+                _ if self.escaped => self.escaped = false,
+                b'\\' if self.quoted => self.escaped = true,
+                b'"' => self.quoted = !self.quoted,
+                _ if self.quoted => {}
+                b'{' | b'[' => self.depth += 1,
+                b'}' | b']' => {
+                    self.depth = self.depth.saturating_sub(1);
+                    if self.depth == 0 {
+                        return Some(self.passed);
+                    }
                 }
+                _ => {}
             }
-            _ => {}
         }
+        None
     }
-    None
 }
 
 /// Reads what an agent says. None for anything else than an object of its own.
 pub fn read(agent: Agent, bytes: &[u8]) -> Option<Event> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let end = first_value(bytes).filter(|_| bytes.trim_ascii_start().starts_with(b"{"))?;
+    let end = Scanner::default().feed(bytes).filter(|_| bytes.trim_ascii_start().starts_with(b"{"))?;
     let wire: Wire = serde_json::from_slice(bytes.get(..end)?).ok()?;
     let name = wire.hook_event_name.clone().unwrap_or_else(|| "preToolUse".to_owned());
     let input = input(&wire).unwrap_or_default();

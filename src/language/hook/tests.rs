@@ -1,5 +1,6 @@
 //! Every agent's words in, every agent's words out, and rules.
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -63,8 +64,9 @@ fn every_agent_gets_its_own_words() {
 
 #[test]
 fn odd_input_is_taken_or_left() {
-    assert_eq!(first_value(b" {\"a\":\"}\\\"\"} {"), Some(12));
-    assert_eq!(first_value(b"{\"a\":["), None);
+    assert_eq!(Scanner::default().feed(b" {\"a\":\"}\\\"\"} {"), Some(12));
+    let mut scanner = Scanner::default();
+    assert_eq!((scanner.feed(b"{\"a\":["), scanner.feed(b"1]"), scanner.feed(b" } x")), (None, None, Some(10)));
     let claude = |text: &str| read(Agent::Claude, text.as_bytes());
     assert!(claude("\u{feff}{\"hook_event_name\":\"X\"}").is_some_and(|event| event.moment == Moment::Other));
     assert!(claude("{} trailing").is_some());
@@ -146,4 +148,47 @@ fn rules_fit_what_they_forbid_however_it_is_wrapped() {
             vec!["{\"a\":1}".to_owned(), "f.json".to_owned()]
         )
     );
+}
+
+#[test]
+fn agents_are_known_by_their_environment() {
+    let agent = |set: &'static [(&'static str, &'static str)]| {
+        agent_of(|name| set.iter().find(|(key, _)| *key == name).map(|(_, value)| *value))
+    };
+    assert_eq!(agent(&[("CLAUDECODE", "1"), ("HOME", "/h")]), Some("Claude Code"));
+    assert_eq!(agent(&[("CSYNC_AGENT", "mcp")]), Some("a coding agent"));
+    assert_eq!(agent(&[("CLAUDECODE", ""), ("GEMINI_CLI", "0")]), None);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn whatever_comes_in_one_valid_line_or_nothing_goes_out(
+        cuts in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+        whole in any::<bool>(),
+        command in any::<String>(),
+    ) {
+        let mut bytes = CLAUDE.replace("\"ssh n ls\"", &json!(command).to_string()).into_bytes();
+        if !whole {
+            for (at, byte) in cuts {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+        }
+        for (agent, _) in Agent::ALL {
+            let Some(event) = read(agent, &bytes) else { prop_assert!(!whole); continue };
+            if let Some(line) = render(agent, &event, Some(&reply())) {
+                prop_assert!(!line.contains('\n'));
+                prop_assert!(serde_json::from_str::<Value>(&line).unwrap().is_object());
+            }
+            if whole && agent == Agent::Claude {
+                prop_assert_eq!(event.command, Some(command.clone()));
+            }
+        }
+        let mut rules = Rules::default();
+        rules.add(&String::from_utf8_lossy(&bytes));
+        rules.add_rule(&command);
+        drop(rules.fit(&command).to_string());
+    }
 }

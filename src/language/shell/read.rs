@@ -9,7 +9,7 @@ use crate::language::shell::script::{Command, Input, Loop, LoopKind, Output, Scr
 use crate::language::shell::word::{Means, Word, word};
 
 /// Longest text that is read: what a person or an agent types is shorter, and reading takes time.
-pub const LONGEST: usize = 32 << 10;
+pub const LONGEST: usize = 8 << 10;
 
 /// Deepest nesting that is followed.
 const DEEPEST: u32 = 120;
@@ -136,6 +136,7 @@ impl Reader<'_> {
     /// A statement with redirections behind it. Words that follow the name of a file belong to the command again, which the
     /// grammar takes for more names.
     fn redirected(&mut self, node: Node<'_>, mut stands: Stands, depth: u32) -> Option<()> {
+        let outer = stands;
         let body = node.child_by_field_name("body");
         let mut strays = Vec::new();
         let mut pipes = false;
@@ -157,9 +158,26 @@ impl Reader<'_> {
         }
         let mut cursor = node.walk();
         for redirect in node.children_by_field_name("redirect", &mut cursor) {
-            let behind = Stands { input: Input::Pipe, redirected: true, apart: true, ..stands };
-            let around = if redirect.kind() == "heredoc_redirect" { behind } else { stands };
-            self.children(redirect, Stands { output: Output::Inherited, ..around }, depth)?;
+            if redirect.kind() == "heredoc_redirect" {
+                self.heredoc(redirect, stands, outer, depth)?;
+            } else {
+                self.children(redirect, Stands { output: Output::Inherited, ..stands }, depth)?;
+            }
+        }
+        Some(())
+    }
+
+    /// What stands behind `<<EOF` in its line, and what is substituted in the text.
+    fn heredoc(&mut self, node: Node<'_>, stands: Stands, outer: Stands, depth: u32) -> Option<()> {
+        let right = node.child_by_field_name("right");
+        let mut cursor = node.walk();
+        for child in node.children(&mut cursor).filter(Node::is_named) {
+            let around = match child.kind() {
+                _ if right == Some(child) => Stands { conditional: true, ..outer },
+                "pipeline" => Stands { input: Input::Pipe, redirected: true, apart: true, ..outer },
+                _ => Stands { output: Output::Inherited, ..stands },
+            };
+            self.visit(child, around, depth)?;
         }
         Some(())
     }
@@ -170,15 +188,16 @@ impl Reader<'_> {
         match node.kind() {
             "heredoc_redirect" => {
                 stands.input = Input::Here;
-                // `<<EOF word` and `<<EOF && other`: the grammar mixes them up.
+                // `<<EOF word`: the grammar mixes it up.
+                if node.child_by_field_name("argument").is_some() {
+                    return None;
+                }
+                let mut strays = Vec::new();
                 let mut cursor = node.walk();
-                let plain = node.children(&mut cursor).filter(Node::is_named).all(|child| {
-                    matches!(
-                        child.kind(),
-                        "heredoc_start" | "heredoc_body" | "heredoc_end" | "pipeline" | "file_descriptor" | "comment"
-                    )
-                });
-                plain.then(Vec::new)
+                for inner in node.children_by_field_name("redirect", &mut cursor) {
+                    strays.extend(self.redirect(inner, stands)?);
+                }
+                Some(strays)
             }
             "herestring_redirect" => {
                 stands.input = Input::Here;

@@ -88,6 +88,10 @@ fn commands_know_where_they_stand() {
     assert!(stands("a <<EOF\n$(b)\nEOF", 1).in_heredoc);
     assert_eq!(stands("a <<EOF | b\nx\nEOF", 0).output, Output::Pipe);
     assert_eq!(stands("a <<EOF | b\nx\nEOF", 1).input, Input::Pipe);
+    let both = "a > f <<EOF && b\n$(c)\nEOF\nd";
+    assert_eq!((stands(both, 0).output, stands(both, 1).input), (Output::File, Input::Inherited));
+    assert!(stands(both, 1).conditional && stands(both, 2).in_heredoc && !stands(both, 3).conditional);
+    assert_eq!(stands("a <<EOF > f 2>&1\nx\nEOF", 0).output, Output::File);
     assert!(stands("a && b", 1).conditional && !stands("a && b", 0).conditional);
     assert!(stands("a &", 0).apart && stands("(a)", 0).apart);
     assert!(stands("f() { a; }", 0).in_function);
@@ -229,6 +233,7 @@ fn edits_touch_their_words_alone() {
         ("ssh h 'a  b' # c", "ssh -J gw h 'a  b' # c"),
         ("ssh  h \\\n ls", "ssh -J gw  h \\\n ls"),
         ("ssh h << EOF\n  ssh h $HOME\nEOF", "ssh -J gw h << EOF\n  ssh h $HOME\nEOF"),
+        ("ssh h > f <<EOF && ssh g\nx\nEOF", "ssh -J gw h > f <<EOF && ssh g\nx\nEOF"),
         ("A=1 ssh h 2>&1 | tee x", "A=1 ssh -J gw h 2>&1 | tee x"),
     ] {
         assert_eq!(edited(before, std::slice::from_ref(&jump)), after);

@@ -37,6 +37,8 @@ pub struct Partition {
     pub memory_default_per_core: Option<Bytes>,
     /// Most GPUs on one node, by model; `gpu` where the site names no models.
     pub gpus: BTreeMap<String, u32>,
+    /// Names of its nodes, in lists as the batch system writes them: `n[01-16]`.
+    pub node_names: Vec<String>,
     /// Features of its nodes.
     pub features: Vec<String>,
     /// Most jobs of one user that run at once.

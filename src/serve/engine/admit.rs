@@ -7,12 +7,13 @@ use std::sync::Arc;
 use crate::decide::engine::protocol::{Event, Mark, Routes, Verdict};
 use crate::decide::engine::run::Run;
 use crate::decide::fresh::memos::{Hashes, Memos};
+use crate::language::hook::agent_of;
 use crate::language::hosts::Hosts;
 use crate::model::api::{ApiError, Counts, ErrorKind, RunState, RunSummary, Submission, Submitted};
 use crate::model::data::Elsewhere;
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::model::facts::Facts;
-use crate::model::host::HostName;
+use crate::model::host::{Agents, HostName};
 use crate::model::id::{InstanceId, JobKey, RunId};
 use crate::model::plan::Plan;
 use crate::reach::clock;
@@ -74,6 +75,13 @@ pub(super) fn prepare(
     let mut prepared = prepare::prepare(Asked::of(&submission, &hosts, &elsewhere), memos)?;
     if let Some(host) = places::unlooked(&prepared.places, &hosts) {
         return Err(not_looked_at(host));
+    }
+    let asking =
+        agent_of(|name| submission.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str()));
+    if let Some(agent) = asking
+        && let Some((host, agents)) = places::kept_from_agents(&prepared.places, &hosts)
+    {
+        return Err(for_people(agent, host, agents));
     }
     prepared.warnings.extend(sayable(&prepared, &hosts, &facts)?);
     let lock = match makes_files(&prepared.plan, &prepared.verdicts) {
@@ -154,6 +162,20 @@ fn not_looked_at(host: &HostName) -> ApiError {
         )),
         ..refuse(ErrorKind::Invalid, format!("nobody has said how jobs are started on `{host}`"))
     }
+}
+
+/// Refuses what a coding agent asks for on a host where that is for people to start.
+fn for_people(agent: &str, host: &HostName, agents: Agents) -> ApiError {
+    let hint = match agents {
+        Agents::Deny => {
+            format!("hosts.toml says so (`[hosts.{host}.policy]`, `agents = \"deny\"`): a person can start it")
+        }
+        Agents::Ask | Agents::Allow => format!(
+            "a person can start it in a terminal; `agents = \"allow\"` in `[hosts.{host}.policy]` of hosts.toml lets agents do it"
+        ),
+    };
+    let message = format!("{agent} may not start anything on `{host}` by itself");
+    ApiError { hint: Some(hint), ..refuse(ErrorKind::Conflict, message) }
 }
 
 /// Returns what probes found.

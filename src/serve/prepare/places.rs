@@ -7,7 +7,7 @@ use crate::language::hosts::{Hosts, HostsFile, merge, shipped};
 use crate::language::manifest::{Known, is_here};
 use crate::model::api::{ApiError, ErrorKind};
 use crate::model::facts::Facts;
-use crate::model::host::HostName;
+use crate::model::host::{Agents, HostName};
 use crate::model::plan::Plan;
 use crate::reach::config::{ConfigDir, ConfigDirError, HostsConfig, HostsConfigError};
 
@@ -73,6 +73,19 @@ impl Places {
 pub fn unlooked<'p>(places: &'p Places, hosts: &Hosts) -> Option<&'p HostName> {
     let unknown = |name: &HostName| hosts.get(name.as_str()).is_none_or(|host| host.batch.is_none());
     places.lists.iter().flatten().find(|name| !name.is_local() && unknown(name))
+}
+
+/// Returns the first host of these places where coding agents may not start anything by themselves, with what holds there. On
+/// this machine the agent's own permissions hold, unless it is denied to agents.
+pub fn kept_from_agents<'h>(places: &Places, hosts: &'h Hosts) -> Option<(&'h HostName, Agents)> {
+    let here = places.of_task.is_empty() || places.lists.iter().flatten().any(HostName::is_local);
+    let named = places.lists.iter().flatten().filter(|name| !name.is_local()).map(HostName::as_str);
+    let all = here.then_some(HostName::LOCAL).into_iter().chain(named);
+    all.filter_map(|name| hosts.get(name)).find_map(|host| {
+        let agents = host.policy.agents;
+        let free = agents == Agents::Allow || (host.name.is_local() && agents == Agents::Ask);
+        (!free).then_some((&host.name, agents))
+    })
 }
 
 /// Returns what an entry of `on` is.

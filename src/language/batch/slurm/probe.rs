@@ -110,7 +110,7 @@ fn state(word: &str) -> PartitionState {
 /// others are new.
 fn add_nodes(partitions: &mut Vec<Partition>, told: usize, line: &str) {
     let cells: Vec<&str> = line.split('|').collect();
-    let [name, avail, time, nodes, _, _, cores, mem, features, gres, _] = cells.as_slice() else { return };
+    let [name, avail, time, nodes, _, names, cores, mem, features, gres, _] = cells.as_slice() else { return };
     let plain = name.trim_end_matches('*');
     let known = partitions.iter().position(|partition| partition.name == plain);
     let at = known.unwrap_or_else(|| {
@@ -126,6 +126,9 @@ fn add_nodes(partitions: &mut Vec<Partition>, told: usize, line: &str) {
     let Some(partition) = partitions.get_mut(at) else { return };
     if at >= told {
         partition.nodes += count(nodes).unwrap_or(0);
+    }
+    if let Some(names) = given(names).filter(|names| !partition.node_names.iter().any(|known| known == names)) {
+        partition.node_names.push(names.to_owned());
     }
     partition.cores_per_node = partition.cores_per_node.max(count(cores));
     partition.memory_per_node = partition.memory_per_node.max(memory(mem, Bytes::mib(1)));

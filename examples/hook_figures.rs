@@ -1,0 +1,163 @@
+//! What a call of `csync hook` costs beside `bash -c true`: whole processes, in turn.
+//!
+//! ```text
+//! hook_figures index STATE           writes an index of 1,000 hosts, 100,000 datasets and 10,000 profiles
+//! hook_figures measure STATE CSYNC [CALLS]    calls csync with it and prints a table
+//! ```
+//!
+//! `benches/hook/run` builds and runs both.
+
+#![expect(clippy::print_stdout, reason = "a figure is printed")]
+#![expect(clippy::expect_used, reason = "a measurement that cannot go on says so and ends")]
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use csync::decide::advise::{HostFacts, Learned, NameFacts, PartitionFacts, Replica, Way};
+use csync::model::batch::Flavour;
+use csync::model::host::Agents;
+use csync::model::units::{Bytes, Walltime};
+use csync::reach::index::IndexWriter;
+use wait4::Wait4;
+
+fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args.as_slice() {
+        [_, "index", state] => index(Path::new(state)),
+        [_, "measure", state, csync] => measure(state, csync, 400),
+        [_, "measure", state, csync, calls] => measure(state, csync, calls.parse().expect("a number of calls")),
+        _ => println!("hook_figures index STATE | measure STATE CSYNC [CALLS]"),
+    }
+}
+
+fn index(state: &Path) {
+    let mut writer = IndexWriter::default();
+    for number in 0..1_000 {
+        let name = format!("host{number}");
+        let partition = |name: &str| PartitionFacts {
+            name: name.to_owned(),
+            is_default: name == "p0",
+            is_up: true,
+            walltime_max: Some(Walltime(86_400)),
+            memory: Some(Bytes::gib(256)),
+            cores: Some(64),
+            gpus: false,
+        };
+        let facts = HostFacts {
+            name: name.clone(),
+            batch: Some(Flavour::Slurm),
+            light: true,
+            agents: Agents::Ask,
+            shared: vec!["/home".to_owned(), "/scratch".to_owned()],
+            partitions: ["p0", "p1", "p2", "p3"].map(partition).to_vec(),
+        };
+        writer.add(&format!("host {name}"), &facts);
+        let way = Some(Way { jump: format!("gate{number}"), ..Way::default() });
+        writer.add(&format!("name {name}"), &NameFacts { host: name.clone(), way: None, is_node: false });
+        for node in 0..20 {
+            let facts = NameFacts { host: name.clone(), way: way.clone(), is_node: true };
+            writer.add(&format!("name n{number}-{node}"), &facts);
+        }
+    }
+    for number in 0..100_000 {
+        let path = format!("/data/project{}/set{number}", number % 100);
+        let replica =
+            Replica { host: "host7".to_owned(), path: path.clone(), bytes: Some(Bytes::gib(9)), seconds: Some(60) };
+        writer.add(&format!("data {path}"), &[replica]);
+    }
+    for number in 0..10_000 {
+        let learned = Learned { memory: Some(Bytes::gib(8)), source: "5 runs".to_owned(), ..Learned::default() };
+        writer.add(&format!("profile {number:016x}"), &learned);
+    }
+    let stamp: (i64, i64, u64) = (0, 0, 0);
+    writer.add("meta", &(None::<String>, stamp));
+    std::fs::create_dir_all(state).expect("the directory is made");
+    writer.write(&state.join("advice.idx")).expect("the index is written");
+}
+
+/// A thing that is called again and again.
+struct Case {
+    name: &'static str,
+    program: String,
+    args: Vec<&'static str>,
+    input: String,
+    walls: Vec<Duration>,
+    peak: u64,
+    said: usize,
+}
+
+fn measure(state: &str, csync: &str, calls: usize) {
+    let event = |command: &str| {
+        format!(
+            "{{\"session_id\":\"s\",\"cwd\":\"/nowhere\",\"hook_event_name\":\"PreToolUse\",\"tool_name\":\"Bash\",\
+             \"tool_use_id\":\"t\",\"tool_input\":{{\"command\":{command:?},\"description\":\"x\"}}}}\n"
+        )
+    };
+    let case = |name, program: &str, args: &[&'static str], input: String| Case {
+        name,
+        program: program.to_owned(),
+        args: args.to_vec(),
+        input,
+        walls: Vec::new(),
+        peak: 0,
+        said: 0,
+    };
+    let hook = &["hook", "claude", "--rewrite"];
+    let mut cases = [
+        case("bash -c true", "bash", &["-c", "true"], String::new()),
+        case("nothing to say", csync, hook, event("cd src && cargo test 2>&1 | head -50")),
+        case("a jump host", csync, hook, event("ssh n17-3 'nvidia-smi | head'")),
+        case("a login node", csync, hook, event("ssh host99 'cd run && python train.py --data /data/project7/set7'")),
+        case("data elsewhere", csync, hook, event("wc -l /data/project7/set107/reads.fq")),
+    ];
+    for round in 0..calls + 20 {
+        for case in &mut cases {
+            let (wall, peak, said) = call(case, state);
+            // The first rounds bring files into memory.
+            if round >= 20 {
+                case.walls.push(wall);
+                case.peak = case.peak.max(peak);
+                case.said = said;
+            }
+        }
+    }
+    let mut base = 0.0;
+    println!("{:<16} {:>9} {:>9} {:>7} {:>9}  answer", "", "p50 ms", "p99 ms", "ratio", "peak MB");
+    for case in &mut cases {
+        case.walls.sort_unstable();
+        let at =
+            |share: usize| case.walls.get(case.walls.len() * share / 100).map_or(0.0, |wall| wall.as_secs_f64() * 1e3);
+        let (p50, p99) = (at(50), at(99));
+        if base == 0.0 {
+            base = p50;
+        }
+        let peak = case.peak as f64 / 1e6;
+        println!("{:<16} {p50:>9.2} {p99:>9.2} {:>7.2} {peak:>9.1}  {} bytes", case.name, p50 / base, case.said);
+    }
+}
+
+/// Calls it once: how long from its start to its end, its peak of memory, how much it said.
+fn call(case: &Case, state: &str) -> (Duration, u64, usize) {
+    let start = Instant::now();
+    let mut child = Command::new(&case.program)
+        .args(&case.args)
+        .env("CSYNC_STATE", state)
+        .env("CSYNC_CONFIG", state)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    if let Some(mut stdin) = child.stdin.take() {
+        // `bash -c true` may be gone already.
+        drop(stdin.write_all(case.input.as_bytes()));
+    }
+    let mut said = Vec::new();
+    if let Some(stdout) = &mut child.stdout {
+        stdout.read_to_end(&mut said).expect("it speaks");
+    }
+    let ended = child.wait4().expect("it ends");
+    (start.elapsed(), ended.rusage.maxrss, said.len())
+}

@@ -1,0 +1,168 @@
+//! `csync hook doctor`: is the hook in place, does it answer, does another one change commands too.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::cli::context::Context;
+use crate::cli::errors::{Exit, Failure};
+use crate::cli::hook::install::is_ours;
+use crate::cli::hook::lookup::{Lookup, Stale, index_path};
+use crate::language::hook::settings::elements;
+
+/// Check that the hook is in place and answers
+///
+/// Looks at Claude Code's settings of this directory and your own, calls the hook once as an agent would, and names other hooks
+/// that see the same commands: when two change a command, the last one to finish wins.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {}
+
+/// What was found.
+#[derive(Debug, Serialize)]
+struct Finding {
+    well: bool,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fix: Option<String>,
+}
+
+fn finding(well: bool, message: impl Into<String>, fix: Option<&str>) -> Finding {
+    Finding { well, message: message.into(), fix: fix.map(str::to_owned) }
+}
+
+/// Runs it.
+pub(super) fn run(context: &Context, _args: &Args) -> Result<Exit, Failure> {
+    let mut findings = vec![on_path()];
+    findings.extend(settings());
+    findings.push(answers());
+    findings.push(index(context)?);
+    if context.json() {
+        context.print_json(&json!({ "findings": findings }))?;
+    } else {
+        for one in &findings {
+            context.print(&format!("{} {}", if one.well { "ok     " } else { "problem" }, one.message))?;
+            if let Some(fix) = &one.fix {
+                context.print(&format!("        {fix}"))?;
+            }
+        }
+    }
+    Ok(if findings.iter().all(|one| one.well) { Exit::Success } else { Exit::RunFailed })
+}
+
+fn on_path() -> Finding {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    match std::env::split_paths(&path).map(|dir| dir.join("csync")).find(|path| path.is_file()) {
+        Some(path) => finding(true, format!("agents find csync: {}", path.display()), None),
+        None => {
+            finding(false, "`csync` is not on PATH: agents cannot start the hook", Some("put its directory on PATH"))
+        }
+    }
+}
+
+/// Looks for our hook and for others on the same commands.
+fn settings() -> Vec<Finding> {
+    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
+    let own = std::env::var_os("CLAUDE_CONFIG_DIR").map_or_else(|| home.join(".claude"), PathBuf::from);
+    let project = std::env::current_dir().unwrap_or_default().join(".claude");
+    let files = [own.join("settings.json"), project.join("settings.json"), project.join("settings.local.json")];
+    // In one's own home, the project's settings are one's own.
+    let mut files: Vec<PathBuf> = files.into_iter().filter_map(|path| path.canonicalize().ok()).collect();
+    files.sort();
+    files.dedup();
+    let (mut found, mut ours) = (Vec::new(), 0);
+    for path in files {
+        let Ok(text) = std::fs::read_to_string(&path) else { continue };
+        if serde_json::from_str::<serde_json::Value>(&text).is_err() {
+            let message = format!("{} is no JSON: Claude Code drops every hook in it", path.display());
+            found.push(finding(false, message, Some("mend it in an editor")));
+            continue;
+        }
+        for element in elements(&text, &["hooks", "PreToolUse"]) {
+            if is_ours(element) {
+                ours += 1;
+            } else if sees_commands(element) {
+                let message = format!("{} has another hook on Bash: {}", path.display(), command_of(element));
+                let fix = "both see the same command and neither what the other made of it; where that one changes commands, install csync's without --rewrite";
+                found.push(finding(false, message, Some(fix)));
+            }
+        }
+    }
+    match ours {
+        0 => found.push(finding(
+            false,
+            "the hook is not installed for Claude Code",
+            Some("`csync hook install` puts it in"),
+        )),
+        1 => found.push(finding(true, "the hook is installed for Claude Code", None)),
+        _ => found.push(finding(
+            false,
+            "the hook is installed more than once",
+            Some("`csync hook uninstall`, with and without --project, takes it out"),
+        )),
+    }
+    found
+}
+
+/// Says whether a hook's matcher lets commands through.
+fn sees_commands(element: &str) -> bool {
+    let value: serde_json::Value = serde_json::from_str(element).unwrap_or_default();
+    let matcher = value["matcher"].as_str().unwrap_or_default();
+    matcher.is_empty() || matcher.contains("Bash") || matcher.contains('*')
+}
+
+fn command_of(element: &str) -> String {
+    let value: serde_json::Value = serde_json::from_str(element).unwrap_or_default();
+    value["hooks"][0]["command"].as_str().unwrap_or("one of another type").chars().take(80).collect()
+}
+
+/// Calls the hook as an agent would.
+fn answers() -> Finding {
+    let event = json!({"hook_event_name": "PreToolUse", "tool_name": "Bash", "tool_input": {"command": "mkfs.ext4 /dev/none"}, "cwd": "/"});
+    let start = Instant::now();
+    let output = std::env::current_exe().and_then(|program| {
+        let mut child = Command::new(program)
+            .args(["hook", "claude"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        if let Some(stdin) = &mut child.stdin {
+            stdin.write_all(event.to_string().as_bytes())?;
+        }
+        child.wait_with_output()
+    });
+    match output {
+        Ok(output) if String::from_utf8_lossy(&output.stdout).contains("additionalContext") => {
+            finding(true, format!("the hook answers, in {:.1} ms", start.elapsed().as_secs_f64() * 1000.0), None)
+        }
+        Ok(_) => finding(
+            false,
+            "the hook does not answer: a deny rule may fit everything, or the machine is slow",
+            Some("its log is hook.log in the state directory"),
+        ),
+        Err(error) => finding(false, format!("the hook cannot be started: {error}"), None),
+    }
+}
+
+fn index(context: &Context) -> Result<Finding, Failure> {
+    let state = context.state_dir()?;
+    if !index_path(state.root()).exists() {
+        return Ok(finding(
+            false,
+            "nothing is known of hosts: there is no index",
+            Some("`csync hosts import` and `csync hosts probe` make it"),
+        ));
+    }
+    let lookup = Lookup::open(Some(state.root()));
+    Ok(match (lookup.is_known(), lookup.stale(Some(state.root()))) {
+        (false, _) => finding(false, "the index of hosts is damaged", Some("`csync hook refresh` makes it anew")),
+        (true, Stale::Yes) => {
+            finding(true, "the index of hosts is older than hosts.toml: the next call makes it anew", None)
+        }
+        (true, Stale::No) => finding(true, "the index of hosts is up to date", None),
+    })
+}

@@ -1,0 +1,176 @@
+//! The hook itself: one JSON value on standard input, one line or nothing on standard output, exit code 0 whatever happens.
+//!
+//! Nothing heavy is touched on this way: no command line is built, no runtime started, no database opened. A thread of its own
+//! ends the process in silence when the deadline passes.
+
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::cli::errors::Exit;
+use crate::cli::hook::calls::{self, Call, Outcome};
+use crate::cli::hook::lookup::{Lookup, Stale};
+use crate::cli::hook::{layers, refresh};
+use crate::decide::advise::{Mode, Verdict, advise};
+use crate::language::hook::{Agent, Event, Moment, Reply, Scanner, read, render};
+use crate::reach::config::StateDir;
+
+/// How long an answer may take.
+const DEADLINE: Duration = Duration::from_millis(50);
+
+/// Most bytes of an event that are read.
+const LARGEST: u64 = 8 << 20;
+
+/// A call of the hook.
+struct Asked {
+    agent: Agent,
+    mode: Mode,
+    state: Option<PathBuf>,
+}
+
+/// Answers an agent, where these are the arguments of its hook. Options that are not known are passed over: a hook that fails
+/// for them would disturb every command of a session.
+pub(crate) fn alone(args: &[OsString]) -> Option<Exit> {
+    let [_, hook, agent, rest @ ..] = args else { return None };
+    let agent = Agent::named(agent.to_str().filter(|_| hook == "hook")?)?;
+    if rest.iter().any(|arg| matches!(arg.to_str(), Some("--help" | "-h"))) {
+        return None;
+    }
+    let mode = rest.iter().fold(Mode::Advise, |mode, arg| match arg.to_str() {
+        Some("--rewrite" | "--rewrite=options") => Mode::Rewrite,
+        Some("--rewrite=submit") => Mode::Submit,
+        _ => mode,
+    });
+    let state = StateDir::locate(|name| std::env::var_os(name)).ok().map(|dir| dir.root().to_path_buf());
+    let asked = Asked { agent, mode, state };
+    let speaking = Arc::new(AtomicBool::new(false));
+    watch(Arc::clone(&speaking), asked.state.clone());
+    let log = asked.state.clone();
+    std::panic::set_hook(Box::new(move |info| calls::log(log.as_deref(), &format!("panic: {info}"))));
+    // What went wrong stands in the log; the agent goes on.
+    drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| answer(&asked, &speaking))));
+    Some(Exit::Success)
+}
+
+/// Ends the process when the deadline passes and nothing was said yet.
+#[expect(clippy::exit, reason = "the thread that answers may hang in a system call: nothing else ends it")]
+fn watch(speaking: Arc<AtomicBool>, state: Option<PathBuf>) {
+    let deadline = std::env::var("CSYNC_HOOK_DEADLINE_MS").ok().and_then(|text| text.parse().ok());
+    let deadline = deadline.map_or(DEADLINE, Duration::from_millis);
+    let watcher = std::thread::Builder::new().stack_size(64 << 10).spawn(move || {
+        std::thread::sleep(deadline);
+        if !speaking.swap(true, Ordering::AcqRel) {
+            calls::log(state.as_deref(), "the deadline passed");
+            std::process::exit(0);
+        }
+    });
+    // Without a thread there is no deadline; the answer is as good.
+    drop(watcher);
+}
+
+fn answer(asked: &Asked, speaking: &AtomicBool) {
+    let Some(bytes) = input() else { return };
+    let start = Instant::now();
+    let Some(event) = read(asked.agent, &bytes) else { return };
+    match event.moment {
+        Moment::Before => before(asked, &event, start, speaking),
+        Moment::After { well, background } => {
+            say(asked, &event, None, speaking);
+            let outcome = Outcome { id: event.call.clone(), well, background, took: event.took };
+            calls::record_outcome(asked.state.as_deref(), &outcome);
+        }
+        Moment::Start => {
+            say(asked, &event, None, speaking);
+            refresh::in_background();
+        }
+        Moment::End | Moment::Other => say(asked, &event, None, speaking),
+    }
+}
+
+/// Judges a command.
+fn before(asked: &Asked, event: &Event, start: Instant, speaking: &AtomicBool) {
+    let Some(command) = &event.command else { return say(asked, event, None, speaking) };
+    let facts = Lookup::open(asked.state.as_deref());
+    let verdict = advise(command, &event.cwd, asked.mode, &facts);
+    let forbidden = !verdict.advice.is_empty() && layers::rules(asked.agent, &event.cwd).fit(command);
+    let reply = if forbidden { None } else { reply(command, &verdict) };
+    say(asked, event, reply.as_ref(), speaking);
+    if let Some(reply) = &reply {
+        let call = Call {
+            agent: asked.agent.name(),
+            session: &event.session,
+            id: &event.call,
+            kinds: verdict.advice.iter().map(|piece| piece.kind.name()).collect(),
+            changed: reply.command.is_some() && asked.agent.takes_changes(),
+            micros: u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX),
+        };
+        calls::record(asked.state.as_deref(), &call);
+    }
+    if facts.stale(asked.state.as_deref()) == Stale::Yes {
+        refresh::in_background();
+    }
+}
+
+/// Puts a verdict into words: facts, no orders.
+pub(super) fn reply(command: &str, verdict: &Verdict) -> Option<Reply> {
+    if verdict.advice.is_empty() {
+        return None;
+    }
+    let mut lines: Vec<String> = verdict.advice.iter().map(|piece| format!("csync: {}", piece.text)).collect();
+    if let Some(changed) = &verdict.rewritten {
+        lines.push(format!("csync: the command was changed from `{command}` to `{changed}` before it ran."));
+    }
+    Some(Reply { text: lines.join("\n"), command: verdict.rewritten.clone() })
+}
+
+/// Prints the answer, whole or not at all.
+fn say(asked: &Asked, event: &Event, reply: Option<&Reply>, speaking: &AtomicBool) {
+    let Some(mut line) = render(asked.agent, event, reply) else {
+        speaking.store(true, Ordering::Release);
+        return;
+    };
+    line.push('\n');
+    if !speaking.swap(true, Ordering::AcqRel) {
+        let mut out = std::io::stdout().lock();
+        // Whoever does not listen misses nothing that matters.
+        drop(out.write_all(line.as_bytes()).and_then(|()| out.flush()));
+    }
+}
+
+/// Reads one JSON value. The stream may stay open behind it.
+fn input() -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(16 << 10);
+    let mut stdin = std::io::stdin().lock().take(LARGEST);
+    let mut chunk = [0; 8 << 10];
+    let mut scanner = Scanner::default();
+    loop {
+        let length = stdin.read(&mut chunk).ok().filter(|length| *length > 0)?;
+        let came = chunk.get(..length)?;
+        bytes.extend_from_slice(came);
+        if let Some(end) = scanner.feed(came) {
+            bytes.truncate(end);
+            return Some(bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_agents_take_the_short_way() {
+        for args in [
+            &["csync", "hook"][..],
+            &["csync", "hook", "install"],
+            &["csync", "run", "claude"],
+            &["csync", "hook", "claude", "--help"],
+        ] {
+            let args: Vec<OsString> = args.iter().map(OsString::from).collect();
+            assert!(alone(&args).is_none(), "{args:?}");
+        }
+    }
+}

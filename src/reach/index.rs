@@ -1,0 +1,229 @@
+//! One file that answers by name: written whole, read by offset, for a process that lives for a millisecond. A look-up reads a
+//! few hundred bytes of the file, however large that is; every byte that counts is checked against a hash.
+//!
+//! ```text
+//! header   magic, length of the file, number of slots, hash of these
+//! slots    hash of the key, where its record is, how long, hash of the record; open addressing in windows of eight
+//! records  key and value, in postcard
+//! ```
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The file's kind and version.
+const MAGIC: &[u8; 8] = b"csyncix1";
+/// Bytes of the header.
+const HEADER: usize = 32;
+/// Bytes of a slot.
+const SLOT: usize = 28;
+/// Slots that a key may stand in.
+const WINDOW: usize = 8;
+/// Largest record.
+const LARGEST: u32 = 16 << 20;
+
+/// An index cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// It cannot be read or written.
+    #[error("the index cannot be used")]
+    Io(#[from] io::Error),
+    /// It is damaged, or another version wrote it.
+    #[error("the index is damaged")]
+    Damaged,
+    /// There are more records than fit.
+    #[error("the index has too many records")]
+    TooLarge,
+}
+
+/// An index that is open.
+#[derive(Debug)]
+pub struct Index {
+    file: File,
+    slots: u64,
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    let hash = blake3::hash(bytes);
+    let mut first = [0; 8];
+    first.copy_from_slice(hash.as_bytes().first_chunk::<8>().unwrap_or(&[0; 8]));
+    u64::from_le_bytes(first)
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk::<8>()?))
+}
+
+impl Index {
+    /// Opens an index and looks whether it is whole.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub fn open(path: &Path) -> Result<Self, IndexError> {
+        let file = File::open(path)?;
+        let mut header = [0; HEADER];
+        file.read_exact_at(&mut header, 0).map_err(|_| IndexError::Damaged)?;
+        let field = |at| number(&header, at).ok_or(IndexError::Damaged);
+        let (length, slots) = (field(8)?, field(16)?);
+        let sound = header.starts_with(MAGIC)
+            && header.get(..24).is_some_and(|fields| Some(hash(fields)) == number(&header, 24))
+            && file.metadata()?.len() == length
+            && slots.is_power_of_two();
+        if sound { Ok(Self { file, slots }) } else { Err(IndexError::Damaged) }
+    }
+
+    /// Looks a key up. None where it is not there, and where its bytes are not what was written.
+    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
+        let wanted = hash(key.as_bytes());
+        let first = wanted & (self.slots - 1);
+        let mut window = [0; SLOT * WINDOW];
+        self.file.read_exact_at(&mut window, HEADER as u64 + first * SLOT as u64).ok()?;
+        for slot in window.chunks_exact(SLOT) {
+            let length = u32::from_le_bytes(*slot.get(16..)?.first_chunk::<4>()?);
+            if number(slot, 0)? != wanted || length == 0 || length > LARGEST {
+                continue;
+            }
+            let mut record = vec![0; length as usize];
+            self.file.read_exact_at(&mut record, number(slot, 8)?).ok()?;
+            if hash(&record) != number(slot, 20)? {
+                continue;
+            }
+            let (found, value): (&str, T) = postcard::from_bytes(&record).ok()?;
+            if found == key {
+                return Some(value);
+            }
+        }
+        None
+    }
+}
+
+/// An index that is being made.
+#[derive(Debug, Default)]
+pub struct IndexWriter {
+    records: Vec<(u64, Vec<u8>)>,
+}
+
+impl IndexWriter {
+    /// Adds a record; the first of a key counts.
+    pub fn add(&mut self, key: &str, value: &impl Serialize) {
+        if let Ok(record) = postcard::to_stdvec(&(key, value)) {
+            self.records.push((hash(key.as_bytes()), record));
+        }
+    }
+
+    /// Returns how many records there are.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Returns whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Writes the index in the place of what is there: all of it or nothing.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub fn write(mut self, path: &Path) -> Result<(), IndexError> {
+        let mut seen = std::collections::HashSet::new();
+        self.records.retain(|(key, _)| seen.insert(*key));
+        let mut slots = (self.records.len() * 3).next_power_of_two().max(16);
+        let table = loop {
+            match self.table(slots) {
+                Some(table) => break table,
+                None if slots > 1 << 28 => return Err(IndexError::TooLarge),
+                None => slots *= 2,
+            }
+        };
+        let length =
+            (HEADER + table.len()) as u64 + self.records.iter().map(|(_, record)| record.len() as u64).sum::<u64>();
+        let mut header = MAGIC.to_vec();
+        header.extend(length.to_le_bytes());
+        header.extend((slots as u64).to_le_bytes());
+        header.extend(hash(&header).to_le_bytes());
+        let new = path.with_extension(format!("new-{}", std::process::id()));
+        let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        let mut out = io::BufWriter::with_capacity(1 << 20, file);
+        let mut write = || -> io::Result<()> {
+            out.write_all(&header)?;
+            out.write_all(&table)?;
+            self.records.iter().try_for_each(|(_, record)| out.write_all(record))?;
+            out.flush()?;
+            std::fs::rename(&new, path)
+        };
+        write().inspect_err(|_| drop(std::fs::remove_file(&new)))?;
+        Ok(())
+    }
+
+    /// Makes the slots; none where a key finds no room in its window.
+    fn table(&self, slots: usize) -> Option<Vec<u8>> {
+        let mut table = vec![0; (slots + WINDOW) * SLOT];
+        let mut offset = (HEADER + table.len()) as u64;
+        for (key, record) in &self.records {
+            let first = (*key & (slots as u64 - 1)) as usize;
+            let mut window = table.get_mut(first * SLOT..(first + WINDOW) * SLOT)?.chunks_exact_mut(SLOT);
+            let slot = window.find(|slot| slot.get(16..20) == Some(&[0; 4]))?;
+            let length = u32::try_from(record.len()).ok()?;
+            let fields =
+                [&key.to_le_bytes()[..], &offset.to_le_bytes(), &length.to_le_bytes(), &hash(record).to_le_bytes()];
+            slot.copy_from_slice(&fields.concat());
+            offset += u64::from(length);
+        }
+        Some(table)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_found_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.idx");
+        let mut writer = IndexWriter::default();
+        assert!(writer.is_empty());
+        for number in 0..5_000_u32 {
+            writer.add(&format!("key {number}"), &(number, "é".repeat(number as usize % 50)));
+        }
+        writer.add("key 7", &(0_u32, "a second one"));
+        assert_eq!(writer.len(), 5_001);
+        writer.write(&path).unwrap();
+        let index = Index::open(&path).unwrap();
+        for number in 0..5_000_u32 {
+            let (found, text): (u32, String) = index.get(&format!("key {number}")).unwrap();
+            assert_eq!((found, text.chars().count()), (number, number as usize % 50));
+        }
+        assert_eq!(index.get::<(u32, String)>("key 5000"), None);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing temporary stays");
+        IndexWriter::default().write(&path).unwrap();
+        assert_eq!(Index::open(&path).unwrap().get::<u32>("a"), None);
+    }
+
+    #[test]
+    fn damage_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.idx");
+        assert!(matches!(Index::open(&path), Err(IndexError::Io(_))));
+        let mut writer = IndexWriter::default();
+        writer.add("a", &"value");
+        writer.write(&path).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x40;
+            std::fs::write(&path, &bytes).unwrap();
+            let found = Index::open(&path).ok().and_then(|index| index.get::<String>("a"));
+            assert!(found.as_deref().is_none_or(|found| found == "value"), "byte {at}: {found:?}");
+        }
+        for length in [0, 10, HEADER, whole.len() - 1] {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            assert!(matches!(Index::open(&path), Err(IndexError::Damaged)), "{length} bytes");
+        }
+    }
+}
