@@ -54,6 +54,8 @@ fn a_large_output_stays_where_it_was_made_until_somebody_needs_it() {
     assert!(!bed.path("sub/big").exists(), "it went from host to host");
     let why = bed.csync(&["why", "make"]).exits(0).out;
     assert!(why.contains("`sub/big`") && why.contains("stays on hpc"), "{why}");
+    let show = bed.csync(&["show", "last"]).exits(0).out;
+    assert!(show.contains("1 file (2.9M) on hpc") && show.contains("1 file (2.9M) on lab"), "{show}");
     let listed = bed.csync(&["data", "where", "sub/big", "--json"]).exits(0).json();
     let hosts: Vec<&str> = listed.as_array().unwrap().iter().map(|copy| copy["host"].as_str().unwrap()).collect();
     assert_eq!(hosts, ["hpc", "lab"]);
@@ -175,9 +177,9 @@ fn two_hosts_of_one_filesystem_pass_nothing_on() {
 
 #[test]
 fn a_transfer_that_broke_goes_on_where_it_ended() {
+    const SIZE: u64 = 96 << 20;
     let bed = Bed::own(&["slurm"]);
     know(&bed, "[hosts.lab]\nssh = \"station\"\nbatch = \"none\"\n");
-    const SIZE: u64 = 96 << 20;
     let mut bytes = vec![0; SIZE as usize];
     std::io::Read::read_exact(&mut fs::File::open("/dev/urandom").unwrap(), &mut bytes).unwrap();
     bed.write("large", &bytes);
@@ -193,6 +195,10 @@ fn a_transfer_that_broke_goes_on_where_it_ended() {
         size.trim().parse::<u64>().unwrap_or(0)
     };
     until("a part of it arrives", || part() > 16 << 20);
+    let why = bed.csync(&["why", "last", "t"]).exits(0).out;
+    assert!(why.contains("staging ") && why.contains(" of 96M to lab"), "{why}");
+    let show = bed.csync(&["show", "last"]).exits(0).out;
+    assert!(show.contains(" of 96M to lab"), "{show}");
     bed.now("stop-part sshd-station");
     let has = part();
     assert!(has > 16 << 20 && has < SIZE, "{has} of {SIZE} had arrived");

@@ -90,6 +90,14 @@ What is edited here holds for hosts that are at work from their next look on. A 
 has is followed to its end, as the host was configured last. A connection whose keep-alives stay without an answer is given up after
 30 s, or what `ServerAliveInterval` and `ServerAliveCountMax` say.
 
+Files go over the same connection as everything else: small ones together, large ones one by one and on from where a transfer
+broke off, compared by size and checksum (`cksum`) before they get their names. What lies there already does not move, be it
+known by size and time or by size and checksum. A directory that the host sees under the same name as this machine is recognised
+by a file that is put there for a moment; then nothing moves, and the task works in the directory itself. Outputs larger than
+`keep_above` stay where they were made (directories always come back): later tasks on that host use them there, tasks on other
+hosts get them through this machine's memory or, where both hosts see the same filesystem, by a link, and tasks here fetch them.
+`csync data` lists, fetches, moves and removes them. `direct` of a link is kept and not used yet: bytes pass through here.
+
 Site files of your own lie beside it in `sites/NAME.toml`; one with the name of a shipped one takes its place.
 ";
 

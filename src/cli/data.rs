@@ -142,9 +142,10 @@ fn table(copies: &[Replica], short: bool) -> String {
     for copy in copies {
         let written = clock(Timestamp(copy.mtime.saturating_mul(1_000_000)));
         let (size, here) = (copy.size.to_string(), copy.here());
-        let _infallible = match short {
-            true => writeln!(text, "{here:paths$}  {size:>8}  {:hosts$}  {written}", copy.host),
-            false => writeln!(text, "{here:paths$}  {size:>8}  {}:{}  {written}", copy.host, copy.there()),
+        let _infallible = if short {
+            writeln!(text, "{here:paths$}  {size:>8}  {:hosts$}  {written}", copy.host)
+        } else {
+            writeln!(text, "{here:paths$}  {size:>8}  {}:{}  {written}", copy.host, copy.there())
         };
         if !short && Path::new(&here).exists() {
             let _infallible = writeln!(text, "{here:paths$}  {size:>8}  here");

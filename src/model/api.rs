@@ -373,6 +373,12 @@ pub struct RunDetail {
     /// Hosts that it waits for, and that wait for a login.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub logins: Vec<LoginWanted>,
+    /// Files on their way from and to hosts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moving: Vec<MovingView>,
+    /// What of its directory's files lies on hosts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elsewhere: Vec<HeldView>,
 }
 
 /// One attempt.
@@ -490,6 +496,17 @@ impl fmt::Display for MovingView {
         }
         Ok(())
     }
+}
+
+/// How much of a workflow's files lies on a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldView {
+    /// Which host.
+    pub host: HostName,
+    /// How many files.
+    pub files: u32,
+    /// Their size.
+    pub bytes: Bytes,
 }
 
 /// What is to be done with files that lie on hosts.

@@ -1,8 +1,8 @@
 //! Runs for the tests of views.
 
 use crate::model::api::{
-    AttemptView, Counts, EndedView, EngineInfo, InstancePage, InstanceView, LocalInfo, Progress, RunDetail, RunState,
-    RunSummary, RunningView, TaskView,
+    AttemptView, Counts, EndedView, EngineInfo, HeldView, InstancePage, InstanceView, LocalInfo, Progress, RunDetail,
+    RunState, RunSummary, RunningView, TaskView,
 };
 use crate::model::id::{InstanceId, RunId};
 use crate::model::job::{Outcome, State};
@@ -64,6 +64,8 @@ pub(in crate::cli) fn detail() -> RunDetail {
         ],
         logins: Vec::new(),
         eta: None,
+        moving: Vec::new(),
+        elsewhere: vec![HeldView { host: "hpc".parse().unwrap(), files: 3, bytes: Bytes::gib(40) }],
     }
 }
 

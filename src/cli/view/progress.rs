@@ -94,9 +94,9 @@ mod tests {
         let there = MovingView {
             source: "local".parse().unwrap(),
             target: "cluster".parse().unwrap(),
-            done: Bytes(1288490188),
-            total: Bytes(3650722201),
-            rate: 47185920.0,
+            done: Bytes(1_288_490_188),
+            total: Bytes(3_650_722_201),
+            rate: 47_185_920.0,
             left: Some(49.4),
         };
         let back =

@@ -9,7 +9,7 @@ use crate::cli::view::table::{Cell, Column, Page, Table, run_tone, state_tone};
 use crate::cli::view::words::{
     self, about, ago, between, clock, command_on, counts, cut, duration, many, number, squeeze,
 };
-use crate::model::api::{Counts, InstancePage, InstanceView, RunDetail, RunState, RunSummary, TaskView};
+use crate::model::api::{Counts, HeldView, InstancePage, InstanceView, RunDetail, RunState, RunSummary, TaskView};
 use crate::model::job::State;
 use crate::model::units::{Bytes, Timestamp};
 
@@ -88,6 +88,12 @@ pub(in crate::cli) fn detail(detail: &RunDetail, now: Timestamp, page: Page) -> 
     for login in &detail.logins {
         let (host, why) = (&login.host, &login.why);
         line("waits for", &format!("a login to {host} ({why}): `csync login {host}`"));
+    }
+    for one in &detail.moving {
+        line("files", &one.to_string());
+    }
+    for HeldView { host, files, bytes } in &detail.elsewhere {
+        line("elsewhere", &format!("{} ({bytes}) on {host}, `csync data list` names them", many(*files, "file")));
     }
     out.push('\n');
     out.push_str(&tasks(&detail.tasks, page));

@@ -1,6 +1,6 @@
 //! What a host has of some files.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 
 use crate::language::quote::sh;
@@ -73,18 +73,25 @@ pub(super) async fn walk(host: &dyn Transport, root: &str, dirs: &[String]) -> R
         sh(root)
     );
     let text = ask(host, script, list).await?;
-    let odd = |name: &str| StageError::Strange {
-        host: host.host().to_owned(),
-        what: format!("`{}`, which is no name of a file", name.escape_debug()),
-    };
+    let strange = |what| StageError::Strange { host: host.host().to_owned(), what };
+    read_walk(&text, &dirs.iter().map(|dir| plain(dir)).collect()).map_err(strange)
+}
+
+/// Reads what a host has in directories; what it names besides would be written here over something else.
+pub(super) fn read_walk(text: &str, dirs: &HashSet<String>) -> Result<Vec<(String, Seen)>, String> {
     let mut found = Vec::new();
     for text in text.lines() {
-        // A name with a line end is cut here; what is left of it is not there.
-        let (name, seen) = line(text).ok_or_else(|| odd(text))?;
-        found.push((plain(checked(&name)?), seen));
+        // A name with a line end is cut here; what is left of it is none.
+        let read = line(text).and_then(|(name, seen)| Some((plain(checked(&name).ok()?), seen)));
+        let (name, seen) = read.ok_or_else(|| format!("`{}`, which is no name of a file", text.escape_debug()))?;
+        let ends = name.match_indices('/').map(|(at, _)| at).chain([name.len()]);
+        let mut above = ends.filter_map(|end| name.get(..end));
+        if !dirs.contains("") && !above.any(|dir| dirs.contains(dir)) {
+            return Err(format!("`{}`, which nobody asked for", name.escape_debug()));
+        }
+        found.push((name, seen));
         if found.len() > MOST_FILES {
-            let what = format!("more than {MOST_FILES} files");
-            return Err(StageError::Strange { host: host.host().to_owned(), what });
+            return Err(format!("more than {MOST_FILES} files"));
         }
     }
     Ok(found)

@@ -215,7 +215,70 @@ fn what_a_host_sends_besides_is_refused() {
     assert!(take(&world, b"no archive", 4).is_err());
 }
 
+#[test]
+fn a_host_names_nothing_outside_the_directories_that_were_asked_for() {
+    let dirs = ["out".to_owned(), "deep/er".to_owned()].into();
+    let read = |names: &[&str]| {
+        let lines: Vec<String> = names.iter().map(|name| format!("5 1.000000000 644 regular file|./{name}")).collect();
+        let text = lines.join("\n");
+        look::read_walk(&text, &dirs).map(|found| found.into_iter().map(|(name, _)| name).collect::<Vec<_>>())
+    };
+    assert_eq!(read(&["out", "out/a", "deep/er/./b"]).unwrap(), ["out", "out/a", "deep/er/b"]);
+    for bad in ["workflow.toml", "outer/a", "deep/other", "deep", ".git/hooks/x", "out/../x", "../out", "/etc/passwd"] {
+        assert!(read(&["out/a", bad]).is_err(), "{bad}");
+    }
+    assert!(look::read_walk("nonsense", &dirs).is_err());
+    assert_eq!(look::read_walk("5 1 644 regular file|./any", &[String::new()].into()).unwrap().len(), 1);
+}
+
+/// A tree of files: names of few parts, so that files and directories meet under one name now and then, and odd ones.
+fn trees() -> impl proptest::strategy::Strategy<Value = HashMap<String, Vec<u8>>> {
+    use proptest::prelude::*;
+    let part = prop_oneof!["[abc]", Just("-n".to_owned()), Just("it's $x".to_owned()), Just("back\\slash".to_owned())];
+    let name = proptest::collection::vec(part, 1..4).prop_map(|parts| parts.join("/"));
+    let content = proptest::collection::vec(any::<u8>(), 0..40);
+    proptest::collection::hash_map(name, content, 0..12).prop_map(|mut tree| {
+        let names: Vec<String> = tree.keys().cloned().collect();
+        tree.retain(|name, _| !names.iter().any(|other| other.starts_with(&format!("{name}/"))));
+        tree
+    })
+}
+
 proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(12))]
+
+    /// What is brought is what is here, whatever was there of it before, and comes back the same.
+    #[test]
+    fn a_tree_arrives_as_it_is(first in trees(), second in trees()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let world = World::new();
+        // What is in the way, as a file or a directory, is for a person to take away: the second is laid beside the first.
+        let (one, two) = (world.here.join("one"), world.here.join("two"));
+        for (root, tree) in [(&one, &first), (&two, &second)] {
+            fs::create_dir_all(root).unwrap();
+            for (name, content) in tree {
+                let path = root.join(name);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, content).unwrap();
+            }
+        }
+        for names in [&["one"][..], &["one", "two"]] {
+            runtime.block_on(world.bring(names)).unwrap();
+        }
+        proptest::prop_assert_eq!(tree(&world.there), tree(&world.here));
+        for (name, content) in &first {
+            fs::write(one.join(name), [content.as_slice(), b"more"].concat()).unwrap();
+        }
+        let moved = runtime.block_on(world.bring(&["one", "two"])).unwrap();
+        proptest::prop_assert_eq!(moved.moved, first.len() as u64);
+        let whole = tree(&world.here);
+        proptest::prop_assert_eq!(&tree(&world.there), &whole);
+        fs::remove_dir_all(&world.here).unwrap();
+        let (moved, missing) = runtime.block_on(world.fetch(&["one", "two"], 1 << 20)).unwrap();
+        proptest::prop_assert_eq!((moved.moved, missing.len()), (whole.len() as u64, usize::from(first.is_empty()) + usize::from(second.is_empty())));
+        proptest::prop_assert_eq!(tree(&world.here), whole);
+    }
+
     /// Whatever comes, whole or spoilt: nothing but what was asked for appears, and nothing outside.
     #[test]
     fn no_stream_writes_anything_else(

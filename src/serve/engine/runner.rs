@@ -178,7 +178,7 @@ impl Runner {
             leaving: false,
         };
         let reader = runner.store.reader();
-        let known = Stock::knowing(reader.replicas(None).await?, reader.rates().await?, reader.shared().await?);
+        let known = Stock::knowing(reader.replicas(None).await?, reader.rates().await?, &reader.shared().await?);
         runner.sites.stock = Arc::new(known);
         runner.restore_all().await?;
         let sent = runner.store.reader().submissions().await?;

@@ -82,6 +82,8 @@ impl Runner {
             tasks: tasks.collect(),
             eta: self.eta(run),
             logins: self.logins_of(run),
+            moving: self.sites.stock.moving(run.id()),
+            elsewhere: self.sites.stock.held(&plan.root),
         }
     }
 

@@ -160,7 +160,9 @@ async fn show_up(root: &Path, names: &[String]) {
     for pause in [50, 100, 300, 1000, 3000, 10_000] {
         // Listing a directory has its names asked for again.
         let dirs: BTreeSet<&Path> = names.iter().filter_map(|name| Path::new(name).parent()).collect();
-        dirs.into_iter().for_each(|dir| drop(fs::read_dir(root.join(dir))));
+        for dir in dirs {
+            drop(fs::read_dir(root.join(dir)));
+        }
         if names.iter().all(|name| root.join(name).exists()) {
             return;
         }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use crate::language::hosts::Hosts;
-use crate::model::api::MovingView;
+use crate::model::api::{HeldView, MovingView};
 use crate::model::data::{DataFact, Elsewhere, Rate, Replica};
 use crate::model::host::{Host, HostName};
 use crate::model::id::{JobKey, RunId};
@@ -69,11 +69,11 @@ pub struct Claim {
 
 impl Stock {
     /// Makes one that knows what earlier engines found.
-    pub fn knowing(replicas: Vec<Replica>, rates: Vec<Rate>, shared: Vec<DataFact>) -> Self {
+    pub fn knowing(replicas: Vec<Replica>, rates: Vec<Rate>, shared: &[DataFact]) -> Self {
         let stock = Self::default();
         stock.take_in(&replicas.into_iter().map(DataFact::Lies).collect::<Vec<_>>());
         stock.take_in(&rates.into_iter().map(DataFact::Rate).collect::<Vec<_>>());
-        stock.take_in(&shared);
+        stock.take_in(shared);
         for known in stock.inner().shared.values_mut() {
             known.1 = false;
         }
@@ -160,6 +160,18 @@ impl Stock {
     /// Returns whether anything of a directory lies elsewhere.
     pub fn has_any(&self, root: &str) -> bool {
         self.inner().replicas.contains_key(root)
+    }
+
+    /// Returns how much of a directory's files lies on which host.
+    pub fn held(&self, root: &str) -> Vec<HeldView> {
+        let inner = self.inner();
+        let mut held: BTreeMap<&HostName, (u32, u64)> = BTreeMap::new();
+        for copy in inner.replicas.get(root).into_iter().flat_map(BTreeMap::values).flatten() {
+            let of = held.entry(&copy.host).or_default();
+            *of = (of.0 + 1, of.1.saturating_add(copy.size.0));
+        }
+        let view = |(host, (files, bytes)): (&HostName, _)| HeldView { host: host.clone(), files, bytes: Bytes(bytes) };
+        held.into_iter().map(view).collect()
     }
 
     /// Returns the copies of a file.
@@ -353,6 +365,8 @@ mod tests {
         let stock = Stock::default();
         stock.take_in(&[lies("a", "hpc", 1), lies("a", "lab", 1), lies("b", "hpc", 1)]);
         assert_eq!(stock.copies("/w", "a").len(), 2);
+        let held: Vec<_> = stock.held("/w").into_iter().map(|it| (it.host.to_string(), it.files, it.bytes.0)).collect();
+        assert_eq!(held, [("hpc".to_owned(), 2, 6), ("lab".to_owned(), 1, 3)]);
         stock.take_in(&[lies("a", "grid", 2)]);
         assert_eq!(stock.copies("/w", "a").iter().map(|it| it.host.as_str()).collect::<Vec<_>>(), ["grid"]);
         assert_eq!(stock.elsewhere("/w").get("a").map(|it| it.mtime), Some(2_000_000));
