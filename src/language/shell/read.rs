@@ -11,6 +11,12 @@ use crate::language::shell::word::{Means, Word, word};
 /// Longest text that is read: what a person or an agent types is shorter, and reading takes time.
 pub const LONGEST: usize = 8 << 10;
 
+/// Words that begin or end something where a command may stand: a command of such a name is a mistake that the grammar passes over.
+const RESERVED: [&str; 16] = [
+    "case", "do", "done", "elif", "else", "esac", "fi", "for", "function", "if", "select", "then", "until", "while",
+    "{", "}",
+];
+
 /// Deepest nesting that is followed.
 const DEEPEST: u32 = 120;
 
@@ -248,7 +254,7 @@ impl Reader<'_> {
             words.push(self.word(*stray)?);
         }
         let start = node.start_byte();
-        self.push_command(start, assigns, words, stands);
+        self.push_command(start, assigns, words, stands)?;
         // What is substituted inside of it does not have its streams.
         let inside = Stands { input: stands.input, output: Output::Inherited, redirected: false, ..stands };
         let mut cursor = node.walk();
@@ -258,7 +264,7 @@ impl Reader<'_> {
         strays.iter().try_for_each(|stray| self.visit(*stray, inside, depth))
     }
 
-    fn push_command(&mut self, start: usize, assigns: Vec<String>, mut words: Vec<Word>, stands: Stands) {
+    fn push_command(&mut self, start: usize, assigns: Vec<String>, mut words: Vec<Word>, stands: Stands) -> Option<()> {
         words.sort_by_key(|word| word.span.start);
         // `time` is a word of the shell, not a program, where it stands alone.
         let is_time = |word: &Word| word.fixed() == Some("time") && !word.quoted;
@@ -268,13 +274,18 @@ impl Reader<'_> {
                 words.remove(0);
             }
         }
-        let Some(last) = words.last() else { return };
+        let Some(last) = words.last() else { return Some(()) };
+        let is_reserved = |word: &Word| !word.quoted && word.fixed().is_some_and(|text| RESERVED.contains(&text));
+        if assigns.is_empty() && words.first().is_some_and(is_reserved) {
+            return None;
+        }
         let start = if assigns.is_empty() { words.first().map_or(start, |word| word.span.start) } else { start };
         if words.first().and_then(Word::fixed) == Some("alias") {
             let names = words.iter().skip(1).filter_map(|word| word.text.split('=').next());
             self.script.defines.extend(names.map(str::to_owned));
         }
         self.script.commands.push(Command { span: start..last.span.end, assigns, words, stands });
+        Some(())
     }
 
     /// The word in front of `declare` and its kin, which the grammar does not name.

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::job::{job, signal};
 use super::recheck::recheck;
-use super::{Asked, Prepared, prepare};
+use super::{Asked, Prepared, places, prepare};
 use crate::decide::engine::protocol::Verdict;
 use crate::decide::fresh::memos::{Hashes, Memos, memo};
 use crate::decide::fresh::reason::Reason;
@@ -271,4 +271,30 @@ fn mistakes_and_missing_directories_are_refused() {
 #[test]
 fn signals_have_their_numbers() {
     assert_eq!((signal("TERM"), signal("SIGUSR1"), signal("HUP"), signal("NONE")), (Some(15), Some(10), Some(1), None));
+}
+
+#[test]
+fn agents_start_only_what_the_policy_of_a_host_lets_them() {
+    let text =
+        "[hosts.free]\n[hosts.free.policy]\nagents = \"allow\"\n[hosts.shut.policy]\nagents = \"deny\"\n[hosts.hpc]\n";
+    let hosts = |more: &str| merge(&read(&format!("{text}{more}"), &[]).0, &shipped(), &BTreeMap::new());
+    let kept = |hosts: &Hosts, names: &[&str]| {
+        let lists =
+            if names.is_empty() { vec![] } else { vec![names.iter().map(|name| name.parse().unwrap()).collect()] };
+        let of_task = vec![0; lists.len()];
+        places::kept_from_agents(&places::Places { lists, of_task }, hosts).map(|(host, _)| host.to_string())
+    };
+    let plain = hosts("");
+    for (names, expected) in [
+        (&[][..], None),
+        (&["local"], None),
+        (&["free", "local"], None),
+        (&["free", "hpc"], Some("hpc")),
+        (&["shut"], Some("shut")),
+    ] {
+        assert_eq!(kept(&plain, names).as_deref(), expected, "{names:?}");
+    }
+    let closed = hosts("[hosts.local.policy]\nagents = \"deny\"\n");
+    assert_eq!(kept(&closed, &[]).as_deref(), Some("local"));
+    assert_eq!(kept(&closed, &["free"]), None);
 }
