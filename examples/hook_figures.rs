@@ -66,7 +66,8 @@ fn index(state: &Path) {
         let path = format!("/data/project{}/set{number}", number % 100);
         let replica =
             Replica { host: "host7".to_owned(), path: path.clone(), bytes: Some(Bytes::gib(9)), seconds: Some(60) };
-        writer.add(&format!("data {path}"), &[replica]);
+        let replicas: Vec<Replica> = vec![replica];
+        writer.add(&format!("data {path}"), &replicas);
     }
     for number in 0..10_000 {
         let learned = Learned { memory: Some(Bytes::gib(8)), source: "5 runs".to_owned(), ..Learned::default() };
