@@ -13,8 +13,8 @@ use crate::cli::context::{Context, Globals, write_line};
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::{
     cancel, check, clean, completions, dag, data, discover, doctor, engine, exit_codes, fetch, forward, hook, hosts,
-    import, login, logs, man, mcp, new, report, retry, run, runs, schema, secret, shell, show, status, submit, wait,
-    watch, why, worker,
+    import, login, logs, man, mcp, new, report, retry, route, run, runs, schema, secret, shell, show, status, submit,
+    wait, watch, why, worker,
 };
 
 /// Decides where scientific work should run, takes it there, and brings the results back
@@ -51,6 +51,7 @@ pub enum Command {
     Why(why::Args),
     Cancel(cancel::Args),
     Retry(retry::Args),
+    Route(route::Args),
     Clean(clean::Args),
     Fetch(fetch::Args),
     Shell(shell::Args),
@@ -80,7 +81,7 @@ pub enum Command {
 
 /// The groups of the overview: every command that is not hidden stands in one.
 const GROUPS: [(&str, &[&str]); 5] = [
-    ("Run", &["submit", "run", "retry", "cancel"]),
+    ("Run", &["submit", "run", "route", "retry", "cancel"]),
     ("Look", &["status", "watch", "runs", "show", "why", "logs", "wait", "report", "fetch", "shell", "forward"]),
     ("Write workflows", &["new", "check", "dag", "import", "schema"]),
     ("Coding agents", &["hook", "mcp", "discover"]),

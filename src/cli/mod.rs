@@ -51,6 +51,7 @@ mod mcp;
 mod new;
 mod report;
 mod retry;
+mod route;
 mod run;
 mod runs;
 mod schema;
@@ -92,6 +93,7 @@ pub fn run(context: &Context, command: Command) -> Result<Exit, Failure> {
         Command::Why(args) => why::run(context, &args),
         Command::Cancel(args) => cancel::run(context, &args),
         Command::Retry(args) => retry::run(context, &args),
+        Command::Route(args) => route::run(context, &args),
         Command::Clean(args) => clean::run(context, &args),
         Command::Fetch(args) => fetch::run(context, &args),
         Command::Shell(args) => shell::run(context, &args),

@@ -13,3 +13,7 @@ pub mod learn;
 pub mod place;
 
 pub mod advise;
+
+pub mod graph;
+
+pub mod route;

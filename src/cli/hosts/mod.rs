@@ -111,7 +111,7 @@ impl Known {
     }
 
     /// Returns what probes found on a host.
-    fn facts(&self, host: &Host) -> Option<&Facts> {
+    pub(super) fn facts(&self, host: &Host) -> Option<&Facts> {
         self.probed.get(&host.name)?.facts.as_ref()
     }
 }
@@ -122,7 +122,7 @@ pub(super) fn look_now(context: &Context, host: &Host) -> Result<Result<Facts, T
     context.block_on(async { Ok(probe::look_at(&connections, host).await) })
 }
 
-fn unreadable(error: &StoreError) -> Failure {
+pub(super) fn unreadable(error: &StoreError) -> Failure {
     Failure::new(ErrorKind::Storage, error.to_string())
         .because_of_source(error)
         .hint("`csync doctor` looks what is wrong")

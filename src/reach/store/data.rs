@@ -81,6 +81,18 @@ impl Reader {
         Ok(rows.into_iter().filter_map(rate).collect())
     }
 
+    /// Returns how long the last attempts on hosts waited until they ran, in seconds; the newest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn waits(&self) -> Result<Vec<(HostName, f64)>, StoreError> {
+        let rows: Vec<(String, f64)> = sqlx::query_as(sql::WAITS)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|source| StoreError::from_sqlx(&self.path, source))?;
+        Ok(rows.into_iter().filter_map(|(host, seconds)| Some((host.parse().ok()?, seconds.max(0.0)))).collect())
+    }
+
     /// Returns what was found out of directories that hosts see, or do not see.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
     include_str!("migrations/0004.sql"),
+    include_str!("migrations/0005.sql"),
 ];
 
 /// What kind of file it is, and whether anything is in it.
@@ -191,6 +192,12 @@ pub(super) const KEEP_RATE: &str =
 /// How fast files moved.
 pub(super) const RATES: &str = "SELECT source, target, rate, bytes, at FROM rates ORDER BY source, target";
 
+/// How long attempts waited on hosts, in seconds, the newest first: from when they were handed over until they ran, the staging
+/// of what was missing there included.
+pub(super) const WAITS: &str = "SELECT host, (started - submitted) / 1e6 FROM attempts \
+    WHERE host IS NOT NULL AND started IS NOT NULL AND submitted > 0 \
+    ORDER BY submitted DESC LIMIT 2000";
+
 /// Keeps whether a host sees a directory.
 pub(super) const KEEP_SHARED: &str =
     "INSERT OR REPLACE INTO shared (host, directory, seen, at) VALUES (?1, ?2, ?3, ?4)";
@@ -207,7 +214,8 @@ pub(super) const CHECK: &str = "PRAGMA quick_check(10)";
 const ALL: &[&str] = &[
     FORMAT, WRITTEN_BY, SET_WRITTEN_BY, SKIP_RUNS, INSERT_RUN, RUNS, ACTIVE, RUN, LAST, PLAN, TEXT, ATTEMPTS,
     ATTEMPTS_OF, UNSUCCESSFUL, MARKS, EVENTS, OVER, DELETE_RUNS, MEMOS, MEMO_SIZES, MEMOS_FROM, REPLACE_MEMOS,
-    SUBMISSIONS, KEEP_HOST, HOSTS, KEEP_REPLICA, DROP_REPLICA, REPLICAS, KEEP_RATE, RATES, KEEP_SHARED, SHARED,
+    SUBMISSIONS, KEEP_HOST, HOSTS, KEEP_REPLICA, DROP_REPLICA, REPLICAS, KEEP_RATE, RATES, WAITS, KEEP_SHARED,
+    SHARED,
 ];
 
 #[cfg(test)]

@@ -1,0 +1,311 @@
+//! What a command needs, read off its words and the files that they name; what is known of hosts and links.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use walkdir::WalkDir;
+
+use crate::cli::context::Context;
+use crate::cli::errors::Failure;
+use crate::cli::hosts::{Known, unreadable};
+use crate::cli::route::{Args, line};
+use crate::cli::submission::directory;
+use crate::decide::graph::estimate::{Estimate, Source};
+use crate::decide::graph::net::{Link, Net};
+use crate::decide::route::need::{Asker, Input, Need, Place};
+use crate::language::hosts::partitions;
+use crate::language::shell::words;
+use crate::model::api::ErrorKind;
+use crate::model::data::{DataFact, Rate, Replica};
+use crate::model::facts::{Facts, Gpu};
+use crate::model::host::HostName;
+use crate::reach::machine::room;
+use crate::reach::store::{Place as StorePlace, Reader};
+
+/// Entries of a directory that are counted at most: what is larger is larger than any of this.
+const MOST_ENTRIES: usize = 100_000;
+
+/// Options that say how many threads or processes a program uses, by the programs of the field that have them.
+const THREADS: [&str; 12] = [
+    "-@",
+    "--threads",
+    "--thread",
+    "--nthreads",
+    "--num-threads",
+    "--num_threads",
+    "--cpus",
+    "--ncpus",
+    "--cores",
+    "--n-cpus",
+    "--processes",
+    "-nt",
+];
+
+/// Bytes a second to a host where nothing was measured: a slow link at home, a campus, a data center.
+const RATE: Estimate = Estimate::guess(2e6, 20e6, 110e6);
+/// Seconds until the first byte comes, likewise.
+const LATENCY: f64 = 0.5;
+/// Waits of a host that count: older ones tell of another load.
+const RECENT: usize = 100;
+
+/// What earlier runs showed.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// This directory.
+    root: String,
+    /// Files of it that lie on hosts.
+    replicas: Vec<Replica>,
+    rates: Vec<Rate>,
+    shared: Vec<DataFact>,
+    waits: Vec<(HostName, f64)>,
+}
+
+impl Seen {
+    /// Reads it; nothing where nothing ran yet.
+    pub(super) fn load(context: &Context) -> Result<Self, Failure> {
+        let root = directory(Path::new("."))?;
+        let place = StorePlace::of(&context.state_dir()?);
+        context.block_on(async {
+            let read = async {
+                let Some(reader) = Reader::open(&place).await? else { return Ok(Self { root, ..Self::default() }) };
+                Ok(Self {
+                    replicas: reader.replicas(Some(&root)).await?,
+                    rates: reader.rates().await?,
+                    shared: reader.shared().await?,
+                    waits: reader.waits().await?,
+                    root,
+                })
+            };
+            read.await.map_err(|error| unreadable(&error))
+        })
+    }
+
+    /// Returns what lies between the hosts, and what they share.
+    pub(super) fn net(&self, known: &Known) -> Net {
+        let mut net = Net::default();
+        let here = HostName::local();
+        net.host(&here);
+        let measured = |one: &HostName, other: &HostName| {
+            let both = |rate: &&Rate| {
+                (&rate.source, &rate.target) == (one, other) || (&rate.source, &rate.target) == (other, one)
+            };
+            self.rates.iter().filter(both).max_by_key(|rate| rate.at)
+        };
+        for host in known.hosts.iter().filter(|host| !host.name.is_local()) {
+            let rate = measured(&here, &host.name).map_or(RATE, |rate| spread(rate.rate));
+            net.link(&here, &host.name, Link { rate, latency: LATENCY });
+        }
+        let between = self.rates.iter().filter(|rate| !rate.source.is_local() && !rate.target.is_local());
+        for rate in between.filter(|rate| known.hosts.get(rate.source.as_str()).is_some()) {
+            net.link(&rate.source, &rate.target, Link { rate: spread(rate.rate), latency: 2.0 * LATENCY });
+        }
+        for fact in &self.shared {
+            if let DataFact::Shared { host, directory, seen: true, .. } = fact {
+                // One filesystem a directory: what this machine and any host see under the same name.
+                net.mount(&here, directory, directory);
+                net.mount(host, directory, directory);
+            }
+        }
+        net
+    }
+
+    /// Returns the waits that were seen on each host.
+    fn waits(&self) -> HashMap<&HostName, Estimate> {
+        let mut by_host: HashMap<&HostName, Vec<f64>> = HashMap::new();
+        for (host, seconds) in &self.waits {
+            let seen = by_host.entry(host).or_default();
+            if seen.len() < RECENT {
+                seen.push(*seconds);
+            }
+        }
+        let hosts = by_host.into_iter();
+        hosts.filter_map(|(host, mut seen)| Some((host, Estimate::of_seen(&mut seen, Source::Learned)?))).collect()
+    }
+
+    /// Returns the hosts that have copies of a file of this directory, and its size there.
+    fn copies(&self, path: &str) -> (Vec<HostName>, Option<f64>) {
+        let copies = self.replicas.iter().filter(|replica| replica.path == path || replica.here() == path);
+        let (hosts, sizes): (Vec<_>, Vec<_>) = copies.map(|copy| (copy.host.clone(), copy.size.0 as f64)).unzip();
+        (hosts, sizes.into_iter().reduce(f64::max))
+    }
+}
+
+/// A rate that was measured on the last transfers: the next may be half or half again as fast.
+const fn spread(rate: f64) -> Estimate {
+    Estimate { low: rate * 0.5, middle: rate, high: rate * 1.5, source: Source::Measured(1) }
+}
+
+/// A command, and what it needs.
+pub(super) struct Wanted {
+    pub(super) need: Need,
+    pub(super) command: String,
+    /// Inputs of which nobody knows how much they are.
+    pub(super) unknown: Vec<String>,
+}
+
+/// Reads a command.
+pub(super) fn wanted(args: &Args, asker: Asker, known: &Known, seen: &Seen, net: &Net) -> Result<Wanted, Failure> {
+    let given: Vec<String> = args.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let (command, words) = match given.as_slice() {
+        [text] => (text.clone(), split(text)?),
+        words => (line(words), words.to_vec()),
+    };
+    let mut wanted = Wanted {
+        need: Need {
+            cpus: args.cpus.or_else(|| threads(&words)).unwrap_or(1),
+            memory: args.mem.map(|mem| Estimate::known(mem.0 as f64)),
+            time: args.time.map(|time| Estimate::known(time.0 as f64)),
+            gpus: args.gpus,
+            internet: args.internet,
+            container: args.container,
+            inputs: Vec::new(),
+            asker,
+        },
+        command,
+        unknown: Vec::new(),
+    };
+    for input in &args.inputs {
+        if !wanted.add(input, known, seen, net) {
+            let failure = Failure::new(ErrorKind::NotFound, format!("there is no input `{}`", input.escape_debug()));
+            return Err(
+                failure.hint("name a file or directory here, or HOST:PATH of a host that `csync hosts list` names")
+            );
+        }
+    }
+    for word in words.iter().skip(1) {
+        // `--in=reads.fq` names a file too.
+        let value = word.split_once('=').filter(|_| word.starts_with('-')).map_or(word.as_str(), |(_, value)| value);
+        wanted.add(value, known, seen, net);
+    }
+    Ok(wanted)
+}
+
+impl Wanted {
+    /// Takes what a word names as an input; returns whether it names something.
+    fn add(&mut self, word: &str, known: &Known, seen: &Seen, net: &Net) -> bool {
+        if word.is_empty() || self.need.inputs.iter().any(|input| input.name == word) {
+            return true;
+        }
+        let (mut at, known_size) = seen.copies(word);
+        let bytes = if let Some(host) = place(word, known) {
+            self.unknown.push(word.to_owned());
+            at.push(host);
+            0.0
+        } else if let Some(bytes) = size(Path::new(word)) {
+            let path = Path::new(&seen.root).join(word);
+            at.extend(net.seen_at(&HostName::local(), &path.to_string_lossy()).into_iter().map(|(host, _)| host));
+            bytes
+        } else {
+            let Some(bytes) = known_size else { return false };
+            bytes
+        };
+        at.sort();
+        at.dedup();
+        self.need.inputs.push(Input { name: word.to_owned(), bytes, at });
+        true
+    }
+}
+
+/// Returns the host of `HOST:PATH`, where that is one.
+fn place(word: &str, known: &Known) -> Option<HostName> {
+    let (host, path) = word.split_once(':')?;
+    (!path.is_empty()).then(|| known.hosts.get(host)).flatten().map(|host| host.name.clone())
+}
+
+/// Returns how many bytes are in a file or below a directory; none where there is neither.
+fn size(path: &Path) -> Option<f64> {
+    let metadata = std::fs::metadata(path).ok()?;
+    if metadata.is_file() {
+        return Some(metadata.len() as f64);
+    }
+    if !metadata.is_dir() {
+        return None;
+    }
+    let files = WalkDir::new(path).into_iter().take(MOST_ENTRIES).filter_map(Result::ok);
+    let sizes = files.filter(|entry| entry.file_type().is_file()).filter_map(|entry| entry.metadata().ok());
+    Some(sizes.map(|metadata| metadata.len() as f64).sum())
+}
+
+/// Splits one text into the words of a command.
+fn split(text: &str) -> Result<Vec<String>, Failure> {
+    let fault = |message: &str| {
+        let failure = Failure::new(ErrorKind::Invalid, message.to_owned());
+        failure.hint("`csync route -- COMMAND ARGUMENT...` takes the words as they are")
+    };
+    let words = words(text).ok_or_else(|| fault("the command cannot be read as words"))?;
+    if words.is_empty() {
+        return Err(fault("the command is empty"));
+    }
+    // What expands is some word; which, only the shell knows.
+    Ok(words.iter().map(|word| word.fixed().unwrap_or_default().to_owned()).collect())
+}
+
+/// Returns how many threads a command says that it uses.
+fn threads(words: &[String]) -> Option<u32> {
+    words.iter().zip(words.iter().skip(1).map(Some).chain([None])).find_map(|(word, next)| {
+        let (option, value) = match word.split_once('=') {
+            Some((option, value)) => (option, Some(value)),
+            None => (word.as_str(), next.map(String::as_str)),
+        };
+        let value = THREADS.contains(&option).then_some(value).flatten();
+        value.or_else(|| word.strip_prefix("-@")).and_then(|value| value.parse().ok()).filter(|&count| count > 0)
+    })
+}
+
+/// Returns the hosts as places.
+pub(super) fn places<'a>(known: &'a Known, seen: &Seen, here: &'a Facts) -> Vec<Place<'a>> {
+    let waits = seen.waits();
+    let all = known.hosts.iter();
+    all.map(|host| {
+        let facts = if host.name.is_local() { Some(here) } else { known.facts(host) };
+        let place = Place { wait: waits.get(&host.name).copied(), ..Place::of(host, facts, partitions(host, facts)) };
+        match known.probed.get(&host.name).and_then(|probed| probed.failure.as_ref()) {
+            Some(failure) => Place { trouble: Some(failure.message.clone()), ..place },
+            None => place,
+        }
+    })
+    .collect()
+}
+
+/// Returns what this machine has, as a probe would say it.
+pub(super) fn here() -> Facts {
+    let room = room(None, None);
+    let mut facts = Facts::default();
+    facts.machine.cores = Some(room.cpus);
+    facts.machine.memory = Some(room.mem);
+    if room.gpus > 0 {
+        facts.machine.gpus.push(Gpu { count: room.gpus, ..Gpu::default() });
+    }
+    facts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_are_read_off_the_options_that_say_them() {
+        for (line, wanted) in [
+            ("samtools sort -@ 8 in.bam", Some(8)),
+            ("samtools sort -@8 in.bam", Some(8)),
+            ("fastp --threads=4", Some(4)),
+            ("fastp --thread 0", None),
+            ("bwa mem --threads", None),
+            ("echo 8", None),
+        ] {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            assert_eq!(threads(&words), wanted, "{line}");
+        }
+    }
+
+    #[test]
+    fn directories_count_what_is_below_them() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("below")).unwrap();
+        std::fs::write(dir.path().join("below/a"), "12345").unwrap();
+        std::fs::write(dir.path().join("b"), "123").unwrap();
+        assert_eq!(size(dir.path()), Some(8.0));
+        assert_eq!(size(&dir.path().join("b")), Some(3.0));
+        assert_eq!(size(&dir.path().join("none")), None);
+    }
+}

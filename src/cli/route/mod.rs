@@ -1,0 +1,133 @@
+//! `csync route`: where a command should run. Asks no engine and starts none.
+
+mod gather;
+mod view;
+
+use std::ffi::OsString;
+
+use serde_json::json;
+
+use crate::cli::context::Context;
+use crate::cli::errors::{Exit, Failure};
+use crate::cli::hosts::Known;
+use crate::cli::route::gather::{Seen, Wanted, here, places, wanted};
+use crate::cli::view::table::Page;
+use crate::cli::view::words::shell_word;
+use crate::decide::place::plan::Policy;
+use crate::decide::route::need::Asker;
+use crate::decide::route::sheet::route;
+use crate::model::units::{Bytes, Walltime};
+
+/// Say where a command should run
+///
+/// Ranks the hosts that can run it by how long it would take there: until it starts, until its inputs are there, and while it
+/// runs. Files that it names count as inputs; so does `HOST:PATH`. Hosts that cannot run it are listed with the reason. Nothing is
+/// started, and no host is asked.
+#[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
+#[command(override_usage = "csync route [OPTIONS] COMMAND\n       csync route [OPTIONS] -- COMMAND [ARGUMENT]...")]
+pub struct Args {
+    /// Cores; as many as its options for threads say when not given
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    cpus: Option<u32>,
+    /// Memory: 512M, 8G
+    #[arg(short, long, value_name = "MEMORY")]
+    mem: Option<Bytes>,
+    /// How long it runs here: 90s, 1h30m, 01:30:00
+    #[arg(short, long, value_name = "TIME")]
+    time: Option<Walltime>,
+    /// GPUs
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    gpus: u32,
+    /// It reaches for the internet
+    #[arg(long)]
+    internet: bool,
+    /// It runs in a container
+    #[arg(long)]
+    container: bool,
+    /// A file or directory that it reads and does not name, here or as HOST:PATH
+    #[arg(short, long = "input", value_name = "PATH")]
+    inputs: Vec<String>,
+    /// What counts
+    #[arg(long, value_enum, value_name = "POLICY", default_value_t = By::Fastest)]
+    policy: By,
+    /// Print every term of every place, and what it rests on
+    #[arg(long)]
+    explain: bool,
+    /// Say it in few words, for a coding agent, under the hosts' policies for agents
+    #[arg(long, conflicts_with = "explain")]
+    for_agent: bool,
+    /// The command: one text, or its words
+    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<OsString>,
+}
+
+/// What counts when places are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum By {
+    /// Done first
+    Fastest,
+    /// Fewest bytes moved
+    Locality,
+    /// Fewest core-hours
+    Cheapest,
+}
+
+impl From<By> for Policy {
+    fn from(by: By) -> Self {
+        match by {
+            By::Fastest => Self::Fastest,
+            By::Locality => Self::Locality,
+            By::Cheapest => Self::Cheapest,
+        }
+    }
+}
+
+/// Runs it.
+pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
+    let known = Known::load(context)?;
+    let asker = if args.for_agent { Asker::Agent } else { Asker::Person };
+    let seen = Seen::load(context)?;
+    let (net, here) = (seen.net(&known), here());
+    let Wanted { need, command, unknown } = wanted(args, asker, &known, &seen, &net)?;
+    let places = places(&known, &seen, &here);
+    let routes = route(&net, &need, &places, args.policy.into());
+    if context.json() {
+        let inputs: Vec<_> =
+            need.inputs.iter().map(|it| json!({"name": it.name, "bytes": it.bytes, "at": it.at})).collect();
+        context.print_json(&json!({
+            "command": command,
+            "cpus": need.cpus,
+            "gpus": need.gpus,
+            "memory": need.memory,
+            "time": need.time,
+            "inputs": inputs,
+            "places": routes.places,
+            "vetoed": routes.vetoed,
+        }))?;
+    } else if args.for_agent {
+        context.print(&view::for_agent(&routes, &need, &command))?;
+    } else {
+        let page = Page::stdout(context.paint());
+        context.print(&if args.explain {
+            view::explained(&routes, &need, page)
+        } else {
+            view::table(&routes, &need, page)
+        })?;
+        for name in unknown {
+            context.say(&format!("How much {name} is was not looked up: it counts as nothing."));
+        }
+        if need.time.is_none() {
+            context.say("How long it runs is not known, so the run is left out: `--time` says it.");
+        }
+        if let Some(best) = routes.places.first() {
+            context.say(&view::advice(best, &command));
+        }
+    }
+    Ok(if routes.places.is_empty() { Exit::NotFound } else { Exit::Success })
+}
+
+/// Returns words as a command line.
+fn line(words: &[String]) -> String {
+    words.iter().map(|word| shell_word(word)).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,155 @@
+//! Routes as people and agents read them.
+
+use std::fmt::Write as _;
+
+use crate::cli::view::paint::Tone;
+use crate::cli::view::table::{Cell, Column, Page, Table};
+use crate::cli::view::words::about;
+use crate::decide::graph::estimate::Estimate;
+use crate::decide::route::need::Need;
+use crate::decide::route::sheet::{Routes, Sheet};
+use crate::decide::route::veto::Veto;
+use crate::model::host::HostName;
+use crate::model::units::Bytes;
+
+const COLUMNS: &[Column] = &[
+    Column::Text("PLACE"),
+    Column::Word("TOTAL"),
+    Column::Word("WAIT"),
+    Column::Word("TRANSFER"),
+    Column::Word("RUN"),
+    Column::Extra("RESTS ON"),
+];
+
+/// Returns the places as a table, and the rest as sentences.
+pub(super) fn table(routes: &Routes<'_>, need: &Need, page: Page) -> String {
+    let mut out = format!("{}\n", asked(need));
+    if routes.places.is_empty() {
+        out.push_str("No host can run it.\n");
+    } else {
+        let mut table = Table::new(page, COLUMNS);
+        for (at, sheet) in routes.places.iter().enumerate() {
+            let tone = if at == 0 { Tone::Green } else { Tone::Plain };
+            table.row(vec![
+                Cell::new(name(sheet)).tone(tone),
+                Cell::new(span(&sheet.total)),
+                Cell::new(span(&sheet.wait)),
+                Cell::new(span(&sheet.transfer)),
+                Cell::new(sheet.run.as_ref().map_or_else(|| "?".to_owned(), span)),
+                Cell::new(sheet.total.source),
+            ]);
+        }
+        out.push_str(&table.print());
+    }
+    out.push_str(&vetoed(routes));
+    out
+}
+
+/// Returns every term of every place.
+pub(super) fn explained(routes: &Routes<'_>, need: &Need, page: Page) -> String {
+    let mut out = format!("{}\n", asked(need));
+    for sheet in &routes.places {
+        let _ = writeln!(out, "{}  {}", page.paint.bold(name(sheet)), span(&sheet.total));
+        let run = sheet.run.map_or_else(|| "not known".to_owned(), |run| sourced(&run));
+        for (term, value) in [("wait", sourced(&sheet.wait)), ("transfer", transfer(sheet)), ("run", run)] {
+            let _ = writeln!(out, "  {term:<8}  {value}");
+        }
+        if let Some(hours) = sheet.core_hours {
+            let _ = writeln!(out, "  cost      {hours:.2} core-hours");
+        }
+    }
+    out.push_str(&vetoed(routes));
+    out
+}
+
+/// Returns what an agent needs to know: the best place, what it takes there and here, the command.
+pub(super) fn for_agent(routes: &Routes<'_>, need: &Need, command: &str) -> String {
+    let Some(best) = routes.places.first() else {
+        let reasons = routes.vetoed.iter().map(|vetoed| {
+            let first = vetoed.reasons.first().map(ToString::to_string).unwrap_or_default();
+            format!("{}: {first}", vetoed.host)
+        });
+        return format!("No host can run this. {}.", reasons.collect::<Vec<_>>().join("; "));
+    };
+    let mut out = format!("Best place: {}, about {}", name(best), about(best.total.middle));
+    let here = routes.places.iter().find(|sheet| sheet.host.is_local());
+    if let Some(here) = here.filter(|here| here.host != best.host) {
+        let _ = write!(out, " (here about {})", about(here.total.middle));
+    }
+    if need.time.is_none() {
+        out.push_str(" before it runs; its run time is not known");
+    }
+    let _ = write!(out, ". {}", instruction(best, command));
+    out
+}
+
+/// Returns the sentence that ends the answer: what to type.
+pub(super) fn advice(best: &Sheet<'_>, command: &str) -> String {
+    instruction(best, command)
+}
+
+fn instruction(best: &Sheet<'_>, command: &str) -> String {
+    if best.host.is_local() {
+        return format!("`csync run -- {command}` runs it here.");
+    }
+    let partition = best.partition.map_or_else(String::new, |partition| format!(" --partition {partition}"));
+    format!("`csync submit --on {}{partition} -- {command}` runs it there.", best.host)
+}
+
+fn asked(need: &Need) -> String {
+    let mut parts = vec![if need.cpus == 1 { "1 core".to_owned() } else { format!("{} cores", need.cpus) }];
+    parts.extend(need.memory.map(|memory| format!("{} of memory", Bytes(memory.middle as u64))));
+    parts.extend((need.gpus > 0).then(|| format!("{} GPU{}", need.gpus, if need.gpus == 1 { "" } else { "s" })));
+    let bytes: f64 = need.inputs.iter().map(|input| input.bytes).sum();
+    if !need.inputs.is_empty() {
+        let mut at: Vec<&str> = need.inputs.iter().flat_map(|input| &input.at).map(HostName::as_str).collect();
+        at.sort_unstable();
+        at.dedup();
+        parts.push(format!("{} of input on {}", Bytes(bytes as u64), at.join(", ")));
+    }
+    parts.join(", ")
+}
+
+fn name(sheet: &Sheet<'_>) -> String {
+    match sheet.partition {
+        Some(partition) => format!("{}/{partition}", sheet.host),
+        None => sheet.host.to_string(),
+    }
+}
+
+/// An interval in few characters: the middle, and the ends where they are far from it.
+fn span(estimate: &Estimate) -> String {
+    let middle = about_or_none(estimate.middle);
+    if estimate.high <= estimate.middle * 1.25 + 1.0 && estimate.low >= estimate.middle * 0.75 - 1.0 {
+        return middle;
+    }
+    format!("{middle} ({}-{})", about_or_none(estimate.low), about_or_none(estimate.high))
+}
+
+fn about_or_none(seconds: f64) -> String {
+    if seconds < 0.5 { "0s".to_owned() } else { about(seconds) }
+}
+
+fn sourced(estimate: &Estimate) -> String {
+    format!("{}, {}", span(estimate), estimate.source)
+}
+
+fn transfer(sheet: &Sheet<'_>) -> String {
+    if sheet.ways.is_empty() {
+        return "nothing moves".to_owned();
+    }
+    let ways = sheet.ways.iter().map(|way| way.iter().map(HostName::as_str).collect::<Vec<_>>().join(" > "));
+    let ways = ways.collect::<Vec<_>>().join(", ");
+    format!("{}, {} by {ways}", sourced(&sheet.transfer), Bytes(sheet.moved as u64))
+}
+
+fn vetoed(routes: &Routes<'_>) -> String {
+    let mut out = String::new();
+    for vetoed in &routes.vetoed {
+        let reasons: Vec<String> = vetoed.reasons.iter().map(ToString::to_string).collect();
+        let looks = vetoed.reasons.contains(&Veto::NotProbed);
+        let help = if looks { format!("; `csync hosts probe {}` does.", vetoed.host) } else { ".".to_owned() };
+        let _ = writeln!(out, "Not on {}: {}{help}", vetoed.host, reasons.join("; "));
+    }
+    out
+}

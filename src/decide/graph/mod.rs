@@ -1,0 +1,12 @@
+//! Hosts, what lies between them, and what they hold: the graph that routing minimizes over.
+//!
+//! Quantities are intervals that say where they come from, so that a sum of guesses is never taken for a measurement.
+
+pub mod estimate;
+
+pub mod net;
+
+pub mod search;
+
+#[cfg(test)]
+mod tests;

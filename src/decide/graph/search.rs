@@ -1,0 +1,202 @@
+//! Cheapest ways for files.
+//!
+//! What is sent over several links streams through the hosts between them, so it takes the sum of their latencies and the time of
+//! the slowest link, not the sum of times. Such a cost is not additive: of two ways to a host, the one with less latency and the
+//! one with the faster slowest link may both lead to the best way on. All that are not worse in both are kept (Pareto labels,
+//! Martins 1984, EJOR 16:2); in the stars that people's hosts form that is one a host.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
+use petgraph::graph::{EdgeIndex, NodeIndex};
+use petgraph::visit::EdgeRef;
+
+use crate::decide::graph::estimate::Estimate;
+use crate::decide::graph::net::{Edge, Net, Stop, other};
+use crate::model::host::HostName;
+
+/// A way for some bytes from one host to another.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Way {
+    /// The hosts on it, from the one that has the bytes to the one that gets them.
+    pub hosts: Vec<HostName>,
+    /// Seconds that it takes.
+    pub seconds: Estimate,
+}
+
+/// The cheapest ways for some bytes from any of some hosts to all others.
+#[derive(Clone, Debug)]
+pub struct Reach<'n> {
+    net: &'n Net,
+    bytes: f64,
+    labels: Vec<Label>,
+    /// Of each node, the label that was kept last; each names the one before.
+    kept: Vec<u32>,
+}
+
+/// No label.
+const NONE: u32 = u32::MAX;
+
+#[derive(Clone, Copy, Debug)]
+struct Label {
+    node: NodeIndex,
+    /// The label of the host before.
+    before: u32,
+    /// The label of this host that was kept before this one.
+    before_it: u32,
+    latency: f64,
+    /// Bytes a second of the slowest link; infinite where nothing needs to be sent.
+    rate: f64,
+    /// The slowest link.
+    slowest: EdgeIndex,
+}
+
+impl Label {
+    fn cost(&self, bytes: f64) -> f64 {
+        self.latency + bytes / self.rate
+    }
+
+    fn is_no_worse_than(&self, other: &Self) -> bool {
+        self.latency <= other.latency && self.rate >= other.rate
+    }
+}
+
+/// A label in the queue; the least cost first.
+struct Next {
+    cost: f64,
+    label: u32,
+}
+
+impl PartialEq for Next {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Next {}
+
+impl PartialOrd for Next {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Next {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.cost.total_cmp(&self.cost).then(other.label.cmp(&self.label))
+    }
+}
+
+impl Net {
+    /// Finds the cheapest ways for `bytes` from any of `sources` to every host. Sources that are not in the graph count for
+    /// nothing, as do links of no rate.
+    pub fn reach<'h>(&self, sources: impl IntoIterator<Item = &'h HostName>, bytes: f64) -> Reach<'_> {
+        let nodes = self.graph.node_count();
+        let mut reach = Reach { net: self, bytes, labels: Vec::with_capacity(nodes), kept: vec![NONE; nodes] };
+        let mut queue = BinaryHeap::with_capacity(nodes);
+        for Stop(node) in sources.into_iter().filter_map(|source| self.stop(source)) {
+            let slowest = EdgeIndex::end();
+            let label = Label { node, before: NONE, before_it: NONE, latency: 0.0, rate: f64::INFINITY, slowest };
+            reach.push(&mut queue, label);
+        }
+        while let Some(Next { label: at, .. }) = queue.pop() {
+            let Some(label) = reach.keep(at) else { continue };
+            let from = reach.labels.get(label.before as usize).map(|before| before.node);
+            for edge in self.graph.edges(label.node) {
+                let Edge::Link(link) = edge.weight() else { continue };
+                let node = other(&edge, label.node);
+                if link.rate.middle <= 0.0 || !link.latency.is_finite() || Some(node) == from {
+                    continue;
+                }
+                let (rate, slowest) = if label.rate <= link.rate.middle {
+                    (label.rate, label.slowest)
+                } else {
+                    (link.rate.middle, edge.id())
+                };
+                let latency = label.latency + link.latency;
+                reach.push(&mut queue, Label { node, before: at, before_it: NONE, latency, rate, slowest });
+            }
+        }
+        reach
+    }
+}
+
+impl Reach<'_> {
+    /// Returns how long the cheapest way to a host takes; none where there is none.
+    pub fn seconds(&self, to: Stop) -> Option<Estimate> {
+        Some(self.estimate(self.cheapest(to)?))
+    }
+
+    /// Returns the cheapest way to a host; none where there is none.
+    pub fn way(&self, to: Stop) -> Option<Way> {
+        let label = self.cheapest(to)?;
+        let mut hosts = Vec::new();
+        let mut at = Some(label);
+        while let Some(label) = at {
+            hosts.extend(self.net.name(label.node).cloned());
+            at = self.labels.get(label.before as usize);
+        }
+        hosts.reverse();
+        Some(Way { hosts, seconds: self.estimate(label) })
+    }
+
+    /// Returns whether a host has the bytes already.
+    pub fn is_source(&self, host: Stop) -> bool {
+        self.cheapest(host).is_some_and(|label| label.before == NONE)
+    }
+
+    fn estimate(&self, label: &Label) -> Estimate {
+        let Some(Edge::Link(link)) = self.net.graph.edge_weight(label.slowest) else { return Estimate::ZERO };
+        link.rate.to_get_through(self.bytes).plus(&Estimate::known(label.latency))
+    }
+
+    /// Returns the cheapest label of those that were kept.
+    fn cheapest(&self, to: Stop) -> Option<&Label> {
+        let mut best = self.labels.get(*self.kept.get(to.0.index())? as usize)?;
+        let mut at = best.before_it;
+        while let Some(label) = self.labels.get(at as usize) {
+            if label.cost(self.bytes) <= best.cost(self.bytes) {
+                best = label;
+            }
+            at = label.before_it;
+        }
+        Some(best)
+    }
+
+    /// Keeps a label that came off the queue, unless it is no better than one of its node that was kept.
+    fn keep(&mut self, at: u32) -> Option<Label> {
+        let label = *self.labels.get(at as usize)?;
+        if self.is_worse(&label) {
+            return None;
+        }
+        let kept = self.kept.get_mut(label.node.index())?;
+        let before_it = std::mem::replace(kept, at);
+        self.labels.get_mut(at as usize)?.before_it = before_it;
+        Some(label)
+    }
+
+    fn push(&mut self, queue: &mut BinaryHeap<Next>, label: Label) {
+        if self.is_worse(&label) {
+            return;
+        }
+        let at = self.labels.len() as u32;
+        self.labels.push(label);
+        // There is one way to the end of a branch, and none on from it: most hosts need not queue.
+        if label.before != NONE && self.net.graph.neighbors(label.node).nth(1).is_none() {
+            self.keep(at);
+        } else {
+            queue.push(Next { cost: label.cost(self.bytes), label: at });
+        }
+    }
+
+    fn is_worse(&self, label: &Label) -> bool {
+        let mut at = self.kept.get(label.node.index()).copied().unwrap_or(NONE);
+        while let Some(kept) = self.labels.get(at as usize) {
+            if kept.is_no_worse_than(label) {
+                return true;
+            }
+            at = kept.before_it;
+        }
+        false
+    }
+}

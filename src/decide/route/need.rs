@@ -1,0 +1,79 @@
+//! What a command needs and what hosts are, as far as routing goes by it.
+
+use crate::decide::graph::estimate::Estimate;
+use crate::model::batch::Partition;
+use crate::model::facts::Facts;
+use crate::model::host::{ContainerRuntime, Host, HostName};
+
+/// What a command needs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Need {
+    /// Cores.
+    pub cpus: u32,
+    /// Bytes of memory; none where nobody knows.
+    pub memory: Option<Estimate>,
+    /// Seconds that it runs on a host of speed one; none where nobody knows.
+    pub time: Option<Estimate>,
+    /// GPUs.
+    pub gpus: u32,
+    /// Whether it reaches for the internet.
+    pub internet: bool,
+    /// Whether it runs in a container.
+    pub container: bool,
+    /// What it reads.
+    pub inputs: Vec<Input>,
+    /// Who asks.
+    pub asker: Asker,
+}
+
+/// Who wants to run something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Asker {
+    /// A person.
+    #[default]
+    Person,
+    /// A coding agent, for which hosts have a policy.
+    Agent,
+}
+
+/// Something that is read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Input {
+    /// What it is called: a path, a dataset.
+    pub name: String,
+    /// Its size.
+    pub bytes: f64,
+    /// Hosts that have it.
+    pub at: Vec<HostName>,
+}
+
+/// A host, with what is known of it.
+#[derive(Clone, Debug)]
+pub struct Place<'a> {
+    /// As configured.
+    pub host: &'a Host,
+    /// As probed.
+    pub facts: Option<&'a Facts>,
+    /// Its partitions; none where it has no batch system.
+    pub partitions: Vec<Partition>,
+    /// Seconds from a submission to the start; none where nothing was submitted there yet.
+    pub wait: Option<Estimate>,
+    /// How many times faster than the host that run times are told for.
+    pub speed: Estimate,
+    /// Why it is not spoken to at present.
+    pub trouble: Option<String>,
+}
+
+impl<'a> Place<'a> {
+    /// Makes a place of which nothing is known but the host.
+    pub const fn of(host: &'a Host, facts: Option<&'a Facts>, partitions: Vec<Partition>) -> Self {
+        Self { host, facts, partitions, wait: None, speed: Estimate::known(1.0), trouble: None }
+    }
+
+    /// Returns which programs run containers here that this account may use; by what a person said where they said it.
+    pub(super) fn runs_containers(&self) -> bool {
+        let found = self.facts.into_iter().flat_map(|facts| &facts.containers);
+        let said: &[ContainerRuntime] = &self.host.containers;
+        !said.is_empty() || found.into_iter().any(|program| program.usable != Some(false))
+    }
+}

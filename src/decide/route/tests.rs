@@ -1,0 +1,181 @@
+use crate::decide::graph::estimate::{Estimate, Source};
+use crate::decide::graph::net::{Link, Net};
+use crate::decide::place::plan::Policy;
+use crate::decide::route::need::{Asker, Input, Need, Place};
+use crate::decide::route::sheet::{Routes, route};
+use crate::model::batch::{Partition, PartitionState};
+use crate::model::facts::Facts;
+use crate::model::host::{Agents, Batch, Host, HostName};
+use crate::model::units::{Bytes, Walltime};
+
+fn name(name: &str) -> HostName {
+    name.parse().unwrap()
+}
+
+fn host(named: &str, batch: Option<Batch>) -> Host {
+    Host { batch, ..Host::new(name(named)) }
+}
+
+fn facts(cores: u32, gib: u64) -> Facts {
+    let mut facts = Facts::default();
+    facts.machine.cores = Some(cores);
+    facts.machine.memory = Some(Bytes::gib(gib));
+    facts
+}
+
+fn partition(name: &str, cores: u32, gib: u64, hours: u64) -> Partition {
+    Partition {
+        name: name.to_owned(),
+        is_default: name == "short",
+        walltime_max: Some(Walltime(hours * 3600)),
+        cores_per_node: Some(cores),
+        memory_per_node: Some(Bytes::gib(gib)),
+        ..Partition::default()
+    }
+}
+
+/// A star around this machine.
+fn star(rates: &[(&str, f64)]) -> Net {
+    let mut net = Net::default();
+    net.host(&HostName::local());
+    for &(host, rate) in rates {
+        net.link(&HostName::local(), &name(host), Link { rate: Estimate::known(rate), latency: 0.0 });
+    }
+    net
+}
+
+fn need() -> Need {
+    Need { cpus: 4, time: Some(Estimate::known(600.0)), ..Need::default() }
+}
+
+fn order<'a>(routes: &Routes<'a>) -> Vec<&'a str> {
+    routes.places.iter().map(|sheet| sheet.host.as_str()).collect()
+}
+
+fn said(routes: &Routes<'_>) -> Vec<String> {
+    let all = routes
+        .vetoed
+        .iter()
+        .flat_map(|vetoed| vetoed.reasons.iter().map(move |reason| format!("{}: {reason}", vetoed.host)));
+    all.collect()
+}
+
+#[test]
+fn places_are_ranked_by_wait_transfer_and_run() {
+    let (here, lab, hpc) =
+        (Host::new(HostName::local()), host("lab", Some(Batch::None)), host("hpc", Some(Batch::Slurm)));
+    let (small, large) = (facts(8, 16), facts(64, 256));
+    let mut places = vec![
+        Place::of(&here, Some(&small), Vec::new()),
+        Place { speed: Estimate::known(2.0), ..Place::of(&lab, Some(&large), Vec::new()) },
+        Place {
+            speed: Estimate::known(4.0),
+            wait: Some(Estimate { low: 10.0, middle: 60.0, high: 90.0, source: Source::Learned(12) }),
+            ..Place::of(&hpc, None, vec![partition("short", 32, 128, 4)])
+        },
+    ];
+    let net = star(&[("lab", 1e6), ("hpc", 1e6)]);
+    let at = |bytes: f64| Need {
+        inputs: vec![Input { name: "reads.fq".to_owned(), bytes, at: vec![HostName::local()] }],
+        ..need()
+    };
+    let routes = route(&net, &at(0.0), &places, Policy::Fastest);
+    assert_eq!(order(&routes), ["hpc", "lab", "local"], "60 + 150, 300, 600");
+    assert_eq!(routes.places[0].partition, Some("short"));
+    assert_eq!((routes.places[0].total.middle, routes.places[0].total.source), (210.0, Source::Learned(12)));
+    let routes = route(&net, &at(2e8), &places, Policy::Fastest);
+    assert_eq!(order(&routes), ["hpc", "lab", "local"], "410, 500, 600");
+    assert_eq!(routes.places[0].ways, [[HostName::local(), name("hpc")]]);
+    let far = at(4.5e8);
+    assert_eq!(order(&route(&net, &far, &places, Policy::Fastest)), ["local", "hpc", "lab"], "600, 660, 750");
+    let routes = route(&net, &at(1.0), &places, Policy::Locality);
+    assert_eq!(order(&routes), ["local", "hpc", "lab"], "nothing moves, then what is faster");
+    // Where the wait is not known, it may be long.
+    places[2].wait = None;
+    let routes = route(&net, &at(0.0), &places, Policy::Fastest);
+    assert_eq!(order(&routes), ["lab", "local", "hpc"], "270 s at best, and may be an hour");
+    assert_eq!(routes.places[2].total.source, Source::Guessed);
+}
+
+#[test]
+fn data_that_lies_elsewhere_draws_the_command_there() {
+    let (here, lab) = (Host::new(HostName::local()), host("lab", Some(Batch::None)));
+    let big = facts(8, 16);
+    let places = [Place::of(&here, Some(&big), Vec::new()), Place::of(&lab, Some(&big), Vec::new())];
+    let mut wanted = need();
+    wanted.inputs.push(Input { name: "lab:/data".to_owned(), bytes: 1e9, at: vec![name("lab"), name("nas")] });
+    let routes = route(&star(&[("lab", 1e7), ("nas", 1e6)]), &wanted, &places, Policy::Fastest);
+    assert_eq!(order(&routes), ["lab", "local"]);
+    assert_eq!(routes.places[1].transfer, Estimate::known(100.0), "from the nearer copy");
+    assert!(routes.places[0].moved < 1.0);
+    let mut island = star(&[("lab", 1e7)]);
+    island.host(&name("far"));
+    wanted.inputs[0].at = vec![name("far")];
+    let routes = route(&island, &wanted, &places, Policy::Fastest);
+    assert_eq!(
+        said(&routes),
+        [
+            "local: there is no way to it from where lab:/data lies",
+            "lab: there is no way to it from where lab:/data lies"
+        ]
+    );
+}
+
+#[test]
+fn every_veto_says_what_is_missing() {
+    let mut nas = host("nas", Some(Batch::None));
+    nas.transfer_only = true;
+    let unseen = host("unseen", None);
+    let mut lab = host("lab", Some(Batch::None));
+    lab.internet.login = Some(false);
+    let mut hpc = host("hpc", Some(Batch::Slurm));
+    hpc.policy.agents = Agents::Deny;
+    hpc.internet.compute = Some(false);
+    let (machine, partitions) = (facts(2, 8), vec![partition("short", 8, 64, 4), partition("long", 16, 16, 48)]);
+    let shut = Partition { state: PartitionState::Closed, ..partition("short", 8, 64, 4) };
+    let closed = host("closed", Some(Batch::Pbs));
+    let places = [
+        Place::of(&nas, None, Vec::new()),
+        Place::of(&unseen, None, Vec::new()),
+        Place::of(&lab, Some(&machine), Vec::new()),
+        Place { trouble: Some("the link is cut".to_owned()), ..Place::of(&hpc, None, partitions) },
+        Place::of(&closed, None, vec![shut]),
+    ];
+    let wanted = Need {
+        cpus: 4,
+        memory: Some(Estimate::known(32.0 * 1024.0 * 1024.0 * 1024.0)),
+        time: Some(Estimate::known(36_000.0)),
+        gpus: 1,
+        internet: true,
+        container: true,
+        inputs: Vec::new(),
+        asker: Asker::Agent,
+    };
+    let routes = route(&star(&[]), &wanted, &places, Policy::Fastest);
+    assert_eq!(routes.places, []);
+    insta::assert_snapshot!(said(&routes).join("\n"));
+}
+
+#[test]
+fn a_partition_with_gpus_is_left_to_those_who_need_them() {
+    let hpc = host("hpc", Some(Batch::Slurm));
+    let gpu = Partition { gpus: [("a100".to_owned(), 4)].into(), ..partition("gpu", 8, 64, 4) };
+    let places = [Place::of(&hpc, None, vec![gpu, partition("long", 8, 64, 48)])];
+    let net = star(&[("hpc", 1.0)]);
+    let chosen = |wanted: &Need| route(&net, wanted, &places, Policy::Fastest).places[0].partition;
+    assert_eq!(chosen(&need()), Some("long"));
+    assert_eq!(chosen(&Need { gpus: 1, ..need() }), Some("gpu"));
+    let huge = Need { gpus: 8, ..need() };
+    let routes = route(&net, &huge, &places, Policy::Fastest);
+    assert_eq!(said(&routes), ["hpc: 8 GPUs on one node, where it has 4 GPUs"]);
+}
+
+#[test]
+fn what_nobody_knows_vetoes_nothing() {
+    let hpc = host("hpc", Some(Batch::Sge));
+    let places = [Place::of(&hpc, None, Vec::new())];
+    let wanted = Need { cpus: 512, gpus: 4, internet: true, ..Need::default() };
+    let routes = route(&star(&[("hpc", 1.0)]), &wanted, &places, Policy::Fastest);
+    assert_eq!(order(&routes), ["hpc"], "its batch system is left to judge");
+    assert_eq!((routes.places[0].run, routes.places[0].core_hours), (None, None));
+}

@@ -1,0 +1,191 @@
+//! Why a command cannot run somewhere.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::decide::route::need::{Asker, Need, Place};
+use crate::model::batch::{Partition, PartitionState};
+use crate::model::host::{Agents, Batch};
+use crate::model::units::{Bytes, Walltime};
+
+/// Something that a command needs more of than there is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "veto")]
+pub enum Veto {
+    /// The host only holds data.
+    DataOnly,
+    /// Nobody looked at it yet.
+    NotProbed,
+    /// It is not spoken to at present.
+    NoContact {
+        /// Why.
+        why: String,
+    },
+    /// Coding agents may start nothing there.
+    NoAgents,
+    /// No partition takes jobs.
+    Closed,
+    /// Too few cores on one node.
+    Cores {
+        /// Asked for.
+        asked: u32,
+        /// There.
+        most: u32,
+    },
+    /// Too little memory on one node.
+    Memory {
+        /// Asked for.
+        asked: Bytes,
+        /// There.
+        most: Bytes,
+    },
+    /// Too few GPUs on one node.
+    Gpus {
+        /// Asked for.
+        asked: u32,
+        /// There.
+        most: u32,
+    },
+    /// Longer than any job may run.
+    Time {
+        /// Asked for.
+        asked: Walltime,
+        /// Allowed.
+        most: Walltime,
+    },
+    /// Where jobs run there is no internet.
+    NoInternet,
+    /// Nothing there runs containers.
+    NoContainers,
+    /// There is no way from where an input lies.
+    NoWay {
+        /// The input.
+        input: String,
+    },
+}
+
+impl fmt::Display for Veto {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = |f: &mut fmt::Formatter<'_>, n: u32, what: &str| {
+            if n == 0 { write!(f, "no {what}s") } else { write!(f, "{n} {what}{}", if n == 1 { "" } else { "s" }) }
+        };
+        match self {
+            Self::DataOnly => f.write_str("it only holds data (`transfer_only` in hosts.toml)"),
+            Self::NotProbed => f.write_str("nobody looked at it yet"),
+            Self::NoContact { why } => write!(f, "it is not spoken to at present: {why}"),
+            Self::NoAgents => f.write_str("coding agents may start nothing there (`policy.agents` in hosts.toml)"),
+            Self::Closed => f.write_str("no partition takes jobs"),
+            Self::Cores { asked, most } => {
+                count(f, *asked, "core")?;
+                f.write_str(" on one node, where it has ")?;
+                count(f, *most, "core")
+            }
+            Self::Memory { asked, most } => write!(f, "{asked} of memory on one node, where it has {most}"),
+            Self::Gpus { asked, most } => {
+                count(f, *asked, "GPU")?;
+                f.write_str(" on one node, where it has ")?;
+                count(f, *most, "GPU")
+            }
+            Self::Time { asked, most } => write!(f, "{asked} of walltime, where {most} is allowed"),
+            Self::NoInternet => f.write_str("there is no internet where jobs run"),
+            Self::NoContainers => f.write_str("nothing there runs containers"),
+            Self::NoWay { input } => write!(f, "there is no way to it from where {input} lies"),
+        }
+    }
+}
+
+/// Where on a host a command fits: the partition, none where it has no batch system.
+///
+/// # Errors
+/// Every reason why it fits nowhere; of several partitions those of the one that lacks least.
+pub(super) fn fit<'p>(need: &Need, place: &'p Place<'_>) -> Result<Option<&'p Partition>, Vec<Veto>> {
+    let host = place.host;
+    if host.transfer_only {
+        return Err(vec![Veto::DataOnly]);
+    }
+    let Some(batch) = host.batch else { return Err(vec![Veto::NotProbed]) };
+    let mut vetoes = Vec::new();
+    vetoes.extend(place.trouble.clone().map(|why| Veto::NoContact { why }));
+    if need.asker == Asker::Agent && host.policy.agents == Agents::Deny {
+        vetoes.push(Veto::NoAgents);
+    }
+    if need.container && !place.runs_containers() {
+        vetoes.push(Veto::NoContainers);
+    }
+    let online = if batch == Batch::None { host.internet.login } else { host.internet.compute };
+    if need.internet && online == Some(false) {
+        vetoes.push(Veto::NoInternet);
+    }
+    let room = if place.partitions.is_empty() {
+        machine(need, place).map(|()| None)
+    } else {
+        partition(need, place).map(Some)
+    };
+    match room {
+        Ok(room) if vetoes.is_empty() => Ok(room),
+        Ok(_) => Err(vetoes),
+        Err(lacks) => {
+            vetoes.extend(lacks);
+            Err(vetoes)
+        }
+    }
+}
+
+/// A machine has what was found on it; of a cluster whose partitions nobody knows, the batch system is left to judge.
+fn machine(need: &Need, place: &Place<'_>) -> Result<(), Vec<Veto>> {
+    let Some(facts) = place.facts.filter(|_| place.host.batch == Some(Batch::None)) else { return Ok(()) };
+    let gpus = facts.machine.gpus.iter().map(|gpu| gpu.count).sum();
+    let lacks = lacks(need, facts.machine.cores, facts.machine.memory, Some(gpus), None, place.speed.middle);
+    if lacks.is_empty() { Ok(()) } else { Err(lacks) }
+}
+
+/// The first partition that has room: those with GPUs first where some are needed, then the default; those with GPUs last where
+/// none are needed, else in the site's order.
+fn partition<'p>(need: &Need, place: &'p Place<'_>) -> Result<&'p Partition, Vec<Veto>> {
+    let mut least: Option<Vec<Veto>> = None;
+    let names_gpus = place.partitions.iter().any(|partition| !partition.gpus.is_empty());
+    let mut up: Vec<_> = place.partitions.iter().filter(|partition| partition.state == PartitionState::Up).collect();
+    up.sort_by_key(|partition| {
+        let has_none = partition.gpus.is_empty();
+        (need.gpus > 0 && has_none, !partition.is_default, need.gpus == 0 && !has_none)
+    });
+    for partition in up {
+        let gpus = partition.gpus.values().max().copied().or_else(|| names_gpus.then_some(0));
+        let cores = partition.cores_per_node.into_iter().chain(partition.cores_max).min();
+        let memory = partition.memory_per_node.into_iter().chain(partition.memory_max).min();
+        let lacks = lacks(need, cores, memory, gpus, partition.walltime_max, place.speed.middle);
+        if lacks.is_empty() {
+            return Ok(partition);
+        }
+        if least.as_ref().is_none_or(|least| lacks.len() < least.len()) {
+            least = Some(lacks);
+        }
+    }
+    Err(least.unwrap_or_else(|| vec![Veto::Closed]))
+}
+
+fn lacks(
+    need: &Need,
+    cores: Option<u32>,
+    memory: Option<Bytes>,
+    gpus: Option<u32>,
+    walltime: Option<Walltime>,
+    speed: f64,
+) -> Vec<Veto> {
+    let mut lacks = Vec::new();
+    lacks.extend(cores.filter(|&most| need.cpus > most).map(|most| Veto::Cores { asked: need.cpus, most }));
+    if let (Some(asked), Some(most)) = (need.memory, memory)
+        && asked.middle > most.0 as f64
+    {
+        lacks.push(Veto::Memory { asked: Bytes(asked.middle as u64), most });
+    }
+    lacks.extend(gpus.filter(|&most| need.gpus > most).map(|most| Veto::Gpus { asked: need.gpus, most }));
+    if let (Some(asked), Some(most)) = (need.time, walltime) {
+        let asked = Walltime((asked.middle / speed).ceil() as u64);
+        if asked > most {
+            lacks.push(Veto::Time { asked, most });
+        }
+    }
+    lacks
+}

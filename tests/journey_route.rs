@@ -1,0 +1,107 @@
+//! Where a command should run, as a person and an agent ask it.
+
+use serde_json::json;
+
+use crate::world::{Done, World};
+
+/// A machine of the lab, a cluster, a store of data, one that nobody looked at.
+const HOSTS: &str = "\
+[hosts.lab]
+batch = \"none\"
+[hosts.hpc]
+batch = \"slurm\"
+internet = { compute = false }
+[hosts.hpc.policy]
+agents = \"deny\"
+[hosts.hpc.partitions.short]
+walltime = \"4h\"
+cores = 32
+memory = \"128G\"
+[hosts.hpc.partitions.gpu]
+walltime = \"2-00:00:00\"
+cores = 16
+memory = \"64G\"
+gpus = 4
+[hosts.nas]
+transfer_only = true
+[hosts.new]
+";
+
+fn world() -> World {
+    let world = World::new();
+    std::fs::create_dir_all(world.path("config")).unwrap();
+    world.write("config/hosts.toml", HOSTS);
+    world.write("reads.fq", &"ACGT\n".repeat(1000));
+    world
+}
+
+fn route(world: &World, args: &[&str]) -> Done {
+    let mut command = world.command(&["route"]);
+    command.args(args).env("CSYNC_CONFIG", world.path("config")).env("CSYNC_CPUS", "2").env("CSYNC_MEM", "8G");
+    command.output().unwrap().into()
+}
+
+/// The places of an answer, best first.
+fn places(answer: &serde_json::Value) -> Vec<String> {
+    let places = answer["places"].as_array().unwrap();
+    let name = |place: &serde_json::Value| match place["partition"].as_str() {
+        Some(partition) => format!("{}/{partition}", place["host"].as_str().unwrap()),
+        None => place["host"].as_str().unwrap().to_owned(),
+    };
+    places.iter().map(name).collect()
+}
+
+#[test]
+fn a_command_is_told_where_it_should_run_and_why_not_elsewhere() {
+    let world = world();
+    let answer = route(&world, &["--json", "--time", "1h", "wc -l reads.fq"]).exits(0).json();
+    assert_eq!(places(&answer), ["local", "lab", "hpc/short"], "{answer}");
+    assert_eq!(answer["inputs"], json!([{"name": "reads.fq", "bytes": 5000.0, "at": ["local"]}]));
+    let answer = route(&world, &["--json", "--gpus", "2", "-t", "30h", "--", "python", "train.py", "-@", "8"]).exits(0);
+    let answer = answer.json();
+    assert_eq!((answer["cpus"].as_u64(), places(&answer)), (Some(8), vec!["lab".to_owned(), "hpc/gpu".to_owned()]));
+    let told = route(&world, &["-c", "16", "--time", "1h", "sort reads.fq"]).exits(0);
+    for words in
+        ["16 cores, 4.9K of input on local", "Not on local: 16 cores on one node, where it has 2 cores.", "Not on nas:"]
+    {
+        assert!(told.out.contains(words), "`{words}` is missing: {told:?}");
+    }
+    assert!(told.err.contains("`csync submit --on lab -- sort reads.fq` runs it there."), "{told:?}");
+    let told = route(&world, &["--explain", "-t", "1h", "cat nas:/vol/x"]).exits(0);
+    assert!(told.out.contains("by nas > local > lab"), "{told:?}");
+    assert!(told.err.contains("How much nas:/vol/x is was not looked up"), "{told:?}");
+}
+
+#[test]
+fn agents_get_one_line_under_the_policies_for_them() {
+    let world = world();
+    let told = route(&world, &["--for-agent", "-c", "8", "-t", "1h", "sort reads.fq"]).exits(0);
+    assert_eq!(told.out.lines().count(), 1, "{told:?}");
+    assert!(told.out.starts_with("Best place: lab, about 1h 00m"), "{told:?}");
+    let told = route(&world, &["--for-agent", "-c", "99", "--internet", "curl x"]).exits(0);
+    assert!(told.out.starts_with("Best place: lab"), "nobody knows what it has: {told:?}");
+    let answer = route(&world, &["--for-agent", "--json", "-c", "99", "x"]).exits(0).json();
+    let hpc = answer["vetoed"].as_array().unwrap().iter().find(|it| it["host"] == "hpc").unwrap();
+    let vetoes: Vec<_> = hpc["reasons"].as_array().unwrap().iter().map(|it| it["veto"].as_str().unwrap()).collect();
+    assert_eq!(vetoes, ["no_agents", "cores"]);
+}
+
+#[test]
+fn what_is_no_command_is_refused() {
+    let world = world();
+    for (args, wanted) in [
+        (&[""][..], "the command is empty"),
+        (&["a $("], "cannot be read as words"),
+        (&["--input", "nowhere", "x"], "there is no input `nowhere`"),
+        (&["--cpus", "0", "x"], "--cpus"),
+    ] {
+        let refused = route(&world, args);
+        assert!([2, 3].contains(&refused.code) && refused.err.contains(wanted), "{args:?}: {refused:?}");
+    }
+    std::fs::remove_dir_all(world.path("config")).unwrap();
+    let alone = route(&world, &["--json", "-c", "99", "x"]).exits(3).json();
+    assert_eq!(alone["places"], json!([]));
+    let text = format!("echo {}", "x".repeat(1_000_000));
+    let long = route(&world, &[&text[..100_000]]).exits(0);
+    assert!(long.out.contains("local"), "{}", long.out);
+}
