@@ -19,6 +19,7 @@ mod hook;
 mod house;
 mod journey_cli;
 mod journey_route;
+mod journey_profile;
 mod journey_secret;
 mod journey_tools;
 mod kill;

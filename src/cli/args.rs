@@ -15,6 +15,8 @@ use crate::cli::{
     cancel, check, clean, completions, dag, data, discover, doctor, engine, exit_codes, fetch, forward, hook, hosts,
     import, login, logs, man, mcp, new, report, retry, route, run, runs, schema, secret, shell, show, status, submit,
     wait, watch, why, worker,
+    import, login, logs, man, mcp, new, profile, report, retry, run, runs, schema, secret, shell, show, status, submit, wait,
+    watch, why, worker,
 };
 
 /// Decides where scientific work should run, takes it there, and brings the results back
@@ -68,6 +70,7 @@ pub enum Command {
     Discover(discover::Args),
     Data(data::Args),
     Login(login::Args),
+    Profile(profile::Args),
     Secret(secret::Args),
     Engine(engine::Args),
     Doctor(doctor::Args),

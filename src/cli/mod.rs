@@ -49,6 +49,7 @@ mod logs;
 mod man;
 mod mcp;
 mod new;
+mod profile;
 mod report;
 mod retry;
 mod route;
@@ -114,6 +115,7 @@ pub fn run(context: &Context, command: Command) -> Result<Exit, Failure> {
         Command::Discover(args) => discover::run(context, &args),
         Command::Data(args) => data::run(context, &args),
         Command::Login(args) => login::run(context, &args),
+        Command::Profile(args) => profile::run(context, &args),
         Command::Secret(args) => secret::run(context, &args),
         Command::Engine(args) => engine::run(context, &args),
         Command::Doctor(args) => doctor::run(context, &args),

@@ -25,3 +25,7 @@ pub mod import;
 pub mod hosts;
 
 pub mod ignored;
+
+pub mod command;
+
+pub mod history;

@@ -22,5 +22,7 @@ pub mod executor;
 
 pub mod store;
 
+pub mod learned;
+
 // After `config`: it needs to know where the engine's socket is.
 pub mod client;

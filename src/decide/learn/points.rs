@@ -183,6 +183,11 @@ impl Points {
         self.most
     }
 
+    /// Returns what would have been enough for all that was seen, with a little room.
+    pub fn enough(&self) -> f64 {
+        self.cut.iter().fold(self.most * 1.1, |enough, cut| enough.max(cut.y * 1.3))
+    }
+
     /// Returns whether this is larger than all inputs seen.
     pub fn is_beyond(&self, x: f64) -> bool {
         x > self.largest

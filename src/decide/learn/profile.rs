@@ -179,14 +179,14 @@ impl Profile {
     }
 
     fn after(&self, target: Target, failed: f64) -> f64 {
-        let most = self.points(target).map_or(0.0, |points| points.most());
+        let enough = self.points(target).map_or(0.0, |points| points.enough());
         // What was seen to be enough comes first; beyond it there is nothing to go by but doubling.
-        if failed < most { (most * 1.1).max(failed * 1.2) } else { failed * 2.0 }
+        if failed * 1.1 < enough { enough.max(failed * 1.2) } else { failed * 2.0 }
     }
 
     fn prediction(&self, points: &Points, spread: &Spread, stakes: Stakes, grain: f64) -> Prediction {
         Prediction {
-            request: spread.least(stakes, grain, points.most() * 1.1),
+            request: spread.least(stakes, grain, points.enough()),
             low: spread.quantile(0.1),
             middle: spread.quantile(0.5),
             high: spread.quantile(0.9),
@@ -255,7 +255,7 @@ fn mixture(points: &Points, scores: &Scores, x: f64) -> Vec<Outcome> {
 /// Adds to the scores what each model's request would have cost, and to the misses by what factor its middle was off.
 fn score(scores: &mut Scores, mut misses: Option<&mut Scores>, points: &Points, came: Point, stakes: Stakes) {
     let near = points.near(came.x);
-    let most = points.most() * 1.1;
+    let most = points.enough();
     let then = if most >= came.y { most } else { came.y * 1.5 };
     let outcome = Outcome { value: came.y, weight: 1.0, hours: if came.hours > 0.0 { came.hours } else { 1.0 } };
     let later = |score: &mut f32, cost: f64| *score = (f64::from(*score) * MEMORY_OF_SCORES + cost) as f32;

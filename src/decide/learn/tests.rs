@@ -217,7 +217,7 @@ fn merged<'a>(parts: impl IntoIterator<Item = &'a Summary>) -> Summary {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn merging_is_free_of_order_and_counts_once(all in attempts(300), first in 0.0..1.0f64, second in 0.0..1.0f64) {

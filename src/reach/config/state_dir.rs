@@ -115,6 +115,16 @@ impl StateDir {
         self.root.join("csync.db")
     }
 
+    /// Returns what was learned, sealed.
+    pub fn learned(&self) -> PathBuf {
+        self.root.join("learned.db")
+    }
+
+    /// Returns the key that opens what was learned.
+    pub fn learned_key(&self) -> PathBuf {
+        self.root.join("learned.key")
+    }
+
     /// Returns the file of the secrets that a person keeps.
     pub fn secrets(&self) -> PathBuf {
         self.root.join("secrets.json")

@@ -1,0 +1,94 @@
+//! `csync profile`: what was learned of commands, and what becomes of it.
+
+use crate::cli::context::Context;
+use crate::cli::errors::{Exit, Failure};
+use crate::cli::view::words::shell_word;
+use crate::model::api::ErrorKind;
+use crate::reach::clock;
+use crate::reach::learned::{Learned, LearnedError, Place};
+
+mod export;
+mod forget;
+mod import;
+mod key;
+mod list;
+mod replay;
+mod show;
+
+/// Show and manage what csync has learned of commands
+///
+/// For every kind of command (program, subcommand, options, kinds of inputs) and class of hosts: peak memory, run time and CPU
+/// as functions of input size. It holds no host name, path, user, argument or value, and is sealed on disk with the key
+/// `learned.key` in the state directory. Only names of programs that everybody has are readable.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What to do.
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// List what was learned: runs, memory, time, CPU use
+    List,
+    /// Show what a command would need: `csync profile show samtools sort --input 20G`
+    Show(show::Args),
+    /// Learn from what a site or a workflow system already knows
+    Import(import::Args),
+    /// Write all observations as CSV
+    Export(export::Args),
+    /// Forget commands
+    Forget(forget::Args),
+    /// Tell how well learning would have done on a history
+    Replay(replay::Args),
+    /// Protect the key with a passphrase, or take it out again
+    Key(key::Args),
+}
+
+/// Runs it.
+pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
+    match &args.command {
+        None | Some(Command::List) => list::run(context),
+        Some(Command::Show(args)) => show::run(context, args),
+        Some(Command::Import(args)) => import::run(context, args),
+        Some(Command::Export(args)) => export::run(context, args),
+        Some(Command::Forget(args)) => forget::run(context, args),
+        Some(Command::Replay(args)) => replay::run(context, args),
+        Some(Command::Key(args)) => key::run(context, args),
+    }
+}
+
+/// The variable with the passphrase of the key, for those who protected it.
+const PASSPHRASE: &str = "CSYNC_LEARNED_PASSPHRASE";
+
+fn passphrase() -> Option<String> {
+    std::env::var(PASSPHRASE).ok().filter(|passphrase| !passphrase.is_empty())
+}
+
+fn place(context: &Context) -> Result<Place, Failure> {
+    let dir = context.state_dir()?;
+    dir.create()?;
+    Ok(Place::of(&dir))
+}
+
+async fn open(place: &Place) -> Result<Learned, Failure> {
+    Ok(Learned::open(place, passphrase().as_deref(), clock::now()).await?)
+}
+
+impl From<LearnedError> for Failure {
+    fn from(error: LearnedError) -> Self {
+        let word = |path: &std::path::Path| shell_word(&path.display().to_string());
+        let hint = match &error {
+            LearnedError::WrongKey { path, .. } | LearnedError::KeyLost { path, .. } => {
+                format!("bring the key that belongs to it, or begin anew: `mv {0} {0}.old`", word(path))
+            }
+            LearnedError::Passphrase { .. } => format!("put it into {PASSPHRASE}"),
+            LearnedError::Key { key, .. } => format!("`chmod 600 {}`, or bring the right one", word(key)),
+            LearnedError::Foreign { path } | LearnedError::Unusable { path, .. } => {
+                format!("begin anew: `mv {0} {0}.old`", word(path))
+            }
+            LearnedError::File { path, .. } => format!("`ls -l {}` shows whose it is", word(path)),
+        };
+        Self::new(ErrorKind::Storage, error.to_string()).because_of_source(&error).hint(hint)
+    }
+}

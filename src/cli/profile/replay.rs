@@ -1,0 +1,109 @@
+//! `csync profile replay`: how well would learning have done on this history?
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::cli::context::Context;
+use crate::cli::errors::{Exit, Failure};
+use crate::cli::profile::import::{observation, read};
+use crate::decide::learn::profile::{Profile, Question};
+use crate::decide::learn::stakes::Caution;
+use crate::language::history::PastJob;
+use crate::model::observation::Cut;
+
+/// Tell how well learning would have done on a history
+///
+/// Goes through the jobs in the order of their ends, asks for what was learned of those before, and compares with what was
+/// asked for: gigabyte-hours that were held and not used, and attempts that would have failed. Nothing is kept.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The history: `sacct -P`, `qacct`, a trace of Nextflow, a benchmark file of Snakemake
+    #[arg(value_name = "TRACE")]
+    trace: PathBuf,
+    /// As for one who minds failures much
+    #[arg(long)]
+    safe: bool,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Score {
+    jobs: u32,
+    predicted: u32,
+    /// GB-hours.
+    asked: f64,
+    learned: f64,
+    used: f64,
+    failed: u32,
+    within: u32,
+}
+
+/// Runs it.
+pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
+    let mut jobs: BTreeMap<String, Vec<PastJob>> = BTreeMap::new();
+    read(&args.trace, |job| {
+        if job.cut == Cut::Nothing && job.memory > 0.0 && job.wall > 0.0 {
+            jobs.entry(job.words().join(" ")).or_default().push(job);
+        }
+    })?;
+    let caution = if args.safe { Caution::Safe } else { Caution::Balanced };
+    let mut score = Score::default();
+    for jobs in jobs.values_mut() {
+        jobs.sort_by_key(|job| job.at);
+        replay(jobs, caution, &mut score);
+    }
+    let held = 100.0 * f64::from(score.within) / f64::from(score.predicted.max(1));
+    if context.json() {
+        context.print_json(&json!({
+            "jobs": score.jobs, "predicted": score.predicted, "used_gbh": score.used, "asked_waste_gbh": score.asked,
+            "learned_waste_gbh": score.learned, "failed": score.failed, "interval_held": held / 100.0,
+        }))?;
+        return Ok(Exit::Success);
+    }
+    context.print(&format!(
+        "{} jobs of {} kinds, {} predicted from those before.\n\
+         memory used    {:>12.1} GB-hours\n\
+         asked for      {:>12.1} GB-hours unused\n\
+         csync          {:>12.1} GB-hours unused, {} of {} attempts failed first\n\
+         the 80 % interval held {held:.1} %",
+        score.jobs,
+        jobs.len(),
+        score.predicted,
+        score.used,
+        score.asked,
+        score.learned,
+        score.failed,
+        score.predicted,
+    ))?;
+    Ok(Exit::Success)
+}
+
+fn replay(jobs: &[PastJob], caution: Caution, score: &mut Score) {
+    let mut profile = Profile::default();
+    for (n, job) in (0u64..).zip(jobs) {
+        let (hours, gb) = (job.wall / 3600.0, 1e-9);
+        score.jobs += 1;
+        score.used += job.memory * gb * hours;
+        // Who asked for nothing asked for what was used.
+        let asked = job.asked_memory.max(job.memory);
+        score.asked += (asked - job.memory) * gb * hours;
+        let question = Question { input: job.input, grain: 1_048_576.0, caution };
+        let Some(found) = profile.memory(question) else {
+            score.learned += (asked - job.memory) * gb * hours;
+            profile.observe(0, observation(job, n.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
+            continue;
+        };
+        score.predicted += 1;
+        score.within += u32::from((found.low..=found.high).contains(&job.memory));
+        let mut request = found.request;
+        score.failed += u32::from(request < job.memory);
+        while request < job.memory {
+            score.learned += request * gb * hours;
+            request = profile.memory_after(request);
+        }
+        score.learned += (request - job.memory) * gb * hours;
+        profile.observe(0, observation(job, n.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
+    }
+}

@@ -1,0 +1,105 @@
+use proptest::prelude::*;
+
+use crate::language::history::amounts::{bytes, clock, minutes, spans};
+use crate::language::history::{Format, PastJob, Reader};
+use crate::model::observation::Cut;
+
+fn read(text: &str) -> (Vec<PastJob>, u64) {
+    let mut lines = text.lines().filter(|line| !line.is_empty());
+    let mut reader = Reader::new(lines.next().expect("a first line"), "file").expect("it is known");
+    let mut jobs: Vec<PastJob> = lines.filter_map(|line| reader.line(line)).collect();
+    jobs.extend(reader.end());
+    (jobs, reader.skipped())
+}
+
+#[test]
+fn sacct_steps_belong_to_their_job() {
+    let text = "JobID|JobName|State|ElapsedRaw|TotalCPU|MaxRSS|ReqMem|TimelimitRaw|End\n\
+                7|align|COMPLETED|120|00:00:00||4G|60|2026-11-21T03:23:19\n\
+                7.batch|batch|COMPLETED|120|03:20.500|3568K||||\n\
+                7.0|align|COMPLETED|118|01:00.000|2M||||\n\
+                8|big|OUT_OF_MEMORY|10|00:01.000|||1|2026-11-21T03:24:00\n\
+                8.batch|batch|OUT_OF_MEMORY|10||1G||||\n\
+                9|slow|TIMEOUT|60|||100M|1|2026-11-21T03:25:00\n\
+                10|bad|FAILED|60|||100M|1|Unknown\n\
+                11|gone|CANCELLED by 1000|60|||100M|1|Unknown\n";
+    let (jobs, skipped) = read(text);
+    let told: Vec<_> = jobs.iter().map(|job| (job.name.as_str(), job.memory, job.wall, job.cut)).collect();
+    let expected = [
+        ("align", 3568.0 * 1024.0, 120.0, Cut::Nothing),
+        ("big", 1_073_741_824.0, 10.0, Cut::Memory),
+        ("slow", 0.0, 60.0, Cut::Time),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(skipped, 2);
+    assert_eq!((jobs[0].cpu, jobs[0].asked_time, jobs[0].asked_memory), (200.5, 3600.0, 4.0 * 1_073_741_824.0));
+}
+
+#[test]
+fn recorded_replies_are_read() {
+    let text = include_str!("../../../tests/replies/slurm-24.11/sacct-P-X.out");
+    let (jobs, _) = read(text);
+    assert!(jobs.len() > 2, "{}", jobs.len());
+    assert!(jobs.iter().all(|job| job.wall >= 0.0 && job.at > 0), "{jobs:?}");
+}
+
+#[test]
+fn nextflow_traces_with_either_spelling() {
+    let pretty = "task_id\thash\tprocess\tstatus\texit\trealtime\t%cpu\tpeak_rss\trchar\n\
+                  1\tab/12\tNF:RNASEQ:SAMTOOLS_SORT\tCOMPLETED\t0\t1h 2m 3s\t150.0%\t1.5 GB\t2 MB\n\
+                  2\tab/13\tX\tFAILED\t1\t1s\t1%\t1 GB\t1 MB\n";
+    let raw = "task_id,hash,process,status,exit,realtime,%cpu,peak_rss,rchar\n1,ab/12,fastqc,COMPLETED,0,3723000,150,1610612736,2097152\n";
+    let (first, skipped) = read(pretty);
+    let (second, _) = read(raw);
+    for jobs in [&first, &second] {
+        assert_eq!((jobs[0].wall, jobs[0].memory, jobs[0].input), (3723.0, 1_610_612_736.0, 2_097_152.0));
+    }
+    assert_eq!((first.len(), skipped), (1, 1));
+    assert_eq!(first[0].words(), ["samtools", "sort"]);
+    assert_eq!(second[0].words(), ["fastqc"]);
+}
+
+#[test]
+fn benchmarks_of_snakemake_are_named_by_their_file() {
+    let text = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n12.5\t0:00:12\t100.00\t-\t-\t-\t1.0\t2.0\t90\t11.2\n";
+    let (jobs, _) = read(text);
+    assert_eq!((jobs[0].name.as_str(), jobs[0].wall, jobs[0].memory), ("file", 12.5, 104_857_600.0));
+}
+
+#[test]
+fn qacct_blocks_are_jobs() {
+    let text = "==============\nqname all.q\njobname sort\njobnumber 12\ntaskid undefined\nfailed 0\nexit_status 0\nru_wallclock 61s\ncpu 60.5s\nmaxvmem 2.000G\n\
+                ==============\njobname bad\njobnumber 13\nfailed 37 : x\nexit_status 137\nru_wallclock 1\nmaxvmem 1G\n";
+    let (jobs, skipped) = read(text);
+    assert_eq!(jobs.len(), 1, "{jobs:?}");
+    assert_eq!((jobs[0].name.as_str(), jobs[0].wall, jobs[0].memory), ("sort", 61.0, 2_147_483_648.0));
+    assert_eq!(skipped, 1);
+}
+
+#[test]
+fn amounts_are_read_as_they_are_spelled() {
+    assert_eq!(bytes("1.5G", 1.0), Some(1_610_612_736.0));
+    assert_eq!(bytes("512", 1024.0), Some(524_288.0));
+    assert_eq!((bytes("-5K", 1.0), bytes("x", 1.0), bytes("5Q", 1.0)), (None, None, None));
+    assert_eq!((clock("1-02:03:04"), clock("01:02.5"), clock("a")), (Some(93_784.0), Some(62.5), None));
+    assert_eq!(
+        (spans("1m 30s"), spans("500ms"), spans("1500"), spans("soon")),
+        (Some(90.0), Some(0.5), Some(1.5), None)
+    );
+    assert_eq!((minutes("1970-01-02T00:01:00"), minutes("Unknown")), (Some(1441), None));
+    assert_eq!(minutes("2026-11-21 00:00:00"), Some(20_778 * 1440));
+    assert_eq!(Format::of("something else"), None);
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_read(first in prop_oneof![
+        Just("JobID|State|MaxRSS|Elapsed"), Just("==="), Just("process\trealtime\tpeak_rss"), Just("s\tmax_rss")
+    ], lines in prop::collection::vec(".{0,40}", 0..20)) {
+        let mut reader = Reader::new(first, "x").expect("it is known");
+        for line in &lines {
+            reader.line(line);
+        }
+        reader.end();
+    }
+}

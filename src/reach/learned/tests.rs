@@ -1,0 +1,199 @@
+use std::path::Path;
+
+use crate::decide::learn::profile::Question;
+use crate::language::command::{Signature, TokenKey, signature};
+use crate::model::observation::Observation;
+use crate::model::units::Timestamp;
+use crate::reach::learned::{Learned, LearnedError, Lesson, Place, protect};
+
+const DAY: i64 = 86_400_000_000;
+const NOW: Timestamp = Timestamp(20_000 * DAY);
+
+fn place(dir: &Path) -> Place {
+    Place { path: dir.join("learned.db"), key: dir.join("learned.key"), network: false }
+}
+
+fn read(words: &str, inputs: &[&str], key: &TokenKey) -> Signature {
+    signature(&[words.split_whitespace().collect::<Vec<_>>()], inputs, key).expect("it is a command")
+}
+
+fn lesson(words: &str, inputs: &[&str], host: &str, n: u64, key: &TokenKey) -> Lesson {
+    let id = n.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let seen = Observation { id, at: n as u32, input: 1e9, memory: 2e9, wall: 60.0, ..Observation::default() };
+    Lesson { signature: read(words, inputs, key), class: key.token("host", host), seen }
+}
+
+async fn open(dir: &Path) -> Learned {
+    Learned::open(&place(dir), None, NOW).await.expect("the store opens")
+}
+
+#[tokio::test]
+async fn what_was_learned_is_there_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut learned = open(dir.path()).await;
+    let key = learned.tokens().clone();
+    let lessons: Vec<_> = (0..10).map(|n| lesson("samtools sort -@ 8", &["a.bam"], "alpha", n, &key)).collect();
+    assert_eq!(learned.learn(lessons.clone(), NOW).await.expect("it is written"), 10);
+    assert_eq!(learned.learn(lessons, NOW).await.expect("it is written"), 0, "known attempts count once");
+    learned.close().await;
+
+    let mut learned = open(dir.path()).await;
+    let sort = read("samtools sort -@ 2", &["b.bam"], &key);
+    let entry = learned.get(&sort, key.token("host", "alpha")).await.expect("it is read").expect("it is there");
+    assert_eq!(entry.signature.to_string(), "samtools sort");
+    let found = entry.profile.memory(Question::plain(1e9)).expect("enough was seen");
+    assert!((2e9..2.2e9).contains(&found.request), "{found:?}");
+    assert_eq!(learned.get(&sort, key.token("host", "beta")).await.expect("it is read"), None);
+    assert_eq!(learned.likes(&read("samtools sort -n", &[], &key)).await.expect("it is read").len(), 1);
+    assert_eq!(learned.forget(|entry| entry.signature == sort).await.expect("it is written"), 1);
+    assert_eq!(learned.all().await.expect("it is read"), []);
+}
+
+/// Searches every byte of every file for what a day's work was full of.
+#[tokio::test]
+async fn no_planted_secret_is_in_any_byte() {
+    const PLANTED: [&str; 9] = [
+        "plantedproject",
+        "plantedpassword",
+        "plantedscript",
+        "plantedhost",
+        "planteduser",
+        "plantedvalue",
+        "plantedtool",
+        "plantedsub",
+        "plantedflag",
+    ];
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut learned = open(dir.path()).await;
+    let key = learned.tokens().clone();
+    let commands = [
+        "API_TOKEN=plantedvalue /home/planteduser/plantedtool --plantedflag=plantedvalue -pplantedpassword /data/plantedproject/x.bam",
+        "python /home/planteduser/plantedscript.py --password plantedpassword",
+        "samtools plantedsub -o /data/plantedproject/plantedvalue.bam",
+        "samtools sort -T /scratch/planteduser -o plantedvalue.bam plantedproject.bam",
+    ];
+    let inputs = ["/data/plantedproject/plantedvalue.bam", "/home/planteduser/plantedscript.py"];
+    let mut lessons = Vec::new();
+    for n in 0..200 {
+        lessons.push(lesson(commands[n as usize % commands.len()], &inputs, "plantedhost.example.org", n, &key));
+    }
+    learned.learn(lessons, NOW).await.expect("it is written");
+    let all = learned.all().await.expect("it is read");
+    let shown: Vec<String> = all.iter().map(|entry| format!("{entry:?}{}", entry.signature)).collect();
+    let shown = shown.concat();
+    let mut searched = vec![("what is shown".to_owned(), shown.into_bytes())];
+    let files = || std::fs::read_dir(dir.path()).expect("it is there").map(|file| file.expect("it is read").path());
+    // With its log, before and after that is brought in.
+    searched.extend(files().map(|path| (path.display().to_string(), std::fs::read(path).expect("it is read"))));
+    learned.close().await;
+    searched.extend(files().map(|path| (path.display().to_string(), std::fs::read(path).expect("it is read"))));
+    assert!(searched.iter().any(|(name, bytes)| name.ends_with("learned.db") && bytes.len() > 4096));
+    for (name, bytes) in &searched {
+        let lower = bytes.to_ascii_lowercase();
+        for secret in PLANTED {
+            let hidden = !lower.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(hidden, "{secret} is in {name}");
+        }
+        // Sealed from the first byte: not even what may be shown is readable in the file.
+        let readable = lower.windows(8).any(|window| window == b"samtools");
+        assert_eq!(readable, name == "what is shown", "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_or_missing_key_is_said() {
+    let (ours, theirs) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    open(ours.path()).await.close().await;
+    open(theirs.path()).await.close().await;
+    std::fs::copy(theirs.path().join("learned.db"), ours.path().join("learned.db")).expect("it is copied");
+    let error = Learned::open(&place(ours.path()), None, NOW).await.expect_err("another's store");
+    assert!(matches!(error, LearnedError::WrongKey { .. }), "{error}");
+    std::fs::remove_file(ours.path().join("learned.key")).expect("it was there");
+    let error = Learned::open(&place(ours.path()), None, NOW).await.expect_err("no key");
+    assert!(matches!(error, LearnedError::KeyLost { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn damaged_and_foreign_files_are_said_and_damaged_records_left_out() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut learned = open(dir.path()).await;
+    let key = learned.tokens().clone();
+    let lessons = vec![lesson("samtools sort", &[], "a", 1, &key), lesson("samtools index", &[], "a", 2, &key)];
+    learned.learn(lessons, NOW).await.expect("it is written");
+    sqlx::query("UPDATE records SET sealed = zeroblob(100) WHERE token = (SELECT min(token) FROM records)")
+        .execute(learned.conn())
+        .await
+        .expect("it is written");
+    assert_eq!((learned.all().await.expect("it is read").len(), learned.unreadable()), (1, 1));
+    learned.close().await;
+    std::fs::write(dir.path().join("learned.db"), b"something else that is long enough to be looked at")
+        .expect("written");
+    let error = Learned::open(&place(dir.path()), None, NOW).await.expect_err("it is no database");
+    assert!(matches!(error, LearnedError::Unusable { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn keys_change_by_the_day_and_old_records_are_sealed_anew() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut learned = open(dir.path()).await;
+    let key = learned.tokens().clone();
+    learned.learn(vec![lesson("samtools sort", &[], "a", 1, &key)], NOW).await.expect("it is written");
+    for days in 1..4 {
+        learned.care(Timestamp(NOW.0 + days * DAY), 180).await.expect("it is written");
+        let (keys, used): (i64, i64) = sqlx::query_as("SELECT max(id), (SELECT min(key) FROM records) FROM keys")
+            .fetch_one(learned.conn())
+            .await
+            .expect("read");
+        assert_eq!((keys, used), (1 + days, 1 + days));
+        let (count,): (i64,) =
+            sqlx::query_as("SELECT count(*) FROM keys").fetch_one(learned.conn()).await.expect("read");
+        assert_eq!(count, 1, "keys without records are dropped");
+    }
+    assert_eq!(learned.all().await.expect("it is read").len(), 1);
+    learned.care(Timestamp(NOW.0 + 181 * DAY), 180).await.expect("it is written");
+    assert_eq!(learned.all().await.expect("it is read").len(), 0, "nothing was added for longer than the retention");
+}
+
+#[tokio::test]
+async fn a_passphrase_protects_the_key() {
+    let dir = tempfile::tempdir().expect("a directory");
+    open(dir.path()).await.close().await;
+    let place = place(dir.path());
+    protect(&place.key, None, Some("correct horse")).expect("it is written");
+    let error = Learned::open(&place, None, NOW).await.expect_err("no passphrase");
+    assert!(matches!(error, LearnedError::Passphrase { .. }), "{error}");
+    let error = Learned::open(&place, Some("wrong"), NOW).await.expect_err("a wrong one");
+    assert!(error.to_string().contains("passphrase is wrong"), "{error}");
+    Learned::open(&place, Some("correct horse"), NOW).await.expect("the right one").close().await;
+    protect(&place.key, Some("correct horse"), None).expect("it is written");
+    Learned::open(&place, None, NOW).await.expect("none is needed").close().await;
+}
+
+#[tokio::test]
+async fn a_key_that_others_can_read_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().expect("a directory");
+    open(dir.path()).await.close().await;
+    let place = place(dir.path());
+    std::fs::set_permissions(&place.key, std::fs::Permissions::from_mode(0o644)).expect("it is ours");
+    let error = Learned::open(&place, None, NOW).await.expect_err("it is readable");
+    assert!(error.to_string().contains("others can read it"), "{error}");
+}
+
+#[tokio::test]
+async fn two_stores_of_one_key_merge_in_any_order() {
+    let (ours, theirs) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let mut a = open(ours.path()).await;
+    std::fs::copy(ours.path().join("learned.key"), theirs.path().join("learned.key")).expect("it is copied");
+    let mut b = open(theirs.path()).await;
+    let key = a.tokens().clone();
+    a.learn((0..5).map(|n| lesson("samtools sort", &[], "x", n, &key)).collect(), NOW).await.expect("it is written");
+    b.learn((3..9).map(|n| lesson("samtools sort", &[], "x", n, &key)).collect(), NOW).await.expect("it is written");
+    let (from_a, from_b) = (a.all().await.expect("it is read"), b.all().await.expect("it is read"));
+    a.merge(from_b.clone(), NOW).await.expect("it is written");
+    b.merge(from_a, NOW).await.expect("it is written");
+    a.merge(from_b, NOW).await.expect("it is written");
+    let (at_a, at_b) = (a.all().await.expect("it is read"), b.all().await.expect("it is read"));
+    assert_eq!(at_a, at_b);
+    assert_eq!(at_a.first().map(|entry| entry.profile.summary().kept().count()), Some(9));
+}
