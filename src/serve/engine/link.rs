@@ -66,6 +66,22 @@ impl Link {
 }
 
 impl Runner {
+    /// Lets the worker go when nothing runs, and waits until it has.
+    pub(super) async fn dismiss_worker(&mut self) {
+        /// How long a worker may take to leave when it has nothing to do.
+        const PATIENCE: Duration = Duration::from_secs(5);
+        if !self.in_flight().is_empty() {
+            return;
+        }
+        let Link::Up { local, events, .. } = &mut self.link else { return };
+        local.leave();
+        let gone = async { while !matches!(events.recv().await, None | Some(LocalEvent::Lost)) {} };
+        tokio::select! {
+            () = gone => {}
+            () = sleep(PATIENCE) => tracing::warn!("the local worker does not leave"),
+        }
+    }
+
     pub(super) fn worker_pid(&self) -> Option<u32> {
         if let Link::Up { pid, .. } = self.link { Some(pid) } else { None }
     }

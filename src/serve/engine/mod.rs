@@ -10,6 +10,7 @@
 //! | `care` | what the runner keeps of a run beside the core |
 //! | `admit` | submissions and runs from the store |
 //! | `link` | the connection to the worker, adoption of what it has |
+//! | `learner` | what attempts taught, written beside all that |
 //! | `check` | up-to-date checks while a run goes |
 //! | `watch` | who follows a run |
 //! | `handle`, `views`, `why`, `logs`, `clean` | what the API asks |
@@ -23,6 +24,7 @@ mod commit;
 mod data;
 mod handle;
 mod hosts;
+mod learner;
 mod link;
 mod logs;
 mod refusal;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use crate::decide::engine::machine::{Engine, Illegal};
 use crate::decide::engine::protocol::{Action, Event, Record};
@@ -27,6 +27,7 @@ use crate::serve::engine::brought::{Brought, Fetching};
 use crate::serve::engine::care::{Care, drop_secrets};
 use crate::serve::engine::check::Answers;
 use crate::serve::engine::handle::{Busy, Handle, Message, Reply};
+use crate::serve::engine::learner::Learner;
 use crate::serve::engine::link::{Link, Linked};
 use crate::serve::engine::refusal::{chain, illegal, no_run, refuse, storage};
 use crate::serve::engine::settings::Settings;
@@ -106,6 +107,7 @@ pub struct Runner {
     /// Attempts whose inputs are being fetched from hosts.
     pub(super) fetching: Fetching,
     pub(super) link: Link,
+    pub(super) learner: Learner,
     pub(super) reports: mpsc::Sender<Report>,
     pub(super) turns: u64,
     /// What is wrong with the store, while it is.
@@ -164,6 +166,7 @@ impl Runner {
             sites: Sites::default(),
             fetching: Fetching::new(),
             link: Link::default(),
+            learner: Learner::default(),
             reports,
             turns: 0,
             trouble: None,
@@ -209,6 +212,7 @@ impl Runner {
         // Who follows a run learns that there will be no more lines.
         self.ring_all();
         self.dismiss_worker().await;
+        self.learner.leave().await;
         self.store.close().await;
         left
     }
@@ -473,6 +477,7 @@ impl Runner {
             }
             Record::Ended { ended, follow } => {
                 let given = self.handed.remove(&ended.key);
+                self.teach(&ended, given);
                 self.remember(&ended, given);
                 self.batch.ended(&ended, follow);
             }
@@ -664,22 +669,6 @@ impl Runner {
     fn drop_run(&mut self, run: RunId) {
         self.core.forget(run);
         self.cares.remove(&run);
-    }
-
-    /// Lets the worker go when nothing runs, and waits until it has.
-    async fn dismiss_worker(&mut self) {
-        /// How long a worker may take to leave when it has nothing to do.
-        const PATIENCE: Duration = Duration::from_secs(5);
-        if !self.in_flight().is_empty() {
-            return;
-        }
-        let Link::Up { local, events, .. } = &mut self.link else { return };
-        local.leave();
-        let gone = async { while !matches!(events.recv().await, None | Some(LocalEvent::Lost)) {} };
-        tokio::select! {
-            () = gone => {}
-            () = sleep(PATIENCE) => tracing::warn!("the local worker does not leave"),
-        }
     }
 }
 

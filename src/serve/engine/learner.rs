@@ -1,0 +1,164 @@
+//! What attempts taught, written beside the engine's work: batched, and never in its way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::language::command::{TokenKey, commands, signature};
+use crate::language::manifest::render;
+use crate::model::id::{HostId, JobKey};
+use crate::model::job::{Ended, Invocation, Outcome};
+use crate::model::observation::{Cut, Observation, Trust};
+use crate::model::plan::Plan;
+use crate::model::resources::{Grant, Meter, Usage};
+use crate::model::units::{Bytes, Timestamp};
+use crate::reach::clock;
+use crate::reach::config::StateDir;
+use crate::reach::learned::{Learned, LearnedError, Lesson, Place};
+use crate::serve::engine::runner::{Given, Runner};
+
+/// Attempts that wait to be learned from. When more end at once, the rest goes unlearned: they are many of a kind.
+const MOST_WAITING: usize = 4096;
+/// How long attempts are gathered before they are written together.
+const GATHERED: Duration = Duration::from_secs(2);
+/// How long the engine waits, when it leaves, for what is still to be written.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// Seconds below which an attempt tells nothing that is worth asking a site for.
+const SHORTEST: f64 = 1.0;
+/// Days after which what was not added to is dropped.
+const RETENTION: u32 = 180;
+
+/// An attempt that ended.
+struct Told {
+    plan: Arc<Plan>,
+    key: JobKey,
+    host: String,
+    cut: Cut,
+    usage: Usage,
+    input: u64,
+    at: Timestamp,
+}
+
+/// The way to the task that learns; it starts with the first attempt that tells something.
+#[derive(Default)]
+pub(super) struct Learner {
+    task: Option<(mpsc::Sender<Told>, JoinHandle<()>)>,
+}
+
+impl Learner {
+    fn tell(&mut self, state: &StateDir, told: Told) {
+        let (to, _) = self.task.get_or_insert_with(|| {
+            let (to, from) = mpsc::channel(MOST_WAITING);
+            (to, tokio::spawn(learn(state.clone(), from)))
+        });
+        if let Err(TrySendError::Closed(_)) = to.try_send(told) {
+            tracing::debug!("nothing is learned from an attempt: what was learned cannot be used");
+        }
+    }
+
+    /// Waits until everything is written that was told.
+    pub(super) async fn leave(&mut self) {
+        if let Some((to, task)) = self.task.take() {
+            drop(to);
+            if timeout(FAREWELL, task).await.is_err() {
+                tracing::warn!("what the last attempts taught is not written");
+            }
+        }
+    }
+}
+
+impl Runner {
+    /// Notes what an attempt needed, when it tells that.
+    pub(super) fn teach(&mut self, ended: &Ended, given: Option<Given>) {
+        let cut = match ended.outcome {
+            Outcome::Success => Cut::Nothing,
+            Outcome::Oom => Cut::Memory,
+            Outcome::Timeout => Cut::Time,
+            _ => return,
+        };
+        if ended.usage.wall < SHORTEST && cut == Cut::Nothing {
+            return;
+        }
+        let Some(run) = self.core.run(ended.key.run) else { return };
+        let host = match given {
+            Some(Given::Host(host)) => self.sites.name(host).to_owned(),
+            _ => self.sites.name(HostId::LOCAL).to_owned(),
+        };
+        let told = Told {
+            plan: Arc::clone(run.plan()),
+            key: ended.key,
+            host,
+            cut,
+            usage: ended.usage,
+            input: ended.inputs.iter().flatten().map(|input| input.size).sum(),
+            at: ended.ended,
+        };
+        self.learner.tell(&self.state, told);
+    }
+}
+
+/// Takes in what is told, until nobody is left to tell.
+async fn learn(state: StateDir, mut from: mpsc::Receiver<Told>) {
+    let mut learned = match open(&state).await {
+        Ok(learned) => learned,
+        Err(error) => {
+            tracing::warn!(%error, "nothing is learned from what runs");
+            return;
+        }
+    };
+    while let Some(first) = from.recv().await {
+        let mut batch = vec![first];
+        let until = Instant::now() + GATHERED;
+        while let Ok(Some(told)) = timeout_at(until, from.recv()).await {
+            batch.push(told);
+        }
+        let key = learned.tokens().clone();
+        let lessons: Vec<Lesson> = batch.iter().filter_map(|told| lesson(told, &state, &key)).collect();
+        drop(batch);
+        if let Err(error) = learned.learn(lessons, clock::now()).await {
+            tracing::warn!(%error, "what some attempts taught is not written");
+        }
+    }
+    learned.close().await;
+}
+
+async fn open(state: &StateDir) -> Result<Learned, LearnedError> {
+    let passphrase = std::env::var("CSYNC_LEARNED_PASSPHRASE").ok();
+    let now = clock::now();
+    let mut learned = Learned::open(&Place::of(state), passphrase.as_deref(), now).await?;
+    learned.care(now, RETENTION).await?;
+    Ok(learned)
+}
+
+/// Turns an attempt into what is learned of it: a signature, tokens and numbers.
+fn lesson(told: &Told, state: &StateDir, key: &TokenKey) -> Option<Lesson> {
+    let instance = told.key.instance;
+    // What a command is granted stands among its values, which do not matter here.
+    let grant = Grant { cpus: 1, mem: Bytes::gib(1), mem_enforced: false, time: None, gpus: 0 };
+    let lines = match render(&told.plan, instance, &grant, told.key.attempt).invocation {
+        Invocation::Script(script) => commands(&script),
+        Invocation::Argv(words) => vec![words],
+    };
+    let inputs: Vec<&str> = told.plan.inputs(instance).iter().map(|path| told.plan.path(*path)).collect();
+    let (usage, at) = (told.usage, told.at.0.max(0) / 60_000_000);
+    let seen = Observation {
+        id: key.token("attempt", &format!("{}\0{}\0{}", state.id(), told.key, told.at.0)).0 as u64,
+        at: u32::try_from(at).unwrap_or(u32::MAX),
+        input: told.input as f32,
+        memory: usage.peak_memory.0 as f32,
+        wall: usage.wall as f32,
+        cpu: usage.cpu() as f32,
+        io: 0.0,
+        cut: told.cut,
+        trust: match usage.meter {
+            Meter::Cgroup => Trust::Full,
+            Meter::Proc => Trust::Fair,
+            Meter::Rusage => Trust::Low,
+        },
+    };
+    Some(Lesson { signature: signature(&lines, &inputs, key)?, class: key.token("class", &told.host), seen })
+}
