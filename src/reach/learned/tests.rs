@@ -67,12 +67,12 @@ async fn no_planted_secret_is_in_any_byte() {
     let mut learned = open(dir.path()).await;
     let key = learned.tokens().clone();
     let commands = [
-        "API_TOKEN=plantedvalue /home/planteduser/plantedtool --plantedflag=plantedvalue -pplantedpassword /data/plantedproject/x.bam",
-        "python /home/planteduser/plantedscript.py --password plantedpassword",
+        "API_TOKEN=plantedvalue /users/planteduser/plantedtool --plantedflag=plantedvalue -pplantedpassword /data/plantedproject/x.bam",
+        "python /users/planteduser/plantedscript.py --password plantedpassword",
         "samtools plantedsub -o /data/plantedproject/plantedvalue.bam",
         "samtools sort -T /scratch/planteduser -o plantedvalue.bam plantedproject.bam",
     ];
-    let inputs = ["/data/plantedproject/plantedvalue.bam", "/home/planteduser/plantedscript.py"];
+    let inputs = ["/data/plantedproject/plantedvalue.bam", "/users/planteduser/plantedscript.py"];
     let mut lessons = Vec::new();
     for n in 0..200 {
         lessons.push(lesson(commands[n as usize % commands.len()], &inputs, "plantedhost.example.org", n, &key));
