@@ -17,6 +17,8 @@ use crate::cli::{
     wait, watch, why, worker,
     import, login, logs, man, mcp, new, profile, report, retry, run, runs, schema, secret, shell, show, status, submit, wait,
     watch, why, worker,
+    import, login, logs, man, mcp, new, profile, report, retry, run, runs, schema, secret, shell, show, status, submit,
+    wait, watch, why, worker,
 };
 
 /// Decides where scientific work should run, takes it there, and brings the results back
