@@ -383,5 +383,5 @@ fn what_asks_for_more_than_a_host_has_is_refused_or_taken_out_of_the_queue() {
     bed.csync(&["hosts", "probe", "grid"]).exits(0);
     bed.csync(&["engine", "stop"]).exits(0);
     submit(&bed, wide).exits(1);
-    why_says(&bed, "t", &["no suitable queues"]);
+    why_says(&bed, "t", &["asks for 500 cores, and the most is", "ask for less"]);
 }

@@ -102,8 +102,11 @@ fn what_pbs_refuses_or_never_starts_is_explained() {
     for (more, words) in [
         ("partition = \"closed\"", "Queue is not enabled"),
         ("partition = \"nowhere\"", "Unknown queue"),
-        ("partition = \"small\"\nresources = { time = \"10h\" }", "violates queue and/or server resource limits"),
-        ("resources = { cpus = 400 }", "it can never run: Can Never Run: Insufficient amount of resource"),
+        (
+            "partition = \"small\"\nresources = { time = \"10h\" }",
+            "asks for 10h of walltime, and the most is 30m in `small`",
+        ),
+        ("resources = { cpus = 400 }", "asks for 400 cores, and the most is"),
     ] {
         bed.write("workflow.toml", format!("name = \"w\"\n[tasks.t]\nrun = \"true\"\n{more}\non = \"center\"\n"));
         bed.csync(&["submit"]).exits(1);
