@@ -530,6 +530,10 @@ w_keep_time() {
 # The wrapper was killed: its job must not run on unseen, nor its end be unknown.
 w_inherit() {
   w_end_left
+  # The batch system may have started it again meanwhile: that run has a record of its own.
+  while IFS= read -r w_line; do
+    case $w_line in pid=*) [ "${w_line#*=}" = "$w_wrapper" ] || exit 0 ;; esac
+  done <"$w_dir/status"
   w_text=$w_head
   w_say left "$w_left"
   w_measured
@@ -588,8 +592,11 @@ w_detach() {
     if command -v setsid >/dev/null; then w_=setsid; else w_=nohup; fi
     $w_ /bin/sh "$w_sub/wrapper.sh" crew "$w_sub" "$2" </dev/null >crew/log 2>&1 &
   fi
-  for w_try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+  # A busy machine takes its time; who gives up too early calls members failed that run all the same.
+  w_n=0
+  while [ $w_n -lt 300 ]; do
     [ ! -e crew/process ] || { cat crew/process && return 0; }
+    w_n=$((w_n + 1))
     sleep 0.1 2>/dev/null || sleep 1
   done
   w_die "the members of $w_sub were not started: $(cat crew/log)"
