@@ -101,7 +101,7 @@ fn a_full_disk_ends_what_needs_it_and_loses_no_word_of_it() {
     assert!(why.contains("not all that it printed could be written"), "{why}");
     let log = bed.csync(&["logs", "last", "t"]).exits(0).out;
     assert!(log.starts_with("1\n2\n") && log.len() < 1_500_000, "{} bytes", log.len());
-    until("its room is free again", || bed.on("station", "ls -A /mnt/small/csync/jobs | grep csync-").out.is_empty());
+    until("its room is free again", || bed.on("station", "ls -A /mnt/small/csync/jobs | grep ^csync-").out.is_empty());
     // An output that has no room is the command's own failure; what it complains has no room either.
     submit(&bed, "outputs = [\"big\"]\nrun = \"head -c 3000000 /dev/zero > {outputs}\"\non = \"full\"").exits(1);
     why_says(&bed, "t", &["exit code 1", "the disk of its job directory was full"]);

@@ -163,7 +163,8 @@ fn a_node_that_pbs_loses_costs_no_task() {
         pbs(&bed, "touch /run/bed/pbs/spool/node-lost").exits(0);
         until("they run again", || held.started().len() == 2 * count as usize);
         held.release();
-        bed.csync(&["wait", "last"]).exits(0);
+        let over = bed.csync(&["wait", "last"]);
+        assert_eq!(over.code, 0, "{}", bed.csync(&["why", "last", "t[1]"]).out);
         for n in 1..=count {
             assert_eq!(bed.read(&format!("out/{n}")), format!("{n}\n"));
         }
