@@ -13,12 +13,8 @@ use crate::cli::context::{Context, Globals, write_line};
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::{
     cancel, check, clean, completions, dag, data, discover, doctor, engine, exit_codes, fetch, forward, hook, hosts,
-    import, login, logs, man, mcp, new, report, retry, route, run, runs, schema, secret, shell, show, status, submit,
-    wait, watch, why, worker,
-    import, login, logs, man, mcp, new, profile, report, retry, run, runs, schema, secret, shell, show, status, submit, wait,
-    watch, why, worker,
-    import, login, logs, man, mcp, new, profile, report, retry, run, runs, schema, secret, shell, show, status, submit,
-    wait, watch, why, worker,
+    import, login, logs, man, mcp, new, profile, report, retry, route, run, runs, schema, secret, shell, show, status,
+    submit, wait, watch, why, worker,
 };
 
 /// Decides where scientific work should run, takes it there, and brings the results back
@@ -90,7 +86,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("Look", &["status", "watch", "runs", "show", "why", "logs", "wait", "report", "fetch", "shell", "forward"]),
     ("Write workflows", &["new", "check", "dag", "import", "schema"]),
     ("Coding agents", &["hook", "mcp", "discover"]),
-    ("Keep house", &["hosts", "login", "data", "secret", "engine", "clean", "doctor", "completions", "man"]),
+    ("Keep house", &["hosts", "login", "data", "profile", "secret", "engine", "clean", "doctor", "completions", "man"]),
 ];
 
 const STYLES: Styles = Styles::styled()
