@@ -248,3 +248,72 @@ fn a_host_without_contact_is_shown_with_its_next_try() {
     bed.on("login", &go).exits(0);
     bed.csync(&["wait", "last"]).exits(0);
 }
+
+#[test]
+fn a_workflow_handed_over_ahead_goes_on_without_an_engine() {
+    let bed = Bed::own(&["slurm"]);
+    configure(&bed, "[hosts.hpc]\nssh = \"login\"\nbatch = \"slurm\"\n");
+    let trace = bed.scratch("login");
+    bed.write(
+        "workflow.toml",
+        format!(
+            r#"
+name = "layers"
+[defaults]
+on = "hpc"
+[tasks.a]
+foreach = {{ range = [1, 3] }}
+outputs = ["a/{{item}}"]
+run = "while [ ! -e {trace}/go ]; do sleep 0.1; done; echo $CSYNC_JOB >> {trace}/ran; echo {{item}} > {{outputs}}"
+[tasks.b]
+foreach = {{ range = [1, 3] }}
+inputs = ["a/{{item}}"]
+outputs = ["b/{{item}}"]
+run = "echo $CSYNC_JOB >> {trace}/ran; cat {{inputs}} {{inputs}} > {{outputs}}"
+[tasks.c]
+inputs = ["b/*"]
+outputs = ["c"]
+run = "cat {{inputs}} > {{outputs}}; touch {trace}/end"
+"#
+        ),
+    );
+    bed.csync(&["submit", "--detach", "--ahead"]).exits(0);
+    until("all layers are in the queue", || bed.on("login", "squeue -h -r | wc -l").out.trim() == "7");
+    until("all are known", || bed.csync(&["status"]).exits(0).out.contains("hpc: 7 jobs"));
+    signal(engine_pid(&bed), "KILL");
+    bed.on("login", &format!("touch {trace}/go")).exits(0);
+    until("the last layer ran", || bed.on("login", &format!("ls {trace}")).out.contains("end"));
+    bed.csync(&["wait", "last"]).exits(0);
+    assert_eq!(bed.read("c"), "1\n1\n2\n2\n3\n3\n");
+    let ran = bed.on("login", &format!("wc -l < {trace}/ran")).exits(0).out;
+    assert_eq!(ran.trim(), "6", "each ran once");
+    // What came back is known by what it was made of.
+    assert!(bed.csync(&["submit"]).exits(0).out.contains("everything is up to date"));
+}
+
+#[test]
+fn what_comes_after_a_failure_does_not_run_ahead() {
+    let bed = Bed::own(&["slurm"]);
+    configure(&bed, "[hosts.hpc]\nssh = \"login\"\nbatch = \"slurm\"\n");
+    bed.write(
+        "workflow.toml",
+        r#"
+name = "broken"
+[defaults]
+on = "hpc"
+[tasks.a]
+outputs = ["a"]
+run = "sleep 2; exit 3"
+[tasks.b]
+inputs = ["a"]
+outputs = ["b"]
+run = "cat {inputs} > {outputs}"
+[tasks.c]
+needs = ["b"]
+run = "true"
+"#,
+    );
+    let done = bed.csync(&["submit", "--ahead"]).exits(1);
+    assert!(done.out.contains("1 failed, 2 skipped"), "{}", done.out);
+    until("the queue is empty", || bed.on("login", "squeue -h").out.is_empty());
+}

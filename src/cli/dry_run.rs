@@ -27,7 +27,7 @@ use crate::serve::prepare::{Asked, Prepared, places, prepare};
 /// Says what would run, and why.
 pub(super) fn dry_run(context: &Context, source: &Source, root: &str, wishes: &Wishes) -> Result<Exit, Failure> {
     let hosts = places::hosts(|name| std::env::var_os(name), &BTreeMap::new())?;
-    let Wishes { params, only, rerun } = wishes;
+    let Wishes { params, only, rerun, .. } = wishes;
     let elsewhere = elsewhere(context, root)?;
     let asked =
         Asked { text: &source.text, root, params, only, rerun, hosts: &hosts, tree: None, elsewhere: &elsewhere };

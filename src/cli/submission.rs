@@ -103,6 +103,8 @@ pub(super) struct Wishes {
     pub(super) only: Vec<String>,
     /// `--rerun`.
     pub(super) rerun: Rerun,
+    /// `--ahead`.
+    pub(super) ahead: bool,
 }
 
 /// Returns the names of the secrets that a workflow asks for. Only a text that has the word is read for them: reading a large
@@ -151,6 +153,7 @@ pub(super) fn submission(file: &WorkflowFile, wishes: Wishes) -> Result<Submissi
         params: wishes.params,
         only: wishes.only,
         rerun: wishes.rerun,
+        ahead: wishes.ahead,
         env,
         umask: umask(),
         secrets,

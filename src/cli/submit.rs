@@ -39,6 +39,7 @@ const LINES: u32 = 20;
 #[command(
     override_usage = "csync submit [OPTIONS] [FILE]\n       csync submit [OPTIONS] [--on HOST] -- COMMAND [ARGUMENT]..."
 )]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct Args {
     /// The workflow file; `-` reads standard input [default: workflow.toml]
     #[arg(value_name = "FILE")]
@@ -52,6 +53,10 @@ pub struct Args {
     /// Run again although it is up to date: everything, or with `--rerun=TASK` that; may be given several times
     #[arg(long, value_name = "TASK", num_args = 0..=1, require_equals = true, default_missing_value = "all")]
     rerun: Vec<String>,
+    /// Hand over what waits for jobs of a cluster before those are over, where its batch system keeps the order (Slurm): the
+    /// workflow goes on there while this machine sleeps
+    #[arg(long)]
+    ahead: bool,
     /// Say what would run, and why, and run nothing
     #[arg(short = 'n', long, conflicts_with_all = ["detach", "foreground"])]
     dry_run: bool,
@@ -196,7 +201,7 @@ fn wishes(args: &Args) -> Wishes {
         some if some.iter().any(|task| task == "all") => Rerun::All,
         some => Rerun::Tasks(some.to_vec()),
     };
-    Wishes { params: args.params.iter().cloned().collect(), only: args.only.clone(), rerun }
+    Wishes { params: args.params.iter().cloned().collect(), only: args.only.clone(), rerun, ahead: args.ahead }
 }
 
 fn detached(context: &Context, submitted: &Submitted) -> Result<Exit, Failure> {

@@ -199,6 +199,9 @@ pub struct Submission {
     pub only: Vec<String>,
     /// `--rerun`.
     pub rerun: Rerun,
+    /// `--ahead`.
+    #[serde(default)]
+    pub ahead: bool,
     /// The submitter's environment, exactly.
     pub env: Vec<(String, String)>,
     /// The submitter's umask.

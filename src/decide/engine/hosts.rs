@@ -140,6 +140,12 @@ impl Hosts {
         if host.given < host.most() { host.ready.pop() } else { None }
     }
 
+    /// Returns whether a host takes another attempt ahead of its turn, and keeps the order by itself.
+    pub(super) fn takes_ahead(&self, host: HostId) -> bool {
+        let host = self.0.get(host.index());
+        host.is_some_and(|host| !host.shut && host.limits.keeps_order && host.given < host.most())
+    }
+
     /// Counts an attempt as handed over.
     pub(super) fn given(&mut self, host: HostId) {
         self.of(host).given += 1;

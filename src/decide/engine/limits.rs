@@ -27,6 +27,8 @@ pub struct Limits {
     pub flavour: Option<Flavour>,
     /// Most members of one array.
     pub members: u32,
+    /// Whether its own dependencies can be trusted, so that what waits for jobs there can be handed over before they are over.
+    pub keeps_order: bool,
 }
 
 impl Limits {
@@ -44,7 +46,13 @@ impl Limits {
             }
         }
         let members = offers.and_then(|offers| offers.array_max).unwrap_or(MEMBERS).clamp(1, MEMBERS);
-        Self { partitions, account: host.account.clone(), flavour, members }
+        Self {
+            partitions,
+            account: host.account.clone(),
+            flavour,
+            members,
+            keeps_order: flavour == Some(Flavour::Slurm),
+        }
     }
 
     pub(super) fn rooms<'a>(&'a self, whole: Capacity, task: &Settings) -> Rooms<'a> {

@@ -192,7 +192,8 @@ impl Engine {
 
     /// Hands over what is ready, host by host: in batches, so that one transaction and one message carry many.
     fn refill(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        for host in self.shared.hosts.with_room() {
+        let with_room = self.shared.hosts.with_room();
+        for &host in &with_room {
             while let Some(rank) = self.shared.hosts.next(host) {
                 let (id, instance) = rank.instance();
                 if let Some(run) = self.runs.get_mut(&id) {
@@ -201,6 +202,11 @@ impl Engine {
                     run.settle(&mut turn);
                 }
             }
+        }
+        for run in self.runs.values_mut().filter(|run| !with_room.is_empty() && run.is_ahead()) {
+            let mut turn = Turn { shared: &mut self.shared, now, actions };
+            run.go_ahead(&mut turn);
+            run.settle(&mut turn);
         }
     }
 

@@ -11,6 +11,7 @@
 //! | `machine` | the engine: its runs, what they share, one method per event |
 //! | `run` | one run: the phases of its instances and the counters over them |
 //! | `attempts` | the life of an attempt |
+//! | `ahead` | what is handed over before its turn, where the host keeps the order |
 //! | `spread` | what a change of one instance does to the others |
 //! | `select` | cancel and retry by people |
 //! | `restore` | a run from its records |
@@ -25,6 +26,7 @@ pub mod protocol;
 pub mod run;
 pub mod views;
 
+mod ahead;
 mod attempts;
 mod grant;
 mod hosts;

@@ -60,6 +60,8 @@ pub struct Capacity {
 pub struct Routes {
     lists: Vec<Vec<HostId>>,
     of_task: Vec<u16>,
+    /// `--ahead`.
+    ahead: bool,
 }
 
 impl Routes {
@@ -75,6 +77,22 @@ impl Routes {
             all.of_task.push(u16::try_from(index).unwrap_or(u16::MAX));
         }
         all
+    }
+
+    /// Lets what waits only for what a host has in hand be handed over to it before that is over, where the host keeps the order.
+    #[must_use]
+    pub const fn ahead(self, ahead: bool) -> Self
+    where
+        Self: Sized,
+    {
+        let mut routes = self;
+        routes.ahead = ahead;
+        routes
+    }
+
+    /// Returns whether things are handed over ahead.
+    pub const fn is_ahead(&self) -> bool {
+        self.ahead
     }
 
     /// Returns where a task may run.
@@ -240,6 +258,8 @@ pub enum Action {
         /// What it may use.
         grant: Grant,
     },
+    /// The attempt that is handed over next waits on its host for these.
+    Behind(JobKey, Vec<JobKey>),
     /// End this attempt (or drop it from the executor's queue); answered by [`Event::Ended`] with `Cancelled`.
     Stop(JobKey),
     /// Drop this attempt from the executor's queue if it was not started: answered by [`Event::Ended`] with `Cancelled`. An

@@ -42,6 +42,8 @@ pub(super) struct Admission {
     facts: BTreeMap<HostName, Facts>,
     /// Where the hosts are configured.
     dir: Option<ConfigDir>,
+    /// `--ahead`.
+    ahead: bool,
 }
 
 /// A run as the store has it.
@@ -89,7 +91,7 @@ pub(super) fn prepare(
         Makes::Elsewhere if !may_write(Path::new(&submission.root)) => None,
         Makes::Elsewhere | Makes::Here => Some(take_lock(&submission.root, None, state)?),
     };
-    let Submission { text, path, root, mut env, umask, secrets, command, .. } = submission;
+    let Submission { text, path, root, mut env, umask, secrets, command, ahead, .. } = submission;
     // What is a secret is no part of what is stored.
     env.retain(|(name, _)| !secrets.iter().any(|(secret, _)| secret == name));
     let new = NewRun {
@@ -105,7 +107,7 @@ pub(super) fn prepare(
         text,
         env: encode_env(&env),
     };
-    Ok(Admission { new, prepared, means: Means { env, umask, secrets }, lock, hosts, facts, dir })
+    Ok(Admission { new, prepared, means: Means { env, umask, secrets }, lock, hosts, facts, dir, ahead })
 }
 
 /// Where a run writes files, as far as it declares them.
@@ -197,11 +199,11 @@ pub(super) async fn load(reader: &Reader, run: RunId) -> Result<Option<Loaded>, 
 impl Runner {
     /// Takes in a submission: first the store, then the core.
     pub(super) async fn admit(&mut self, admission: Admission, reply: Reply<Submitted>) {
-        let Admission { new, prepared, means, lock, hosts, facts, dir } = admission;
+        let Admission { new, prepared, means, lock, hosts, facts, dir, ahead } = admission;
         let agent = means.env.iter().find(|(name, _)| name == "SSH_AUTH_SOCK").map(|(_, socket)| socket.as_str());
         self.start_sites(&prepared.places, &hosts, &facts, dir.as_ref());
         self.sites.offer_agent(agent);
-        let routes = self.sites.routes(&prepared.places);
+        let routes = self.sites.routes(&prepared.places).ahead(ahead);
         let head = RunSummary {
             run: RunId(0),
             name: new.name.clone(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use crate::decide::engine::machine::{Engine, Illegal};
 use crate::decide::engine::protocol::{Action, Event, Record};
@@ -32,7 +32,7 @@ use crate::serve::engine::link::{Link, Linked};
 use crate::serve::engine::refusal::{chain, illegal, no_run, refuse, storage};
 use crate::serve::engine::settings::Settings;
 use crate::serve::engine::sites::Sites;
-use crate::serve::engine::timers::Timers;
+use crate::serve::engine::timers::{Timers, until};
 use crate::serve::engine::watch::{Note, Watch, Watcher};
 use crate::serve::engine::why;
 use crate::serve::prepare::job::job;
@@ -83,6 +83,7 @@ struct Todo {
     stops: Vec<JobKey>,
     withdraws: Vec<JobKey>,
     starts_there: Vec<(HostId, JobKey, Grant)>,
+    behind: HashMap<JobKey, Vec<JobKey>>,
     stops_there: Vec<(HostId, JobKey)>,
     withdraws_there: Vec<(HostId, JobKey)>,
     checks: Vec<(RunId, InstanceId)>,
@@ -447,6 +448,7 @@ impl Runner {
                 self.todo.starts.push((key, grant));
             }
             Action::Start { key, host, grant } => self.todo.starts_there.push((host, key, grant)),
+            Action::Behind(key, before) => drop(self.todo.behind.insert(key, before)),
             Action::Stop(key) => match self.handed.get(&key) {
                 Some(Given::Host(host)) => self.todo.stops_there.push((*host, key)),
                 _ => self.todo.stops.push(key),
@@ -540,9 +542,9 @@ impl Runner {
     fn perform(&mut self) {
         let todo = std::mem::take(&mut self.todo);
         let Todo { starts, stops, withdraws, checks, acks, replies, over, .. } = todo;
-        let Todo { starts_there, stops_there, withdraws_there, .. } = todo;
+        let Todo { starts_there, behind, stops_there, withdraws_there, .. } = todo;
         self.todo.over = over;
-        self.start_there(starts_there);
+        self.start_there(starts_there, behind);
         self.stop_there(stops_there, Order::Stop);
         self.stop_there(withdraws_there, Order::Withdraw);
         let (stops, withdraws) = (self.stop_fetching(stops), self.stop_fetching(withdraws));
@@ -675,11 +677,4 @@ impl Runner {
 /// Says in the history of a run what a person asked for.
 fn asked(what: &str, labels: &[String]) -> String {
     if labels.is_empty() { what.to_owned() } else { format!("{what} {}", labels.join(" ")) }
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
-    }
 }

@@ -306,10 +306,16 @@ impl Runner {
     }
 
     /// Hands attempts over to their hosts.
-    pub(super) fn start_there(&mut self, starts: Vec<(HostId, JobKey, Grant)>) {
+    pub(super) fn start_there(
+        &mut self,
+        starts: Vec<(HostId, JobKey, Grant)>,
+        mut behind: HashMap<JobKey, Vec<JobKey>>,
+    ) {
         let mut orders: HashMap<HostId, Vec<SiteJob>> = HashMap::new();
         for (host, key, grant) in starts {
-            orders.entry(host).or_default().extend(self.site_job(key, grant));
+            let job = self.site_job(key, grant);
+            let after = behind.remove(&key).unwrap_or_default();
+            orders.entry(host).or_default().extend(job.map(|job| SiteJob { after, ..job }));
         }
         for (host, jobs) in orders {
             if let Some(site) = self.sites.site(host) {
@@ -322,7 +328,7 @@ impl Runner {
         let (run, care) = self.view(key.run)?;
         let mut secrets = Vec::new();
         care.means.give_secrets(run.plan().task_of(key.instance), &mut secrets);
-        Some(SiteJob { key, grant, plan: Arc::clone(run.plan()), secrets })
+        Some(SiteJob { key, grant, plan: Arc::clone(run.plan()), secrets, after: Vec::new(), behind: Vec::new() })
     }
 
     /// Tells hosts to end attempts, or to drop what has not started.

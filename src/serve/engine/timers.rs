@@ -60,3 +60,11 @@ mod tests {
         assert!(timers.heap.is_empty());
     }
 }
+
+/// Waits until then; for ever where there is no such time.
+pub(super) async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

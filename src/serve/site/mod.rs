@@ -34,7 +34,7 @@ use crate::decide::engine::limits::Limits as SiteLimits;
 use crate::decide::engine::protocol::{Adopted, Capacity, Stage};
 use crate::language::quote::sh;
 use crate::model::api::Full;
-use crate::model::batch::{Dialect, JobName};
+use crate::model::batch::{BatchId, Dialect, JobName};
 use crate::model::data::DataFact;
 use crate::model::facts::BatchSystem;
 use crate::model::host::Host;
@@ -60,6 +60,10 @@ pub struct SiteJob {
     pub plan: Arc<Plan>,
     /// Secrets for its environment.
     pub secrets: Vec<(String, String)>,
+    /// Attempts on the same host that must have succeeded before it starts; the batch system sees to that.
+    pub after: Vec<JobKey>,
+    /// The batch system's ids of those, as far as they are not over.
+    pub behind: Vec<BatchId>,
 }
 
 /// What a site is told.

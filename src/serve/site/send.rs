@@ -123,7 +123,8 @@ pub(super) fn group(jobs: Vec<SiteJob>, means: &Means) -> Vec<Vec<SiteJob>> {
         let request = request(task, &job.grant);
         // A copy of the directory is one run's alone.
         let run = task.tree.then_some(job.key.run);
-        let same = format!("{}|{:?}|{:?}|{:?}|{run:?}", job.plan.root, request, task.batch, task.checkpoint);
+        let same =
+            format!("{}|{:?}|{:?}|{:?}|{run:?}|{:?}", job.plan.root, request, task.batch, task.checkpoint, job.behind);
         groups.entry(same).or_default().push(job);
     }
     let most = means.limits.members.min(means.room.jobs.unwrap_or(u32::MAX)).max(1) as usize;
@@ -159,6 +160,7 @@ pub(super) async fn send(means: &Means, ground: &Ground, sent: &Sent, jobs: Vec<
         let request = request(task, &first.grant);
         let mut submission = submission(&means.host, task, request, sent.name.clone(), directory.clone(), jobs.len());
         submission.partition = submission.partition.or_else(|| partition(means, &jobs));
+        submission.after.clone_from(&first.behind);
         let call = batch::submit(dialect, &submission);
         call.map_err(|error| refused(&jobs, &Outcome::Rejected { message: error.to_string() }))?
     } else {
@@ -248,7 +250,13 @@ pub(super) fn inputs_of(jobs: &[SiteJob]) -> BTreeMap<&str, Vec<String>> {
             continue;
         }
         let of = inputs.entry(plan.root.as_str()).or_default();
-        of.extend(plan.inputs(job.key.instance).iter().map(|&path| plan.path(path).to_owned()));
+        // What jobs there are still to make is there when this one starts; its wrapper looks.
+        let is_made_there = |path: PathId| {
+            let producer = plan.producer(path).filter(|_| !job.after.is_empty());
+            producer.is_some_and(|producer| job.after.iter().any(|key| key.instance == producer))
+        };
+        let paths = plan.inputs(job.key.instance).iter().filter(|&&path| !is_made_there(path));
+        of.extend(paths.map(|&path| plan.path(path).to_owned()));
     }
     inputs
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::decide::engine::limits::Limits;
 use crate::decide::engine::protocol::{Capacity, Event, Halt, Routes, Stage, Verdict};
 use crate::decide::engine::tests::plan::Workflow;
 use crate::decide::engine::tests::world::{RUN, Stored, World, exit};
@@ -157,4 +158,52 @@ fn how_far_an_attempt_is_can_be_seen() {
     world.tell(Event::Staged(first, Stage::Waiting));
     assert_eq!(stage(&world), Stage::Waiting);
     assert!(world.told.is_empty(), "nothing is over");
+}
+
+/// Submits two layers of so many instances, the second reading the first's files, to be handed over ahead.
+fn submit_layers(world: &mut World, instances: u32) {
+    let plan = Workflow::default().task("a", instances).task("b", instances).reads("a").plan();
+    let verdicts = vec![Verdict::Stale; plan.instances.len()];
+    let routes = Routes::new([vec![CLUSTER], vec![CLUSTER]]).ahead(true);
+    let stored = stored(&plan, &verdicts, &routes);
+    world.store.insert(RUN, stored);
+    world.tell(Event::Submitted { run: RUN, plan, verdicts, routes });
+}
+
+fn keeps_order() -> Arc<Limits> {
+    Arc::new(Limits { keeps_order: true, ..Limits::default() })
+}
+
+#[test]
+fn what_waits_for_a_host_alone_goes_ahead_as_far_as_there_is_room() {
+    let mut world = World::with_cores(2);
+    world.tell(Event::Limits(CLUSTER, keeps_order()));
+    world.tell(Event::Room(CLUSTER, cluster(5)));
+    submit_layers(&mut world, 3);
+    assert_eq!(in_flight(&world), [0, 5, 0], "the first layer, and two of the second");
+    world.run_well();
+    assert_eq!((world.run_state(), world.counts().done), (RunState::Succeeded, 6));
+}
+
+#[test]
+fn nothing_goes_ahead_where_the_host_does_not_keep_the_order() {
+    let mut world = World::with_cores(2);
+    world.tell(Event::Room(CLUSTER, cluster(10)));
+    submit_layers(&mut world, 3);
+    assert_eq!(in_flight(&world), [0, 3, 0]);
+}
+
+#[test]
+fn what_went_ahead_of_a_failure_is_skipped_once_its_host_has_dropped_it() {
+    let mut world = World::with_cores(2);
+    world.tell(Event::Limits(CLUSTER, keeps_order()));
+    world.tell(Event::Room(CLUSTER, cluster(10)));
+    submit_layers(&mut world, 1);
+    assert_eq!(in_flight(&world), [0, 2, 0]);
+    world.start();
+    world.end(key(&world, 0), exit(1));
+    // Not started, and so not to blame.
+    world.end(key(&world, 1), Outcome::NodeFail);
+    assert_eq!(world.states("b"), [State::Skipped]);
+    assert_eq!(world.run_state(), RunState::Failed);
 }

@@ -123,9 +123,14 @@ impl World {
                 self.remember(record.clone());
             }
         }
+        let mut ahead = BTreeSet::new();
         for action in actions {
             match action {
                 Action::Record(_) => {}
+                Action::Behind(key, before) => {
+                    assert!(before.iter().all(|other| self.has(*other)), "{key} comes after what is not there");
+                    ahead.insert(key);
+                }
                 Action::Start { key, grant, .. } => {
                     let twin = |other: &JobKey| (other.run, other.instance) == (key.run, key.instance);
                     assert!(!self.queue.iter().any(|(other, _)| twin(other)), "{key} is queued twice");
@@ -134,7 +139,9 @@ impl World {
                         grant.cpus <= self.room.cpus && grant.mem <= self.room.mem,
                         "{key} does not fit: {grant:?}"
                     );
-                    self.assert_free(key);
+                    if !ahead.remove(&key) {
+                        self.assert_free(key);
+                    }
                     self.grants.push((key, grant));
                     self.queue.push_back((key, grant));
                 }
@@ -152,6 +159,11 @@ impl World {
                 Action::Over(run) => self.over.push(run),
             }
         }
+    }
+
+    /// Returns whether an attempt was handed over and is not over.
+    fn has(&self, key: JobKey) -> bool {
+        self.running.contains_key(&key) || self.queue.iter().any(|(queued, _)| *queued == key)
     }
 
     /// Asserts that all that an attempt depends on is over and went well enough.

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::decide::engine::protocol::Adopted;
 use crate::model::batch::JobName;
-use crate::model::id::JobKey;
+use crate::model::id::{InstanceId, JobKey, RunId};
 use crate::reach::config::KeptHost;
 use crate::reach::store::Sent;
 use crate::reach::transport::LinkState;
@@ -93,7 +93,14 @@ impl Desk {
             let state = if sent.batch.is_some() || self.means.dialect.is_none() { Way::There } else { Way::Doubtful };
             self.take_in(sent, state);
         }
-        for (key, job) in known {
+        // What was sent ahead comes after what else is there.
+        let here: HashMap<(RunId, InstanceId), JobKey> =
+            known.keys().map(|key| ((key.run, key.instance), *key)).collect();
+        for (key, mut job) in known {
+            let producers = job.plan.inputs(key.instance).iter().filter_map(|&path| job.plan.producer(path));
+            let needed = job.plan.task_of(key.instance).needs.iter().flat_map(|&need| job.plan.instances_of(need));
+            let before = producers.chain(needed).filter_map(|other| here.get(&(key.run, other)).copied());
+            job.after = before.collect();
             if self.of.contains_key(&key) {
                 self.say(SiteNews::Adopted(key, Adopted::Live)).await;
                 self.jobs.insert(key, job);

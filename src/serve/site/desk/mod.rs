@@ -135,6 +135,10 @@ pub(super) struct Desk {
     refused: HashMap<JobKey, u32>,
     /// Since when it is not known what became of what the engine before had there.
     adopting: Option<Instant>,
+    /// Sent behind something that did not succeed: its batch system ends them unrun.
+    orphans: HashSet<JobKey>,
+    /// What is over, and is fetched when what it came after was.
+    later: Vec<(JobName, Vec<(u32, MemberNews)>)>,
     /// Attempts whose output somebody watches.
     watched: HashMap<JobKey, Watched>,
     /// Whether the ground was seen by this engine: what the last one knew of it may be gone.
@@ -164,6 +168,8 @@ impl Desk {
             full: None,
             refused: HashMap::new(),
             adopting: None,
+            orphans: HashSet::new(),
+            later: Vec::new(),
             watched: HashMap::new(),
             entered: false,
             edited: stamp(&means),
@@ -229,7 +235,7 @@ impl Desk {
         }
         let idle = self.live.is_empty() && self.closing.is_empty();
         let tick = if idle { never } else { self.next_tick.min(self.next_pulse) };
-        if self.waiting.is_empty() || self.sending >= SENDING {
+        if self.sending >= SENDING || !self.has_ready() {
             return tick;
         }
         let more = match self.quota.learned() {
@@ -254,12 +260,7 @@ impl Desk {
             return;
         };
         self.feel_pulse(now);
-        if self.away.is_none()
-            && self.entered
-            && now >= self.gathered
-            && self.sending < SENDING
-            && !self.waiting.is_empty()
-        {
+        if self.away.is_none() && self.entered && now >= self.gathered && self.sending < SENDING && self.has_ready() {
             self.send(&ground);
         }
         let looks = !self.live.is_empty() || !self.closing.is_empty() || self.away.is_some() || !self.entered;
@@ -471,6 +472,8 @@ impl Desk {
     async fn end(&mut self, ended: Ended) {
         self.stops.remove(&ended.key);
         self.removed.remove(&ended.key);
+        self.orphans.remove(&ended.key);
+        self.tell_behind(&ended).await;
         self.jobs.remove(&ended.key);
         if let Some(member) = self.member_mut(ended.key) {
             member.over = true;

@@ -9,10 +9,13 @@ use crate::decide::engine::protocol::Stage;
 use crate::model::batch::JobName;
 use crate::model::id::JobKey;
 use crate::model::job::{Ended, Outcome};
-use crate::serve::site::SiteNews;
 use crate::serve::site::desk::{Desk, Done, Way, is_over, never_ran};
 use crate::serve::site::fetch::{Fetched, Wanted, fetch};
 use crate::serve::site::tick::{Heard, MemberNews};
+use crate::serve::site::{SiteJob, SiteNews};
+
+/// Why an attempt did not run that was handed over ahead.
+const BEHIND: &str = "what it was to come after did not succeed";
 
 impl Desk {
     pub(super) async fn hear(&mut self, heard: Heard) {
@@ -121,15 +124,51 @@ impl Desk {
         before != stage
     }
 
-    fn fetch(&self, name: &JobName, members: Vec<(u32, MemberNews)>) {
+    /// Tells those that wait for an attempt that it is over: when it did not succeed, they are not sent, or are ended unrun by their
+    /// batch system. They are not to blame: whether they run after all is decided anew.
+    pub(super) async fn tell_behind(&mut self, ended: &Ended) {
+        if ended.outcome == Outcome::Success {
+            for job in self.waiting.iter_mut().filter(|job| !job.after.is_empty()) {
+                job.after.retain(|key| *key != ended.key);
+            }
+            return;
+        }
+        let mut failed = vec![ended.key];
+        while let Some(key) = failed.pop() {
+            let sent = self.jobs.values().filter(|job| job.after.contains(&key)).map(|job| job.key);
+            self.orphans.extend(sent);
+            let (doomed, kept) =
+                std::mem::take(&mut self.waiting).into_iter().partition(|job| job.after.contains(&key));
+            self.waiting = kept;
+            let doomed: Vec<SiteJob> = doomed;
+            for job in doomed {
+                failed.push(job.key);
+                let unrun = never_ran(job.key, Outcome::NodeFail, vec![BEHIND.to_owned()]);
+                self.say(SiteNews::Ended(Box::new(unrun))).await;
+            }
+        }
+    }
+
+    fn fetch(&mut self, name: &JobName, members: Vec<(u32, MemberNews)>) {
         let (Some(ground), Some(live)) = (self.ground.clone(), self.live.get(name)) else { return };
         let mut wanted = Vec::new();
+        // What it read comes first, so that what it made is known by what it read.
+        let is_behind = |index: u32| {
+            let job = live.members.get(index as usize - 1).and_then(|member| self.jobs.get(&member.key));
+            job.is_some_and(|job| job.after.iter().any(|key| self.jobs.contains_key(key)))
+        };
+        let (behind, members): (Vec<_>, Vec<_>) = members.into_iter().partition(|(index, _)| is_behind(*index));
         for (index, news) in members {
             let MemberNews::Over { outcome, usage, started, ended, mut notes } = news else { continue };
             notes.extend(live.notes.iter().cloned());
             let Some(key) = live.members.get(index as usize - 1).map(|member| member.key) else { continue };
             let Some(job) = self.jobs.get(&key).cloned() else { continue };
+            let is_orphan = started.is_none() && self.orphans.contains(&key) && outcome != Outcome::Success;
             let outcome = match self.removed.get(&key) {
+                _ if is_orphan && !self.stops_of_a_person(key) => {
+                    notes.push(BEHIND.to_owned());
+                    Outcome::NodeFail
+                }
                 Some(removed) if outcome != Outcome::Success => removed.clone(),
                 _ if self.stops.contains(&key) && outcome != Outcome::Success => Outcome::Cancelled,
                 _ => outcome,
@@ -138,11 +177,24 @@ impl Desk {
             wanted.push((index, job, ended));
         }
         let name = name.clone();
-        let wanted = Wanted { sent: live.sent.clone(), members: wanted, last: is_over(live) };
+        let is_whole = is_over(live);
+        let sent = live.sent.clone();
+        if !behind.is_empty() {
+            self.later.push((name.clone(), behind));
+        }
+        if wanted.is_empty() {
+            return;
+        }
+        let wanted = Wanted { sent, members: wanted, last: is_whole };
         self.spawn(|means| async move {
             let fetched = fetch(&means, &ground, wanted).await;
             Done::Fetched(name, fetched)
         });
+    }
+
+    /// Returns whether somebody asked for its end, not we because it cannot run.
+    fn stops_of_a_person(&self, key: JobKey) -> bool {
+        self.stops.contains(&key) && !self.removed.contains_key(&key)
     }
 
     pub(super) async fn fetched(&mut self, name: &JobName, members: Vec<(u32, Fetched)>) {
@@ -160,6 +212,9 @@ impl Desk {
                     away = Some(error);
                 }
             }
+        }
+        for (name, members) in std::mem::take(&mut self.later) {
+            self.fetch(&name, members);
         }
         if let Some(error) = away {
             self.leave(&error).await;

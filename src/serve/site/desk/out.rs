@@ -1,5 +1,6 @@
 //! Out to the host: what was gathered, as far as it is let in, and what came of it.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::decide::engine::protocol::{Capacity, Stage};
 use crate::model::api::Full;
-use crate::model::batch::JobName;
+use crate::model::batch::{BatchId, JobName};
 use crate::model::id::JobKey;
 use crate::model::job::Outcome;
 use crate::reach::clock;
@@ -27,9 +28,18 @@ impl Desk {
     /// Sends what was gathered, as far as it is let in: what asks for the same in one submission.
     pub(super) fn send(&mut self, ground: &Arc<Ground>) {
         let allowed = self.quota.allows(self.ours(), Instant::now()) as usize;
-        let rest = self.waiting.split_off(allowed.min(self.waiting.len()));
-        let waiting = std::mem::replace(&mut self.waiting, rest);
-        for jobs in group(waiting, &self.means) {
+        let (mut ready, held): (Vec<SiteJob>, Vec<SiteJob>) = match self.held() {
+            held if held.is_empty() => (std::mem::take(&mut self.waiting), Vec::new()),
+            held => std::mem::take(&mut self.waiting).into_iter().partition(|job| !held.contains(&job.key)),
+        };
+        self.waiting = ready.split_off(allowed.min(ready.len()));
+        self.waiting.extend(held);
+        for job in ready.iter_mut().filter(|job| !job.after.is_empty()) {
+            job.behind = job.after.iter().filter_map(|key| self.batch_of(*key)).collect();
+            job.behind.sort_unstable();
+            job.behind.dedup();
+        }
+        for jobs in group(ready, &self.means) {
             let Some(first) = jobs.first() else { continue };
             let name = name_of(&self.means, first.key, self.refused.get(&first.key).copied().unwrap_or(0));
             let sent = Sent {
@@ -50,6 +60,28 @@ impl Desk {
                 Done::Sent(name, result)
             });
         }
+    }
+
+    /// Returns those that cannot be sent yet: what they wait for has no id there yet.
+    fn held(&self) -> HashSet<JobKey> {
+        if self.waiting.iter().all(|job| job.after.is_empty()) {
+            return HashSet::new();
+        }
+        let here: HashSet<JobKey> = self.waiting.iter().map(|job| job.key).collect();
+        // What is neither here nor there is over: whether it succeeded, the wrapper sees from its files.
+        let is_held = |key: &JobKey| here.contains(key) || self.of.contains_key(key) && self.batch_of(*key).is_none();
+        self.waiting.iter().filter(|job| job.after.iter().any(is_held)).map(|job| job.key).collect()
+    }
+
+    /// Returns whether something can be sent.
+    pub(super) fn has_ready(&self) -> bool {
+        self.waiting.iter().any(|job| job.after.is_empty()) || self.held().len() < self.waiting.len()
+    }
+
+    /// Returns the batch system's id of the submission that holds an attempt, once it is known.
+    fn batch_of(&self, key: JobKey) -> Option<BatchId> {
+        let (name, _) = self.of.get(&key)?;
+        self.live.get(name).filter(|live| live.state == Way::There)?.sent.batch.clone()
     }
 
     pub(super) fn take_in(&mut self, sent: Sent, state: Way) {

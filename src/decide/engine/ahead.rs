@@ -1,0 +1,88 @@
+//! `--ahead`: what waits only for what a host has in hand is handed over to it before that is over, where the host keeps the order
+//! by itself. So a workflow goes on there while nobody watches.
+//!
+//! An attempt that is ahead is in flight like any other. When what it waits for fails, its host ends it unrun, and it waits here
+//! again, or is not run, as if it had never been handed over.
+
+use std::sync::Arc;
+
+use crate::decide::engine::machine::Turn;
+use crate::decide::engine::phase::Phase;
+use crate::decide::engine::protocol::{Action, Halt, Verdict};
+use crate::decide::engine::run::Run;
+use crate::model::api::RunState;
+use crate::model::id::{HostId, InstanceId, JobKey};
+use crate::model::plan::Plan;
+
+/// Most attempts that one waits for natively.
+const MOST_BEFORE: usize = 1000;
+
+#[expect(
+    clippy::indexing_slicing,
+    reason = "one element per task or instance of the plan; ids were checked at the door"
+)]
+impl Run {
+    /// Returns whether things of this run are handed over ahead.
+    pub(super) fn is_ahead(&self) -> bool {
+        self.routes.is_ahead() && self.halt == Halt::Going && self.state == RunState::Active
+    }
+
+    /// Hands over what can go ahead, layer by layer.
+    pub(super) fn go_ahead(&mut self, turn: &mut Turn<'_>) {
+        let plan = Arc::clone(&self.plan);
+        let mut waiting: Vec<InstanceId> = plan.instance_ids().filter(|&it| self.may_go_ahead(it)).collect();
+        loop {
+            let before = waiting.len();
+            waiting.retain(|&instance| !self.go_behind(&plan, instance, turn));
+            if waiting.len() == before {
+                return;
+            }
+        }
+    }
+
+    fn may_go_ahead(&self, instance: InstanceId) -> bool {
+        // What may be up to date after all is looked at when its inputs are there.
+        let is_stale = self.verdicts[instance.index()] == Verdict::Stale;
+        let alone = self.plan.task_of(instance).max_parallel.is_none();
+        self.phases[instance.index()] == Phase::Pending && is_stale && alone
+    }
+
+    /// Hands an instance over behind what it waits for; returns whether it did.
+    fn go_behind(&mut self, plan: &Plan, instance: InstanceId, turn: &mut Turn<'_>) -> bool {
+        let task = plan.instance(instance).task;
+        let Some(&host) = self.routes.of(task).first() else { return false };
+        if !turn.shared.hosts.takes_ahead(host) {
+            return false;
+        }
+        let Some(before) = self.in_hand(plan, instance, host) else { return false };
+        if turn.shared.hosts.choose(self.routes.of(task), plan.task(task)) != Ok(host) {
+            return false;
+        }
+        let attempt = self.attempts[instance.index()] + 1;
+        turn.actions.push(Action::Behind(JobKey { run: self.id, instance, attempt }, before));
+        self.set(instance, Phase::Ready);
+        self.hand_over(instance, host, turn);
+        true
+    }
+
+    /// Returns the attempts that an instance waits for, when a host has all of them; none when something else is in the way too.
+    fn in_hand(&self, plan: &Plan, instance: InstanceId, host: HostId) -> Option<Vec<JobKey>> {
+        let producers = plan.inputs(instance).iter().filter_map(|&path| plan.producer(path));
+        let needed = plan.task_of(instance).needs.iter().flat_map(|&need| plan.instances_of(need));
+        let mut before = Vec::new();
+        for other in producers.chain(needed) {
+            if self.phases[other.index()].is_satisfied() {
+                continue;
+            }
+            let live = self.live.get(&other).filter(|live| live.host == host && !live.stop)?;
+            let is_here = matches!(self.phases[other.index()], Phase::Queued | Phase::Running);
+            if !is_here || live.grant.cpus == 0 || before.len() >= MOST_BEFORE {
+                return None;
+            }
+            before.push(self.key(other));
+        }
+        before.sort_unstable();
+        before.dedup();
+        (!before.is_empty()).then_some(before)
+    }
+}
