@@ -1,4 +1,4 @@
-//! Placement beside the references, on WfInstances: `cargo bench --bench placement`.
+//! Placement beside the references, on `WfInstances`: `cargo bench --bench placement`.
 //!
 //! S1, the classic model (one task a node, edges alone): SAGA's HEFT and the best of its 20 algorithms. S2, what people wait
 //! for (queues, copies that stay, one transfer at a time per link): HEFT with all of that, and the best after 10 CPU seconds of
@@ -35,11 +35,11 @@ const LINKS: [(usize, usize, f64, f64); 6] = [
 const DATA: u16 = 2;
 /// What hosts' speeds are mistaken by: exp(N(0, 0.4)), five draws (Python's `random.Random(seed).gauss`).
 const MISTAKEN: [[f64; 4]; 5] = [
-    [1.457447, 0.571991, 0.761941, 1.159746],
-    [1.674097, 1.785642, 1.026889, 0.736521],
-    [2.547893, 0.767097, 1.171100, 1.060360],
-    [1.038610, 1.648737, 0.688974, 1.487283],
-    [1.016477, 1.204357, 0.831637, 1.151483],
+    [1.457_447, 0.571_991, 0.761_941, 1.159_746],
+    [1.674_097, 1.785_642, 1.026_889, 0.736_521],
+    [2.547_893, 0.767_097, 1.171_100, 1.060_360],
+    [1.038_610, 1.648_737, 0.688_974, 1.487_283],
+    [1.016_477, 1.204_357, 0.831_637, 1.151_483],
 ];
 /// Of published or reference programs: instance, S1 HEFT, S1 best of 20.
 const SAGA: [(&str, f64, f64); 8] = [

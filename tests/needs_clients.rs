@@ -93,9 +93,8 @@ impl Session {
     /// Reads the last request: it holds the whole conversation.
     fn came(&self) -> Came {
         let log = self.bed.read("log.jsonl");
-        let entries = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let messages =
-            entries.filter(|entry| entry["messages"].as_array().is_some_and(|all| all.len() > 1)).next_back().unwrap();
+        let mut entries = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let messages = entries.rfind(|entry| entry["messages"].as_array().is_some_and(|all| all.len() > 1)).unwrap();
         let blocks: Vec<Value> = messages["messages"]
             .as_array()
             .unwrap()
