@@ -84,6 +84,7 @@ fn a_command_that_fails_or_is_cancelled_brings_back_what_it_made_by_then() {
     let done =
         bed.csync(&["run", "-y", "--on", "grid", "--", "sh", "-c", "hostname; echo half >part; exit 7"]).exits(7);
     assert_eq!(done.out, "gridx\n");
+    assert!(done.err.contains("csync: brought back 1 file"), "{}", done.err);
     assert_eq!(bed.read("part"), "half\n");
     let trace = bed.scratch("station");
     let script = format!("echo begun >begun; touch {trace}/runs; sleep 600");
@@ -127,7 +128,7 @@ fn a_batch_script_runs_as_it_is_where_it_is_at_home_and_elsewhere() {
     let refused = bed.csync(&["submit", "fit job.sh"]).exits(2).err;
     assert!(refused.contains("--on HOST") && refused.contains("csync import 'fit job.sh'"), "{refused}");
     let done = bed.csync(&["submit", "-y", "--on", "hpc", "fit job.sh"]).exits(0);
-    assert!(!done.err.contains("comment"), "{}", done.err);
+    assert!(!done.err.contains("comment") && done.err.contains("brought back 3 files"), "{}", done.err);
     for member in ["0", "4", "8"] {
         assert_eq!(bed.read(&format!("out.{member}")), "2 fit job.sh none first\n");
         fs::remove_file(bed.path(&format!("out.{member}"))).unwrap();

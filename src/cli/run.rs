@@ -110,6 +110,7 @@ async fn conclude(context: &Context, summary: &RunSummary) -> Result<Exit, Failu
         return Err(Failure::internal(format!("run {} has no instance", summary.run)));
     };
     let exit = exit(summary.state, &instance);
+    let far = instance.attempts.last().filter(|attempt| attempt.host.is_some()).cloned();
     if context.json() {
         context.print_json(
             &json!({"run": summary.run, "summary": summary, "instance": instance, "exit_code": exit.number()}),
@@ -119,6 +120,10 @@ async fn conclude(context: &Context, summary: &RunSummary) -> Result<Exit, Failu
         let usage = instance.attempts.last().and_then(|attempt| attempt.usage);
         let after = usage.map_or(String::new(), |usage| format!(" after {}", duration(usage.wall)));
         context.say(&format!("csync: {how}{after}; `csync why {}` says more.", summary.run));
+    }
+    // What became of the files of a command elsewhere.
+    for note in far.iter().flat_map(|attempt| &attempt.notes) {
+        context.say(&format!("csync: {note}"));
     }
     Ok(exit)
 }

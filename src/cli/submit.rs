@@ -24,6 +24,9 @@ use crate::serve::host::host;
 /// Lines of a command's output that are shown at its end.
 const LINES: u32 = 20;
 
+/// Notes that are shown of an array.
+const MOST_NOTES: usize = 10;
+
 /// Run a workflow, or a command
 ///
 /// Checks the workflow, finds out what is up to date, and runs the rest. Then it stays and shows how that goes; Ctrl-C leaves
@@ -264,7 +267,14 @@ async fn attached(
 async fn words_of_command(context: &Context, run: RunId) -> Result<(), Failure> {
     let client = context.reach().await?;
     let page = client.instances(run.into(), &InstanceQuery::default()).await?;
-    let [instance] = page.instances.as_slice() else { return Ok(()) };
+    let [instance] = page.instances.as_slice() else {
+        // Of an array the member that was over last tells.
+        let last = page.instances.iter().filter_map(|instance| instance.attempts.last());
+        for note in last.flat_map(|attempt| &attempt.notes).take(MOST_NOTES) {
+            context.say(note);
+        }
+        return Ok(());
+    };
     let Some(attempt) = instance.attempts.last() else { return Ok(()) };
     if instance.outcome == Some(Outcome::Success) {
         let query = LogQuery {
