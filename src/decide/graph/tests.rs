@@ -50,18 +50,18 @@ fn islands_and_dead_links_are_not_reached() {
 #[test]
 fn a_shared_filesystem_is_seen_from_all_that_mount_it() {
     let mut net = Net::default();
-    net.mount(&host(0), "nfs:/home", "/home");
-    net.mount(&host(1), "nfs:/home", "/export/home/");
-    net.mount(&host(2), "nfs:/home", "/home");
-    net.mount(&host(0), "nfs:/data", "/home/me/data");
+    net.mount(&host(0), "nfs:/people", "/people");
+    net.mount(&host(1), "nfs:/people", "/export/people/");
+    net.mount(&host(2), "nfs:/people", "/people");
+    net.mount(&host(0), "nfs:/data", "/people/me/data");
     net.mount(&host(3), "nfs:/data", "/");
     let seen = |path: &str| {
         let seen = net.seen_at(&host(0), path);
         seen.into_iter().map(|(host, path)| format!("{host}:{path}")).collect::<Vec<_>>()
     };
-    assert_eq!(seen("/home/me/a"), ["h0:/home/me/a", "h1:/export/home/me/a", "h2:/home/me/a"]);
-    assert_eq!(seen("/home/me/data/b"), ["h0:/home/me/data/b", "h3:/b"], "the innermost mount");
-    assert_eq!(seen("/homely"), ["h0:/homely"], "no directory of that name is mounted");
+    assert_eq!(seen("/people/me/a"), ["h0:/people/me/a", "h1:/export/people/me/a", "h2:/people/me/a"]);
+    assert_eq!(seen("/people/me/data/b"), ["h0:/people/me/data/b", "h3:/b"], "the innermost mount");
+    assert_eq!(seen("/peoples"), ["h0:/peoples"], "no directory of that name is mounted");
     assert_eq!(net.seen_at(&host(9), "/x"), [(host(9), "/x".to_owned())]);
 }
 
