@@ -98,9 +98,11 @@ fn what_administrators_do_to_jobs_is_told_as_it_was() {
     let id = running(&bed).remove(0);
     bed.on("login", &format!("scontrol update JobId={id} Requeue=1 && scontrol requeue {id}")).exits(0);
     until("it is back in the queue", || bed.on("login", "squeue -h -t pending -o %i").out.trim() == id);
-    // Slurm would wait for two minutes.
-    bed.on("login", &format!("scontrol update JobId={id} StartTime=now")).exits(0);
-    until("it runs again", || held.started().len() == 2);
+    // Slurm would wait for two minutes, and says so anew when it has cleared the first run away.
+    until("it runs again", || {
+        bed.on("login", &format!("scontrol update JobId={id} StartTime=now"));
+        held.started().len() == 2
+    });
     assert_eq!(held.started()[0], held.started()[1], "the same attempt");
     held.release();
     bed.csync(&["wait", "last"]).exits(0);

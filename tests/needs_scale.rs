@@ -102,8 +102,10 @@ on = "hpc"
     let status = || bed.csync(&["status"]).exits(0).out;
     until("it is said that it is full", || status().contains("QOSMaxSubmitJobPerUserLimit"));
     until("some run", || bed.csync(&["show", "last"]).exits(0).out.contains("running"));
-    let why = bed.csync(&["why", "last", "t[40]"]).exits(0).out;
-    assert!(why.contains("takes no more jobs now (QOSMaxSubmitJobPerUserLimit"), "{why}");
+    until("it is said why the last one waits", || {
+        let why = bed.csync(&["why", "last", "t[40]"]).exits(0).out;
+        why.contains("takes no more jobs now (QOSMaxSubmitJobPerUserLimit")
+    });
     bed.on("login", &format!("touch {trace}/go")).exits(0);
     bed.csync(&["wait", "last"]).exits(0);
     let ran = bed.on("login", &format!("sort {trace}/ran | uniq -c | awk '$1 == 1' | wc -l")).exits(0).out;

@@ -26,6 +26,11 @@ const PARTS: [Part; 6] = [
 ];
 
 fn main() {
+    // `cargo test` builds it and has no minutes to spare.
+    if !std::env::args().any(|arg| arg == "--bench") {
+        println!("the replays run with `cargo bench --bench replay`");
+        return;
+    }
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let Some(traces) = data::Traces::find() else {
         println!("no histories: set CSYNC_TRACES to a folder with trace_*.csv.gz, wfprofile.csv.gz and lotaru/");

@@ -40,6 +40,14 @@ impl Timers {
     }
 }
 
+/// Waits until then; for ever where there is no such time.
+pub(super) async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,13 +66,5 @@ mod tests {
         }
         assert_eq!(fired, [TimerId(2), TimerId(3), TimerId(1)]);
         assert!(timers.heap.is_empty());
-    }
-}
-
-/// Waits until then; for ever where there is no such time.
-pub(super) async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }

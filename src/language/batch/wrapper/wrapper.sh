@@ -596,6 +596,7 @@ w_detach() {
   w_n=0
   while [ $w_n -lt 300 ]; do
     [ ! -e crew/process ] || { cat crew/process && return 0; }
+    [ -d "$w_sub/crew" ] || w_die "$w_sub was removed while its members were started"
     w_n=$((w_n + 1))
     sleep 0.1 2>/dev/null || sleep 1
   done
