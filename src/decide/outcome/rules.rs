@@ -137,6 +137,11 @@ impl<'a> Case<'a> {
         }
     }
 
+    /// Whether a signal ended it, which may have reached the command before its wrapper could write down a warning.
+    fn was_signalled(&self) -> bool {
+        self.code().is_some_and(|code| (129..=192).contains(&code))
+    }
+
     /// Whether something outside may have ended it.
     fn may_have_been_ended(&self) -> bool {
         self.was_warned() || self.code() == Some(KILLED)
@@ -212,7 +217,7 @@ fn ended_well(case: &Case<'_>) -> Option<Verdict> {
 /// again; then a new record takes the place of this one. Or the queue is behind.
 fn still_there(case: &Case<'_>) -> Option<Verdict> {
     case.ended()?;
-    if !case.may_have_been_ended() || case.cancelled {
+    if !(case.may_have_been_ended() || case.was_signalled()) || case.cancelled {
         return None;
     }
     match case.queued()?.state {

@@ -206,6 +206,7 @@ fn ends_that_were_recorded() -> Vec<(Row, &'static str, &'static str)> {
         (Row { queue: unknown(), history: unknown(), ..row() }.exit(0), "it ended well by itself", "success"),
         // Sent back to the queue while it ran: what it will be is not known before its second run.
         (row().exit(143).warned().queued(QueueState::Waiting, Prospect::Normal, None), STILL, "live Waiting"),
+        (row().exit(143).queued(QueueState::Waiting, Prospect::Normal, None), STILL, "live Waiting"),
         (row().how(How::WrapperKilled).queued(QueueState::Held, Prospect::Blocked, None), STILL, "live Held"),
         (row().exit(137).queued(QueueState::Running, Prospect::Normal, None).spent(), STILL, "ask again"),
         (
