@@ -112,6 +112,7 @@ const MESSAGES: &[(&str, Meaning)] = &[
     ("Socket timed out", Meaning::Unknown),
     ("Zero Bytes were transmitted", Meaning::Unknown),
     ("Unexpected message received", Meaning::Unknown),
+    ("receive failure", Meaning::Unknown),
     ("Unable to contact slurm controller", Meaning::Later),
     ("temporarily unable to accept job", Meaning::Full),
     ("Resource temporarily unavailable", Meaning::Full),

@@ -415,6 +415,18 @@ fn replies_that_were_not_recorded() {
         (
             Flavour::Slurm,
             1,
+            "sbatch: error: Batch job submission failed: Unable to contact slurm controller (receive failure)",
+            "unknown",
+        ),
+        (
+            Flavour::Slurm,
+            1,
+            "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)",
+            "later",
+        ),
+        (
+            Flavour::Slurm,
+            1,
             "sbatch: error: AssocMaxSubmitJobLimit\nsbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)",
             "full",
         ),
