@@ -18,6 +18,7 @@ mod faults;
 mod hook;
 mod house;
 mod journey_cli;
+mod journey_demo;
 mod journey_profile;
 mod journey_route;
 mod journey_secret;

@@ -38,6 +38,7 @@ mod clean;
 mod completions;
 mod dag;
 mod data;
+mod demo;
 mod discover;
 mod doctor;
 mod engine;
@@ -114,6 +115,7 @@ pub fn run(context: &Context, command: Command) -> Result<Exit, Failure> {
         Command::Mcp(args) => mcp::run(context, &args),
         Command::Discover(args) => discover::run(context, &args),
         Command::Data(args) => data::run(context, &args),
+        Command::Demo(args) => demo::run(context, &args),
         Command::Login(args) => login::run(context, &args),
         Command::Profile(args) => profile::run(context, &args),
         Command::Secret(args) => secret::run(context, &args),

@@ -436,6 +436,34 @@ impl fmt::Display for Origin {
     }
 }
 
+/// A cluster that is made up on this machine, for the tour and for trying workflows out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Simulated {
+    /// Its nodes.
+    pub nodes: u32,
+    /// Cores of a node.
+    pub cores: u32,
+    /// Memory of a node.
+    pub memory: Bytes,
+    /// How long a job waits in the queue, even where there is room.
+    pub wait: Walltime,
+    /// How long a minute of walltime lasts.
+    pub minute: Walltime,
+}
+
+impl Default for Simulated {
+    fn default() -> Self {
+        Self { nodes: 3, cores: 4, memory: Bytes::gib(8), wait: Walltime(0), minute: Walltime(60) }
+    }
+}
+
+impl fmt::Display for Simulated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { nodes, cores, memory, wait, minute } = self;
+        write!(f, "{nodes} nodes, {cores} cores, {memory} each; {wait} in the queue, {minute} a minute")
+    }
+}
+
 /// A host with everything that holds for it, whoever said it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Host {
@@ -465,6 +493,9 @@ pub struct Host {
     pub filesystems: Vec<HostPath>,
     /// Whether it only holds data: no job is started there.
     pub transfer_only: bool,
+    /// What it is made up of, where it is no real host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub simulated: Option<Simulated>,
     /// What csync may do to it.
     pub policy: Policy,
     /// What people set for its partitions, by name.
@@ -493,6 +524,7 @@ impl Host {
             internet: Internet::default(),
             filesystems: Vec::new(),
             transfer_only: false,
+            simulated: None,
             policy: Policy::default(),
             partitions: BTreeMap::new(),
             origins: BTreeMap::new(),

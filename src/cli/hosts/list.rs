@@ -71,6 +71,7 @@ fn row(host: &Host, probed: &Probed, contact: Option<&Contact>) -> serde_json::V
         "contact": contact,
         "tags": host.tags,
         "transfer_only": host.transfer_only,
+        "simulated": host.simulated,
     })
 }
 
@@ -88,7 +89,10 @@ fn table(rows: &[Row<'_>], now: Timestamp, page: Page) -> String {
     let mut table = Table::new(page, COLUMNS);
     let mut more = String::new();
     for (host, probed, contact) in rows {
-        let way = host.ssh.as_ref().map_or_else(|| "this machine".to_owned(), |alias| format!("ssh {alias}"));
+        let way = host.ssh.as_ref().map_or_else(
+            || if host.simulated.is_some() { "simulated" } else { "this machine" }.to_owned(),
+            |alias| format!("ssh {alias}"),
+        );
         let batch = match host.batch {
             _ if host.transfer_only => "transfer".to_owned(),
             Some(batch) => batch.to_string(),

@@ -158,11 +158,15 @@ fn configured(host: &Host) -> Vec<Line> {
         ("internet.compute", yes(host.internet.compute)),
         ("filesystems", list(host.filesystems.iter().map(ToString::to_string).collect())),
         ("transfer_only", yes(Some(host.transfer_only))),
+        ("simulated", or(host.simulated.map(|simulated| simulated.to_string()))),
         ("policy.login_node", or(word(&LoginNode::ALL).map(str::to_owned))),
         ("policy.poll_min", Walltime(host.policy.poll_min.as_secs()).to_string()),
         ("policy.agents", or(agents.map(str::to_owned))),
         ("policy.connections_per_minute", host.policy.connections_per_minute.to_string()),
     ];
+    if host.simulated.is_none() {
+        lines.retain(|(key, _)| *key != "simulated");
+    }
     if host.name.is_local() {
         lines.retain(|(key, _)| !matches!(*key, "ssh" | "transfer_only"));
     }

@@ -73,6 +73,7 @@ async fn measure(context: &Context, host: &Host) -> Result<Measured, Failure> {
             let address = choice.way.last().map(|step| address(&step.options));
             (address, choice.member, choice.reason)
         }
+        None if host.simulated.is_some() => (None, Member::Simulated, "it is made up on this machine".to_owned()),
         None => (None, Member::Local, "it is this machine".to_owned()),
     };
     if let Some(address) = &address {

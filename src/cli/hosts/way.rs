@@ -9,9 +9,7 @@ use crate::cli::errors::{Exit, Failure};
 use crate::language::ssh::Options;
 use crate::model::api::ErrorKind;
 use crate::model::host::Host;
-use crate::reach::transport::{
-    Attended, ConnectionSettings, Connections, Limits, Local, Member, Remote, TransportError,
-};
+use crate::reach::transport::{Attended, ConnectionSettings, Connections, Member, Remote, TransportError};
 
 /// Returns the `ssh_config` that takes the place of the person's own, where one is set.
 pub(super) fn ssh_config() -> Option<PathBuf> {
@@ -29,7 +27,9 @@ pub(in crate::cli) fn connections_for(
     attended: Attended,
     persist: Option<Duration>,
 ) -> Result<Connections, Failure> {
-    let mut settings = ConnectionSettings::from_env(|name| std::env::var_os(name), context.state_dir()?.ssh_dir());
+    let state = context.state_dir()?;
+    let mut settings = ConnectionSettings::from_env(|name| std::env::var_os(name), state.ssh_dir());
+    settings.clusters = state.clusters_dir();
     settings.ssh.config = ssh_config();
     settings.ssh.attended = attended;
     settings.ssh.persist = persist.unwrap_or(settings.ssh.persist);
@@ -42,9 +42,7 @@ pub(in crate::cli) fn connections_for(
 
 /// Returns the way to a host; nothing is connected yet.
 pub(in crate::cli) async fn way(connections: &Connections, host: &Host) -> Result<Remote, TransportError> {
-    let Some(alias) = &host.ssh else { return Ok(Local::transport()) };
-    let limits = Limits { per_minute: host.policy.connections_per_minute, ..Limits::default() };
-    connections.transport(&host.name, alias.as_str(), limits).await
+    connections.to(host).await
 }
 
 /// Makes a failure of a way that leads nowhere.

@@ -25,6 +25,7 @@ keys! {
         Internet = "internet": "Whether the internet can be reached from there; probed.",
         Filesystems = "filesystems": "Directories that it shares with its compute nodes; probed.",
         TransferOnly = "transfer_only": "Whether it only holds data: no job is started there.",
+        Simulated = "simulated": "Makes it a cluster that is made up on this machine: for trying workflows out, and for their tests.",
         Policy = "policy": "What csync may do to it.",
         Partitions = "partitions": "Limits of its partitions (queues), by name, over what the batch system says.",
     }
@@ -43,6 +44,17 @@ keys! {
     InternetKey {
         Login = "login": "From the login node.",
         Compute = "compute": "From compute nodes.",
+    }
+}
+
+keys! {
+    /// `simulated`.
+    SimulatedKey {
+        Nodes = "nodes": "Its nodes; 3 unless set.",
+        Cores = "cores": "Cores of a node; 4 unless set.",
+        Memory = "memory": "Memory of a node; `\"8G\"` unless set.",
+        Wait = "wait": "How long a job waits in the queue, even where there is room: `\"2s\"`; not at all unless set.",
+        Minute = "minute": "How long a minute of walltime lasts: `\"1s\"`; a minute unless set.",
     }
 }
 
@@ -176,6 +188,7 @@ pub fn reference() -> Vec<(&'static str, Vec<(&'static str, &'static str)>)> {
         ("hosts.toml", of!(RootKey)),
         ("[hosts.NAME]", of!(HostKey)),
         ("[hosts.NAME.internet]", of!(InternetKey)),
+        ("[hosts.NAME.simulated]", of!(SimulatedKey)),
         ("[hosts.NAME.policy]", of!(PolicyKey)),
         ("[hosts.NAME.partitions.PARTITION]", of!(PartitionKey)),
         ("[links]", of!(LinkKey)),

@@ -4,11 +4,13 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use crate::language::document::{KeySet, Kind, Mistakes, NodeId, Reading, Tree, did_you_mean, parse};
-use crate::language::hosts::keys::{HostKey, InternetKey, LinkKey, PartitionKey, PolicyKey, RootKey, SiteKey, meant};
+use crate::language::hosts::keys::{
+    HostKey, InternetKey, LinkKey, PartitionKey, PolicyKey, RootKey, SimulatedKey, SiteKey, meant,
+};
 use crate::language::hosts::setting::{PartitionSetting, Said, Setting};
 use crate::language::hosts::site::{Pattern, SiteFile};
 use crate::model::diagnostic::{Diagnostic, Span};
-use crate::model::host::{Agents, Batch, ContainerRuntime, HostName, HostPath, Link, Links, LoginNode};
+use crate::model::host::{Agents, Batch, ContainerRuntime, HostName, HostPath, Link, Links, LoginNode, Simulated};
 use crate::model::units::{Bytes, Walltime};
 
 /// What `hosts.toml` says.
@@ -85,7 +87,7 @@ enum InSite {
 
 impl KeySet for InSite {
     fn texts() -> Vec<&'static str> {
-        let of_hosts = HostKey::texts().into_iter().filter(|key| !matches!(*key, "ssh" | "site"));
+        let of_hosts = HostKey::texts().into_iter().filter(|key| !matches!(*key, "ssh" | "site" | "simulated"));
         SiteKey::texts().into_iter().chain(of_hosts).collect()
     }
 
@@ -130,7 +132,7 @@ impl Reader<'_, '_> {
             let table = format!("`hosts.{}`", text.escape_debug());
             let local = name.as_ref().is_some_and(HostName::is_local);
             self.keys::<HostKey>(child, &table, |reader, key, id| {
-                if local && matches!(key, HostKey::Ssh | HostKey::TransferOnly) {
+                if local && matches!(key, HostKey::Ssh | HostKey::TransferOnly | HostKey::Simulated) {
                     let message = format!("`local` is this machine: `{}` says nothing about it", key.text());
                     return reader.error(tree.key_span(id), message, "give the other machine another name");
                 }
@@ -150,7 +152,7 @@ impl Reader<'_, '_> {
                 site.description = reader.string(id, "description").map(str::to_owned);
             }
             InSite::Site(SiteKey::Hosts) => site.hosts = reader.patterns(id),
-            InSite::Host(key @ (HostKey::Ssh | HostKey::Site)) => {
+            InSite::Host(key @ (HostKey::Ssh | HostKey::Site | HostKey::Simulated)) => {
                 let message = format!("`{}` is said of one host, and a site file is for all of a site", key.text());
                 reader.error(tree.key_span(id), message, "write it in hosts.toml");
             }
@@ -199,6 +201,7 @@ impl Reader<'_, '_> {
             HostKey::Containers => Some(Setting::Containers(self.containers(id))),
             HostKey::Filesystems => Some(Setting::Filesystems(self.paths(id, name))),
             HostKey::TransferOnly => self.boolean(id, name).map(Setting::TransferOnly),
+            HostKey::Simulated => Some(Setting::Simulated(self.simulated(id))),
             HostKey::Internet => return self.internet(id),
             HostKey::Policy => return self.policy(id),
             HostKey::Partitions => return self.partitions(id),
@@ -345,6 +348,28 @@ impl Reader<'_, '_> {
         if self.tree.kind(id) == Kind::Boolean && self.mistakes.errors() > before {
             self.help_last("write `internet = { login = true, compute = false }`");
         }
+    }
+
+    fn simulated(&mut self, id: NodeId) -> Simulated {
+        let mut simulated = Simulated::default();
+        let time = "a length of time such as `\"2s\"`";
+        self.keys::<SimulatedKey>(id, "`simulated`", |reader, key, id| {
+            let name = key.text();
+            match key {
+                SimulatedKey::Nodes => {
+                    simulated.nodes = reader.integer(id, name, 1, 64).map_or(simulated.nodes, |nodes| nodes as u32);
+                }
+                SimulatedKey::Cores => {
+                    simulated.cores = reader.integer(id, name, 1, 1024).map_or(simulated.cores, |cores| cores as u32);
+                }
+                SimulatedKey::Memory => {
+                    simulated.memory = reader.amount(id, name, "an amount of memory").unwrap_or(simulated.memory);
+                }
+                SimulatedKey::Wait => simulated.wait = reader.amount(id, name, time).unwrap_or(simulated.wait),
+                SimulatedKey::Minute => simulated.minute = reader.amount(id, name, time).unwrap_or(simulated.minute),
+            }
+        });
+        simulated
     }
 
     fn policy(&mut self, id: NodeId) {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::model::host::{
-    Agents, Batch, ContainerRuntime, Host, HostPath, Internet, LoginNode, Origin, PartitionSettings, SshAlias,
+    Agents, Batch, ContainerRuntime, Host, HostPath, Internet, LoginNode, Origin, PartitionSettings, Simulated,
+    SshAlias,
 };
 use crate::model::units::{Bytes, Walltime};
 
@@ -24,6 +25,7 @@ pub enum Setting {
     InternetCompute(bool),
     Filesystems(Vec<HostPath>),
     TransferOnly(bool),
+    Simulated(Simulated),
     LoginNode(LoginNode),
     PollMin(Duration),
     Agents(Agents),
@@ -70,6 +72,7 @@ impl Setting {
             Self::InternetCompute(_) => "internet.compute",
             Self::Filesystems(_) => "filesystems",
             Self::TransferOnly(_) => "transfer_only",
+            Self::Simulated(_) => "simulated",
             Self::LoginNode(_) => "policy.login_node",
             Self::PollMin(_) => "policy.poll_min",
             Self::Agents(_) => "policy.agents",
@@ -81,6 +84,9 @@ impl Setting {
 
     /// Lays it over what is said of a host so far.
     pub fn lay_over(self, host: &mut Host, origin: Origin) {
+        if let Self::Simulated(_) = self {
+            host.origins.extend(["batch", "scratch"].map(|key| (key.to_owned(), origin.clone())));
+        }
         host.origins.insert(self.key(), origin);
         match self {
             Self::Ssh(alias) => host.ssh = Some(alias),
@@ -96,6 +102,14 @@ impl Setting {
             Self::InternetCompute(there) => host.internet = Internet { compute: Some(there), ..host.internet },
             Self::Filesystems(paths) => host.filesystems = paths,
             Self::TransferOnly(only) => host.transfer_only = only,
+            Self::Simulated(simulated) => {
+                // Nobody need look at what is made up; and what a look finds is this machine's.
+                host.ssh = None;
+                host.batch = Some(Batch::Slurm);
+                host.scratch = "~/.csync".parse().ok();
+                host.filesystems = Vec::new();
+                host.simulated = Some(simulated);
+            }
             Self::LoginNode(login_node) => host.policy.login_node = login_node,
             Self::PollMin(least) => host.policy.poll_min = least,
             Self::Agents(agents) => host.policy.agents = agents,

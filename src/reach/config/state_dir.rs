@@ -152,6 +152,11 @@ impl StateDir {
         PathBuf::from(format!("/tmp/csync-{user}")).join(name)
     }
 
+    /// Returns where simulated clusters lie, each in a directory of its name.
+    pub fn clusters_dir(&self) -> PathBuf {
+        self.root.join("simulated")
+    }
+
     /// Returns the engine's diagnostics.
     pub fn engine_log(&self) -> PathBuf {
         self.root.join("engine.log")

@@ -16,9 +16,10 @@ use crate::language::ssh::known_hosts::is_match;
 use crate::language::ssh::support::{Circumstances, unsupported};
 use crate::language::ssh::trouble::last_words;
 use crate::language::ssh::{Destination, Hop, Options, Person};
-use crate::model::host::HostName;
+use crate::model::host::{Host, HostName, Simulated};
 use crate::reach::transport::{
     Limits, LinkState, Local, Member, Native, NativeSettings, OpenSsh, Remote, SshSettings, Transport, TransportError,
+    simulated,
 };
 
 /// Longest chain of jump hosts.
@@ -32,6 +33,8 @@ const READING: Duration = Duration::from_secs(20);
 pub struct ConnectionSettings {
     /// How `ssh` is used.
     pub ssh: SshSettings,
+    /// Where simulated clusters lie, each in a directory of its name.
+    pub clusters: PathBuf,
     /// How this program's own SSH is used.
     pub native: NativeSettings,
     /// Whose configuration it is.
@@ -51,6 +54,7 @@ impl ConnectionSettings {
         let uid = rustix::process::getuid().as_raw();
         let ticket = text("KRB5CCNAME").unwrap_or_else(|| format!("/tmp/krb5cc_{uid}"));
         Self {
+            clusters: sockets.with_file_name("simulated"),
             ssh: SshSettings { agent: text("SSH_AUTH_SOCK"), ..SshSettings::new(sockets) },
             native: NativeSettings::default(),
             person: Person {
@@ -112,6 +116,8 @@ pub struct Connections {
     ways: tokio::sync::Mutex<Ways>,
     /// The socket of the person's agent.
     agent: Mutex<Option<String>>,
+    /// The simulated clusters that were asked for, as they are configured.
+    simulated: Mutex<BTreeMap<HostName, (Simulated, Remote)>>,
 }
 
 #[derive(Clone, Debug)]
@@ -133,7 +139,13 @@ impl Connections {
     /// Makes connections to nothing yet.
     pub fn new(settings: ConnectionSettings) -> Self {
         let agent = Mutex::new(settings.agent.clone());
-        Self { settings, hosts: Mutex::default(), ways: tokio::sync::Mutex::default(), agent }
+        Self {
+            settings,
+            hosts: Mutex::default(),
+            ways: tokio::sync::Mutex::default(),
+            agent,
+            simulated: Mutex::default(),
+        }
     }
 
     /// Uses another agent where there is none, or the one that there was is gone; returns whether it does. Hosts that are not
@@ -160,6 +172,33 @@ impl Connections {
 
     fn agent(&self) -> Option<String> {
         self.agent.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns the way to a host as it is configured; nothing is connected.
+    ///
+    /// # Errors
+    /// What is wrong with its configuration.
+    pub async fn to(&self, host: &Host) -> Result<Remote, TransportError> {
+        if let Some(settings) = host.simulated {
+            return Ok(self.to_simulated(&host.name, settings));
+        }
+        let limits = Limits { per_minute: host.policy.connections_per_minute, ..Limits::default() };
+        // A host without a name in ssh's configuration is this machine under another name.
+        match &host.ssh {
+            Some(alias) => self.transport(&host.name, alias.as_str(), limits).await,
+            None => self.transport(&HostName::local(), HostName::LOCAL, limits).await,
+        }
+    }
+
+    fn to_simulated(&self, name: &HostName, settings: Simulated) -> Remote {
+        let mut simulated = self.simulated.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, remote)) = simulated.get(name).filter(|(known, _)| *known == settings) {
+            return remote.clone();
+        }
+        let dir = self.settings.clusters.join(name.as_str());
+        let remote = simulated::Simulated::transport(name.clone(), dir, settings);
+        simulated.insert(name.clone(), (settings, remote.clone()));
+        remote
     }
 
     /// Returns the way to a host, by its name in `ssh_config`; nothing is connected. `local` is this machine.
@@ -243,7 +282,7 @@ impl Connections {
         let socket = Some(openssh.socket().to_owned());
         let remote = match choice.member {
             Member::Russh => self.native(ways, host, &choice.way, limits)?.transport(),
-            Member::OpenSsh | Member::Local => openssh.transport(),
+            Member::OpenSsh | Member::Local | Member::Simulated => openssh.transport(),
         };
         Ok(Known { destination, remote, member: choice.member, socket })
     }

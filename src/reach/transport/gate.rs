@@ -28,6 +28,8 @@ pub enum Member {
     OpenSsh,
     /// The SSH of this program.
     Russh,
+    /// No connection: a made-up cluster on this machine.
+    Simulated,
 }
 
 impl std::fmt::Display for Member {
@@ -36,6 +38,7 @@ impl std::fmt::Display for Member {
             Self::Local => "local",
             Self::OpenSsh => "openssh",
             Self::Russh => "russh",
+            Self::Simulated => "simulated",
         })
     }
 }

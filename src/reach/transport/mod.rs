@@ -5,6 +5,7 @@
 //! | [`Local`] | `/bin/sh` on this machine |
 //! | [`OpenSsh`] | the system's `ssh` over a control socket: the reference of what is correct |
 //! | [`Native`] | SSH in this process, where nothing is configured that only OpenSSH can do |
+//! | `Simulated` | a made-up cluster in a directory of this machine |
 //!
 //! A member only knows how to open a channel to a `/bin/sh` ([`Wire`]). What runs in it, and how replies are framed, is the
 //! same for all ([`Remote`]): a shell is started with a command line that every login shell understands (`exec /bin/sh`), says
@@ -33,6 +34,7 @@ mod openssh;
 mod pool;
 mod remote;
 mod shell;
+mod simulated;
 mod stream;
 mod sum;
 

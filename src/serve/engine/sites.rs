@@ -281,6 +281,7 @@ impl Sites {
 /// Returns how hosts are reached, as this process's environment says.
 pub(super) fn connection_settings(state: &StateDir) -> ConnectionSettings {
     let mut settings = ConnectionSettings::from_env(|name| std::env::var_os(name), state.ssh_dir());
+    settings.clusters = state.clusters_dir();
     settings.ssh.config = std::env::var_os("CSYNC_SSH_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
     settings
 }

@@ -315,7 +315,9 @@ fn ending(attempt: &AttemptView) -> String {
         Outcome::Cancelled => "it was cancelled".to_owned(),
         Outcome::Rejected { message } | Outcome::Stage { message } | Outcome::Spawn { message } => message.clone(),
     };
-    if let (Outcome::Oom, Some(usage)) = (outcome, attempt.usage) {
+    // What was killed between two looks has a peak that nobody saw.
+    let seen = attempt.usage.filter(|usage| usage.peak_memory >= attempt.grant.mem);
+    if let (Outcome::Oom, Some(usage)) = (outcome, seen) {
         // Writing to a string cannot fail.
         let _ok = write!(text, "; its peak was {}", usage.peak_memory);
     }

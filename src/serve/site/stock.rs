@@ -14,7 +14,7 @@ use crate::model::host::{Host, HostName};
 use crate::model::id::{JobKey, RunId};
 use crate::model::units::Bytes;
 use crate::reach::clock;
-use crate::reach::transport::{ConnectionSettings, Connections, Limits, Meter, Remote, TransportError};
+use crate::reach::transport::{ConnectionSettings, Connections, Meter, Remote, TransportError};
 
 /// Transfers below this say nothing of a link: what it costs to begin one shows.
 const TELLING: (u64, f64) = (4 << 20, 0.1);
@@ -330,12 +330,7 @@ impl Drop for Claim {
 
 /// Returns the way to a host; nothing is connected by that.
 pub(super) async fn way(connections: &Connections, host: &Host) -> Result<Remote, TransportError> {
-    let limits = Limits { per_minute: host.policy.connections_per_minute, ..Limits::default() };
-    // A host without a name in ssh's configuration is this machine under another name.
-    match &host.ssh {
-        Some(alias) => connections.transport(&host.name, alias.as_str(), limits).await,
-        None => connections.transport(&HostName::local(), HostName::LOCAL, limits).await,
-    }
+    connections.to(host).await
 }
 
 #[cfg(test)]

@@ -1,0 +1,104 @@
+//! The tour, and the made-up cluster as a host of somebody's tests.
+
+use std::fs;
+use std::io::BufReader;
+use std::path::Path;
+use std::process::Stdio;
+
+use crate::bed::read_until;
+use crate::world::{World, until};
+
+/// Returns the processes that hang on a directory.
+fn processes_of(dir: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let read = |file: &str| fs::read(entry.path().join(file)).unwrap_or_default();
+        let all = [read("environ"), read("cmdline")].concat();
+        if memchr::memmem::find(&all, dir.to_string_lossy().as_bytes()).is_some() {
+            found.push(String::from_utf8_lossy(&read("cmdline")).into_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn the_tour_goes_wrong_where_it_should_and_comes_to_its_end() {
+    let world = World::new();
+    let dir = world.path("tour");
+    let tour = world.csync(&["demo", "tour"]).exits(0);
+    let said = tour.err.clone() + &tour.out;
+    for words in [
+        "again  align  its worker or host failed",
+        "again  assemble  out of memory",
+        "failed  report  over its walltime",
+        "Run 2 of tour succeeded",
+        "1 done, 6 cached",
+        "export CSYNC_STATE=",
+    ] {
+        assert!(said.contains(words), "`{words}` is not in:\n{said}");
+    }
+    assert_eq!(fs::read_to_string(dir.join("work/report.txt")).unwrap().lines().count(), 4);
+    until("nothing runs any more", || processes_of(&dir).is_empty());
+}
+
+#[test]
+fn who_leaves_the_tour_leaves_nothing() {
+    let world = World::new();
+    let places = world.path("places");
+    fs::create_dir(&places).unwrap();
+    let mut command = world.command(&["demo"]);
+    command.env("TMPDIR", &places).stderr(Stdio::piped()).stdout(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    // Its tasks are on the cluster by then.
+    read_until(&mut said, "done  sample[");
+    let pid = rustix::process::Pid::from_raw(child.id() as i32).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(fs::read_dir(&places).unwrap().count(), 0, "its directory is gone");
+    until("nothing runs any more", || processes_of(&places).is_empty());
+}
+
+#[test]
+fn a_made_up_cluster_is_a_host_like_others() {
+    let world = World::new();
+    fs::create_dir(world.path("config")).unwrap();
+    world.write("config/hosts.toml", "[hosts.hpc]\nsimulated = { nodes = 1, cores = 2 }\n");
+    let config = world.path("config");
+    let csync = |args: &[&str]| -> crate::world::Done {
+        world.command(args).env("CSYNC_CONFIG", &config).output().unwrap().into()
+    };
+    world.write("in.txt", "3\n");
+    world.write(
+        "workflow.toml",
+        r#"
+name = "theirs"
+[defaults]
+on = "hpc"
+[tasks.first]
+inputs = ["in.txt"]
+outputs = ["first.txt"]
+run = "cat {inputs} > {outputs}; hostname > /dev/null; echo $SLURMD_NODENAME >> {outputs}"
+[tasks.second]
+inputs = ["first.txt"]
+outputs = ["second.txt"]
+run = "test ! -e undeclared.txt; cp {inputs} {outputs}"
+"#,
+    );
+    world.write("undeclared.txt", "");
+    csync(&["submit", "--ahead", "workflow.toml"]).exits(0);
+    assert_eq!(world.read("second.txt"), "3\nsim1\n");
+    // Of more than it has nothing is taken; what runs is cancelled.
+    world.write("large.toml", "name = \"large\"\n[tasks.t]\nrun = \"true\"\non = \"hpc\"\nresources = { cpus = 3 }\n");
+    let refused = csync(&["submit", "large.toml"]).exits(1);
+    assert!((refused.out + &refused.err).contains("node configuration is not available"));
+    world.write("long.toml", "name = \"long\"\n[tasks.t]\nrun = \"sleep 6000\"\non = \"hpc\"\n");
+    csync(&["submit", "--detach", "long.toml"]).exits(0);
+    until("it runs", || csync(&["show", "last"]).out.contains("running"));
+    csync(&["cancel", "last"]).exits(0);
+    csync(&["wait", "last"]).exits(130);
+    let sleeps = || processes_of(&world.state()).iter().filter(|line| line.contains("6000")).count();
+    until("nothing of it runs", || sleeps() == 0);
+    let listed = csync(&["hosts", "list"]).exits(0);
+    assert!(listed.out.contains("simulated"), "{}", listed.out);
+}
