@@ -1,5 +1,7 @@
 //! What is wrong with a batch system and what administrators do to it, on real Slurm and Grid Engine, each on a bed of its own.
 
+use std::time::{Duration, Instant};
+
 use crate::bed::Bed;
 use crate::far::{HOSTS, Held, configure, nothing_left, why_says};
 use crate::world::until;
@@ -96,13 +98,16 @@ fn what_administrators_do_to_jobs_is_told_as_it_was() {
     let held = Held::submit(&bed, "login", "\"hpc\"", 1, "");
     held.run();
     let id = running(&bed).remove(0);
-    bed.on("login", &format!("scontrol update JobId={id} Requeue=1 && scontrol requeue {id}")).exits(0);
-    until("it is back in the queue", || bed.on("login", "squeue -h -t pending -o %i").out.trim() == id);
-    // Slurm would wait for two minutes, and says so anew when it has cleared the first run away.
-    until("it runs again", || {
-        bed.on("login", &format!("scontrol update JobId={id} StartTime=now"));
-        held.started().len() == 2
+    bed.on("login", &format!("scontrol update JobId={id} Requeue=1 && scontrol requeuehold {id}")).exits(0);
+    until("it is back in the queue", || {
+        bed.on("login", &format!("squeue -h -j {id} -o '%T %r'")).out.trim() == "PENDING job requeued in held state"
     });
+    // Its node refuses whatever was granted in the second in which the first run was ended ("Job credential revoked"); of its own
+    // accord Slurm waits for two minutes.
+    let ended = Instant::now();
+    until("that second is over", || ended.elapsed() >= Duration::from_secs(2));
+    bed.on("login", &format!("scontrol update JobId={id} StartTime=now && scontrol release {id}")).exits(0);
+    until("it runs again", || held.started().len() == 2);
     assert_eq!(held.started()[0], held.started()[1], "the same attempt");
     held.release();
     bed.csync(&["wait", "last"]).exits(0);

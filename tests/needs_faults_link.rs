@@ -73,7 +73,9 @@ fn work_leaves_a_host_that_is_gone_for_good_and_what_was_there_is_ended_when_it_
 
 #[test]
 fn latency_and_loss_slow_things_down_and_break_nothing() {
-    let bed = bed(&["slurm"]);
+    // With the patience that everybody has who sets nothing.
+    let bed = Bed::own(&["slurm"]);
+    configure(&bed, HOSTS);
     bed.now("delay gate 300");
     bed.now("loss gate 5");
     bed.write("in", vec![b'x'; 500_000]);

@@ -44,7 +44,11 @@ impl World {
     }
 }
 
+/// Returns the files below a directory; none where nothing was ever brought to it.
 fn tree(dir: &Path) -> HashMap<String, Vec<u8>> {
+    if !dir.exists() {
+        return HashMap::new();
+    }
     let files = walkdir::WalkDir::new(dir).into_iter().map(Result::unwrap).filter(|entry| entry.file_type().is_file());
     let name = |path: &Path| path.strip_prefix(dir).unwrap().to_str().unwrap().to_owned();
     files.map(|entry| (name(entry.path()), fs::read(entry.path()).unwrap())).collect()
