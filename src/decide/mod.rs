@@ -4,16 +4,18 @@
 
 pub mod outcome;
 
-pub mod engine;
-
-pub mod fresh;
-
 pub mod learn;
 
 pub mod place;
 
-pub mod advise;
-
 pub mod graph;
 
 pub mod route;
+
+pub mod outlook;
+
+pub mod engine;
+
+pub mod fresh;
+
+pub mod advise;

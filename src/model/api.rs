@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::choice::Choice;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::host::HostName;
 use crate::model::id::{InstanceId, RunId, TaskId};
@@ -406,6 +407,9 @@ pub struct AttemptView {
     pub usage: Option<Usage>,
     /// What happened besides.
     pub notes: Vec<String>,
+    /// What csync chose for it, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choice: Option<Choice>,
 }
 
 /// One instance: an element of `GET /v1/runs/{id}/instances` (`?state=`, `?task=`, `?label=`, `?offset=`, `?limit=`).

@@ -18,6 +18,8 @@ pub mod host;
 
 pub mod facts;
 
+pub mod choice;
+
 pub mod task;
 
 pub mod plan;

@@ -29,6 +29,7 @@ fn attempt(number: u32, start: f64, end: f64, outcome: Outcome) -> AttemptView {
             meter: Meter::Proc,
         }),
         notes: Vec::new(),
+        choice: None,
     }
 }
 

@@ -82,6 +82,7 @@ pub(in crate::cli) fn instance(label: &str, state: State, outcome: Option<Outcom
         outcome: outcome.clone(),
         usage: outcome.as_ref().map(|_| usage(11.4, 700)),
         notes: Vec::new(),
+        choice: None,
     };
     InstanceView {
         instance: InstanceId(7),

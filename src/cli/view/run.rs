@@ -6,6 +6,7 @@ use console::measure_text_width;
 
 use crate::cli::view::paint::Tone;
 use crate::cli::view::table::{Cell, Column, Page, Table, run_tone, state_tone};
+use crate::cli::view::why::asked;
 use crate::cli::view::words::{
     self, about, ago, between, clock, command_on, counts, cut, duration, many, number, squeeze,
 };
@@ -138,6 +139,14 @@ pub(in crate::cli) fn instances(instances: &InstancePage, offset: u32, now: Time
         table.row(instance_row(instance, now));
     }
     let mut out = table.print();
+    if instances.instances.len() <= EXPLAINED {
+        for one in &instances.instances {
+            let last = one.attempts.last().and_then(|last| Some((last.choice.as_ref()?, last)));
+            for line in last.into_iter().flat_map(|(choice, last)| asked(choice, last)) {
+                let _ = writeln!(out, "{}: {line}", cut(&one.label, 60));
+            }
+        }
+    }
     let shown = offset + instances.instances.len() as u32;
     if shown < instances.total {
         let left = many(instances.total - shown, "more instance");
@@ -165,6 +174,9 @@ fn instance_row(instance: &InstanceView, now: Timestamp) -> Vec<Cell> {
         Cell::new(outcome.unwrap_or_default()),
     ]
 }
+
+/// Instances of a page for which it is said what csync asked for by itself, at most.
+const EXPLAINED: usize = 5;
 
 /// Returns the instances of a run that failed, one line each, with the last words of those whose log is known, and the command
 /// that says why.

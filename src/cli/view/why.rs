@@ -6,6 +6,7 @@ use crate::cli::view::paint::Tone;
 use crate::cli::view::table::{Page, state_tone};
 use crate::cli::view::words::{self, cut, duration};
 use crate::model::api::{AttemptView, Why};
+use crate::model::choice::Choice;
 use crate::model::id::RunId;
 use crate::model::units::Timestamp;
 
@@ -28,6 +29,9 @@ pub(in crate::cli) fn why(run: RunId, why: &Why, now: Timestamp, page: Page) -> 
         heading(&mut out, "Attempts");
         for attempt in &one.attempts {
             let _ = writeln!(out, "  {}", attempt_line(attempt, now, page));
+            for line in attempt.choice.iter().flat_map(|choice| asked(choice, attempt)) {
+                let _ = writeln!(out, "     {line}");
+            }
             for note in &attempt.notes {
                 let _ = writeln!(out, "     {}", paint.dim(cut(note, usize::MAX)));
             }
@@ -56,6 +60,15 @@ pub(in crate::cli) fn why(run: RunId, why: &Why, now: Timestamp, page: Page) -> 
         }
     }
     out
+}
+
+/// Says what csync asked for by itself, and why that much.
+pub(in crate::cli) fn asked(choice: &Choice, attempt: &AttemptView) -> Vec<String> {
+    let grant = &attempt.grant;
+    let mut lines = Vec::new();
+    lines.extend(choice.mem.map(|mem| format!("memory {}: {}", grant.mem, mem.memory())));
+    lines.extend(choice.time.zip(grant.time).map(|(time, limit)| format!("walltime {limit}: {}", time.time())));
+    lines
 }
 
 /// Returns `2  out of memory after 11s; CPU 18s, peak memory 700M of 1G, 2 cores`.

@@ -3,15 +3,20 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::decide::engine::grant;
+use crate::decide::engine::grant::{self, Needs};
 use crate::decide::engine::machine::Turn;
 use crate::decide::engine::phase::Phase;
 use crate::decide::engine::protocol::{Action, Adopted, Follow, Halt, Record, Stage, TimerId};
-use crate::decide::engine::retry;
+use crate::decide::engine::retry::{self, Fault};
 use crate::decide::engine::run::{Live, Run, Trouble};
+use crate::decide::outlook::files::Hosts;
+use crate::decide::outlook::foresee::Foresight;
+use crate::decide::outlook::known::foreseen;
+use crate::model::choice::Choice;
 use crate::model::id::{HostId, InstanceId, JobKey};
 use crate::model::job::{Ended, Outcome};
-use crate::model::resources::{Grant, Usage};
+use crate::model::resources::{Amount, Grant, Usage};
+use crate::model::task::Settings;
 use crate::model::units::{Bytes, Timestamp};
 
 #[expect(
@@ -22,27 +27,55 @@ impl Run {
     /// Hands an instance over to the executor, if it is still ready.
     pub(super) fn hand_over(&mut self, instance: InstanceId, host: HostId, turn: &mut Turn<'_>) {
         let task = self.plan.task_of(instance);
-        let Some(rooms) = turn.shared.hosts.rooms(host, task) else { return };
         if self.phases[instance.index()] != Phase::Ready {
             return;
         }
-        let granted = match self.troubles.get(&instance) {
-            Some(last) => grant::next(&task.resources, &rooms, &last.grant, &last.outcome, &task.retry),
-            None => grant::first(&task.resources, &rooms),
-        };
+        let last = self.troubles.get(&instance).map(|last| (&last.grant, &last.outcome, &task.retry));
+        let (needs, foresight) = self.needs(instance, host, last.map(|(grant, ..)| grant), turn);
+        let Some(rooms) = turn.shared.hosts.rooms(host, task) else { return };
+        let granted = grant::granted(&task.resources, &rooms, &needs, last);
         let Ok(grant) = granted else {
             // The machine became smaller, or its size was not known when the instance became ready.
             self.rejects.push(instance);
             return;
         };
+        let choice = chosen(&foresight, task);
         let key = self.next_attempt(instance);
         let live =
             Live { host, stage: Stage::Given, grant, submitted: turn.now, started: None, stop: false, ahead: true };
         turn.shared.hosts.given(host);
         self.live.insert(instance, live);
         self.set(instance, Phase::Queued);
-        turn.actions.push(Action::Record(Record::Submitted { key, host, grant, at: turn.now }));
+        turn.actions.push(Action::Record(Record::Submitted { key, host, grant, at: turn.now, choice }));
         turn.actions.push(Action::Start { key, host, grant });
+    }
+
+    /// Notes where the outputs of an attempt lie now, and how large they are.
+    fn note_outputs(&self, ended: &Ended, host: HostId, turn: &mut Turn<'_>) {
+        let Some(outlook) = turn.shared.outlooks.get_mut(&self.id) else { return };
+        for (&path, made) in self.plan.outputs(ended.key.instance).iter().zip(&ended.outputs) {
+            outlook.files.made(path, made.map_or(0, |made| made.size), Hosts::one(host));
+        }
+    }
+
+    /// Returns what an instance needs on a host by what was learned, and what that rests on.
+    fn needs(
+        &self,
+        instance: InstanceId,
+        host: HostId,
+        last: Option<&Grant>,
+        turn: &mut Turn<'_>,
+    ) -> (Needs, Foresight) {
+        let Some(outlook) = turn.shared.outlooks.get_mut(&self.id) else { return <(Needs, Foresight)>::default() };
+        let task = self.plan.instance(instance).task;
+        let foresight = outlook.foresee(&self.plan, instance, (host, turn.shared.hosts.flavour(host)));
+        let needs = Needs {
+            mem: foresight.bytes(),
+            time: foresight.walltime(),
+            mem_after: last.and_then(|last| outlook.memory_after(task, host, last.mem)),
+            time_after: last.and_then(|last| outlook.time_after(task, host, last.time?)),
+        };
+        (needs, foresight)
     }
 
     fn next_attempt(&mut self, instance: InstanceId) -> JobKey {
@@ -68,7 +101,7 @@ impl Run {
         let live =
             Live { host, stage: Stage::Given, grant, submitted: turn.now, started: None, stop: false, ahead: false };
         self.live.insert(instance, live);
-        turn.actions.push(Action::Record(Record::Submitted { key, host, grant, at: turn.now }));
+        turn.actions.push(Action::Record(Record::Submitted { key, host, grant, at: turn.now, choice: None }));
         self.ended(Box::new(never_ran(key, Outcome::Rejected { message }, turn.now)), turn);
     }
 
@@ -113,6 +146,7 @@ impl Run {
             self.add_usage(instance, &ended.usage);
         }
         if ended.outcome == Outcome::Success {
+            self.note_outputs(&ended, live.host, turn);
             self.troubles.remove(&instance);
             record_end(ended, Follow::Final, turn);
             self.set(instance, Phase::Done);
@@ -121,7 +155,8 @@ impl Run {
         }
         let cancelled = live.stop || ended.outcome == Outcome::Cancelled;
         let delay = if cancelled || self.halt != Halt::Going { None } else { self.delay(&ended, &live, turn) };
-        self.note_trouble(&ended, &live, delay.is_some());
+        let fault = self.fault(&ended, &live, turn);
+        self.note_trouble(&ended, &live, delay.is_some().then_some(fault));
         if let Some(delay) = delay {
             record_end(ended, Follow::Retry(turn.now.after(delay)), turn);
             self.wait_for_retry(instance, delay, turn);
@@ -141,13 +176,16 @@ impl Run {
     }
 
     /// Returns after how long a failed attempt is followed by another, if it is.
-    fn delay(&self, ended: &Ended, live: &Live, turn: &Turn<'_>) -> Option<Duration> {
+    fn delay(&self, ended: &Ended, live: &Live, turn: &mut Turn<'_>) -> Option<Duration> {
         let instance = ended.key.instance;
         let task = self.plan.task_of(instance);
         let tally = self.troubles.get(&instance).map(|trouble| trouble.tally).unwrap_or_default();
-        let delay = retry::delay(&task.retry, tally, ended, turn.shared.seed)?;
+        let fault = self.fault(ended, live, turn);
+        let delay = retry::delay(&task.retry, tally, ended, fault, turn.shared.seed)?;
+        let (needs, _) = self.needs(instance, live.host, Some(&live.grant), turn);
         if let Some(rooms) = turn.shared.hosts.rooms(live.host, task) {
-            let next = grant::next(&task.resources, &rooms, &live.grant, &ended.outcome, &task.retry).ok()?;
+            let last = (&live.grant, &ended.outcome, &task.retry);
+            let next = grant::granted(&task.resources, &rooms, &needs, Some(last)).ok()?;
             if !grant::can_help(&next, &live.grant, &ended.outcome) {
                 return None;
             }
@@ -155,11 +193,19 @@ impl Run {
         Some(delay)
     }
 
-    fn note_trouble(&mut self, ended: &Ended, live: &Live, again: bool) {
+    /// Returns whose fault it is that an attempt failed.
+    fn fault(&self, ended: &Ended, live: &Live, turn: &Turn<'_>) -> Fault {
+        let task = self.plan.instance(ended.key.instance).task;
+        let knows = turn.shared.outlooks.get(&self.id).is_some_and(|outlook| outlook.knows(task));
+        let own = knows && grant::is_own_mistake(&self.plan.task(task).resources, &live.grant, &ended.outcome);
+        if own { Fault::Ours } else { Fault::Theirs }
+    }
+
+    fn note_trouble(&mut self, ended: &Ended, live: &Live, again: Option<Fault>) {
         let before = self.troubles.remove(&ended.key.instance);
         let mut tally = before.map(|trouble| trouble.tally).unwrap_or_default();
-        if again {
-            tally.count(&ended.outcome, ended.started.is_some());
+        if let Some(fault) = again {
+            tally.count(&ended.outcome, ended.started.is_some(), fault);
         }
         let trouble = Trouble {
             grant: live.grant,
@@ -256,6 +302,18 @@ impl Run {
             self.ended(Box::new(Ended { started, usage, ..ended }), turn);
         }
     }
+}
+
+/// Returns what was chosen by what was learned, and why; none where the task says all of it.
+fn chosen(foresight: &Foresight, task: &Settings) -> Option<Box<Choice>> {
+    let mem = foresight.mem.filter(|_| task.resources.iter().any(|request| !matches!(request.mem, Amount::Exact(_))));
+    let time =
+        foresight.time.filter(|_| task.resources.iter().any(|request| !matches!(request.time, Amount::Exact(_))));
+    if mem.is_none() && time.is_none() {
+        return None;
+    }
+    let (mem, time) = (mem.as_ref().map(foreseen), time.as_ref().map(foreseen));
+    Some(Box::new(Choice { mem, time, placement: None }))
 }
 
 fn record_end(ended: Box<Ended>, follow: Follow, turn: &mut Turn<'_>) {

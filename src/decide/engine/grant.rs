@@ -122,41 +122,125 @@ fn memory(amount: Amount<Bytes>, cpus: u32, room: Capacity) -> Result<(Bytes, bo
     Ok((least, true))
 }
 
-/// Returns what the attempt after a failed one is granted: in the first room where that can help, else in the first that it fits.
+/// What to ask for where a task leaves that to csync, by what was learned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Needs {
+    /// Memory.
+    pub(super) mem: Option<Bytes>,
+    /// Walltime.
+    pub(super) time: Option<Walltime>,
+    /// Memory after the last attempt ran out of it.
+    pub(super) mem_after: Option<Bytes>,
+    /// Walltime after the last attempt ran out of it.
+    pub(super) time_after: Option<Walltime>,
+}
+
+impl Needs {
+    /// Returns the alternatives with what was learned in them: exactly that, or as much of it as there is.
+    fn filled(&self, alternatives: &[Request], how: fn(u64) -> Amount<u64>) -> Vec<Request> {
+        let fill = |request: &Request| Request {
+            mem: filled(request.mem, self.mem, |bytes| bytes.0, Bytes, how),
+            time: filled(request.time, self.time, |time| time.0, Walltime, how),
+            ..request.clone()
+        };
+        alternatives.iter().map(fill).collect()
+    }
+}
+
+/// Puts what was learned where an amount is left to csync, and into a range as far as that goes.
+fn filled<T: Copy>(
+    amount: Amount<T>,
+    learned: Option<T>,
+    number: impl Fn(T) -> u64,
+    unit: impl Fn(u64) -> T,
+    how: fn(u64) -> Amount<u64>,
+) -> Amount<T> {
+    let Some(value) = learned.map(&number) else { return amount };
+    match amount {
+        Amount::Auto | Amount::Range { min: None, max: None } => match how(value) {
+            Amount::Exact(value) => Amount::Exact(unit(value)),
+            Amount::Range { min, max } => Amount::Range { min: min.map(&unit), max: max.map(&unit) },
+            Amount::Auto => amount,
+        },
+        Amount::Range { min: Some(min), max } => {
+            let most = max.map_or(u64::MAX, &number).max(number(min));
+            Amount::Range { min: Some(unit(value.clamp(number(min), most))), max }
+        }
+        Amount::Range { min: None, .. } | Amount::Exact(_) => amount,
+    }
+}
+
+/// Returns what an attempt is granted, by what the last one had where there was one.
+///
+/// What was learned counts where a task leaves an amount to csync. A room that has all of it is looked for first; where none has,
+/// it gets what there is.
 ///
 /// # Errors
 /// Why no room has what is asked for, as a message for people.
-pub(super) fn next(
+pub(super) fn granted(
     alternatives: &[Request],
     rooms: &Rooms<'_>,
-    last: &Grant,
-    outcome: &Outcome,
-    retry: &Retry,
+    needs: &Needs,
+    last: Option<(&Grant, &Outcome, &Retry)>,
 ) -> Result<Grant, String> {
-    let (request, first, base) = place(alternatives, rooms)?;
-    let bounds = bounds(alternatives);
-    let fallback = grown(base, last, outcome, retry, bounds, &first);
+    let any = needs.mem.is_some() || needs.time.is_some();
+    let filled = any.then(|| {
+        let exact = needs.filled(alternatives, Amount::Exact);
+        let as_much = || needs.filled(alternatives, |value| Amount::Range { min: None, max: Some(value) });
+        if place(&exact, rooms).is_ok() { exact } else { as_much() }
+    });
+    let asked = filled.as_deref().unwrap_or(alternatives);
+    match last {
+        None => first(asked, rooms),
+        Some((last, outcome, retry)) => next(asked, rooms, &Last { grant: last, outcome, retry, needs, alternatives }),
+    }
+}
+
+/// Returns whether csync itself chose what an attempt ran out of, by what it learned: such a mistake is csync's to mend.
+pub(super) fn is_own_mistake(alternatives: &[Request], grant: &Grant, outcome: &Outcome) -> bool {
+    let any = |is_left: fn(&Request) -> bool| alternatives.iter().any(is_left);
+    match outcome {
+        Outcome::Oom => grant.mem_enforced && any(|request| request.mem == Amount::Auto),
+        Outcome::Timeout => grant.time.is_some() && any(|request| request.time == Amount::Auto),
+        _ => false,
+    }
+}
+
+/// The attempt before.
+#[derive(Clone, Copy)]
+struct Last<'a> {
+    grant: &'a Grant,
+    outcome: &'a Outcome,
+    retry: &'a Retry,
+    needs: &'a Needs,
+    /// What the task asks for, as it is written.
+    alternatives: &'a [Request],
+}
+
+/// Returns what the attempt after a failed one is granted: in the first room where that can help, else in the first that it fits.
+fn next(asked: &[Request], rooms: &Rooms<'_>, last: &Last<'_>) -> Result<Grant, String> {
+    let (request, first, base) = place(asked, rooms)?;
+    let bounds = bounds(last.alternatives);
+    let fallback = grown(base, last, bounds, &first);
     let mut all = rooms.each(request).filter_map(|room| {
         let base = fit(request, &room).ok()?;
-        let grant = grown(base, last, outcome, retry, bounds, &room);
-        can_help(&grant, last, outcome).then_some(grant)
+        let grant = grown(base, last, bounds, &room);
+        can_help(&grant, last.grant, last.outcome).then_some(grant)
     });
     Ok(all.next().unwrap_or(fallback))
 }
 
-/// Returns never less than an attempt had, and more of what it ran out of, as far as the room and the task's own upper bound go.
-fn grown(
-    base: Grant,
-    last: &Grant,
-    outcome: &Outcome,
-    retry: &Retry,
-    (most_mem, most_time): (Bytes, Walltime),
-    room: &Room<'_>,
-) -> Grant {
+/// Returns never less than an attempt had, and more of what it ran out of: as was learned, else by the task's factor; as far as the
+/// room and the task's own upper bound go.
+fn grown(base: Grant, before: &Last<'_>, (most_mem, most_time): (Bytes, Walltime), room: &Room<'_>) -> Grant {
+    let Last { grant: last, outcome, retry, needs, alternatives } = *before;
+    let is_auto = |is: fn(&Request) -> bool| alternatives.iter().any(is);
     let mut grant = base;
     let limit = room.capacity.mem;
     if *outcome == Outcome::Oom {
-        grant.mem = base.mem.max(last.mem.scaled(retry.mem.max(1.0))).min(limit).min(most_mem).max(base.mem);
+        let learned = needs.mem_after.filter(|_| is_auto(|request| request.mem == Amount::Auto));
+        let more = learned.map_or_else(|| last.mem.scaled(retry.mem.max(1.0)), |mem| mem.max(last.mem));
+        grant.mem = base.mem.max(more).min(limit).min(most_mem).max(base.mem);
         // What ran out of memory once must be given room, also where nothing was asked for.
         grant.mem_enforced = true;
     } else if last.mem_enforced {
@@ -164,9 +248,14 @@ fn grown(
         grant.mem_enforced = true;
     }
     if let (Some(base), Some(last)) = (base.time, last.time) {
-        let factor = if *outcome == Outcome::Timeout { retry.time.max(1.0) } else { 1.0 };
+        let learned = needs.time_after.filter(|_| is_auto(|request| request.time == Amount::Auto));
+        let more = match (outcome, learned) {
+            (Outcome::Timeout, Some(time)) => time.max(last),
+            (Outcome::Timeout, None) => last.scaled(retry.time.max(1.0)),
+            _ => last,
+        };
         let most = most_time.min(room.time.unwrap_or(Walltime(u64::MAX)));
-        grant.time = Some(base.max(last.scaled(factor)).min(most).max(base));
+        grant.time = Some(base.max(more).min(most).max(base));
     }
     grant
 }

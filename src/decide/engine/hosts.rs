@@ -7,6 +7,7 @@ use crate::decide::engine::limits::Limits;
 use crate::decide::engine::protocol::Capacity;
 use crate::decide::engine::queue::{Queue, Rank};
 use crate::decide::engine::rooms::Rooms;
+use crate::model::batch::Flavour;
 use crate::model::id::HostId;
 use crate::model::task::Settings;
 
@@ -121,6 +122,11 @@ impl Hosts {
             }
         }
         waits.ok_or_else(|| refusal.unwrap_or_else(|| "may run nowhere".to_owned()))
+    }
+
+    /// Returns the batch system of a host; none where there is none, or nobody knows.
+    pub(super) fn flavour(&self, host: HostId) -> Option<Flavour> {
+        self.0.get(host.index())?.limits.flavour
     }
 
     /// Queues a ready instance.

@@ -8,6 +8,7 @@ use crate::decide::engine::protocol::{Action, Adopted, Capacity, Event, Routes, 
 use crate::decide::engine::queue::Rank;
 use crate::decide::engine::restore::{Restored, restore};
 use crate::decide::engine::run::Run;
+use crate::decide::outlook::foresee::Outlook;
 use crate::model::api::RunState;
 use crate::model::id::{HostId, InstanceId, JobKey, RunId};
 use crate::model::plan::Plan;
@@ -35,6 +36,8 @@ pub enum Illegal {
 pub(super) struct Shared {
     pub(super) seed: u64,
     pub(super) hosts: Hosts,
+    /// What is known of what runs need; few have any.
+    pub(super) outlooks: HashMap<RunId, Outlook>,
     timers: HashMap<TimerId, (RunId, InstanceId)>,
     next_timer: u64,
 }
@@ -97,6 +100,14 @@ impl Engine {
             Event::Opened(host) => {
                 let waiting = self.shared.hosts.open(host);
                 self.queue_again(waiting, now, actions);
+            }
+            Event::Outlook(run, outlook) => drop(self.shared.outlooks.insert(run, *outlook)),
+            Event::Learned(run, known) => {
+                if let Some(outlook) = self.shared.outlooks.get_mut(&run) {
+                    for (task, known) in known {
+                        outlook.learn(task, known);
+                    }
+                }
             }
             Event::Staged(key, stage) => with(&mut self.runs, key.run, |run| run.staged(key, stage)),
             Event::Started(key, at) => with(&mut self.runs, key.run, |run| run.started(key, at, &mut turn)),
@@ -224,7 +235,10 @@ impl Engine {
     /// Drops a run that is over; returns whether it did. One that is not over stays.
     pub fn forget(&mut self, run: RunId) -> bool {
         let over = self.runs.get(&run).is_some_and(|run| run.state() != RunState::Active);
-        over && self.runs.remove(&run).is_some()
+        over && {
+            self.shared.outlooks.remove(&run);
+            self.runs.remove(&run).is_some()
+        }
     }
 
     /// Returns a run.

@@ -6,7 +6,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::decide::engine::limits::Limits;
+use crate::decide::outlook::foresee::Outlook;
+use crate::decide::outlook::known::Known;
 use crate::model::api::RunState;
+use crate::model::choice::Choice;
 use crate::model::id::{HostId, InstanceId, JobKey, RunId, TaskId};
 use crate::model::job::{Ended, Outcome};
 use crate::model::plan::Plan;
@@ -210,6 +213,10 @@ pub enum Event {
         /// The last [`Record::Run`]; [`RunState::Active`] when there is none. A run that is over asks for nothing.
         state: RunState,
     },
+    /// What is known of what the tasks of a run need, and of its files; told before the run is.
+    Outlook(RunId, Box<Outlook>),
+    /// What was learned of tasks of a run since.
+    Learned(RunId, Vec<(TaskId, Arc<Known>)>),
     /// What became of an attempt that was in flight.
     Adopted(JobKey, Adopted),
     /// A host's executor is there, with this room (again at each change).
@@ -288,6 +295,8 @@ pub enum Record {
         grant: Grant,
         /// When.
         at: Timestamp,
+        /// What was chosen, and why; none where a person said everything.
+        choice: Option<Box<Choice>>,
     },
     /// An attempt ended. A success carries what to remember for up-to-date checks.
     Ended {

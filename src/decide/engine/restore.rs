@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::decide::engine::machine::{Illegal, Turn};
 use crate::decide::engine::phase::Phase;
 use crate::decide::engine::protocol::{AttemptRecord, Follow, Halt, Mark, Routes, Stage, TimerId, Verdict};
+use crate::decide::engine::retry::Fault;
 use crate::decide::engine::run::{Live, Run, Trouble};
 use crate::model::api::RunState;
 use crate::model::id::{InstanceId, RunId};
@@ -91,7 +92,7 @@ impl Run {
         let mut tally = before.map(|trouble| trouble.tally).unwrap_or_default();
         let until = match follow {
             Some(Follow::Retry(at)) => {
-                tally.count(&outcome, started.is_some());
+                tally.count(&outcome, started.is_some(), Fault::Theirs);
                 self.phases[instance.index()] = Phase::Delayed;
                 Some(at)
             }

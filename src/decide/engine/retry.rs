@@ -12,6 +12,9 @@ use crate::model::task::{Retry, RetryOn};
 /// not do so for ever. An attempt that only waited its turn counts for nothing.
 pub(super) const MAX_NODE_FAILS: u32 = 5;
 
+/// Attempts more, beyond a task's `retries`, where what csync asked for by itself was too little.
+pub(super) const MAX_OWN: u32 = 4;
+
 /// What the earlier attempts of an instance, since its last reset, count for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
@@ -19,13 +22,17 @@ pub(super) struct Tally {
     pub(super) retries: u32,
     /// Attempts in a row that died with their node.
     pub(super) node_fails: u32,
+    /// Attempts that csync had given too little of what was left to it.
+    pub(super) own: u32,
 }
 
 impl Tally {
     /// Counts an attempt that ended and is followed by another; `ran` when it had started.
-    pub(super) fn count(&mut self, outcome: &Outcome, ran: bool) {
+    pub(super) fn count(&mut self, outcome: &Outcome, ran: bool, own: Fault) {
         if *outcome == Outcome::NodeFail {
             self.node_fails += u32::from(ran);
+        } else if own == Fault::Ours && self.own < MAX_OWN {
+            self.own += 1;
         } else {
             self.retries += 1;
             self.node_fails = 0;
@@ -33,9 +40,21 @@ impl Tally {
     }
 }
 
+/// Whose fault it is that an attempt failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The task's, its machine's, or nobody's.
+    Theirs,
+    /// csync's: it asked for too little.
+    Ours,
+}
+
 /// Returns how long to wait before the next attempt; none when the instance has failed for good.
-pub(super) fn delay(retry: &Retry, tally: Tally, ended: &Ended, seed: u64) -> Option<Duration> {
+pub(super) fn delay(retry: &Retry, tally: Tally, ended: &Ended, fault: Fault, seed: u64) -> Option<Duration> {
     let (outcome, key) = (&ended.outcome, ended.key);
+    if fault == Fault::Ours && tally.own < MAX_OWN {
+        return Some(Duration::ZERO);
+    }
     if *outcome == Outcome::NodeFail {
         let next = tally.node_fails + u32::from(ended.started.is_some());
         return (next < MAX_NODE_FAILS).then_some(Duration::ZERO);

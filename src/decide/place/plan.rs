@@ -7,19 +7,7 @@ use crate::decide::place::problem::Problem;
 use crate::decide::place::rank::{by_rank, upward};
 use crate::decide::place::timetable::{Booking, Timetable};
 
-/// What a plan is to be good at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Policy {
-    /// Done first.
-    #[default]
-    Fastest,
-    /// Fewest bytes moved, then done first.
-    Locality,
-    /// Least cost by the hosts' rates, core-hours where none has one; then done first.
-    Cheapest,
-    /// Evenly over the hosts by their cores, then done first.
-    Spread,
-}
+pub use crate::model::choice::Policy;
 
 /// How much is tried to find a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

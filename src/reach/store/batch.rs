@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::ser::{Serialize, SerializeSeq, Serializer};
 
 use crate::decide::engine::protocol::{Follow, Halt, Mark};
 use crate::model::api::{Counts, RunState};
 use crate::model::batch::{BatchId, JobName};
+use crate::model::choice::Choice;
 use crate::model::data::DataFact;
 use crate::model::id::{InstanceId, JobKey, RunId};
 use crate::model::job::{Ended, Outcome};
@@ -81,16 +82,49 @@ impl Rows {
     }
 }
 
+/// A row of an attempt.
+struct Handed<'a> {
+    who: (RunId, InstanceId, u32, Option<i64>),
+    what: (u32, i64, u8, Option<i64>, u32),
+    at: i64,
+    host: Option<&'a str>,
+    choice: Option<&'a Choice>,
+}
+
+impl Serialize for Handed<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { who, what, at, host, choice } = self;
+        // As long as it has to be: most attempts have no choice.
+        let mut row = serializer.serialize_seq(None)?;
+        row.serialize_element(&who.0)?;
+        row.serialize_element(&who.1)?;
+        row.serialize_element(&who.2)?;
+        row.serialize_element(&who.3)?;
+        row.serialize_element(&what.0)?;
+        row.serialize_element(&what.1)?;
+        row.serialize_element(&what.2)?;
+        row.serialize_element(&what.3)?;
+        row.serialize_element(&what.4)?;
+        row.serialize_element(at)?;
+        row.serialize_element(host)?;
+        if let Some(choice) = choice {
+            row.serialize_element(choice)?;
+        }
+        row.end()
+    }
+}
+
 impl Batch {
-    /// Adds an attempt that is about to be handed to a worker, or to a host.
-    pub fn submitted(&mut self, key: JobKey, grant: &Grant, at: Timestamp, to: HandedTo<'_>) {
+    /// Adds an attempt that is about to be handed to a worker, or to a host, and what was chosen for it.
+    pub fn submitted(&mut self, key: JobKey, grant: &Grant, at: Timestamp, to: HandedTo<'_>, choice: Option<&Choice>) {
         let Grant { cpus, mem, mem_enforced, time, gpus } = *grant;
         let (worker, host) = match to {
             HandedTo::Worker(worker) => (worker.map(|worker| worker as i64), None),
             HandedTo::Host(host) => (None, Some(host)),
         };
         let (mem, enforced, time) = (signed(mem.0), u8::from(mem_enforced), time.map(|time| signed(time.0)));
-        self.attempts.push(&(key.run, key.instance, key.attempt, worker, cpus, mem, enforced, time, gpus, at.0, host));
+        let who = (key.run, key.instance, key.attempt, worker);
+        self.attempts.push(&Handed { who, what: (cpus, mem, enforced, time, gpus), at: at.0, host, choice });
     }
 
     /// Adds what is about to be sent to a host, or what became of it since: its id there, once that is known.

@@ -10,6 +10,7 @@ use crate::decide::engine::protocol::{AttemptRecord, Follow, Halt, Mark, Verdict
 use crate::decide::fresh::reason::Reason;
 use crate::model::api::{AttemptView, Clean, Counts, RunState, RunSummary};
 use crate::model::batch::{BadJobName, BatchId};
+use crate::model::choice::Choice;
 use crate::model::id::{HostId, InstanceId, JobKey, RunId};
 use crate::model::job::Outcome;
 use crate::model::plan::Plan;
@@ -88,6 +89,8 @@ pub struct StoredAttempt {
     pub grant: Grant,
     /// When it was handed over.
     pub submitted: Timestamp,
+    /// What was chosen for it.
+    pub choice: Option<Choice>,
     /// How it ended; none while it is in flight.
     pub ending: Option<Ending>,
 }
@@ -149,6 +152,7 @@ impl StoredAttempt {
             outcome: ending.map(|ending| ending.outcome.clone()),
             usage: ending.map(|ending| ending.usage),
             notes: ending.map(|ending| ending.notes.clone()).unwrap_or_default(),
+            choice: self.choice.clone(),
         }
     }
 }
@@ -488,6 +492,7 @@ fn attempt(run: RunId, row: &SqliteRow) -> Result<StoredAttempt, sqlx::Error> {
             gpus: row.try_get::<Option<u32>, _>(7)?.unwrap_or(0),
         },
         submitted: time(8)?.or(ended).unwrap_or_default(),
+        choice: row.try_get::<Option<&str>, _>(23)?.and_then(|json| serde_json::from_str(json).ok()),
         ending: ended.map(|ended| ending(ended, time(9)?, row)).transpose()?,
     })
 }

@@ -10,6 +10,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003.sql"),
     include_str!("migrations/0004.sql"),
     include_str!("migrations/0005.sql"),
+    include_str!("migrations/0006.sql"),
 ];
 
 /// What kind of file it is, and whether anything is in it.
@@ -29,9 +30,9 @@ pub(super) const SKIP_RUNS: &str = "INSERT INTO sqlite_sequence (name, seq) VALU
 /// at once has both in one batch.
 pub(super) const WRITE_STEPS: [&str; 8] = [
     "INSERT OR REPLACE INTO attempts (run, instance, attempt, worker, cpus, mem, enforced, time, gpus, submitted,
-                                      host)
+                                      host, choice)
         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-               value ->> 8, value ->> 9, value ->> 10
+               value ->> 8, value ->> 9, value ->> 10, value ->> 11
         FROM jsonb_each(NEW.attempts);",
     "INSERT INTO attempts (run, instance, attempt, started, ended, outcome, code, signal, message, wall, user, system,
                            peak, meter, follow, notes)
@@ -105,12 +106,12 @@ pub(super) const TEXT: &str = "SELECT text FROM plans WHERE run = ?1";
 
 /// All attempts of a run.
 pub(super) const ATTEMPTS: &str = "SELECT instance, attempt, worker, cpus, mem, enforced, time, gpus, submitted, started, \
-    ended, outcome, code, signal, message, wall, user, system, peak, meter, follow, notes, host \
+    ended, outcome, code, signal, message, wall, user, system, peak, meter, follow, notes, host, choice \
     FROM attempts WHERE run = ?1 ORDER BY instance, attempt";
 
 /// The attempts of some instances of a run, given as a JSON list.
 pub(super) const ATTEMPTS_OF: &str = "SELECT instance, attempt, worker, cpus, mem, enforced, time, gpus, submitted, started, \
-    ended, outcome, code, signal, message, wall, user, system, peak, meter, follow, notes, host \
+    ended, outcome, code, signal, message, wall, user, system, peak, meter, follow, notes, host, choice \
     FROM json_each(?2) AS wanted CROSS JOIN attempts ON run = ?1 AND instance = wanted.value ORDER BY instance, attempt";
 
 /// Instances of a run with an attempt that did not succeed.

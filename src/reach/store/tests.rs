@@ -86,10 +86,10 @@ async fn what_is_written_is_read_by_the_next_engine() {
     let mut batch = Batch::default();
     for (index, outcome) in outcomes().into_iter().enumerate() {
         let key = key(run, index as u32, 1);
-        batch.submitted(key, &grant(), NOW, HandedTo::Worker(Some(u64::MAX)));
+        batch.submitted(key, &grant(), NOW, HandedTo::Worker(Some(u64::MAX)), None);
         batch.ended(&ended(key, outcome), if index % 2 == 0 { Follow::Final } else { Follow::Retry(NOW) });
     }
-    batch.submitted(key(run, 1, 2), &grant(), NOW, HandedTo::Worker(Some(7)));
+    batch.submitted(key(run, 1, 2), &grant(), NOW, HandedTo::Worker(Some(7)), None);
     batch.ended(&ended(key(run, 500, 1), Outcome::Rejected { message: "too big".to_owned() }), Follow::Final);
     batch.marked(run, Mark::Skipped, &[(InstanceId(900), 0), (InstanceId(901), 3)]);
     batch.marked(run, Mark::Reset, &[(InstanceId(901), 3)]);
@@ -155,7 +155,7 @@ async fn runs_are_listed_filtered_and_forgotten() {
     let mut batch = Batch::default();
     for n in 1u32..=5 {
         let run = store.insert_run(new_run("w")).await.unwrap();
-        batch.submitted(key(run, 0, 1), &grant(), NOW, HandedTo::Worker(None));
+        batch.submitted(key(run, 0, 1), &grant(), NOW, HandedTo::Worker(None), None);
         if n < 5 {
             let state = if n % 2 == 0 { RunState::Failed } else { RunState::Succeeded };
             batch.run(run, state, Timestamp(NOW.0 + i64::from(n) * 1_000_000), &Counts::default());
@@ -296,7 +296,7 @@ async fn a_failed_batch_leaves_nothing_and_can_be_tried_again() {
     sqlx::query(sqlx::AssertSqlSafe(format!("{pages} = {full}"))).execute(&mut store.conn).await.unwrap();
     let mut batch = Batch::default();
     for n in 0..10_000 {
-        batch.submitted(key(run, n, 1), &grant(), NOW, HandedTo::Worker(None));
+        batch.submitted(key(run, n, 1), &grant(), NOW, HandedTo::Worker(None), None);
     }
     let error = store.write(&batch).await.unwrap_err();
     assert!(matches!(error, StoreError::Full { .. }) && error.may_pass(), "{error}");
@@ -366,7 +366,7 @@ async fn what_is_sent_to_a_host_is_known_until_it_is_over() {
     };
     let mut batch = Batch::default();
     for key in &sent.members {
-        batch.submitted(*key, &grant(), NOW, HandedTo::Host("hpc"));
+        batch.submitted(*key, &grant(), NOW, HandedTo::Host("hpc"), None);
     }
     batch.sent(&sent);
     store.write(&batch).await.unwrap();

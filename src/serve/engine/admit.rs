@@ -7,10 +7,12 @@ use std::sync::Arc;
 use crate::decide::engine::protocol::{Event, Mark, Routes, Verdict};
 use crate::decide::engine::run::Run;
 use crate::decide::fresh::memos::{Hashes, Memos};
+use crate::decide::outlook::files::Files;
+use crate::decide::outlook::foresee::Outlook;
 use crate::language::hook::agent_of;
 use crate::language::hosts::Hosts;
 use crate::model::api::{ApiError, Counts, ErrorKind, RunState, RunSummary, Submission, Submitted};
-use crate::model::data::Elsewhere;
+use crate::model::data::{Elsewhere, Replica};
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::model::facts::Facts;
 use crate::model::host::{Agents, HostName};
@@ -27,6 +29,7 @@ use crate::serve::engine::care::{Care, Means, find_secrets, keep_secrets};
 use crate::serve::engine::handle::Reply;
 use crate::serve::engine::refusal::{chain, files, illegal, refuse, storage};
 use crate::serve::engine::runner::{Given, Runner};
+use crate::serve::prepare::lore::{Lore, Lying, lore, lying};
 use crate::serve::prepare::places::Places;
 use crate::serve::prepare::{self, Asked, Prepared, places};
 use crate::serve::site::unsaid;
@@ -44,6 +47,27 @@ pub(super) struct Admission {
     dir: Option<ConfigDir>,
     /// `--ahead`.
     ahead: bool,
+    /// What was learned of its commands, and where its files lie.
+    ground: Ground,
+}
+
+/// What was learned of a run's commands, and where its files lie.
+#[derive(Debug, Default)]
+pub(super) struct Ground {
+    pub(super) lore: Lore,
+    pub(super) lying: Vec<Lying>,
+}
+
+impl Ground {
+    async fn of(state: &StateDir, plan: &Plan, verdicts: &[Verdict], hosts: &[HostName], replicas: &[Replica]) -> Self {
+        let runs = verdicts.iter().any(|verdict| matches!(verdict, Verdict::Stale | Verdict::Check));
+        if !runs {
+            return Self::default();
+        }
+        let lore = lore(state, plan, verdicts, hosts, clock::now()).await;
+        let lying = if lore.is_of_use() { lying(plan, replicas) } else { Vec::new() };
+        Self { lore, lying }
+    }
 }
 
 /// A run as the store has it.
@@ -54,6 +78,7 @@ pub(super) struct Loaded {
     records: Records,
     marks: Vec<(InstanceId, Mark, u32)>,
     facts: BTreeMap<HostName, Facts>,
+    ground: Ground,
 }
 
 /// Plans a submission and takes the lock of its directory. Blocks.
@@ -86,6 +111,8 @@ pub(super) fn prepare(
         return Err(for_people(agent, host, agents));
     }
     prepared.warnings.extend(sayable(&prepared, &hosts, &facts)?);
+    let names = prepared.places.names();
+    let ground = runtime.block_on(Ground::of(state, &prepared.plan, &prepared.verdicts, &names, &replicas));
     let lock = match makes_files(&prepared.plan, &prepared.verdicts) {
         Makes::Nothing => None,
         Makes::Elsewhere if !may_write(Path::new(&submission.root)) => None,
@@ -107,7 +134,7 @@ pub(super) fn prepare(
         text,
         env: encode_env(&env),
     };
-    Ok(Admission { new, prepared, means: Means { env, umask, secrets }, lock, hosts, facts, dir, ahead })
+    Ok(Admission { new, prepared, means: Means { env, umask, secrets }, lock, hosts, facts, dir, ahead, ground })
 }
 
 /// Where a run writes files, as far as it declares them.
@@ -187,19 +214,26 @@ pub(super) async fn facts_of(reader: &Reader) -> Result<BTreeMap<HostName, Facts
 }
 
 /// Reads a run back; none when there is none.
-pub(super) async fn load(reader: &Reader, run: RunId) -> Result<Option<Loaded>, StoreError> {
+pub(super) async fn load(reader: &Reader, state: &StateDir, run: RunId) -> Result<Option<Loaded>, StoreError> {
     let Some(stored) = reader.run(run).await? else { return Ok(None) };
     let Some(plan) = reader.plan(run).await? else { return Ok(None) };
     let records = reader.records(run).await?;
     let marks = reader.marks(run).await?;
     let facts = facts_of(reader).await?;
-    Ok(Some(Loaded { stored, plan, records, marks, facts }))
+    let ground = if stored.summary.state == RunState::Active {
+        let names: Vec<HostName> = facts.keys().cloned().collect();
+        let replicas = reader.replicas(Some(&plan.plan.root)).await?;
+        Ground::of(state, &plan.plan, &plan.verdicts, &names, &replicas).await
+    } else {
+        Ground::default()
+    };
+    Ok(Some(Loaded { stored, plan, records, marks, facts, ground }))
 }
 
 impl Runner {
     /// Takes in a submission: first the store, then the core.
     pub(super) async fn admit(&mut self, admission: Admission, reply: Reply<Submitted>) {
-        let Admission { new, prepared, means, lock, hosts, facts, dir, ahead } = admission;
+        let Admission { new, prepared, means, lock, hosts, facts, dir, ahead, ground } = admission;
         let agent = means.env.iter().find(|(name, _)| name == "SSH_AUTH_SOCK").map(|(_, socket)| socket.as_str());
         self.start_sites(&prepared.places, &hosts, &facts, dir.as_ref());
         self.sites.offer_agent(agent);
@@ -254,6 +288,7 @@ impl Runner {
         }
         self.batch.event(clock::now(), Some(run), "submitted");
         tracing::info!(%run, name = prepared.plan.name, instances = prepared.plan.instances.len(), "submitted");
+        self.survey(run, &prepared.plan, ground);
         let told = self.tell(Event::Submitted { run, plan: prepared.plan, verdicts: prepared.verdicts, routes });
         let answer = match told {
             Ok(_) => {
@@ -269,9 +304,26 @@ impl Runner {
         self.answer(reply, answer);
     }
 
+    /// Tells the core what is known of what a run needs, and where its files lie.
+    fn survey(&mut self, run: RunId, plan: &Plan, ground: Ground) {
+        let Ground { lore, lying } = ground;
+        if !lore.is_of_use() {
+            return;
+        }
+        let classes = lore.classes.iter().map(|(host, class)| (self.sites.number(host), *class)).collect();
+        let seeing = lore.classes.keys().filter(|host| host.is_local() || self.sites.stock.shared(host, &plan.root));
+        let alike: Vec<HostName> = seeing.cloned().collect();
+        let alike = self.sites.set(&alike);
+        let mut files = Files::new(plan.paths.len(), alike);
+        for Lying { path, bytes, hosts } in lying {
+            files.lies(path, bytes, self.sites.set(&hosts));
+        }
+        self.tell_or_log(Event::Outlook(run, Box::new(Outlook::new(lore.of_task, classes, files))));
+    }
+
     /// Takes in a run from the store.
     pub(super) fn restore(&mut self, loaded: Loaded) -> Result<(), ApiError> {
-        let Loaded { stored, plan, records, marks, facts } = loaded;
+        let Loaded { stored, plan, records, marks, facts, ground } = loaded;
         let Records { mut attempts, in_flight, elsewhere } = records;
         let run = stored.summary.run;
         if self.core.run(run).is_some() {
@@ -311,6 +363,7 @@ impl Runner {
             }
         }
         let (halt, state) = (stored.halt, stored.summary.state);
+        self.survey(run, &plan, ground);
         let told = self.tell(Event::Restored { run, plan, verdicts, routes, attempts, marks, halt, state });
         if let Err(error) = told {
             self.cares.remove(&run);
@@ -352,7 +405,7 @@ impl Runner {
         let reader = self.store.reader();
         for stored in reader.active_runs().await? {
             let run = stored.summary.run;
-            let restored = match load(&reader, run).await {
+            let restored = match load(&reader, &self.state, run).await {
                 Ok(Some(loaded)) => self.restore(loaded).map_err(|error| error.message),
                 Ok(None) => Err("its plan is missing".to_owned()),
                 Err(error @ StoreError::Form { .. }) => Err(chain(&error)),

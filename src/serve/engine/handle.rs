@@ -177,7 +177,8 @@ impl Handle {
 
     /// Brings a run back from the store.
     async fn bring_back(&self, run: RunId) -> Result<(), ApiError> {
-        let loaded = load(&self.reader, run).await.map_err(|error| storage(&error))?.ok_or_else(|| no_run(run))?;
+        let loaded =
+            load(&self.reader, &self.state, run).await.map_err(|error| storage(&error))?.ok_or_else(|| no_run(run))?;
         self.ask(|reply| Message::Restore(Box::new(loaded), reply)).await
     }
 

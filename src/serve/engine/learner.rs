@@ -1,5 +1,6 @@
 //! What attempts taught, written beside the engine's work: batched, and never in its way.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,18 +9,19 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::language::command::{TokenKey, commands, signature};
-use crate::language::manifest::render;
-use crate::model::id::{HostId, JobKey};
-use crate::model::job::{Ended, Invocation, Outcome};
+use crate::decide::outlook::known::Known;
+use crate::language::command::{Signature, TokenKey};
+use crate::model::id::{HostId, JobKey, RunId, TaskId};
+use crate::model::job::{Ended, Outcome};
 use crate::model::observation::{Cut, Observation, Trust};
 use crate::model::plan::Plan;
-use crate::model::resources::{Grant, Meter, Usage};
-use crate::model::units::{Bytes, Timestamp};
+use crate::model::resources::{Meter, Usage};
+use crate::model::units::Timestamp;
 use crate::reach::clock;
 use crate::reach::config::StateDir;
 use crate::reach::learned::{Learned, LearnedError, Lesson, Place};
-use crate::serve::engine::runner::{Given, Runner};
+use crate::serve::engine::runner::{Given, Report, Runner};
+use crate::serve::prepare::lore::{class_of, known_of, passphrase, signature_of};
 
 /// Attempts that wait to be learned from. When more end at once, the rest goes unlearned: they are many of a kind.
 const MOST_WAITING: usize = 4096;
@@ -50,10 +52,10 @@ pub(super) struct Learner {
 }
 
 impl Learner {
-    fn tell(&mut self, state: &StateDir, told: Told) {
+    fn tell(&mut self, state: &StateDir, reports: &mpsc::Sender<Report>, told: Told) {
         let (to, _) = self.task.get_or_insert_with(|| {
             let (to, from) = mpsc::channel(MOST_WAITING);
-            (to, tokio::spawn(learn(state.clone(), from)))
+            (to, tokio::spawn(learn(state.clone(), from, reports.downgrade())))
         });
         if let Err(TrySendError::Closed(_)) = to.try_send(told) {
             tracing::debug!("nothing is learned from an attempt: what was learned cannot be used");
@@ -97,12 +99,12 @@ impl Runner {
             input: ended.inputs.iter().flatten().map(|input| input.size).sum(),
             at: ended.ended,
         };
-        self.learner.tell(&self.state, told);
+        self.learner.tell(&self.state, &self.reports, told);
     }
 }
 
 /// Takes in what is told, until nobody is left to tell.
-async fn learn(state: StateDir, mut from: mpsc::Receiver<Told>) {
+async fn learn(state: StateDir, mut from: mpsc::Receiver<Told>, reports: mpsc::WeakSender<Report>) {
     let mut learned = match open(&state).await {
         Ok(learned) => learned,
         Err(error) => {
@@ -117,33 +119,37 @@ async fn learn(state: StateDir, mut from: mpsc::Receiver<Told>) {
             batch.push(told);
         }
         let key = learned.tokens().clone();
-        let lessons: Vec<Lesson> = batch.iter().filter_map(|told| lesson(told, &state, &key)).collect();
+        let (mut lessons, mut of) = (Vec::new(), Vec::new());
+        for told in &batch {
+            let Some(lesson) = lesson(told, &state, &key) else { continue };
+            of.push((told.key.run, told.plan.instance(told.key.instance).task, lesson.signature.clone()));
+            lessons.push(lesson);
+        }
         drop(batch);
         if let Err(error) = learned.learn(lessons, clock::now()).await {
             tracing::warn!(%error, "what some attempts taught is not written");
+        }
+        of.sort();
+        of.dedup();
+        for (run, known) in renewed(&mut learned, of).await {
+            // Who leaves waits for this task, and takes no more reports.
+            if let Some(reports) = reports.upgrade() {
+                reports.try_send(Report::Learned(run, known)).ok();
+            }
         }
     }
     learned.close().await;
 }
 
 async fn open(state: &StateDir) -> Result<Learned, LearnedError> {
-    let passphrase = std::env::var("CSYNC_LEARNED_PASSPHRASE").ok();
     let now = clock::now();
-    let mut learned = Learned::open(&Place::of(state), passphrase.as_deref(), now).await?;
+    let mut learned = Learned::open(&Place::of(state), passphrase().as_deref(), now).await?;
     learned.care(now, RETENTION).await?;
     Ok(learned)
 }
 
 /// Turns an attempt into what is learned of it: a signature, tokens and numbers.
 fn lesson(told: &Told, state: &StateDir, key: &TokenKey) -> Option<Lesson> {
-    let instance = told.key.instance;
-    // What a command is granted stands among its values, which do not matter here.
-    let grant = Grant { cpus: 1, mem: Bytes::gib(1), mem_enforced: false, time: None, gpus: 0 };
-    let lines = match render(&told.plan, instance, &grant, told.key.attempt).invocation {
-        Invocation::Script(script) => commands(&script),
-        Invocation::Argv(words) => vec![words],
-    };
-    let inputs: Vec<&str> = told.plan.inputs(instance).iter().map(|path| told.plan.path(*path)).collect();
     let (usage, at) = (told.usage, told.at.0.max(0) / 60_000_000);
     let seen = Observation {
         id: key.token("attempt", &format!("{}\0{}\0{}", state.id(), told.key, told.at.0)).0 as u64,
@@ -160,5 +166,28 @@ fn lesson(told: &Told, state: &StateDir, key: &TokenKey) -> Option<Lesson> {
             Meter::Rusage => Trust::Low,
         },
     };
-    Some(Lesson { signature: signature(&lines, &inputs, key)?, class: key.token("class", &told.host), seen })
+    Some(Lesson {
+        signature: signature_of(&told.plan, told.key.instance, key)?,
+        class: class_of(&told.host, key),
+        seen,
+    })
+}
+
+/// Reads what is known by now of the tasks that something was learned of, run by run.
+async fn renewed(
+    learned: &mut Learned,
+    of: Vec<(RunId, TaskId, Signature)>,
+) -> BTreeMap<RunId, Vec<(TaskId, Arc<Known>)>> {
+    let mut known: HashMap<Signature, Option<Arc<Known>>> = HashMap::new();
+    let mut by_run: BTreeMap<RunId, Vec<(TaskId, Arc<Known>)>> = BTreeMap::new();
+    for (run, task, signature) in of {
+        let found = match known.get(&signature) {
+            Some(found) => found.clone(),
+            // What cannot be read now is read with the next lesson.
+            None => known_of(learned, &signature).await.ok().flatten().map(Arc::new),
+        };
+        known.insert(signature, found.clone());
+        by_run.entry(run).or_default().extend(found.map(|found| (task, found)));
+    }
+    by_run
 }

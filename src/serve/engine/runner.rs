@@ -12,9 +12,10 @@ use crate::decide::engine::protocol::{Action, Event, Record};
 use crate::decide::engine::run::Run;
 use crate::decide::fresh::memos::memo;
 use crate::decide::fresh::select::named;
+use crate::decide::outlook::known::Known;
 use crate::model::api::{Affected, ApiError, EngineInfo, ErrorKind, Progress, RunState};
 use crate::model::data::DataFact;
-use crate::model::id::{HostId, InstanceId, JobKey, RunId};
+use crate::model::id::{HostId, InstanceId, JobKey, RunId, TaskId};
 use crate::model::job::{Ended, News, Outcome};
 use crate::model::resources::Grant;
 use crate::model::units::Timestamp;
@@ -74,6 +75,8 @@ pub(super) enum Report {
     Brought(Brought),
     /// They are on their way.
     Moving(RunId),
+    /// Something was learned of tasks of a run.
+    Learned(RunId, Vec<(TaskId, Arc<Known>)>),
 }
 
 /// What the core asked for and is done after the commit.
@@ -281,6 +284,7 @@ impl Runner {
             Input::Report(Report::Checked(answers)) => self.checked(answers),
             Input::Report(Report::Brought(brought)) => self.brought(brought),
             Input::Report(Report::Moving(run)) => self.mark_changed(run),
+            Input::Report(Report::Learned(run, known)) => self.tell_or_log(Event::Learned(run, known)),
             Input::Timer => {
                 while let Some(timer) = self.timers.take() {
                     self.tell_or_log(Event::Timer(timer));
@@ -442,7 +446,7 @@ impl Runner {
                 // Handed over again, to another worker: the store has to know which.
                 let worker = Given::Worker(self.link.worker());
                 if self.handed.get(&key) != Some(&worker) {
-                    self.batch.submitted(key, &grant, now, HandedTo::Worker(self.link.worker()));
+                    self.batch.submitted(key, &grant, now, HandedTo::Worker(self.link.worker()), None);
                     self.handed.insert(key, worker);
                 }
                 self.todo.starts.push((key, grant));
@@ -466,13 +470,13 @@ impl Runner {
 
     fn record(&mut self, record: Record) {
         match record {
-            Record::Submitted { key, host, grant, at } => {
+            Record::Submitted { key, host, grant, at, choice } => {
                 if host == HostId::LOCAL {
                     let worker = self.link.worker();
-                    self.batch.submitted(key, &grant, at, HandedTo::Worker(worker));
+                    self.batch.submitted(key, &grant, at, HandedTo::Worker(worker), choice.as_deref());
                     self.handed.insert(key, Given::Worker(worker));
                 } else {
-                    self.batch.submitted(key, &grant, at, HandedTo::Host(self.sites.name(host)));
+                    self.batch.submitted(key, &grant, at, HandedTo::Host(self.sites.name(host)), choice.as_deref());
                     self.handed.insert(key, Given::Host(host));
                 }
                 self.mark_changed(key.run);

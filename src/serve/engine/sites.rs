@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::decide::engine::limits::{Limits, room};
 use crate::decide::engine::protocol::{Capacity, Event, Routes, Stage};
+use crate::decide::outlook::files::Hosts as HostSet;
 use crate::language::hosts::Hosts;
 use crate::model::api::{Breaker, Contact, Full, LoginWanted};
 use crate::model::facts::Facts;
@@ -83,6 +84,11 @@ impl Sites {
         self.names.push(name.clone());
         self.numbers.insert(name.clone(), number);
         number
+    }
+
+    /// Returns hosts as a set of their numbers.
+    pub(super) fn set(&mut self, names: &[HostName]) -> HostSet {
+        names.iter().fold(HostSet::default(), |set, name| set.and(HostSet::one(self.number(name))))
     }
 
     /// Returns a host's name.

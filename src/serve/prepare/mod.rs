@@ -4,6 +4,7 @@
 //! disk and takes its time: an engine calls it where it may block.
 
 pub mod job;
+pub mod lore;
 pub mod places;
 pub mod recheck;
 

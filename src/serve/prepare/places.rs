@@ -69,6 +69,16 @@ impl Places {
     }
 }
 
+impl Places {
+    /// Returns every host that is named.
+    pub fn names(&self) -> Vec<HostName> {
+        let mut names: Vec<HostName> = self.lists.iter().flatten().cloned().collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+}
+
 /// Returns the first host of these places of which nobody knows how jobs are started there.
 pub fn unlooked<'p>(places: &'p Places, hosts: &Hosts) -> Option<&'p HostName> {
     let unknown = |name: &HostName| hosts.get(name.as_str()).is_none_or(|host| host.batch.is_none());

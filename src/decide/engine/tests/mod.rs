@@ -1,6 +1,7 @@
 //! The engine against a simulated executor and a store that only remembers records.
 
 mod hosts;
+mod learned;
 mod plan;
 mod property;
 mod sanity;

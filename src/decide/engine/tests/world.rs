@@ -180,7 +180,7 @@ impl World {
 
     fn remember(&mut self, record: Record) {
         match record {
-            Record::Submitted { key, host, grant, at } => {
+            Record::Submitted { key, host, grant, at, .. } => {
                 let run = self.store.get_mut(&key.run).unwrap();
                 run.attempts.push(AttemptRecord {
                     key,

@@ -1,0 +1,117 @@
+//! What was learned of a command, in what its attempts are granted.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::decide::engine::protocol::Event;
+use crate::decide::engine::tests::plan::Workflow;
+use crate::decide::engine::tests::world::{RUN, World};
+use crate::decide::learn::profile::Profile;
+use crate::decide::outlook::files::{Files, Hosts};
+use crate::decide::outlook::foresee::Outlook;
+use crate::decide::outlook::known::{Known, Seen};
+use crate::language::command::Token;
+use crate::model::api::RunState;
+use crate::model::id::{HostId, TaskId};
+use crate::model::job::Outcome;
+use crate::model::observation::Observation;
+use crate::model::resources::{Amount, Request};
+use crate::model::units::{Bytes, Walltime};
+
+const HERE: Token = Token(1);
+
+/// Ten attempts that needed so many megabytes each.
+fn known(megabytes: u32) -> Arc<Known> {
+    let mut profile = Profile::default();
+    for id in 0..10 {
+        let memory = megabytes as f32 * 1e6;
+        let seen = Observation { id, at: id as u32, input: 0.0, memory, wall: 50.0, ..Observation::default() };
+        profile.observe(7, seen);
+    }
+    let seen = vec![Seen { class: HERE, profile, scale: Vec::new() }];
+    Arc::new(Known { seen, ..Known::default() })
+}
+
+fn tell_known(world: &mut World, tasks: usize, paths: usize, known: Option<Arc<Known>>) {
+    let classes = HashMap::from([(HostId::LOCAL, HERE)]);
+    let files = Files::new(paths, Hosts::one(HostId::LOCAL));
+    world.tell(Event::Outlook(RUN, Box::new(Outlook::new(vec![known; tasks], classes, files))));
+}
+
+#[test]
+fn memory_left_to_csync_is_what_was_learned() {
+    let mut world = World::with_cores(4);
+    let plan = Workflow::default().task("a", 1).plan();
+    tell_known(&mut world, 1, 1, Some(known(400)));
+    world.submit(&plan);
+    let grant = world.grants[0].1;
+    assert!(grant.mem_enforced && grant.mem >= Bytes(400_000_000) && grant.mem < Bytes(700_000_000), "{grant:?}");
+    assert_eq!(grant.time, None, "nobody asks for time here");
+    // A person's word stands.
+    let mut world = World::with_cores(4);
+    let exact = Request { mem: Amount::Exact(Bytes::gib(2)), ..Request::default() };
+    let plan = Workflow::default().task("a", 1).with(|task| task.resources = vec![exact]).plan();
+    tell_known(&mut world, 1, 1, Some(known(400)));
+    world.submit(&plan);
+    assert_eq!(world.grants[0].1.mem, Bytes::gib(2));
+    // A range is what a person allows.
+    let mut world = World::with_cores(4);
+    let range = Amount::Range { min: Some(Bytes::mib(100)), max: Some(Bytes::mib(200)) };
+    let range = Request { mem: range, ..Request::default() };
+    let plan = Workflow::default().task("a", 1).with(|task| task.resources = vec![range]).plan();
+    tell_known(&mut world, 1, 1, Some(known(400)));
+    world.submit(&plan);
+    assert_eq!(world.grants[0].1.mem, Bytes::mib(200));
+}
+
+#[test]
+fn more_than_the_machine_has_is_as_much_as_it_has() {
+    let mut world = World::with_cores(2);
+    let plan = Workflow::default().task("a", 1).plan();
+    tell_known(&mut world, 1, 1, Some(known(8000)));
+    world.submit(&plan);
+    assert_eq!(world.grants[0].1.mem, Bytes::gib(2));
+}
+
+#[test]
+fn what_csync_asked_too_little_of_is_tried_again_with_what_was_seen() {
+    let mut world = World::with_cores(4);
+    let plan = Workflow::default().task("a", 1).plan();
+    tell_known(&mut world, 1, 1, Some(known(400)));
+    world.submit(&plan);
+    // The task allows no retry: the mistake was not its.
+    let mut left = 2;
+    world.run_all(|_| {
+        left -= 1;
+        if left > 0 { Outcome::Oom } else { Outcome::Success }
+    });
+    assert_eq!(world.run_state(), RunState::Succeeded);
+    let [first, second] = [world.grants[0].1.mem.0, world.grants[1].1.mem.0];
+    assert!(second as f64 >= first as f64 * 1.2 && second <= first * 9 / 4, "{first} then {second}");
+}
+
+#[test]
+fn a_task_that_never_has_enough_fails_in_the_end() {
+    let mut world = World::with_cores(64);
+    let plan = Workflow::default().task("a", 1).plan();
+    tell_known(&mut world, 1, 1, Some(known(100)));
+    world.submit(&plan);
+    world.run_all(|_| Outcome::Oom);
+    assert_eq!(world.run_state(), RunState::Failed);
+    assert!((3..=6).contains(&world.grants.len()), "{:?}", world.grants);
+    let grown = world.grants.windows(2).all(|pair| pair[0].1.mem < pair[1].1.mem);
+    assert!(grown, "{:?}", world.grants);
+}
+
+#[test]
+fn what_is_learned_meanwhile_counts_for_what_is_handed_over_next() {
+    let mut world = World::with_cores(1);
+    let plan = Workflow::default().task("a", 1).task("b", 1).reads("a").plan();
+    tell_known(&mut world, 2, 2, None);
+    world.submit(&plan);
+    assert!(!world.grants[0].1.mem_enforced);
+    world.tell(Event::Learned(RUN, vec![(TaskId(1), known(300))]));
+    world.run_well();
+    assert!(world.grants[1].1.mem_enforced);
+    assert_eq!(world.grants[1].1.time, None::<Walltime>);
+}

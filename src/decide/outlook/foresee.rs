@@ -1,0 +1,169 @@
+//! What an attempt will need on a host, by what was learned.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::decide::learn::profile::{Prediction, Question};
+use crate::decide::learn::stakes::Caution;
+use crate::decide::outlook::files::Files;
+use crate::decide::outlook::known::Known;
+use crate::language::command::Token;
+use crate::model::batch::Flavour;
+use crate::model::id::{HostId, InstanceId, PathId, TaskId};
+use crate::model::plan::Plan;
+use crate::model::units::{Bytes, Walltime};
+
+/// Least memory that is asked for by what was learned: a shell and what watches it have to fit too.
+const LEAST: f64 = 64e6;
+/// Predictions kept, before all are forgotten.
+const MOST_KEPT: usize = 4096;
+/// Into how many steps a power of two is divided: of sizes of inputs, and of what is asked for. Jobs that ask for the same go out
+/// together.
+const STEPS: f64 = 8.0;
+
+/// What is foreseen of an attempt on a host.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Foresight {
+    /// Its memory.
+    pub mem: Option<Prediction>,
+    /// Its time limit.
+    pub time: Option<Prediction>,
+}
+
+impl Foresight {
+    /// Returns the memory to ask for.
+    pub fn bytes(&self) -> Option<Bytes> {
+        let request = self.mem?.request.max(LEAST);
+        // Whole mebibytes: what batch systems count in.
+        Some(Bytes(coarse(request, 1024.0 * 1024.0) as u64))
+    }
+
+    /// Returns the walltime to ask for: whole minutes, which Slurm counts in.
+    pub fn walltime(&self) -> Option<Walltime> {
+        Some(Walltime(coarse(self.time?.request.max(1.0), 60.0) as u64))
+    }
+}
+
+/// Rounds up to an eighth of its power of two, and to a multiple of `grain`.
+pub fn coarse(value: f64, grain: f64) -> f64 {
+    let step = (value.log2().floor().exp2() / STEPS).max(grain);
+    let step = (step / grain).ceil() * grain;
+    (value / step).ceil() * step
+}
+
+/// What a run's tasks need, as far as it is known, and where their files lie.
+#[derive(Clone, Debug, Default)]
+pub struct Outlook {
+    known: Vec<Option<Arc<Known>>>,
+    classes: HashMap<HostId, Token>,
+    /// The run's files.
+    pub files: Files,
+    asked: HashMap<(TaskId, HostId, u32), Foresight>,
+    runs: HashMap<(TaskId, HostId, u32), Option<Prediction>>,
+}
+
+impl Outlook {
+    /// Takes what is known of each task in the order of the plan, and the classes of the hosts.
+    pub fn new(known: Vec<Option<Arc<Known>>>, classes: HashMap<HostId, Token>, files: Files) -> Self {
+        Self { known, classes, files, asked: HashMap::new(), runs: HashMap::new() }
+    }
+
+    /// Takes what was learned since.
+    pub fn learn(&mut self, task: TaskId, known: Arc<Known>) {
+        if let Some(slot) = self.known.get_mut(task.index()) {
+            let mut known = known;
+            if let Some(before) = slot.as_ref().filter(|before| before.seen.iter().any(|seen| !seen.scale.is_empty())) {
+                // How hosts compare is found out once a run.
+                for seen in &mut Arc::make_mut(&mut known).seen {
+                    let same = before.seen.iter().find(|known| known.class == seen.class);
+                    seen.scale = same.map(|same| same.scale.clone()).unwrap_or_default();
+                }
+            }
+            *slot = Some(known);
+            self.asked.retain(|(of, ..), _| *of != task);
+            self.runs.retain(|(of, ..), _| *of != task);
+        }
+    }
+
+    /// Returns whether anything is known of a task.
+    pub fn knows(&self, task: TaskId) -> bool {
+        self.of(task).is_some()
+    }
+
+    /// Returns the bytes that an instance reads.
+    pub fn input(&self, plan: &Plan, instance: InstanceId) -> f64 {
+        self.total(plan.inputs(instance))
+    }
+
+    /// Foresees what an instance needs on a host, whose batch system asks for time too.
+    pub fn foresee(
+        &mut self,
+        plan: &Plan,
+        instance: InstanceId,
+        (host, flavour): (HostId, Option<Flavour>),
+    ) -> Foresight {
+        let task = plan.instance(instance).task;
+        let (Some(known), Some(&class)) = (self.of(task).cloned(), self.classes.get(&host)) else {
+            return Foresight::default();
+        };
+        let input = bucket(self.input(plan, instance));
+        let key = (task, host, (input as f32).to_bits());
+        if let Some(foresight) = self.asked.get(&key) {
+            return *foresight;
+        }
+        // Where no batch system holds anybody to it, a limit only kills.
+        let caution = if flavour.is_some() { Caution::Balanced } else { Caution::Safe };
+        let question = |grain| Question { input, grain, caution };
+        let mem = known.memory(class, question(1024.0 * 1024.0));
+        let time = flavour.and_then(|_| known.time_limit(class, question(60.0)));
+        let foresight = Foresight { mem, time };
+        keep(&mut self.asked, key, foresight);
+        foresight
+    }
+
+    /// Foresees how long an instance runs on a host.
+    pub fn run_time(&mut self, plan: &Plan, instance: InstanceId, host: HostId) -> Option<Prediction> {
+        let task = plan.instance(instance).task;
+        let (known, class) = (self.of(task)?, *self.classes.get(&host)?);
+        let input = bucket(self.input(plan, instance));
+        let key = (task, host, (input as f32).to_bits());
+        if let Some(found) = self.runs.get(&key) {
+            return *found;
+        }
+        let found = known.run_time(class, input);
+        keep(&mut self.runs, key, found);
+        found
+    }
+
+    /// Returns what to ask for after an attempt on a host ran out of this much memory.
+    pub fn memory_after(&self, task: TaskId, host: HostId, failed: Bytes) -> Option<Bytes> {
+        let after = self.of(task)?.memory_after(*self.classes.get(&host)?, failed.0 as f64)?;
+        Some(Bytes(coarse(after, 1024.0 * 1024.0) as u64))
+    }
+
+    /// Returns what to ask for after an attempt on a host ran out of this much time.
+    pub fn time_after(&self, task: TaskId, host: HostId, failed: Walltime) -> Option<Walltime> {
+        let after = self.of(task)?.time_after(*self.classes.get(&host)?, failed.0 as f64)?;
+        Some(Walltime(coarse(after, 60.0) as u64))
+    }
+
+    fn of(&self, task: TaskId) -> Option<&Arc<Known>> {
+        self.known.get(task.index())?.as_ref()
+    }
+
+    fn total(&self, paths: &[PathId]) -> f64 {
+        paths.iter().map(|&path| self.files.bytes(path) as f64).sum()
+    }
+}
+
+/// Rounds a size of inputs up to the next step: few sizes are asked about then.
+fn bucket(bytes: f64) -> f64 {
+    if bytes < 1.0 { 0.0 } else { coarse(bytes, 1.0) }
+}
+
+fn keep<K: std::hash::Hash + Eq, V>(map: &mut HashMap<K, V>, key: K, value: V) {
+    if map.len() >= MOST_KEPT {
+        map.clear();
+    }
+    map.insert(key, value);
+}

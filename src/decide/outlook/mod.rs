@@ -1,0 +1,12 @@
+//! What a run's tasks will need and where their files lie: what the engine goes by when it hands an attempt over.
+//!
+//! All of it may be missing: a run whose tasks say everything, or of whose commands nobody knows anything, has none.
+
+pub mod known;
+
+pub mod files;
+
+pub mod foresee;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,65 @@
+use crate::decide::learn::profile::Profile;
+use crate::decide::learn::profile::Question;
+use crate::decide::outlook::files::{Files, Hosts};
+use crate::decide::outlook::foresee::coarse;
+use crate::decide::outlook::known::{Known, Seen, foreseen};
+use crate::language::command::Token;
+use crate::model::choice::Basis;
+use crate::model::id::{HostId, PathId};
+use crate::model::observation::Observation;
+
+const HERE: Token = Token(1);
+const THERE: Token = Token(2);
+
+fn profile(n: u64, memory: f32) -> Profile {
+    let mut profile = Profile::default();
+    for id in 0..n {
+        let seen = Observation { id, at: id as u32, input: 1e9, memory, wall: 100.0, ..Observation::default() };
+        profile.observe(7, seen);
+    }
+    profile
+}
+
+#[test]
+fn what_is_asked_for_comes_in_few_steps() {
+    for (value, grain, wanted) in [
+        (1000.0, 1.0, 1024.0),
+        (1025.0, 1.0, 1152.0),
+        (61.0, 60.0, 120.0),
+        (3.0, 1.0, 3.0),
+        (100.0 * 1_048_576.0, 1_048_576.0, 104.0 * 1_048_576.0),
+    ] {
+        assert!((coarse(value, grain) - wanted).abs() < 1e-6, "{value} by {grain}: {}", coarse(value, grain));
+    }
+}
+
+#[test]
+fn what_was_seen_on_the_class_itself_comes_first() {
+    let mut known = Known { similar: vec![profile(9, 5e9)], ..Known::default() };
+    let question = Question::plain(1e9);
+    let basis = |known: &Known| known.memory(HERE, question).map(|found| foreseen(&found).basis);
+    assert_eq!(basis(&known), Some(Basis::Similar));
+    known.seen.push(Seen { class: THERE, profile: profile(5, 2e9), scale: Vec::new() });
+    assert_eq!(basis(&known), Some(Basis::OtherHosts));
+    known.seen.push(Seen { class: HERE, profile: profile(4, 1e9), scale: Vec::new() });
+    assert_eq!(basis(&known), Some(Basis::Learned));
+    let found = known.memory(HERE, question).unwrap();
+    assert!(found.request >= 1e9 && found.request < 1.9e9, "{found:?}");
+    let after = known.memory_after(HERE, found.request).unwrap();
+    assert!(after > found.request, "{after}");
+    assert_eq!(Known::default().memory_after(HERE, 1e9), None);
+}
+
+#[test]
+fn files_are_wherever_their_directory_is_seen() {
+    let (local, lab, hpc) = (HostId(0), HostId(1), HostId(2));
+    let alike = Hosts::one(local).and(Hosts::one(lab));
+    let mut files = Files::new(2, alike);
+    files.lies(PathId(0), 5, Hosts::one(local));
+    assert_eq!((files.bytes(PathId(0)), files.at(PathId(0))), (5, alike));
+    files.comes(PathId(0), hpc);
+    assert!(files.at(PathId(0)).has(hpc) && files.at(PathId(0)).has(lab));
+    files.made(PathId(0), 7, Hosts::one(hpc));
+    assert_eq!(files.at(PathId(0)).iter().collect::<Vec<_>>(), [hpc]);
+    assert!(files.at(PathId(1)).is_empty() && Hosts::one(HostId(64)).is_empty());
+}

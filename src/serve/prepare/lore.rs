@@ -1,0 +1,232 @@
+//! What was learned of the commands of a plan, and where its files lie: read before a run is taken in, beside the engine's loop.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::decide::engine::protocol::Verdict;
+use crate::decide::learn::hosts::{Factor, ratios};
+use crate::decide::learn::profile::Profile;
+use crate::decide::outlook::known::{Known, Seen};
+use crate::language::command::{Signature, Token, TokenKey, commands, signature};
+use crate::language::manifest::render;
+use crate::model::data::Replica;
+use crate::model::host::HostName;
+use crate::model::id::{InstanceId, PathId, TaskId};
+use crate::model::job::Invocation;
+use crate::model::plan::Plan;
+use crate::model::resources::Grant;
+use crate::model::units::{Bytes, Timestamp};
+use crate::reach::config::StateDir;
+use crate::reach::files::look::Root;
+use crate::reach::learned::{Entry, Learned, LearnedError, Place};
+
+/// Commands of a plan that are looked up at most: of more, the rest is taken as it is written.
+const MOST_COMMANDS: usize = 500;
+/// Similar commands that are kept of one.
+const MOST_SIMILAR: usize = 3;
+/// Commands that two classes of hosts are compared by at most.
+const MOST_COMPARED: usize = 8;
+
+/// What was learned of a plan's commands.
+#[derive(Clone, Debug, Default)]
+pub struct Lore {
+    /// Per task; none where nothing is known.
+    pub of_task: Vec<Option<Arc<Known>>>,
+    /// Whether something can be learned of any task.
+    pub is_learnable: bool,
+    /// The classes of the hosts.
+    pub classes: BTreeMap<HostName, Token>,
+}
+
+impl Lore {
+    /// Returns whether anything is known, or will be.
+    pub fn is_of_use(&self) -> bool {
+        self.is_learnable
+    }
+}
+
+/// Where a file lies, and how large it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lying {
+    /// The file.
+    pub path: PathId,
+    /// Its size.
+    pub bytes: u64,
+    /// The hosts that have it.
+    pub hosts: Vec<HostName>,
+}
+
+/// Returns the passphrase of what was learned, where it is kept under one.
+pub fn passphrase() -> Option<String> {
+    std::env::var("CSYNC_LEARNED_PASSPHRASE").ok()
+}
+
+/// Returns the token of a host's class.
+pub fn class_of(host: &str, key: &TokenKey) -> Token {
+    key.token("class", host)
+}
+
+/// Returns what the command of an instance is like; none where it is nothing to learn of.
+pub fn signature_of(plan: &Plan, instance: InstanceId, key: &TokenKey) -> Option<Signature> {
+    // What a command is granted stands among its values, which do not matter here.
+    let grant = Grant { cpus: 1, mem: Bytes::gib(1), mem_enforced: false, time: None, gpus: 0 };
+    let lines = match render(plan, instance, &grant, 1).invocation {
+        Invocation::Script(script) => commands(&script),
+        Invocation::Argv(words) => vec![words],
+    };
+    let inputs: Vec<&str> = plan.inputs(instance).iter().map(|path| plan.path(*path)).collect();
+    signature(&lines, &inputs, key)
+}
+
+/// Reads what is known of the tasks that a run has something to do of, for this machine and `hosts`. What cannot be read is not
+/// known: advice is no reason to refuse a run.
+pub async fn lore(state: &StateDir, plan: &Plan, verdicts: &[Verdict], hosts: &[HostName], now: Timestamp) -> Lore {
+    let mut lore = Lore { of_task: vec![None; plan.tasks.len()], ..Lore::default() };
+    let place = Place::of(state);
+    if !place.path.exists() {
+        return cold(plan, verdicts, lore);
+    }
+    let read = match Learned::open(&place, passphrase().as_deref(), now).await {
+        Ok(mut learned) => {
+            let read = read(&mut learned, plan, verdicts, hosts, &mut lore).await;
+            learned.close().await;
+            read
+        }
+        Err(error) => Err(error),
+    };
+    if let Err(error) = read {
+        tracing::warn!(%error, "what was learned is of no use to this run");
+        return cold(plan, verdicts, Lore { of_task: vec![None; plan.tasks.len()], ..Lore::default() });
+    }
+    lore
+}
+
+/// Where nothing was learned yet.
+fn cold(plan: &Plan, verdicts: &[Verdict], lore: Lore) -> Lore {
+    let key = TokenKey::new([0; 32]);
+    let is_learnable = first_of_each(plan, verdicts).any(|(_, first)| signature_of(plan, first, &key).is_some());
+    Lore { is_learnable, ..lore }
+}
+
+async fn read(
+    learned: &mut Learned,
+    plan: &Plan,
+    verdicts: &[Verdict],
+    hosts: &[HostName],
+    lore: &mut Lore,
+) -> Result<(), LearnedError> {
+    let key = learned.tokens().clone();
+    let local = HostName::local();
+    for host in hosts.iter().chain([&local]) {
+        lore.classes.insert(host.clone(), class_of(host.as_str(), &key));
+    }
+    // By where they lie in memory: one that is shared lies in one place.
+    let mut by_command: HashMap<usize, Option<Arc<Known>>> = HashMap::new();
+    let mut by_signature: HashMap<Signature, Option<Arc<Known>>> = HashMap::new();
+    for (task, first) in first_of_each(plan, verdicts) {
+        // Commands without files of their own are alike wherever they stand.
+        let shared = Arc::as_ptr(&plan.task(task).command).addr();
+        let known = if let Some(known) = by_command.get(&shared) {
+            known.clone()
+        } else {
+            let Some(signature) = signature_of(plan, first, &key) else { continue };
+            lore.is_learnable = true;
+            let known = match by_signature.get(&signature) {
+                Some(known) => known.clone(),
+                None => known_of(learned, &signature).await?.map(Arc::new),
+            };
+            by_signature.insert(signature, known.clone());
+            if plan.inputs(first).is_empty() {
+                by_command.insert(shared, known.clone());
+            }
+            known
+        };
+        if let Some(slot) = lore.of_task.get_mut(task.index()) {
+            *slot = known;
+        }
+    }
+    if hosts.iter().any(|host| !host.is_local()) && lore.of_task.iter().any(Option::is_some) {
+        compare(learned, lore).await?;
+    }
+    Ok(())
+}
+
+/// Returns the first instance that may run of each of the first tasks.
+fn first_of_each<'p>(plan: &'p Plan, verdicts: &'p [Verdict]) -> impl Iterator<Item = (TaskId, InstanceId)> + 'p {
+    let runs = |instance: &InstanceId| {
+        verdicts.get(instance.index()).is_none_or(|verdict| matches!(verdict, Verdict::Stale | Verdict::Check))
+    };
+    let tasks = (0..plan.tasks.len() as u32).map(TaskId);
+    tasks.filter_map(move |task| Some((task, plan.instances_of(task).find(runs)?))).take(MOST_COMMANDS)
+}
+
+/// Reads what is known of a command.
+pub async fn known_of(learned: &mut Learned, signature: &Signature) -> Result<Option<Known>, LearnedError> {
+    let (own, mut similar): (Vec<Entry>, Vec<Entry>) =
+        learned.likes(signature).await?.into_iter().partition(|entry| entry.signature == *signature);
+    // Those with inputs of the same kinds first, then those of which most was seen.
+    similar.sort_by_key(|entry| {
+        (entry.signature.inputs != signature.inputs, std::cmp::Reverse(entry.profile.summary().count()))
+    });
+    let seen = own.into_iter().map(|entry| Seen { class: entry.class, profile: entry.profile, scale: Vec::new() });
+    let known = Known {
+        seen: seen.collect(),
+        similar: similar.into_iter().take(MOST_SIMILAR).map(|entry| entry.profile).collect(),
+        prior: None,
+    };
+    Ok((!known.is_empty()).then_some(known))
+}
+
+/// Finds out how many times longer the classes of the hosts take than those that something was learned on, by all that ran on
+/// both.
+async fn compare(learned: &mut Learned, lore: &mut Lore) -> Result<(), LearnedError> {
+    let mut by_signature: BTreeMap<Signature, Vec<(Token, Profile)>> = BTreeMap::new();
+    for entry in learned.all().await? {
+        by_signature.entry(entry.signature).or_default().push((entry.class, entry.profile));
+    }
+    by_signature.retain(|_, of| of.len() > 1);
+    let mut factors: HashMap<(Token, Token), Factor> = HashMap::new();
+    let classes: Vec<Token> = lore.classes.values().copied().collect();
+    for known in lore.of_task.iter_mut().flatten() {
+        let known = Arc::make_mut(known);
+        for seen in &mut known.seen {
+            for &class in classes.iter().filter(|class| **class != seen.class) {
+                let factor = *factors.entry((class, seen.class)).or_insert_with(|| {
+                    let both = by_signature.values().filter_map(|of| {
+                        let on = |wanted| of.iter().find(|(class, _)| *class == wanted).map(|(_, profile)| profile);
+                        Some((on(class)?, on(seen.class)?))
+                    });
+                    Factor::of(both.take(MOST_COMPARED).flat_map(|(here, there)| ratios(here, there)).collect())
+                });
+                if factor != Factor::UNKNOWN {
+                    seen.scale.push((class, factor));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Looks where the files that tasks read lie, and how large they are: here, and where earlier tasks left them.
+pub fn lying(plan: &Plan, replicas: &[Replica]) -> Vec<Lying> {
+    let Ok(root) = Root::open(Path::new(&plan.root)) else { return Vec::new() };
+    let mut copies: HashMap<&str, Vec<&Replica>> = HashMap::new();
+    for replica in replicas {
+        copies.entry(&replica.path).or_default().push(replica);
+    }
+    let mut wanted: Vec<PathId> = plan.instance_ids().flat_map(|instance| plan.inputs(instance)).copied().collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    let mut all = Vec::new();
+    for path in wanted {
+        let text = plan.path(path);
+        let here = root.look(text).ok().flatten();
+        let there = copies.get(text).into_iter().flatten();
+        let mut hosts: Vec<HostName> = there.clone().map(|copy| copy.host.clone()).collect();
+        hosts.extend(here.map(|_| HostName::local()));
+        let bytes = here.map(|print| print.size).or_else(|| there.map(|copy| copy.size.0).max());
+        all.extend(bytes.map(|bytes| Lying { path, bytes, hosts }));
+    }
+    all
+}
