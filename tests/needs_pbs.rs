@@ -172,3 +172,65 @@ fn a_node_that_pbs_loses_costs_no_task() {
         bed.on("laptop", &format!("rm -r {}", bed.path("out").display())).exits(0);
     }
 }
+
+#[test]
+fn what_pbs_keeps_in_order_goes_ahead() {
+    let bed = bed(true);
+    let trace = bed.scratch("pbs");
+    bed.write(
+        "workflow.toml",
+        format!(
+            r#"
+name = "layers"
+[defaults]
+on = "center"
+[tasks.a]
+outputs = ["a"]
+run = "while [ ! -e {trace}/go ]; do sleep 0.1; done; echo a >> {trace}/ran; echo 1 > {{outputs}}"
+[tasks.b]
+inputs = ["a"]
+outputs = ["b"]
+run = "echo b >> {trace}/ran; cat {{inputs}} > {{outputs}}"
+[tasks.c]
+foreach = [1, 2]
+inputs = ["b"]
+outputs = ["c/{{item}}"]
+run = "echo c >> {trace}/ran; cat {{inputs}} > {{outputs}}"
+[tasks.d]
+inputs = ["c/*"]
+outputs = ["d"]
+run = "echo d >> {trace}/ran; cat {{inputs}} > {{outputs}}"
+"#
+        ),
+    );
+    bed.csync(&["submit", "--detach", "--ahead"]).exits(0);
+    // An array goes behind a job; nothing goes behind an array.
+    until("three layers are there", || pbs(&bed, "qstat -f | grep -c 'Job_Name = csync'").out.trim() == "3");
+    until("all are known", || bed.csync(&["status"]).exits(0).out.contains("center: 5 jobs"));
+    signal(engine_pid(&bed), "KILL");
+    bed.on("pbs", &format!("touch {trace}/go")).exits(0);
+    until("they ran without an engine", || bed.on("pbs", &format!("cat {trace}/ran")).out == "a\nb\nc\nc\n");
+    bed.csync(&["wait", "last"]).exits(0);
+    assert_eq!(bed.read("d"), "1\n1\n");
+    assert_eq!(bed.on("pbs", &format!("cat {trace}/ran")).out, "a\nb\nc\nc\nd\n", "each ran once");
+    nothing_left(&bed, "pbs");
+
+    // What fails takes what comes after it away; what is deleted before it ran would keep it for ever.
+    let broken = |first: &str| {
+        format!(
+            "name = \"broken\"\n[defaults]\non = \"center\"\n[tasks.x]\noutputs = [\"x\"]\n{first}\n[tasks.y]\ninputs = [\"x\"]\n\
+             run = \"true\"\n[tasks.z]\nneeds = [\"y\"]\nrun = \"true\"\n"
+        )
+    };
+    bed.write("workflow.toml", broken("run = \"sleep 2; exit 3\""));
+    let done = bed.csync(&["submit", "--ahead"]).exits(1);
+    assert!(done.out.contains("1 failed, 2 skipped"), "{}", done.out);
+    bed.write("workflow.toml", broken("run = \"true\"\npbs = { h = true }"));
+    bed.csync(&["submit", "--detach", "--ahead"]).exits(0);
+    until("all are there", || pbs(&bed, "qstat -f | grep -c 'job_state = H'").out.trim() == "3");
+    why_says(&bed, "x", &["it waits in the queue"]);
+    pbs(&bed, "qdel $(qselect -s H | head -n 1)").exits(0);
+    why_says(&bed, "x", &["cancelled on the cluster, not by csync"]);
+    bed.csync(&["wait", "last"]);
+    nothing_left(&bed, "pbs");
+}

@@ -4,7 +4,7 @@ use crate::decide::engine::grant;
 use crate::decide::engine::protocol::Capacity;
 use crate::decide::engine::rooms::{Rooms, named};
 use crate::language::hosts::partitions;
-use crate::model::batch::{Account, BatchFacts, Flavour, MemberRequest, Partition};
+use crate::model::batch::{Account, BatchFacts, Flavour, History, MemberRequest, Partition};
 use crate::model::facts::Facts;
 use crate::model::host::{Batch, Host};
 use crate::model::resources::{Amount, Request};
@@ -51,7 +51,13 @@ impl Limits {
             account: host.account.clone(),
             flavour,
             members,
-            keeps_order: flavour == Some(Flavour::Slurm),
+            keeps_order: match flavour {
+                Some(Flavour::Slurm) => true,
+                // Without a history, what comes after a job that is over is dropped unrun.
+                Some(Flavour::Pbs) => offers.is_some_and(|offers| offers.dialect.history == History::Kept),
+                // It lets what waits begin although that failed.
+                Some(Flavour::Sge) | None => false,
+            },
         }
     }
 

@@ -31,7 +31,7 @@ mod tests;
 
 use crate::language::batch::call::{Ask, Call, Target, Unsayable};
 use crate::model::batch::{
-    BatchFacts, Cancelled, CouldNotAsk, Dialect, Ending, Flavour, Queue, Reply, Submission, Submitted,
+    BatchFacts, BatchId, Cancelled, CouldNotAsk, Dialect, Ending, Flavour, Queue, Reply, Submission, Submitted,
 };
 
 /// Returns the script that learns what a batch system offers; read-only, each command with a deadline of its own.
@@ -122,6 +122,16 @@ pub fn parse_cancel(flavour: Flavour, reply: &Reply<'_>) -> Result<Cancelled, Co
         Flavour::Slurm => slurm::parse_cancel(reply),
         Flavour::Pbs => pbs::parse_cancel(reply),
         Flavour::Sge => sge::parse_cancel(reply),
+    }
+}
+
+/// Returns whether what comes after a submission is kept until all of it succeeded: PBS lets what comes after an array begin
+/// although members failed, and Grid Engine what comes after anything.
+pub fn can_be_waited_for(flavour: Flavour, id: &BatchId) -> bool {
+    match flavour {
+        Flavour::Slurm => true,
+        Flavour::Pbs => !id.as_str().contains('['),
+        Flavour::Sge => false,
     }
 }
 

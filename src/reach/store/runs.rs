@@ -38,6 +38,8 @@ pub struct NewRun {
     pub at: Timestamp,
     /// The submitter's umask.
     pub umask: u32,
+    /// `--ahead`.
+    pub ahead: bool,
     /// The plan, [encoded](super::encode_plan).
     pub plan: Vec<u8>,
     /// Per instance, whether it runs.
@@ -61,6 +63,8 @@ pub struct StoredRun {
     pub halt: Halt,
     /// The submitter's umask.
     pub umask: u32,
+    /// `--ahead`.
+    pub ahead: bool,
 }
 
 /// What a run does.
@@ -181,6 +185,7 @@ impl Store {
             .bind(workflow.0.to_vec())
             .bind(run.at.0)
             .bind(run.umask)
+            .bind(run.ahead)
             .bind(env!("CARGO_PKG_VERSION"))
             .bind(run.plan)
             .bind(codec::encode_verdicts(&run.verdicts))
@@ -461,6 +466,7 @@ fn head(row: &SqliteRow) -> Result<StoredRun, sqlx::Error> {
         workflow: WorkflowKey(workflow.try_into().map_err(|_| decode("a workflow's key is 16 bytes".into()))?),
         halt: named(row, 7)?,
         umask: row.try_get(11)?,
+        ahead: row.try_get(12)?,
     })
 }
 

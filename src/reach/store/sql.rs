@@ -11,6 +11,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0004.sql"),
     include_str!("migrations/0005.sql"),
     include_str!("migrations/0006.sql"),
+    include_str!("migrations/0007.sql"),
 ];
 
 /// What kind of file it is, and whether anything is in it.
@@ -77,22 +78,22 @@ pub(super) const ROLLBACK: &str = "ROLLBACK";
 /// A new run.
 pub(super) const INSERT_RUN: &str = "\
 BEGIN IMMEDIATE;
-INSERT INTO runs (name, path, root, command, workflow, state, halt, submitted, umask, version)
-    VALUES (?, ?, ?, ?, ?, 'active', 'going', ?, ?, ?);
+INSERT INTO runs (name, path, root, command, workflow, state, halt, submitted, umask, ahead, version)
+    VALUES (?, ?, ?, ?, ?, 'active', 'going', ?, ?, ?, ?);
 INSERT INTO plans (run, plan, verdicts, reasons, text, env)
     VALUES (last_insert_rowid(), ?, ?, ?, ?, ?);
 COMMIT;";
 
 /// Heads of runs, newest first.
-pub(super) const RUNS: &str = "SELECT run, name, path, root, command, workflow, state, halt, submitted, ended, counts, umask \
+pub(super) const RUNS: &str = "SELECT run, name, path, root, command, workflow, state, halt, submitted, ended, counts, umask, ahead \
     FROM runs WHERE (?1 IS NULL OR state = ?1) ORDER BY run DESC LIMIT ?2";
 
 /// The runs that are not over, oldest first.
-pub(super) const ACTIVE: &str = "SELECT run, name, path, root, command, workflow, state, halt, submitted, ended, counts, umask \
+pub(super) const ACTIVE: &str = "SELECT run, name, path, root, command, workflow, state, halt, submitted, ended, counts, umask, ahead \
     FROM runs WHERE state = 'active' ORDER BY run";
 
 /// The head of a run.
-pub(super) const RUN: &str = "SELECT run, name, path, root, command, workflow, state, halt, submitted, ended, counts, umask \
+pub(super) const RUN: &str = "SELECT run, name, path, root, command, workflow, state, halt, submitted, ended, counts, umask, ahead \
     FROM runs WHERE run = ?1";
 
 /// The newest run.

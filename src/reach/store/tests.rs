@@ -30,6 +30,7 @@ fn new_run(name: &str) -> NewRun {
         command: Some("csync submit w.toml".to_owned()),
         at: NOW,
         umask: 0o22,
+        ahead: true,
         plan: encode_plan(&Plan { name: name.to_owned(), ..Plan::default() }),
         verdicts: vec![Verdict::Stale, Verdict::Fresh],
         reasons: vec![Reason::NeverRan, Reason::Fresh],
@@ -119,7 +120,7 @@ async fn what_is_written_is_read_by_the_next_engine() {
     assert_eq!(reader.marks(run).await.unwrap(), marks.map(|(id, mark, had)| (InstanceId(id), mark, had)));
     assert_eq!(reader.events(run).await.unwrap(), [(NOW, "something happened".to_owned())]);
     let head = reader.active_runs().await.unwrap().pop().unwrap();
-    assert_eq!((head.summary.run, head.halt, head.umask), (run, Halt::Stopped, 0o22));
+    assert_eq!((head.summary.run, head.halt, head.umask, head.ahead), (run, Halt::Stopped, 0o22, true));
     let plan = reader.plan(run).await.unwrap().unwrap();
     assert_eq!((plan.plan.name.as_str(), plan.verdicts), ("w", vec![Verdict::Stale, Verdict::Fresh]));
     assert_eq!(

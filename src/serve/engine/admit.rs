@@ -45,8 +45,6 @@ pub(super) struct Admission {
     facts: BTreeMap<HostName, Facts>,
     /// Where the hosts are configured.
     dir: Option<ConfigDir>,
-    /// `--ahead`.
-    ahead: bool,
     /// What was learned of its commands, and where its files lie.
     ground: Ground,
 }
@@ -128,13 +126,14 @@ pub(super) fn prepare(
         command,
         at: clock::now(),
         umask,
+        ahead,
         plan: encode_plan(&prepared.plan),
         verdicts: prepared.verdicts.clone(),
         reasons: prepared.reasons.clone(),
         text,
         env: encode_env(&env),
     };
-    Ok(Admission { new, prepared, means: Means { env, umask, secrets }, lock, hosts, facts, dir, ahead, ground })
+    Ok(Admission { new, prepared, means: Means { env, umask, secrets }, lock, hosts, facts, dir, ground })
 }
 
 /// Where a run writes files, as far as it declares them.
@@ -233,11 +232,11 @@ pub(super) async fn load(reader: &Reader, state: &StateDir, run: RunId) -> Resul
 impl Runner {
     /// Takes in a submission: first the store, then the core.
     pub(super) async fn admit(&mut self, admission: Admission, reply: Reply<Submitted>) {
-        let Admission { new, prepared, means, lock, hosts, facts, dir, ahead, ground } = admission;
+        let Admission { new, prepared, means, lock, hosts, facts, dir, ground } = admission;
         let agent = means.env.iter().find(|(name, _)| name == "SSH_AUTH_SOCK").map(|(_, socket)| socket.as_str());
         self.start_sites(&prepared.places, &hosts, &facts, dir.as_ref());
         self.sites.offer_agent(agent);
-        let routes = self.sites.routes(&prepared.places).ahead(ahead);
+        let routes = self.sites.routes(&prepared.places).ahead(new.ahead);
         let head = RunSummary {
             run: RunId(0),
             name: new.name.clone(),
@@ -353,6 +352,7 @@ impl Runner {
             self.handed.extend(in_flight.into_iter().map(|(key, worker)| (key, Given::Worker(worker))));
         }
         let routes = if active { self.restore_places(run, &plan, &facts) } else { Routes::default() };
+        let routes = routes.ahead(stored.ahead);
         for (index, host) in elsewhere {
             let Ok(name) = host.parse::<HostName>() else { continue };
             let host = self.sites.number(&name);

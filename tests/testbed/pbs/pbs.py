@@ -147,7 +147,9 @@ class Server:
 
     def never(self, name):
         """A dependency that cannot be satisfied: over, without a word why."""
-        self.jobs[name].update(state="F", substate=92, mtime=time.time(), hold_types="s")
+        for each, job in self.jobs.items():
+            if name in (each, job.get("parent")):
+                job.update(state="F", substate=92, mtime=time.time(), hold_types="s")
 
     def look(self):
         """Sees what ended, what is over its time, what can start."""
@@ -168,6 +170,8 @@ class Server:
         for name, job in self.jobs.items():
             if job["state"] == "H" and job.get("depend"):
                 self.depend(name)
+            if self.jobs.get(job.get("parent"), job)["state"] == "H":
+                continue
             if job["state"] == "Q" and "comment" not in job and "indices" not in job and used + job["cpus"] <= CPUS:
                 self.start(name, job)
                 used += job["cpus"]

@@ -6,8 +6,9 @@ use crate::language::batch::call::{
     Call, Meaning, Target, Unsayable, could_not_ask, judge, limited, path, preamble, ranges, raw_flags, share,
     submit_from, units,
 };
+use crate::language::batch::can_be_waited_for;
 use crate::model::batch::RefusalKind::{ArrayTooLarge, OverLimit, Partition, Permission, Request};
-use crate::model::batch::{BatchId, Cancelled, CouldNotAsk, MemberRequest, RefusalKind, Reply, Sharing};
+use crate::model::batch::{BatchId, Cancelled, CouldNotAsk, Flavour, MemberRequest, RefusalKind, Reply, Sharing};
 use crate::model::batch::{Submission, Submitted};
 use crate::model::units::{Bytes, Walltime};
 
@@ -69,7 +70,7 @@ fn arguments(submission: &Submission, notes: &mut Vec<String>) -> Result<Vec<Str
 
 /// `afterok` of an array fires although members failed: only plain jobs may be waited for.
 fn dependencies(after: &[BatchId]) -> Result<String, Unsayable> {
-    if after.iter().any(|id| id.as_str().contains('[')) {
+    if !after.iter().all(|id| can_be_waited_for(Flavour::Pbs, id)) {
         return Err(Unsayable::Dependency("PBS"));
     }
     Ok(after.iter().map(BatchId::as_str).collect::<Vec<_>>().join(":"))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::decide::engine::protocol::Stage;
-use crate::model::batch::JobName;
+use crate::model::batch::{Flavour, JobName};
 use crate::model::id::JobKey;
 use crate::model::job::{Ended, Outcome};
 use crate::serve::site::desk::{Desk, Done, Way, is_over, never_ran};
@@ -135,7 +135,15 @@ impl Desk {
         }
         let mut failed = vec![ended.key];
         while let Some(key) = failed.pop() {
-            let sent = self.jobs.values().filter(|job| job.after.contains(&key)).map(|job| job.key);
+            let sent: Vec<JobKey> =
+                self.jobs.values().filter(|job| job.after.contains(&key)).map(|job| job.key).collect();
+            if self.means.dialect.as_ref().is_some_and(|dialect| dialect.flavour == Flavour::Pbs) {
+                // Of what was cancelled before it ran, it keeps what comes after for ever.
+                for orphan in &sent {
+                    self.removed.insert(*orphan, Outcome::NodeFail);
+                    self.stops.insert(*orphan);
+                }
+            }
             self.orphans.extend(sent);
             let (doomed, kept) =
                 std::mem::take(&mut self.waiting).into_iter().partition(|job| job.after.contains(&key));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::decide::engine::protocol::{Capacity, Stage};
+use crate::language::batch;
 use crate::model::api::Full;
 use crate::model::batch::{BatchId, JobName};
 use crate::model::id::JobKey;
@@ -62,15 +63,23 @@ impl Desk {
         }
     }
 
-    /// Returns those that cannot be sent yet: what they wait for has no id there yet.
+    /// Returns those that cannot be sent yet: what they wait for has no id there yet, or none that can be waited for.
     fn held(&self) -> HashSet<JobKey> {
         if self.waiting.iter().all(|job| job.after.is_empty()) {
             return HashSet::new();
         }
         let here: HashSet<JobKey> = self.waiting.iter().map(|job| job.key).collect();
         // What is neither here nor there is over: whether it succeeded, the wrapper sees from its files.
-        let is_held = |key: &JobKey| here.contains(key) || self.of.contains_key(key) && self.batch_of(*key).is_none();
+        let is_held = |key: &JobKey| {
+            let no_id_to_wait_for = || self.batch_of(*key).is_none_or(|id| !self.is_waited_for(&id));
+            here.contains(key) || self.of.contains_key(key) && no_id_to_wait_for()
+        };
         self.waiting.iter().filter(|job| job.after.iter().any(is_held)).map(|job| job.key).collect()
+    }
+
+    /// Returns whether the batch system itself keeps what comes after a submission until that succeeded.
+    fn is_waited_for(&self, id: &BatchId) -> bool {
+        self.means.dialect.as_ref().is_none_or(|dialect| batch::can_be_waited_for(dialect.flavour, id))
     }
 
     /// Returns whether something can be sent.
