@@ -249,3 +249,42 @@ fn a_disk_that_is_full_or_read_only_is_named() {
     let why = bed.csync(&["why", "t"]).exits(0).out;
     assert!(why.contains("Read-only file system"), "{why}");
 }
+
+#[test]
+fn hosts_that_reach_each_other_send_without_us() {
+    let bed = Bed::shared();
+    let link = "[links]\n\"grid-center\" = { direct = true }\n";
+    let hosts = "[hosts.grid]\nbatch = \"sge\"\nkeep_above = \"1M\"\n[hosts.center]\nssh = \"pbs\"\nbatch = \"none\"\n";
+    know(&bed, &format!("{hosts}{link}"));
+    bed.write(
+        "workflow.toml",
+        "name = \"direct\"\n[tasks.make]\noutputs = [\"big\", \"vast\"]\n\
+         run = \"head -c 3000000 /dev/urandom > big; head -c 3000000 /dev/urandom > vast; cksum < big\"\non = \"grid\"\n\
+         [tasks.use]\ninputs = [\"vast\"]\noutputs = [\"used\"]\nrun = \"wc -c < vast > used\"\non = \"center\"\n",
+    );
+    bed.csync(&["submit", "--only", "make"]).exits(0);
+    let sum = bed.csync(&["logs", "last", "make"]).exits(0).out;
+    let log = bed.dir().join("h/pbs/sshd.log");
+    let calls = || fs::read_to_string(&log).unwrap().matches("Connection from 10.92.0.20").count();
+    let before = calls();
+    // It has no key yet: then bytes pass through here.
+    bed.csync(&["submit"]).exits(0);
+    assert_eq!(bed.read("used").trim(), "3000000");
+    let tried = calls();
+    assert!(tried > before, "it was tried");
+    // With a key of its own there.
+    let key = fs::read_to_string(bed.home().join(".ssh/id_ed25519")).unwrap();
+    let known = fs::read_to_string(bed.home().join(".ssh/known_hosts")).unwrap();
+    let lay = format!(
+        "umask 077; mkdir -p ~/.ssh; cat >~/.ssh/id_ed25519 <<'END'\n{key}END\ncat >~/.ssh/known_hosts <<'END'\n{known}END\n"
+    );
+    bed.on("grid", &lay).exits(0);
+    let state = bed.home().join("state/engine.log");
+    let through = || fs::read_to_string(&state).unwrap().matches("not go there directly").count();
+    assert_eq!(through(), 1, "{}", fs::read_to_string(&state).unwrap());
+    bed.csync(&["data", "move", "big", "--to", "center"]).exits(0);
+    assert_eq!((calls(), through()), (tried + 1, 1));
+    bed.csync(&["data", "get", "big"]).exits(0);
+    assert_eq!(bed.on("laptop", &format!("cksum < {}", bed.path("big").display())).out, sum);
+    bed.on("grid", "rm -r ~/.ssh").exits(0);
+}

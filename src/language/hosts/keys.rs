@@ -83,7 +83,7 @@ keys! {
 keys! {
     /// A link.
     LinkKey {
-        Direct = "direct": "Whether the first host reaches the second itself, with a key or an agent that you opted in.",
+        Direct = "direct": "Whether the first host reaches the second itself, with a key that lies there: then files do not pass here.",
     }
 }
 

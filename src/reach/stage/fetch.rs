@@ -1,7 +1,7 @@
 //! From a host to here.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use tokio::io::{AsyncWriteExt, copy};
@@ -199,7 +199,11 @@ async fn stream(
     let (stdin, stdout) = channel.split();
     let asked = Asked { host: host.host().to_owned(), names: names.iter().cloned().collect(), limit };
     let (meter, to) = (meter.clone(), to.to_owned());
-    let unpacking = spawn_blocking(move || unpack(&asked, SyncIoBridge::new(theirs), &to, &meter));
+    // An archive is read in pieces of half a kilobyte, and each across the bridge costs microseconds.
+    let unpacking = spawn_blocking(move || {
+        let theirs = BufReader::with_capacity(BUFFER, SyncIoBridge::new(theirs));
+        unpack(&asked, theirs, &to, &meter)
+    });
     let asking = async {
         // A write that fails is explained by how the command ended.
         drop(stdin.write_all(&list).await);
@@ -225,10 +229,14 @@ async fn stream(
     if arrived.len() != names.len() {
         return Err(there(format!("{} of {} files came", arrived.len(), names.len())));
     }
-    if let Some(sums) = sums? {
-        arrived.compare(&names, &sums)?;
-    }
-    arrived.let_in()
+    let sums = sums?;
+    let let_in = spawn_blocking(move || {
+        if let Some(sums) = sums {
+            arrived.compare(&names, &sums)?;
+        }
+        arrived.let_in()
+    });
+    let_in.await.map_err(|error| there(error.to_string()))?
 }
 
 /// Fetches one large file, from where an earlier try ended; returns how much moved.

@@ -11,6 +11,7 @@
 //! Large files take the same stream as everything else, and not `rsync` or SFTP: `benches/stage/run` measures them side by side.
 
 mod bring;
+mod direct;
 mod fetch;
 mod look;
 mod pack;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 
 use tar::{Builder, EntryType, Header};
 use tokio::io::{AsyncWriteExt, copy};
@@ -18,7 +18,7 @@ use crate::reach::transport::{Checksum, Meter, Sum, Transport};
 const NAMES: usize = 200;
 
 /// Names a stream's directory: nobody else's is called so.
-fn inbox() -> String {
+pub(super) fn inbox() -> String {
     let mut bytes = [0; 8];
     // Fails on kernels before 3.17; the process and the clock tell streams apart just as well.
     let _filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
@@ -44,6 +44,10 @@ pub(super) enum Unpacked {
     /// It became shorter.
     Short,
 }
+
+/// From where files are read to where the connection is written to; what is small is gathered first, since each write across costs
+/// microseconds.
+pub(super) type Bridge = BufWriter<SyncIoBridge<tokio::io::DuplexStream>>;
 
 /// Writes a stream.
 pub(super) struct Packer<W: Write> {
@@ -78,17 +82,26 @@ impl<W: Write> Packer<W> {
             return Err(Unpacked::Short);
         }
         let sum = content.sum.finish();
-        // Names that `cksum` prints as they are.
-        if !file.name.contains(['\n', '\\']) {
-            self.list.extend_from_slice(format!("./{}\0", file.name).as_bytes());
-            self.sums.update(format!("{sum}\n").as_bytes());
-        }
-        self.names.push(file.name.to_owned());
+        self.tell(file.name, sum);
         Ok(sum)
     }
 
+    /// Takes a file into what the host compares.
+    fn tell(&mut self, name: &str, sum: Checksum) {
+        // Names that `cksum` prints as they are.
+        if !name.contains(['\n', '\\']) {
+            self.list.extend_from_slice(format!("./{name}\0").as_bytes());
+            self.sums.update(format!("{sum}\n").as_bytes());
+        }
+        self.names.push(name.to_owned());
+    }
+
     /// Ends it: what the host does with it comes last.
-    fn finish(mut self) -> io::Result<()> {
+    fn finish(self) -> io::Result<()> {
+        self.close()?.flush()
+    }
+
+    fn close(mut self) -> io::Result<W> {
         let done = done(&self.names, (!self.list.is_empty()).then(|| self.sums.finish()));
         for (name, text) in [("list", self.list.as_slice()), ("done", done.as_bytes())] {
             let mut header = Header::new_gnu();
@@ -96,7 +109,7 @@ impl<W: Write> Packer<W> {
             header.set_mode(0o600);
             self.builder.append_data(&mut header, name, text)?;
         }
-        self.builder.into_inner()?.flush()
+        self.builder.into_inner()
     }
 }
 
@@ -118,12 +131,21 @@ impl<R: Read> Read for Summed<'_, R> {
     }
 }
 
+/// Returns the end of a stream alone, for files that came another way; with their checksums, in the order of their names.
+pub(super) fn closing(names: &[String], sums: &[Checksum]) -> io::Result<Vec<u8>> {
+    let mut end = Packer::new(Vec::new(), Meter::default());
+    for (name, sum) in names.iter().zip(sums) {
+        end.tell(name, *sum);
+    }
+    end.close()
+}
+
 /// Sends what `fill` packs to a directory of a host, which is made.
 pub(super) async fn send(
     host: &dyn Transport,
     to: &str,
     meter: &Meter,
-    fill: impl FnOnce(&mut Packer<SyncIoBridge<tokio::io::DuplexStream>>) -> Result<(), StageError> + Send + 'static,
+    fill: impl FnOnce(&mut Packer<Bridge>) -> Result<(), StageError> + Send + 'static,
 ) -> Result<(), StageError> {
     let script = format!(
         r#"umask 077
@@ -142,7 +164,8 @@ pub(super) async fn send(
     let meter = meter.clone();
     // Reading files blocks; the stream of the connection does not.
     let packing = spawn_blocking(move || {
-        let mut packer = Packer::new(SyncIoBridge::new(ours), meter);
+        let ours = BufWriter::with_capacity(BUFFER, SyncIoBridge::new(ours));
+        let mut packer = Packer::new(ours, meter);
         fill(&mut packer)?;
         packer.finish().map_err(|source| StageError::Here { path: ".".into(), source })
     });

@@ -1,6 +1,7 @@
 //! From one host to another, over our connections to both: what passes through here is in memory alone.
 
 use std::collections::{HashMap, HashSet};
+use std::io::BufReader;
 use std::path::PathBuf;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
@@ -8,6 +9,7 @@ use tokio_util::io::SyncIoBridge;
 
 use crate::language::quote::sh;
 use crate::reach::stage::bring::make_dir_of;
+use crate::reach::stage::direct::direct;
 use crate::reach::stage::fetch::{Far, Found, Take, find};
 use crate::reach::stage::look::{Seen, list, look, sums};
 use crate::reach::stage::pack::{Packing, Unpacked, send};
@@ -16,10 +18,11 @@ use crate::reach::stage::{BUFFER, LARGE, Moved, StageError, streams, words};
 use crate::reach::transport::{Checksum, Landing, Meter, Transport};
 
 /// A host, and a directory on it.
-type Place<'a> = (&'a dyn Transport, &'a str);
+pub(super) type Place<'a> = (&'a dyn Transport, &'a str);
 
 /// Brings files from a directory of one host to a directory of another, which is made; directories with all that is in them.
-/// Returns what moved, and the names that the first does not have.
+/// Returns what moved, and the names that the first does not have. Where `ssh` is how the first reaches the second itself, nothing
+/// passes here, unless that fails.
 ///
 /// # Errors
 /// When a host cannot be asked, the first sends something else or more than `limit`, or the second does not take it. What arrived
@@ -29,6 +32,7 @@ pub async fn relay(
     to: Place<'_>,
     names: &[String],
     limit: u64,
+    ssh: Option<&str>,
     meter: &Meter,
 ) -> Result<(Moved, Vec<String>), StageError> {
     let Found { files, missing, .. } = find(from.0, from.1, names, Take::up_to(limit)).await?;
@@ -36,7 +40,21 @@ pub async fn relay(
     let lacking = lacking(from, to, files).await?;
     moved.moved = lacking.len() as u64;
     let size = |(_, seen): &Far| seen.map_or(0, |seen| seen.size);
-    meter.expect(lacking.iter().map(size).sum());
+    let total = lacking.iter().map(size).sum();
+    meter.expect(total);
+    if let Some(ssh) = ssh.filter(|_| !lacking.is_empty()) {
+        let names: Vec<String> = lacking.iter().map(|(name, _)| name.clone()).collect();
+        match direct(from, to, &names, ssh).await {
+            Ok(()) => {
+                meter.count(total);
+                return Ok((Moved { bytes: total, ..moved }, missing));
+            }
+            Err(error) => {
+                let (from, to) = (from.0.host(), to.0.host());
+                tracing::warn!(from, to, %error, "files do not go there directly, but through here");
+            }
+        }
+    }
     let (large, small): (Vec<_>, Vec<_>) = lacking.into_iter().partition(|file| size(file) >= LARGE);
     for files in streams(small, size) {
         moved.bytes += files.iter().map(size).sum::<u64>();
@@ -95,7 +113,7 @@ async fn stream(from: Place<'_>, to: Place<'_>, files: Vec<Far>, limit: u64, met
     };
     let passing = send(to.0, to.1, meter, move |packer| {
         let mut lacking: HashSet<String> = names.into_iter().collect();
-        asked.each(SyncIoBridge::new(stream), |name, entry| {
+        asked.each(BufReader::with_capacity(BUFFER, SyncIoBridge::new(stream)), |name, entry| {
             let failed = |source| StageError::Here { path: PathBuf::from(name), source };
             let (size, header) = (entry.size(), entry.header());
             let mode = header.mode().map_err(failed)?;

@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::language::quote::sh;
 use crate::reach::stage::unpack::{Arrived, Asked, part_of, unpack};
 use crate::reach::transport::{Local, Meter, Remote};
 
@@ -385,8 +386,9 @@ async fn what_one_host_made_reaches_another_and_touches_nothing_here() {
     fs::remove_dir_all(&world.here).unwrap();
     let second = Local::transport();
     let (from, to) = (world.there.to_str().unwrap(), other.to_str().unwrap());
-    let pass =
-        async |names: &[String]| relay((&world.host, from), (&second, to), names, 1 << 30, &Meter::default()).await;
+    let pass = async |names: &[String]| {
+        relay((&world.host, from), (&second, to), names, 1 << 30, None, &Meter::default()).await
+    };
     let asked: Vec<String> = names.iter().cloned().chain(["gone".to_owned()]).collect();
     let (moved, missing) = pass(&asked).await.unwrap();
     assert_eq!((moved.files, moved.moved, missing), (9, 9, vec!["gone".to_owned()]));
@@ -397,6 +399,34 @@ async fn what_one_host_made_reaches_another_and_touches_nothing_here() {
     assert_eq!(pass(&["large".to_owned()]).await.unwrap().0.bytes, large.len() as u64);
     assert_eq!(tree(&other), all);
     assert!(!world.here.exists());
-    let error = relay((&world.host, from), (&second, to), &names, 99, &Meter::default()).await.unwrap_err();
+    let error = relay((&world.host, from), (&second, to), &names, 99, None, &Meter::default()).await.unwrap_err();
     assert!(matches!(error, StageError::TooLarge { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_host_that_reaches_another_sends_to_it_itself() {
+    let world = World::new();
+    let names = ["dir/one", "dir/deep/two", "it's \"a\" $file", "-x"].map(str::to_owned);
+    for name in &names {
+        world.write(name, name.as_bytes());
+    }
+    world.bring(&names.iter().map(String::as_str).collect::<Vec<_>>()).await.unwrap();
+    let all = tree(&world.here);
+    let second = Local::transport();
+    let from = world.there.to_str().unwrap();
+    // What stands for `ssh` there: one that gets there, one that does not, one that spoils what it brings.
+    let gets_there = "sh -c".to_owned();
+    let spoils = format!("sh -c {} sh", sh("sh -c \"$1\"; echo more >>\"${1#*-C }/-x\""));
+    for (ssh, arrives) in [(gets_there, true), ("false".to_owned(), false), (spoils, false)] {
+        let other = world.dir.path().join("other");
+        let to = other.to_str().unwrap();
+        let sent = direct::direct((&world.host, from), (&second, to), &names, &ssh).await;
+        assert_eq!(sent.is_ok(), arrives, "{ssh}: {sent:?}");
+        assert_eq!(fs::read_dir(&other).unwrap().count(), if arrives { 3 } else { 0 }, "{ssh}");
+        // Then through here.
+        let passed = relay((&world.host, from), (&second, to), &names, 1 << 30, Some(&ssh), &Meter::default()).await;
+        assert_eq!(passed.unwrap().0.moved, if arrives { 0 } else { 4 }, "{ssh}");
+        assert_eq!(tree(&other), all, "{ssh}");
+        fs::remove_dir_all(&other).unwrap();
+    }
 }

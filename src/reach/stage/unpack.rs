@@ -109,15 +109,15 @@ impl Arrived {
 
     /// Gives all their names.
     pub(super) fn let_in(mut self) -> Result<(), StageError> {
-        for (_, part, path, _) in std::mem::take(&mut self.files) {
-            if path.is_dir() {
-                let error = io::Error::new(io::ErrorKind::IsADirectory, "a directory of that name is here");
-                drop(fs::remove_file(&part));
-                return Err(here(&path, error));
-            }
-            fs::rename(&part, &path).map_err(|source| here(&path, source))?;
-        }
-        Ok(())
+        let mut files = std::mem::take(&mut self.files).into_iter();
+        // A file never takes the place of a directory: the system sees to that.
+        let failed = files.find_map(|(_, part, path, _)| {
+            let error = fs::rename(&part, &path).err()?;
+            drop(fs::remove_file(&part));
+            Some(here(&path, error))
+        });
+        self.files.extend(files);
+        failed.map_or(Ok(()), Err)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -128,9 +128,15 @@ impl Arrived {
 /// Takes out of a stream what was asked for, under temporary names.
 pub(super) fn unpack(asked: &Asked, stream: impl Read, to: &Path, meter: &Meter) -> Result<Arrived, StageError> {
     let mut arrived = Arrived::default();
+    // Where the file before went: neighbours lie in one directory.
+    let mut made = PathBuf::new();
     asked.each(stream, |name, entry| {
         let path = to.join(name);
         let part = part_of(&path);
+        if let Some(dir) = path.parent().filter(|dir| *dir != made) {
+            fs::create_dir_all(dir).map_err(|source| here(dir, source))?;
+            dir.clone_into(&mut made);
+        }
         let written = write(entry, &part, meter);
         // One that was not finished is removed with the others.
         let sum = written.as_ref().copied().unwrap_or(Sum::default().finish());
@@ -142,18 +148,17 @@ pub(super) fn unpack(asked: &Asked, stream: impl Read, to: &Path, meter: &Meter)
 
 /// Writes a file and gives it its time.
 fn write(entry: &mut Entry<'_, impl Read>, part: &Path, meter: &Meter) -> io::Result<Checksum> {
-    if let Some(dir) = part.parent() {
-        fs::create_dir_all(dir)?;
-    }
     let size = entry.size();
     let mode = entry.header().mode().unwrap_or(0o644) & 0o777 | 0o600;
     let mtime = entry.header().mtime().unwrap_or(0);
     // Not through a link that somebody put there.
-    match fs::remove_file(part) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = File::create_new(part)?;
+    let mut file = match File::create_new(part) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(part)?;
+            File::create_new(part)?
+        }
+        file => file?,
+    };
     let mut sum = Sum::default();
     let mut buffer = vec![0; usize::try_from(size).unwrap_or(usize::MAX).clamp(1, 128 << 10)];
     loop {

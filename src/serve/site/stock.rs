@@ -8,9 +8,10 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use crate::language::hosts::Hosts;
+use crate::language::quote::sh;
 use crate::model::api::{HeldView, MovingView};
 use crate::model::data::{DataFact, Elsewhere, Rate, Replica};
-use crate::model::host::{Host, HostName};
+use crate::model::host::{Host, HostName, Links};
 use crate::model::id::{JobKey, RunId};
 use crate::model::units::Bytes;
 use crate::reach::clock;
@@ -31,6 +32,7 @@ pub struct Stock {
 #[derive(Debug, Default)]
 struct Inner {
     hosts: HashMap<HostName, Host>,
+    links: Links,
     /// By directory and path.
     replicas: HashMap<String, BTreeMap<String, Vec<Replica>>>,
     /// Whether a host sees a directory of this machine, and whether this process has looked.
@@ -96,7 +98,9 @@ impl Stock {
 
     /// Learns how hosts are reached.
     pub fn know(&self, hosts: &Hosts) {
-        self.inner().hosts = hosts.iter().map(|host| (host.name.clone(), host.clone())).collect();
+        let mut inner = self.inner();
+        inner.hosts = hosts.iter().map(|host| (host.name.clone(), host.clone())).collect();
+        inner.links = hosts.links().clone();
     }
 
     /// Returns whether anything lies on hosts.
@@ -115,6 +119,21 @@ impl Stock {
         let host = host.ok_or_else(|| unknown("hosts.toml does not name it"))?;
         let connections = self.connections.get().cloned().ok_or_else(|| unknown("nothing connects to hosts here"))?;
         way(&connections, &host).await
+    }
+
+    /// Returns the command by which a host reaches another one itself, where a person said that it does: with that host's own keys,
+    /// at the address that is configured here.
+    pub async fn direct(&self, from: &HostName, to: &HostName) -> Option<String> {
+        let alias = {
+            let inner = self.inner();
+            inner.links.get(&(from.clone(), to.clone())).filter(|link| link.direct)?;
+            inner.hosts.get(to)?.ssh.clone()?
+        };
+        let choice = self.connections.get()?.choose(alias.as_str()).await;
+        let step = choice.inspect_err(|error| tracing::warn!(%error, "its address is not known")).ok()?.way.pop()?;
+        let user = step.options.get("user").map(|user| format!("-l {} ", sh(user))).unwrap_or_default();
+        let host = step.options.host_name().unwrap_or(alias.as_str());
+        Some(format!("ssh -o BatchMode=yes -o ConnectTimeout=20 -p {} {user}-- {}", step.options.port(), sh(host)))
     }
 
     /// Takes in what was learned. The rates in `facts` are those of single transfers.
