@@ -102,3 +102,39 @@ run = "test ! -e undeclared.txt; cp {inputs} {outputs}"
     let listed = csync(&["hosts", "list"]).exits(0);
     assert!(listed.out.contains("simulated"), "{}", listed.out);
 }
+
+#[test]
+fn what_is_removed_under_a_job_and_what_it_floods_is_told() {
+    let world = World::new();
+    fs::create_dir(world.path("config")).unwrap();
+    world.write("config/hosts.toml", "[hosts.hpc]\nsimulated = {}\n");
+    let config = world.path("config");
+    let csync = |args: &[&str]| -> crate::world::Done {
+        world.command(args).env("CSYNC_CONFIG", &config).output().unwrap().into()
+    };
+    // The directory that its output goes to is removed while it runs; then all of its job's.
+    world.write(
+        "removed.toml",
+        r#"
+name = "removed"
+[defaults]
+on = "hpc"
+[tasks.output]
+outputs = ["made/here/out.txt"]
+run = "rm -r made; echo x > {outputs}"
+[tasks.kept]
+outputs = ["other/out.txt"]
+run = "rm -r other; mkdir other; echo x > {outputs}"
+[tasks.all]
+outputs = ["all.txt"]
+run = "rm -rf ~/.csync/jobs/*; sleep 1; echo x > {outputs}"
+needs = ["kept"]
+"#,
+    );
+    csync(&["submit", "removed.toml"]).exits(1);
+    assert_eq!(world.read("other/out.txt"), "x\n");
+    let why = csync(&["why", "last", "output"]).out;
+    assert!(why.contains("exit code 1") && why.contains("made/here/out.txt"), "{why}");
+    let why = csync(&["why", "last", "all"]).out;
+    assert!(why.contains("its job directory on the host is gone"), "{why}");
+}

@@ -132,9 +132,12 @@ fn job_directories_are_listed_and_removed_but_not_those_that_live() {
 #[test]
 fn a_shell_and_a_port_lead_to_where_a_job_runs() {
     let bed = Bed::shared();
-    configure(&bed, CLUSTERS);
+    configure(&bed, &format!("{CLUSTERS}[hosts.center]\nssh = \"pbs\"\n"));
+    bed.csync(&["hosts", "probe", "center"]).exits(0);
     bed.write("serve.py", SERVER);
-    for (host, bind) in [("hpc", "127.0.0.1"), ("hpc", "0.0.0.0"), ("lab", "127.0.0.1")] {
+    let anywhere = "0.0.0.0";
+    let itself = "127.0.0.1";
+    for (host, bind) in [("hpc", itself), ("hpc", anywhere), ("lab", itself), ("grid", itself), ("center", itself)] {
         bed.csync(&["submit", "-y", "--detach", "--on", host, "--", "python3", "serve.py", bind]).exits(0);
         until("it runs", || bed.csync(&["show", "last", "python3"]).exits(0).out.contains("running"));
         let mut shell = bed.csync_command(&["shell"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();

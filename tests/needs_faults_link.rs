@@ -103,6 +103,11 @@ fn an_sshd_that_dies_during_a_transfer_costs_no_byte_and_no_run() {
     let bed = bed(&["slurm"]);
     // So far away that it takes some seconds.
     bed.now("delay gate 60");
+    large_file_survives(&bed);
+}
+
+/// Sends a file there and back while sshds on the way die.
+fn large_file_survives(bed: &Bed) {
     let large: Vec<u8> = (0..100u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     bed.write("large", &large);
     bed.write(
@@ -112,18 +117,18 @@ fn an_sshd_that_dies_during_a_transfer_costs_no_byte_and_no_run() {
     bed.csync(&["submit", "--detach"]).exits(0);
     let part = |dir: &str| format!("find {dir} -name '.csync-*.part' -size +4M 2>/dev/null");
     until("a part of it is there", || !bed.on("login", &part("~/.csync/trees")).out.is_empty());
-    restart_sshd(&bed, "login");
+    restart_sshd(bed, "login");
     until("it ran", || bed.on("login", "cat ~/started").out.lines().count() == 1);
     let here = bed.home().join("work").display().to_string();
     until("a part of it is back", || !bed.on("laptop", &part(&here)).out.is_empty());
-    restart_sshd(&bed, "inner");
+    restart_sshd(bed, "inner");
     bed.csync(&["wait", "last"]).exits(0);
     assert!(fs::read(bed.path("back")).unwrap() == large);
     assert_eq!(bed.on("login", "cat ~/started").out.lines().count(), 1, "it ran once");
     until("no part is left", || {
         bed.on("laptop", &part(&here)).out.is_empty() && bed.on("login", &part("~/.csync")).out.is_empty()
     });
-    nothing_left(&bed, "login");
+    nothing_left(bed, "login");
 }
 
 #[test]
@@ -176,4 +181,39 @@ fn a_workstation_that_is_rebooted_or_ends_its_processes_is_found_out() {
     bed.csync(&["wait", "last"]).exits(0);
     assert_eq!(bed.read("out/1"), "1\n");
     nothing_left(&bed, "station");
+}
+
+#[test]
+fn the_systems_ssh_bears_the_same() {
+    let bed = bed(&["slurm"]);
+    // What this program's own SSH does not do.
+    configure_ssh(&bed, "  AddressFamily inet");
+    let tested = bed.csync(&["hosts", "test", "hpc"]).exits(0).out;
+    assert!(tested.contains("openssh") && tested.contains("AddressFamily is set"), "{tested}");
+    // Cut while jobs run and end.
+    let held = Held::submit(&bed, "login", "\"hpc\"", 3, "");
+    held.run();
+    bed.now("cut gate");
+    why_says(&bed, "t[1]", &["there is no contact with `hpc`"]);
+    held.release();
+    until("they are over", || bed.on("login", "cat ~/.csync/jobs/*/*/status | grep -c state=ended").out.trim() == "3");
+    bed.now("heal gate");
+    held.done_once();
+    // In a submission: `sbatch` goes on without its session.
+    bed.now("freeze slurmctld");
+    let held = Held::submit(&bed, "login", "\"hpc\"", 2, "");
+    until("it is on its way", || bed.on("login", "pgrep -x sbatch").code == 0);
+    restart_sshd(&bed, "login");
+    why_says(&bed, "t[1]", &["`hpc`"]);
+    bed.now("thaw slurmctld");
+    held.run();
+    // A jump host of the chain is rebooted.
+    bed.now("crash inner");
+    held.release();
+    why_says(&bed, "t[1]", &["there is no contact with `hpc`"]);
+    bed.now("boot inner");
+    held.done_once();
+    // In a transfer, there and back.
+    bed.now("delay gate 60");
+    large_file_survives(&bed);
 }
