@@ -13,8 +13,8 @@ use crate::cli::context::{Context, Globals, write_line};
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::{
     cancel, check, clean, completions, dag, data, demo, discover, doctor, engine, exit_codes, fetch, forward, hook,
-    hosts, import, login, logs, man, mcp, new, profile, report, retry, route, run, runs, schema, secret, shell, show,
-    status, submit, wait, watch, why, worker,
+    hosts, images, import, login, logs, man, mcp, new, profile, report, retry, route, run, runs, schema, secret, shell,
+    show, status, submit, wait, watch, why, worker,
 };
 
 /// Decides where scientific work should run, takes it there, and brings the results back
@@ -64,6 +64,7 @@ pub enum Command {
     Report(report::Args),
     Import(import::Args),
     Hosts(hosts::Args),
+    Images(images::Args),
     Hook(hook::Args),
     Mcp(mcp::Args),
     Discover(discover::Args),
@@ -87,7 +88,10 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("Look", &["status", "watch", "runs", "show", "why", "logs", "wait", "report", "fetch", "shell", "forward"]),
     ("Write workflows", &["demo", "new", "check", "dag", "import", "schema"]),
     ("Coding agents", &["hook", "mcp", "discover"]),
-    ("Keep house", &["hosts", "login", "data", "profile", "secret", "engine", "clean", "doctor", "completions", "man"]),
+    (
+        "Keep house",
+        &["hosts", "images", "login", "data", "profile", "secret", "engine", "clean", "doctor", "completions", "man"],
+    ),
 ];
 
 const STYLES: Styles = Styles::styled()

@@ -23,10 +23,12 @@ mod follow;
 mod submission;
 
 mod along;
+mod boxes;
 mod command;
 mod far;
 mod hook;
 mod place;
+mod sandboxed;
 mod script;
 
 mod dry_run;
@@ -45,6 +47,7 @@ mod engine;
 mod exit_codes;
 mod fetch;
 mod forward;
+mod images;
 mod import;
 mod logs;
 mod man;
@@ -106,6 +109,7 @@ pub fn run(context: &Context, command: Command) -> Result<Exit, Failure> {
         Command::Dag(args) => dag::run(context, &args),
         Command::Report(args) => report::run(context, &args),
         Command::Import(args) => import::run(context, &args),
+        Command::Images(args) => images::run(context, &args),
         Command::Hosts(args) => hosts::run(context, &args).inspect(|_| {
             if args.may_change() {
                 hook::after_change(context);

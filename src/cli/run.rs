@@ -1,7 +1,7 @@
 //! `csync run`: one command as a run.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -11,6 +11,7 @@ use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::follow::interrupts;
 use crate::cli::logs::copy;
+use crate::cli::sandboxed::{self, Wanted};
 use crate::cli::submission::{Wishes, WorkflowFile, directory, hand_in, submission};
 use crate::cli::view;
 use crate::cli::view::words::{duration, outcome};
@@ -25,6 +26,11 @@ use crate::reach::client::{InstanceQuery, LogQuery};
 /// error come through, and its exit code is passed on. Its standard input is empty. Ctrl-C cancels it. It is a run like any
 /// other: `csync why`, `csync logs` and `csync report` know it, and it always runs. With `--on` it runs on another machine: see
 /// `csync help submit` for what goes there and what comes back.
+///
+/// With `--image` it runs in a sandbox, by the Docker or Podman of this machine or of the host of `--on`, whose socket is
+/// reached over SSH: as nobody, without a network, on a read-only image, with 2 cores, 4 GiB and 10 minutes unless `--cpus`,
+/// `--mem` and `--time` say otherwise. A script of this directory goes along and is run by what its name says; what it prints
+/// comes through, and nothing else of it is left. It is recorded nowhere.
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "csync run [OPTIONS] -- COMMAND [ARGUMENT]...")]
 pub struct Args {
@@ -32,6 +38,12 @@ pub struct Args {
     asks: Asks,
     #[command(flatten)]
     elsewhere: Elsewhere,
+    /// Run it in a sandbox of this image: no network, nothing of the host but the script and what `--files` names
+    #[arg(long, value_name = "IMAGE", conflicts_with_all = ["detach", "with", "max_size", "yes", "gpus", "nodes", "processes", "partition", "account", "qos", "retries", "name"])]
+    image: Option<String>,
+    /// With `--image`: a file that goes along, of this directory; may stand behind the script too
+    #[arg(long, value_name = "FILE", requires = "image", value_delimiter = ',')]
+    files: Vec<PathBuf>,
     /// Do not stay with it
     #[arg(short, long)]
     detach: bool,
@@ -42,6 +54,14 @@ pub struct Args {
 
 /// Runs it.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
+    if let Some(image) = &args.image {
+        let ([] | [_]) = args.elsewhere.on.as_slice() else {
+            return Err(Failure::usage("a sandbox runs on one host").hint("name one with `--on`"));
+        };
+        let on = args.elsewhere.on.first().map(String::as_str);
+        let wanted = Wanted { image, on, files: &args.files, asks: &args.asks, command: &args.command };
+        return sandboxed::run(context, &wanted);
+    }
     let source = workflow(&args.command, &args.asks, &args.elsewhere.on)?;
     let file = WorkflowFile { source, path: None, root: directory(Path::new("."))? };
     let tree = args.elsewhere.tree(context, &file.root)?;

@@ -1,6 +1,7 @@
 //! Text to model and back: pure functions over strings. The rooms do not know each other, but for what they share: words for
 //! a shell are quoted by `quote`, files that people write are `document`s, and `import` writes for `manifest`, and
-//! `probe` asks with the words of `batch`, and `hook` reads commands by `shell`.
+//! `probe` asks with the words of `batch`, `hook` reads commands by `shell`, and `manifest` puts
+//! them into a `container`.
 
 pub mod quote;
 
@@ -13,6 +14,8 @@ pub mod shell;
 pub mod hook;
 
 pub mod transcript;
+
+pub mod container;
 
 pub mod manifest;
 

@@ -14,6 +14,8 @@ pub mod stage;
 
 pub mod probe;
 
+pub mod docker;
+
 pub mod machine;
 
 pub mod files;

@@ -1,5 +1,6 @@
-//! What a plan asks for that cannot be served: hosts that nobody knows, files that cannot be brought, containers.
+//! What a plan asks for that cannot be served: hosts that nobody knows, files that cannot be brought, images without a name.
 
+use crate::language::container::{Image, bind};
 use crate::language::document::nearest;
 use crate::language::manifest::draft::{Foreach, Origin, Workflow};
 use crate::language::manifest::paths::is_remote;
@@ -39,10 +40,18 @@ pub fn elsewhere(
         let id = TaskId(index as u32);
         let place = |key: &str| place(workflow, id, key);
         if let Some(image) = &task.container {
-            let message =
-                format!("task `{}` runs in the container `{image}`, and csync cannot start containers yet", task.name);
-            let help = "install the tools on this machine and remove `container`";
-            all.push((id, Diagnostic::error(place("container"), message).help(help)));
+            if let Err(why) = image.parse::<Image>() {
+                let message = format!("task `{}` runs in the container `{image}`: {why}", task.name);
+                let help =
+                    "an image in a registry is written as `docker://python:3.12-slim`, one in a file as `tools.sif`";
+                all.push((id, Diagnostic::error(place("container"), message).help(help)));
+            }
+            let bad = task.binds.iter().find_map(|entry| bind(entry, &plan.root).err());
+            if let Some(why) = bad {
+                let message = format!("task `{}`: {why}", task.name);
+                let help = "what a task reads and writes is bound without a word";
+                all.push((id, Diagnostic::error(place("binds"), message).help(help)));
+            }
         }
         if let Some(unknown) = task.on.iter().find(|entry| known(entry) == Known::Nowhere) {
             let message = format!("task `{}` runs on `{unknown}`, and there is no such host or tag", task.name);

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::language::document::Mistakes;
+use crate::language::manifest::contain::declared;
 use crate::language::manifest::draft::{Draft, Foreach, Run, TaskDraft, Workflow};
 use crate::language::manifest::fill::{Filler, Segment, Unquoted, cannot_quote, fits, write_path};
 use crate::language::manifest::glob::{bad_pattern, literal_start, matcher};
@@ -527,7 +528,7 @@ impl Plan {
         match *hole {
             Hole::Name => vec![self.task_of(instance).name.clone()],
             Hole::Column(column, of) => vec![part(self.cell(instance, column), of).to_owned()],
-            Hole::Inputs(index, of) => files(self.inputs(instance), index, of),
+            Hole::Inputs(index, of) => files(declared(self, instance), index, of),
             Hole::Outputs(index, of) => files(self.outputs(instance), index, of),
             _ => Vec::new(),
         }

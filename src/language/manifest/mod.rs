@@ -30,6 +30,7 @@
 mod amounts;
 mod bash;
 mod check;
+mod contain;
 mod draft;
 mod elsewhere;
 mod expand;
@@ -59,6 +60,7 @@ mod when;
 mod tests;
 
 pub use check::read;
+pub use contain::contain;
 pub use draft::{Origin, Workflow};
 pub use elsewhere::{Known, elsewhere, is_here};
 pub use expand::expand;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::language::manifest::Rendered;
+use crate::language::manifest::contain::declared;
 use crate::language::manifest::paths::{is_remote, part};
 use crate::language::quote::{self, sh};
 use crate::model::id::{InstanceId, PathId};
@@ -21,7 +22,18 @@ if ! type module >/dev/null 2>&1; then
 fi
 ";
 
-/// Renders the command of one attempt. A value that cannot be quoted where it stands was refused by
+/// Writes what loads modules.
+pub(super) fn load(modules: &[String], script: &mut String) {
+    script.push_str(FIND_MODULE);
+    script.push_str("module load");
+    for module in modules {
+        script.push(' ');
+        script.push_str(&sh(module));
+    }
+    script.push('\n');
+}
+
+/// Renders the command of one attempt, as it runs in its container where it has one. A value that cannot be quoted where it stands was refused by
 /// [`expand`](super::expand()).
 pub fn render(plan: &Plan, instance: InstanceId, grant: &Grant, attempt: u32) -> Rendered {
     render_at(plan, &plan.root, instance, grant, attempt)
@@ -99,17 +111,13 @@ impl Filling<'_> {
     /// Writes what comes before the command: modules, conda, setup lines.
     fn prepare(&self, script: &mut String) {
         let task = self.plan.task_of(self.instance);
-        if !task.modules.is_empty() || task.conda.is_some() {
+        // Modules are the host's: with a container they are loaded around it.
+        let modules = if task.container.is_some() { &[] } else { task.modules.as_slice() };
+        if !modules.is_empty() || task.conda.is_some() {
             // The shell functions behind these read variables that are not set.
             script.push_str("set +u\n");
-            if !task.modules.is_empty() {
-                script.push_str(FIND_MODULE);
-                script.push_str("module load");
-                for module in &task.modules {
-                    script.push(' ');
-                    script.push_str(&sh(module));
-                }
-                script.push('\n');
+            if !modules.is_empty() {
+                load(modules, script);
             }
             if let Some(conda) = &task.conda {
                 script.push_str("eval \"$(conda shell.bash hook)\"\nconda activate ");
@@ -134,7 +142,7 @@ impl Filling<'_> {
     fn words(&self, template: &Template) -> Vec<String> {
         match template.parts.as_slice() {
             [Part::Hole(Hole::Inputs(None, of), _)] => {
-                self.files(self.plan.inputs(self.instance), *of).map(Cow::into_owned).collect()
+                self.files(declared(self.plan, self.instance), *of).map(Cow::into_owned).collect()
             }
             [Part::Hole(Hole::Outputs(None, of), _)] => {
                 self.files(self.plan.outputs(self.instance), *of).map(Cow::into_owned).collect()
@@ -158,7 +166,7 @@ impl Filling<'_> {
         let number = match *hole {
             Hole::Name => return quote::push(&self.plan.task_of(self.instance).name, quote, to),
             Hole::Column(column, of) => return quote::push(part(self.plan.cell(self.instance, column), of), quote, to),
-            Hole::Inputs(index, of) => return self.list(self.plan.inputs(self.instance), index, of, quote, to),
+            Hole::Inputs(index, of) => return self.list(declared(self.plan, self.instance), index, of, quote, to),
             Hole::Outputs(index, of) => return self.list(self.plan.outputs(self.instance), index, of, quote, to),
             Hole::Cpus => u64::from(self.grant.cpus),
             Hole::MemMb => self.grant.mem.0 / MIB,

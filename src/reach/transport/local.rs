@@ -8,7 +8,7 @@ use tokio::process::{Child, Command};
 
 use crate::model::units::Timestamp;
 use crate::reach::clock;
-use crate::reach::transport::remote::{Remote, Wire};
+use crate::reach::transport::remote::{Remote, Stream, Wire};
 use crate::reach::transport::shell::Pipes;
 use crate::reach::transport::{LinkState, Member, TransportError};
 
@@ -44,6 +44,15 @@ impl Wire for Local {
             Err(source) => Err(TransportError::Program { program: "/bin/sh".to_owned(), source }),
         };
         std::future::ready(pipes).boxed()
+    }
+
+    fn socket<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Stream, TransportError>> {
+        async move {
+            let stream = tokio::net::UnixStream::connect(path).await;
+            let stream = stream.map_err(|source| TransportError::File { path: path.into(), source })?;
+            Ok(Box::new(stream) as Stream)
+        }
+        .boxed()
     }
 
     fn judge(&self, _: &str) -> Option<TransportError> {

@@ -46,7 +46,7 @@ pub use local::Local;
 pub use meter::Meter;
 pub use native::{Ask, Native, NativeSettings, Questions, Seen};
 pub use openssh::{Attended, OpenSsh, SshSettings};
-pub use remote::{Remote, Wire};
+pub use remote::{Bytestream, Remote, Stream, Wire};
 pub use shell::Pipes;
 pub use stream::Channel;
 pub use sum::{Checksum, Sum};

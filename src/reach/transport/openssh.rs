@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::io::AsyncReadExt;
+use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
 use crate::language::quote::sh;
@@ -20,7 +21,7 @@ use crate::language::ssh::{Destination, Options, Trouble, Unreached, read_troubl
 use crate::reach::clock;
 use crate::reach::transport::gate::{Gate, dice};
 use crate::reach::transport::local::pipes_of;
-use crate::reach::transport::remote::{Remote, Wire};
+use crate::reach::transport::remote::{Remote, Stream, Wire};
 use crate::reach::transport::shell::Pipes;
 use crate::reach::transport::{Fate, Limits, LinkState, Member, TransportError};
 
@@ -430,6 +431,34 @@ impl Wire for OpenSsh {
             command.args(self.destination.arguments()).arg("exec /bin/sh");
             let child = self.spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
             Ok(pipes_of(child))
+        }
+        .boxed()
+    }
+
+    /// Through a socket beside the control socket, which the master passes on and takes away when it leaves.
+    fn socket<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Stream, TransportError>> {
+        async move {
+            self.ensure().await?;
+            let hash = blake3::hash(path.as_bytes()).to_hex();
+            let mut name = self.socket.as_os_str().to_owned();
+            name.push(hash.get(..6).unwrap_or_default());
+            let near = PathBuf::from(name);
+            if let Ok(stream) = UnixStream::connect(&near).await {
+                return Ok(Box::new(stream) as Stream);
+            }
+            // Without a configuration, whose own forwardings would be asked for as well: the master knows where it goes.
+            let mut command = Command::new(&self.settings.program);
+            command.args(["-F", "none", "-o", "StreamLocalBindUnlink=yes", "-o", "StreamLocalBindMask=0177", "-S"]);
+            command.arg(&self.socket).args(["-O", "forward", "-L"]).arg(format!("{}:{path}", near.display()));
+            command.arg(&self.host).kill_on_drop(true);
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+            let (success, words) = outcome(self.spawn(&mut command)?).await;
+            let refused = |detail: String| TransportError::Channel { host: self.host.clone(), detail };
+            if !success {
+                return Err(refused(format!("{path}: {}", last_words(&words))));
+            }
+            let stream = UnixStream::connect(&near).await.map_err(|error| refused(format!("{path}: {error}")))?;
+            Ok(Box::new(stream) as Stream)
         }
         .boxed()
     }

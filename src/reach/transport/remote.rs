@@ -6,13 +6,21 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::reach::transport::files::{Get, Moved, Put, get, put};
 use crate::reach::transport::pool::{Pool, Taken};
 use crate::reach::transport::shell::{Broken, Pipes};
 use crate::reach::transport::stream::Channel;
 use crate::reach::transport::{Exec, Fate, IDLE, LinkState, Reply, Transport, TransportError};
+
+/// A stream to something on a host.
+pub type Stream = Box<dyn Bytestream>;
+
+/// What can be read and written.
+pub trait Bytestream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytestream for T {}
 
 /// What a member has to know: how to open a channel to a `/bin/sh`.
 pub trait Wire: Send + Sync + fmt::Debug + 'static {
@@ -21,6 +29,12 @@ pub trait Wire: Send + Sync + fmt::Debug + 'static {
 
     /// Opens a channel to a `/bin/sh`, connecting first where there is no connection.
     fn channel(&self) -> BoxFuture<'_, Result<Pipes, TransportError>>;
+
+    /// Opens a stream to a Unix socket of the host, over the same connection.
+    fn socket<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Stream, TransportError>> {
+        let (host, detail) = (self.host().to_owned(), format!("{path} cannot be reached this way"));
+        std::future::ready(Err(TransportError::Channel { host, detail })).boxed()
+    }
 
     /// Says what it means that a shell ended before its hello, by the words on its standard error; nothing when it is not the
     /// connection's fault.
@@ -52,6 +66,14 @@ impl Remote {
     #[must_use]
     pub fn idle_for(self, patience: Duration) -> Self {
         Self { pool: Pool::new(Arc::clone(&self.pool.wire), patience) }
+    }
+
+    /// Opens a stream to a Unix socket of the host, over the connection that there is.
+    ///
+    /// # Errors
+    /// When the host cannot be reached, or refuses: nobody listens there, or this account may not.
+    pub async fn socket(&self, path: &str) -> Result<Stream, TransportError> {
+        self.pool.wire.socket(path).await
     }
 
     /// Refuses a script with a NUL: a shell drops it silently or stops there.

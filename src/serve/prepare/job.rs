@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 
 use crate::decide::fresh::memos::Hashes;
-use crate::language::manifest::{Rendered, absolute, render};
+use crate::language::manifest::{Rendered, absolute, contain, render};
 use crate::model::id::{JobKey, PathId};
 use crate::model::job::Job;
 use crate::model::plan::Plan;
@@ -13,7 +13,8 @@ use crate::model::resources::Grant;
 ///
 /// An input whose content is not known yet is to be hashed by the first job that reads it.
 pub fn job(plan: &Plan, key: JobKey, grant: Grant, environment: u32, hashes: &mut Hashes) -> Job {
-    let Rendered { invocation, workdir, env, stdin } = render(plan, key.instance, &grant, key.attempt);
+    let rendered = render(plan, key.instance, &grant, key.attempt);
+    let Rendered { invocation, workdir, env, stdin } = contain(plan, &plan.root, key.instance, &grant, rendered, &[]);
     let task = plan.task_of(key.instance);
     let mut input = |&path: &PathId| (absolute(&plan.root, plan.path(path)), task.cache && hashes.ask(path));
     Job {

@@ -215,8 +215,8 @@ fn inputs_that_nobody_makes_are_all_named() {
 fn what_this_machine_cannot_do_is_refused_with_its_place() {
     for (wish, message) in [
         (
-            "container = \"docker://star\"",
-            "runs in the container `docker://star`, and csync cannot start containers yet",
+            "container = \"cdrom:///star\"",
+            "runs in the container `cdrom:///star`: there are no images at `cdrom:`; known are docker://, docker-archive:, oci-archive:, library://, oras://",
         ),
         ("on = \"cluster\"", "runs on `cluster`, and there is no such host or tag"),
         ("on = [\"local\", \"tag:gpu\"]", "runs on `tag:gpu`, and there is no such host or tag"),

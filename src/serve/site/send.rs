@@ -10,7 +10,7 @@ use crate::decide::engine::protocol::Stage;
 use crate::language::batch;
 use crate::language::batch::call::Call;
 use crate::language::batch::wrapper::{BadMember, File, Member, batch_script, detach_command, submission_files};
-use crate::language::manifest::{Rendered, absolute, render_at};
+use crate::language::manifest::{Rendered, absolute, contain, render_at};
 use crate::language::quote::sh;
 use crate::model::batch::{BatchId, JobName, Reply, Submitted};
 use crate::model::host::{Host, HostPath};
@@ -49,6 +49,11 @@ impl Ground {
     /// Returns the copy of a workflow's directory that a submission works in.
     pub(super) fn work(&self, name: &JobName) -> String {
         format!("{}/work", self.submission(name))
+    }
+
+    /// Returns where images are kept that were made ready for jobs.
+    pub fn images(&self) -> String {
+        format!("{}/images", self.scratch)
     }
 
     /// Returns the directory that stands for a workflow's directory.
@@ -307,14 +312,16 @@ fn member(means: &Means, ground: &Ground, sent: &Sent, job: &SiteJob, name: Stri
     let plan = &job.plan;
     let tree = plan.task_of(job.key.instance).tree;
     let root = if tree { ground.work(&sent.name) } else { means.root(ground, &plan.root) };
+    let rendered = render_at(plan, &root, job.key.instance, &job.grant, job.key.attempt);
     let Rendered { invocation, workdir, env, stdin } =
-        render_at(plan, &root, job.key.instance, &job.grant, job.key.attempt);
+        contain(plan, &root, job.key.instance, &job.grant, rendered, &means.host.containers);
     let task = plan.task_of(job.key.instance);
     let paths = |paths: &[PathId]| paths.iter().map(|&path| absolute(&root, plan.path(path))).collect();
     let own = [
         ("CSYNC_RUN".to_owned(), job.key.run.to_string()),
         ("CSYNC_TASK".to_owned(), task.name.clone()),
         ("CSYNC_JOB".to_owned(), job.key.to_string()),
+        ("CSYNC_IMAGES".to_owned(), ground.images()),
     ];
     // Batch systems keep the walltime themselves; without one the wrapper does.
     let alone = means.dialect.is_none();

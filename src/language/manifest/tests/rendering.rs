@@ -183,7 +183,8 @@ at = ["nas:/vol1/fastq"]
 on = ["hpc", "local"]
 [tasks.a]
 run = "x"
-container = "docker://star"
+container = "docker://STAR"
+binds = ["/a:b"]
 [tasks.b]
 run = "x"
 on = "cluster"
@@ -219,7 +220,8 @@ outputs = ["../x"]
     assert_eq!(
         lines,
         [
-            "0 task `a` runs in the container `docker://star`, and csync cannot start containers yet @ container ? install the tools on this machine and remove `container`",
+            "0 task `a` runs in the container `docker://STAR`: `STAR` cannot be the name of an image: the parts of a name have small letters, digits, `_`, `.` and `-` @ container ? an image in a registry is written as `docker://python:3.12-slim`, one in a file as `tools.sif`",
+            "0 task `a`: `/a:b` has to name its place inside by an absolute path @ binds ? what a task reads and writes is bound without a word",
             "1 task `b` runs on `cluster`, and there is no such host or tag @ on ? `csync hosts list` shows the hosts, `csync hosts import` takes them from ssh's configuration",
             "2 task `c` names `data:fastq/x`, and csync cannot move data between machines yet @ \"data:fastq/x\" ? copy the dataset here and write its path",
             "4 task `e` goes over `data:fastq/*.gz`, and csync cannot look on other machines yet @ \"data:fastq/*.gz\" ? copy the files here and write a pattern for them",

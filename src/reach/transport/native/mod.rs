@@ -14,7 +14,7 @@ use tokio::net::{TcpStream, lookup_host};
 use crate::language::ssh::{Hop, HostKeyTrouble, Unreached};
 use crate::reach::clock;
 use crate::reach::transport::gate::{Gate, dice};
-use crate::reach::transport::remote::{Remote, Wire};
+use crate::reach::transport::remote::{Remote, Stream, Wire};
 use crate::reach::transport::shell::Pipes;
 use crate::reach::transport::{Fate, Limits, LinkState, Member, TransportError};
 
@@ -308,6 +308,25 @@ impl Wire for Native {
 
     fn channel(&self) -> BoxFuture<'_, Result<Pipes, TransportError>> {
         self.shell().boxed()
+    }
+
+    fn socket<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Stream, TransportError>> {
+        async move {
+            let live = self.ensure().await?;
+            match live.handle.channel_open_direct_streamlocal(path).await {
+                Ok(channel) => Ok(Box::new(channel.into_stream()) as Stream),
+                Err(russh::Error::ChannelOpenFailure(why)) => {
+                    let detail = format!("{path}: {why:?}");
+                    Err(TransportError::Channel { host: self.host.clone(), detail })
+                }
+                Err(error) => {
+                    self.gate().closed();
+                    let detail = error.to_string();
+                    Err(TransportError::Lost { host: self.host.clone(), fate: Fate::NotStarted, detail })
+                }
+            }
+        }
+        .boxed()
     }
 
     fn judge(&self, _: &str) -> Option<TransportError> {

@@ -1,0 +1,388 @@
+# csync: runs a command in a container. POSIX sh.
+#
+#   run IMAGE KEY=VALUE ... -- COMMAND    runs a command
+#   make IMAGE KEY=VALUE ...              has the image ready, and prints `KIND WHERE`
+#
+# IMAGE is registry:NAME, apptainer:URL, sif:FILE, docker-archive:FILE or oci-archive:FILE. Keys, in any order and number:
+#   workdir=DIR         where the command starts; seen and writable inside
+#   bind=DIR            seen and writable inside; also DIR:INSIDE and DIR:INSIDE:ro
+#   input=FILE          what lies elsewhere by way of links is seen inside too
+#   env=NAME            a variable that goes in; its value is taken from this process's, so that it is on no command line
+#   gpus=N cpus=N mem=BYTES
+#   runtimes=NAMES      what may run it, the preferred one first
+#
+# 125 is returned where the container could not be started; else what the command returned.
+
+c_nl='
+'
+
+c_say() { printf 'csync: %s\n' "$1" >&2; }
+
+c_die() {
+  c_say "$1"
+  exit 125
+}
+
+c_have() { command -v "$1" >/dev/null 2>&1; }
+
+# Sets c_sum to the SHA-256 of standard input.
+c_sha256() {
+  c_sum=$(sha256sum 2>/dev/null || shasum -a 256 2>/dev/null || openssl dgst -sha256 -r 2>/dev/null)
+  c_sum=${c_sum%% *}
+  [ -n "$c_sum" ] || c_die "neither sha256sum, shasum nor openssl is on ${c_host}"
+}
+
+# Sets c_socket to where a daemon listens, if this account may use it.
+c_daemon() {
+  c_socket=
+  case $1 in
+    docker) set -- "${DOCKER_HOST#unix://}" /var/run/docker.sock "${XDG_RUNTIME_DIR:-/nonexistent}/docker.sock" ;;
+    podman) set -- "${CONTAINER_HOST#unix://}" "${XDG_RUNTIME_DIR:-/nonexistent}/podman/podman.sock" /run/podman/podman.sock ;;
+  esac
+  for c_; do
+    if [ -S "$c_" ] && [ -w "$c_" ]; then
+      c_socket=$c_
+      return
+    fi
+  done
+  return 1
+}
+
+# Sets c_runtime to the first that is here and takes this kind of image.
+c_choose() {
+  c_why=
+  for c_runtime in $c_runtimes; do
+    case $c_runtime in
+      apptainer | singularity) ! c_have "$c_runtime" || return 0 ;;
+      docker | podman)
+        case $c_kind in
+          sif | apptainer)
+            c_why=" that takes $c_image"
+            continue
+            ;;
+        esac
+        if c_daemon "$c_runtime" && [ -n "${CSYNC_PROGRAM:-}" ]; then return 0; fi
+        if c_have "$c_runtime"; then
+          # Podman needs no daemon.
+          [ $c_runtime = docker ] && [ -z "$c_socket" ] && [ -z "${DOCKER_HOST:-}" ] || return 0
+          c_why=" that this account may use ($c_runtime is installed, and its socket refuses this account or is not there)"
+        fi
+        ;;
+    esac
+  done
+  c_die "nothing on $c_host runs containers$c_why: looked for $c_runtimes"
+}
+
+# --- images -----------------------------------------------------------------------------------------------------------------
+
+# Sets c_digest to what the content of the image's file is called. Read once for every state of the file.
+c_of_file() {
+  [ -r "$c_name" ] || c_die "there is no image $c_name on $c_host"
+  c_sha256 <<END
+$(stat -L -c '%n %s %Y %i' -- "$c_name" 2>/dev/null || ls -lLi -- "$c_name")
+END
+  c_known=$c_images/state-$c_sum
+  if ! { read -r c_digest <"$c_known"; } 2>/dev/null || [ -z "$c_digest" ]; then
+    c_sha256 <"$c_name"
+    c_digest=$c_sum
+    printf '%s\n' "$c_digest" >"$c_known.$$" && mv -f "$c_known.$$" "$c_known"
+  fi
+}
+
+c_room() {
+  [ -d "$c_images" ] || (umask 077 && mkdir -p -- "$c_images") ||
+    c_die "the directory of images $c_images cannot be made on $c_host"
+}
+
+# Waits for its turn at making FILE. The kernel gives the lock back when its holder is killed; without `flock` two may make the
+# same, which costs time and nothing else.
+c_turn() {
+  exec 8>"$1.lock" || c_die "the directory of images $c_images cannot be written to on $c_host"
+  c_have flock || return 0
+  flock -n 8 2>/dev/null && return
+  c_say "waits for another job that makes $c_image ready"
+  flock 8 2>/dev/null || true
+}
+
+# Has FILE made by the command that follows, which is given the name to write to: once, whatever comes at the same moment.
+c_once() {
+  c_file=$1
+  shift
+  [ ! -e "$c_file" ] || return 0
+  c_turn "$c_file"
+  if [ ! -e "$c_file" ]; then
+    # Left by one that was killed: nobody else writes while the lock is held.
+    rm -f -- "$c_file".part*
+    c_part=$c_file.part$$
+    if ! "$@" "$c_part" >"$c_part.log" 2>&1 8>&-; then
+      c_log=$(cat "$c_part.log")
+      rm -f -- "$c_part" "$c_part.log"
+      c_failed
+    fi
+    rm -f -- "$c_part.log"
+    mv -f -- "$c_part" "$c_file" || c_die "the image cannot be kept as $c_file"
+    printf '%s\n' "$c_image" >"${c_file%.*}.name"
+  fi
+  exec 8>&-
+}
+
+# Says why an image could not be had.
+c_failed() {
+  c_last=$(printf '%s\n' "$c_log" | grep -v '^ *$' | tail -n 2)
+  case $c_log in
+    *'no space left'* | *'No space left'* | *'quota exceeded'*) c_die "no room for $c_image in $c_images on $c_host: $c_last" ;;
+    *nauthorized* | *'authentication required'* | *'denied'*)
+      c_die "the registry does not give $c_image without a login, or has no such image: $c_last"
+      ;;
+    *'manifest unknown'* | *'not found'* | *NAME_UNKNOWN* | *MANIFEST_UNKNOWN*) c_die "there is no image $c_image: $c_last" ;;
+    *'no such host'* | *'connection refused'* | *'i/o timeout'* | *'network is unreachable'* | *'no route to host'* | *'Temporary failure'* | *'server misbehaving'*)
+      c_die "$c_host cannot reach the registry of $c_image (\`csync images pull\` has it made where there is internet): $c_last"
+      ;;
+    *) c_die "$c_image cannot be made ready on $c_host: $c_last" ;;
+  esac
+}
+
+# Sets c_sif to the image as a file that Apptainer and Singularity run.
+c_as_sif() {
+  case $c_kind in
+    sif)
+      [ -r "$c_name" ] || c_die "there is no image $c_name on $c_host"
+      c_sif=$c_name
+      return
+      ;;
+    registry)
+      c_from=docker://$c_name
+      c_sha256 <<END
+$c_from
+END
+      ;;
+    apptainer)
+      c_from=$c_name
+      c_sha256 <<END
+$c_from
+END
+      ;;
+    *)
+      c_room
+      c_of_file
+      c_sum=$c_digest c_from=$c_kind:$c_name
+      ;;
+  esac
+  c_room
+  c_sif=$c_images/$c_sum.sif
+  c_once "$c_sif" c_convert
+}
+
+c_convert() {
+  case $c_kind in
+    # Which says why, where a registry cannot be reached; `build` does not.
+    registry | apptainer) "$c_runtime" pull "$1" "$c_from" ;;
+    *) "$c_runtime" build "$1" "$c_from" ;;
+  esac
+}
+
+# Sets c_reference to what the daemon calls the image, which is there then.
+c_as_reference() {
+  case $c_kind in
+    registry)
+      c_reference=$c_name
+      # Was there once: where somebody removed it, the runtime pulls it again.
+      c_known=$c_images/$c_runtime/$c_name
+      [ ! -d "$c_known" ] || return 0
+      c_room
+      (umask 077 && mkdir -p -- "$c_images/$c_runtime")
+      c_turn "$c_images/$c_runtime"
+      if ! "$c_runtime" image inspect "$c_reference" >/dev/null 2>&1; then
+        c_log=$("$c_runtime" pull "$c_reference" 2>&1 8>&-) || c_failed
+      fi
+      mkdir -p -- "$c_known"
+      exec 8>&-
+      ;;
+    *)
+      c_room
+      c_of_file
+      c_once "$c_images/$c_digest.$c_runtime" c_load
+      read -r c_reference <"$c_images/$c_digest.$c_runtime"
+      # Somebody removed it.
+      if ! "$c_runtime" image inspect "$c_reference" >/dev/null 2>&1; then
+        rm -f -- "$c_images/$c_digest.$c_runtime"
+        c_once "$c_images/$c_digest.$c_runtime" c_load
+      fi
+      ;;
+  esac
+}
+
+c_load() {
+  "$c_runtime" load -i "$c_name" >"$1" || return 1
+  c_=$(sed -n 's/^Loaded image[^:]*: *//p' "$1" | head -n 1)
+  printf '%s\n' "$c_" >"$1"
+  [ -n "$c_" ]
+}
+
+# --- what is seen inside -----------------------------------------------------------------------------------------------------
+
+# Adds a directory, unless it is within one that is seen already.
+c_see() {
+  c_seen "$1" || c_binds="$c_binds$1$c_nl"
+}
+
+c_seen() {
+  IFS=$c_nl
+  for c_dir in $c_binds; do
+    case $c_dir in *:*) continue ;; esac
+    case $1/ in "$c_dir"/*) unset IFS && return 0 ;; esac
+  done
+  unset IFS
+  return 1
+}
+
+# Adds what a file's name leads to by way of links: the file itself and, where a directory on its way is one, that directory.
+c_follow() {
+  if [ -h "$1" ]; then
+    c_real=$(readlink -f -- "$1") || return 0
+    [ -e "$c_real" ] || return 0
+    c_seen "$c_real" || c_binds="$c_binds$c_real:$c_real:ro$c_nl"
+  fi
+  c_parent=${1%/*}
+  [ "$c_parent" != "$c_last_parent" ] || return 0
+  c_last_parent=$c_parent
+  c_seen "$1" || c_binds="$c_binds$1:$1:ro$c_nl"
+  c_real=$(cd -P -- "$c_parent/" 2>/dev/null && pwd -P) || return 0
+  [ "$c_real" = "$c_parent" ] || c_seen "$c_real" || c_binds="$c_binds$c_real:$c_real:ro$c_nl"
+}
+
+c_options() {
+  c_kind=${c_image%%:*} c_name=${c_image#*:}
+  # As people write it.
+  case $c_kind in
+    registry) c_image=docker://$c_name ;;
+    sif | apptainer) c_image=$c_name ;;
+  esac
+  c_workdir=$PWD c_binds= c_inputs= c_env= c_gpus=0 c_cpus= c_mem=
+  c_runtimes='apptainer singularity docker podman' c_last_parent= c_taken=1
+  case $c_name in '~/'*) c_name=$HOME/${c_name#'~/'} ;; esac
+  for c_; do
+    c_taken=$((c_taken + 1))
+    case $c_ in
+      --) return ;;
+      workdir=*) c_workdir=${c_#*=} && c_see "$c_workdir" ;;
+      bind=*:*) c_binds="$c_binds${c_#*=}$c_nl" ;;
+      bind=*) c_see "${c_#*=}" ;;
+      input=*) c_follow "${c_#*=}" ;;
+      env=*) c_env="$c_env ${c_#*=}" ;;
+      gpus=*) c_gpus=${c_#*=} ;;
+      cpus=*) c_cpus=${c_#*=} ;;
+      mem=*) c_mem=${c_#*=} ;;
+      runtimes=*) c_runtimes=${c_#*=} ;;
+    esac
+  done
+}
+
+# Names of the variables that go in: those that were declared, csync's own, by which what runs inside is found again, and what
+# the batch system granted.
+c_variables() {
+  for c_ in $c_env CSYNC_RUN CSYNC_TASK CSYNC_JOB CSYNC_STATE_ID CSYNC_MEMBER CUDA_VISIBLE_DEVICES HIP_VISIBLE_DEVICES \
+    ROCR_VISIBLE_DEVICES OMP_NUM_THREADS SLURM_JOB_ID SLURM_ARRAY_TASK_ID SLURM_CPUS_PER_TASK PBS_JOBID PBS_ARRAY_INDEX JOB_ID \
+    SGE_TASK_ID NSLOTS LANG TZ; do
+    eval "[ -z \"\${$c_+set}\" ]" || printf '%s\n' "$c_"
+  done
+}
+
+# --- the runtimes -------------------------------------------------------------------------------------------------------------
+
+# Runs a command as a child, passing signals on, and returns what it returned.
+c_child() {
+  exec 7<&0
+  "$@" <&7 7<&- &
+  c_pid=$!
+  exec 7<&-
+  for c_ in TERM INT HUP USR1 USR2 XCPU; do
+    # shellcheck disable=SC2064
+    trap "c_again=yes; kill -$c_ $c_pid 2>/dev/null" $c_ 2>/dev/null
+  done
+  c_code=
+  while :; do
+    c_again=
+    wait $c_pid
+    c_=$?
+    # Reaped in the moment of the signal: the status was the command's after all.
+    [ $c_ = 127 ] && [ -n "$c_code" ] && break
+    c_code=$c_
+    [ -n "$c_again" ] || break
+  done
+}
+
+c_apptainer() {
+  c_as_sif
+  case $c_runtime in apptainer) c_prefix=APPTAINERENV_ ;; *) c_prefix=SINGULARITYENV_ ;; esac
+  for c_ in $(c_variables); do
+    eval "export $c_prefix$c_=\"\$$c_\""
+  done
+  # Room for temporary files as outside: without this it is 64 MiB of memory.
+  c_tmp=$(mktemp -d "${TMPDIR:-/tmp}/csync-XXXXXX") || c_die "no directory for temporary files can be made in ${TMPDIR:-/tmp} on $c_host"
+  set -- "$c_sif" "$@"
+  [ "$c_gpus" = 0 ] || {
+    [ ! -e /dev/kfd ] || set -- --rocm "$@"
+    if [ -e /dev/nvidiactl ] || c_have nvidia-smi; then set -- --nv "$@"; fi
+  }
+  # A home below what is temporary cannot be mounted beside what is shown of it.
+  case ${HOME:-/} in /tmp/* | /var/tmp/*) set -- --no-home "$@" ;; esac
+  IFS=$c_nl
+  set -f
+  for c_ in $c_binds; do
+    set -- --bind "$c_" "$@"
+  done
+  unset IFS
+  set +f
+  c_child "$c_runtime" -q exec --contain --cleanenv --workdir "$c_tmp" --pwd "$c_workdir" "$@"
+  rm -rf -- "$c_tmp" 2>/dev/null || { chmod -R u+w -- "$c_tmp" && rm -rf -- "$c_tmp"; } 2>/dev/null
+  exit "$c_code"
+}
+
+c_docker() {
+  c_as_reference
+  set -- "$c_reference" "$@"
+  for c_ in $(c_variables); do
+    set -- --env "$c_" "$@"
+  done
+  IFS=$c_nl
+  set -f
+  for c_ in $c_binds; do
+    case $c_ in
+      *:*) set -- --volume "$c_" "$@" ;;
+      *) set -- --volume "$c_:$c_" "$@" ;;
+    esac
+  done
+  unset IFS
+  set +f
+  [ "$c_gpus" = 0 ] || set -- --gpus all "$@"
+  [ -z "$c_mem" ] || set -- --memory "$c_mem" --memory-swap "$c_mem" "$@"
+  [ -z "$c_cpus" ] || set -- --cpus "$c_cpus" "$@"
+  # In a rootless podman root is who started it.
+  [ $c_runtime = docker ] && c_user=$(id -u):$(id -g) || { [ "$(id -u)" = 0 ] && c_user=0:0 || set -- --userns keep-id "$@"; }
+  [ -z "${c_user:-}" ] || set -- --user "$c_user" "$@"
+  c_box=csync-job-$$
+  case ${CSYNC_JOB:--} in *[!0-9.]*) ;; *) c_box=csync-$CSYNC_JOB-$$ ;; esac
+  set -- --label "csync.job=${CSYNC_JOB:-}" --label "csync.state=${CSYNC_STATE_ID:-}" --env HOME=/tmp "$@"
+  c_child "$c_runtime" run --rm --init --interactive --name "$c_box" --workdir "$c_workdir" "$@"
+  # Where the client was killed, the container was not.
+  [ "$c_code" -lt 128 ] || "$c_runtime" rm -f "$c_box" >/dev/null 2>&1
+  exit "$c_code"
+}
+
+# ----------------------------------------------------------------------------------------------------------------------------
+
+c_host=$(uname -n)
+c_images=${CSYNC_IMAGES:-${HOME:-/tmp}/.csync/images}
+c_what=$1 c_image=$2
+shift 2
+c_options "$@"
+# The command alone is left.
+[ $c_taken -le $# ] && shift $((c_taken - 1)) || set --
+c_choose
+case $c_what-$c_runtime in
+  run-apptainer | run-singularity) c_apptainer "$@" ;;
+  run-*) c_docker "$@" ;;
+  make-apptainer | make-singularity) c_as_sif && printf 'sif %s\n' "$c_sif" ;;
+  make-*) c_as_reference && printf '%s %s\n' "$c_runtime" "$c_reference" ;;
+esac

@@ -1,0 +1,156 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::host::ContainerRuntime;
+use crate::model::job::Invocation;
+use crate::model::units::Bytes;
+
+fn read(text: &str) -> String {
+    match text.parse::<Image>() {
+        Ok(image) => image.to_string(),
+        Err(error) => format!("! {error}"),
+    }
+}
+
+#[test]
+fn images_are_read_as_people_write_them() {
+    let digest = "a".repeat(64);
+    for (text, image) in [
+        ("docker://python:3.12-slim", "registry:python:3.12-slim"),
+        ("python", "registry:python"),
+        ("quay.io/biocontainers/star:2.7.11b--h43eeafb_2", "registry:quay.io/biocontainers/star:2.7.11b--h43eeafb_2"),
+        ("docker://localhost:5000/a/b", "registry:localhost:5000/a/b"),
+        ("library://lab/tools/bwa:1", "apptainer:library://lab/tools/bwa:1"),
+        ("oras://ghcr.io/x/y:1", "apptainer:oras://ghcr.io/x/y:1"),
+        ("images/tools.sif", "sif:images/tools.sif"),
+        ("/shared/tools.sif", "sif:/shared/tools.sif"),
+        ("~/tools.sif", "sif:~/tools.sif"),
+        ("docker-archive:img", "docker-archive:img"),
+        ("docker-archive:///x/img.tar", "docker-archive:/x/img.tar"),
+        ("oci-archive:img.tar", "oci-archive:img.tar"),
+        ("./saved.tar.gz", "docker-archive:./saved.tar.gz"),
+        ("", "! it is empty"),
+        ("docker://", "! it is empty"),
+        ("docker-archive:", "! it is empty"),
+        ("a\nb", "! there is a line end in its name"),
+        (
+            "./rootfs",
+            "! `./rootfs` does not say what kind of file it is; write `docker-archive:./rootfs`, or `oci-archive:./rootfs`",
+        ),
+        (
+            "https://x/y.sif",
+            "! there are no images at `https:`; known are docker://, docker-archive:, oci-archive:, library://, oras://",
+        ),
+        ("python:", "! `python:` cannot be the name of an image: a tag has letters, digits, `_`, `.` and `-`"),
+        (
+            "Python",
+            "! `Python` cannot be the name of an image: the parts of a name have small letters, digits, `_`, `.` and `-`",
+        ),
+        (
+            "docker://--privileged",
+            "! `--privileged` cannot be the name of an image: the parts of a name have small letters, digits, `_`, `.` and `-`",
+        ),
+        (
+            "a@sha256:12",
+            "! `a@sha256:12` cannot be the name of an image: after `@` stands `sha256:` and 64 hexadecimal digits",
+        ),
+    ] {
+        assert_eq!(read(text), image, "{text}");
+    }
+    assert_eq!(read(&format!("a:1@sha256:{digest}")), format!("registry:a:1@sha256:{digest}"));
+}
+
+#[test]
+fn binds_are_read_as_docker_and_apptainer_write_them() {
+    for (entry, found) in [
+        ("/ref", Ok("/ref")),
+        ("ref", Ok("/w/ref")),
+        (".", Ok("/w")),
+        ("/ref:ro", Ok("/ref:/ref:ro")),
+        ("/ref:/inside", Ok("/ref:/inside:rw")),
+        ("./ref:/inside:ro", Ok("/w/ref:/inside:ro")),
+    ] {
+        assert_eq!(bind(entry, "/w/").as_deref(), found, "{entry}");
+    }
+    for entry in ["", ":/x", "/a:/b:rx", "/a:/b:ro:z", "~/x", "/a,/b", "/a\n/b"] {
+        assert_eq!(bind(entry, "/w"), Err(BadBind::Shape(entry.to_owned())));
+    }
+    assert_eq!(bind("/a:b", "/w"), Err(BadBind::Inside("/a:b".to_owned())));
+}
+
+#[test]
+fn a_command_is_wrapped_with_what_it_sees() {
+    let image: Image = "docker://star:1".parse().unwrap();
+    let wrapping = Wrapping {
+        workdir: "/w/sub dir".to_owned(),
+        directories: vec!["/w".to_owned()],
+        binds: vec!["/ref:/ref:ro".to_owned()],
+        inputs: vec!["/w/it's".to_owned()],
+        env: vec!["TOKEN".to_owned()],
+        cpus: 2,
+        memory: Some(Bytes::gib(1)),
+        gpus: 1,
+        runtimes: vec![ContainerRuntime::Podman, ContainerRuntime::Docker],
+        label: "a[1]".to_owned(),
+    };
+    let script = wrap(&Invocation::Argv(vec!["STAR".to_owned(), "a b".to_owned()]), &image, &wrapping);
+    let end = script.rsplit_once("csync run ").unwrap().1;
+    assert_eq!(
+        end,
+        r"registry:star:1 'bind=/w' 'workdir=/w/sub dir' 'bind=/ref:/ref:ro' 'input=/w/it'\''s' 'env=TOKEN' 'cpus=2' 'mem=1073741824' 'gpus=1' 'runtimes=podman docker' -- STAR 'a b'
+"
+    );
+    let script = wrap(&Invocation::Script("echo $HOME".to_owned()), &image, &Wrapping::default());
+    assert!(script.ends_with(" sh 'echo $HOME' ''\n"), "{script}");
+    assert!(!script.contains("\n#"), "comments stay at home");
+}
+
+proptest! {
+    #[test]
+    fn what_is_read_is_printed_so_that_it_is_read_alike(text in "[a-zA-Z0-9:/@.~_ -]{0,30}") {
+        if let Ok(image) = text.parse::<Image>() {
+            prop_assert_eq!(image.to_string().parse::<Image>(), Ok(image));
+        }
+    }
+
+    #[test]
+    fn no_name_of_an_image_is_an_option(text in "\\PC{0,20}") {
+        if let Ok(Image::Registry(name) | Image::Apptainer(name)) = text.parse::<Image>() {
+            prop_assert!(!name.starts_with('-') && !name.contains(char::is_whitespace), "{}", name);
+        }
+    }
+}
+
+#[test]
+fn limits_that_a_runtime_does_not_hold_are_named() {
+    let sandbox = Sandbox::default();
+    let held = |memory, pids| sandbox.ignored(Held { memory, pids });
+    assert_eq!(held(Some(4 << 30), Some(512)), Vec::<&str>::new());
+    assert_eq!(held(Some(25_000_000_000), Some(512)), ["memory"]);
+    assert_eq!(held(None, None), ["memory", "processes"]);
+    assert_eq!(held(Some(4 << 30), Some(0)), ["processes"]);
+}
+
+#[test]
+fn names_of_files_stay_inside() {
+    for (name, found) in [("a", Ok("a")), ("./a//b/.", Ok("a/b")), ("a..b/c", Ok("a..b/c"))] {
+        assert_eq!(inside(name).as_deref(), found, "{name}");
+    }
+    for name in ["..", "../a", "a/../../b", "a/..", "/etc/passwd"] {
+        assert_eq!(inside(name), Err(BadFile::Escapes(name.to_owned())));
+    }
+    assert_eq!(inside("./."), Err(BadFile::Empty));
+}
+
+#[test]
+fn what_is_kept_on_a_host_is_read() {
+    let text = "1081344 d9c1 docker-archive:/x/my box.tar\n   42 mine mine.sif\nrubbish\n";
+    assert_eq!(
+        read_list(text),
+        [
+            ("docker-archive:/x/my box.tar".to_owned(), "d9c1".to_owned(), Bytes(1_081_344)),
+            ("mine.sif".to_owned(), "mine".to_owned(), Bytes(42)),
+        ]
+    );
+    assert!(list_command("/a b").starts_with("cd '/a b' "));
+}

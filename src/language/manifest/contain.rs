@@ -1,0 +1,92 @@
+//! A command, put into its container.
+
+use crate::language::container::{Image, Wrapping, bind, wrap};
+use crate::language::manifest::Rendered;
+use crate::language::manifest::paths::{is_remote, normal, parent};
+use crate::language::manifest::render::{absolute, load};
+use crate::model::host::ContainerRuntime;
+use crate::model::id::{InstanceId, PathId};
+use crate::model::job::Invocation;
+use crate::model::plan::Plan;
+use crate::model::resources::Grant;
+use crate::model::task::{Settings, Task};
+
+/// Returns the file of a task's image, where it lies in the workflow's directory: then it is an input like others, but for
+/// `{inputs}`.
+pub(super) fn image_file(task: &Settings, root: &str) -> Option<String> {
+    let image: Image = task.container.as_ref()?.parse().ok()?;
+    let path = normal(image.file().filter(|path| !path.starts_with('~'))?, root);
+    (!path.starts_with('/') && !path.starts_with("../") && !is_remote(&path)).then(|| path.into_owned())
+}
+
+/// Returns the inputs that a task declares: all but its image.
+pub(super) fn declared(plan: &Plan, instance: InstanceId) -> &[PathId] {
+    let (task, inputs) = (plan.task_of(instance), plan.inputs(instance));
+    match inputs.split_last() {
+        // A copy of the directory holds the image as any other file.
+        Some((_, rest)) if !task.tree && image_file(task, &plan.root).is_some() => rest,
+        _ => inputs,
+    }
+}
+
+/// Puts the command of an attempt into the container of its task; the command as it is where there is none. `root` stands for
+/// the workflow's directory, and `runtimes` are what runs containers on the host, where that was said.
+pub fn contain(
+    plan: &Plan,
+    root: &str,
+    instance: InstanceId,
+    grant: &Grant,
+    rendered: Rendered,
+    runtimes: &[ContainerRuntime],
+) -> Rendered {
+    let task = plan.task_of(instance);
+    let Some(Ok(image)) = task.container.as_ref().map(|image| image.parse::<Image>()) else { return rendered };
+    let image = image.at(|path| if path.starts_with("~/") { path.to_owned() } else { absolute(root, path) });
+    let mut script = String::new();
+    if !task.modules.is_empty() {
+        script.push_str("set +u\n");
+        load(&task.modules, &mut script);
+    }
+    let wrapping = wrapping(plan, root, instance, grant, &rendered, runtimes);
+    script.push_str(&wrap(&rendered.invocation, &image, &wrapping));
+    Rendered { invocation: Invocation::Script(script), ..rendered }
+}
+
+fn wrapping(
+    plan: &Plan,
+    root: &str,
+    instance: InstanceId,
+    grant: &Grant,
+    rendered: &Rendered,
+    runtimes: &[ContainerRuntime],
+) -> Wrapping {
+    let task: &Task = plan.task_of(instance);
+    let whole = |path: &PathId| absolute(root, plan.path(*path));
+    let mut directories = vec![root.to_owned()];
+    for path in plan.outputs(instance).iter().map(whole) {
+        // Made by whoever runs the job, and where the task writes.
+        if let Some(parent) = parent(&path).filter(|parent| !within(parent, root))
+            && directories.last().is_none_or(|last| last != parent)
+        {
+            directories.push(parent.to_owned());
+        }
+    }
+    let env = task.env.keys().chain(&task.secrets).cloned().collect();
+    Wrapping {
+        workdir: rendered.workdir.clone(),
+        directories,
+        binds: task.binds.iter().filter_map(|entry| bind(entry, root).ok()).collect(),
+        inputs: declared(plan, instance).iter().map(whole).filter(|path| !is_remote(path)).collect(),
+        env,
+        cpus: grant.cpus,
+        memory: grant.mem_enforced.then_some(grant.mem),
+        gpus: grant.gpus,
+        runtimes: runtimes.to_vec(),
+        label: plan.label(instance),
+    }
+}
+
+fn within(path: &str, root: &str) -> bool {
+    let root = format!("{}/", root.trim_end_matches('/'));
+    format!("{path}/").starts_with(&root)
+}

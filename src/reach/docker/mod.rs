@@ -1,0 +1,77 @@
+//! Docker and Podman by their API: over a socket of this machine, or one of a host through its connection. No client program is
+//! needed, and no port is opened.
+
+mod error;
+mod images;
+mod sandbox;
+mod wire;
+
+pub use error::DockerError;
+pub use images::Held;
+pub use sandbox::{Confined, Ending, Given, Order};
+
+use std::time::Duration;
+
+use bollard::{API_DEFAULT_VERSION, Docker};
+use futures_util::future::BoxFuture;
+
+use crate::reach::transport::{Remote, Stream};
+
+/// How long an answer may take; what streams takes as long as it takes.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// A daemon.
+#[derive(Clone, Debug)]
+pub struct Daemon {
+    docker: Docker,
+    host: String,
+}
+
+impl Daemon {
+    /// Connects to a daemon of `host`; `connect` opens a stream to its socket.
+    ///
+    /// # Errors
+    /// When nobody answers as a daemon does.
+    pub async fn connect<C>(host: &str, connect: C) -> Result<Self, DockerError>
+    where
+        C: Fn() -> BoxFuture<'static, std::io::Result<Stream>> + Send + Sync + 'static,
+    {
+        let none = |detail: String| DockerError::NoDaemon { host: host.to_owned(), detail };
+        let docker = Docker::connect_with_custom_transport(
+            move |request| wire::request(request, connect()),
+            Some("http://docker"),
+            PATIENCE.as_secs(),
+            API_DEFAULT_VERSION,
+        );
+        let docker = docker.map_err(|error| none(error.to_string()))?;
+        let docker = docker.negotiate_version().await.map_err(|error| none(words(&error)))?;
+        Ok(Self { docker, host: host.to_owned() })
+    }
+
+    /// Connects to a socket of the host at the end of a way.
+    ///
+    /// # Errors
+    /// As [`Daemon::connect`].
+    pub async fn over(host: &str, way: &Remote, socket: &str) -> Result<Self, DockerError> {
+        let (way, socket) = (way.clone(), socket.to_owned());
+        Self::connect(host, move || {
+            let (way, socket) = (way.clone(), socket.clone());
+            Box::pin(async move { way.socket(&socket).await.map_err(std::io::Error::other) })
+        })
+        .await
+    }
+
+    /// Returns the host's name.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+}
+
+/// An error with its causes.
+fn words(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |told, cause| {
+        let cause = cause.to_string();
+        if told.ends_with(&cause) { told } else { format!("{told}: {cause}") }
+    })
+}

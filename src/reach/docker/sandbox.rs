@@ -1,0 +1,372 @@
+//! A command of somebody else's, in a container that holds it.
+
+use std::collections::HashMap;
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use bollard::container::{AttachContainerResults, LogOutput};
+use bollard::models::{
+    ContainerCreateBody, ContainerStatsResponse, HostConfig, Mount, MountType, MountVolumeOptions,
+    MountVolumeOptionsDriverConfig,
+};
+use bollard::query_parameters::{
+    AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, KillContainerOptionsBuilder,
+    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, StatsOptionsBuilder, UploadToContainerOptionsBuilder,
+    WaitContainerOptionsBuilder,
+};
+use bytes::Bytes as Chunk;
+use futures_util::StreamExt;
+use tokio::io::AsyncWriteExt;
+
+use crate::language::container::{Held, NOBODY, Sandbox, WORK};
+use crate::model::units::Bytes;
+use crate::reach::docker::error::refused;
+use crate::reach::docker::{Daemon, DockerError};
+
+/// The label of what this program started, with the words of who did.
+const LABEL: &str = "csync.owner";
+
+/// Waits for its files before it becomes the command.
+const WAITING: &str = "read -r csync_go || exit 125; exec \"$@\"";
+
+/// How long a daemon may take to say what limits it holds.
+const LIMITS: Duration = Duration::from_secs(20);
+
+/// A file for a sandbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// Its name in the directory that the command works in: relative, without `..`.
+    pub name: String,
+    /// What it holds.
+    pub content: Vec<u8>,
+    /// Whether it is a program.
+    pub executable: bool,
+}
+
+/// What is run.
+#[derive(Clone, Debug)]
+pub struct Order<'a> {
+    /// The image, as the daemon calls it.
+    pub image: &'a str,
+    /// The command.
+    pub command: &'a [String],
+    /// Variables: `NAME=VALUE`.
+    pub env: &'a [String],
+    /// Its files.
+    pub files: &'a [Given],
+    /// Its limits.
+    pub sandbox: Sandbox,
+    /// Whose it is: what is left of one that died is found by that.
+    pub owner: &'a str,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// By itself.
+    Exit(i64),
+    /// Over its memory.
+    Oom,
+    /// Over its time.
+    Timeout,
+    /// It was told to.
+    Cancelled,
+}
+
+/// What it did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Confined {
+    /// How it ended.
+    pub ending: Ending,
+    /// How long it ran.
+    pub wall: Duration,
+    /// The most memory that it was seen to use.
+    pub peak: Bytes,
+    /// The CPU seconds that it was seen to use.
+    pub cpu: f64,
+}
+
+impl Daemon {
+    /// Runs a command in a sandbox. What it prints is handed to `print` as it comes, standard error with `true`; it is ended
+    /// when `cancel` is done. Nothing of it is left.
+    ///
+    /// # Errors
+    /// When it could not be started, the daemon does not hold its limits, or went away.
+    pub async fn confine(
+        &self,
+        order: &Order<'_>,
+        print: impl FnMut(bool, &[u8]) + Send,
+        cancel: impl Future<Output = ()> + Send,
+    ) -> Result<Confined, DockerError> {
+        let made = self.create(order).await?;
+        let done = self.follow(&made, order, print, cancel).await;
+        // Whatever happened: nothing of it stays, its files included.
+        let gone = self.discard(&made).await;
+        let done = done?;
+        gone.map(|()| done)
+    }
+
+    /// Removes what this owner's other runs left.
+    ///
+    /// # Errors
+    /// When the daemon does not answer.
+    pub async fn sweep(&self, is_left: impl Fn(&str) -> bool) -> Result<usize, DockerError> {
+        let filters = HashMap::from([("label".to_owned(), vec![LABEL.to_owned()])]);
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+        let all = self.docker.list_containers(Some(options)).await;
+        let all = all.map_err(|error| refused(&self.host, "list its containers", error))?;
+        let mut swept = 0;
+        for container in all {
+            let owner = container.labels.as_ref().and_then(|labels| labels.get(LABEL));
+            if let (Some(id), Some(true)) = (&container.id, owner.map(|owner| is_left(owner))) {
+                self.discard(id).await?;
+                swept += 1;
+            }
+        }
+        Ok(swept)
+    }
+
+    async fn create(&self, order: &Order<'_>) -> Result<String, DockerError> {
+        let platform = CreateContainerOptionsBuilder::default().build();
+        let created = self.docker.create_container(Some(platform), body(order)).await;
+        created.map(|created| created.id).map_err(|error| refused(&self.host, "make a container", error))
+    }
+
+    async fn discard(&self, id: &str) -> Result<(), DockerError> {
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        match self.docker.remove_container(id, Some(options)).await {
+            Ok(()) => Ok(()),
+            Err(error) if super::error::is_missing(&error) => Ok(()),
+            Err(error) => Err(refused(&self.host, "remove a container", error)),
+        }
+    }
+
+    async fn follow(
+        &self,
+        id: &str,
+        order: &Order<'_>,
+        mut print: impl FnMut(bool, &[u8]) + Send,
+        cancel: impl Future<Output = ()> + Send,
+    ) -> Result<Confined, DockerError> {
+        let host = &self.host;
+        let options =
+            AttachContainerOptionsBuilder::default().stdin(true).stdout(true).stderr(true).stream(true).build();
+        let attached = self.docker.attach_container(id, Some(options)).await;
+        let AttachContainerResults { mut output, mut input } =
+            attached.map_err(|error| refused(host, "attach to a container", error))?;
+        let started = self.docker.start_container(id, None::<bollard::query_parameters::StartContainerOptions>).await;
+        started.map_err(|error| match error {
+            bollard::errors::Error::DockerResponseServerError { message, .. } if message.contains("/bin/sh") => {
+                DockerError::NoShell { image: order.image.to_owned() }
+            }
+            error => refused(host, "start a container", error),
+        })?;
+        // Nothing of it runs before its limits are known to hold.
+        let mut seen = Seen::default();
+        let held = self.limits(id, &mut seen).await?;
+        let ignored = order.sandbox.ignored(held);
+        if !ignored.is_empty() {
+            return Err(DockerError::Unlimited { host: host.clone(), limits: ignored });
+        }
+        let upload = UploadToContainerOptionsBuilder::default().path(WORK).build();
+        let files = archive(order.files).map_err(|error| refused(host, "take files", error.into()))?;
+        let sent = self.docker.upload_to_container(id, Some(upload), bollard::body_full(files)).await;
+        sent.map_err(|error| refused(host, "take files", error))?;
+        let told = async {
+            input.write_all(b"\n").await?;
+            input.shutdown().await
+        };
+        told.await.map_err(|error| refused(host, "begin", error.into()))?;
+        let began = Instant::now();
+        let mut stats = pin!(self.docker.stats(id, Some(StatsOptionsBuilder::default().stream(true).build())));
+        let waiting = WaitContainerOptionsBuilder::default().condition("not-running").build();
+        let mut ended = pin!(self.docker.wait_container(id, Some(waiting)));
+        let mut deadline = pin!(tokio::time::sleep(Duration::from_secs(order.sandbox.time.0)));
+        let mut cancel = pin!(cancel);
+        let (mut open, mut watched, mut why, mut code) = (true, true, None, None);
+        while open || code.is_none() {
+            tokio::select! {
+                line = output.next(), if open => match line {
+                    Some(Ok(line)) => show(&mut print, &line),
+                    Some(Err(_)) | None => open = false,
+                },
+                stat = stats.next(), if watched => match stat {
+                    Some(Ok(stat)) => seen.take_in(&stat),
+                    Some(Err(_)) | None => watched = false,
+                },
+                end = ended.next(), if code.is_none() => code = Some(match end {
+                    Some(Ok(end)) => end.status_code,
+                    Some(Err(bollard::errors::Error::DockerContainerWaitError { code, .. })) => code,
+                    Some(Err(error)) => return Err(refused(host, "say how a container ended", error)),
+                    None => return Err(refused(host, "say how a container ended", std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into())),
+                }),
+                () = &mut deadline, if why.is_none() => {
+                    why = Some(Ending::Timeout);
+                    self.kill(id).await?;
+                }
+                () = &mut cancel, if why.is_none() => {
+                    why = Some(Ending::Cancelled);
+                    self.kill(id).await?;
+                }
+            }
+        }
+        let code = code.unwrap_or_default();
+        let ending = match why {
+            Some(why) => why,
+            None if self.was_oom(id, code, &seen, order.sandbox.memory).await => Ending::Oom,
+            None => Ending::Exit(code),
+        };
+        Ok(Confined { ending, wall: began.elapsed(), peak: Bytes(seen.peak), cpu: seen.cpu })
+    }
+
+    async fn kill(&self, id: &str) -> Result<(), DockerError> {
+        let options = KillContainerOptionsBuilder::default().signal("KILL").build();
+        match self.docker.kill_container(id, Some(options)).await {
+            // The second: it has ended meanwhile.
+            Ok(()) | Err(bollard::errors::Error::DockerResponseServerError { status_code: 404 | 409, .. }) => Ok(()),
+            Err(error) => Err(refused(&self.host, "end a container", error)),
+        }
+    }
+
+    /// Reads the limits back, as the kernel holds them.
+    async fn limits(&self, id: &str, seen: &mut Seen) -> Result<Held, DockerError> {
+        let options = StatsOptionsBuilder::default().stream(false).one_shot(true).build();
+        let mut stats = pin!(self.docker.stats(id, Some(options)));
+        let mut held = Held::default();
+        let read = async {
+            while let Some(Ok(stat)) = stats.next().await {
+                held.memory = stat.memory_stats.as_ref().and_then(|memory| memory.limit);
+                held.pids = stat.pids_stats.as_ref().and_then(|pids| pids.limit);
+                seen.take_in(&stat);
+                if held.memory.is_some() {
+                    break;
+                }
+            }
+        };
+        drop(tokio::time::timeout(LIMITS, read).await);
+        Ok(held)
+    }
+
+    /// Returns whether a container was ended for want of memory. Podman does not say it: then a kill at the limit is one.
+    async fn was_oom(&self, id: &str, code: i64, seen: &Seen, limit: Bytes) -> bool {
+        let state = self.docker.inspect_container(id, None::<bollard::query_parameters::InspectContainerOptions>).await;
+        let said = state.ok().and_then(|container| container.state).and_then(|state| state.oom_killed);
+        code != 0 && said == Some(true) || code == 137 && seen.peak >= limit.0 / 100 * 99
+    }
+}
+
+/// What was seen of its use.
+#[derive(Debug, Default)]
+struct Seen {
+    peak: u64,
+    cpu: f64,
+}
+
+impl Seen {
+    fn take_in(&mut self, stat: &ContainerStatsResponse) {
+        if let Some(memory) = &stat.memory_stats {
+            self.peak = self.peak.max(memory.max_usage.unwrap_or_default()).max(memory.usage.unwrap_or_default());
+        }
+        let used = stat.cpu_stats.as_ref().and_then(|cpu| cpu.cpu_usage.as_ref()).and_then(|used| used.total_usage);
+        self.cpu = self.cpu.max(used.unwrap_or_default() as f64 / 1e9);
+    }
+}
+
+fn show(print: &mut impl FnMut(bool, &[u8]), line: &LogOutput) {
+    match line {
+        LogOutput::StdErr { message } => print(true, message),
+        LogOutput::StdOut { message } | LogOutput::Console { message } => print(false, message),
+        LogOutput::StdIn { .. } => {}
+    }
+}
+
+/// What a container is made of.
+fn body(order: &Order<'_>) -> ContainerCreateBody {
+    let limits = order.sandbox;
+    let signed = |bytes: Bytes| i64::try_from(bytes.0).unwrap_or(i64::MAX);
+    let text = |text: &str| text.to_owned();
+    // A filesystem in memory that has a size, and that files can be put into from outside.
+    let work = Mount {
+        target: Some(text(WORK)),
+        typ: Some(MountType::VOLUME),
+        volume_options: Some(MountVolumeOptions {
+            no_copy: Some(true),
+            driver_config: Some(MountVolumeOptionsDriverConfig {
+                name: Some(text("local")),
+                options: Some(HashMap::from([
+                    (text("type"), text("tmpfs")),
+                    (text("device"), text("tmpfs")),
+                    (text("o"), format!("size={},mode=1777,nosuid,nodev", limits.disk.0)),
+                ])),
+            }),
+            ..MountVolumeOptions::default()
+        }),
+        ..Mount::default()
+    };
+    let host = HostConfig {
+        network_mode: Some(text("none")),
+        readonly_rootfs: Some(true),
+        cap_drop: Some(vec![text("ALL")]),
+        // Seccomp is the runtime's own, which is the default as long as nobody says otherwise.
+        security_opt: Some(vec![text("no-new-privileges")]),
+        pids_limit: Some(i64::from(limits.pids)),
+        memory: Some(signed(limits.memory)),
+        memory_swap: Some(signed(limits.memory)),
+        nano_cpus: Some(i64::from(limits.cpus) * 1_000_000_000),
+        ipc_mode: Some(text("private")),
+        init: Some(true),
+        tmpfs: Some(HashMap::from([(text("/tmp"), format!("size={},mode=1777,nosuid,nodev", limits.disk.0))])),
+        mounts: Some(vec![work]),
+        ..HostConfig::default()
+    };
+    let env = order.env.iter().cloned().chain([format!("HOME={WORK}"), text("TMPDIR=/tmp")]).collect();
+    let waiting = ["/bin/sh", "-c", WAITING, "sh"].into_iter().map(text);
+    ContainerCreateBody {
+        image: Some(text(order.image)),
+        entrypoint: Some(Vec::new()),
+        cmd: Some(waiting.chain(order.command.iter().cloned()).collect()),
+        env: Some(env),
+        user: Some(text(NOBODY)),
+        working_dir: Some(text(WORK)),
+        labels: Some(HashMap::from([(text(LABEL), text(order.owner))])),
+        open_stdin: Some(true),
+        stdin_once: Some(true),
+        attach_stdin: Some(true),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        tty: Some(false),
+        host_config: Some(host),
+        ..ContainerCreateBody::default()
+    }
+}
+
+/// Packs files, all of them nobody's.
+fn archive(files: &[Given]) -> std::io::Result<Chunk> {
+    let mut builder = tar::Builder::new(Vec::new());
+    let header = |size: usize, mode: u32, kind: tar::EntryType| {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(size as u64);
+        header.set_mode(mode);
+        header.set_uid(65534);
+        header.set_gid(65534);
+        header.set_entry_type(kind);
+        header
+    };
+    let mut dirs = std::collections::BTreeSet::new();
+    for file in files {
+        // Directories of its own: those that the daemon makes are root's.
+        for (at, _) in file.name.match_indices('/') {
+            let dir = file.name.get(..at).unwrap_or_default();
+            if dirs.insert(dir) {
+                builder.append_data(&mut header(0, 0o755, tar::EntryType::Directory), dir, &[][..])?;
+            }
+        }
+        let mode = if file.executable { 0o755 } else { 0o644 };
+        builder.append_data(
+            &mut header(file.content.len(), mode, tar::EntryType::Regular),
+            &file.name,
+            &*file.content,
+        )?;
+    }
+    Ok(builder.into_inner()?.into())
+}

@@ -1,0 +1,48 @@
+"""Writes an image as `docker save` does, without Docker: a busybox, with names for its commands.
+
+    archive.py BUSYBOX OUT NAME [COMMAND...]
+"""
+import hashlib
+import io
+import json
+import sys
+import tarfile
+
+busybox, out, name, *commands = sys.argv[1:]
+
+
+def add(tar, path, data):
+    info = tarfile.TarInfo(path)
+    info.size = len(data)
+    tar.addfile(info, io.BytesIO(data))
+
+
+layer = io.BytesIO()
+with tarfile.open(fileobj=layer, mode="w") as tar:
+    for directory in ("bin", "etc", "tmp"):
+        info = tarfile.TarInfo(directory)
+        info.type, info.mode = tarfile.DIRTYPE, 0o755
+        tar.addfile(info)
+    with open(busybox, "rb") as file:
+        info = tarfile.TarInfo("bin/busybox")
+        info.mode, data = 0o755, file.read()
+        info.size = len(data)
+        tar.addfile(info, io.BytesIO(data))
+    for command in ("sh", "cat", "echo", *commands):
+        info = tarfile.TarInfo("bin/" + command)
+        info.type, info.linkname = tarfile.SYMTYPE, "busybox"
+        tar.addfile(info)
+layer = layer.getvalue()
+config = {
+    "architecture": "amd64",
+    "os": "linux",
+    "config": {"Env": ["PATH=/bin"]},
+    "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest()]},
+}
+config = json.dumps(config).encode()
+config_name = hashlib.sha256(config).hexdigest() + ".json"
+manifest = json.dumps([{"Config": config_name, "RepoTags": [name], "Layers": ["layer.tar"]}]).encode()
+with tarfile.open(out, "w") as tar:
+    add(tar, "layer.tar", layer)
+    add(tar, config_name, config)
+    add(tar, "manifest.json", manifest)
