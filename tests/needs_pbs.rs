@@ -109,6 +109,10 @@ fn what_pbs_refuses_or_never_starts_is_explained() {
         ("resources = { cpus = 400 }", "asks for 400 cores, and the most is"),
     ] {
         bed.write("workflow.toml", format!("name = \"w\"\n[tasks.t]\nrun = \"true\"\n{more}\non = \"center\"\n"));
+        if words.starts_with("asks for") {
+            let checked = bed.csync(&["check"]).exits(0);
+            assert!(checked.err.contains(words), "{}", checked.err);
+        }
         bed.csync(&["submit"]).exits(1);
         why_says(&bed, "t", &[words]);
         nothing_left(&bed, "pbs");

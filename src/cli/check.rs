@@ -1,6 +1,5 @@
 //! `csync check`: the mistakes of a workflow, and what holds for its tasks.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +7,7 @@ use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure, Source};
-use crate::cli::planned::planned;
+use crate::cli::planned::{facts_of, planned};
 use crate::cli::submission::{WorkflowFile, key_value};
 use crate::cli::view;
 use crate::cli::view::Paint;
@@ -48,8 +47,10 @@ pub struct Args {
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let (file, planned) = planned(&args.file, &args.params)?;
     let mut warnings = planned.warnings.clone();
-    let hosts = places::hosts(|name| std::env::var_os(name), &BTreeMap::new())?;
+    let facts = facts_of(context, &planned.expanded.plan)?;
+    let hosts = places::hosts(|name| std::env::var_os(name), &facts)?;
     warnings.extend(obstacles(&planned, &hosts));
+    warnings.extend(places::misfits(&planned.expanded.plan, &hosts, &facts));
     if args.strict && !warnings.is_empty() {
         for warning in &mut warnings {
             warning.severity = Severity::Error;

@@ -9,6 +9,7 @@ use serde::ser::{SerializeSeq, Serializer};
 
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure, Source};
+use crate::cli::planned::facts_of;
 use crate::cli::submission::Wishes;
 use crate::cli::view;
 use crate::cli::view::Paint;
@@ -32,7 +33,12 @@ pub(super) fn dry_run(context: &Context, source: &Source, root: &str, wishes: &W
     let asked =
         Asked { text: &source.text, root, params, only, rerun, hosts: &hosts, tree: None, elsewhere: &elsewhere };
     let prepared = prepare(asked, |name| memos(context, root, name));
-    let prepared = prepared.map_err(|error| Failure::from(error).with_source(|| source.clone()))?;
+    let mut prepared = prepared.map_err(|error| Failure::from(error).with_source(|| source.clone()))?;
+    let facts = facts_of(context, &prepared.plan)?;
+    if !facts.is_empty() {
+        let hosts = places::hosts(|name| std::env::var_os(name), &facts)?;
+        prepared.warnings.extend(places::misfits(&prepared.plan, &hosts, &facts));
+    }
     if context.json() {
         context.print_json(&Foreseen::new(&prepared))?;
         return Ok(Exit::Success);

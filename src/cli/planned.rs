@@ -3,9 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::cli::context::Context;
 use crate::cli::errors::Failure;
 use crate::cli::submission::WorkflowFile;
+use crate::model::facts::Facts;
+use crate::model::host::HostName;
 use crate::model::plan::Plan;
+use crate::reach::store::{Place, Reader};
+use crate::serve::engine::storage;
 use crate::serve::prepare;
 
 /// Reads a workflow file and expands it.
@@ -15,6 +20,22 @@ pub(super) fn planned(path: &Path, params: &[(String, String)]) -> Result<(Workf
     let planned = prepare::plan(&file.source.text, &file.root, &params)
         .map_err(|error| Failure::from(error).with_source(|| file.source.clone()))?;
     Ok((file, planned))
+}
+
+/// Returns what probes found of hosts, where a task of the plan goes to any.
+pub(super) fn facts_of(context: &Context, plan: &Plan) -> Result<BTreeMap<HostName, Facts>, Failure> {
+    let Ok(state_dir) = context.state_dir() else { return Ok(BTreeMap::new()) };
+    let place = Place::of(&state_dir);
+    if plan.tasks.iter().all(|task| task.on.is_empty()) || !place.path.exists() {
+        return Ok(BTreeMap::new());
+    }
+    let probed = context.block_on(async {
+        match Reader::open(&place).await.map_err(|error| storage(&error))? {
+            Some(reader) => Ok(reader.probed().await.map_err(|error| storage(&error))?),
+            None => Ok(BTreeMap::new()),
+        }
+    })?;
+    Ok(probed.into_iter().filter_map(|(host, probed)| Some((host, probed.facts?))).collect())
 }
 
 /// Returns which task waits for which, each pair once: what `needs` says, and what files say.

@@ -115,6 +115,12 @@ pub fn room(host: &Host, facts: Option<&Facts>) -> Capacity {
     Capacity { cpus: 1 << 20, mem: Bytes::gib(1 << 20), gpus: 1 << 16, nodes: 1 << 16, jobs }
 }
 
+/// Says why no job of a task can run on a host, as far as its limits are known.
+pub fn misfit(host: &Host, facts: Option<&Facts>, task: &Settings) -> Option<String> {
+    let rooms = Limits::of(host, facts);
+    grant::first(&task.resources, &rooms.rooms(room(host, facts), task)).err()
+}
+
 /// Returns how many jobs of ours may be on a host at once: what a person said, and no more than the site takes.
 fn jobs(host: &Host, facts: Option<&Facts>) -> u32 {
     let mut most = host.max_jobs.unwrap_or(JOBS);

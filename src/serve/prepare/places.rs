@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 
+use crate::decide::engine::limits::misfit;
 use crate::language::hosts::{Hosts, HostsFile, merge, shipped};
 use crate::language::manifest::{Known, is_here};
 use crate::model::api::{ApiError, ErrorKind};
+use crate::model::diagnostic::Diagnostic;
 use crate::model::facts::Facts;
 use crate::model::host::{Agents, HostName};
 use crate::model::plan::Plan;
@@ -96,6 +98,28 @@ pub fn kept_from_agents<'h>(places: &Places, hosts: &'h Hosts) -> Option<(&'h Ho
         let free = agents == Agents::Allow || (host.name.is_local() && agents == Agents::Ask);
         (!free).then_some((&host.name, agents))
     })
+}
+
+/// Returns a warning for every task that fits on none of the hosts where it may run, as far as their limits are known.
+pub fn misfits(plan: &Plan, hosts: &Hosts, facts: &BTreeMap<HostName, Facts>) -> Vec<Diagnostic> {
+    let places = Places::of(plan, hosts);
+    let mut warnings = Vec::new();
+    for (task, list) in plan.tasks.iter().zip(&places.of_task) {
+        let Some(list) = places.lists.get(usize::from(*list)) else { continue };
+        let whys: Option<Vec<_>> = list
+            .iter()
+            .map(|name| {
+                let host = hosts.get(name.as_str()).filter(|_| !name.is_local())?;
+                Some((name, misfit(host, facts.get(name), task)?))
+            })
+            .collect();
+        if let Some((name, why)) = whys.into_iter().flatten().next() {
+            let message = format!("task `{}` {why}, on `{name}`", task.name);
+            warnings
+                .push(Diagnostic::warning(None, message).help(format!("`csync hosts show {name}` lists its limits")));
+        }
+    }
+    warnings
 }
 
 /// Returns what an entry of `on` is.
