@@ -24,15 +24,19 @@ impl Facts for World {
         None
     }
 
-    fn request(&self, _words: &[&str]) -> Option<Learned> {
+    fn request(&self, _words: &[&str], _host: &str, _cwd: Option<&str>) -> Option<Learned> {
         None
     }
 
-    fn replicas(&self, _path: &str) -> Vec<Replica> {
+    fn replicas(&self, _path: &str, _host: &str) -> Vec<Replica> {
         Vec::new()
     }
 
     fn has_program(&self, _name: &str) -> bool {
+        false
+    }
+
+    fn has_variable(&self, _prefix: &str) -> bool {
         false
     }
 

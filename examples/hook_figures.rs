@@ -15,11 +15,17 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use csync::decide::advise::{HostFacts, Learned, NameFacts, PartitionFacts, Replica, Way};
+use csync::decide::advise::{HostFacts, NameFacts, PartitionFacts, Replica, Way};
+use csync::decide::learn::profile::Profile;
+use csync::language::command::signature;
 use csync::model::batch::Flavour;
+use csync::model::data::{self, DataFact};
 use csync::model::host::Agents;
-use csync::model::units::{Bytes, Walltime};
+use csync::model::observation::{Cut, Observation, Trust};
+use csync::model::units::{Bytes, Timestamp, Walltime};
+use csync::reach::advice::{self, META_KEY, data_key, rate_key};
 use csync::reach::index::IndexWriter;
+use csync::reach::learned::{Entry, Extract, Learned, Place};
 use wait4::Wait4;
 
 fn main() {
@@ -67,16 +73,79 @@ fn index(state: &Path) {
         let replica =
             Replica { host: "host7".to_owned(), path: path.clone(), bytes: Some(Bytes::gib(9)), seconds: Some(60) };
         let replicas: Vec<Replica> = vec![replica];
-        writer.add(&format!("data {path}"), &replicas);
+        writer.add(&data_key(&path), &replicas);
     }
-    for number in 0..10_000 {
-        let learned = Learned { memory: Some(Bytes::gib(8)), source: "5 runs".to_owned(), ..Learned::default() };
-        writer.add(&format!("profile {number:016x}"), &learned);
-    }
-    let stamp: (i64, i64, u64) = (0, 0, 0);
-    writer.add("meta", &(None::<String>, stamp));
+    writer.add(&rate_key("host7", "host0"), &50e6_f64);
     std::fs::create_dir_all(state).expect("the directory is made");
-    writer.write(&state.join("advice.idx")).expect("the index is written");
+    let place = Place { path: state.join("learned.db"), key: state.join("learned.key"), network: false };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    // What is learned makes the key.
+    runtime.block_on(async { drop(Learned::open(&place, None, Timestamp(0)).await.expect("what is learned opens")) });
+    let extract = Extract::open(&place).expect("the key is there");
+    let profile = full_profile();
+    let entries: Vec<Entry> = (0..10_000)
+        .map(|number| {
+            let script = if number == 0 { "train.py".to_owned() } else { format!("train{number}.py") };
+            let key = extract.tokens();
+            let signature = signature(&[vec!["python", &script]], &[], key).expect("a command");
+            Entry { signature, class: key.token("class", "host0"), profile: profile.clone() }
+        })
+        .collect();
+    extract.add_all(&entries, &mut writer);
+    let stamp: (i64, i64, u64) = (0, 0, 0);
+    writer.add(META_KEY, &(Some("host0".to_owned()), stamp));
+    let path = advice::path(state);
+    writer.write(&path).expect("the index is written");
+    println!("the index has {:.1} MB", std::fs::metadata(&path).expect("it is there").len() as f64 / 1e6);
+    changes(state, &place, &entries);
+}
+
+/// Returns a profile with as many attempts as one keeps.
+fn full_profile() -> Profile {
+    let mut profile = Profile::default();
+    for number in 0_u32..400 {
+        let share = f32::from(number.wrapping_mul(2_654_435_761).to_be_bytes()[0]);
+        let seen = Observation {
+            id: u64::from(number) + 1,
+            at: number,
+            input: 1e6 + share * 1e6,
+            memory: 1e9 + share * 2e7,
+            wall: 600.0 + share,
+            cpu: 2400.0 + share,
+            io: 0.0,
+            cut: Cut::Nothing,
+            trust: Trust::Full,
+        };
+        profile.observe(1, seen);
+    }
+    profile
+}
+
+/// Measures how long one change of data and one of a profile take.
+fn changes(state: &Path, place: &Place, entries: &[Entry]) {
+    let mut walls: [Vec<Duration>; 2] = Default::default();
+    for entry in entries.iter().take(200) {
+        let lies = data::Replica {
+            root: "/data/new".to_owned(),
+            path: format!("{}", walls[0].len()),
+            host: "host7".parse().expect("a name"),
+            place: "/scratch/new".to_owned(),
+            size: Bytes::gib(1),
+            mtime: 0,
+            at: Timestamp(0),
+        };
+        let start = Instant::now();
+        advice::put_data(state, &[DataFact::Lies(lies)]).expect("data is put in");
+        walls[0].push(start.elapsed());
+        let start = Instant::now();
+        advice::put_learned(state, place, std::slice::from_ref(entry)).expect("what is learned is put in");
+        walls[1].push(start.elapsed());
+    }
+    for (name, walls) in ["a copy of data", "a profile"].iter().zip(&mut walls) {
+        walls.sort_unstable();
+        let at = |share: usize| walls[walls.len() * share / 100].as_secs_f64() * 1e3;
+        println!("{name} put in: p50 {:.3} ms, p99 {:.3} ms", at(50), at(99));
+    }
 }
 
 /// A thing that is called again and again.
@@ -113,6 +182,7 @@ fn measure(state: &str, csync: &str, calls: usize) {
         case("a jump host", csync, hook, event("ssh n17-3 'nvidia-smi | head'")),
         case("a login node", csync, hook, event("ssh host99 'cd run && python train.py --data /data/project7/set7'")),
         case("data elsewhere", csync, hook, event("wc -l /data/project7/set107/reads.fq")),
+        case("a learned one", csync, hook, event("srun python train.py --data x")),
     ];
     for round in 0..calls + 20 {
         for case in &mut cases {

@@ -291,7 +291,7 @@ fn what_agents_start_on_a_host_is_for_its_policy_to_say() {
         (output.status.success(), String::from_utf8(output.stdout).unwrap())
     };
     assert!(submit("", Some("CLAUDECODE")).0, "here the agent's own permissions hold");
-    for (host, word) in [("far", "a person can start it in a terminal"), ("shut", "agents = ")] {
+    for (host, word) in [("far", "&& csync submit` in a terminal"), ("shut", "agents = ")] {
         let (well, said) = submit(host, Some("CLAUDECODE"));
         assert!(!well && said.contains("Claude Code may not start anything") && said.contains(word), "{said}");
     }
@@ -301,6 +301,34 @@ fn what_agents_start_on_a_host_is_for_its_policy_to_say() {
     assert!(well && said.contains("far"), "{said}");
     let (well, said) = hook.csync_mcp(&json!({"name": "why", "arguments": {"run": "77"}}));
     assert!(!well && said.contains("error"), "{said}");
+}
+
+/// What runs teach comes into the index while the engine is up, sealed; and is gone when it is forgotten.
+#[test]
+fn what_runs_teach_is_asked_for() {
+    let hook = Hook::new();
+    let line = "ssh hpc 'srun python3 work.py'";
+    assert_eq!(hook.claude(&[], line), None, "nothing is known yet");
+    hook.world.write("work.py", "import time; time.sleep(1.05)\n");
+    hook.world.write("workflow.toml", "name = \"w\"\n[tasks.t]\nforeach = [1, 2, 3, 4]\nrun = \"python3 work.py\"\n");
+    let (said, status) = hook.csync(&["--quiet", "submit", "workflow.toml"], "");
+    assert!(status.success(), "{said}");
+    until("the hook knows what the command needs", || hook.claude(&[], line).is_some());
+    let text = hook.claude(&[], line).unwrap().to_string();
+    assert!(text.contains("srun --mem=") && text.contains("4 runs on other hosts"), "{text}");
+    let index = std::fs::read(hook.state("advice.idx")).unwrap();
+    for secret in ["python3", "work.py"] {
+        assert!(!index.windows(secret.len()).any(|window| window == secret.as_bytes()), "{secret} stands in the index");
+    }
+    let before = hook.claude(&[], line);
+    assert!(hook.csync(&["--quiet", "hook", "refresh"], "").1.success());
+    assert_eq!(hook.claude(&[], line), before, "made anew it says the same");
+    let (_, profile) = hook.csync_mcp(&json!({"name": "profile", "arguments": {"command": ["python3", "work.py"]}}));
+    assert!(profile.contains("memory"), "{profile}");
+    let (well, route) = hook.csync_mcp(&json!({"name": "route", "arguments": {"command": ["python3", "work.py"]}}));
+    assert!(well && route.contains("places"), "{route}");
+    assert!(hook.csync(&["--quiet", "profile", "forget", "--all"], "").1.success());
+    assert_eq!(hook.claude(&[], line), None);
 }
 
 #[test]

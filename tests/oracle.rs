@@ -2,9 +2,8 @@
 //! its kin that write down their arguments, environment and standard input. They must differ in the options that were put in, and
 //! in nothing else.
 //!
-//! `CSYNC_ORACLE_LINES=100000` runs more lines than a test has time for.
+//! `CSYNC_ORACLE_LINES=100000` runs more lines than a test has time for, `CSYNC_ORACLE_FROM=250` begins behind those of a test.
 
-use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -14,6 +13,8 @@ use csync::decide::advise::{Facts, Found, HostFacts, Learned, Mode, PartitionFac
 use csync::language::shell::read;
 use csync::model::batch::Flavour;
 use csync::model::units::{Bytes, Walltime};
+
+use crate::lines::{Dice, MARK, line, spoiled};
 
 /// Lines that are made up in a normal run.
 const LINES: u64 = 250;
@@ -73,7 +74,7 @@ impl Facts for World {
         Some(Self::hpc())
     }
 
-    fn request(&self, words: &[&str]) -> Option<Learned> {
+    fn request(&self, words: &[&str], _host: &str, _cwd: Option<&str>) -> Option<Learned> {
         (words.first() == Some(&"python")).then(|| Learned {
             memory: Some(Bytes::gib(8)),
             walltime: Some(Walltime(7200)),
@@ -82,12 +83,16 @@ impl Facts for World {
         })
     }
 
-    fn replicas(&self, _path: &str) -> Vec<Replica> {
+    fn replicas(&self, _path: &str, _host: &str) -> Vec<Replica> {
         Vec::new()
     }
 
     fn has_program(&self, _name: &str) -> bool {
         true
+    }
+
+    fn has_variable(&self, _prefix: &str) -> bool {
+        false
     }
 
     fn batch_script(&self, _path: &str) -> Option<String> {
@@ -104,8 +109,8 @@ struct Ran {
     code: Option<i32>,
 }
 
-/// Runs a line; `put_in` are the options that are taken out of the calls again.
-fn run(dir: &Path, line: &str, put_in: &[Vec<String>]) -> Ran {
+/// Runs a line; `put_in` are the options that are taken out of the calls again, and `marked` whether marks say what calls mean.
+fn run(dir: &Path, line: &str, put_in: &[Vec<String>], marked: bool) -> Ran {
     let (record, work) = (dir.join("record"), dir.join("work"));
     std::fs::write(&record, "").unwrap();
     for entry in std::fs::read_dir(&work).unwrap() {
@@ -114,7 +119,7 @@ fn run(dir: &Path, line: &str, put_in: &[Vec<String>]) -> Ran {
     std::fs::write(work.join("in"), "from a file\n").unwrap();
     // A pipe whose reader is gone would end its writer, or not, as it happens.
     let output = Command::new("sh")
-        .args(["-c", "trap '' PIPE; exec bash -c \"$1\"", "sh", line])
+        .args(["-c", "trap '' PIPE; exec timeout -k 1 4 bash -c \"$1\"", "sh", line])
         .current_dir(&work)
         .env_clear()
         .env("PATH", format!("{}:/usr/bin:/bin", dir.join("bin").display()))
@@ -124,37 +129,53 @@ fn run(dir: &Path, line: &str, put_in: &[Vec<String>]) -> Ran {
         .output()
         .unwrap();
     let record = std::fs::read_to_string(&record).unwrap();
-    let mut calls: Vec<String> = record.split_terminator('\u{1c}').map(|call| strip(call, put_in)).collect();
+    let mut calls: Vec<String> = record.split_terminator('\u{1c}').map(|call| strip(call, put_in, marked)).collect();
     let files = std::fs::read_dir(&work).unwrap().map(|entry| entry.unwrap().path());
     for path in files.filter(|path| path.is_file()) {
-        calls.push(format!(
-            "{}: {}",
-            path.file_name().unwrap().display(),
-            String::from_utf8_lossy(&std::fs::read(&path).unwrap())
-        ));
+        let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
+        calls.push(format!("{}: {}", path.file_name().unwrap().display(), comparable(&text, line)));
     }
     calls.sort();
-    let mut err: Vec<String> = String::from_utf8_lossy(&output.stderr).lines().map(str::to_owned).collect();
-    // `time` says something else every time; what runs in the background speaks when it likes.
-    let varies = ["real\t", "user\t", "sys\t", "roken pipe", "I/O error"];
-    err.retain(|line| !varies.iter().any(|word| line.contains(word)));
-    err.sort();
-    let mut out: Vec<String> = String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
-    out.sort();
-    // Bash names the line that it was given.
-    let err = err.join("\n").replace(line, "LINE");
-    Ran { calls, out: out.join("\n"), err, code: output.status.code() }
+    let text = |bytes: &[u8]| comparable(&String::from_utf8_lossy(bytes), line);
+    Ran { calls, out: text(&output.stdout), err: text(&output.stderr), code: output.status.code() }
 }
 
-fn strip(call: &str, put_in: &[Vec<String>]) -> String {
+/// Returns what must be the same every time: `time` says something else, what runs in the background speaks when it likes, and
+/// bash shows the line that it was given.
+fn comparable(text: &str, line: &str) -> String {
+    let varies =
+        ["real\t", "user\t", "sys\t", "real ", "user ", "sys ", "roken pipe", "I/O error", ": `", "ambiguous redirect"];
+    let mut lines: Vec<&str> = text.lines().filter(|line| !varies.iter().any(|word| line.contains(word))).collect();
+    lines.sort_unstable();
+    // Where an error stands is not always the line that bash counts.
+    lines.join("\n").replace(line, "LINE").replace("bash: line 1:", "bash:").replace("bash: line 2:", "bash:")
+}
+
+/// Takes the options out of a call that were put in, where they were meant for it.
+fn strip(call: &str, put_in: &[Vec<String>], marked: bool) -> String {
     let (name, rest) = call.split_at(call.find(['\u{1f}', '\u{1e}']).unwrap());
     for words in put_in {
         let head = words.iter().fold(String::new(), |head, word| head + "\u{1f}" + word);
-        if let Some(rest) = rest.strip_prefix(&head) {
+        if let Some(rest) = rest.strip_prefix(&head)
+            && (!marked || is_meant(rest, words))
+        {
             return format!("{name}{rest}");
         }
     }
     call.to_owned()
+}
+
+/// Says whether options fit what a call means, as its mark says; one without a mark fits.
+fn is_meant(rest: &str, words: &[String]) -> bool {
+    let arguments = rest.split('\u{1e}').next().unwrap().split('\u{1f}');
+    let Some(mark) = arguments.filter_map(|word| word.strip_prefix(MARK)).next_back() else { return true };
+    if words[0] == "-J" {
+        return mark == if words[1] == "gw,mid" { "node17" } else { "inner" };
+    }
+    let asked: Vec<&str> = mark.split('+').collect();
+    let kinds =
+        [("--mem=", "memory"), ("--time=", "time"), ("--partition=", "partition"), ("--cpus-per-task=", "cores")];
+    words.iter().all(|word| !kinds.iter().any(|(option, kind)| word.starts_with(option) && asked.contains(kind)))
 }
 
 fn bed() -> tempfile::TempDir {
@@ -188,174 +209,84 @@ fn bed() -> tempfile::TempDir {
     dir
 }
 
-/// Judges a line; returns whether it was changed.
-fn judge(dir: &Path, line: &str) -> bool {
+/// Judges a line; returns whether it was changed, and what is wrong with that.
+fn judge(dir: &Path, line: &str, marked: bool) -> Result<bool, String> {
     let verdict = advise(line, "/work", Mode::Rewrite, &World);
-    let Some(changed) = verdict.rewritten else { return false };
+    let Some(changed) = verdict.rewritten else { return Ok(false) };
     let put_in: Vec<Vec<String>> = verdict
         .advice
         .iter()
         .filter_map(|piece| piece.change.as_ref())
         .map(|(_, splice)| splice.with.clone())
         .collect();
+    // One may begin as another does: the longest is looked for first.
+    let mut put_in = put_in;
+    put_in.sort_by_key(|words| std::cmp::Reverse(words.len()));
     // What writes into a pipe that nobody reads fails, or does not: such a line does not do the same every time. A wrong change is
     // wrong every time.
-    let mut ran = (run(dir, line, &[]), run(dir, &changed, &put_in));
+    let mut ran = (run(dir, line, &[], marked), run(dir, &changed, &put_in, marked));
     for _ in 0..4 {
+        // One that has no end, or says who it is, never does the same.
+        if ran.0.code == Some(124) || line.contains("$$") || ran.0.out.contains("BASH_EXECUTION_STRING") {
+            return Ok(false);
+        }
         if ran.0 != ran.1 {
-            ran = (run(dir, line, &[]), run(dir, &changed, &put_in));
+            ran = (run(dir, line, &[], marked), run(dir, &changed, &put_in, marked));
         }
     }
-    assert_eq!(ran.0, ran.1, "typed:   {line}\nchanged: {changed}");
+    if ran.0 != ran.1 {
+        return Err(format!("typed:   {line}\nchanged: {changed}\n  {:?}\n  {:?}", ran.0, ran.1));
+    }
     let (old, new) = (read(line).unwrap(), read(&changed).unwrap());
-    assert_eq!(old.commands.len(), new.commands.len(), "{changed}");
-    true
+    if old.commands.len() == new.commands.len() { Ok(true) } else { Err(format!("other commands: {changed}")) }
 }
 
-/// Numbers that look random and are the same every time.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % sides
-    }
-
-    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
-        from[self.roll(from.len())]
-    }
+/// Makes a line up; one of four is spoiled, and its marks with it.
+fn made_up(seed: u64) -> (String, bool) {
+    let mut dice = Dice::new(seed);
+    let depth = dice.roll(4);
+    let text = line(&mut dice, depth);
+    // What a letter more or less makes of a path is nothing to run.
+    let marked = !text.contains("#p");
+    if seed.is_multiple_of(4) && !text.contains('/') { (spoiled(&mut dice, &text), false) } else { (text, marked) }
 }
 
-const WORDS: &[&str] = &[
-    "'a  b'",
-    "\"c $A d\"",
-    "e\\ f",
-    "$B",
-    "\"$(echo g)\"",
-    "--",
-    "-x",
-    "h=i",
-    "'it'\\''s'",
-    "é",
-    "\"\\$j\"",
-    "$'k\\tl'",
-    "*.none",
-    "~",
-    "{m,n}",
-    "\"`echo o`\"",
-    "#p",
-    "'#q'",
-    "r#s",
-    "''",
-    "\"${A:-t}\"",
-    "$((1+2))",
-];
-
-fn simple(dice: &mut Dice) -> String {
-    let mut text = String::new();
-    if dice.roll(5) == 0 {
-        text.push_str(dice.pick(&["A=1 ", "B='x y' ", "A=$B B=2 "]));
-    }
-    if dice.roll(5) == 0 {
-        text.push_str(dice.pick(&[
-            "timeout 9 ",
-            "env A=3 ",
-            "nice -n 3 ",
-            "nohup ",
-            "command ",
-            "env -u B timeout -k 1 9 ",
-            "time ",
-        ]));
-    }
-    text.push_str(dice.pick(&[
-        "ssh node17",
-        "ssh inner",
-        "ssh ada@node17",
-        "ssh -v node17",
-        "ssh -p 22 inner",
-        "ssh -o BatchMode=yes node17",
-        "s''sh node17",
-        "ssh 'node17'",
-        "ssh  \\\n  node17",
-        "ssh -J x node17",
-        "ssh elsewhere",
-        "srun python",
-        "srun -n 2 python",
-        "srun --mem=1G python",
-        "sbatch job.sh",
-        "sbatch -p long job.sh",
-        "echo",
-        "hostname",
-        "ssh $A",
-        "\"ssh\" node17",
-        "python",
-        "ssh node17 --",
-        "sbatch --wrap 'python x'",
-    ]));
-    for _ in 0..dice.roll(4) {
-        text.push(' ');
-        text.push_str(dice.pick(WORDS));
-    }
-    match dice.roll(8) {
-        0 => text.push_str(dice.pick(&[
-            " > out",
-            " >> out",
-            " 2>&1",
-            " 2>/dev/null",
-            " < in",
-            " &> all",
-            " 2> err < in",
-        ])),
-        1 => text.push_str(dice.pick(&[" <<< \"u $A\"", " <<< v"])),
-        _ => {}
-    }
-    text
-}
-
-fn line(dice: &mut Dice, depth: u32) -> String {
-    if depth == 0 {
-        return simple(dice);
-    }
-    let part = |dice: &mut Dice| line(dice, depth - 1);
-    match dice.roll(17) {
-        0 => format!("{} | {}", part(dice), part(dice)),
-        1 => format!("{} && {}", part(dice), part(dice)),
-        2 => format!("{} || {}", part(dice), part(dice)),
-        3 => format!("{}; {}", part(dice), part(dice)),
-        4 => format!("{}\n{}", part(dice), part(dice)),
-        5 => format!("({})", part(dice)),
-        6 => format!("{{ {}; }}", part(dice)),
-        7 => format!("if {}; then {}; fi", part(dice), part(dice)),
-        8 => format!("for i in 1 2; do {}; done", part(dice)),
-        9 => format!("x=$({})", part(dice)),
-        10 => format!("echo \"$({})\"", part(dice)),
-        11 => format!("case a in a) {};; esac", part(dice)),
-        12 => format!("f() {{ {}; }}; f", part(dice)),
-        13 => format!("{} # then ssh node17", part(dice)),
-        14 => format!("{} & wait", part(dice)),
-        15 => {
-            let mut text = simple(dice);
-            let quote = dice.pick(&["EOF", "'EOF'"]);
-            let _ = write!(text, " <<{quote}\nssh node17 $A 'w\nEOF\n");
-            text
-        }
-        _ => simple(dice),
-    }
+/// Judges lines of a range on all cores; returns how many were changed, and what is wrong with them.
+fn judge_all(from: u64, count: u64) -> (u64, Vec<String>) {
+    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..workers)
+            .map(|own| {
+                scope.spawn(move || {
+                    let bed = bed();
+                    let (mut changed, mut wrong) = (0, Vec::new());
+                    for seed in (from..from + count).filter(|seed| seed % workers == own) {
+                        let (line, marked) = made_up(seed);
+                        match judge(bed.path(), &line, marked) {
+                            Ok(was) => changed += u64::from(was),
+                            Err(what) => wrong.push(format!("line {seed}: {what}")),
+                        }
+                        if count > 10_000 && seed.is_multiple_of(1_000) {
+                            eprintln!("line {seed}");
+                        }
+                    }
+                    (changed, wrong)
+                })
+            })
+            .collect();
+        let found = threads.into_iter().map(|thread| thread.join().unwrap());
+        found.fold((0, Vec::new()), |all, one| (all.0 + one.0, [all.1, one.1].concat()))
+    })
 }
 
 #[test]
 fn changed_lines_do_what_the_typed_ones_did() {
-    let bed = bed();
-    let count = std::env::var("CSYNC_ORACLE_LINES").ok().and_then(|text| text.parse().ok()).unwrap_or(LINES);
-    let mut changed = 0;
-    for seed in 0..count {
-        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) + 1);
-        let depth = u32::try_from(dice.roll(4)).unwrap();
-        let text = line(&mut dice, depth);
-        changed += u64::from(judge(bed.path(), &text));
-    }
-    eprintln!("{changed} of {count} lines were changed");
-    assert!(changed > count / 8, "only {changed} of {count} lines were changed: the judge has nothing to judge");
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let count = number("CSYNC_ORACLE_LINES").unwrap_or(LINES);
+    let (changed, wrong) = judge_all(number("CSYNC_ORACLE_FROM").unwrap_or(0), count);
+    eprintln!("{changed} of {count} lines were changed, {} of these otherwise than meant", wrong.len());
+    assert!(wrong.is_empty(), "{}", wrong.iter().take(40).cloned().collect::<Vec<_>>().join("\n"));
+    assert!(changed > count / 10, "only {changed} of {count} lines were changed: the judge has nothing to judge");
 }
 
 #[test]
@@ -363,8 +294,8 @@ fn a_wrong_change_would_be_seen() {
     let bed = bed();
     let typed = "ssh node17 'a  b' < in | python x";
     let put_in = [vec!["-J".to_owned(), "gw".to_owned()]];
-    let same = run(bed.path(), typed, &[]);
-    assert_eq!(run(bed.path(), "ssh -J gw node17 'a  b' < in | python x", &put_in), same);
+    let same = run(bed.path(), typed, &[], true);
+    assert_eq!(run(bed.path(), "ssh -J gw node17 'a  b' < in | python x", &put_in, true), same);
     assert_eq!(same.calls.len(), 3, "two calls and a file: {:?}", same.calls);
     for wrong in [
         "ssh -J gw node17 a  b < in | python x",
@@ -375,6 +306,6 @@ fn a_wrong_change_would_be_seen() {
         "A=1 ssh -J gw node17 'a  b' < in | python x",
         "ssh -J gw node17 'a  b' < in | python x > out",
     ] {
-        assert_ne!(run(bed.path(), wrong, &put_in), same, "{wrong}");
+        assert_ne!(run(bed.path(), wrong, &put_in, true), same, "{wrong}");
     }
 }

@@ -121,7 +121,11 @@ pub fn run(context: &Context, command: Command) -> Result<Exit, Failure> {
         Command::Data(args) => data::run(context, &args),
         Command::Demo(args) => demo::run(context, &args),
         Command::Login(args) => login::run(context, &args),
-        Command::Profile(args) => profile::run(context, &args),
+        Command::Profile(args) => profile::run(context, &args).inspect(|_| {
+            if args.may_change() {
+                hook::after_change(context);
+            }
+        }),
         Command::Secret(args) => secret::run(context, &args),
         Command::Engine(args) => engine::run(context, &args),
         Command::Doctor(args) => doctor::run(context, &args),

@@ -2,10 +2,13 @@
 //! few hundred bytes of the file, however large that is; every byte that counts is checked against a hash.
 //!
 //! ```text
-//! header   magic, length of the file, number of slots, hash of these
+//! header   magic, length of the file as it was written, number of slots, hash of these
 //! slots    hash of the key, where its record is, how long, hash of the record; open addressing in windows of eight
-//! records  key and value, in postcard
+//! records  key and value, in postcard; those that came later behind the first ones
 //! ```
+//!
+//! A change is a new record behind the others and one slot that leads to it, in this order: who reads meanwhile finds the old
+//! one, the new one or, for a moment, none, and never anything else.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -16,7 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// The file's kind and version.
-const MAGIC: &[u8; 8] = b"csyncix1";
+const MAGIC: &[u8; 8] = b"csyncix2";
 /// Bytes of the header.
 const HEADER: usize = 32;
 /// Bytes of a slot.
@@ -25,6 +28,8 @@ const SLOT: usize = 28;
 const WINDOW: usize = 8;
 /// Largest record.
 const LARGEST: u32 = 16 << 20;
+/// Bytes that changes may leave behind beside what was written at first, at least; and the share of that which they may.
+const LEFT_BEHIND: (u64, u64) = (4 << 20, 4);
 
 /// An index cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -35,8 +40,8 @@ pub enum IndexError {
     /// It is damaged, or another version wrote it.
     #[error("the index is damaged")]
     Damaged,
-    /// There are more records than fit.
-    #[error("the index has too many records")]
+    /// There are more records than fit: it has to be written anew.
+    #[error("the index has no room for more records")]
     TooLarge,
 }
 
@@ -71,17 +76,23 @@ impl Index {
         let (length, slots) = (field(8)?, field(16)?);
         let sound = header.starts_with(MAGIC)
             && header.get(..24).is_some_and(|fields| Some(hash(fields)) == number(&header, 24))
-            && file.metadata()?.len() == length
+            && file.metadata()?.len() >= length
             && slots.is_power_of_two();
         if sound { Ok(Self { file, slots }) } else { Err(IndexError::Damaged) }
+    }
+
+    /// Reads the slots that a key may stand in; returns where they begin in the file, too.
+    fn window(&self, wanted: u64) -> io::Result<(u64, [u8; SLOT * WINDOW])> {
+        let at = HEADER as u64 + (wanted & (self.slots - 1)) * SLOT as u64;
+        let mut window = [0; SLOT * WINDOW];
+        self.file.read_exact_at(&mut window, at)?;
+        Ok((at, window))
     }
 
     /// Looks a key up. None where it is not there, and where its bytes are not what was written.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
         let wanted = hash(key.as_bytes());
-        let first = wanted & (self.slots - 1);
-        let mut window = [0; SLOT * WINDOW];
-        self.file.read_exact_at(&mut window, HEADER as u64 + first * SLOT as u64).ok()?;
+        let (_, window) = self.window(wanted).ok()?;
         for slot in window.chunks_exact(SLOT) {
             let length = u32::from_le_bytes(*slot.get(16..)?.first_chunk::<4>()?);
             if number(slot, 0)? != wanted || length == 0 || length > LARGEST {
@@ -98,6 +109,74 @@ impl Index {
             }
         }
         None
+    }
+}
+
+/// An index that is changed where it stands. One at a time: who changes it holds a lock.
+#[derive(Debug)]
+pub struct IndexEditor {
+    index: Index,
+    /// Where the next record goes.
+    end: u64,
+    /// Where no more go.
+    full: u64,
+}
+
+impl IndexEditor {
+    /// Opens an index to change it.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub fn open(path: &Path) -> Result<Self, IndexError> {
+        let Index { slots, .. } = Index::open(path)?;
+        let file = File::options().read(true).write(true).open(path)?;
+        let mut header = [0; HEADER];
+        file.read_exact_at(&mut header, 0)?;
+        let length = number(&header, 8).ok_or(IndexError::Damaged)?;
+        let end = file.metadata()?.len();
+        Ok(Self { index: Index { file, slots }, end, full: length + LEFT_BEHIND.0.max(length / LEFT_BEHIND.1) })
+    }
+
+    /// Looks a key up.
+    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
+        self.index.get(key)
+    }
+
+    /// Puts a record in, in the place of the one that the key had.
+    ///
+    /// # Errors
+    /// [`IndexError::TooLarge`] where there is no room.
+    pub fn put(&mut self, key: &str, value: &impl Serialize) -> Result<(), IndexError> {
+        let record = postcard::to_stdvec(&(key, value)).map_err(|_| IndexError::TooLarge)?;
+        let length =
+            u32::try_from(record.len()).ok().filter(|length| *length <= LARGEST).ok_or(IndexError::TooLarge)?;
+        let wanted = hash(key.as_bytes());
+        let (at, window) = self.index.window(wanted)?;
+        let taken = |slot: &[u8]| slot.get(16..20) != Some(&[0; 4]);
+        let own = |slot: &&[u8]| taken(slot) && number(slot, 0) == Some(wanted);
+        let mut slots = window.chunks_exact(SLOT);
+        let place = slots.clone().position(|slot| own(&slot)).or_else(|| slots.position(|slot| !taken(slot)));
+        let place = place.filter(|_| self.end + u64::from(length) <= self.full).ok_or(IndexError::TooLarge)?;
+        self.index.file.write_all_at(&record, self.end)?;
+        let fields =
+            [&wanted.to_le_bytes()[..], &self.end.to_le_bytes(), &length.to_le_bytes(), &hash(&record).to_le_bytes()];
+        self.index.file.write_all_at(&fields.concat(), at + (place * SLOT) as u64)?;
+        self.end += u64::from(length);
+        Ok(())
+    }
+
+    /// Takes a record out.
+    ///
+    /// # Errors
+    /// [`IndexError::Io`].
+    pub fn remove(&mut self, key: &str) -> Result<(), IndexError> {
+        let wanted = hash(key.as_bytes());
+        let (at, window) = self.index.window(wanted)?;
+        let place = window.chunks_exact(SLOT).position(|slot| number(slot, 0) == Some(wanted));
+        if let Some(place) = place {
+            self.index.file.write_all_at(&[0; SLOT], at + (place * SLOT) as u64)?;
+        }
+        Ok(())
     }
 }
 
@@ -132,7 +211,8 @@ impl IndexWriter {
     pub fn write(mut self, path: &Path) -> Result<(), IndexError> {
         let mut seen = std::collections::HashSet::new();
         self.records.retain(|(key, _)| seen.insert(*key));
-        let mut slots = (self.records.len() * 3).next_power_of_two().max(16);
+        // Half as many again are free: changes put in what is new.
+        let mut slots = (self.records.len() * 3 / 2).next_power_of_two().max(64);
         let table = loop {
             match self.table(slots) {
                 Some(table) => break table,
@@ -203,6 +283,38 @@ mod tests {
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing temporary stays");
         IndexWriter::default().write(&path).unwrap();
         assert_eq!(Index::open(&path).unwrap().get::<u32>("a"), None);
+    }
+
+    #[test]
+    fn changes_are_found_beside_what_was_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.idx");
+        let mut writer = IndexWriter::default();
+        (0..1_000_u32).for_each(|number| writer.add(&format!("key {number}"), &number));
+        writer.write(&path).unwrap();
+        let reader = Index::open(&path).unwrap();
+        let mut editor = IndexEditor::open(&path).unwrap();
+        for number in 0..1_000_u32 {
+            match number % 3 {
+                0 => editor.put(&format!("key {number}"), &(number + 7)).unwrap(),
+                1 => editor.remove(&format!("key {number}")).unwrap(),
+                _ => {}
+            }
+        }
+        editor.put("new", &1_u32).unwrap();
+        editor.remove("not there").unwrap();
+        let fresh = Index::open(&path).unwrap();
+        for number in 0..1_000_u32 {
+            let expected = [Some(number + 7), None, Some(number)][number as usize % 3];
+            for index in [&reader, &fresh] {
+                assert_eq!(index.get::<u32>(&format!("key {number}")), expected, "{number}");
+            }
+        }
+        assert_eq!((reader.get::<u32>("new"), editor.get::<u32>("new")), (Some(1), Some(1)));
+        let long = "x".repeat(1 << 20);
+        let full = (0..100).find_map(|_| editor.put("long", &long).err());
+        assert!(matches!(full, Some(IndexError::TooLarge)), "what changes leave behind is bounded: {full:?}");
+        assert_eq!(reader.get::<String>("long"), Some(long));
     }
 
     #[test]

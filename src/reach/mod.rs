@@ -26,5 +26,7 @@ pub mod store;
 
 pub mod learned;
 
+pub mod advice;
+
 // After `config`: it needs to know where the engine's socket is.
 pub mod client;

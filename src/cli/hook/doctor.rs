@@ -11,8 +11,9 @@ use serde_json::json;
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::hook::install::is_ours;
-use crate::cli::hook::lookup::{Lookup, Stale, index_path};
+use crate::cli::hook::lookup::{Lookup, Stale};
 use crate::language::hook::settings::elements;
+use crate::reach::advice;
 
 /// Check that the hook is in place and answers
 ///
@@ -150,14 +151,14 @@ fn answers() -> Finding {
 
 fn index(context: &Context) -> Result<Finding, Failure> {
     let state = context.state_dir()?;
-    if !index_path(state.root()).exists() {
+    if !advice::path(state.root()).exists() {
         return Ok(finding(
             false,
             "nothing is known of hosts: there is no index",
             Some("`csync hosts import` and `csync hosts probe` make it"),
         ));
     }
-    let lookup = Lookup::open(Some(state.root()));
+    let lookup = Lookup::open(Some(&state));
     Ok(match (lookup.is_known(), lookup.stale(Some(state.root()))) {
         (false, _) => finding(false, "the index of hosts is damaged", Some("`csync hook refresh` makes it anew")),
         (true, Stale::Yes) => {

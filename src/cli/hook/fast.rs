@@ -5,17 +5,18 @@
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::cli::errors::Exit;
 use crate::cli::hook::calls::{self, Call, Outcome};
+use crate::cli::hook::layers;
 use crate::cli::hook::lookup::{Lookup, Stale};
-use crate::cli::hook::{layers, refresh};
 use crate::decide::advise::{Mode, Verdict, advise};
 use crate::language::hook::{Agent, Event, Moment, Reply, Scanner, read, render};
+use crate::reach::advice::refresh_in_background;
 use crate::reach::config::StateDir;
 
 /// How long an answer may take.
@@ -28,7 +29,13 @@ const LARGEST: u64 = 8 << 20;
 struct Asked {
     agent: Agent,
     mode: Mode,
-    state: Option<PathBuf>,
+    state: Option<StateDir>,
+}
+
+impl Asked {
+    fn root(&self) -> Option<&Path> {
+        self.state.as_ref().map(StateDir::root)
+    }
 }
 
 /// Answers an agent, where these are the arguments of its hook. Options that are not known are passed over: a hook that fails
@@ -44,11 +51,11 @@ pub(crate) fn alone(args: &[OsString]) -> Option<Exit> {
         Some("--rewrite=submit") => Mode::Submit,
         _ => mode,
     });
-    let state = StateDir::locate(|name| std::env::var_os(name)).ok().map(|dir| dir.root().to_path_buf());
+    let state = StateDir::locate(|name| std::env::var_os(name)).ok();
     let asked = Asked { agent, mode, state };
     let speaking = Arc::new(AtomicBool::new(false));
-    watch(Arc::clone(&speaking), asked.state.clone());
-    let log = asked.state.clone();
+    let log = asked.root().map(Path::to_path_buf);
+    watch(Arc::clone(&speaking), log.clone());
     std::panic::set_hook(Box::new(move |info| calls::log(log.as_deref(), &format!("panic: {info}"))));
     // What went wrong stands in the log; the agent goes on.
     drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| answer(&asked, &speaking))));
@@ -78,13 +85,17 @@ fn answer(asked: &Asked, speaking: &AtomicBool) {
     match event.moment {
         Moment::Before => before(asked, &event, start, speaking),
         Moment::After { well, background } => {
-            say(asked, &event, None, speaking);
+            let reply = event.command.as_ref().filter(|_| asked.agent.is_told_after()).and_then(|command| {
+                let facts = Lookup::open(asked.state.as_ref());
+                judged(asked.agent, &event, command, Mode::Advise, &facts).1
+            });
+            say(asked, &event, reply.as_ref(), speaking);
             let outcome = Outcome { id: event.call.clone(), well, background, took: event.took };
-            calls::record_outcome(asked.state.as_deref(), &outcome);
+            calls::record_outcome(asked.root(), &outcome);
         }
         Moment::Start => {
             say(asked, &event, None, speaking);
-            refresh::in_background();
+            refresh_in_background();
         }
         Moment::End | Moment::Other => say(asked, &event, None, speaking),
     }
@@ -93,10 +104,10 @@ fn answer(asked: &Asked, speaking: &AtomicBool) {
 /// Judges a command.
 fn before(asked: &Asked, event: &Event, start: Instant, speaking: &AtomicBool) {
     let Some(command) = &event.command else { return say(asked, event, None, speaking) };
-    let facts = Lookup::open(asked.state.as_deref());
-    let verdict = advise(command, &event.cwd, asked.mode, &facts);
-    let forbidden = !verdict.advice.is_empty() && layers::rules(asked.agent, &event.cwd).fit(command);
-    let reply = if forbidden { None } else { reply(command, &verdict) };
+    let facts = Lookup::open(asked.state.as_ref());
+    // What an agent does not take is not said to have been changed.
+    let mode = if asked.agent.takes_changes() { asked.mode } else { Mode::Advise };
+    let (verdict, reply) = judged(asked.agent, event, command, mode, &facts);
     say(asked, event, reply.as_ref(), speaking);
     if let Some(reply) = &reply {
         let call = Call {
@@ -104,14 +115,22 @@ fn before(asked: &Asked, event: &Event, start: Instant, speaking: &AtomicBool) {
             session: &event.session,
             id: &event.call,
             kinds: verdict.advice.iter().map(|piece| piece.kind.name()).collect(),
-            changed: reply.command.is_some() && asked.agent.takes_changes(),
+            changed: reply.command.is_some(),
             micros: u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX),
         };
-        calls::record(asked.state.as_deref(), &call);
+        calls::record(asked.root(), &call);
     }
-    if facts.stale(asked.state.as_deref()) == Stale::Yes {
-        refresh::in_background();
+    if facts.stale(asked.root()) == Stale::Yes {
+        refresh_in_background();
     }
+}
+
+/// Judges a command by what is known, and by the person's own rules: where one fits, nothing is said.
+fn judged(agent: Agent, event: &Event, command: &str, mode: Mode, facts: &Lookup) -> (Verdict, Option<Reply>) {
+    let verdict = advise(command, &event.cwd, mode, facts);
+    let forbidden = !verdict.advice.is_empty() && layers::rules(agent, &event.cwd).fit(command);
+    let reply = if forbidden { None } else { reply(command, &verdict) };
+    (verdict, reply)
 }
 
 /// Puts a verdict into words: facts, no orders.

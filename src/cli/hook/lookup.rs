@@ -1,14 +1,22 @@
 //! Facts for one line, from the index beside the database.
 
+use std::cell::OnceCell;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::decide::advise::{Facts, Found, HostFacts, Learned, NameFacts, Replica};
-use crate::reach::config::ConfigDir;
+use crate::decide::advise::{Facts, Found, HostFacts, Learned, NameFacts, Replica, need};
+use crate::language::command::signature;
+use crate::model::units::Bytes;
+use crate::reach::advice::{META_KEY, data_key, host_key, name_key, path, rate_key};
+use crate::reach::config::{ConfigDir, StateDir};
 use crate::reach::index::Index;
+use crate::reach::learned::{Extract, Place};
+
+/// Most words of a command that are looked at as files.
+const MOST_FILES: usize = 16;
 
 /// Largest batch script that is read.
 const LARGEST_SCRIPT: u64 = 256 << 10;
@@ -53,47 +61,27 @@ pub(super) enum Stale {
     No,
 }
 
-/// Returns where the index lies.
-pub(super) fn index_path(state: &Path) -> PathBuf {
-    state.join("advice.idx")
-}
-
 /// Returns where it stands of which `hosts.toml` no index could be made.
 pub(super) fn tried_path(state: &Path) -> PathBuf {
     state.join("advice.tried")
 }
-
-/// The key of a host's facts.
-pub(super) fn host_key(name: &str) -> String {
-    format!("host {name}")
-}
-
-/// The key of a name that leads to a host.
-pub(super) fn name_key(name: &str) -> String {
-    format!("name {name}")
-}
-
-/// The key of a directory's or file's replicas.
-pub(super) fn data_key(path: &str) -> String {
-    format!("data {path}")
-}
-
-/// The key of what the index says of itself.
-pub(super) const META_KEY: &str = "meta";
 
 /// The facts for one line.
 #[derive(Debug)]
 pub(super) struct Lookup {
     index: Option<Index>,
     meta: Option<Meta>,
+    /// What opens what was learned; read when it is needed.
+    extract: OnceCell<Option<Extract>>,
+    place: Option<Place>,
 }
 
 impl Lookup {
     /// Opens the index. Without one, or with a damaged one, nothing is known.
-    pub(super) fn open(state: Option<&Path>) -> Self {
-        let index = state.and_then(|state| Index::open(&index_path(state)).ok());
+    pub(super) fn open(state: Option<&StateDir>) -> Self {
+        let index = state.and_then(|state| Index::open(&path(state.root())).ok());
         let meta = index.as_ref().and_then(|index| index.get(META_KEY));
-        Self { index, meta }
+        Self { index, meta, extract: OnceCell::new(), place: state.map(Place::of) }
     }
 
     /// Says whether there is an index that can be read.
@@ -113,9 +101,36 @@ impl Lookup {
         if tried.is_some_and(|tried| tried == now.to_string()) { Stale::No } else { Stale::Yes }
     }
 
+    /// Says how long bringing each copy to a host would take; what lies on this machine is a copy too.
+    fn with_costs(&self, mut copies: Vec<Replica>, path: &str, host: &str) -> Vec<Replica> {
+        let rate = |from: &str| self.index.as_ref()?.get::<f64>(&rate_key(from, host)).filter(|rate| *rate > 0.0);
+        if !copies.iter().any(|copy| copy.host == "local")
+            && let Ok(meta) = std::fs::metadata(path)
+        {
+            let bytes = meta.is_file().then_some(Bytes(meta.len()));
+            copies.push(Replica { host: "local".to_owned(), path: path.to_owned(), bytes, seconds: None });
+        }
+        for copy in &mut copies {
+            let seconds = copy.bytes.zip(rate(&copy.host)).map(|(bytes, rate)| (bytes.0 as f64 / rate).ceil() as u64);
+            copy.seconds = copy.seconds.or(seconds);
+        }
+        copies
+    }
+
     fn host_facts(&self, name: &str) -> Option<Arc<HostFacts>> {
         self.index.as_ref()?.get(&host_key(name)).map(Arc::new)
     }
+}
+
+/// Returns the files that words name, each with its size.
+fn files<'w>(words: &[&'w str], cwd: Option<&str>) -> Vec<(&'w str, u64)> {
+    let dir = cwd.map(Path::new);
+    let size = |name: &str| {
+        let path = if name.starts_with('/') { PathBuf::from(name) } else { dir?.join(name) };
+        std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(|meta| meta.len())
+    };
+    let operands = words.iter().skip(1).filter(|word| !word.is_empty() && !word.starts_with('-')).take(MOST_FILES);
+    operands.filter_map(|name| Some((*name, size(name)?))).collect()
 }
 
 impl Facts for Lookup {
@@ -128,19 +143,30 @@ impl Facts for Lookup {
         self.host_facts(self.meta.as_ref()?.here.as_deref().unwrap_or("local"))
     }
 
-    fn request(&self, _words: &[&str]) -> Option<Learned> {
-        None
+    fn request(&self, words: &[&str], host: &str, cwd: Option<&str>) -> Option<Learned> {
+        let extract = self.extract.get_or_init(|| Extract::open(self.place.as_ref()?)).as_ref()?;
+        let (index, key) = (self.index.as_ref()?, extract.tokens());
+        let commands = [words.to_vec()];
+        let class = key.token("class", host);
+        let files = files(words, cwd);
+        let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
+        let input: u64 = files.iter().map(|(_, size)| size).sum();
+        // What a workflow declares as inputs is part of the signature; a bare command declares none.
+        let bare = signature(&commands, &[], key)?;
+        let full = signature(&commands, &names, key).filter(|full| *full != bare);
+        let known = full.iter().chain([&bare]).flat_map(|signature| extract.find(index, signature, class));
+        need(known, input as f64)
     }
 
-    fn replicas(&self, path: &str) -> Vec<Replica> {
+    fn replicas(&self, path: &str, host: &str) -> Vec<Replica> {
         let Some(index) = &self.index else { return Vec::new() };
         // A file below a dataset's directory lies where that lies.
         let mut at = Some(Path::new(path));
-        while let Some(path) = at.filter(|path| path.as_os_str().len() > 1) {
-            if let Some(found) = path.to_str().and_then(|path| index.get::<Vec<Replica>>(&data_key(path))) {
-                return found;
+        while let Some(above) = at.filter(|path| path.as_os_str().len() > 1) {
+            if let Some(found) = above.to_str().and_then(|path| index.get::<Vec<Replica>>(&data_key(path))) {
+                return self.with_costs(found, path, host);
             }
-            at = path.parent();
+            at = above.parent();
         }
         Vec::new()
     }
@@ -149,6 +175,24 @@ impl Facts for Lookup {
         let path = std::env::var_os("PATH").unwrap_or_default();
         std::env::split_paths(&path)
             .any(|dir| std::fs::metadata(dir.join(name)).is_ok_and(|meta| meta.is_file() && meta.mode() & 0o111 != 0))
+    }
+
+    fn has_variable(&self, prefix: &str) -> bool {
+        // Where the batch system's own tools are is no request; which job this is, is.
+        let harmless = [
+            "SLURM_CONF",
+            "SLURM_ROOT",
+            "SGE_ROOT",
+            "SGE_CELL",
+            "SGE_CLUSTER_NAME",
+            "SGE_QMASTER_PORT",
+            "SGE_EXECD_PORT",
+            "PBS_SERVER",
+            "PBS_EXEC",
+            "PBS_HOME",
+        ];
+        std::env::vars_os()
+            .any(|(name, _)| name.to_str().is_some_and(|name| name.starts_with(prefix) && !harmless.contains(&name)))
     }
 
     fn batch_script(&self, path: &str) -> Option<String> {

@@ -64,7 +64,7 @@ struct AgentArgs {
 
 /// Returns what is known to judge commands by.
 pub(super) fn facts_for(context: &Context) -> Result<impl Facts, Failure> {
-    Ok(lookup::Lookup::open(Some(context.state_dir()?.root())))
+    Ok(lookup::Lookup::open(Some(&context.state_dir()?)))
 }
 
 /// Runs it.

@@ -2,19 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
-use crate::cli::hook::lookup::{META_KEY, Meta, Stamp, host_key, index_path, name_key, tried_path};
+use crate::cli::hook::lookup::{Meta, Stamp, tried_path};
 use crate::cli::hosts::Known;
 use crate::decide::advise::{Route, host_facts, names};
 use crate::language::ssh::config::resolve;
 use crate::language::ssh::{Options, Person};
 use crate::model::api::ErrorKind;
 use crate::model::host::{Host, SshAlias};
-use crate::reach::config::ConfigDir;
+use crate::reach::advice::{self, META_KEY, copy, data_key, host_key, name_key, rate_key};
+use crate::reach::clock;
+use crate::reach::config::{ConfigDir, StateDir};
 use crate::reach::index::IndexWriter;
+use crate::reach::learned::{Extract, Learned, LearnedError, Place};
+use crate::reach::store::{Place as StorePlace, Reader, StoreError};
 
 /// Most names that `ssh` itself is asked about, where its configuration cannot be read without it.
 const MOST_ASKED: usize = 100;
@@ -28,16 +31,6 @@ pub(super) fn run(context: &Context, _args: &Args) -> Result<Exit, Failure> {
     let count = make(context)?;
     context.say(&format!("The hook knows {count} things about your hosts."));
     Ok(Exit::Success)
-}
-
-/// Starts it and does not wait.
-pub(super) fn in_background() {
-    let Ok(program) = std::env::current_exe() else { return };
-    let mut command = Command::new(program);
-    command.args(["--quiet", "hook", "refresh"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    // Without it the index stays as old as it is.
-    drop(command.spawn());
 }
 
 /// Makes the index, and tells nobody when that fails: the command that changed the hosts did its work.
@@ -54,7 +47,7 @@ fn make(context: &Context) -> Result<usize, Failure> {
     let dir = ConfigDir::locate(|name| std::env::var_os(name))?;
     let stamp = Stamp::of(&dir.hosts_file());
     let tried = tried_path(state.root());
-    match make_of(context, state.root(), stamp.clone()) {
+    match make_of(context, &state, stamp.clone()) {
         Ok(count) => {
             drop(std::fs::remove_file(tried));
             Ok(count)
@@ -66,7 +59,9 @@ fn make(context: &Context) -> Result<usize, Failure> {
     }
 }
 
-fn make_of(context: &Context, state: &Path, stamp: Stamp) -> Result<usize, Failure> {
+fn make_of(context: &Context, state: &StateDir, stamp: Stamp) -> Result<usize, Failure> {
+    // What the engine learns from here on is put into the new one.
+    let _lock = advice::lock(state.root()).map_err(|error| written(&error))?;
     let known = Known::load(context)?;
     let hosts: Vec<&Host> = known.hosts.iter().collect();
     let probed: BTreeMap<String, _> = known
@@ -89,11 +84,59 @@ fn make_of(context: &Context, state: &Path, stamp: Stamp) -> Result<usize, Failu
         |name: &&String| probed.get(*name).is_some_and(|facts| !own.is_empty() && facts.machine.hostname == own);
     let here = probed.keys().filter(|name| *name != "local").find(is_here).cloned();
     writer.add(META_KEY, &Meta { here, hosts: stamp });
+    add_data(context, state, &mut writer);
+    add_learned(context, state, &mut writer);
     let count = writer.len();
-    writer.write(&index_path(state)).map_err(|error| {
-        Failure::new(ErrorKind::Storage, "the index for coding agents cannot be written").because_of_source(&error)
-    })?;
+    writer.write(&advice::path(state.root())).map_err(|error| written(&error))?;
     Ok(count)
+}
+
+fn written(error: &(dyn std::error::Error + 'static)) -> Failure {
+    Failure::new(ErrorKind::Storage, "the index for coding agents cannot be written").because_of_source(error)
+}
+
+/// Adds the copies of files that lie on hosts, and how fast files moved. Hosts are known without them.
+fn add_data(context: &Context, state: &StateDir, writer: &mut IndexWriter) {
+    let place = StorePlace::of(state);
+    let read = context.block_on(async {
+        let read = async {
+            let Some(reader) = Reader::open(&place).await? else { return Ok((Vec::new(), Vec::new())) };
+            Ok::<_, StoreError>((reader.replicas(None).await?, reader.rates().await?))
+        };
+        Ok(read.await)
+    });
+    let Ok(Ok((replicas, rates))) = read else { return };
+    let mut copies: BTreeMap<String, Vec<_>> = BTreeMap::new();
+    for replica in &replicas {
+        copies.entry(data_key(&replica.here())).or_default().push(copy(replica));
+    }
+    for (key, copies) in &copies {
+        writer.add(key, copies);
+    }
+    // The first record of a key counts: the newest rate.
+    let mut rates = rates;
+    rates.sort_by_key(|rate| std::cmp::Reverse(rate.at));
+    for rate in &rates {
+        writer.add(&rate_key(rate.source.as_str(), rate.target.as_str()), &rate.rate);
+    }
+}
+
+/// Adds what was learned of commands, sealed. Behind a passphrase it stays where it is.
+fn add_learned(context: &Context, state: &StateDir, writer: &mut IndexWriter) {
+    let place = Place::of(state);
+    let Some(extract) = Extract::open(&place).filter(|_| place.path.exists()) else { return };
+    let read = context.block_on(async {
+        let read = async {
+            let mut learned = Learned::open(&place, None, clock::now()).await?;
+            let all = learned.all().await?;
+            learned.close().await;
+            Ok::<_, LearnedError>(all)
+        };
+        Ok(read.await)
+    });
+    if let Ok(Ok(entries)) = read {
+        extract.add_all(&entries, writer);
+    }
 }
 
 /// `ssh_config`, as it is written.

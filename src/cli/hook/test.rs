@@ -32,7 +32,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     };
     let state = context.state_dir()?;
     let cwd = std::env::current_dir().map(|dir| dir.to_string_lossy().into_owned()).unwrap_or_default();
-    let facts = Lookup::open(Some(state.root()));
+    let facts = Lookup::open(Some(&state));
     let verdict = advise(&args.command, &cwd, mode, &facts);
     let script = read(&args.command);
     let forbidden = layers::rules(Agent::Claude, &cwd).fit(&args.command);

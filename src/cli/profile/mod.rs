@@ -45,6 +45,13 @@ enum Command {
     Key(key::Args),
 }
 
+impl Args {
+    /// Returns whether it may change what was learned, or who can read it.
+    pub(super) fn may_change(&self) -> bool {
+        matches!(self.command, Some(Command::Import(_) | Command::Forget(_) | Command::Key(_)))
+    }
+}
+
 /// Runs it.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     match &args.command {

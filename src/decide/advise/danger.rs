@@ -92,8 +92,11 @@ fn removes(step: &Step, here: Option<&Arc<HostFacts>>) -> Option<String> {
 
 fn target(step: &Step, word: &Word, host: Option<&Arc<HostFacts>>) -> Option<String> {
     let raw = word.text.as_str();
-    if word.means == Means::AnyWords && raw.is_empty() {
-        // `~` and `*`, and what the shell makes of a variable: nobody knows.
+    if raw == "~" && word.span.len() <= 2 {
+        return Some("`rm -r` of ~: all that is in the home directory goes.".to_owned());
+    }
+    if word.means != Means::Itself && (raw.is_empty() || raw == "~") {
+        // `*`, and what the shell makes of a variable: nobody knows.
         return None;
     }
     let path = step.absolute(raw)?;

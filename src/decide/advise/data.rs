@@ -46,7 +46,7 @@ fn path_in(step: &Step, word: &Word) -> Option<String> {
 }
 
 fn judge(step: &Step, path: &str, host: &str, facts: &impl Facts) -> Option<Advice> {
-    let replicas = facts.replicas(path);
+    let replicas = facts.replicas(path, host);
     let is_here = |replica: &Replica| replica.host == host || (replica.host == "local" && host == "local");
     if replicas.is_empty() || replicas.iter().any(is_here) {
         return None;

@@ -14,12 +14,15 @@ pub trait Facts {
     fn host(&self, name: &str) -> Option<Found>;
     /// Returns this machine, as far as csync knows which host it is.
     fn here(&self) -> Option<Arc<HostFacts>>;
-    /// Returns what a command needed so far. The words begin with the program.
-    fn request(&self, words: &[&str]) -> Option<Learned>;
-    /// Returns where csync knows a path's data to lie; the path is absolute.
-    fn replicas(&self, path: &str) -> Vec<Replica>;
+    /// Returns what a command needs on a host, as its runs so far showed. The words begin with the program; files that they name
+    /// lie below the directory.
+    fn request(&self, words: &[&str], host: &str, cwd: Option<&str>) -> Option<Learned>;
+    /// Returns where csync knows a path's data to lie, and how far that is from a host; the path is absolute.
+    fn replicas(&self, path: &str, host: &str) -> Vec<Replica>;
     /// Returns whether a program can be started on this machine.
     fn has_program(&self, name: &str) -> bool;
+    /// Returns whether a variable of the environment begins so.
+    fn has_variable(&self, prefix: &str) -> bool;
     /// Returns the text of a batch script on this machine.
     fn batch_script(&self, path: &str) -> Option<String>;
 }
@@ -106,6 +109,6 @@ pub struct Replica {
     pub path: String,
     /// How much it is.
     pub bytes: Option<Bytes>,
-    /// How long bringing it here would take, in seconds.
+    /// How long bringing it to the host that asks would take, in seconds.
     pub seconds: Option<u64>,
 }

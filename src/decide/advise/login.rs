@@ -33,7 +33,7 @@ pub(super) fn look(line: &Line<'_>, facts: &impl Facts, advice: &mut Vec<Advice>
 
 fn judge(line: &Line<'_>, step: &Step, program: &str, host: &Arc<HostFacts>, facts: &impl Facts) -> Advice {
     let words: Option<Vec<&str>> = step.words.get(step.head..).unwrap_or_default().iter().map(Word::fixed).collect();
-    let learned = words.as_ref().and_then(|words| facts.request(words));
+    let learned = words.as_ref().and_then(|words| facts.request(words, &host.name, step.cwd.as_deref()));
     let name = &host.name;
     let mut text = format!(
         "`{program}` would run on the login node of {name}, where nothing heavy runs (policy.login_node = light)."

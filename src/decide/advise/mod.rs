@@ -11,6 +11,7 @@ mod heavy;
 mod jump;
 mod known;
 mod login;
+mod need;
 mod poll;
 mod request;
 mod search;
@@ -21,6 +22,7 @@ mod tests;
 
 pub use facts::{Facts, Found, HostFacts, Learned, PartitionFacts, Replica, Way};
 pub use known::{NameFacts, Route, host_facts, names, node_names};
+pub use need::need;
 
 use crate::decide::advise::walk::Line;
 use crate::language::shell::{Splice, read, rewrite};

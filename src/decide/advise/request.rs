@@ -4,7 +4,7 @@ use crate::decide::advise::directives::{directives, main_line};
 use crate::decide::advise::facts::{Facts, HostFacts, Learned, PartitionFacts};
 use crate::decide::advise::walk::{At, Line, Step};
 use crate::decide::advise::{Advice, Kind, Mode};
-use crate::language::shell::{Call, Input, Output, Splice, Word, call, read, unwrap, words};
+use crate::language::shell::{Call, Input, Opt, Output, Splice, Word, call, read, unwrap, words};
 use crate::model::batch::Flavour;
 use crate::model::units::{Bytes, Walltime};
 
@@ -57,9 +57,12 @@ fn judge(line: &Line<'_>, step: &Step, call: &Call<'_>, host: &HostFacts, facts:
     if call.has(&["jobid", "overlap", "het-group", "test-only"]) {
         return None;
     }
+    if is_set_otherwise(line, call.program, facts) {
+        return None;
+    }
     let (asked, command) = asked(call, step, flavour, facts)?;
     let words: Vec<&str> = command.iter().map(Word::fixed).collect::<Option<_>>().unwrap_or_default();
-    let learned = if words.is_empty() { None } else { facts.request(&words) };
+    let learned = if words.is_empty() { None } else { facts.request(&words, &host.name, step.cwd.as_deref()) };
     let partition = partition(host, asked.partition.as_deref());
     if let Some(text) = too_much(&asked, host, partition) {
         return Some(Advice { kind: Kind::Request, text, command: step.command, change: None });
@@ -76,11 +79,22 @@ fn judge(line: &Line<'_>, step: &Step, call: &Call<'_>, host: &HostFacts, facts:
         "`{program}` says nothing of this here: `{program} {} ...` asks for what is needed, from {source}.",
         with.join(" ")
     );
-    let change = (step.own && may_change(line, step)).then(|| {
+    let change = (step.own && !step.as_other && may_change(line, step)).then(|| {
         let at = step.head + 1;
         (Mode::Rewrite, Splice { command: step.command, words: at..at, with })
     });
     Some(Advice { kind: Kind::Request, text, command: step.command, change })
+}
+
+/// Says whether variables may hold what options lack: options would go before them. In a job, `srun` starts a step of that.
+fn is_set_otherwise(line: &Line<'_>, program: &str, facts: &impl Facts) -> bool {
+    let prefixes: &[&str] = match program {
+        "srun" => &["SRUN_", "SLURM_"],
+        "sbatch" => &["SBATCH_"],
+        "salloc" => &["SALLOC_"],
+        _ => &["PBS_", "SGE_"],
+    };
+    prefixes.iter().any(|prefix| line.script.text.contains(prefix) || facts.has_variable(prefix))
 }
 
 /// Options may be put in where nothing depends on how the line is read by others.
@@ -149,6 +163,12 @@ fn take(call: &Call<'_>, flavour: Flavour, asked: &mut Asked) {
         asked.memory = value(&["mem", "mem-per-cpu", "mem-per-gpu"]).or(asked.memory.take());
         asked.walltime = value(&["time", "time-min"]).or(asked.walltime.take());
         asked.partition = value(&["partition"]).or(asked.partition.take());
+        // What was learned is of one process: for many of them on a node it would be too little.
+        let many = ["ntasks", "ntasks-per-node", "ntasks-per-core", "ntasks-per-gpu", "nodes", "exclusive"];
+        let is_one = |option: &Opt<'_>| option.value == Some("1") && option.name != "exclusive";
+        if call.options.iter().any(|option| many.contains(&option.name) && !is_one(option)) {
+            asked.memory.get_or_insert_default();
+        }
         asked.cores |=
             call.has(&["cpus-per-task", "ntasks", "nodes", "cpus-per-gpu", "exclusive", "ntasks-per-node", "mincpus"]);
         asked.gpus |= call.has(&["gpus", "gres", "gpus-per-node", "gpus-per-task"]);

@@ -81,7 +81,7 @@ impl Facts for World {
         self.get(self.here?)
     }
 
-    fn request(&self, words: &[&str]) -> Option<Learned> {
+    fn request(&self, words: &[&str], _host: &str, _cwd: Option<&str>) -> Option<Learned> {
         let learned = |gib: u64, hours: u64, cores: u32| Learned {
             memory: Some(Bytes::gib(gib)),
             walltime: Some(Walltime(hours * 3600)),
@@ -95,7 +95,7 @@ impl Facts for World {
         }
     }
 
-    fn replicas(&self, path: &str) -> Vec<Replica> {
+    fn replicas(&self, path: &str, _host: &str) -> Vec<Replica> {
         let nas = Replica {
             host: "nas".to_owned(),
             path: path.to_owned(),
@@ -111,6 +111,10 @@ impl Facts for World {
 
     fn has_program(&self, name: &str) -> bool {
         matches!(name, "rg" | "fd")
+    }
+
+    fn has_variable(&self, _prefix: &str) -> bool {
+        false
     }
 
     fn batch_script(&self, path: &str) -> Option<String> {
@@ -429,5 +433,21 @@ fn nothing_is_said_to_the_set_but_what_it_expects() {
         };
         assert_eq!(kinds(&laptop, command), expected, "{id}: {command}");
         assert_eq!(changed(&laptop, Mode::Submit, command), None, "{id}");
+    }
+}
+
+/// Lines that others' readers of shells fell over, each with what is to be said of it here; judged one by one by a person.
+#[test]
+fn nasty_lines_behave() {
+    let job = "#!/bin/bash\n#SBATCH --mem=4G # enough\n#SBATCH -c 2\n\nmodule load x\nsrun python train.py\n";
+    let lines = include_str!("../../../tests/replies/hook/lines.jsonl");
+    for line in lines.lines() {
+        let entry: serde_json::Value = serde_json::from_str(line).unwrap();
+        let here = (entry["here"] == "hpc").then_some("hpc");
+        let world = World { here, scripts: [("/proj/job.sh", job)].into(), ..World::default() };
+        let verdict = advise(entry["command"].as_str().unwrap(), "/proj", Mode::Rewrite, &world);
+        let kinds: Vec<&str> = verdict.advice.iter().map(|piece| piece.kind.name()).collect();
+        assert_eq!(serde_json::json!(kinds), entry["advice"], "{line}");
+        assert_eq!(serde_json::json!(verdict.rewritten), entry["rewritten"], "{line}");
     }
 }

@@ -26,6 +26,7 @@ pub(super) enum At {
 
 /// A command that runs somewhere.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Step {
     /// The command of the line that it is, or is in.
     pub(super) command: usize,
@@ -41,6 +42,8 @@ pub(super) struct Step {
     pub(super) in_job: bool,
     /// Whether it is started more than once, or with more words.
     pub(super) many: bool,
+    /// Whether it runs as another user, who has other settings.
+    pub(super) as_other: bool,
     /// Its directory, where that is known.
     pub(super) cwd: Option<String>,
 }
@@ -91,6 +94,7 @@ impl<'s> Line<'s> {
                 own: true,
                 in_job: false,
                 many: false,
+                as_other: false,
                 cwd: cwd.clone(),
             };
             line.add(step, &script.defines, facts, 0);
@@ -114,6 +118,7 @@ impl<'s> Line<'s> {
         };
         step.head = found.head;
         step.many |= found.many;
+        step.as_other |= found.as_other;
         let inner = if depth < DEEPEST { inner_text(&step, facts) } else { None };
         let next = if depth < DEEPEST { started(&step) } else { None };
         let frame = Step { words: Vec::new(), head: 0, own: false, ..step.clone() };

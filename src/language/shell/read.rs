@@ -1,6 +1,7 @@
 //! From text to commands, by tree-sitter's grammar of bash. Each word is read a second time by `word`: where
 //! the two do not agree about its bytes, nothing is read.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 
 use tree_sitter::{Node, Parser};
@@ -37,7 +38,8 @@ pub fn read(text: &str) -> Option<Script> {
     if text.len() > LONGEST || text.bytes().any(odd) {
         return None;
     }
-    let tree = PARSER.with_borrow_mut(|parser| parser.as_mut()?.parse(text, None))?;
+    let seen = masked(text);
+    let tree = PARSER.with_borrow_mut(|parser| parser.as_mut()?.parse(seen.as_ref(), None))?;
     let root = tree.root_node();
     if root.has_error() {
         return None;
@@ -49,6 +51,15 @@ pub fn read(text: &str) -> Option<Script> {
     // What stands behind a redirection is come by twice.
     script.commands.dedup_by(|one, other| one.span == other.span);
     Some(script)
+}
+
+/// Returns what the grammar is shown: the grammar's own code looks letters up in tables that end at 255, and reads what lies
+/// behind them. To bash any other letter is one that words are made of, as `%` is, and no part of a name.
+fn masked(text: &str) -> Cow<'_, [u8]> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text.as_bytes());
+    }
+    text.bytes().map(|byte| if byte.is_ascii() { byte } else { b'%' }).collect::<Vec<_>>().into()
 }
 
 struct Reader<'t> {
@@ -234,6 +245,10 @@ impl Reader<'_> {
         for child in node.children(&mut cursor) {
             match child.kind() {
                 "variable_assignment" if node.kind() == "command" => {
+                    // `A=(b)c` is no assignment to bash.
+                    if !ends_words(self.text.as_bytes().get(child.end_byte()).copied()) {
+                        return None;
+                    }
                     let name = child.child_by_field_name("name")?;
                     assigns.push(self.slice(name).to_owned());
                 }
@@ -296,7 +311,10 @@ impl Reader<'_> {
 
     fn word(&self, node: Node<'_>) -> Option<Word> {
         let span = node.byte_range();
-        if !ends_words(self.before(&span)) || !ends_words(self.text.as_bytes().get(span.end).copied()) {
+        if !ends_words(self.before(&span))
+            || self.is_behind_escaped_blank(&span)
+            || !ends_words(self.text.as_bytes().get(span.end).copied())
+        {
             return None;
         }
         if matches!(node.kind(), "variable_assignment" | "array") {
@@ -307,6 +325,21 @@ impl Reader<'_> {
         let mut holes = Vec::new();
         find_holes(node, &mut holes);
         word(self.text, span, &holes)
+    }
+
+    /// Says whether a blank that is a word, or the end of one, stands in front: the grammar takes it for nothing.
+    fn is_behind_escaped_blank(&self, span: &Span) -> bool {
+        let mut before = self.text.get(..span.start).unwrap_or_default();
+        loop {
+            let word = before.trim_end_matches([' ', '\t']);
+            let slashes = word.len() - word.trim_end_matches('\\').len();
+            if word.len() < before.len() && slashes % 2 == 1 {
+                return true;
+            }
+            // A line that goes on is a blank, too.
+            let Some(line) = word.strip_suffix("\\\n") else { return false };
+            before = line;
+        }
     }
 
     /// The byte in front of a word; a line that goes on counts as a blank.

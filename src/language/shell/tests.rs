@@ -34,7 +34,7 @@ fn words_mean_what_bash_makes_of_them() {
         ("e a$b", &[("e", Means::Itself), ("a", Means::AnyWords)]),
         ("e *.rs x?", &[("e", Means::Itself), ("", Means::AnyWords), ("x", Means::AnyWords)]),
         ("e {} {a,b} [", &[("e", Means::Itself), ("{}", Means::Itself), ("", Means::AnyWords), ("[", Means::Itself)]),
-        ("e ~/x \\~ '~'", &[("e", Means::Itself), ("", Means::AnyWords), ("~", Means::Itself), ("~", Means::Itself)]),
+        ("e ~/x \\~ '~'", &[("e", Means::Itself), ("~", Means::OneWord), ("~", Means::Itself), ("~", Means::Itself)]),
         ("e $'a\\tb' a$", &[("e", Means::Itself), ("a\tb", Means::Itself), ("a$", Means::Itself)]),
         ("e \"\\$x \\n\" '\\'", &[("e", Means::Itself), ("$x \\n", Means::Itself), ("\\", Means::Itself)]),
         ("e \"$@\"", &[("e", Means::Itself), ("", Means::AnyWords)]),
@@ -308,6 +308,43 @@ fn piece() -> impl Strategy<Value = String> {
         "srun -n 1 x",
     ];
     prop_oneof![proptest::sample::select(fixed.to_vec()).prop_map(str::to_owned), "[ -~]{0,6}"]
+}
+
+/// What the two readers took for different words once.
+#[test]
+fn where_the_grammar_and_bash_differ_nothing_is_read() {
+    for line in [
+        "sbatch -D \\  --mincpus=1 job.sh",
+        "salloc -b \\  \\\n --exclusive python x",
+        "srun --nodelist \\ \\\n -n2 x",
+        "A=(6)\\ssh -T h",
+    ] {
+        assert_eq!(read(line), None, "{line}");
+    }
+    for line in ["ssh h a\\ b", "ssh h \\\\ x", "ssh \\\n h", "A=(6) ssh h", "ssh h a#b '#c'"] {
+        assert!(read(line).is_some(), "{line}");
+    }
+}
+
+/// The grammar reads beyond its tables for letters like these, and that ends the process or not, as it happens.
+#[test]
+fn letters_of_every_script_are_read() {
+    for line in [
+        "ssh h 日本 é '🚀'",
+        "echo 🚀 > 🦀; cat <<é\n🚀\né\n",
+        "a🚀=1 ssh h",
+        "\u{10ffff}{\u{10fffe}",
+        "ssh h1 \t)\u{2d0}<\u{24b}\u{71c2f}\n\"}T",
+    ] {
+        for start in (0..line.len()).filter(|at| line.is_char_boundary(*at)) {
+            if let Some(script) = read(&line[start..]) {
+                assert!(script.commands.iter().all(|command| line[start..].get(command.span.clone()).is_some()));
+            }
+        }
+    }
+    let script = read("éA=1 ssh h '🚀' é").unwrap();
+    let words: Vec<&str> = script.commands[0].words.iter().map(|word| word.text.as_str()).collect();
+    assert_eq!((words, script.commands[0].assigns.len()), (vec!["éA=1", "ssh", "h", "🚀", "é"], 0));
 }
 
 proptest! {

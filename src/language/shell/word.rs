@@ -36,7 +36,8 @@ impl Word {
 /// Reads the word that stands on these bytes. Substitutions stand on the bytes of `holes`: a command in them may hold anything.
 /// None where the bytes are not exactly one word, or more than this reader knows.
 pub(super) fn word(text: &str, span: Span, holes: &[Span]) -> Option<Word> {
-    let raw = text.get(span.clone())?;
+    // A word that begins so is none: the rest of the line is a comment.
+    let raw = text.get(span.clone()).filter(|raw| !raw.starts_with('#'))?;
     let mut decoder =
         Decoder { rest: raw, end: span.end, holes, text: String::new(), means: Means::Itself, quoted: false };
     decoder.run()?;
@@ -106,8 +107,10 @@ struct Decoder<'a> {
 
 impl Decoder<'_> {
     fn run(&mut self) -> Option<()> {
+        // A home directory is one word, whatever is in its name.
         if self.rest.starts_with('~') {
-            self.expands(Means::AnyWords);
+            self.text.push('~');
+            self.expands(Means::OneWord);
         }
         while let Some(letter) = self.next() {
             match letter {

@@ -7,6 +7,7 @@
 //! argument: there is none in it.
 
 mod error;
+mod extract;
 mod key;
 mod seal;
 mod store;
@@ -15,5 +16,6 @@ mod store;
 mod tests;
 
 pub use error::LearnedError;
+pub use extract::Extract;
 pub use key::{MasterKey, protect};
 pub use store::{Entry, Learned, Lesson, Place};

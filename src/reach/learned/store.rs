@@ -26,7 +26,7 @@ const FORMAT: i64 = 1;
 const CHECK: &[u8] = b"csync learned";
 /// A data key's place is its number; records are at their token and key.
 const KEYS: &str = "csync 2026-11 wraps data keys";
-const TOKENS: &str = "csync 2026-11 tokens";
+pub(super) const TOKENS: &str = "csync 2026-11 tokens";
 /// How many records are sealed anew in one go.
 const RESEALED: i64 = 500;
 /// How long another process may hold the file.

@@ -206,6 +206,11 @@ impl Batch {
         self.data.extend(facts);
     }
 
+    /// Returns what was found out of data.
+    pub fn facts(&self) -> &[DataFact] {
+        &self.data
+    }
+
     /// Returns whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.memos.is_empty() && self.data.is_empty() && self.rows().iter().all(|rows| rows.json.is_empty())

@@ -19,6 +19,7 @@ impl Runner {
         if let Err(error) = self.store.write(&self.batch).await {
             self.ride_out(error).await?;
         }
+        self.adviser.tell(&self.state, self.batch.facts());
         self.batch.clear();
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! What attempts taught, written beside the engine's work: batched, and never in its way.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,16 +10,18 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::decide::outlook::known::Known;
-use crate::language::command::{Signature, TokenKey};
+use crate::language::command::{Signature, Token, TokenKey};
 use crate::model::id::{HostId, JobKey, RunId, TaskId};
 use crate::model::job::{Ended, Outcome};
 use crate::model::observation::{Cut, Observation, Trust};
 use crate::model::plan::Plan;
 use crate::model::resources::{Meter, Usage};
 use crate::model::units::Timestamp;
+use crate::reach::advice;
 use crate::reach::clock;
 use crate::reach::config::StateDir;
 use crate::reach::learned::{Learned, LearnedError, Lesson, Place};
+use crate::serve::engine::adviser::{change, is_asked};
 use crate::serve::engine::runner::{Given, Report, Runner};
 use crate::serve::prepare::lore::{class_of, known_of, passphrase, signature_of};
 
@@ -126,8 +128,11 @@ async fn learn(state: StateDir, mut from: mpsc::Receiver<Told>, reports: mpsc::W
             lessons.push(lesson);
         }
         drop(batch);
+        let about = about(&lessons);
         if let Err(error) = learned.learn(lessons, clock::now()).await {
             tracing::warn!(%error, "what some attempts taught is not written");
+        } else if is_asked(&state) {
+            tell_hooks(&mut learned, about, &state).await;
         }
         of.sort();
         of.dedup();
@@ -139,6 +144,21 @@ async fn learn(state: StateDir, mut from: mpsc::Receiver<Told>, reports: mpsc::W
         }
     }
     learned.close().await;
+}
+
+/// Returns what lessons are about, each once.
+fn about(lessons: &[Lesson]) -> HashSet<(Signature, Token)> {
+    lessons.iter().map(|lesson| (lesson.signature.clone(), lesson.class)).collect()
+}
+
+/// Puts what is known now into the index that hooks look things up in.
+async fn tell_hooks(learned: &mut Learned, about: HashSet<(Signature, Token)>, state: &StateDir) {
+    let mut entries = Vec::new();
+    for (signature, class) in about {
+        entries.extend(learned.get(&signature, class).await.ok().flatten());
+    }
+    let state = state.clone();
+    change(move || advice::put_learned(state.root(), &Place::of(&state), &entries)).await;
 }
 
 async fn open(state: &StateDir) -> Result<Learned, LearnedError> {

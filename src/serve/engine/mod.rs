@@ -11,11 +11,13 @@
 //! | `admit` | submissions and runs from the store |
 //! | `link` | the connection to the worker, adoption of what it has |
 //! | `learner` | what attempts taught, written beside all that |
+//! | `adviser` | what coding agents' hooks look up, kept fresh beside all that |
 //! | `check` | up-to-date checks while a run goes |
 //! | `watch` | who follows a run |
 //! | `handle`, `views`, `why`, `logs`, `clean` | what the API asks |
 
 mod admit;
+mod adviser;
 mod brought;
 mod care;
 mod check;

@@ -24,6 +24,7 @@ use crate::reach::config::StateDir;
 use crate::reach::executor::LocalEvent;
 use crate::reach::store::{Batch, HandedTo, Place, Store, StoreError};
 use crate::serve::engine::admit::{facts_of, take_lock};
+use crate::serve::engine::adviser::Adviser;
 use crate::serve::engine::brought::{Brought, Fetching};
 use crate::serve::engine::care::{Care, drop_secrets};
 use crate::serve::engine::check::Answers;
@@ -112,6 +113,7 @@ pub struct Runner {
     pub(super) fetching: Fetching,
     pub(super) link: Link,
     pub(super) learner: Learner,
+    pub(super) adviser: Adviser,
     pub(super) reports: mpsc::Sender<Report>,
     pub(super) turns: u64,
     /// What is wrong with the store, while it is.
@@ -171,6 +173,7 @@ impl Runner {
             fetching: Fetching::new(),
             link: Link::default(),
             learner: Learner::default(),
+            adviser: Adviser::default(),
             reports,
             turns: 0,
             trouble: None,
@@ -217,6 +220,7 @@ impl Runner {
         self.ring_all();
         self.dismiss_worker().await;
         self.learner.leave().await;
+        self.adviser.leave().await;
         self.store.close().await;
         left
     }

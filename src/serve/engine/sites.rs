@@ -19,6 +19,7 @@ use crate::reach::clock;
 use crate::reach::config::{ConfigDir, HostsConfig, KeptHost, StateDir};
 use crate::reach::store::Sent;
 use crate::reach::transport::ConnectionSettings;
+use crate::serve::engine::adviser::hosts_changed;
 use crate::serve::engine::runner::{Given, Runner};
 use crate::serve::prepare::places::Places;
 use crate::serve::site::stock::Stock;
@@ -279,6 +280,7 @@ impl Sites {
             }
         };
         self.stock.know(&hosts);
+        hosts_changed(state);
         let known = Known { host: hosts.get(before.host.name.as_str())?.clone(), ..before.clone() };
         self.start_one(known, state)
     }

@@ -1,0 +1,212 @@
+//! What was learned, in the index that hooks look things up in: as sealed as in the store, under tokens of the same key.
+//!
+//! ```text
+//! own TOKEN    a signature on a class of hosts: its profile
+//! any TOKEN    a signature: the class of hosts of which most is known
+//! like TOKEN   a program and its verb: the signature of which most is known
+//! ```
+//!
+//! Who reads the index without the key learns how many records there are. A key behind a passphrase is not opened here: working
+//! it out takes longer than a hook may, and nobody is there to ask.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::decide::learn::profile::{Profile, Source};
+use crate::language::command::{Signature, Token, TokenKey};
+use crate::reach::index::{Index, IndexEditor, IndexError, IndexWriter};
+use crate::reach::learned::key::MasterKey;
+use crate::reach::learned::seal::Seal;
+use crate::reach::learned::store::{Entry, Place, TOKENS};
+
+/// What records in the index are sealed with.
+const EXTRACTS: &str = "csync 2026-11 extracts";
+
+/// Leads to a record of which more is known than of its like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Pointer {
+    token: Token,
+    count: u32,
+}
+
+/// Seals what was learned for the index, and opens it there.
+pub struct Extract {
+    tokens: TokenKey,
+    seal: Seal,
+}
+
+impl std::fmt::Debug for Extract {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Extract(..)")
+    }
+}
+
+impl Extract {
+    /// Reads the key. None where there is none, or where it stands behind a passphrase.
+    pub fn open(place: &Place) -> Option<Self> {
+        let master = MasterKey::load(&place.key, None).ok()??;
+        Some(Self { tokens: TokenKey::new(master.derive(TOKENS)), seal: Seal::new(&master.derive(EXTRACTS)) })
+    }
+
+    /// Returns what names become tokens with.
+    pub fn tokens(&self) -> &TokenKey {
+        &self.tokens
+    }
+
+    /// Adds everything that was learned to an index that is being made.
+    pub fn add_all(&self, entries: &[Entry], writer: &mut IndexWriter) {
+        for entry in entries {
+            let token = self.token(&entry.signature, entry.class);
+            self.add(&own(token), &entry.profile, writer);
+        }
+        // The first record of a key counts: those of which most is known come first.
+        let mut most: Vec<&Entry> = entries.iter().collect();
+        most.sort_by_key(|entry| std::cmp::Reverse(entry.profile.summary().count()));
+        let mut seen = std::collections::HashSet::new();
+        for entry in most {
+            for key in self.pointing(&entry.signature) {
+                if seen.insert(key.clone()) {
+                    self.add(&key, &self.pointer(entry), writer);
+                }
+            }
+        }
+    }
+
+    /// Puts what was learned of one signature into an index.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub fn put(&self, entry: &Entry, editor: &mut IndexEditor) -> Result<(), IndexError> {
+        let mut put = |key: &str, sealed: Option<Vec<u8>>| sealed.map_or(Ok(()), |sealed| editor.put(key, &sealed));
+        let token = self.token(&entry.signature, entry.class);
+        put(&own(token), self.sealed(&own(token), &entry.profile))?;
+        let pointer = self.pointer(entry);
+        for key in self.pointing(&entry.signature) {
+            let known: Option<Pointer> = editor.get(&key).and_then(|sealed: Vec<u8>| self.opened(&key, &sealed));
+            if known.is_none_or(|known| known.count <= pointer.count || known.token == token)
+                && let Some(sealed) = self.sealed(&key, &pointer)
+            {
+                editor.put(&key, &sealed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks up what is known of a signature on a class of hosts, best first: there, elsewhere, of its like.
+    pub fn find(&self, index: &Index, signature: &Signature, class: Token) -> impl Iterator<Item = (Profile, Source)> {
+        let get = |key: &str| index.get::<Vec<u8>>(key);
+        let pointed = move |key: &str| {
+            let pointer: Pointer = self.opened(key, &get(key)?)?;
+            Some(own(pointer.token))
+        };
+        let [any, like] = self.pointing(signature);
+        let keys = [
+            (Some(own(self.token(signature, class))), Source::Learned),
+            (pointed(&any), Source::OtherHosts),
+            (pointed(&like), Source::Similar),
+        ];
+        keys.into_iter().filter_map(move |(key, source)| {
+            let key = key?;
+            Some((self.opened(&key, &get(&key)?)?, source))
+        })
+    }
+
+    fn token(&self, signature: &Signature, class: Token) -> Token {
+        self.tokens.token("extract", &format!("{:032x}{:032x}", signature.token(&self.tokens).0, class.0))
+    }
+
+    /// Returns the keys under which a signature is found without its class of hosts, and without its options.
+    fn pointing(&self, signature: &Signature) -> [String; 2] {
+        let (any, like) = (signature.token(&self.tokens), signature.likes(&self.tokens));
+        [format!("any {:032x}", any.0), format!("like {:032x}", like.0)]
+    }
+
+    fn pointer(&self, entry: &Entry) -> Pointer {
+        Pointer { token: self.token(&entry.signature, entry.class), count: entry.profile.summary().count() }
+    }
+
+    fn add(&self, key: &str, value: &impl Serialize, writer: &mut IndexWriter) {
+        if let Some(sealed) = self.sealed(key, value) {
+            writer.add(key, &sealed);
+        }
+    }
+
+    fn sealed(&self, key: &str, value: &impl Serialize) -> Option<Vec<u8>> {
+        self.seal.seal(key.as_bytes(), &postcard::to_stdvec(value).ok()?)
+    }
+
+    fn opened<T: DeserializeOwned>(&self, key: &str, sealed: &[u8]) -> Option<T> {
+        postcard::from_bytes(&self.seal.open(key.as_bytes(), sealed)?).ok()
+    }
+}
+
+fn own(token: Token) -> String {
+    format!("own {:032x}", token.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Source::{Learned, OtherHosts, Similar};
+    use super::*;
+    use crate::language::command::signature;
+    use crate::model::observation::{Cut, Observation, Trust};
+
+    fn entry(extract: &Extract, words: &[&str], host: &str, attempts: u64) -> Entry {
+        let mut profile = Profile::default();
+        for id in 0..attempts {
+            let seen = Observation {
+                id: id + 1,
+                at: id as u32,
+                input: 1e6,
+                memory: 3e9,
+                wall: 600.0,
+                cpu: 2400.0,
+                io: 0.0,
+                cut: Cut::Nothing,
+                trust: Trust::Full,
+            };
+            profile.observe(1, seen);
+        }
+        let key = extract.tokens();
+        let signature = signature(&[words.to_vec()], &[], key).unwrap();
+        Entry { signature, class: key.token("class", host), profile }
+    }
+
+    fn found(extract: &Extract, path: &std::path::Path, words: &[&str], host: &str) -> Vec<(u32, Source)> {
+        let index = Index::open(path).unwrap();
+        let key = extract.tokens();
+        let signature = signature(&[words.to_vec()], &[], key).unwrap();
+        let all = extract.find(&index, &signature, key.token("class", host));
+        all.map(|(profile, source)| (profile.summary().count(), source)).collect()
+    }
+
+    #[test]
+    fn what_was_learned_is_found_by_those_who_have_the_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place { path: dir.path().join("l.db"), key: dir.path().join("l.key"), network: false };
+        assert!(Extract::open(&place).is_none(), "nothing was learned yet");
+        MasterKey::make(&place.key).unwrap();
+        let extract = Extract::open(&place).unwrap();
+        let path = dir.path().join("x.idx");
+        let mut writer = IndexWriter::default();
+        let first = entry(&extract, &["bwa", "mem", "-t", "4"], "hpc", 4);
+        extract.add_all(&[first, entry(&extract, &["bwa", "mem"], "lab", 7)], &mut writer);
+        writer.write(&path).unwrap();
+        let of = |words: &[&str], host: &str| found(&extract, &path, words, host);
+        assert_eq!(of(&["bwa", "mem", "-t", "9", "x"], "hpc"), [(4, Learned), (4, OtherHosts), (7, Similar)]);
+        assert_eq!(of(&["bwa", "mem"], "hpc"), [(7, OtherHosts), (7, Similar)]);
+        assert_eq!(of(&["bwa", "mem", "-K", "1"], "new"), [(7, Similar)]);
+        assert_eq!(of(&["bwa", "index"], "hpc"), []);
+        let mut editor = IndexEditor::open(&path).unwrap();
+        extract.put(&entry(&extract, &["bwa", "index"], "hpc", 3), &mut editor).unwrap();
+        extract.put(&entry(&extract, &["bwa", "mem", "-t", "4"], "hpc", 9), &mut editor).unwrap();
+        assert_eq!(of(&["bwa", "index"], "hpc"), [(3, Learned), (3, OtherHosts), (3, Similar)]);
+        assert_eq!(of(&["bwa", "mem"], "lab"), [(7, Learned), (7, OtherHosts), (9, Similar)]);
+        let bytes = std::fs::read(&path).unwrap();
+        for secret in ["bwa", "mem", "hpc"] {
+            assert!(!bytes.windows(3).any(|window| window == secret.as_bytes()), "{secret} stands in the index");
+        }
+        crate::reach::learned::protect(&place.key, None, Some("words")).unwrap();
+        assert!(Extract::open(&place).is_none(), "behind a passphrase it stays shut");
+    }
+}
