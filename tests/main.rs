@@ -29,7 +29,6 @@ mod lines;
 mod listed;
 mod needs_access;
 mod needs_apptainer;
-mod needs_agents;
 mod needs_batch;
 mod needs_bed;
 mod needs_bio;

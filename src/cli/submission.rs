@@ -13,10 +13,12 @@ use crate::cli::errors::{Failure, Source};
 use crate::cli::follow::interrupts;
 use crate::cli::view;
 use crate::cli::view::words::shell_word;
+use crate::language::hook::{AGENT_MARK, agent_of};
 use crate::language::manifest;
 use crate::model::api::{ErrorKind, Rerun, Submission, Submitted};
 use crate::reach::client::Client;
 use crate::reach::config::{Secrets, StateDir};
+use crate::reach::machine::processes::{environments_above, variable};
 
 /// A workflow file that was read.
 #[derive(Clone, Debug)]
@@ -144,8 +146,9 @@ pub(super) fn submission(file: &WorkflowFile, wishes: Wishes) -> Result<Submissi
     // Variables that are not UTF-8 stay behind: a run's record is text.
     let text =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let (mut secrets, env): (Vec<_>, Vec<_>) = text.partition(|(name, _)| wanted.contains(name));
+    let (mut secrets, mut env): (Vec<_>, Vec<_>) = text.partition(|(name, _)| wanted.contains(name));
     secrets.extend(kept_secrets(&wanted, &secrets)?);
+    env.extend(agent_above());
     Ok(Submission {
         text: file.source.text.clone(),
         path: file.path.clone(),
@@ -160,6 +163,23 @@ pub(super) fn submission(file: &WorkflowFile, wishes: Wishes) -> Result<Submissi
         command: Some(command_line()),
         tree: None,
     })
+}
+
+/// Marks what a coding agent asks for that does not say so itself: `env -i csync submit` is still the agent's.
+fn agent_above() -> Option<(String, String)> {
+    let is_agent =
+        |environment: &[u8]| agent_of(|name| variable(environment, name).and_then(std::ffi::OsStr::to_str)).is_some();
+    let says_so = agent_of_this().is_some();
+    (!says_so && environments_above().any(|environment| is_agent(&environment)))
+        .then(|| (AGENT_MARK.to_owned(), "1".to_owned()))
+}
+
+/// Returns the coding agent in whose environment this process runs.
+fn agent_of_this() -> Option<&'static str> {
+    let own: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    agent_of(|name| own.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str()))
 }
 
 /// Hands a submission in. Ctrl-C leaves; whether the run was taken by then is not known.

@@ -104,12 +104,16 @@ impl Shape {
             },
             Agent::Qwen => Self {
                 path: base.join(".qwen/settings.json"),
-                hooks: vec![(vec!["hooks", "PreToolUse"], shell("Bash|run_shell_command", 5))],
+                hooks: ["PreToolUse", "PostToolUse"]
+                    .map(|event| (vec!["hooks", event], shell("Bash|run_shell_command", 5)))
+                    .to_vec(),
                 new: "",
             },
             Agent::Gemini => Self {
                 path: base.join(".gemini/settings.json"),
-                hooks: vec![(vec!["hooks", "BeforeTool"], shell("run_shell_command", 5000))],
+                hooks: ["BeforeTool", "AfterTool"]
+                    .map(|event| (vec!["hooks", event], shell("run_shell_command", 5000)))
+                    .to_vec(),
                 new: "",
             },
             Agent::Copilot => {

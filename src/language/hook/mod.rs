@@ -15,6 +15,9 @@ pub use read::{Event, Moment, Scanner, read};
 pub use render::{Reply, render};
 pub use rules::{Rules, from_arguments};
 
+/// The variable by which csync itself marks what an agent runs.
+pub const AGENT_MARK: &str = "CSYNC_AGENT";
+
 /// Variables by which agents mark the commands that they run, and who does.
 const MARKS: [(&str, &str); 8] = [
     ("CLAUDECODE", "Claude Code"),
@@ -24,7 +27,7 @@ const MARKS: [(&str, &str); 8] = [
     ("GEMINI_CLI", "Gemini CLI"),
     ("COPILOT_CLI", "Copilot CLI"),
     ("CURSOR_AGENT", "Cursor"),
-    ("CSYNC_AGENT", "a coding agent"),
+    (AGENT_MARK, "a coding agent"),
 ];
 
 /// Returns the coding agent in whose environment a process runs.
@@ -74,8 +77,14 @@ impl Agent {
     }
 
     /// Returns whether a changed command can be handed back without granting anything: Codex takes one only together with
-    /// `allow`.
+    /// `allow`, Qwen Code takes none.
     pub const fn takes_changes(self) -> bool {
-        !matches!(self, Self::Codex)
+        !matches!(self, Self::Codex | Self::Qwen)
+    }
+
+    /// Returns whether the model is told something only together with a command's result; what is said before it runs goes to
+    /// the person, or nowhere.
+    pub const fn is_told_after(self) -> bool {
+        matches!(self, Self::Qwen | Self::Gemini)
     }
 }

@@ -50,11 +50,12 @@ struct Output<'a> {
 /// Returns the line that answers an event; none where silence is the answer. Cursor takes no silence.
 pub fn render(agent: Agent, event: &Event, reply: Option<&Reply>) -> Option<String> {
     let silence = || (agent == Agent::Cursor).then(|| "{}".to_owned());
-    let Some(reply) = reply.filter(|_| matches!(event.moment, Moment::Before | Moment::Start)) else {
-        return silence();
-    };
+    let is_before = matches!(event.moment, Moment::Before | Moment::Start);
+    let is_heard = is_before || (agent.is_told_after() && matches!(event.moment, Moment::After { .. }));
+    let Some(reply) = reply.filter(|_| is_heard) else { return silence() };
     let text = cut(&reply.text);
-    let changed = reply.command.as_ref().filter(|_| agent.takes_changes());
+    // What ran is not changed.
+    let changed = reply.command.as_ref().filter(|_| agent.takes_changes() && is_before);
     let changed = changed.and_then(|command| with_command(&event.input, command));
     let changed = changed.as_ref();
     let context = (!text.is_empty()).then_some(text);
@@ -62,9 +63,11 @@ pub fn render(agent: Agent, event: &Event, reply: Option<&Reply>) -> Option<Stri
         Some(Specific { hook_event_name: &event.name, updated_input, tool_input, additional_context })
     };
     let output = match agent {
-        Agent::Claude | Agent::Codex | Agent::Qwen => {
-            Output { specific: specific(changed, None, context), ..Output::default() }
+        Agent::Qwen | Agent::Gemini if !is_before => {
+            Output { specific: specific(None, None, Some(context?)), ..Output::default() }
         }
+        Agent::Qwen => return None,
+        Agent::Claude | Agent::Codex => Output { specific: specific(changed, None, context), ..Output::default() },
         Agent::Gemini => {
             let specific = changed.map(|_| specific(None, changed, None)).unwrap_or_default();
             Output { specific, system: context, ..Output::default() }

@@ -43,8 +43,12 @@ fn every_agent_gets_its_own_words() {
         answer(Agent::Gemini, gemini).unwrap(),
         json!({"hookSpecificOutput": {"hookEventName": "BeforeTool", "tool_input": {"command": "ssh -J g n ls"}}, "systemMessage": "why"})
     );
+    let after = gemini.replace("BeforeTool", "AfterTool");
+    let told = |event: &str| json!({"hookSpecificOutput": {"hookEventName": event, "additionalContext": "why"}});
+    assert_eq!(answer(Agent::Gemini, &after).unwrap(), told("AfterTool"), "its model hears of it with the result");
     let qwen = CLAUDE.replace("\"Bash\"", "\"run_shell_command\"");
-    assert_eq!(answer(Agent::Qwen, &qwen).unwrap()["hookSpecificOutput"]["updatedInput"]["command"], "ssh -J g n ls");
+    assert_eq!(answer(Agent::Qwen, &qwen), None, "it drops what is said before");
+    assert_eq!(answer(Agent::Qwen, &qwen.replace("PreToolUse", "PostToolUse")).unwrap(), told("PostToolUse"));
     let copilot = r#"{"timestamp":1,"cwd":"/","toolName":"bash","toolArgs":"{\"command\":\"x\",\"n\":1}"}"#;
     assert_eq!(answer(Agent::Copilot, copilot).unwrap(), json!({"modifiedArgs": {"command": "ssh -J g n ls", "n": 1}}));
     let cursor = r#"{"hook_event_name":"preToolUse","tool_name":"Shell","tool_input":{"command":"x"},"cwd":"/"}"#;

@@ -11,6 +11,9 @@ use std::os::unix::ffi::OsStrExt;
 
 use rustix::process::Pid;
 
+/// Most ancestors that are looked at.
+const MOST_ABOVE: usize = 64;
+
 /// What `/proc/PID/stat` says, as far as it is of use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
@@ -65,6 +68,13 @@ pub fn environment(pid: Pid) -> io::Result<Vec<u8>> {
 pub fn variable<'a>(environment: &'a [u8], name: &str) -> Option<&'a OsStr> {
     let mut strings = environment.split(|byte| *byte == 0);
     strings.find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")).map(OsStr::from_bytes)
+}
+
+/// Returns the environments of this process' parent, of its parent, and so on, as far as they can be read.
+pub fn environments_above() -> impl Iterator<Item = Vec<u8>> {
+    let parent = |pid: Pid| stat(pid).and_then(|stat| Pid::from_raw(stat.parent));
+    let above = std::iter::successors(rustix::process::getppid(), move |pid| parent(*pid));
+    above.take(MOST_ABOVE).filter_map(|pid| environment(pid).ok())
 }
 
 /// Returns processes and all that descends from them, each once. What forks during the look may be missed.

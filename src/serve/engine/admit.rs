@@ -11,6 +11,7 @@ use crate::decide::outlook::files::Files;
 use crate::decide::outlook::foresee::Outlook;
 use crate::language::hook::agent_of;
 use crate::language::hosts::Hosts;
+use crate::language::quote::sh;
 use crate::model::api::{ApiError, Counts, ErrorKind, RunState, RunSummary, Submission, Submitted};
 use crate::model::data::{Elsewhere, Replica};
 use crate::model::diagnostic::{Diagnostic, Severity};
@@ -106,7 +107,7 @@ pub(super) fn prepare(
     if let Some(agent) = asking
         && let Some((host, agents)) = places::kept_from_agents(&prepared.places, &hosts)
     {
-        return Err(for_people(agent, host, agents));
+        return Err(for_people(agent, host, agents, &submission));
     }
     prepared.warnings.extend(sayable(&prepared, &hosts, &facts)?);
     let names = prepared.places.names();
@@ -193,13 +194,17 @@ fn not_looked_at(host: &HostName) -> ApiError {
 }
 
 /// Refuses what a coding agent asks for on a host where that is for people to start.
-fn for_people(agent: &str, host: &HostName, agents: Agents) -> ApiError {
+fn for_people(agent: &str, host: &HostName, agents: Agents, submission: &Submission) -> ApiError {
+    let command = submission.command.as_deref().unwrap_or("csync submit");
+    // A person reads what a program would get as JSON.
+    let command = command.strip_prefix("csync --json ").map_or(command.to_owned(), |rest| format!("csync {rest}"));
+    let typed = format!("`cd {} && {command}`", sh(&submission.root));
     let hint = match agents {
         Agents::Deny => {
-            format!("hosts.toml says so (`[hosts.{host}.policy]`, `agents = \"deny\"`): a person can start it")
+            format!("hosts.toml says so (`[hosts.{host}.policy]`, `agents = \"deny\"`); a person may type {typed}")
         }
         Agents::Ask | Agents::Allow => format!(
-            "a person can start it in a terminal; `agents = \"allow\"` in `[hosts.{host}.policy]` of hosts.toml lets agents do it"
+            "ask the person to type {typed} in a terminal; `agents = \"allow\"` in `[hosts.{host}.policy]` of hosts.toml lets agents do it"
         ),
     };
     let message = format!("{agent} may not start anything on `{host}` by itself");
