@@ -2,7 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "a benchmark that cannot go on says so and ends")]
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -12,8 +12,14 @@ use csync::decide::engine::protocol::{Action, Capacity, Event, Routes, Verdict};
 use csync::decide::fresh::judge::Judge;
 use csync::decide::fresh::memos::{Memos, definition, key};
 use csync::decide::fresh::select::Selection;
+use csync::decide::graph::estimate::Estimate;
+use csync::decide::graph::net::Link;
+use csync::decide::outlook::board::SiteFacts;
+use csync::decide::outlook::files::{Files, Hosts};
+use csync::decide::outlook::foresee::Outlook;
 use csync::language::manifest::{self, Facts, Limits};
 use csync::model::api::Rerun;
+use csync::model::choice::Policy;
 use csync::model::id::{HostId, JobKey, RunId};
 use csync::model::job::{Ended, Outcome};
 use csync::model::plan::{Fingerprint, Memo, Plan};
@@ -43,20 +49,46 @@ fn chain(n: usize) -> Arc<Plan> {
     plan(&tasks)
 }
 
-/// Runs a plan to its end with an executor that finishes everything at once; returns how many attempts there were.
+/// Runs a plan on this machine; returns how many attempts there were.
 fn drive(plan: &Arc<Plan>) -> usize {
+    let room = Capacity { cpus: 2, mem: Bytes::gib(4), gpus: 0, nodes: 1, jobs: None };
+    drive_on(plan, Routes::default(), vec![Event::Room(HostId::LOCAL, room)])
+}
+
+/// The same where csync chooses among twenty hosts, half of them with queues.
+fn drive_placed(plan: &Arc<Plan>) -> usize {
+    let hosts: Vec<HostId> = (0..20).map(HostId).collect();
+    let facts = |host: &HostId| SiteFacts {
+        name: format!("h{}", host.0).parse().expect("a name"),
+        is_batch: host.0 % 2 == 1,
+        slots: 16 + u32::from(host.0),
+        wait: Estimate::known(f64::from(host.0)),
+        rate: 1.0,
+    };
+    let room = Capacity { cpus: 64, mem: Bytes::gib(64), gpus: 0, nodes: 4, jobs: Some(1000) };
+    let link = Link { rate: Estimate::known(1e7), latency: 0.1 };
+    let ways =
+        hosts.iter().flat_map(|&from| hosts.iter().filter(move |to| **to != from).map(move |&to| (from, to, link)));
+    let mut events = vec![Event::Sites(hosts.iter().map(|host| (*host, facts(host))).collect(), ways.collect())];
+    events.extend(hosts.iter().map(|host| Event::Room(*host, room)));
+    let files = Files::new(plan.paths.len(), Hosts::one(HostId::LOCAL));
+    let outlook = Outlook::new(vec![None; plan.tasks.len()], HashMap::new(), files);
+    events.push(Event::Outlook(RunId(1), Box::new(outlook)));
+    let routes = Routes::placed(plan.tasks.iter().map(|_| (hosts.clone(), Some(Policy::Fastest))));
+    drive_on(plan, routes, events)
+}
+
+/// Runs a plan to its end with an executor that finishes everything at once; returns how many attempts there were.
+fn drive_on(plan: &Arc<Plan>, routes: Routes, before: Vec<Event>) -> usize {
     let mut engine = Engine::new(1);
     let mut actions = Vec::new();
-    let room = Capacity { cpus: 2, mem: Bytes::gib(4), gpus: 0, nodes: 1, jobs: None };
-    let mut events = VecDeque::from([
-        Event::Room(HostId::LOCAL, room),
-        Event::Submitted {
-            run: RunId(1),
-            plan: Arc::clone(plan),
-            verdicts: vec![Verdict::Stale; plan.instances.len()],
-            routes: Routes::default(),
-        },
-    ]);
+    let mut events = VecDeque::from(before);
+    events.push_back(Event::Submitted {
+        run: RunId(1),
+        plan: Arc::clone(plan),
+        verdicts: vec![Verdict::Stale; plan.instances.len()],
+        routes,
+    });
     let (mut now, mut attempts) = (1_000_000, 0);
     while let Some(event) = events.pop_front() {
         now += 1;
@@ -94,6 +126,10 @@ fn runs(criterion: &mut Criterion) {
             bencher.iter_batched(|| (), |()| assert_eq!(drive(&plan), n), BatchSize::LargeInput);
         });
     }
+    let plan = flat(10_000);
+    group.bench_function("placed over 20 hosts/10000", |bencher| {
+        bencher.iter_batched(|| (), |()| assert_eq!(drive_placed(&plan), 10_000), BatchSize::LargeInput);
+    });
     group.finish();
 }
 

@@ -45,6 +45,7 @@ mod needs_look;
 mod needs_mount;
 mod needs_pbs;
 mod needs_picture;
+mod needs_placement;
 mod needs_scale;
 mod needs_sites;
 mod needs_ssh;

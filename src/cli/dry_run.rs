@@ -1,6 +1,5 @@
 //! What a submission would do: planned in this process, against the memos of the store, with nothing started or written.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
@@ -9,13 +8,14 @@ use serde::ser::{SerializeSeq, Serializer};
 
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure, Source};
-use crate::cli::planned::facts_of;
+use crate::cli::foreseen::{Known, Places, foresee};
 use crate::cli::submission::Wishes;
 use crate::cli::view;
 use crate::cli::view::Paint;
 use crate::cli::view::words::{many, number};
 use crate::decide::engine::protocol::Verdict;
 use crate::decide::fresh::memos::Memos;
+use crate::decide::route::need::Asker;
 use crate::model::api::{ApiError, ErrorKind};
 use crate::model::data::Elsewhere;
 use crate::model::diagnostic::Diagnostic;
@@ -25,47 +25,42 @@ use crate::reach::store::{Place, Reader, WorkflowKey};
 use crate::serve::engine::{refuse, storage};
 use crate::serve::prepare::{Asked, Prepared, places, prepare};
 
-/// Says what would run, and why.
+/// Says what would run, where and why.
 pub(super) fn dry_run(context: &Context, source: &Source, root: &str, wishes: &Wishes) -> Result<Exit, Failure> {
-    let hosts = places::hosts(|name| std::env::var_os(name), &BTreeMap::new())?;
-    let Wishes { params, only, rerun, .. } = wishes;
-    let elsewhere = elsewhere(context, root)?;
-    let asked =
-        Asked { text: &source.text, root, params, only, rerun, hosts: &hosts, tree: None, elsewhere: &elsewhere };
+    let known = Known::load(context, root)?;
+    let hosts = places::hosts(|name| std::env::var_os(name), &known.facts)?;
+    let Wishes { params, only, rerun, policy, .. } = wishes;
+    let elsewhere: Elsewhere = known.replicas.iter().collect();
+    let asked = Asked {
+        text: &source.text,
+        root,
+        params,
+        only,
+        rerun,
+        hosts: &hosts,
+        tree: None,
+        elsewhere: &elsewhere,
+        policy: *policy,
+    };
     let prepared = prepare(asked, |name| memos(context, root, name));
     let mut prepared = prepared.map_err(|error| Failure::from(error).with_source(|| source.clone()))?;
-    let facts = facts_of(context, &prepared.plan)?;
-    if !facts.is_empty() {
-        let hosts = places::hosts(|name| std::env::var_os(name), &facts)?;
-        prepared.warnings.extend(places::misfits(&prepared.plan, &hosts, &facts));
-    }
+    prepared.warnings.extend(places::misfits(&prepared.plan, &hosts, &known.facts));
+    prepared.places.exclude(&prepared.plan, &hosts, &known.facts, Asker::Person)?;
+    let foreseen = foresee(context, &prepared, &known, &hosts, *policy)?;
     if context.json() {
-        context.print_json(&Foreseen::new(&prepared))?;
+        context.print_json(&Foreseen::new(&prepared, &foreseen))?;
         return Ok(Exit::Success);
     }
     if !prepared.warnings.is_empty() && !context.quiet() {
         context.warn(&view::failure::diagnostics(&prepared.warnings, source, context.paint_err()));
     }
-    let text = text(&prepared, context.verbose() > 0, context.quiet(), context.paint());
+    let mut text = text(&prepared, context.verbose() > 0, context.quiet(), context.paint());
+    if !foreseen.is_empty() && !context.quiet() {
+        text.push_str(&foreseen.text());
+    }
     // One large write: a hundred thousand lines through a line buffer cost more than planning them.
     std::io::stdout().lock().write_all(text.as_bytes()).map_err(|error| Failure::output(&error))?;
     Ok(Exit::Success)
-}
-
-/// Reads which files of the directory lie on hosts.
-fn elsewhere(context: &Context, root: &str) -> Result<Elsewhere, Failure> {
-    let Ok(state_dir) = context.state_dir() else { return Ok(Elsewhere::default()) };
-    let place = Place::of(&state_dir);
-    if !place.path.exists() {
-        return Ok(Elsewhere::default());
-    }
-    let replicas = context.block_on(async {
-        match Reader::open(&place).await.map_err(|error| storage(&error))? {
-            Some(reader) => Ok(reader.replicas(Some(root)).await.map_err(|error| storage(&error))?),
-            None => Ok(Vec::new()),
-        }
-    })?;
-    Ok(replicas.iter().collect())
 }
 
 /// Reads what is remembered of the workflow. Nothing is, where there is no database or an older one.
@@ -182,16 +177,20 @@ struct Foreseen<'a> {
     root: &'a str,
     counts: Tally,
     instances: Instances<'a>,
+    /// Where tasks would go, and what they would ask for, as far as there is something to say.
+    #[serde(skip_serializing_if = "Places::is_empty")]
+    placement: &'a Places,
     warnings: &'a [Diagnostic],
 }
 
 impl<'a> Foreseen<'a> {
-    fn new(prepared: &'a Prepared) -> Self {
+    fn new(prepared: &'a Prepared, placement: &'a Places) -> Self {
         Self {
             workflow: &prepared.plan.name,
             root: &prepared.plan.root,
             counts: Tally::of(&prepared.verdicts),
             instances: Instances(prepared),
+            placement,
             warnings: &prepared.warnings,
         }
     }
@@ -245,6 +244,7 @@ mod tests {
             hosts: &Hosts::default(),
             tree: None,
             elsewhere: &Elsewhere::default(),
+            policy: None,
         };
         let prepared = prepare(asked, |_| Ok(Memos::default())).unwrap();
         (dir, prepared)
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn programs_see_the_same() {
         let (_dir, all) = prepared(&[]);
-        let value = serde_json::to_value(Foreseen::new(&all)).unwrap();
+        let value = serde_json::to_value(Foreseen::new(&all, &Places::default())).unwrap();
         assert_eq!(value["counts"], serde_json::json!({"run": 3, "maybe": 0, "up_to_date": 0, "left_out": 0}));
         assert_eq!(value["instances"][1]["label"], "a[y\nz]");
         assert_eq!(value["instances"][2]["reason"], "it has not run here yet");

@@ -14,6 +14,7 @@ mod outfile;
 mod picture;
 mod target;
 
+mod by;
 mod hosts;
 
 // Who follows a run may have to log in.
@@ -30,6 +31,8 @@ mod hook;
 mod place;
 mod sandboxed;
 mod script;
+
+mod foreseen;
 
 mod dry_run;
 mod planned;

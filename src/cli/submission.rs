@@ -16,6 +16,7 @@ use crate::cli::view::words::shell_word;
 use crate::language::hook::{AGENT_MARK, agent_of};
 use crate::language::manifest;
 use crate::model::api::{ErrorKind, Rerun, Submission, Submitted};
+use crate::model::choice::Policy;
 use crate::reach::client::Client;
 use crate::reach::config::{Secrets, StateDir};
 use crate::reach::machine::processes::{environments_above, variable};
@@ -107,6 +108,8 @@ pub(super) struct Wishes {
     pub(super) rerun: Rerun,
     /// `--ahead`.
     pub(super) ahead: bool,
+    /// `--policy`.
+    pub(super) policy: Option<Policy>,
 }
 
 /// Returns the names of the secrets that a workflow asks for. Only a text that has the word is read for them: reading a large
@@ -157,6 +160,7 @@ pub(super) fn submission(file: &WorkflowFile, wishes: Wishes) -> Result<Submissi
         only: wishes.only,
         rerun: wishes.rerun,
         ahead: wishes.ahead,
+        policy: wishes.policy,
         env,
         umask: umask(),
         secrets,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::cli::along::{Elsewhere, listing};
+use crate::cli::by::By;
 use crate::cli::command::{Asks, workflow};
 use crate::cli::context::Context;
 use crate::cli::dry_run::dry_run;
@@ -60,7 +61,10 @@ pub struct Args {
     /// workflow goes on there while this machine sleeps
     #[arg(long)]
     ahead: bool,
-    /// Say what would run, and why, and run nothing
+    /// What counts where csync chooses among the hosts of `on`; also where those are a list in order of preference
+    #[arg(long, value_enum, value_name = "POLICY")]
+    policy: Option<By>,
+    /// Say what would run, where and why, and run nothing
     #[arg(short = 'n', long, conflicts_with_all = ["detach", "foreground"])]
     dry_run: bool,
     /// Do not stay with the run
@@ -204,7 +208,13 @@ fn wishes(args: &Args) -> Wishes {
         some if some.iter().any(|task| task == "all") => Rerun::All,
         some => Rerun::Tasks(some.to_vec()),
     };
-    Wishes { params: args.params.iter().cloned().collect(), only: args.only.clone(), rerun, ahead: args.ahead }
+    Wishes {
+        params: args.params.iter().cloned().collect(),
+        only: args.only.clone(),
+        rerun,
+        ahead: args.ahead,
+        policy: args.policy.map(By::into),
+    }
 }
 
 fn detached(context: &Context, submitted: &Submitted) -> Result<Exit, Failure> {

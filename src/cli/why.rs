@@ -8,7 +8,9 @@ use crate::cli::target::Target;
 use crate::cli::view;
 use crate::cli::view::table::Page;
 use crate::cli::view::words::many;
-use crate::model::api::{ErrorKind, RunSummary};
+use crate::model::api::{ErrorKind, RunSummary, Why};
+use crate::model::host::HostName;
+use crate::model::id::RunId;
 use crate::model::job::State;
 use crate::reach::client::{Client, InstanceQuery};
 use crate::reach::clock;
@@ -26,6 +28,9 @@ pub struct Args {
     /// The run (a number or `last`), and a task or instance of it: `csync why align`, `csync why 12 'align[A]'`
     #[arg(value_name = "RUN] [TASK", num_args = 0..=2)]
     target: Vec<String>,
+    /// Say why it went where it went: what it would have cost there, and on the next best host
+    #[arg(long)]
+    placement: bool,
 }
 
 /// Returns what is meant where no task is named.
@@ -44,6 +49,32 @@ async fn unnamed(client: &Client, summary: &RunSummary) -> Result<String, Failur
     })
 }
 
+/// Says why instances went where they went.
+fn placement(context: &Context, run: RunId, whys: &[Why]) -> Result<Exit, Failure> {
+    if context.json() {
+        let placed = |why: &Why| {
+            let last = why.instance.attempts.iter().rev().find_map(|attempt| Some((attempt, attempt.choice.as_ref()?)));
+            json!({
+                "instance": why.instance.instance,
+                "label": why.instance.label,
+                "attempt": last.map(|(attempt, _)| attempt.attempt),
+                "host": last.map(|(attempt, _)| attempt.host.as_deref().unwrap_or(HostName::LOCAL)),
+                "choice": last.map(|(_, choice)| choice),
+            })
+        };
+        context.print_json(&json!({"run": run, "instances": whys.iter().map(placed).collect::<Vec<_>>()}))?;
+        return Ok(Exit::Success);
+    }
+    let page = Page::stdout(context.paint());
+    let texts: Vec<String> = whys.iter().take(SHOWN).map(|why| view::placement::of(&why.instance, page)).collect();
+    context.print(&texts.join("\n"))?;
+    if whys.len() > SHOWN {
+        let more = many((whys.len() - SHOWN) as u32, "more instance");
+        context.say(&format!("... and {more}; name one, as `csync show` lists them."));
+    }
+    Ok(Exit::Success)
+}
+
 /// Runs it.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let target = Target::parse(&args.target)?;
@@ -54,6 +85,9 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         let whys = client.why(summary.run.into(), &label).await?;
         Ok((summary, whys))
     })?;
+    if args.placement {
+        return placement(context, summary.run, &whys);
+    }
     if context.json() {
         context.print_json(&json!({"run": summary.run, "instances": whys}))?;
         return Ok(Exit::Success);

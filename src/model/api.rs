@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::choice::Choice;
+use crate::model::choice::{Choice, Policy};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::host::HostName;
 use crate::model::id::{InstanceId, RunId, TaskId};
@@ -203,6 +203,9 @@ pub struct Submission {
     /// `--ahead`.
     #[serde(default)]
     pub ahead: bool,
+    /// `--policy`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Policy>,
     /// The submitter's environment, exactly.
     pub env: Vec<(String, String)>,
     /// The submitter's umask.

@@ -7,6 +7,7 @@ pub(super) mod failure;
 pub(super) mod fixtures;
 pub(super) mod harmless;
 pub(super) mod paint;
+pub(super) mod placement;
 pub(super) mod progress;
 pub(super) mod run;
 pub(super) mod table;

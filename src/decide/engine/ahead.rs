@@ -50,7 +50,10 @@ impl Run {
     /// Hands an instance over behind what it waits for; returns whether it did.
     fn go_behind(&mut self, plan: &Plan, instance: InstanceId, turn: &mut Turn<'_>) -> bool {
         let task = plan.instance(instance).task;
-        let Some(&host) = self.routes.of(task).first() else { return false };
+        // Where csync chooses, it chooses when the time has come.
+        let Some(&host) = self.routes.of(task).first().filter(|_| self.routes.policy(task).is_none()) else {
+            return false;
+        };
         if !turn.shared.hosts.takes_ahead(host) {
             return false;
         }
@@ -61,7 +64,7 @@ impl Run {
         let attempt = self.attempts[instance.index()] + 1;
         turn.actions.push(Action::Behind(JobKey { run: self.id, instance, attempt }, before));
         self.set(instance, Phase::Ready);
-        self.hand_over(instance, host, turn);
+        self.hand_over(instance, host, None, turn);
         true
     }
 

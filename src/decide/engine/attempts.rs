@@ -6,13 +6,14 @@ use std::time::Duration;
 use crate::decide::engine::grant::{self, Needs};
 use crate::decide::engine::machine::Turn;
 use crate::decide::engine::phase::Phase;
+use crate::decide::engine::placing::unbind;
 use crate::decide::engine::protocol::{Action, Adopted, Follow, Halt, Record, Stage, TimerId};
 use crate::decide::engine::retry::{self, Fault};
 use crate::decide::engine::run::{Live, Run, Trouble};
 use crate::decide::outlook::files::Hosts;
 use crate::decide::outlook::foresee::Foresight;
 use crate::decide::outlook::known::foreseen;
-use crate::model::choice::Choice;
+use crate::model::choice::{Choice, Placement};
 use crate::model::id::{HostId, InstanceId, JobKey};
 use crate::model::job::{Ended, Outcome};
 use crate::model::resources::{Amount, Grant, Usage};
@@ -24,8 +25,14 @@ use crate::model::units::{Bytes, Timestamp};
     reason = "one element per task or instance of the plan; ids were checked at the door"
 )]
 impl Run {
-    /// Hands an instance over to the executor, if it is still ready.
-    pub(super) fn hand_over(&mut self, instance: InstanceId, host: HostId, turn: &mut Turn<'_>) {
+    /// Hands an instance over to the executor, if it is still ready; `placement` says why there, where csync chose.
+    pub(super) fn hand_over(
+        &mut self,
+        instance: InstanceId,
+        host: HostId,
+        placement: Option<Placement>,
+        turn: &mut Turn<'_>,
+    ) {
         let task = self.plan.task_of(instance);
         if self.phases[instance.index()] != Phase::Ready {
             return;
@@ -39,10 +46,19 @@ impl Run {
             self.rejects.push(instance);
             return;
         };
-        let choice = chosen(&foresight, task);
+        let choice = chosen(&foresight, task, placement);
         let key = self.next_attempt(instance);
-        let live =
-            Live { host, stage: Stage::Given, grant, submitted: turn.now, started: None, stop: false, ahead: true };
+        let live = Live {
+            host,
+            stage: Stage::Given,
+            grant,
+            submitted: turn.now,
+            started: None,
+            stop: false,
+            ahead: true,
+            placed: None,
+            called_back: false,
+        };
         turn.shared.hosts.given(host);
         self.live.insert(instance, live);
         self.set(instance, Phase::Queued);
@@ -98,8 +114,17 @@ impl Run {
         let host = self.routes.of(task).first().copied().unwrap_or(HostId::LOCAL);
         let key = self.next_attempt(instance);
         let grant = Grant { cpus: 0, mem: Bytes(0), mem_enforced: false, time: None, gpus: 0 };
-        let live =
-            Live { host, stage: Stage::Given, grant, submitted: turn.now, started: None, stop: false, ahead: false };
+        let live = Live {
+            host,
+            stage: Stage::Given,
+            grant,
+            submitted: turn.now,
+            started: None,
+            stop: false,
+            ahead: false,
+            placed: None,
+            called_back: false,
+        };
         self.live.insert(instance, live);
         turn.actions.push(Action::Record(Record::Submitted { key, host, grant, at: turn.now, choice: None }));
         self.ended(Box::new(never_ran(key, Outcome::Rejected { message }, turn.now)), turn);
@@ -110,6 +135,9 @@ impl Run {
         let Some(live) = self.live_mut(key) else { return };
         live.started = Some(at);
         live.stage = Stage::Running;
+        if let Some(bound) = &mut live.placed {
+            turn.shared.board.started(live.host, bound, key, at);
+        }
         if live.ahead && turn.shared.hosts.lets_in_by_itself(live.host) {
             live.ahead = false;
             turn.shared.hosts.taken(live.host);
@@ -142,6 +170,7 @@ impl Run {
         if live.ahead {
             turn.shared.hosts.taken(live.host);
         }
+        unbind(&ended, live.host, live.placed, turn);
         if ended.started.is_some() {
             self.add_usage(instance, &ended.usage);
         }
@@ -152,6 +181,9 @@ impl Run {
             self.set(instance, Phase::Done);
             self.release(instance, turn);
             return;
+        }
+        if live.called_back && !live.stop && ended.outcome == Outcome::Cancelled && self.halt == Halt::Going {
+            return self.come_back(ended, turn);
         }
         let cancelled = live.stop || ended.outcome == Outcome::Cancelled;
         let delay = if cancelled || self.halt != Halt::Going { None } else { self.delay(&ended, &live, turn) };
@@ -239,6 +271,10 @@ impl Run {
 
     /// Takes in that a timer fired.
     pub(super) fn timer(&mut self, instance: InstanceId, timer: TimerId, turn: &mut Turn<'_>) {
+        if self.revising == Some(timer) {
+            self.revising = None;
+            return self.revise(turn);
+        }
         let Some(trouble) = self.troubles.get_mut(&instance) else { return };
         if trouble.until.is_some_and(|(_, awaited)| awaited == timer) {
             trouble.until = None;
@@ -305,18 +341,18 @@ impl Run {
 }
 
 /// Returns what was chosen by what was learned, and why; none where the task says all of it.
-fn chosen(foresight: &Foresight, task: &Settings) -> Option<Box<Choice>> {
+fn chosen(foresight: &Foresight, task: &Settings, placement: Option<Placement>) -> Option<Box<Choice>> {
     let mem = foresight.mem.filter(|_| task.resources.iter().any(|request| !matches!(request.mem, Amount::Exact(_))));
     let time =
         foresight.time.filter(|_| task.resources.iter().any(|request| !matches!(request.time, Amount::Exact(_))));
-    if mem.is_none() && time.is_none() {
+    if mem.is_none() && time.is_none() && placement.is_none() {
         return None;
     }
     let (mem, time) = (mem.as_ref().map(foreseen), time.as_ref().map(foreseen));
-    Some(Box::new(Choice { mem, time, placement: None }))
+    Some(Box::new(Choice { mem, time, placement }))
 }
 
-fn record_end(ended: Box<Ended>, follow: Follow, turn: &mut Turn<'_>) {
+pub(super) fn record_end(ended: Box<Ended>, follow: Follow, turn: &mut Turn<'_>) {
     let key = ended.key;
     turn.actions.push(Action::Record(Record::Ended { ended, follow }));
     turn.actions.push(Action::Tell(key.run, key.instance));

@@ -56,34 +56,72 @@ impl Host {
 
 /// The hosts, by number.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Hosts(Vec<Host>);
+pub(super) struct Hosts {
+    all: Vec<Host>,
+    /// What is ready and may go to several of them.
+    pool: Queue,
+    /// Counts changes of rooms.
+    version: u32,
+}
 
 impl Hosts {
     fn of(&mut self, host: HostId) -> &mut Host {
         let index = host.index();
-        if self.0.len() <= index {
-            self.0.resize_with(index + 1, Host::default);
+        if self.all.len() <= index {
+            self.all.resize_with(index + 1, Host::default);
         }
         #[expect(clippy::indexing_slicing, reason = "made long enough just now")]
-        &mut self.0[index]
+        &mut self.all[index]
+    }
+
+    /// Queues a ready instance that may go to several hosts.
+    pub(super) fn pool(&mut self, rank: Rank) {
+        self.pool.push(rank);
+    }
+
+    /// Returns whether anything waits for a choice of a host.
+    pub(super) fn has_pooled(&self) -> bool {
+        !self.pool.is_empty()
+    }
+
+    /// Takes the next instance that waits for a choice.
+    pub(super) fn next_pooled(&mut self) -> Option<Rank> {
+        self.pool.pop()
+    }
+
+    /// Returns a number that changes with the rooms.
+    pub(super) const fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// Returns whether a host is not to be used.
+    pub(super) fn is_shut(&self, host: HostId) -> bool {
+        self.all.get(host.index()).is_none_or(|host| host.shut)
+    }
+
+    /// Returns whether another attempt may be handed over to a host.
+    pub(super) fn takes_one(&self, host: HostId) -> bool {
+        self.all.get(host.index()).is_some_and(|host| !host.shut && host.given < host.most())
     }
 
     /// Returns the room of a host, once it is known.
     pub(super) fn room(&self, host: HostId) -> Option<Capacity> {
-        self.0.get(host.index())?.room
+        self.all.get(host.index())?.room
     }
 
     /// Returns where on a host an instance of a task may run, once its room is known.
     pub(super) fn rooms<'a>(&'a self, host: HostId, task: &Settings) -> Option<Rooms<'a>> {
-        self.0.get(host.index())?.rooms(task)
+        self.all.get(host.index())?.rooms(task)
     }
 
     pub(super) fn set_limits(&mut self, host: HostId, limits: Arc<Limits>) {
         self.of(host).limits = limits;
+        self.version = self.version.wrapping_add(1);
     }
 
     pub(super) fn set_room(&mut self, host: HostId, room: Capacity) {
         self.of(host).room = Some(room);
+        self.version = self.version.wrapping_add(1);
     }
 
     /// Uses a host no more; returns what was ready for it.
@@ -98,7 +136,7 @@ impl Hosts {
         if !std::mem::replace(&mut self.of(host).shut, false) {
             return Vec::new();
         }
-        self.0.iter_mut().flat_map(|host| host.ready.drain()).collect()
+        self.all.iter_mut().flat_map(|host| host.ready.drain()).collect()
     }
 
     /// Returns the first host of a route that can be used and has what one of the alternatives asks for; where all of those are
@@ -110,7 +148,7 @@ impl Hosts {
         let mut waits = None;
         let mut refusal = None;
         for &id in route {
-            let known = self.0.get(id.index()).and_then(|host| Some((host.rooms(task)?, host.shut)));
+            let known = self.all.get(id.index()).and_then(|host| Some((host.rooms(task)?, host.shut)));
             let Some((rooms, shut)) = known else {
                 waits = waits.or(Some(id));
                 continue;
@@ -126,7 +164,7 @@ impl Hosts {
 
     /// Returns the batch system of a host; none where there is none, or nobody knows.
     pub(super) fn flavour(&self, host: HostId) -> Option<Flavour> {
-        self.0.get(host.index())?.limits.flavour
+        self.all.get(host.index())?.limits.flavour
     }
 
     /// Queues a ready instance.
@@ -136,19 +174,19 @@ impl Hosts {
 
     /// Returns the hosts that a batch of jobs may be handed over to.
     pub(super) fn with_room(&self) -> Vec<HostId> {
-        let hosts = self.0.iter().zip(0..).filter(|(host, _)| !host.ready.is_empty() && host.takes_more());
+        let hosts = self.all.iter().zip(0..).filter(|(host, _)| !host.ready.is_empty() && host.takes_more());
         hosts.map(|(_, id)| HostId(id)).collect()
     }
 
     /// Takes the next ready instance of a host, while there is room.
     pub(super) fn next(&mut self, host: HostId) -> Option<Rank> {
-        let host = self.0.get_mut(host.index())?;
+        let host = self.all.get_mut(host.index())?;
         if host.given < host.most() { host.ready.pop() } else { None }
     }
 
     /// Returns whether a host takes another attempt ahead of its turn, and keeps the order by itself.
     pub(super) fn takes_ahead(&self, host: HostId) -> bool {
-        let host = self.0.get(host.index());
+        let host = self.all.get(host.index());
         host.is_some_and(|host| !host.shut && host.limits.keeps_order && host.given < host.most())
     }
 
@@ -169,11 +207,11 @@ impl Hosts {
 
     #[cfg(test)]
     pub(super) fn all_given(&self) -> usize {
-        self.0.iter().map(|host| host.given).sum()
+        self.all.iter().map(|host| host.given).sum()
     }
 
     #[cfg(test)]
     pub(super) fn all_ready(&self) -> impl Iterator<Item = Rank> {
-        self.0.iter().flat_map(|host| host.ready.iter())
+        self.all.iter().flat_map(|host| host.ready.iter()).chain(self.pool.iter())
     }
 }

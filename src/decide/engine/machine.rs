@@ -8,6 +8,7 @@ use crate::decide::engine::protocol::{Action, Adopted, Capacity, Event, Routes, 
 use crate::decide::engine::queue::Rank;
 use crate::decide::engine::restore::{Restored, restore};
 use crate::decide::engine::run::Run;
+use crate::decide::outlook::board::Board;
 use crate::decide::outlook::foresee::Outlook;
 use crate::model::api::RunState;
 use crate::model::id::{HostId, InstanceId, JobKey, RunId};
@@ -38,11 +39,36 @@ pub(super) struct Shared {
     pub(super) hosts: Hosts,
     /// What is known of what runs need; few have any.
     pub(super) outlooks: HashMap<RunId, Outlook>,
+    /// The hosts, for what may go to several.
+    pub(super) board: Board,
     timers: HashMap<TimerId, (RunId, InstanceId)>,
     next_timer: u64,
 }
 
 impl Shared {
+    /// Takes in what is known of what runs need and of the hosts; nothing follows from that alone.
+    fn know(&mut self, event: Event) {
+        match event {
+            Event::Outlook(run, outlook) => drop(self.outlooks.insert(run, *outlook)),
+            Event::Sites(sites, ways) => {
+                for (host, facts) in sites {
+                    self.board.set(host, facts);
+                }
+                for (from, to, link) in ways {
+                    self.board.set_way(from, to, link);
+                }
+            }
+            Event::Rate(from, to, rate) => self.board.measured(from, to, rate),
+            Event::Learned(run, known) => {
+                let Some(outlook) = self.outlooks.get_mut(&run) else { return };
+                for (task, known) in known {
+                    outlook.learn(task, known);
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// Names a timer for an instance.
     pub(super) fn set_timer(&mut self, run: RunId, instance: InstanceId) -> TimerId {
         self.next_timer += 1;
@@ -64,8 +90,8 @@ pub(super) struct Turn<'a> {
 /// Runs stay after their end, for views and for [`Event::Retry`], until [`Engine::forget`].
 #[derive(Clone, Debug, Default)]
 pub struct Engine {
-    runs: BTreeMap<RunId, Run>,
-    shared: Shared,
+    pub(super) runs: BTreeMap<RunId, Run>,
+    pub(super) shared: Shared,
 }
 
 impl Engine {
@@ -101,14 +127,7 @@ impl Engine {
                 let waiting = self.shared.hosts.open(host);
                 self.queue_again(waiting, now, actions);
             }
-            Event::Outlook(run, outlook) => drop(self.shared.outlooks.insert(run, *outlook)),
-            Event::Learned(run, known) => {
-                if let Some(outlook) = self.shared.outlooks.get_mut(&run) {
-                    for (task, known) in known {
-                        outlook.learn(task, known);
-                    }
-                }
-            }
+            Event::Outlook(..) | Event::Sites(..) | Event::Rate(..) | Event::Learned(..) => turn.shared.know(event),
             Event::Staged(key, stage) => with(&mut self.runs, key.run, |run| run.staged(key, stage)),
             Event::Started(key, at) => with(&mut self.runs, key.run, |run| run.started(key, at, &mut turn)),
             Event::Ended(ended) => {
@@ -209,11 +228,12 @@ impl Engine {
                 let (id, instance) = rank.instance();
                 if let Some(run) = self.runs.get_mut(&id) {
                     let mut turn = Turn { shared: &mut self.shared, now, actions };
-                    run.hand_over(instance, host, &mut turn);
+                    run.hand_over(instance, host, None, &mut turn);
                     run.settle(&mut turn);
                 }
             }
         }
+        self.place(now, actions);
         for run in self.runs.values_mut().filter(|run| !with_room.is_empty() && run.is_ahead()) {
             let mut turn = Turn { shared: &mut self.shared, now, actions };
             run.go_ahead(&mut turn);

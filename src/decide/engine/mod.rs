@@ -16,6 +16,7 @@
 //! | `select` | cancel and retry by people |
 //! | `restore` | a run from its records |
 //! | `hosts` | what each host has room for, and what is ready for it |
+//! | `placing` | what may go to several hosts, bound to one when its turn comes, and called back when another is better |
 //! | `rooms` | what one job may have on a host or in one of its partitions |
 //! | `phase`, `order`, `grant`, `retry`, `queue` | the small parts |
 //! | `views` | what the API asks |
@@ -32,6 +33,7 @@ mod grant;
 mod hosts;
 pub(in crate::decide) mod order;
 mod phase;
+mod placing;
 mod queue;
 mod restore;
 mod retry;

@@ -6,10 +6,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::decide::engine::limits::Limits;
+use crate::decide::graph::net::Link;
+use crate::decide::outlook::board::SiteFacts;
 use crate::decide::outlook::foresee::Outlook;
 use crate::decide::outlook::known::Known;
 use crate::model::api::RunState;
-use crate::model::choice::Choice;
+use crate::model::choice::{Choice, Policy};
 use crate::model::id::{HostId, InstanceId, JobKey, RunId, TaskId};
 use crate::model::job::{Ended, Outcome};
 use crate::model::plan::Plan;
@@ -61,7 +63,8 @@ pub struct Capacity {
 /// Where the tasks of a run may run, first preference first; on this machine where nothing is said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Routes {
-    lists: Vec<Vec<HostId>>,
+    /// The hosts; and what counts, where csync chooses among them.
+    lists: Vec<(Vec<HostId>, Option<Policy>)>,
     of_task: Vec<u16>,
     /// `--ahead`.
     ahead: bool,
@@ -70,6 +73,11 @@ pub struct Routes {
 impl Routes {
     /// Takes the hosts of each task, in the order of the plan. Few lists differ: each is kept once.
     pub fn new(routes: impl IntoIterator<Item = Vec<HostId>>) -> Self {
+        Self::placed(routes.into_iter().map(|route| (route, None)))
+    }
+
+    /// Takes the hosts of each task, with what counts where csync is to choose among them; else the first that can be used is taken.
+    pub fn placed(routes: impl IntoIterator<Item = (Vec<HostId>, Option<Policy>)>) -> Self {
         let mut all = Self::default();
         for route in routes {
             let known = all.lists.iter().position(|list| *list == route);
@@ -100,8 +108,16 @@ impl Routes {
 
     /// Returns where a task may run.
     pub fn of(&self, task: TaskId) -> &[HostId] {
-        let list = self.of_task.get(task.index()).and_then(|&list| self.lists.get(usize::from(list)));
-        list.map_or(&[HostId::LOCAL], Vec::as_slice)
+        self.list(task).map_or(&[HostId::LOCAL], |(hosts, _)| hosts.as_slice())
+    }
+
+    /// Returns what counts where csync chooses the host of a task; none where a person said it.
+    pub fn policy(&self, task: TaskId) -> Option<Policy> {
+        self.list(task).and_then(|(_, policy)| *policy)
+    }
+
+    fn list(&self, task: TaskId) -> Option<&(Vec<HostId>, Option<Policy>)> {
+        self.of_task.get(task.index()).and_then(|&list| self.lists.get(usize::from(list)))
     }
 }
 
@@ -215,6 +231,10 @@ pub enum Event {
     },
     /// What is known of what the tasks of a run need, and of its files; told before the run is.
     Outlook(RunId, Box<Outlook>),
+    /// What is known of hosts that csync chooses among, and how files come from one to another; told before runs that use them.
+    Sites(Vec<(HostId, SiteFacts)>, Vec<(HostId, HostId, Link)>),
+    /// How fast files came from one host to another: bytes a second.
+    Rate(HostId, HostId, f64),
     /// What was learned of tasks of a run since.
     Learned(RunId, Vec<(TaskId, Arc<Known>)>),
     /// What became of an attempt that was in flight.

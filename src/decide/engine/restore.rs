@@ -76,7 +76,17 @@ impl Run {
         let AttemptRecord { host, grant, submitted, outcome, follow, started, usage, .. } = attempt;
         let Some(outcome) = outcome else {
             let stage = if started.is_some() { Stage::Running } else { Stage::Given };
-            let live = Live { host, stage, grant, submitted, started, stop: false, ahead: false };
+            let live = Live {
+                host,
+                stage,
+                grant,
+                submitted,
+                started,
+                stop: false,
+                ahead: false,
+                placed: None,
+                called_back: false,
+            };
             self.live.insert(instance, live);
             self.phases[instance.index()] = if started.is_some() { Phase::Running } else { Phase::Queued };
             return;
@@ -150,6 +160,7 @@ impl Run {
             }
             self.wait_for_retry(instance, delay, turn);
         }
+        self.bind_again(turn);
         self.kick(turn);
     }
 }

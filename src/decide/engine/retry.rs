@@ -29,7 +29,9 @@ pub(super) struct Tally {
 impl Tally {
     /// Counts an attempt that ended and is followed by another; `ran` when it had started.
     pub(super) fn count(&mut self, outcome: &Outcome, ran: bool, own: Fault) {
-        if *outcome == Outcome::NodeFail {
+        if *outcome == Outcome::Cancelled {
+            // Called back from a queue: it has not been tried.
+        } else if *outcome == Outcome::NodeFail {
             self.node_fails += u32::from(ran);
         } else if own == Fault::Ours && self.own < MAX_OWN {
             self.own += 1;

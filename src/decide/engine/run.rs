@@ -9,6 +9,7 @@ use crate::decide::engine::phase::Phase;
 use crate::decide::engine::protocol::{Halt, Routes, Stage, TimerId, Verdict};
 use crate::decide::engine::queue::Queue;
 use crate::decide::engine::retry::Tally;
+use crate::decide::outlook::board::Bound;
 use crate::model::api::{Counts, RunState};
 use crate::model::id::{HostId, InstanceId, JobKey, RunId, TaskId};
 use crate::model::job::Outcome;
@@ -28,6 +29,10 @@ pub(super) struct Live {
     pub(super) stop: bool,
     /// It counts as handed over: ahead of room where the executor lets in by itself, else until it ends.
     pub(super) ahead: bool,
+    /// What it counts for where csync chose its host.
+    pub(super) placed: Option<Bound>,
+    /// It is called back from its queue: another host is better by now.
+    pub(super) called_back: bool,
 }
 
 /// What is kept of an instance whose last attempt failed.
@@ -93,6 +98,8 @@ pub struct Run {
     pub(super) freed: Vec<TaskId>,
     /// Instances that are ready and ask for more than there is.
     pub(super) rejects: Vec<InstanceId>,
+    /// When what waits in queues is looked at again.
+    pub(super) revising: Option<TimerId>,
 }
 
 #[expect(
@@ -130,6 +137,7 @@ impl Run {
             state: RunState::Active,
             freed: Vec::new(),
             rejects: Vec::new(),
+            revising: None,
         };
         run.recount();
         Some(run)

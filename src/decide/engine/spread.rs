@@ -54,6 +54,7 @@ impl Run {
         }
         let task = self.plan.instance(instance).task;
         match hosts.choose(self.routes.of(task), self.plan.task(task)) {
+            Ok(_) if self.routes.policy(task).is_some() => hosts.pool(rank),
             Ok(host) => hosts.queue(host, rank),
             Err(_) => self.rejects.push(instance),
         }

@@ -8,5 +8,7 @@ pub mod net;
 
 pub mod search;
 
+pub mod known;
+
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use petgraph::graph::{EdgeIndex, NodeIndex};
 use petgraph::visit::EdgeRef;
 
 use crate::decide::graph::estimate::Estimate;
-use crate::decide::graph::net::{Edge, Net, Stop, other};
+use crate::decide::graph::net::{Edge, Link, Net, Stop, other};
 use crate::model::host::HostName;
 
 /// A way for some bytes from one host to another.
@@ -138,6 +138,14 @@ impl Reach<'_> {
         }
         hosts.reverse();
         Some(Way { hosts, seconds: self.estimate(label) })
+    }
+
+    /// Returns the cheapest way to a host as one link: the sum of the latencies, and the rate of the slowest; none where there is
+    /// none, or nothing needs to be sent.
+    pub fn link(&self, to: Stop) -> Option<Link> {
+        let label = self.cheapest(to)?;
+        let Some(Edge::Link(slowest)) = self.net.graph.edge_weight(label.slowest) else { return None };
+        Some(Link { rate: slowest.rate, latency: label.latency })
     }
 
     /// Returns whether a host has the bytes already.

@@ -3,14 +3,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::decide::learn::profile::{Prediction, Question};
+use crate::decide::graph::estimate::{Estimate, Source};
+use crate::decide::learn::profile::{Prediction, Question, Source as Basis};
 use crate::decide::learn::stakes::Caution;
-use crate::decide::outlook::files::Files;
+use crate::decide::outlook::board::Want;
+use crate::decide::outlook::files::{Files, Hosts};
 use crate::decide::outlook::known::Known;
 use crate::language::command::Token;
 use crate::model::batch::Flavour;
+use crate::model::choice::{Excluded, Policy};
 use crate::model::id::{HostId, InstanceId, PathId, TaskId};
 use crate::model::plan::Plan;
+use crate::model::resources::Amount;
 use crate::model::units::{Bytes, Walltime};
 
 /// Least memory that is asked for by what was learned: a shell and what watches it have to fit too.
@@ -20,6 +24,9 @@ const MOST_KEPT: usize = 4096;
 /// Into how many steps a power of two is divided: of sizes of inputs, and of what is asked for. Jobs that ask for the same go out
 /// together.
 const STEPS: f64 = 8.0;
+
+/// How long a task runs of which nobody knows anything.
+pub const UNKNOWN_RUN: Estimate = Estimate::guess(1.0, 60.0, 3600.0);
 
 /// What is foreseen of an attempt on a host.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -60,12 +67,39 @@ pub struct Outlook {
     pub files: Files,
     asked: HashMap<(TaskId, HostId, u32), Foresight>,
     runs: HashMap<(TaskId, HostId, u32), Option<Prediction>>,
+    /// Per task that may go to several hosts: those that it fits, as of some version of their rooms.
+    fitting: HashMap<TaskId, (u32, Arc<[HostId]>)>,
+    /// Hosts that tasks may not go to, and why: few lists differ.
+    excluded: Vec<(Vec<TaskId>, Vec<Excluded>)>,
 }
 
 impl Outlook {
     /// Takes what is known of each task in the order of the plan, and the classes of the hosts.
     pub fn new(known: Vec<Option<Arc<Known>>>, classes: HashMap<HostId, Token>, files: Files) -> Self {
-        Self { known, classes, files, asked: HashMap::new(), runs: HashMap::new() }
+        Self { known, classes, files, ..Self::default() }
+    }
+
+    /// Takes which hosts some tasks may not go to.
+    #[must_use]
+    pub fn excluding(mut self, excluded: Vec<(Vec<TaskId>, Vec<Excluded>)>) -> Self {
+        self.excluded = excluded;
+        self
+    }
+
+    /// Returns the hosts that a task may not go to, and why.
+    pub fn excluded(&self, task: TaskId) -> &[Excluded] {
+        let of = self.excluded.iter().find(|(tasks, _)| tasks.binary_search(&task).is_ok());
+        of.map_or(&[], |(_, excluded)| excluded)
+    }
+
+    /// Returns the hosts that a task fits, as far as that was found out for this version of their rooms.
+    pub fn fitting(&self, task: TaskId, version: u32) -> Option<Arc<[HostId]>> {
+        self.fitting.get(&task).filter(|(of, _)| *of == version).map(|(_, hosts)| Arc::clone(hosts))
+    }
+
+    /// Keeps the hosts that a task fits.
+    pub fn set_fitting(&mut self, task: TaskId, version: u32, hosts: Arc<[HostId]>) {
+        self.fitting.insert(task, (version, hosts));
     }
 
     /// Takes what was learned since.
@@ -106,7 +140,8 @@ impl Outlook {
         let (Some(known), Some(&class)) = (self.of(task).cloned(), self.classes.get(&host)) else {
             return Foresight::default();
         };
-        let input = bucket(self.input(plan, instance));
+        // Exactly: what is larger than all that was seen is another case.
+        let input = self.input(plan, instance);
         let key = (task, host, (input as f32).to_bits());
         if let Some(foresight) = self.asked.get(&key) {
             return *foresight;
@@ -135,6 +170,47 @@ impl Outlook {
         found
     }
 
+    /// Estimates how long an instance runs on a host: as was learned; as long as others of its task did, which is how many and how
+    /// long in all; by its limit; or not at all.
+    pub fn expect(&mut self, plan: &Plan, instance: InstanceId, host: HostId, ended: (u32, f64)) -> Estimate {
+        if let Some(found) = self.run_time(plan, instance, host) {
+            let source = match found.source {
+                Basis::Shipped => Source::Prior,
+                _ => Source::Learned(found.n),
+            };
+            return Estimate { low: found.low, middle: found.middle, high: found.high, source };
+        }
+        if ended.0 > 0 {
+            let mean = ended.1 / f64::from(ended.0);
+            return Estimate { low: mean * 0.5, middle: mean, high: mean * 2.0, source: Source::Learned(ended.0) };
+        }
+        match plan.task_of(instance).resources.first().map(|request| request.time) {
+            // Limits are far above what is used.
+            Some(Amount::Exact(time)) => Estimate::guess(time.0 as f64 * 0.05, time.0 as f64 * 0.3, time.0 as f64),
+            _ => UNKNOWN_RUN,
+        }
+    }
+
+    /// Returns what an instance is placed by.
+    pub fn want(&self, plan: &Plan, instance: InstanceId, policy: Policy) -> Want {
+        let mut inputs: Vec<(f64, Hosts)> = Vec::new();
+        for &path in plan.inputs(instance) {
+            let (bytes, at) = (self.files.bytes(path) as f64, self.files.at(path));
+            match inputs.iter_mut().find(|(_, known)| *known == at) {
+                Some((sum, _)) => *sum += bytes,
+                None => inputs.push((bytes, at)),
+            }
+        }
+        let request = plan.task_of(instance).resources.first();
+        let cores = request.map_or(1, |request| match request.cpus {
+            Amount::Exact(cpus) => cpus,
+            Amount::Range { min, max } => min.or(max).unwrap_or(1),
+            Amount::Auto => 1,
+        });
+        let processes = request.and_then(|request| request.processes).unwrap_or(1);
+        Want { cpus: cores.max(1).saturating_mul(processes.max(1)), inputs, policy }
+    }
+
     /// Returns what to ask for after an attempt on a host ran out of this much memory.
     pub fn memory_after(&self, task: TaskId, host: HostId, failed: Bytes) -> Option<Bytes> {
         let after = self.of(task)?.memory_after(*self.classes.get(&host)?, failed.0 as f64)?;
@@ -156,9 +232,13 @@ impl Outlook {
     }
 }
 
-/// Rounds a size of inputs up to the next step: few sizes are asked about then.
+/// Rounds a size of inputs down to a step: few sizes are asked about then, for each of many hosts.
 fn bucket(bytes: f64) -> f64 {
-    if bytes < 1.0 { 0.0 } else { coarse(bytes, 1.0) }
+    if bytes < STEPS {
+        return bytes.max(0.0).floor();
+    }
+    let step = bytes.log2().floor().exp2() / STEPS;
+    (bytes / step).floor() * step
 }
 
 fn keep<K: std::hash::Hash + Eq, V>(map: &mut HashMap<K, V>, key: K, value: V) {

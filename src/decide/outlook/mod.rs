@@ -6,7 +6,13 @@ pub mod known;
 
 pub mod files;
 
+pub mod board;
+
+pub mod survey;
+
 pub mod foresee;
+
+pub mod draft;
 
 #[cfg(test)]
 mod tests;

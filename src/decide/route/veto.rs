@@ -99,7 +99,7 @@ impl fmt::Display for Veto {
 ///
 /// # Errors
 /// Every reason why it fits nowhere; of several partitions those of the one that lacks least.
-pub(super) fn fit<'p>(need: &Need, place: &'p Place<'_>) -> Result<Option<&'p Partition>, Vec<Veto>> {
+pub fn fit<'p>(need: &Need, place: &'p Place<'_>) -> Result<Option<&'p Partition>, Vec<Veto>> {
     let host = place.host;
     if host.transfer_only {
         return Err(vec![Veto::DataOnly]);
@@ -143,26 +143,34 @@ fn machine(need: &Need, place: &Place<'_>) -> Result<(), Vec<Veto>> {
 /// The first partition that has room: those with GPUs first where some are needed, then the default; those with GPUs last where
 /// none are needed, else in the site's order.
 fn partition<'p>(need: &Need, place: &'p Place<'_>) -> Result<&'p Partition, Vec<Veto>> {
-    let mut least: Option<Vec<Veto>> = None;
     let names_gpus = place.partitions.iter().any(|partition| !partition.gpus.is_empty());
-    let mut up: Vec<_> = place.partitions.iter().filter(|partition| partition.state == PartitionState::Up).collect();
-    up.sort_by_key(|partition| {
+    let order = |partition: &Partition| {
         let has_none = partition.gpus.is_empty();
         (need.gpus > 0 && has_none, !partition.is_default, need.gpus == 0 && !has_none)
-    });
-    for partition in up {
-        let gpus = partition.gpus.values().max().copied().or_else(|| names_gpus.then_some(0));
-        let cores = partition.cores_per_node.into_iter().chain(partition.cores_max).min();
-        let memory = partition.memory_per_node.into_iter().chain(partition.memory_max).min();
-        let lacks = lacks(need, cores, memory, gpus, partition.walltime_max, place.speed.middle);
-        if lacks.is_empty() {
-            return Ok(partition);
-        }
-        if least.as_ref().is_none_or(|least| lacks.len() < least.len()) {
-            least = Some(lacks);
+    };
+    let up = || place.partitions.iter().filter(|partition| partition.state == PartitionState::Up);
+    // No list is made of them: a decision asks a thousand hosts.
+    let mut first: Option<&Partition> = None;
+    let mut least: Option<(usize, &Partition)> = None;
+    for partition in up() {
+        let lacks = lacks_there(need, place, partition, names_gpus).len();
+        if lacks == 0 {
+            if first.is_none_or(|first| order(partition) < order(first)) {
+                first = Some(partition);
+            }
+        } else if least.is_none_or(|(known, least)| (lacks, order(partition)) < (known, order(least))) {
+            least = Some((lacks, partition));
         }
     }
-    Err(least.unwrap_or_else(|| vec![Veto::Closed]))
+    let lacking = || least.map(|(_, partition)| lacks_there(need, place, partition, names_gpus));
+    first.ok_or_else(|| lacking().unwrap_or_else(|| vec![Veto::Closed]))
+}
+
+fn lacks_there(need: &Need, place: &Place<'_>, partition: &Partition, names_gpus: bool) -> Vec<Veto> {
+    let gpus = partition.gpus.values().max().copied().or_else(|| names_gpus.then_some(0));
+    let cores = partition.cores_per_node.into_iter().chain(partition.cores_max).min();
+    let memory = partition.memory_per_node.into_iter().chain(partition.memory_max).min();
+    lacks(need, cores, memory, gpus, partition.walltime_max, place.speed.middle)
 }
 
 fn lacks(

@@ -9,6 +9,7 @@ use crate::language::manifest::names::{Item, Known, Params, Scope};
 use crate::language::manifest::settings::{Layer, apply};
 use crate::language::manifest::task::check_tasks;
 use crate::language::manifest::template::{Syntax, Template, Templates};
+use crate::model::choice::Policy;
 use crate::model::diagnostic::{Diagnostic, Span};
 
 /// Version of the format.
@@ -105,6 +106,7 @@ impl Check<'_, '_> {
                     let most = i64::from(u32::MAX);
                     workflow.max_failures = check.integer(id, "max_failures", 1, most).map(|most| most as u32);
                 }
+                WorkflowKey::Policy => workflow.policy = check.policy(id),
             }),
             RootKey::Defaults => drop(tables.insert("defaults", id)),
             RootKey::Tasks => drop(tables.insert("tasks", id)),
@@ -137,6 +139,17 @@ impl Check<'_, '_> {
             self.error(self.tree.span(id), "this is not a name for a workflow", help);
         }
         Some(name.to_owned())
+    }
+
+    fn policy(&mut self, id: NodeId) -> Option<Policy> {
+        let text = self.string(id, "policy")?;
+        let policy = Policy::named(text);
+        if policy.is_none() {
+            let names = Policy::ALL.map(|(_, name)| name);
+            let help = did_you_mean(text, names).unwrap_or_else(|| format!("one of `{}`", names.join("`, `")));
+            self.error(self.tree.span(id), format!("`{text}` is no policy"), help);
+        }
+        policy
     }
 
     fn schema(&mut self, id: NodeId) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::language::manifest::template::{Template, Templates};
 use crate::language::manifest::when::Condition;
+use crate::model::choice::Policy;
 use crate::model::diagnostic::Span;
 use crate::model::resources::Request;
 use crate::model::task::{Checkpoint, OnError, Retry, Settings};
@@ -14,6 +15,7 @@ pub struct Workflow {
     pub(super) name: String,
     pub(super) description: Option<String>,
     pub(super) max_failures: Option<u32>,
+    pub(super) policy: Option<Policy>,
     pub(super) params: Vec<Param>,
     pub(super) data: BTreeMap<String, Vec<String>>,
     pub(super) templates: Templates,
@@ -261,6 +263,16 @@ impl Workflow {
     /// Returns the names of the secrets that tasks ask for; one that several ask for, several times.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
         self.settings.iter().flat_map(|draft| &draft.secrets).map(String::as_str)
+    }
+
+    /// Returns what counts where csync chooses among hosts.
+    pub fn policy(&self) -> Option<Policy> {
+        self.policy
+    }
+
+    /// Returns the places of a dataset: `host:/path`.
+    pub fn places_of(&self, dataset: &str) -> &[String] {
+        self.data.get(dataset).map_or(&[], Vec::as_slice)
     }
 
     /// Returns whether [`read`](super::read) found errors, so that it must not be expanded.

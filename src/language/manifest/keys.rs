@@ -21,6 +21,7 @@ keys! {
     /// `[workflow]`.
     WorkflowKey {
         MaxFailures = "max_failures": "Start nothing more once so many instances have failed.",
+        Policy = "policy": "What counts where csync chooses among the hosts of `on`: `fastest`, `locality`, `cheapest` or `spread`.",
     }
 }
 

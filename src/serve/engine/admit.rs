@@ -4,20 +4,23 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::decide::engine::protocol::{Event, Mark, Routes, Verdict};
+use crate::decide::engine::protocol::{Event, Mark, Verdict};
 use crate::decide::engine::run::Run;
 use crate::decide::fresh::memos::{Hashes, Memos};
+use crate::decide::graph::known::net;
 use crate::decide::outlook::files::Files;
 use crate::decide::outlook::foresee::Outlook;
+use crate::decide::outlook::survey::{Survey, survey};
+use crate::decide::route::need::Asker;
 use crate::language::hook::agent_of;
 use crate::language::hosts::Hosts;
 use crate::language::quote::sh;
 use crate::model::api::{ApiError, Counts, ErrorKind, RunState, RunSummary, Submission, Submitted};
-use crate::model::data::{Elsewhere, Replica};
+use crate::model::data::{DataFact, Elsewhere, Rate, Replica};
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::model::facts::Facts;
 use crate::model::host::{Agents, HostName};
-use crate::model::id::{InstanceId, JobKey, RunId};
+use crate::model::id::{InstanceId, JobKey, RunId, TaskId};
 use crate::model::plan::Plan;
 use crate::reach::clock;
 use crate::reach::config::{ConfigDir, StateDir};
@@ -50,22 +53,44 @@ pub(super) struct Admission {
     ground: Ground,
 }
 
-/// What was learned of a run's commands, and where its files lie.
+/// What was learned of a run's commands, where its files lie, and what is known of the hosts that csync chooses among.
 #[derive(Debug, Default)]
 pub(super) struct Ground {
-    pub(super) lore: Lore,
-    pub(super) lying: Vec<Lying>,
+    lore: Lore,
+    lying: Vec<Lying>,
+    seen: Seen,
+}
+
+/// What earlier runs showed of hosts.
+#[derive(Debug, Default)]
+struct Seen {
+    waits: Vec<(HostName, f64)>,
+    rates: Vec<Rate>,
+    shared: Vec<DataFact>,
+}
+
+impl Seen {
+    async fn load(reader: &Reader) -> Result<Self, StoreError> {
+        Ok(Self { waits: reader.waits().await?, rates: reader.rates().await?, shared: reader.shared().await? })
+    }
 }
 
 impl Ground {
-    async fn of(state: &StateDir, plan: &Plan, verdicts: &[Verdict], hosts: &[HostName], replicas: &[Replica]) -> Self {
+    async fn of(
+        (state, reader): (&StateDir, &Reader),
+        (plan, verdicts): (&Plan, &[Verdict]),
+        places: &Places,
+        replicas: &[Replica],
+    ) -> Result<Self, StoreError> {
         let runs = verdicts.iter().any(|verdict| matches!(verdict, Verdict::Stale | Verdict::Check));
         if !runs {
-            return Self::default();
+            return Ok(Self::default());
         }
-        let lore = lore(state, plan, verdicts, hosts, clock::now()).await;
-        let lying = if lore.is_of_use() { lying(plan, replicas) } else { Vec::new() };
-        Self { lore, lying }
+        let lore = lore(state, plan, verdicts, &places.names(), clock::now()).await;
+        let chooses = places.chooses();
+        let lying = if chooses || lore.is_of_use() { lying(plan, replicas) } else { Vec::new() };
+        let seen = if chooses { Seen::load(reader).await? } else { Seen::default() };
+        Ok(Self { lore, lying, seen })
     }
 }
 
@@ -99,19 +124,22 @@ pub(super) fn prepare(
     let replicas = runtime.block_on(reader.replicas(Some(&submission.root))).map_err(|error| storage(&error))?;
     let elsewhere: Elsewhere = replicas.iter().collect();
     let mut prepared = prepare::prepare(Asked::of(&submission, &hosts, &elsewhere), memos)?;
+    let asking =
+        agent_of(|name| submission.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str()));
+    let asker = if asking.is_some() { Asker::Agent } else { Asker::Person };
+    prepared.places.exclude(&prepared.plan, &hosts, &facts, asker)?;
     if let Some(host) = places::unlooked(&prepared.places, &hosts) {
         return Err(not_looked_at(host));
     }
-    let asking =
-        agent_of(|name| submission.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str()));
     if let Some(agent) = asking
         && let Some((host, agents)) = places::kept_from_agents(&prepared.places, &hosts)
     {
         return Err(for_people(agent, host, agents, &submission));
     }
     prepared.warnings.extend(sayable(&prepared, &hosts, &facts)?);
-    let names = prepared.places.names();
-    let ground = runtime.block_on(Ground::of(state, &prepared.plan, &prepared.verdicts, &names, &replicas));
+    let told = (&*prepared.plan, prepared.verdicts.as_slice());
+    let ground = runtime.block_on(Ground::of((state, reader), told, &prepared.places, &replicas));
+    let ground = ground.map_err(|error| storage(&error))?;
     let lock = match makes_files(&prepared.plan, &prepared.verdicts) {
         Makes::Nothing => None,
         Makes::Elsewhere if !may_write(Path::new(&submission.root)) => None,
@@ -170,8 +198,9 @@ pub(super) fn take_lock(root: &str, run: Option<RunId>, state: &StateDir) -> Res
 fn sayable(prepared: &Prepared, hosts: &Hosts, facts: &BTreeMap<HostName, Facts>) -> Result<Vec<Diagnostic>, ApiError> {
     let places = &prepared.places;
     let of_task = |task: usize| {
-        let list = places.of_task.get(task).and_then(|&list| places.lists.get(usize::from(list)));
-        list.map(Vec::as_slice).unwrap_or_default()
+        let task = TaskId(task as u32);
+        // Where csync chooses, one host that leaves something out is no reason to refuse the run.
+        if places.policy(task).is_some() { &[] } else { places.of_task(task) }
     };
     let told = unsaid(&prepared.plan, of_task, hosts, facts);
     let (mistakes, warnings): (Vec<_>, Vec<_>) = told.into_iter().partition(|told| told.severity == Severity::Error);
@@ -225,13 +254,22 @@ pub(super) async fn load(reader: &Reader, state: &StateDir, run: RunId) -> Resul
     let marks = reader.marks(run).await?;
     let facts = facts_of(reader).await?;
     let ground = if stored.summary.state == RunState::Active {
-        let names: Vec<HostName> = facts.keys().cloned().collect();
         let replicas = reader.replicas(Some(&plan.plan.root)).await?;
-        Ground::of(state, &plan.plan, &plan.verdicts, &names, &replicas).await
+        let var = |name: &str| plan.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.into());
+        let places = places::hosts(var, &facts).map(|hosts| Places::of(&plan.plan, &hosts)).unwrap_or_default();
+        Ground::of((state, reader), (&plan.plan, &plan.verdicts), &places, &replicas).await?
     } else {
         Ground::default()
     };
     Ok(Some(Loaded { stored, plan, records, marks, facts, ground }))
+}
+
+/// Where a run may go.
+#[derive(Clone, Copy)]
+struct Chosen<'a> {
+    places: &'a Places,
+    hosts: &'a Hosts,
+    facts: &'a BTreeMap<HostName, Facts>,
 }
 
 impl Runner {
@@ -292,7 +330,7 @@ impl Runner {
         }
         self.batch.event(clock::now(), Some(run), "submitted");
         tracing::info!(%run, name = prepared.plan.name, instances = prepared.plan.instances.len(), "submitted");
-        self.survey(run, &prepared.plan, ground);
+        self.survey(run, &prepared.plan, ground, Chosen { places: &prepared.places, hosts: &hosts, facts: &facts });
         let told = self.tell(Event::Submitted { run, plan: prepared.plan, verdicts: prepared.verdicts, routes });
         let answer = match told {
             Ok(_) => {
@@ -309,20 +347,31 @@ impl Runner {
     }
 
     /// Tells the core what is known of what a run needs, and where its files lie.
-    fn survey(&mut self, run: RunId, plan: &Plan, ground: Ground) {
-        let Ground { lore, lying } = ground;
-        if !lore.is_of_use() {
+    fn survey(&mut self, run: RunId, plan: &Plan, ground: Ground, chosen: Chosen<'_>) {
+        let Ground { lore, lying, seen } = ground;
+        let Chosen { places, hosts, facts } = chosen;
+        if places.chooses() {
+            let net = net(hosts, &seen.rates, &seen.shared);
+            let cores = self.settings.capacity.cpus;
+            let Survey { sites, ways } = survey(&places.names(), hosts, facts, &net, &seen.waits, cores);
+            let sites = sites.into_iter().map(|site| (self.sites.number(&site.name), site)).collect();
+            let mut ends = |(from, to, link)| (self.sites.number(&from), self.sites.number(&to), link);
+            let ways = ways.into_iter().map(&mut ends).collect();
+            self.tell_or_log(Event::Sites(sites, ways));
+        } else if !lore.is_of_use() {
             return;
         }
         let classes = lore.classes.iter().map(|(host, class)| (self.sites.number(host), *class)).collect();
-        let seeing = lore.classes.keys().filter(|host| host.is_local() || self.sites.stock.shared(host, &plan.root));
-        let alike: Vec<HostName> = seeing.cloned().collect();
+        let mut alike = places.names();
+        alike.retain(|host| !host.is_local() && self.sites.stock.shared(host, &plan.root));
+        alike.push(HostName::local());
         let alike = self.sites.set(&alike);
         let mut files = Files::new(plan.paths.len(), alike);
         for Lying { path, bytes, hosts } in lying {
             files.lies(path, bytes, self.sites.set(&hosts));
         }
-        self.tell_or_log(Event::Outlook(run, Box::new(Outlook::new(lore.of_task, classes, files))));
+        let outlook = Outlook::new(lore.of_task, classes, files).excluding(places.excluded.clone());
+        self.tell_or_log(Event::Outlook(run, Box::new(outlook)));
     }
 
     /// Takes in a run from the store.
@@ -356,7 +405,8 @@ impl Runner {
         if active {
             self.handed.extend(in_flight.into_iter().map(|(key, worker)| (key, Given::Worker(worker))));
         }
-        let routes = if active { self.restore_places(run, &plan, &facts) } else { Routes::default() };
+        let chosen = if active { self.restore_places(run, &plan, &facts) } else { None };
+        let routes = chosen.as_ref().map(|(places, _)| self.sites.routes(places)).unwrap_or_default();
         let routes = routes.ahead(stored.ahead);
         for (index, host) in elsewhere {
             let Ok(name) = host.parse::<HostName>() else { continue };
@@ -368,7 +418,9 @@ impl Runner {
             }
         }
         let (halt, state) = (stored.halt, stored.summary.state);
-        self.survey(run, &plan, ground);
+        if let Some((places, hosts)) = &chosen {
+            self.survey(run, &plan, ground, Chosen { places, hosts, facts: &facts });
+        }
         let told = self.tell(Event::Restored { run, plan, verdicts, routes, attempts, marks, halt, state });
         if let Err(error) = told {
             self.cares.remove(&run);
@@ -379,19 +431,27 @@ impl Runner {
     }
 
     /// Finds out again where the tasks of a run may run, and sets those hosts to work.
-    fn restore_places(&mut self, run: RunId, plan: &Plan, facts: &BTreeMap<HostName, Facts>) -> Routes {
-        let Some(care) = self.cares.get(&run) else { return Routes::default() };
+    fn restore_places(
+        &mut self,
+        run: RunId,
+        plan: &Plan,
+        facts: &BTreeMap<HostName, Facts>,
+    ) -> Option<(Places, Hosts)> {
+        let care = self.cares.get(&run)?;
         let var = |name: &str| care.means.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.into());
         let dir = ConfigDir::locate(var).ok();
         match places::hosts(var, facts) {
             Ok(hosts) => {
-                let places = Places::of(plan, &hosts);
+                let mut places = Places::of(plan, &hosts);
+                if let Err(error) = places.exclude(plan, &hosts, facts, Asker::Person) {
+                    tracing::warn!(%run, %error, "the hosts of a task changed since the run was submitted");
+                }
                 self.start_sites(&places, &hosts, facts, dir.as_ref());
-                self.sites.routes(&places)
+                Some((places, hosts))
             }
             Err(error) => {
                 tracing::error!(%run, %error, "the run goes on here, as far as it may");
-                Routes::default()
+                None
             }
         }
     }

@@ -11,6 +11,7 @@ use crate::decide::engine::protocol::{Capacity, Event, Routes, Stage};
 use crate::decide::outlook::files::Hosts as HostSet;
 use crate::language::hosts::Hosts;
 use crate::model::api::{Breaker, Contact, Full, LoginWanted};
+use crate::model::data::DataFact;
 use crate::model::facts::Facts;
 use crate::model::host::{Batch as BatchKind, Host, HostName};
 use crate::model::id::{HostId, JobKey};
@@ -101,7 +102,9 @@ impl Sites {
     pub(super) fn routes(&mut self, places: &Places) -> Routes {
         let lists: Vec<Vec<HostId>> =
             places.lists.iter().map(|list| list.iter().map(|name| self.number(name)).collect()).collect();
-        Routes::new(places.of_task.iter().map(|&list| lists.get(usize::from(list)).cloned().unwrap_or_default()))
+        let policy = |list: u16| places.policies.get(usize::from(list)).copied().flatten();
+        let of = |list: u16| (lists.get(usize::from(list)).cloned().unwrap_or_default(), policy(list));
+        Routes::placed(places.of_task.iter().map(|&list| of(list)))
     }
 
     /// Says in words where an attempt on a host stands.
@@ -396,6 +399,17 @@ impl Runner {
         site.inspect(|site| site.tell(Order::Watch(key, by, Some(told)))).is_some()
     }
 
+    /// Takes in what a site learned of files and links.
+    fn hear_data(&mut self, facts: Vec<DataFact>) {
+        for fact in &facts {
+            if let DataFact::Rate(rate) = fact {
+                let (from, to) = (self.sites.number(&rate.source), self.sites.number(&rate.target));
+                self.tell_or_log(Event::Rate(from, to, rate.rate));
+            }
+        }
+        self.batch.data(facts);
+    }
+
     /// Takes in what a site reports.
     pub(super) fn hear_site(&mut self, host: HostId, news: SiteNews) {
         match news {
@@ -467,7 +481,7 @@ impl Runner {
             SiteNews::Known(sent) => self.batch.sent(&sent),
             SiteNews::Closed(name) => self.batch.closed(&name),
             SiteNews::Moving(runs) => runs.into_iter().for_each(|run| self.mark_changed(run)),
-            SiteNews::Data(facts) => self.batch.data(facts),
+            SiteNews::Data(facts) => self.hear_data(facts),
         }
     }
 }

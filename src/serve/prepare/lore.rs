@@ -181,31 +181,91 @@ pub async fn known_of(learned: &mut Learned, signature: &Signature) -> Result<Op
 /// Finds out how many times longer the classes of the hosts take than those that something was learned on, by all that ran on
 /// both.
 async fn compare(learned: &mut Learned, lore: &mut Lore) -> Result<(), LearnedError> {
-    let mut by_signature: BTreeMap<Signature, Vec<(Token, Profile)>> = BTreeMap::new();
-    for entry in learned.all().await? {
-        by_signature.entry(entry.signature).or_default().push((entry.class, entry.profile));
-    }
-    by_signature.retain(|_, of| of.len() > 1);
-    let mut factors: HashMap<(Token, Token), Factor> = HashMap::new();
+    let mut pairs = Pairs::of(learned.all().await?);
     let classes: Vec<Token> = lore.classes.values().copied().collect();
     for known in lore.of_task.iter_mut().flatten() {
-        let known = Arc::make_mut(known);
+        pairs.scale(Arc::make_mut(known), &classes);
+    }
+    Ok(())
+}
+
+/// What ran on several classes of hosts, by which those compare.
+#[derive(Debug, Default)]
+struct Pairs {
+    by_signature: BTreeMap<Signature, Vec<(Token, Profile)>>,
+    factors: HashMap<(Token, Token), Factor>,
+}
+
+impl Pairs {
+    fn of(entries: Vec<Entry>) -> Self {
+        let mut pairs = Self::default();
+        for entry in entries {
+            pairs.by_signature.entry(entry.signature).or_default().push((entry.class, entry.profile));
+        }
+        pairs.by_signature.retain(|_, of| of.len() > 1);
+        pairs
+    }
+
+    /// Returns how many times longer one class takes than another.
+    fn factor(&mut self, class: Token, than: Token) -> Factor {
+        let by_signature = &self.by_signature;
+        *self.factors.entry((class, than)).or_insert_with(|| {
+            let both = by_signature.values().filter_map(|of| {
+                let on = |wanted| of.iter().find(|(class, _)| *class == wanted).map(|(_, profile)| profile);
+                Some((on(class)?, on(than)?))
+            });
+            Factor::of(both.take(MOST_COMPARED).flat_map(|(here, there)| ratios(here, there)).collect())
+        })
+    }
+
+    fn scale(&mut self, known: &mut Known, classes: &[Token]) {
         for seen in &mut known.seen {
             for &class in classes.iter().filter(|class| **class != seen.class) {
-                let factor = *factors.entry((class, seen.class)).or_insert_with(|| {
-                    let both = by_signature.values().filter_map(|of| {
-                        let on = |wanted| of.iter().find(|(class, _)| *class == wanted).map(|(_, profile)| profile);
-                        Some((on(class)?, on(seen.class)?))
-                    });
-                    Factor::of(both.take(MOST_COMPARED).flat_map(|(here, there)| ratios(here, there)).collect())
-                });
+                let factor = self.factor(class, seen.class);
                 if factor != Factor::UNKNOWN {
                     seen.scale.push((class, factor));
                 }
             }
         }
     }
-    Ok(())
+}
+
+/// What is known of one command, for one decision.
+#[derive(Debug)]
+pub struct Command {
+    /// What is known.
+    pub known: Known,
+    /// The classes of the hosts.
+    pub classes: BTreeMap<HostName, Token>,
+}
+
+/// Reads what is known of a command, and how the hosts compare by commands like it; none where nothing is.
+///
+/// # Errors
+/// When what was learned cannot be read.
+pub async fn command(
+    state: &StateDir,
+    lines: &[Vec<String>],
+    inputs: &[&str],
+    hosts: &[HostName],
+    now: Timestamp,
+) -> Result<Option<Command>, LearnedError> {
+    let place = Place::of(state);
+    if !place.path.exists() {
+        return Ok(None);
+    }
+    let mut learned = Learned::open(&place, passphrase().as_deref(), now).await?;
+    let key = learned.tokens().clone();
+    let Some(signature) = signature(lines, inputs, &key) else { return Ok(None) };
+    let Some(mut known) = known_of(&mut learned, &signature).await? else { return Ok(None) };
+    let classes: BTreeMap<HostName, Token> =
+        hosts.iter().map(|host| (host.clone(), class_of(host.as_str(), &key))).collect();
+    if known.seen.iter().any(|seen| classes.values().any(|class| *class != seen.class)) {
+        let all: Vec<Token> = classes.values().copied().collect();
+        Pairs::of(learned.likes(&signature).await?).scale(&mut known, &all);
+    }
+    learned.close().await;
+    Ok(Some(Command { known, classes }))
 }
 
 /// Looks where the files that tasks read lie, and how large they are: here, and where earlier tasks left them.

@@ -3,6 +3,7 @@
 //! The engine does this for a submission; `csync submit --dry-run` and `csync check` do it in their own process. Reads the
 //! disk and takes its time: an engine calls it where it may block.
 
+mod choosing;
 pub mod job;
 pub mod lore;
 pub mod places;
@@ -25,6 +26,7 @@ use crate::decide::fresh::select::{Selection, UnknownNames};
 use crate::language::hosts::Hosts;
 use crate::language::manifest::{self, Expanded, Facts, Limits, Workflow};
 use crate::model::api::{ApiError, ErrorKind, Rerun, Submission};
+use crate::model::choice::Policy;
 use crate::model::data::Elsewhere;
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::model::plan::{Fingerprint, Memo, Plan};
@@ -57,6 +59,8 @@ pub struct Asked<'a> {
     pub tree: Option<&'a [String]>,
     /// Files of the directory that lie on hosts.
     pub elsewhere: &'a Elsewhere,
+    /// `--policy`.
+    pub policy: Option<Policy>,
 }
 
 impl<'a> Asked<'a> {
@@ -71,6 +75,7 @@ impl<'a> Asked<'a> {
             only: &submission.only,
             rerun: &submission.rerun,
             tree: submission.tree.as_deref(),
+            policy: submission.policy,
         }
     }
 }
@@ -147,6 +152,7 @@ pub fn prepare(asked: Asked<'_>, memos: impl FnOnce(&str) -> Result<Memos, ApiEr
     if !refusals.is_empty() {
         return Err(invalid(refusals));
     }
+    choosing::mark(&mut plan, &workflow, asked.policy);
     let memos = memos(&plan.name)?;
     let (judgement, hashes) = {
         let judge = Judge::new(&plan, &memos, &selection);

@@ -7,11 +7,14 @@ use crate::decide::engine::limits::misfit;
 use crate::language::hosts::{Hosts, HostsFile, merge, shipped};
 use crate::language::manifest::{Known, is_here};
 use crate::model::api::{ApiError, ErrorKind};
+use crate::model::choice::{Excluded, Policy};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::facts::Facts;
 use crate::model::host::{Agents, HostName};
+use crate::model::id::TaskId;
 use crate::model::plan::Plan;
 use crate::reach::config::{ConfigDir, ConfigDirError, HostsConfig, HostsConfigError};
+use crate::serve::prepare::choosing::{is_policy, policy_of};
 
 /// Reads which hosts there are, as the environment says where that is written, and lays what probes found below it.
 ///
@@ -49,6 +52,10 @@ pub struct Places {
     pub lists: Vec<Vec<HostName>>,
     /// Per task, its list; empty where all run on this machine.
     pub of_task: Vec<u16>,
+    /// Per list, what counts where csync chooses among its hosts; else their order does.
+    pub policies: Vec<Option<Policy>>,
+    /// Hosts that tasks may not go to where csync chooses, and why.
+    pub excluded: Vec<(Vec<TaskId>, Vec<Excluded>)>,
 }
 
 impl Places {
@@ -63,6 +70,7 @@ impl Places {
         for task in &plan.tasks {
             let list = *known.entry(task.on.as_slice()).or_insert_with(|| {
                 places.lists.push(resolve(&task.on, hosts));
+                places.policies.push(policy_of(&task.on, |entry| is_tag(entry, hosts)));
                 u16::try_from(places.lists.len() - 1).unwrap_or(u16::MAX)
             });
             places.of_task.push(list);
@@ -72,6 +80,23 @@ impl Places {
 }
 
 impl Places {
+    /// Returns whether csync chooses the host of any task.
+    pub fn chooses(&self) -> bool {
+        self.policies.iter().any(Option::is_some)
+    }
+
+    /// Returns where a task may run; nothing where that is this machine.
+    pub fn of_task(&self, task: TaskId) -> &[HostName] {
+        let list = self.of_task.get(task.index()).and_then(|&list| self.lists.get(usize::from(list)));
+        list.map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns what counts where csync chooses the host of a task.
+    pub fn policy(&self, task: TaskId) -> Option<Policy> {
+        let list = self.of_task.get(task.index())?;
+        self.policies.get(usize::from(*list)).copied().flatten()
+    }
+
     /// Returns every host that is named.
     pub fn names(&self) -> Vec<HostName> {
         let mut names: Vec<HostName> = self.lists.iter().flatten().cloned().collect();
@@ -154,11 +179,22 @@ fn hosts_of<'h>(entry: &'h str, hosts: &'h Hosts) -> impl Iterator<Item = &'h Ho
     named.into_iter().chain(tagged).filter(|host| !host.transfer_only).map(|host| &host.name)
 }
 
+/// Returns whether an entry names hosts by what they have in common.
+fn is_tag(entry: &str, hosts: &Hosts) -> bool {
+    entry.starts_with("tag:") || (!is_here(entry) && hosts.get(entry).is_none())
+}
+
 fn resolve(on: &[String], hosts: &Hosts) -> Vec<HostName> {
     let mut list: Vec<HostName> = Vec::new();
-    for entry in on {
-        let found: Vec<HostName> =
-            if is_here(entry) { vec![HostName::local()] } else { hosts_of(entry, hosts).cloned().collect() };
+    for entry in on.iter().filter(|entry| !is_policy(entry)) {
+        let found: Vec<HostName> = match entry.as_str() {
+            "any" | "near:inputs" => {
+                let others = hosts.iter().filter(|host| !host.transfer_only && !host.name.is_local());
+                [HostName::local()].into_iter().chain(others.map(|host| host.name.clone())).collect()
+            }
+            here if is_here(here) => vec![HostName::local()],
+            _ => hosts_of(entry, hosts).cloned().collect(),
+        };
         for host in found {
             if !list.contains(&host) {
                 list.push(host);
@@ -191,17 +227,42 @@ mod tests {
             resolve(&on, &hosts).iter().map(HostName::to_string).collect::<Vec<_>>()
         };
         assert_eq!(list(&[]), ["local"]);
-        assert_eq!(list(&["any"]), ["local"]);
+        assert_eq!(list(&["any"]), ["local", "hpc", "lab", "big"]);
         assert_eq!(list(&["hpc", "lab", "local"]), ["hpc", "lab", "local"]);
         assert_eq!(list(&["gpu"]), ["hpc", "lab"]);
         assert_eq!(list(&["tag:gpu", "hpc"]), ["hpc", "lab"]);
         assert_eq!(list(&["big"]), ["big"], "a host of that name comes first");
         assert_eq!(list(&["tag:big"]), ["hpc"]);
         assert_eq!(list(&["nas", "gone"]), Vec::<String>::new());
-        let places = Places { lists: vec![resolve(&["lab".to_owned()], &hosts)], of_task: vec![0] };
+        let lists = vec![resolve(&["lab".to_owned()], &hosts)];
+        let places = Places { lists, of_task: vec![0], ..Places::default() };
         assert_eq!(unlooked(&places, &hosts).map(HostName::as_str), Some("lab"));
         assert_eq!(unlooked(&Places::default(), &hosts), None);
         assert_eq!(known("nas", &hosts), Known::Nowhere);
         assert_eq!((known("any", &hosts), known("gpu", &hosts)), (Known::Here, Known::There));
+    }
+
+    #[test]
+    fn csync_chooses_where_a_person_named_no_order() {
+        let hosts = hosts();
+        let policy = |on: &[&str]| {
+            let on: Vec<String> = on.iter().map(|entry| (*entry).to_owned()).collect();
+            policy_of(&on, |entry| is_tag(entry, &hosts))
+        };
+        for (on, wanted) in [
+            (&["any"][..], Some(Policy::Fastest)),
+            (&["gpu"], Some(Policy::Fastest)),
+            (&["tag:big"], Some(Policy::Fastest)),
+            (&["near:inputs"], Some(Policy::Locality)),
+            (&["hpc"], None),
+            (&["local"], None),
+            (&["hpc", "any"], None),
+            (&["hpc", "lab", "policy:spread"], Some(Policy::Spread)),
+            (&["any", "policy:cheapest"], Some(Policy::Cheapest)),
+            (&["hpc", "policy:cheapest"], None),
+            (&[], None),
+        ] {
+            assert_eq!(policy(on), wanted, "{on:?}");
+        }
     }
 }

@@ -82,6 +82,7 @@ impl Lab {
             hosts: &hosts(),
             tree: None,
             elsewhere: &Elsewhere::default(),
+            policy: None,
         };
         prepare(asked, |name| {
             assert_eq!(name, "w");
@@ -262,6 +263,7 @@ fn mistakes_and_missing_directories_are_refused() {
         hosts: &hosts(),
         tree: None,
         elsewhere: &Elsewhere::default(),
+        policy: None,
     };
     let error = prepare(asked, |_| Ok(Memos::default())).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Storage);
@@ -282,7 +284,8 @@ fn agents_start_only_what_the_policy_of_a_host_lets_them() {
         let lists =
             if names.is_empty() { vec![] } else { vec![names.iter().map(|name| name.parse().unwrap()).collect()] };
         let of_task = vec![0; lists.len()];
-        places::kept_from_agents(&places::Places { lists, of_task }, hosts).map(|(host, _)| host.to_string())
+        places::kept_from_agents(&places::Places { lists, of_task, ..places::Places::default() }, hosts)
+            .map(|(host, _)| host.to_string())
     };
     let plain = hosts("");
     for (names, expected) in [

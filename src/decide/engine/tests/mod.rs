@@ -2,6 +2,7 @@
 
 mod hosts;
 mod learned;
+mod placing;
 mod plan;
 mod property;
 mod sanity;

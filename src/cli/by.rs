@@ -1,0 +1,27 @@
+//! `--policy`, where hosts are compared.
+
+use crate::model::choice::Policy;
+
+/// What counts when places are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum By {
+    /// Done first
+    Fastest,
+    /// Fewest bytes moved
+    Locality,
+    /// Fewest core-hours
+    Cheapest,
+    /// Evenly over the hosts by their cores
+    Spread,
+}
+
+impl From<By> for Policy {
+    fn from(by: By) -> Self {
+        match by {
+            By::Fastest => Self::Fastest,
+            By::Locality => Self::Locality,
+            By::Cheapest => Self::Cheapest,
+            By::Spread => Self::Spread,
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Where the tasks of a submission would go and what they would ask for: the part of a dry run that rests on what was learned.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::cli::context::Context;
+use crate::cli::errors::Failure;
+use crate::cli::view::words::{about, cut, many};
+use crate::decide::engine::protocol::Verdict;
+use crate::decide::graph::known::net;
+use crate::decide::outlook::draft::{Draft, Line, Wanted, board, draft};
+use crate::decide::outlook::files::{Files, Hosts as HostSet};
+use crate::decide::outlook::foresee::{Foresight, Outlook};
+use crate::decide::outlook::known::foreseen;
+use crate::decide::outlook::survey::{Survey, survey};
+use crate::language::hosts::Hosts;
+use crate::model::choice::{Excluded, Foreseen, Policy, Terms};
+use crate::model::data::{DataFact, Rate, Replica};
+use crate::model::facts::Facts;
+use crate::model::host::{Batch, HostName};
+use crate::model::id::{HostId, InstanceId, TaskId};
+use crate::model::plan::Plan;
+use crate::model::units::Bytes;
+use crate::reach::clock;
+use crate::reach::store::{Place, Reader};
+use crate::serve::engine::{Settings, storage};
+use crate::serve::prepare::Prepared;
+use crate::serve::prepare::lore::{lore, lying};
+
+/// Instances beyond which no plan is made: it would take seconds.
+const MOST_PLANNED: usize = 200_000;
+
+/// What earlier runs showed.
+#[derive(Default)]
+pub(super) struct Known {
+    pub(super) facts: BTreeMap<HostName, Facts>,
+    pub(super) replicas: Vec<Replica>,
+    waits: Vec<(HostName, f64)>,
+    rates: Vec<Rate>,
+    shared: Vec<DataFact>,
+}
+
+impl Known {
+    /// Reads it; nothing where nothing ran yet.
+    pub(super) fn load(context: &Context, root: &str) -> Result<Self, Failure> {
+        let Ok(state_dir) = context.state_dir() else { return Ok(Self::default()) };
+        let place = Place::of(&state_dir);
+        if !place.path.exists() {
+            return Ok(Self::default());
+        }
+        context.block_on(async {
+            let Some(reader) = Reader::open(&place).await.map_err(|error| storage(&error))? else {
+                return Ok(Self::default());
+            };
+            let read = async {
+                let probed = reader.probed().await?;
+                Ok(Self {
+                    facts: probed.into_iter().filter_map(|(host, probed)| Some((host, probed.facts?))).collect(),
+                    replicas: reader.replicas(Some(root)).await?,
+                    waits: reader.waits().await?,
+                    rates: reader.rates().await?,
+                    shared: reader.shared().await?,
+                })
+            };
+            Ok(read.await.map_err(|error| storage(&error))?)
+        })
+    }
+}
+
+/// Where the tasks of a run would go, and what they would ask for.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Places {
+    /// By task and host.
+    tasks: Vec<TaskForeseen>,
+    /// Of the run as a whole, where csync chooses hosts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan: Option<Whole>,
+}
+
+#[derive(Debug, Serialize)]
+struct TaskForeseen {
+    task: String,
+    instances: u32,
+    host: HostName,
+    /// Whether csync chose it.
+    placed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    terms: Option<Terms>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mem: Option<Foreseen>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<Foreseen>,
+    /// What is asked for by what was learned, in words.
+    asks: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    excluded: Vec<Excluded>,
+}
+
+#[derive(Debug, Serialize)]
+struct Whole {
+    /// Seconds until all is over, if all goes as expected.
+    end: f64,
+    /// Seconds that no plan can beat.
+    bound: f64,
+    /// Bytes that move between hosts.
+    moved: Bytes,
+}
+
+/// Foresees where tasks would go; nothing where there is nothing to say.
+pub(super) fn foresee(
+    context: &Context,
+    prepared: &Prepared,
+    known: &Known,
+    hosts: &Hosts,
+    policy: Option<Policy>,
+) -> Result<Places, Failure> {
+    let plan = &*prepared.plan;
+    let names = prepared.places.names();
+    let Ok(state) = context.state_dir() else { return Ok(Places::default()) };
+    let lore = context.block_on(async { Ok(lore(&state, plan, &prepared.verdicts, &names, clock::now()).await) })?;
+    let chooses = prepared.places.chooses();
+    if !chooses && lore.of_task.iter().all(Option::is_none) {
+        return Ok(Places::default());
+    }
+    let net = net(hosts, &known.rates, &known.shared);
+    let cores = Settings::read(|name| std::env::var_os(name)).map_or(1, |settings| settings.capacity.cpus);
+    let survey = survey(&names, hosts, &known.facts, &net, &known.waits, cores);
+    let number = |name: &HostName| {
+        let at = survey.sites.iter().position(|site| site.name == *name);
+        at.and_then(|at| u16::try_from(at).ok()).map(HostId)
+    };
+    let set = |names: &[HostName]| {
+        names.iter().filter_map(number).fold(HostSet::default(), |set, host| set.and(HostSet::one(host)))
+    };
+    let mut files = Files::new(plan.paths.len(), HostSet::one(HostId::LOCAL));
+    for lying in lying(plan, &known.replicas) {
+        files.lies(lying.path, lying.bytes, set(&lying.hosts));
+    }
+    let classes: HashMap<HostId, _> =
+        lore.classes.iter().filter_map(|(host, class)| Some((number(host)?, *class))).collect();
+    let mut outlook = Outlook::new(lore.of_task, classes, files).excluding(prepared.places.excluded.clone());
+    let runs =
+        |instance: InstanceId| matches!(prepared.verdicts.get(instance.index()), Some(Verdict::Stale | Verdict::Check));
+    let routes = |task: TaskId| prepared.places.of_task(task);
+    let all = plan.instance_ids().filter(|instance| runs(*instance)).count();
+    let wanted = Wanted { plan, runs: &runs, routes: &routes, policy: policy.unwrap_or_default() };
+    let made = if chooses && all <= MOST_PLANNED { draft(wanted, &survey, &mut outlook).ok() } else { None };
+    let told = Told { prepared, hosts, survey: &survey };
+    Ok(match made {
+        Some(made) => told.planned(&made, &mut outlook),
+        None => told.unplanned(&runs, &mut outlook),
+    })
+}
+
+struct Told<'a> {
+    prepared: &'a Prepared,
+    hosts: &'a Hosts,
+    survey: &'a Survey,
+}
+
+impl Told<'_> {
+    fn planned(&self, draft: &Draft, outlook: &mut Outlook) -> Places {
+        let board = board(self.survey);
+        let task = |line: &Line| {
+            let one = self.task(line.first, line.host, line.instances, outlook)?;
+            let terms = line.sheet.as_ref().filter(|_| one.placed).and_then(|sheet| board.terms(sheet));
+            Some(TaskForeseen { terms, start: Some(line.start), end: Some(line.end), ..one })
+        };
+        let tasks = draft.lines.iter().filter_map(task).collect();
+        let whole = Whole { end: draft.end, bound: draft.bound, moved: Bytes(draft.moved as u64) };
+        Places { tasks, plan: Some(whole) }
+    }
+
+    /// Where every task has its host, or there are too many to plan: what is asked for alone.
+    fn unplanned(&self, runs: &dyn Fn(InstanceId) -> bool, outlook: &mut Outlook) -> Places {
+        let plan: &Plan = &self.prepared.plan;
+        let tasks = (0..plan.tasks.len() as u32).map(TaskId).filter(|task| outlook.knows(*task)).collect::<Vec<_>>();
+        let told = tasks.into_iter().filter_map(|task| {
+            let mut all = plan.instances_of(task).filter(|instance| runs(*instance));
+            let first = all.next()?;
+            let host = self.prepared.places.of_task(task).first().cloned().unwrap_or_else(HostName::local);
+            let number = self.survey.sites.iter().position(|site| site.name == host)?;
+            self.task(first, HostId(number as u16), 1 + all.count() as u32, outlook)
+        });
+        Places { tasks: told.collect(), plan: None }
+    }
+
+    fn task(&self, first: InstanceId, host: HostId, instances: u32, outlook: &mut Outlook) -> Option<TaskForeseen> {
+        let plan: &Plan = &self.prepared.plan;
+        let id = plan.instance(first).task;
+        let name = &self.survey.sites.get(host.index())?.name;
+        let flavour = self.hosts.get(name.as_str()).and_then(|host| host.batch).and_then(Batch::flavour);
+        let foresight = outlook.foresee(plan, first, (host, flavour));
+        let Foresight { mem, time } = foresight;
+        let (mem, time) = (mem.as_ref().map(foreseen), time.as_ref().map(foreseen));
+        let mut asks = Vec::new();
+        asks.extend(mem.zip(foresight.bytes()).map(|(mem, asked)| format!("memory {asked}: {}", mem.memory())));
+        asks.extend(time.zip(foresight.walltime()).map(|(time, asked)| format!("walltime {asked}: {}", time.time())));
+        Some(TaskForeseen {
+            task: plan.task(id).name.clone(),
+            instances,
+            host: name.clone(),
+            placed: self.prepared.places.policy(id).is_some(),
+            terms: None,
+            start: None,
+            end: None,
+            mem,
+            time,
+            asks,
+            excluded: outlook.excluded(id).to_vec(),
+        })
+    }
+}
+
+impl Places {
+    /// Returns whether there is nothing to say.
+    pub(super) fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
+    /// Says it in lines.
+    pub(super) fn text(&self) -> String {
+        let mut out = String::new();
+        let mut told: Vec<(&HostName, &str)> = Vec::new();
+        for task in &self.tasks {
+            let count =
+                if task.instances == 1 { String::new() } else { format!(" ({})", many(task.instances, "instance")) };
+            let mut line = format!("{}{count} on {}", cut(&task.task, 60), task.host);
+            if let Some(terms) = &task.terms {
+                let _ = write!(line, ": {}", sentence(terms));
+            }
+            if let Some(end) = task.end {
+                let _ = write!(line, "; over in {}", about(end));
+            }
+            let _ = writeln!(out, "{line}");
+            for ask in &task.asks {
+                let _ = writeln!(out, "  {ask}");
+            }
+            for excluded in &task.excluded {
+                if !told.contains(&(&excluded.host, excluded.why.as_str())) {
+                    told.push((&excluded.host, &excluded.why));
+                    let _ = writeln!(out, "  not on {}: {}", excluded.host, cut(&excluded.why, 300));
+                }
+            }
+        }
+        if let Some(Whole { end, bound, moved }) = &self.plan {
+            let moved = if *moved > Bytes(0) { format!(", with {moved} moved") } else { String::new() };
+            let _ = writeln!(
+                out,
+                "Over in about {}{moved}, if all goes as expected; no plan can take less than {}.",
+                about(*end),
+                about(*bound)
+            );
+        }
+        out
+    }
+}
+
+/// Says the terms of a host in one line, each with what it rests on.
+fn sentence(terms: &Terms) -> String {
+    let mut parts = Vec::new();
+    if terms.wait.middle > 0.5 {
+        parts.push(format!("queue {} ({})", about(terms.wait.middle), terms.wait.source));
+    }
+    if terms.moved > Bytes(0) {
+        parts.push(format!("transfer {} of {} ({})", about(terms.transfer.middle), terms.moved, terms.transfer.source));
+    }
+    parts.push(format!("run {} ({})", about(terms.run.middle), terms.run.source));
+    parts.join(", ")
+}

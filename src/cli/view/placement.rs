@@ -1,0 +1,147 @@
+//! Why something goes where it goes: the terms of the hosts that were compared.
+
+use std::fmt::Write as _;
+
+use crate::cli::view::table::{Cell, Column, Page, Table};
+use crate::cli::view::words::{about, cut};
+use crate::model::api::InstanceView;
+use crate::model::choice::{Placement, Span, Terms};
+use crate::model::units::Bytes;
+
+const TERMS: &[Column] = &[
+    Column::Word("HOST"),
+    Column::Number("BEHIND OTHERS"),
+    Column::Number("QUEUE"),
+    Column::Number("TRANSFER"),
+    Column::Number("RUN"),
+    Column::Number("RISK"),
+    Column::Number("TOTAL"),
+];
+
+/// Returns why the last attempt of an instance that csync placed went where it went.
+pub(in crate::cli) fn of(one: &InstanceView, page: Page) -> String {
+    let placed = one
+        .attempts
+        .iter()
+        .rev()
+        .find_map(|attempt| Some((attempt, attempt.choice.as_ref().and_then(|choice| choice.placement.as_ref())?)));
+    let label = page.paint.bold(cut(&one.label, 200)).to_string();
+    let Some((attempt, placement)) = placed else {
+        let why =
+            if one.attempts.is_empty() { "it was not handed over yet" } else { "its workflow says where it runs" };
+        return format!("{label}: csync chose no host; {why}.\n");
+    };
+    let nth = if attempt.attempt > 1 { format!(", attempt {}", attempt.attempt) } else { String::new() };
+    let mut out = format!("{label}{nth}: on {}, by the policy `{}`.\n", placement.chosen.host, placement.policy);
+    out.push_str(&sheet(placement, page));
+    out
+}
+
+/// Returns the terms of the chosen host and of the next best, and what was not compared.
+pub(in crate::cli) fn sheet(placement: &Placement, page: Page) -> String {
+    let mut table = Table::new(page, TERMS);
+    for terms in [Some(&placement.chosen), placement.next.as_ref()].into_iter().flatten() {
+        table.row(row(terms));
+    }
+    let mut out = table.print();
+    let sources = |terms: &Terms| {
+        let parts = [("queue", &terms.wait), ("transfer", &terms.transfer), ("run", &terms.run)];
+        let told = parts.into_iter().filter(|(_, span)| span.high > 0.0);
+        told.map(|(what, span)| format!("{what} {}", span.source)).collect::<Vec<_>>().join(", ")
+    };
+    for terms in [Some(&placement.chosen), placement.next.as_ref()].into_iter().flatten() {
+        let said = sources(terms);
+        if !said.is_empty() {
+            let _ = writeln!(out, "{}: {said}.", terms.host);
+        }
+    }
+    if placement.others > 0 {
+        let were = if placement.others == 1 {
+            "1 more host was".to_owned()
+        } else {
+            format!("{} more hosts were", placement.others)
+        };
+        let _ = writeln!(out, "{were} compared.");
+    }
+    for excluded in &placement.excluded {
+        let _ = writeln!(out, "Not on {}: {}.", excluded.host, cut(&excluded.why, 300));
+    }
+    out
+}
+
+fn row(terms: &Terms) -> Vec<Cell> {
+    let moved = if terms.moved > Bytes(0) { format!(" ({})", terms.moved) } else { String::new() };
+    vec![
+        Cell::new(terms.host.as_str()),
+        Cell::new(seconds(terms.behind)),
+        Cell::new(span(&terms.wait)),
+        Cell::new(format!("{}{moved}", span(&terms.transfer))),
+        Cell::new(span(&terms.run)),
+        Cell::new(seconds(terms.penalty)),
+        Cell::new(seconds(terms.total)),
+    ]
+}
+
+fn span(span: &Span) -> String {
+    let middle = seconds(span.middle);
+    if span.high <= span.middle * 1.25 + 1.0 && span.low >= span.middle * 0.75 - 1.0 {
+        return middle;
+    }
+    format!("{middle} ({}-{})", seconds(span.low), seconds(span.high))
+}
+
+fn seconds(seconds: f64) -> String {
+    if seconds < 0.05 {
+        "0s".to_owned()
+    } else if seconds < 10.0 {
+        format!("{seconds:.1}s")
+    } else {
+        about(seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::view::Paint;
+    use crate::cli::view::fixtures;
+    use crate::model::choice::{Choice, Excluded, Policy};
+    use crate::model::job::State;
+
+    fn terms(host: &str, wait: f64, moved: u64) -> Terms {
+        let span = |middle: f64, source: &str| Span {
+            low: middle * 0.5,
+            middle,
+            high: middle * 2.0,
+            source: source.to_owned(),
+        };
+        Terms {
+            host: host.parse().unwrap(),
+            behind: 0.0,
+            wait: span(wait, "from 12 runs"),
+            transfer: span(moved as f64 / 1e8, "from 1 measurement"),
+            moved: Bytes(moved),
+            run: span(600.0, "from 40 runs"),
+            penalty: 60.0,
+            total: wait + moved as f64 / 1e8 + 660.0,
+        }
+    }
+
+    #[test]
+    fn a_choice_is_told_with_its_terms() {
+        let mut one = fixtures::instance("align[A]", State::Done, None);
+        assert_eq!(
+            of(&one, Page { width: Some(100), paint: Paint::new(false) }),
+            "align[A]: csync chose no host; its workflow says where it runs.\n"
+        );
+        let placement = Placement {
+            policy: Policy::Fastest,
+            chosen: terms("hpc", 30.0, 0),
+            next: Some(terms("lab", 0.0, 40_000_000_000)),
+            others: 1,
+            excluded: vec![Excluded { host: "gate".parse().unwrap(), why: "no GPUs".to_owned() }],
+        };
+        one.attempts[0].choice = Some(Choice { placement: Some(placement), ..Choice::default() });
+        insta::assert_snapshot!(of(&one, Page { width: Some(100), paint: Paint::new(false) }));
+    }
+}

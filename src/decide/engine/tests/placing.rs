@@ -1,0 +1,254 @@
+//! What may go to several hosts: where it goes, and what changes that.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::decide::engine::limits::Limits;
+use crate::decide::engine::protocol::{Action, Capacity, Event, Halt, Routes, Verdict};
+use crate::decide::engine::tests::plan::Workflow;
+use crate::decide::engine::tests::world::{RUN, Stored, World, ended};
+use crate::decide::graph::estimate::Estimate;
+use crate::decide::graph::net::Link;
+use crate::decide::outlook::board::SiteFacts;
+use crate::decide::outlook::files::{Files, Hosts};
+use crate::decide::outlook::foresee::Outlook;
+use crate::model::api::RunState;
+use crate::model::batch::Flavour;
+use crate::model::choice::Policy;
+use crate::model::id::{HostId, InstanceId, JobKey, PathId};
+use crate::model::job::{Outcome, State};
+use crate::model::plan::{Plan, Slice};
+use crate::model::resources::{Amount, Request, Usage};
+use crate::model::units::{Bytes, Walltime};
+
+const HERE: HostId = HostId::LOCAL;
+const LAB: HostId = HostId(1);
+const HPC: HostId = HostId(2);
+const ALL: [HostId; 3] = [HERE, LAB, HPC];
+
+/// This machine with two cores, a workstation with eight, a cluster with a queue of two minutes; 10 MB a second between them.
+fn world() -> World {
+    let mut world = World::with_cores(2);
+    world.room = Capacity { cpus: 2, mem: Bytes::gib(64), ..world.room };
+    world.tell(Event::Room(HERE, world.room));
+    let room = |cpus| Capacity { cpus, mem: Bytes::gib(64), gpus: 0, nodes: 4, jobs: Some(1000) };
+    world.tell(Event::Limits(HPC, Arc::new(Limits { flavour: Some(Flavour::Slurm), ..Limits::default() })));
+    world.tell(Event::Room(LAB, room(8)));
+    world.tell(Event::Room(HPC, room(64)));
+    let site = |name: &str, slots, wait: Option<f64>| SiteFacts {
+        name: name.parse().unwrap(),
+        is_batch: wait.is_some(),
+        slots,
+        wait: Estimate::known(wait.unwrap_or(0.0)),
+        rate: 1.0,
+    };
+    let sites = vec![(HERE, site("local", 2, None)), (LAB, site("lab", 8, None)), (HPC, site("hpc", 16, Some(120.0)))];
+    let link = Link { rate: Estimate::known(1e7), latency: 0.5 };
+    let ways = ALL.iter().flat_map(|&from| ALL.iter().filter(move |to| **to != from).map(move |&to| (from, to, link)));
+    world.tell(Event::Sites(sites, ways.collect()));
+    world
+}
+
+/// Tasks of which nothing is known but that they may run for so long.
+fn lasting(seconds: u64) -> Request {
+    Request { time: Amount::Exact(Walltime(seconds * 10 / 3)), ..Request::default() }
+}
+
+fn submit(world: &mut World, plan: &Arc<Plan>, policy: Policy, files: &[(u32, u64, HostId)]) {
+    let mut lying = Files::new(plan.paths.len().max(8), Hosts::one(HERE));
+    for &(path, bytes, host) in files {
+        lying.lies(PathId(path), bytes, Hosts::one(host));
+    }
+    let outlook = Outlook::new(vec![None; plan.tasks.len()], HashMap::new(), lying);
+    world.tell(Event::Outlook(RUN, Box::new(outlook)));
+    let routes = Routes::placed(plan.tasks.iter().map(|_| (ALL.to_vec(), Some(policy))));
+    let verdicts = vec![Verdict::Stale; plan.instances.len()];
+    world.store.insert(
+        RUN,
+        Stored {
+            plan: Arc::clone(plan),
+            verdicts: verdicts.clone(),
+            routes: routes.clone(),
+            attempts: Vec::new(),
+            marks: Vec::new(),
+            halt: Halt::Going,
+            state: RunState::Active,
+        },
+    );
+    world.tell(Event::Submitted { run: RUN, plan: Arc::clone(plan), verdicts, routes });
+}
+
+/// Returns how many attempts are in flight here, in the lab and on the cluster.
+fn in_flight(world: &World) -> [usize; 3] {
+    let run = world.engine.run(RUN).unwrap();
+    let mut all = [0; 3];
+    for key in run.in_flight() {
+        all[run.attempt(key.instance).unwrap().host.unwrap().index()] += 1;
+    }
+    all
+}
+
+/// Ends an attempt that ran so long, wherever it is.
+fn end(world: &mut World, n: u32, wall: f64) {
+    let key = world.engine.run(RUN).unwrap().key(InstanceId(n));
+    world.queue.retain(|(queued, _)| *queued != key);
+    let mut ended = ended(key, Outcome::Success, world.now);
+    ended.usage = Usage { wall, ..ended.usage };
+    world.tell(Event::Started(key, world.now));
+    world.tell(Event::Ended(Box::new(ended)));
+}
+
+fn plan(instances: u32, seconds: u64) -> Arc<Plan> {
+    Workflow::default().task("a", instances).with(|task| task.resources = vec![lasting(seconds)]).plan()
+}
+
+#[test]
+fn what_is_ready_goes_where_it_is_over_first() {
+    let mut world = world();
+    submit(&mut world, &plan(10, 60), Policy::Fastest, &[]);
+    assert_eq!(in_flight(&world), [2, 8, 0], "a minute more is no reason to queue for two");
+    assert_eq!(world.counts().ready, 0);
+    let mut world = self::world();
+    submit(&mut world, &plan(200, 600), Policy::Fastest, &[]);
+    let [here, lab, hpc] = in_flight(&world);
+    assert_eq!((here, lab), (2, 8), "as many as there are cores");
+    assert!(hpc >= 16, "what would wait longer here than in the queue goes there: {hpc}");
+}
+
+#[test]
+fn large_inputs_draw_a_task_to_where_they_lie() {
+    for (bytes, lies, policy, wanted) in [
+        (1_000, HERE, Policy::Fastest, [1, 0, 0]),
+        (100_000_000_000, LAB, Policy::Fastest, [0, 1, 0]),
+        (1_000, LAB, Policy::Locality, [0, 1, 0]),
+    ] {
+        let mut world = world();
+        let mut plan = Plan::clone(&plan(1, 60));
+        plan.path_refs = vec![PathId(0)];
+        plan.instances[0].inputs = Slice { start: 0, len: 1 };
+        plan.instances[0].outputs = Slice { start: 1, len: 0 };
+        plan.producers = vec![None];
+        submit(&mut world, &Arc::new(plan), policy, &[(0, bytes, lies)]);
+        assert_eq!(in_flight(&world), wanted, "{bytes} {policy}");
+    }
+}
+
+#[test]
+fn evenly_is_by_cores() {
+    let mut world = world();
+    submit(&mut world, &plan(13, 60), Policy::Spread, &[]);
+    assert_eq!(in_flight(&world), [1, 4, 8]);
+}
+
+#[test]
+fn a_host_that_cannot_be_used_gets_nothing_until_it_can() {
+    let mut world = world();
+    world.tell(Event::Shut(LAB));
+    submit(&mut world, &plan(10, 60), Policy::Fastest, &[]);
+    assert_eq!(in_flight(&world)[1], 0);
+    let mut world = self::world();
+    for host in [LAB, HPC] {
+        world.tell(Event::Shut(host));
+    }
+    submit(&mut world, &plan(10, 60), Policy::Fastest, &[]);
+    assert_eq!(in_flight(&world), [2, 0, 0]);
+    assert_eq!(world.counts().ready, 8);
+    world.tell(Event::Opened(LAB));
+    assert_eq!(in_flight(&world), [2, 8, 0]);
+}
+
+#[test]
+fn a_host_slower_than_thought_gets_less() {
+    let mut world = world();
+    submit(&mut world, &plan(60, 600), Policy::Fastest, &[]);
+    let before = in_flight(&world);
+    assert_eq!((before[0], before[1]), (2, 8));
+    // The lab's took a hundred times as long.
+    let run = world.engine.run(RUN).unwrap();
+    let there: Vec<JobKey> =
+        run.in_flight().filter(|key| run.attempt(key.instance).and_then(|attempt| attempt.host) == Some(LAB)).collect();
+    for key in there {
+        end(&mut world, key.instance.0, 60_000.0);
+    }
+    assert!(in_flight(&world)[1] < 8, "{:?}", in_flight(&world));
+}
+
+#[test]
+fn what_waits_too_long_in_a_queue_is_called_back_for_a_host_that_is_free() {
+    let mut world = world();
+    for host in [HERE, LAB] {
+        world.tell(Event::Shut(host));
+    }
+    submit(&mut world, &plan(4, 60), Policy::Fastest, &[]);
+    assert_eq!(in_flight(&world), [0, 0, 4]);
+    world.tell(Event::Opened(LAB));
+    assert_eq!(in_flight(&world), [0, 0, 4], "what is handed over stays");
+    // Half an hour later nothing has started, where two minutes were expected.
+    world.now = world.now.after(Duration::from_mins(30));
+    world.fire_timers();
+    world.obey();
+    assert_eq!(in_flight(&world), [0, 4, 0]);
+    assert_eq!(world.counts().cancelled, 0);
+    for n in 0..4 {
+        end(&mut world, n, 60.0);
+    }
+    assert_eq!(world.run_state(), RunState::Succeeded);
+}
+
+#[test]
+fn everything_runs_once_and_what_was_chosen_is_kept() {
+    let mut world = world();
+    let plan = Workflow::default()
+        .task("a", 20)
+        .with(|task| task.resources = vec![lasting(30)])
+        .task("b", 20)
+        .reads("a")
+        .with(|task| task.resources = vec![lasting(30)])
+        .plan();
+    submit(&mut world, &plan, Policy::Fastest, &[]);
+    let mut turns = 0;
+    while world.run_state() == RunState::Active {
+        let next = world.engine.run(RUN).unwrap().in_flight().next().expect("something is in flight");
+        end(&mut world, next.instance.0, 30.0);
+        turns += 1;
+        assert!(turns <= 40);
+    }
+    assert_eq!(world.run_state(), RunState::Succeeded);
+    assert!(world.states("a").iter().all(|state| *state == State::Done));
+}
+
+#[test]
+fn many_tasks_over_many_hosts_are_no_burden() {
+    let mut world = world();
+    let hosts: Vec<HostId> = (0..20).map(HostId).collect();
+    let facts = |number: u16| SiteFacts {
+        name: format!("h{number}").parse().unwrap(),
+        is_batch: number % 2 == 1,
+        slots: 16,
+        wait: Estimate::known(f64::from(number)),
+        rate: 1.0,
+    };
+    world.tell(Event::Sites(hosts.iter().map(|host| (*host, facts(host.0))).collect(), Vec::new()));
+    let room = Capacity { cpus: 16, mem: Bytes::gib(64), gpus: 0, nodes: 1, jobs: Some(100) };
+    for &host in &hosts[1..] {
+        world.tell(Event::Room(host, room));
+    }
+    let plan = plan(5_000, 60);
+    let outlook = Outlook::new(vec![None], HashMap::new(), Files::new(plan.paths.len(), Hosts::one(HERE)));
+    let routes = Routes::placed([(hosts, Some(Policy::Fastest))]);
+    let mut engine = world.engine;
+    let mut actions = Vec::new();
+    let now = world.now;
+    let verdicts = vec![Verdict::Stale; 5_000];
+    engine.handle(Event::Outlook(RUN, Box::new(outlook)), now, &mut actions).unwrap();
+    engine.handle(Event::Submitted { run: RUN, plan, verdicts, routes }, now, &mut actions).unwrap();
+    let mut queue = VecDeque::from(std::mem::take(&mut actions));
+    while let Some(action) = queue.pop_front() {
+        if let Action::Start { key, .. } = action {
+            engine.handle(Event::Ended(Box::new(ended(key, Outcome::Success, now))), now, &mut actions).unwrap();
+            queue.extend(actions.drain(..));
+        }
+    }
+    assert_eq!(engine.run(RUN).unwrap().counts().done, 5_000);
+}

@@ -1,0 +1,191 @@
+//! A plan of a whole run before it is submitted: where every task would go, when, and what that rests on.
+//!
+//! The run itself is placed task by task, by what is known when each is ready; this is what that comes to if all goes as expected.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::decide::outlook::board::{Board, Sheet};
+use crate::decide::outlook::files::Hosts;
+use crate::decide::outlook::foresee::Outlook;
+use crate::decide::outlook::survey::Survey;
+use crate::decide::place::plan::{Effort, Policy, plan as schedule};
+use crate::decide::place::problem::{File, Network, Path, Problem, ProblemError, Room, Site, Wait, Work};
+use crate::model::host::HostName;
+use crate::model::id::{HostId, InstanceId, TaskId};
+use crate::model::plan::Plan;
+use crate::model::units::Timestamp;
+
+/// Instances of a task on one host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Line {
+    /// The task.
+    pub task: TaskId,
+    /// The host.
+    pub host: HostId,
+    /// How many.
+    pub instances: u32,
+    /// The first of them.
+    pub first: InstanceId,
+    /// What that one costs there, as far as the host was surveyed.
+    pub sheet: Option<Sheet>,
+    /// When the first starts, in seconds from now.
+    pub start: f64,
+    /// When the last is over.
+    pub end: f64,
+}
+
+/// A plan.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Draft {
+    /// The tasks in the order of the workflow.
+    pub lines: Vec<Line>,
+    /// When all is over, in seconds from now.
+    pub end: f64,
+    /// A time that no plan can beat.
+    pub bound: f64,
+    /// Bytes that move between hosts.
+    pub moved: f64,
+}
+
+/// What is to be planned.
+#[derive(Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// Which instances run.
+    pub runs: &'a dyn Fn(InstanceId) -> bool,
+    /// Where each task may go; this machine where nothing is said.
+    pub routes: &'a dyn Fn(TaskId) -> &'a [HostName],
+    /// What counts.
+    pub policy: Policy,
+}
+
+/// Plans a run over the hosts of a survey, which are numbered in its order.
+///
+/// # Errors
+/// When what is known of the hosts makes no sense.
+pub fn draft(wanted: Wanted<'_>, survey: &Survey, outlook: &mut Outlook) -> Result<Draft, ProblemError> {
+    let numbers: HashMap<&HostName, u16> = survey.sites.iter().map(|site| &site.name).zip(0..).collect();
+    let (tasks, of) = works(wanted, survey, &numbers, outlook);
+    let Wanted { plan, policy, .. } = wanted;
+    let file = |path: u32| {
+        let path = crate::model::id::PathId(path);
+        let at = outlook.files.at(path).iter().filter(|host| host.index() < survey.sites.len());
+        File { bytes: outlook.files.bytes(path) as f64, at: at.map(|host| host.0).collect() }
+    };
+    let files = (0..plan.paths.len() as u32).map(file).collect();
+    let effort = Effort::fair(tasks.len(), survey.sites.len());
+    let problem = Problem::new(network(survey, &numbers), tasks, files)?;
+    let made = schedule(&problem, policy, effort);
+    let board = board(survey);
+    let mut lines: BTreeMap<(TaskId, u16), Line> = BTreeMap::new();
+    for (booking, instance) in made.bookings.iter().zip(&of).filter_map(|(booking, it)| Some((booking, (*it)?))) {
+        let task = plan.instance(instance).task;
+        let line = lines.entry((task, booking.site)).or_insert_with(|| {
+            let host = HostId(booking.site);
+            let run = outlook.expect(plan, instance, host, (0, 0.0));
+            let sheet = board.weigh(&outlook.want(plan, instance, policy), host, run, Timestamp(0));
+            Line { task, host, instances: 0, first: instance, sheet, start: booking.start, end: booking.end }
+        });
+        line.instances += 1;
+        line.start = line.start.min(booking.start);
+        line.end = line.end.max(booking.end);
+        // What is made there lies there, for what is told of the tasks after it.
+        for &path in plan.outputs(instance) {
+            let bytes = outlook.files.bytes(path);
+            outlook.files.lies(path, bytes, Hosts::one(HostId(booking.site)));
+        }
+    }
+    Ok(Draft { lines: lines.into_values().collect(), end: made.end, bound: made.bound, moved: made.moved })
+}
+
+/// Returns the hosts of a survey as they stand when nothing runs.
+pub fn board(survey: &Survey) -> Board {
+    let numbers: HashMap<&HostName, u16> = survey.sites.iter().map(|site| &site.name).zip(0..).collect();
+    let mut board = Board::default();
+    for (site, number) in survey.sites.iter().zip(0..) {
+        board.set(HostId(number), site.clone());
+    }
+    for (from, to, link) in &survey.ways {
+        if let (Some(&from), Some(&to)) = (numbers.get(from), numbers.get(to)) {
+            board.set_way(HostId(from), HostId(to), *link);
+        }
+    }
+    board
+}
+
+fn network(survey: &Survey, numbers: &HashMap<&HostName, u16>) -> Network {
+    let sites: Vec<Site> = survey
+        .sites
+        .iter()
+        .map(|site| Site {
+            room: Room::cores(site.slots.max(1)),
+            speed: 1.0,
+            wait: if site.is_batch { Wait::Each(site.wait.middle) } else { Wait::None },
+            rate: site.rate,
+        })
+        .collect();
+    let n = sites.len();
+    let mut paths = vec![None; n * n];
+    for (from, to, link) in &survey.ways {
+        let (Some(&from), Some(&to)) = (numbers.get(from), numbers.get(to)) else { continue };
+        // Each host has one link to the others; this machine has one to each.
+        let links = [from, to].into_iter().filter(|end| *end > 0).map(u32::from).collect();
+        let per_byte = if link.rate.middle > 0.0 { 1.0 / link.rate.middle } else { continue };
+        if let Some(slot) = paths.get_mut(usize::from(from) * n + usize::from(to)) {
+            *slot = Some(Path { links, latency: link.latency, per_byte });
+        }
+    }
+    Network { sites, paths, links: n }
+}
+
+/// Returns the tasks of the problem, and which instance each stands for: none for those that stand between a task and what needs it.
+fn works(
+    wanted: Wanted<'_>,
+    survey: &Survey,
+    numbers: &HashMap<&HostName, u16>,
+    outlook: &mut Outlook,
+) -> (Vec<Work>, Vec<Option<InstanceId>>) {
+    let Wanted { plan, runs, routes, policy } = wanted;
+    let (mut works, mut of): (Vec<Work>, Vec<Option<InstanceId>>) = (Vec::new(), Vec::new());
+    let mut at: HashMap<InstanceId, u32> = HashMap::new();
+    for instance in plan.instance_ids().filter(|instance| runs(*instance)) {
+        at.insert(instance, of.len() as u32);
+        of.push(Some(instance));
+    }
+    // One gate behind each task that others need: as many edges as instances, not their product.
+    let mut gates: HashMap<TaskId, u32> = HashMap::new();
+    for need in plan.tasks.iter().flat_map(|task| &task.needs) {
+        gates.entry(*need).or_insert_with(|| {
+            of.push(None);
+            (of.len() - 1) as u32
+        });
+    }
+    for instance in of.iter().filter_map(|instance| *instance) {
+        let task = plan.instance(instance).task;
+        let producers = plan.inputs(instance).iter().filter_map(|&path| at.get(&plan.producer(path)?).copied());
+        let needs = plan.task(task).needs.iter().filter_map(|need| gates.get(need).copied());
+        let mut after: Vec<u32> = producers.chain(needs).collect();
+        after.sort_unstable();
+        after.dedup();
+        let only: Vec<u16> = routes(task).iter().filter_map(|host| numbers.get(host).copied()).collect();
+        let only = if only.is_empty() { vec![0] } else { only };
+        let most = only.iter().filter_map(|&site| survey.sites.get(usize::from(site))).map(|site| site.slots).max();
+        let cpus = outlook.want(plan, instance, policy).cpus.min(most.unwrap_or(1).max(1));
+        works.push(Work {
+            seconds: outlook.expect(plan, instance, HostId(only.first().copied().unwrap_or(0)), (0, 0.0)).middle,
+            room: Room::cores(cpus),
+            inputs: plan.inputs(instance).iter().map(|path| path.0).collect(),
+            outputs: plan.outputs(instance).iter().map(|path| path.0).collect(),
+            after,
+            only,
+        });
+    }
+    let mut gates: Vec<(u32, TaskId)> = gates.into_iter().map(|(task, gate)| (gate, task)).collect();
+    gates.sort_unstable();
+    for (_, task) in gates {
+        let after = plan.instances_of(task).filter_map(|instance| at.get(&instance).copied()).collect();
+        works.push(Work { after, only: vec![0], ..Work::default() });
+    }
+    (works, of)
+}

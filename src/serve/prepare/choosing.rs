@@ -1,0 +1,280 @@
+//! Which of several hosts csync may choose for a task, and by what.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::decide::graph::estimate::Estimate;
+use crate::decide::route::need::{Asker, Need, Place};
+use crate::decide::route::veto::{Veto, fit};
+use crate::language::hosts::{Hosts, partitions};
+use crate::language::manifest::Workflow;
+use crate::model::api::{ApiError, ErrorKind};
+use crate::model::choice::{Excluded, Policy};
+use crate::model::facts::Facts;
+use crate::model::host::{Agents, HostName};
+use crate::model::id::TaskId;
+use crate::model::plan::Plan;
+use crate::model::resources::{Amount, Request};
+use crate::model::task::Settings;
+use crate::serve::prepare::places::Places;
+
+/// Before the name of a policy, among the entries of `on`: what was said of a run stays with its tasks.
+const POLICY: &str = "policy:";
+
+/// Writes into a plan what is said of it elsewhere: the policy of the run or the workflow, and the hosts that hold datasets.
+pub(super) fn mark(plan: &mut Plan, workflow: &Workflow, asked: Option<Policy>) {
+    let policy = asked.or(workflow.policy());
+    let is_near = |entry: &String| entry.starts_with("near:data:");
+    if policy.is_none() && !plan.tasks.iter().any(|task| task.on.iter().any(is_near)) {
+        return;
+    }
+    let mut marked: HashMap<usize, Arc<Settings>> = HashMap::new();
+    for task in &mut plan.tasks {
+        if task.on.is_empty() {
+            continue;
+        }
+        let known = marked.entry(Arc::as_ptr(&task.settings).addr());
+        let settings = known.or_insert_with(|| {
+            let mut settings = Settings::clone(&task.settings);
+            settings.on = settings.on.iter().flat_map(|entry| near(entry, workflow)).collect();
+            settings.on.extend(policy.map(|policy| format!("{POLICY}{policy}")));
+            Arc::new(settings)
+        });
+        task.settings = Arc::clone(settings);
+    }
+}
+
+/// Returns the hosts that hold a dataset, in the place of `near:data:NAME`.
+fn near(entry: &str, workflow: &Workflow) -> Vec<String> {
+    let Some(name) = entry.strip_prefix("near:data:") else { return vec![entry.to_owned()] };
+    let name = name.split('/').next().unwrap_or(name);
+    let places = workflow.places_of(name).iter().filter_map(|place| place.split_once(':'));
+    let mut hosts: Vec<String> = places.map(|(host, _)| host.to_owned()).collect();
+    hosts.dedup();
+    match hosts.len() {
+        0 => vec!["any".to_owned()],
+        1 => hosts,
+        _ => hosts.into_iter().chain([format!("{POLICY}{}", Policy::Fastest)]).collect(),
+    }
+}
+
+/// Returns what counts where csync chooses among the hosts of these entries, of which `tags` is a tag; none where their order does.
+pub(super) fn policy_of(on: &[String], is_tag: impl Fn(&str) -> bool) -> Option<Policy> {
+    let said = on.iter().rev().find_map(|entry| Policy::named(entry.strip_prefix(POLICY)?));
+    let mut places = on.iter().filter(|entry| !is_policy(entry));
+    let (first, more) = (places.next()?, places.next());
+    let near = first == "near:inputs";
+    match more {
+        None if near => said.or(Some(Policy::Locality)),
+        None if first == "any" || is_tag(first) => said.or(Some(Policy::Fastest)),
+        None => None,
+        Some(_) => said,
+    }
+}
+
+/// Returns whether an entry of `on` says what counts, and no place.
+pub(super) fn is_policy(entry: &str) -> bool {
+    entry.starts_with(POLICY)
+}
+
+impl Places {
+    /// Leaves out hosts that a task could not run on, where csync chooses: what they lack, or what they are not for.
+    ///
+    /// # Errors
+    /// When none is left for some task.
+    pub fn exclude(
+        &mut self,
+        plan: &Plan,
+        hosts: &Hosts,
+        facts: &BTreeMap<HostName, Facts>,
+        asker: Asker,
+    ) -> Result<(), ApiError> {
+        if self.policies.iter().all(Option::is_none) {
+            return Ok(());
+        }
+        let before = self.lists.len();
+        let mut known: HashMap<(u16, usize, bool), u16> = HashMap::new();
+        let mut told: BTreeMap<u16, (Vec<TaskId>, Vec<Excluded>)> = BTreeMap::new();
+        for (task, id) in plan.tasks.iter().zip(0..).map(|(task, id)| (task, TaskId(id))) {
+            let Some(&list) = self.of_task.get(id.index()) else { continue };
+            let at = usize::from(list);
+            let (Some(&Some(policy)), Some(names)) = (self.policies.get(at), self.lists.get(at)) else { continue };
+            let stays = names_elsewhere(plan, id);
+            let key = (list, Arc::as_ptr(&task.settings).addr(), stays);
+            if let Some(&chosen) = known.get(&key) {
+                self.of_task[id.index()] = chosen;
+                if let Some((tasks, _)) = told.get_mut(&chosen) {
+                    tasks.push(id);
+                }
+                continue;
+            }
+            let (mut left, mut excluded) = (Vec::new(), Vec::new());
+            for name in names {
+                match lacks(name, &task.settings, stays, hosts, facts, asker) {
+                    None => left.push(name.clone()),
+                    Some(why) => excluded.push(Excluded { host: name.clone(), why }),
+                }
+            }
+            if left.is_empty() {
+                return Err(nowhere(&task.name, &excluded));
+            }
+            let chosen = u16::try_from(self.lists.len()).unwrap_or(u16::MAX);
+            // Of one host there is nothing to choose, but why.
+            self.lists.push(left);
+            self.policies.push(Some(policy));
+            self.of_task[id.index()] = chosen;
+            known.insert(key, chosen);
+            told.insert(chosen, (vec![id], excluded));
+        }
+        // What was chosen from is no place to go any more.
+        for (list, policy) in self.lists.iter_mut().zip(&mut self.policies).take(before) {
+            if policy.take().is_some() {
+                list.clear();
+            }
+        }
+        self.excluded = told.into_values().filter(|(_, excluded)| !excluded.is_empty()).collect();
+        Ok(())
+    }
+}
+
+/// Returns whether a task names files outside the workflow's directory: those are brought nowhere.
+fn names_elsewhere(plan: &Plan, task: TaskId) -> bool {
+    let outside = |path: &str| path.starts_with('/') || path.starts_with("../");
+    plan.instances_of(task).any(|instance| {
+        let paths = plan.inputs(instance).iter().chain(plan.outputs(instance));
+        paths.map(|path| plan.path(*path)).any(outside)
+    })
+}
+
+/// Returns why a task cannot run on a host; none where it can.
+fn lacks(
+    name: &HostName,
+    task: &Settings,
+    stays: bool,
+    hosts: &Hosts,
+    facts: &BTreeMap<HostName, Facts>,
+    asker: Asker,
+) -> Option<String> {
+    if name.is_local() {
+        return None;
+    }
+    if stays {
+        return Some("it names files outside the workflow's directory, which are not brought".to_owned());
+    }
+    let Some(host) = hosts.get(name.as_str()) else { return Some("hosts.toml does not name it".to_owned()) };
+    if asker == Asker::Agent && host.policy.agents != Agents::Allow {
+        return Some("a person has to start it there (`policy.agents` in hosts.toml)".to_owned());
+    }
+    let facts = facts.get(name);
+    let place = Place::of(host, facts, partitions(host, facts));
+    let mut least: Option<Vec<Veto>> = None;
+    for request in &task.resources {
+        match fit(&need(request, task), &place) {
+            Ok(_) => return None,
+            Err(vetoes) => {
+                least = least.filter(|known| known.len() <= vetoes.len()).or(Some(vetoes));
+            }
+        }
+    }
+    let words: Vec<String> = least.unwrap_or_default().iter().map(ToString::to_string).collect();
+    Some(words.join("; "))
+}
+
+fn need(request: &Request, task: &Settings) -> Need {
+    fn least<T: Copy>(amount: Amount<T>) -> Option<T> {
+        match amount {
+            Amount::Auto => None,
+            Amount::Exact(value) => Some(value),
+            Amount::Range { min, .. } => min,
+        }
+    }
+    Need {
+        cpus: least(request.cpus).unwrap_or(1),
+        memory: least(request.mem).map(|mem| Estimate::known(mem.0 as f64)),
+        time: least(request.time).map(|time| Estimate::known(time.0 as f64)),
+        gpus: request.gpus,
+        container: task.container.is_some(),
+        ..Need::default()
+    }
+}
+
+fn nowhere(task: &str, excluded: &[Excluded]) -> ApiError {
+    let whys: Vec<String> = excluded.iter().map(|it| format!("`{}`: {}", it.host, it.why)).collect();
+    ApiError {
+        kind: ErrorKind::Invalid,
+        message: format!("no host of task `{task}` can run it: {}", whys.join("; ")),
+        hint: Some("ask for less in its `resources`, or name other hosts in `on`".to_owned()),
+        diagnostics: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::language::hosts::{merge, read, shipped};
+    use crate::model::plan::{Instance, Slice};
+    use crate::model::task::{Command, Task, Template};
+    use crate::model::units::Walltime;
+
+    const HOSTS: &str = r#"
+[hosts.hpc]
+batch = "slurm"
+policy = { agents = "deny" }
+[hosts.hpc.partitions.short]
+cores = 8
+walltime = "1h"
+[hosts.lab]
+batch = "none"
+[hosts.new]
+"#;
+
+    fn task(name: &str, request: Request) -> Task {
+        let settings = Settings { resources: vec![request], on: vec!["any".to_owned()], ..Settings::default() };
+        Task {
+            name: name.to_owned(),
+            command: Arc::new(Command::Shell(Template::default())),
+            settings: Arc::new(settings),
+            needs: Vec::new(),
+            columns: Vec::new(),
+            definition: [0; 16],
+        }
+    }
+
+    #[test]
+    fn hosts_that_cannot_run_a_task_are_no_choice() {
+        let (file, mistakes) = read(HOSTS, &[]);
+        assert_eq!(mistakes, []);
+        let hosts = merge(&file, &shipped(), &BTreeMap::new());
+        let long = Request { time: Amount::Exact(Walltime(7200)), ..Request::default() };
+        let mut plan = Plan { tasks: vec![task("a", Request::default()), task("b", long)], ..Plan::default() };
+        let outside = plan.paths.push("/data/x");
+        plan.tasks.push(task("c", Request::default()));
+        plan.path_refs.push(crate::model::id::PathId(outside));
+        for number in 0..3 {
+            let inputs = Slice { start: 0, len: u32::from(number == 2) };
+            let task = TaskId(number);
+            plan.instances.push(Instance { task, row: 0, inputs, outputs: Slice::default() });
+            plan.task_instances.push(Slice { start: number, len: 1 });
+        }
+        let placed = |asker| {
+            let mut places = Places::of(&plan, &hosts);
+            places.exclude(&plan, &hosts, &BTreeMap::new(), asker).unwrap();
+            let of = |task: u32| places.of_task(TaskId(task)).iter().map(HostName::to_string).collect::<Vec<_>>();
+            assert_eq!(places.policy(TaskId(0)), Some(Policy::Fastest));
+            let whys: Vec<String> = places.excluded.iter().flat_map(|(_, of)| of).map(|it| it.why.clone()).collect();
+            ([of(0), of(1), of(2)].map(|hosts| hosts.join(" ")), whys.join("|"))
+        };
+        let (of, whys) = placed(Asker::Person);
+        assert_eq!(of, ["local hpc lab", "local lab", "local"]);
+        assert!(whys.contains("2h of walltime, where 1h is allowed"), "{whys}");
+        assert!(
+            whys.contains("nobody looked at it yet") && whys.contains("outside the workflow's directory"),
+            "{whys}"
+        );
+        let (of, whys) = placed(Asker::Agent);
+        assert!(!of[0].contains("hpc") && whys.contains("a person has to start it there"), "{of:?} {whys}");
+        let strict = Places { lists: vec![vec!["hpc".parse().unwrap()]], ..Places::of(&plan, &hosts) };
+        let refused = strict.clone().exclude(&plan, &hosts, &BTreeMap::new(), Asker::Agent).unwrap_err();
+        assert!(refused.message.starts_with("no host of task `a` can run it: `hpc`: "), "{}", refused.message);
+    }
+}
