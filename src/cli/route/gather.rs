@@ -1,6 +1,5 @@
 //! What a command needs, read off its words and the files that they name; what is known of hosts and links.
 
-use std::collections::HashMap;
 use std::path::Path;
 
 use walkdir::WalkDir;
@@ -10,8 +9,10 @@ use crate::cli::errors::Failure;
 use crate::cli::hosts::{Known, unreadable};
 use crate::cli::route::{Args, line};
 use crate::cli::submission::directory;
-use crate::decide::graph::estimate::{Estimate, Source};
-use crate::decide::graph::net::{Link, Net};
+use crate::decide::graph::estimate::Estimate;
+use crate::decide::graph::known::net;
+use crate::decide::graph::net::Net;
+use crate::decide::outlook::survey::waits;
 use crate::decide::route::need::{Asker, Input, Need, Place};
 use crate::language::hosts::partitions;
 use crate::language::shell::words;
@@ -40,13 +41,6 @@ const THREADS: [&str; 12] = [
     "--processes",
     "-nt",
 ];
-
-/// Bytes a second to a host where nothing was measured: a slow link at home, a campus, a data center.
-const RATE: Estimate = Estimate::guess(2e6, 20e6, 110e6);
-/// Seconds until the first byte comes, likewise.
-const LATENCY: f64 = 0.5;
-/// Waits of a host that count: older ones tell of another load.
-const RECENT: usize = 100;
 
 /// What earlier runs showed.
 #[derive(Default)]
@@ -82,44 +76,7 @@ impl Seen {
 
     /// Returns what lies between the hosts, and what they share.
     pub(super) fn net(&self, known: &Known) -> Net {
-        let mut net = Net::default();
-        let here = HostName::local();
-        net.host(&here);
-        let measured = |one: &HostName, other: &HostName| {
-            let both = |rate: &&Rate| {
-                (&rate.source, &rate.target) == (one, other) || (&rate.source, &rate.target) == (other, one)
-            };
-            self.rates.iter().filter(both).max_by_key(|rate| rate.at)
-        };
-        for host in known.hosts.iter().filter(|host| !host.name.is_local()) {
-            let rate = measured(&here, &host.name).map_or(RATE, |rate| spread(rate.rate));
-            net.link(&here, &host.name, Link { rate, latency: LATENCY });
-        }
-        let between = self.rates.iter().filter(|rate| !rate.source.is_local() && !rate.target.is_local());
-        for rate in between.filter(|rate| known.hosts.get(rate.source.as_str()).is_some()) {
-            net.link(&rate.source, &rate.target, Link { rate: spread(rate.rate), latency: 2.0 * LATENCY });
-        }
-        for fact in &self.shared {
-            if let DataFact::Shared { host, directory, seen: true, .. } = fact {
-                // One filesystem a directory: what this machine and any host see under the same name.
-                net.mount(&here, directory, directory);
-                net.mount(host, directory, directory);
-            }
-        }
-        net
-    }
-
-    /// Returns the waits that were seen on each host.
-    fn waits(&self) -> HashMap<&HostName, Estimate> {
-        let mut by_host: HashMap<&HostName, Vec<f64>> = HashMap::new();
-        for (host, seconds) in &self.waits {
-            let seen = by_host.entry(host).or_default();
-            if seen.len() < RECENT {
-                seen.push(*seconds);
-            }
-        }
-        let hosts = by_host.into_iter();
-        hosts.filter_map(|(host, mut seen)| Some((host, Estimate::of_seen(&mut seen, Source::Learned)?))).collect()
+        net(&known.hosts, &self.rates, &self.shared)
     }
 
     /// Returns the hosts that have copies of a file of this directory, and its size there.
@@ -128,11 +85,6 @@ impl Seen {
         let (hosts, sizes): (Vec<_>, Vec<_>) = copies.map(|copy| (copy.host.clone(), copy.size.0 as f64)).unzip();
         (hosts, sizes.into_iter().reduce(f64::max))
     }
-}
-
-/// A rate that was measured on the last transfers: the next may be half or half again as fast.
-const fn spread(rate: f64) -> Estimate {
-    Estimate { low: rate * 0.5, middle: rate, high: rate * 1.5, source: Source::Measured(1) }
 }
 
 /// A command, and what it needs.
@@ -254,7 +206,7 @@ fn threads(words: &[String]) -> Option<u32> {
 
 /// Returns the hosts as places.
 pub(super) fn places<'a>(known: &'a Known, seen: &Seen, here: &'a Facts) -> Vec<Place<'a>> {
-    let waits = seen.waits();
+    let waits = waits(&seen.waits);
     let all = known.hosts.iter();
     all.map(|host| {
         let facts = if host.name.is_local() { Some(here) } else { known.facts(host) };

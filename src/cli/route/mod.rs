@@ -1,21 +1,24 @@
 //! `csync route`: where a command should run. Asks no engine and starts none.
 
 mod gather;
+mod learned;
 mod view;
 
 use std::ffi::OsString;
 
 use serde_json::json;
 
+use crate::cli::by::By;
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::hosts::Known;
 use crate::cli::route::gather::{Seen, Wanted, here, places, wanted};
+use crate::cli::route::learned::foretell;
 use crate::cli::view::table::Page;
 use crate::cli::view::words::shell_word;
-use crate::decide::place::plan::Policy;
 use crate::decide::route::need::Asker;
 use crate::decide::route::sheet::route;
+use crate::model::host::HostName;
 use crate::model::units::{Bytes, Walltime};
 
 /// Say where a command should run
@@ -62,35 +65,21 @@ pub struct Args {
     command: Vec<OsString>,
 }
 
-/// What counts when places are compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum By {
-    /// Done first
-    Fastest,
-    /// Fewest bytes moved
-    Locality,
-    /// Fewest core-hours
-    Cheapest,
-}
-
-impl From<By> for Policy {
-    fn from(by: By) -> Self {
-        match by {
-            By::Fastest => Self::Fastest,
-            By::Locality => Self::Locality,
-            By::Cheapest => Self::Cheapest,
-        }
-    }
-}
-
 /// Runs it.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let known = Known::load(context)?;
     let asker = if args.for_agent { Asker::Agent } else { Asker::Person };
     let seen = Seen::load(context)?;
     let (net, here) = (seen.net(&known), here());
-    let Wanted { need, command, unknown } = wanted(args, asker, &known, &seen, &net)?;
-    let places = places(&known, &seen, &here);
+    let Wanted { mut need, command, unknown } = wanted(args, asker, &known, &seen, &net)?;
+    let names: Vec<HostName> = known.hosts.iter().map(|host| host.name.clone()).chain([HostName::local()]).collect();
+    let foretold = foretell(context, &command, &mut need, &names)?;
+    let mut places = places(&known, &seen, &here);
+    for place in &mut places {
+        if let Some(speed) = foretold.speeds.get(&place.host.name) {
+            place.speed = *speed;
+        }
+    }
     let routes = route(&net, &need, &places, args.policy.into());
     if context.json() {
         let inputs: Vec<_> =
@@ -116,6 +105,9 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         })?;
         for name in unknown {
             context.say(&format!("How much {name} is was not looked up: it counts as nothing."));
+        }
+        if let Some(words) = &foretold.words {
+            context.say(&format!("Its {words} is what was learned of it: `csync profile` shows that."));
         }
         if need.time.is_none() {
             context.say("How long it runs is not known, so the run is left out: `--time` says it.");

@@ -85,10 +85,12 @@ pub fn route<'a>(net: &Net, need: &Need, places: &'a [Place<'a>], policy: Policy
         };
         (first, (sheet.total.high - sheet.total.middle).mul_add(RISK, sheet.total.middle))
     };
-    routes.places.sort_by(|a, b| {
-        let (a, b) = (cost(a), cost(b));
-        a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1))
-    });
+    // Sheets are large, and each is moved once.
+    let mut order: Vec<(f64, f64, usize)> =
+        routes.places.iter().map(cost).zip(0..).map(|((first, then), at)| (first, then, at)).collect();
+    order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)));
+    let mut sheets: Vec<Option<Sheet<'a>>> = std::mem::take(&mut routes.places).into_iter().map(Some).collect();
+    routes.places = order.iter().filter_map(|&(_, _, at)| sheets.get_mut(at)?.take()).collect();
     for sheet in routes.places.iter_mut().take(EXPLAINED) {
         let Some(stop) = net.stop(sheet.host) else { continue };
         let away = groups.iter().filter(|group| !group.reach.is_source(stop));
