@@ -293,7 +293,7 @@ c_variables() {
 # Runs a command as a child, passing signals on, and returns what it returned.
 c_child() {
   exec 7<&0
-  "$@" <&7 7<&- &
+  "$@" <&7 7<&- 9>&- &
   c_pid=$!
   exec 7<&-
   for c_ in TERM INT HUP USR1 USR2 XCPU; do
@@ -339,6 +339,24 @@ c_apptainer() {
   exit "$c_code"
 }
 
+# Has the container removed when this process is killed: its client dies with it, the container would not. Whoever does that is in
+# no session, below no job and of none, and waits on a pipe that ends with this process.
+c_guard() {
+  c_tmp=$(mktemp -d "${TMPDIR:-/tmp}/csync-XXXXXX") && mkfifo "$c_tmp/end" || c_die "no directory for temporary files can be made on $c_host"
+  c_own=
+  ! c_have setsid || c_own=setsid
+  # shellcheck disable=SC2016
+  (env -u CSYNC_MEMBER CSYNC_DETACHED=1 $c_own /bin/sh -c '
+    read -r over <"$1/end"
+    rm -rf "$1"
+    [ "$over" != over ] || exit 0
+    for try in 1 2 3; do
+      "$2" rm -f "$3" && exit
+      sleep 1
+    done' sh "$c_tmp" "$c_runtime" "$c_box" </dev/null >/dev/null 2>&1 7<&- 8<&- &)
+  exec 9<>"$c_tmp/end"
+}
+
 c_docker() {
   c_as_reference
   set -- "$c_reference" "$@"
@@ -364,9 +382,10 @@ c_docker() {
   c_box=csync-job-$$
   case ${CSYNC_JOB:--} in *[!0-9.]*) ;; *) c_box=csync-$CSYNC_JOB-$$ ;; esac
   set -- --label "csync.job=${CSYNC_JOB:-}" --label "csync.state=${CSYNC_STATE_ID:-}" --env HOME=/tmp "$@"
+  c_guard
   c_child "$c_runtime" run --rm --init --interactive --name "$c_box" --workdir "$c_workdir" "$@"
-  # Where the client was killed, the container was not.
   [ "$c_code" -lt 128 ] || "$c_runtime" rm -f "$c_box" >/dev/null 2>&1
+  echo over >&9
   exit "$c_code"
 }
 
