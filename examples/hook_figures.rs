@@ -113,6 +113,7 @@ fn full_profile() -> Profile {
             wall: 600.0 + share,
             cpu: 2400.0 + share,
             io: 0.0,
+            asked: 0.0,
             cut: Cut::Nothing,
             trust: Trust::Full,
         };

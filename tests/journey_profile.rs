@@ -53,16 +53,43 @@ fn histories_are_learned_from_once() {
     }
     let listed = world.json(&["profile"]);
     assert_eq!(listed["profiles"][0]["runs"], 40, "{listed}");
+    assert!(listed["profiles"][0]["unused"].as_f64().is_some_and(|part| (0.85..0.95).contains(&part)), "{listed}");
+    assert!(listed["profiles"][0]["held"].as_f64().is_some(), "{listed}");
     let request = listed["profiles"][0]["memory_bytes"]["request"].as_f64().unwrap();
     assert!((900e6..1.2e9).contains(&request), "{listed}");
     let shown = world.csync(&["profile", "show", "align"]).exits(0).out;
     assert!(shown.contains("ask for") && !shown.contains("align"), "{shown}");
+    let drawn = world.csync(&["profile", "show", "align", "--plot"]).exits(0).out;
+    assert!(drawn.contains("peak memory of") && drawn.contains('o') && drawn.contains("80 % interval"), "{drawn}");
+    world.csync(&["profile", "show", "--output", "align.html", "align"]).exits(0);
+    assert!(world.read("align.html").matches("<svg").count() == 2);
+    assert!(world.csync(&["profile", "show", "-o", "align.bmp", "align"]).exits(2).err.contains(".svg"));
     let replayed = world.json(&["profile", "replay", "jobs.txt"]);
     assert!(replayed["learned_waste_gbh"].as_f64() < replayed["asked_waste_gbh"].as_f64(), "{replayed}");
-    world.csync(&["profile", "show", "samtools"]).exits(3);
+    world.csync(&["profile", "show", "sed"]).exits(3);
+    let shipped = world.csync(&["profile", "show", "samtools", "sort"]).exits(0).out;
+    assert!(
+        shipped.contains("Nothing was learned") && shipped.contains("36G") && shipped.contains("nf-core"),
+        "{shipped}"
+    );
+    assert_eq!(world.json(&["profile", "forget", "--unused", "36500"])["forgotten"], 0);
+    world.write("old.txt", "JobID|JobName|State|ElapsedRaw|End\n1|ancient|COMPLETED|60|2020-01-01T00:00:00\n");
+    world.csync(&["profile", "import", "old.txt"]).exits(0);
+    assert_eq!(world.json(&["profile", "forget", "--unused", "365"])["forgotten"], 1);
     world.write("odd.txt", "nothing of the kind\n");
     let refused = world.csync(&["profile", "import", "odd.txt"]).exits(2);
     assert!(refused.err.contains("no report that csync knows"), "{refused:?}");
+    world.write("bare.txt", "JobID|State\n1|COMPLETED\n");
+    let refused = world.csync(&["profile", "import", "bare.txt"]).exits(2);
+    assert!(refused.err.contains("neither run times") && refused.err.contains("sacct -P -o ALL"), "{refused:?}");
+    // A line without end, numbers of no machine, units mixed, columns missing: what makes sense is taken.
+    let mut bad = format!("{text}\n9|x|COMPLETED|-5||1Q|never\n8|{}", "y".repeat(3 << 20));
+    bad.push_str(
+        "\n7|align|COMPLETED|600||8G|2026-11-20T01:00:00\n7.batch|batch|COMPLETED|600|0.9G||\n6|align|COMPLETED\n",
+    );
+    world.write("bad.txt", &bad);
+    let told = world.json(&["profile", "import", "bad.txt"]);
+    assert_eq!((&told["jobs"], &told["skipped"]), (&41.into(), &3.into()), "{told}");
 }
 
 #[test]
@@ -74,4 +101,34 @@ fn a_store_of_another_key_is_said_and_nothing_stops() {
     let refused = world.csync(&["profile"]).exits(5);
     assert!(refused.err.contains("learned.db") && refused.err.contains("mv "), "{refused:?}");
     world.csync(&["submit"]).exits(0);
+}
+
+#[test]
+fn a_what_if_says_where_and_how_long_and_refuses_what_means_nothing() {
+    let world = World::new();
+    world.write(
+        "workflow.toml",
+        "name = \"w\"\n[tasks.a]\nforeach = { range = [1, 20] }\ninputs = [\"in.txt\"]\noutputs = [\"{item}.out\"]\n\
+         run = \"cp {inputs} {outputs}\"\nresources = { cpus = 2 }\n[tasks.b]\ninputs = [\"*.out\"]\nrun = \"cat {inputs}\"\n",
+    );
+    world.write("in.txt", "text\n");
+    world.write(
+        "hosts.toml",
+        "[hosts.laptop]\ncores = 2\ndata = true\n[hosts.hpc]\nssh = \"hpc\"\ncores = 40\nspeed = 2.0\nwait = \"1m\"\n\
+         [links]\n\"laptop-hpc\" = { rate = \"10M\" }\n[tasks.a]\ntime = \"20m\"\noutput = \"10M\"\n[chance]\nruns = 0.2\n",
+    );
+    let told = world.json(&["simulate", "--hosts", "hosts.toml", "--compare"]);
+    assert_eq!(told["tasks"], 21, "{told}");
+    let (middle, bound) = (told["middle_s"].as_f64().unwrap(), told["bound_s"].as_f64().unwrap());
+    assert!(middle >= bound && middle < 10.0 * bound, "{told}");
+    assert_eq!(told["placements"].as_array().map(Vec::len), Some(7), "{told}");
+    let ran: u64 = told["hosts"].as_array().unwrap().iter().map(|host| host["tasks"].as_u64().unwrap()).sum();
+    assert_eq!(ran, 21, "{told}");
+    assert_eq!(told, world.json(&["simulate", "--hosts", "hosts.toml", "--compare"]), "a seed says it all");
+    let page = world.csync(&["simulate", "--hosts", "hosts.toml"]).exits(0);
+    assert!(page.out.contains("21 tasks on 2 hosts") && page.out.contains("laptop"), "{page:?}");
+    world.write("hosts.toml", "[hosts.tiny]\ncores = 1\n");
+    assert!(world.csync(&["simulate", "--hosts", "hosts.toml"]).exits(2).err.contains("a["), "the task is named");
+    world.write("hosts.toml", "[hosts.tiny]\ncoers = 1\n");
+    assert!(world.csync(&["simulate", "--hosts", "hosts.toml"]).exits(2).err.contains("coers"));
 }

@@ -58,6 +58,11 @@ run = "test \"$(wc -l < {inputs})\" = 4"
     let done = bed.csync(&["submit"]).exits(0);
     assert!(done.out.contains("7 done, 3 cached"), "{}", done.out);
     assert_eq!(bed.read("all"), "ONE\nTWO\nTHREE\nFIVE\n");
+    // What the batch system remembers of these jobs is learned from.
+    let told = bed.csync(&["profile", "import", "--from", "grid"]).exits(0);
+    assert!(told.err.contains("jobs of") || told.out.contains("jobs of"), "{told:?}");
+    let none = bed.csync(&["profile", "import", "--from", "lab"]).exits(2);
+    assert!(none.err.contains("neither `sacct` nor `qacct`"), "{none:?}");
 }
 
 #[test]

@@ -221,3 +221,11 @@ pub(crate) fn shippable(traces: &Traces) {
         sum.tasks, sum.gbh, sum.failed
     );
 }
+
+/// Goes through a small history with both protocols: what is predicted must come to something.
+pub(crate) fn smoke(rows: &[Row]) {
+    for caution in [Caution::Balanced, Caution::Safe] {
+        let (known, cold) = (one_by_one(rows, caution, 1996), as_it_came(rows, caution));
+        assert!(known.tasks > 20 && known.gbh.is_finite() && cold.tasks > 30 && cold.gbh.is_finite());
+    }
+}

@@ -14,7 +14,7 @@ use crate::cli::errors::{Exit, Failure};
 use crate::cli::{
     cancel, check, clean, completions, dag, data, demo, discover, doctor, engine, exit_codes, fetch, forward, hook,
     hosts, images, import, login, logs, man, mcp, new, profile, report, retry, route, run, runs, schema, secret, shell,
-    show, status, submit, wait, watch, why, worker,
+    show, simulate, status, submit, wait, watch, why, worker,
 };
 
 /// Decides where scientific work should run, takes it there, and brings the results back
@@ -58,6 +58,7 @@ pub enum Command {
     Forward(forward::Args),
     Check(check::Args),
     Schema(schema::Args),
+    Simulate(simulate::Args),
     Demo(demo::Args),
     New(new::Args),
     Dag(dag::Args),
@@ -86,7 +87,7 @@ pub enum Command {
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Run", &["submit", "run", "route", "retry", "cancel"]),
     ("Look", &["status", "watch", "runs", "show", "why", "logs", "wait", "report", "fetch", "shell", "forward"]),
-    ("Write workflows", &["demo", "new", "check", "dag", "import", "schema"]),
+    ("Write workflows", &["demo", "new", "check", "dag", "simulate", "import", "schema"]),
     ("Coding agents", &["hook", "mcp", "discover"]),
     (
         "Keep house",

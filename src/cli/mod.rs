@@ -66,6 +66,7 @@ mod schema;
 mod secret;
 mod shell;
 mod show;
+mod simulate;
 mod status;
 mod submit;
 mod wait;
@@ -108,6 +109,7 @@ pub fn run(context: &Context, command: Command) -> Result<Exit, Failure> {
         Command::Forward(args) => forward::run(context, &args),
         Command::Check(args) => check::run(context, &args),
         Command::Schema(args) => schema::run(context, &args),
+        Command::Simulate(args) => simulate::run(context, &args),
         Command::New(args) => new::run(context, &args),
         Command::Dag(args) => dag::run(context, &args),
         Command::Report(args) => report::run(context, &args),

@@ -8,6 +8,8 @@ pub mod learn;
 
 pub mod place;
 
+pub mod simulate;
+
 pub mod graph;
 
 pub mod route;

@@ -27,6 +27,8 @@ pub mod import;
 
 pub mod hosts;
 
+pub mod scenario;
+
 pub mod ignored;
 
 pub mod command;

@@ -56,6 +56,8 @@ pub struct Observation {
     pub cpu: f32,
     /// Bytes read and written.
     pub io: f32,
+    /// Bytes of memory that were asked for it.
+    pub asked: f32,
     /// What cut it short.
     pub cut: Cut,
     /// How it was measured.
@@ -71,6 +73,7 @@ impl Observation {
             && within(self.wall, 1e9)
             && within(self.cpu, 1e13)
             && within(self.io, 1e18)
+            && within(self.asked, 1e16)
             && (self.memory > 0.0 || self.wall > 0.0)
     }
 }

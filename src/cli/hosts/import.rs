@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead, IsTerminal, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use futures_util::future::join_all;
 use serde::Serialize;
@@ -13,9 +13,10 @@ use crate::cli::errors::{Exit, Failure};
 use crate::cli::hosts::Known;
 use crate::cli::hosts::prompt::picks;
 use crate::cli::hosts::way::{address, ssh_config};
+use crate::cli::outfile;
 use crate::cli::view::table::{Cell, Column, Page, Table};
 use crate::cli::view::words::many;
-use crate::language::hosts::{SiteFile, Value, add};
+use crate::language::hosts::{SiteFile, Value, add, read_nf_core};
 use crate::language::ssh::Options;
 use crate::model::api::ErrorKind;
 use crate::model::host::{HostName, SshAlias};
@@ -34,6 +35,9 @@ pub(super) struct Args {
     /// Take all that are listed, but for those that serve git alone
     #[arg(short, long, conflicts_with = "hosts")]
     all: bool,
+    /// Make a site file of this site config of nf-core instead; its name is the file's
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["hosts", "all"])]
+    nf_core: Option<PathBuf>,
     /// Only say what would be added
     #[arg(short = 'n', long)]
     dry_run: bool,
@@ -60,6 +64,9 @@ struct Candidate {
 /// Runs it.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let known = Known::load(context)?;
+    if let Some(file) = &args.nf_core {
+        return from_nf_core(context, &known, file, args.dry_run);
+    }
     let (aliases, odd) = if args.hosts.is_empty() { listed()? } else { (named(&args.hosts)?, Vec::new()) };
     if aliases.is_empty() {
         let hint = "name one as ssh does: `csync hosts import HOST`";
@@ -75,6 +82,37 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         context.print_json(&json!({ "candidates": candidates, "added": added, "dry_run": args.dry_run }))?;
     } else {
         context.print(&report(&known, &wanted, &added, args.dry_run))?;
+    }
+    Ok(Exit::Success)
+}
+
+/// Makes a site file of a site config of nf-core.
+fn from_nf_core(context: &Context, known: &Known, file: &Path, dry_run: bool) -> Result<Exit, Failure> {
+    let shown = file.display().to_string();
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::usage(format!("{shown} cannot be read")).because(&error))?;
+    let nothing =
+        || Failure::new(ErrorKind::Invalid, format!("{shown} says neither whose site it is nor its executor"));
+    let site = read_nf_core(&text).ok_or_else(nothing)?;
+    let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let name: HostName = stem
+        .parse()
+        .map_err(|_| Failure::usage(format!("`{stem}` is no name for a site: letters, digits, `.`, `_`, `-`")))?;
+    let made = site.site_file(&file.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()));
+    let path = known.dir.sites_dir().join(format!("{name}.toml"));
+    if !dry_run {
+        if let Some(dir) = path.parent() {
+            std::fs::create_dir_all(dir)
+                .map_err(|error| Failure::new(ErrorKind::Storage, "no directory for site files").because(&error))?;
+        }
+        outfile::create(&path, &made, None)?;
+    }
+    if context.json() {
+        context.print_json(&json!({ "site": name, "file": path, "text": made, "dry_run": dry_run }))?;
+    } else {
+        context.print(made.trim_end())?;
+        let verb = if dry_run { "It would be" } else { "It is" };
+        context.say(&format!("{verb} {}; `site = \"{name}\"` in hosts.toml takes it.", path.display()));
     }
     Ok(Exit::Success)
 }

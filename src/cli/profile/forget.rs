@@ -6,6 +6,8 @@ use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::profile::{open, place};
 use crate::language::command::{commands, signature};
+use crate::reach::clock;
+use crate::reach::learned::Entry;
 
 /// Forget what was learned of a command, or everything
 ///
@@ -15,7 +17,7 @@ pub(super) struct Args {
     /// The command, or its first words
     #[arg(
         value_name = "COMMAND",
-        required_unless_present = "all",
+        required_unless_present_any = ["all", "unused"],
         trailing_var_arg = true,
         allow_hyphen_values = true
     )]
@@ -23,6 +25,9 @@ pub(super) struct Args {
     /// Everything
     #[arg(long, conflicts_with = "words")]
     all: bool,
+    /// What nothing was learned of for so many days; 180 days do so by themselves
+    #[arg(long, value_name = "DAYS", conflicts_with_all = ["words", "all"])]
+    unused: Option<u32>,
 }
 
 /// Runs it.
@@ -33,7 +38,14 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         let mut learned = open(&place).await?;
         let key = learned.tokens().clone();
         let wanted = signature(&commands(&text), &[], &key).map(|signature| signature.likes(&key));
-        let gone = learned.forget(|entry| args.all || Some(entry.signature.likes(&key)) == wanted).await?;
+        // Minutes since 1970, as observations have it.
+        let now = u32::try_from(clock::now().0.max(0) / 60_000_000).unwrap_or(u32::MAX);
+        let before = args.unused.map(|days| now.saturating_sub(days.saturating_mul(1440)));
+        let goes = |entry: &Entry| match before {
+            Some(before) => entry.profile.summary().latest().is_none_or(|latest| latest < before),
+            None => args.all || Some(entry.signature.likes(&key)) == wanted,
+        };
+        let gone = learned.forget(goes).await?;
         learned.close().await;
         Ok(gone)
     })?;

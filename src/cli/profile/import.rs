@@ -2,63 +2,119 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
+use crate::cli::hosts::{Known, connections, unreached, way};
 use crate::cli::profile::{open, place};
-use crate::cli::view::words::{many, shell_word};
-use crate::decide::learn::profile::Profile;
+use crate::cli::view::words::many;
+use crate::decide::learn::profile::{JUDGED_ANEW, Profile};
 use crate::decide::learn::summary::Summary;
-use crate::language::command::{Signature, TokenKey, signature};
+use crate::language::command::{Signature, Token, TokenKey, signature};
 use crate::language::history::{PastJob, Reader};
 use crate::model::api::ErrorKind;
 use crate::model::observation::Observation;
 use crate::reach::clock;
 use crate::reach::learned::Entry;
+use crate::reach::transport::{Attended, Exec, Status, Transport};
 
 /// Learn from what a site or a workflow system already knows
 ///
-/// Reads `sacct -P -o ALL` (any columns that are there), `qacct -j`, trace files of Nextflow and benchmark files of Snakemake.
-/// Jobs are known by their names there: a process `SAMTOOLS_SORT` is `samtools sort`, other names become tokens. Importing a
-/// file again changes nothing.
+/// Reads `sacct -P -o ALL` (any columns that are there), `qacct -j`, trace files of Nextflow and benchmark files of Snakemake;
+/// `--from HOST` has the host's `sacct` or `qacct` tell of your jobs there. Jobs are known by their names: a process
+/// `SAMTOOLS_SORT` is `samtools sort`, other names become tokens. Importing a report again changes nothing.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The reports; `-` is standard input
-    #[arg(value_name = "FILE", required = true)]
+    #[arg(value_name = "FILE", required_unless_present = "from")]
     files: Vec<PathBuf>,
-    /// The hosts where the jobs ran, by any name that stays the same
+    /// Ask this host for the jobs that you ran there
+    #[arg(long, value_name = "HOST", conflicts_with_all = ["files", "hosts"])]
+    from: Option<String>,
+    /// How many days back to ask it
+    #[arg(long, value_name = "DAYS", default_value_t = 90, requires = "from")]
+    days: u32,
+    /// The host where the jobs ran, as `hosts.toml` or another name that stays the same calls it
     #[arg(long, value_name = "NAME", default_value = "imported")]
     hosts: String,
+}
+
+/// How long a host may take to tell of its past jobs.
+const TELLING: Duration = Duration::from_mins(5);
+/// How much it may tell: a million lines.
+const TOLD: usize = 256 << 20;
+
+/// Asks a host for the past jobs of who asks.
+fn ask(context: &Context, name: &str, days: u32) -> Result<Vec<u8>, Failure> {
+    let known = Known::load(context)?;
+    let host = known.host(name)?;
+    let script = format!(
+        "if command -v sacct >/dev/null 2>&1; then exec sacct -P -S now-{days}days -o JobID,JobName,State,End,ElapsedRaw,\
+         TimelimitRaw,AllocCPUS,TotalCPU,ReqMem,MaxRSS,MaxDiskRead,MaxDiskWrite; fi; \
+         if command -v qacct >/dev/null 2>&1; then exec qacct -o \"$(id -un)\" -d {days} -j; fi; exit 127"
+    );
+    let attended = if context.is_watched() { Attended::Terminal } else { Attended::No };
+    let connections = connections(context, attended)?;
+    let reply = context.block_on(async {
+        let remote = way(&connections, host).await.map_err(|error| unreached(&error, host))?;
+        let reply = remote.exec(Exec::new(script).within(TELLING).printing(TOLD)).await;
+        connections.close().await;
+        reply.map_err(|error| unreached(&error, host))
+    })?;
+    if reply.status == Status::Exit(127) {
+        let failure = Failure::new(ErrorKind::Invalid, format!("{name} has neither `sacct` nor `qacct`"));
+        return Err(failure.hint("`csync profile import FILE` reads what others wrote down"));
+    }
+    if !reply.status.is_success() {
+        let complaint = String::from_utf8_lossy(&reply.stderr);
+        let complaint = complaint.lines().next().unwrap_or_default();
+        let failure = format!("{name} does not tell of past jobs ({}): {complaint}", reply.status);
+        return Err(Failure::new(ErrorKind::Conflict, failure).exiting(Exit::RunFailed));
+    }
+    Ok(reply.stdout)
 }
 
 /// Runs it.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let place = place(context)?;
+    let asked = args.from.as_ref().map(|host| ask(context, host, args.days)).transpose()?.unwrap_or_default();
     let told = context.block_on(async {
         let mut learned = open(&place).await?;
         let mut taken = Taken::new(learned.tokens().clone());
         for file in &args.files {
-            taken.file(file)?;
+            let (input, stem) = open_report(file)?;
+            taken.report(input, &file.display().to_string(), &stem)?;
+        }
+        if let Some(host) = &args.from {
+            taken.report(asked.as_slice(), host, host)?;
         }
         let told = taken.told;
-        let class = learned.tokens().token("class", &args.hosts);
-        let kinds = taken.summaries.len();
+        let class = learned.tokens().token("class", args.from.as_ref().unwrap_or(&args.hosts));
+        let kinds = taken.kinds.len();
         learned.merge(taken.entries(class), clock::now()).await?;
         learned.close().await;
         Ok((told, kinds))
     })?;
     let (told, kinds) = told;
     if context.json() {
-        context.print_json(&json!({ "jobs": told.jobs, "skipped": told.skipped, "commands": kinds }))?;
+        context.print_json(&json!({
+            "jobs": told.jobs, "skipped": told.skipped, "crowded": told.crowded, "commands": kinds
+        }))?;
     } else {
         let kinds = many(u32::try_from(kinds).unwrap_or(u32::MAX), "kind");
         context.say(&format!("{} jobs of {kinds} of commands were learned from.", told.jobs));
         if told.skipped > 0 {
             context.say(&format!("{} lines told of nothing that can be learned from.", told.skipped));
+        }
+        if told.crowded > 0 {
+            let left = told.crowded;
+            context
+                .warn(&format!("{left} jobs were left out: more than {KINDS} kinds of commands are not kept apart."));
         }
     }
     Ok(Exit::Success)
@@ -69,50 +125,115 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
 struct Told {
     jobs: u64,
     skipped: u64,
+    /// Jobs of commands beyond those that are kept apart.
+    crowded: u64,
+}
+
+/// How many kinds of commands are kept apart; jobs of more are left out, so that memory stays bounded.
+const KINDS: usize = 50_000;
+/// Observations of a kind that are gathered before they are taken in together.
+const GATHERED: usize = 64;
+/// Attempts that models are judged by in one import at most: some 2 s of one core. The kinds with the most jobs come first.
+const JUDGEMENTS: usize = 200_000;
+
+/// What was read of one kind of command.
+#[derive(Default)]
+struct Sheaf {
+    summary: Summary,
+    gathered: Vec<Observation>,
+}
+
+impl Sheaf {
+    fn bind(&mut self, origin: u64) -> u32 {
+        let new = self.summary.add_all(origin, &self.gathered);
+        self.gathered.clear();
+        new
+    }
 }
 
 /// What was read, bounded by the number of commands and not of jobs.
 struct Taken {
     key: TokenKey,
-    /// Each name's place among the summaries, none where it is no command.
-    places: HashMap<String, Option<Signature>>,
-    summaries: HashMap<Signature, Summary>,
+    /// Each name's place among the sheaves, none where it is no command.
+    places: HashMap<String, Option<usize>>,
+    kinds: HashMap<Signature, usize>,
+    sheaves: Vec<Sheaf>,
     told: Told,
 }
 
 impl Taken {
     fn new(key: TokenKey) -> Self {
-        Self { key, places: HashMap::new(), summaries: HashMap::new(), told: Told::default() }
+        Self { key, places: HashMap::new(), kinds: HashMap::new(), sheaves: Vec::new(), told: Told::default() }
     }
 
-    fn file(&mut self, path: &Path) -> Result<(), Failure> {
-        let origin = self.key.token("import", &path.display().to_string()).0 as u64;
-        let skipped = read(path, |job| self.job(origin, &job))?;
-        self.told.skipped += skipped;
+    /// Takes in what a report says; `name` is where it comes from.
+    fn report(&mut self, input: impl BufRead, name: &str, stem: &str) -> Result<(), Failure> {
+        let origin = self.key.token("import", name).0 as u64;
+        self.told.skipped += read(input, name, stem, |job| self.job(origin, &job))?;
+        for sheaf in &mut self.sheaves {
+            let (all, new) = (sheaf.gathered.len() as u64, u64::from(sheaf.bind(origin)));
+            self.told.jobs += new;
+            self.told.skipped += all - new;
+        }
         Ok(())
     }
 
     fn job(&mut self, origin: u64, job: &PastJob) {
-        let key = &self.key;
-        if !self.places.contains_key(&job.name) {
-            self.places.insert(job.name.clone(), signature(&[job.words()], &[], key));
+        let Some(place) = self.place(job) else { return };
+        let id = self.key.token("past", &format!("{}\0{}\0{}", job.name, job.id, job.at)).0 as u64;
+        let Some(sheaf) = self.sheaves.get_mut(place) else { return };
+        sheaf.gathered.push(observation(job, id));
+        if sheaf.gathered.len() >= GATHERED {
+            let (all, new) = (GATHERED as u64, u64::from(sheaf.bind(origin)));
+            self.told.jobs += new;
+            self.told.skipped += all - new;
         }
-        let Some(Some(signature)) = self.places.get(&job.name) else {
-            self.told.skipped += 1;
-            return;
-        };
-        let id = key.token("past", &format!("{}\0{}\0{}", job.name, job.id, job.at)).0 as u64;
-        let added = match self.summaries.get_mut(signature) {
-            Some(summary) => summary.add(origin, observation(job, id)),
-            None => self.summaries.entry(signature.clone()).or_default().add(origin, observation(job, id)),
-        };
-        self.told.jobs += u64::from(added);
-        self.told.skipped += u64::from(!added);
     }
 
-    fn entries(self, class: crate::language::command::Token) -> Vec<Entry> {
-        let known = self.summaries.into_iter().filter(|(_, summary)| !summary.is_empty());
-        known.map(|(signature, summary)| Entry { signature, class, profile: Profile::of(summary) }).collect()
+    /// Returns the sheaf that a job belongs to; none for what is no command, and for kinds beyond those kept apart.
+    fn place(&mut self, job: &PastJob) -> Option<usize> {
+        let known = self.places.get(&job.name).copied();
+        let place = known.or_else(|| {
+            let place = match signature(&[job.words()], &[], &self.key) {
+                None => None,
+                Some(signature) => match self.kinds.get(&signature) {
+                    Some(place) => Some(*place),
+                    None if self.sheaves.len() >= KINDS => return None,
+                    None => {
+                        self.kinds.insert(signature, self.sheaves.len());
+                        self.sheaves.push(Sheaf::default());
+                        Some(self.sheaves.len() - 1)
+                    }
+                },
+            };
+            // Names are many where each job has its own; they are kept for speed alone.
+            if self.places.len() < 2 * KINDS {
+                self.places.insert(job.name.clone(), place);
+            }
+            Some(place)
+        });
+        self.told.crowded += u64::from(place.is_none());
+        self.told.skipped += u64::from(place == Some(None));
+        place.flatten()
+    }
+
+    fn entries(mut self, class: Token) -> Vec<Entry> {
+        let kinds = std::mem::take(&mut self.kinds).into_iter();
+        let mut known: Vec<(Signature, Summary)> = kinds
+            .filter_map(|(signature, place)| {
+                Some((signature, std::mem::take(&mut self.sheaves.get_mut(place)?.summary)))
+            })
+            .filter(|(_, summary)| !summary.is_empty())
+            .collect();
+        known.sort_by(|a, b| b.1.count().cmp(&a.1.count()).then_with(|| a.0.cmp(&b.0)));
+        let mut left = JUDGEMENTS;
+        let entry = |(signature, summary): (Signature, Summary)| {
+            let judgements = summary.kept().count().min(JUDGED_ANEW);
+            let profile = if judgements <= left { Profile::of(summary) } else { Profile::unjudged(summary) };
+            left = left.saturating_sub(judgements);
+            Entry { signature, class, profile }
+        };
+        known.into_iter().map(entry).collect()
     }
 }
 
@@ -126,41 +247,81 @@ pub(super) fn observation(job: &PastJob, id: u64) -> Observation {
         wall: job.wall as f32,
         cpu: job.cpu as f32,
         io: job.io as f32,
+        asked: job.asked_memory as f32,
         cut: job.cut,
         trust: job.trust,
     }
 }
 
+/// Longest line that is read whole; of a longer one the rest is left out.
+const LINE: usize = 1 << 20;
+
+/// Opens a report, or standard input for `-`; returns it with the name that its rows have where they have none.
+pub(super) fn open_report(path: &Path) -> Result<(Box<dyn BufRead>, String), Failure> {
+    if path == Path::new("-") {
+        return Ok((Box::new(io::stdin().lock()), "stdin".to_owned()));
+    }
+    let opened = File::open(path)
+        .and_then(|file| if file.metadata()?.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(file) });
+    let file = opened.map_err(|error| unreadable(&path.display().to_string(), &error))?;
+    let stem = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    Ok((Box::new(BufReader::with_capacity(1 << 16, file)), stem))
+}
+
+fn unreadable(shown: &str, error: &io::Error) -> Failure {
+    Failure::usage(format!("{shown} cannot be read")).because(error)
+}
+
 /// Reads a report, job by job; returns how many lines told of nothing.
-pub(super) fn read(path: &Path, mut take: impl FnMut(PastJob)) -> Result<u64, Failure> {
-    let shown = path.display().to_string();
-    let bad = |error: &io::Error| Failure::usage(format!("{shown} cannot be read")).because(error);
-    let input: Box<dyn BufRead> = if path == Path::new("-") {
-        Box::new(io::stdin().lock())
-    } else {
-        Box::new(BufReader::with_capacity(1 << 16, File::open(path).map_err(|error| bad(&error))?))
-    };
-    let name = path.file_stem().map_or_else(|| "stdin".to_owned(), |stem| stem.to_string_lossy().into_owned());
-    let unknown = || {
-        let failure = Failure::new(ErrorKind::Invalid, format!("{shown} is no report that csync knows"));
-        failure.hint(format!(
-            "`sacct -P -o ALL > {}` writes one, with the first line that names its columns",
-            shell_word("jobs.txt")
-        ))
-    };
+pub(super) fn read(
+    mut input: impl BufRead,
+    shown: &str,
+    stem: &str,
+    mut take: impl FnMut(PastJob),
+) -> Result<u64, Failure> {
+    let hint = format!("`sacct -P -o ALL > {}` writes one, with the first line that names its columns", "jobs.txt");
+    let unknown = || Failure::new(ErrorKind::Invalid, format!("{shown} is no report that csync knows")).hint(&hint);
     let mut reader = None;
-    for line in input.split(b'\n') {
-        let line = line.map_err(|error| bad(&error))?;
+    let mut line = Vec::new();
+    while next_line(&mut input, &mut line).map_err(|error| unreadable(shown, &error))? {
         // A name in some old encoding spoils neither the line nor the file.
-        let line = String::from_utf8_lossy(&line);
-        let line = line.trim_end_matches('\r');
+        let text = String::from_utf8_lossy(&line);
+        let text = text.trim_end_matches(['\r', '\n']);
         match &mut reader {
-            None if line.trim().is_empty() => {}
-            None => reader = Some(Reader::new(line, &name).ok_or_else(unknown)?),
-            Some(reader) => reader.line(line).into_iter().for_each(&mut take),
+            None if text.trim().is_empty() => {}
+            None => {
+                let begun = Reader::new(text, stem).ok_or_else(unknown)?;
+                if let Some(lacks) = begun.lacks() {
+                    let failure = Failure::new(ErrorKind::Invalid, format!("{shown} tells {lacks}"));
+                    return Err(failure.hint(&hint));
+                }
+                reader = Some(begun);
+            }
+            Some(reader) => reader.line(text).into_iter().for_each(&mut take),
         }
     }
     let mut reader = reader.ok_or_else(unknown)?;
     reader.end().into_iter().for_each(&mut take);
     Ok(reader.skipped())
+}
+
+/// Reads the next line, of a very long one only its beginning; returns false at the end.
+fn next_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
+    line.clear();
+    if input.by_ref().take(LINE as u64).read_until(b'\n', line)? == 0 {
+        return Ok(false);
+    }
+    if line.len() == LINE && line.last() != Some(&b'\n') {
+        loop {
+            let (used, done) = match input.fill_buf()? {
+                [] => (0, true),
+                rest => rest.iter().position(|byte| *byte == b'\n').map_or((rest.len(), false), |at| (at + 1, true)),
+            };
+            input.consume(used);
+            if done {
+                break;
+            }
+        }
+    }
+    Ok(true)
 }

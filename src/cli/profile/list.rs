@@ -19,9 +19,27 @@ const COLUMNS: &[Column] = &[
     Column::Number("REQUEST"),
     Column::Number("TIME"),
     Column::Number("CPUS"),
+    Column::Detail("UNUSED"),
+    Column::Detail("HELD"),
     Column::Detail("LAST"),
     Column::Extra("HOSTS"),
 ];
+
+/// List what was learned: runs, memory, time, CPU use
+///
+/// MEMORY and TIME are what an input of the usual size needs, REQUEST what to ask for; UNUSED is the part of the memory asked for
+/// so far that was not used, HELD how often the 80 % interval of memory held what came next.
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct Args {
+    /// All commands, not only those with the most runs
+    #[arg(long)]
+    all: bool,
+}
+
+/// Commands that are shown unless all are asked for.
+const SHOWN: usize = 50;
+/// Attempts without which it is not said how often an interval held.
+const TELLING: u32 = 5;
 
 /// A row of the list: what an input of the usual size needs.
 struct Row<'a> {
@@ -31,6 +49,8 @@ struct Row<'a> {
     time: Option<Prediction>,
     cpus: Option<f64>,
     last: Option<Timestamp>,
+    unused: Option<f64>,
+    held: Option<f64>,
 }
 
 impl<'a> Row<'a> {
@@ -49,6 +69,10 @@ impl<'a> Row<'a> {
             memory: entry.profile.memory(Question::plain(input)),
             time: entry.profile.run_time(input),
             cpus: middle(used.collect()),
+            unused: entry.profile.unused(),
+            held: Some(entry.profile.held())
+                .filter(|held| held.of >= TELLING)
+                .map(|held| f64::from(held.within) / f64::from(held.of)),
             last: summary.latest().map(|minutes| Timestamp(i64::from(minutes) * 60_000_000)),
         }
     }
@@ -62,13 +86,15 @@ impl<'a> Row<'a> {
             "memory_bytes": self.memory,
             "time_s": self.time,
             "cpus": self.cpus,
+            "unused": self.unused,
+            "held": self.held,
             "last": self.last,
         })
     }
 }
 
 /// Runs it.
-pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
+pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let place = place(context)?;
     let (mut entries, unreadable) = context.block_on(async {
         let mut learned = open(&place).await?;
@@ -80,10 +106,17 @@ pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
     if unreadable > 0 {
         context.warn(&format!("{unreadable} records are damaged and left out."));
     }
+    let known = entries.len();
+    if !args.all {
+        entries.sort_by_cached_key(|entry| {
+            (std::cmp::Reverse(entry.profile.summary().count()), entry.signature.to_string(), entry.class)
+        });
+        entries.truncate(SHOWN);
+    }
     entries.sort_by_cached_key(|entry| (entry.signature.to_string(), entry.class));
     let rows: Vec<Row<'_>> = entries.iter().map(Row::new).collect();
     if context.json() {
-        context.print_json(&json!({ "profiles": rows.iter().map(Row::json).collect::<Vec<_>>() }))?;
+        context.print_json(&json!({ "known": known, "profiles": rows.iter().map(Row::json).collect::<Vec<_>>() }))?;
         return Ok(Exit::Success);
     }
     if rows.is_empty() {
@@ -95,6 +128,7 @@ pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
     for row in &rows {
         let dash = || "-".to_owned();
         let bytes = |value: f64| Bytes(value as u64).to_string();
+        let percent = |share: f64| format!("{:.0} %", 100.0 * share);
         table.row(vec![
             Cell::new(&row.entry.signature),
             Cell::new(number(row.entry.profile.summary().count())),
@@ -102,10 +136,18 @@ pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
             Cell::new(row.memory.map_or_else(dash, |found| bytes(found.request))),
             Cell::new(row.time.map_or_else(dash, |found| duration(found.middle))),
             Cell::new(row.cpus.map_or_else(dash, |cpus| format!("{cpus:.1}"))),
+            Cell::new(row.unused.map_or_else(dash, percent)),
+            Cell::new(row.held.map_or_else(dash, percent)),
             Cell::new(row.last.map_or_else(dash, |last| ago(last, now))),
             Cell::new(format!("hosts-{}", row.entry.class)),
         ]);
     }
     context.print(&table.print())?;
+    if rows.len() < known {
+        context.say(&format!(
+            "The {} with the most runs of {known}; `csync profile list --all` shows the rest.",
+            rows.len()
+        ));
+    }
     Ok(Exit::Success)
 }

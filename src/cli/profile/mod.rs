@@ -12,6 +12,7 @@ mod forget;
 mod import;
 mod key;
 mod list;
+mod plot;
 mod replay;
 mod show;
 
@@ -29,8 +30,7 @@ pub struct Args {
 /// What to do.
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// List what was learned: runs, memory, time, CPU use
-    List,
+    List(list::Args),
     /// Show what a command would need: `csync profile show samtools sort --input 20G`
     Show(show::Args),
     /// Learn from what a site or a workflow system already knows
@@ -55,7 +55,8 @@ impl Args {
 /// Runs it.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     match &args.command {
-        None | Some(Command::List) => list::run(context),
+        None => list::run(context, &list::Args::default()),
+        Some(Command::List(args)) => list::run(context, args),
         Some(Command::Show(args)) => show::run(context, args),
         Some(Command::Import(args)) => import::run(context, args),
         Some(Command::Export(args)) => export::run(context, args),
@@ -80,6 +81,15 @@ fn place(context: &Context) -> Result<Place, Failure> {
 
 async fn open(place: &Place) -> Result<Learned, Failure> {
     Ok(Learned::open(place, passphrase().as_deref(), clock::now()).await?)
+}
+
+/// Opens what was learned, where anything was.
+pub(super) async fn learned_if_there(context: &Context) -> Result<Option<Learned>, Failure> {
+    let place = Place::of(&context.state_dir()?);
+    if std::fs::metadata(&place.path).map_or(0, |meta| meta.len()) == 0 {
+        return Ok(None);
+    }
+    open(&place).await.map(Some)
 }
 
 impl From<LearnedError> for Failure {

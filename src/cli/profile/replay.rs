@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
-use crate::cli::profile::import::{observation, read};
+use crate::cli::profile::import::{observation, open_report, read};
 use crate::decide::learn::profile::{Profile, Question};
 use crate::decide::learn::stakes::Caution;
 use crate::language::history::PastJob;
@@ -43,7 +43,8 @@ struct Score {
 /// Runs it.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let mut jobs: BTreeMap<String, Vec<PastJob>> = BTreeMap::new();
-    read(&args.trace, |job| {
+    let (input, stem) = open_report(&args.trace)?;
+    read(input, &args.trace.display().to_string(), &stem, |job| {
         if job.cut == Cut::Nothing && job.memory > 0.0 && job.wall > 0.0 {
             jobs.entry(job.words().join(" ")).or_default().push(job);
         }

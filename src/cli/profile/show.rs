@@ -1,19 +1,23 @@
 //! `csync profile show`.
 
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
+use crate::cli::outfile;
+use crate::cli::profile::plot::{Plot, Quantity, html};
 use crate::cli::profile::{open, place};
+use crate::cli::view::table::Page;
 use crate::cli::view::words::{duration, many};
 use crate::decide::learn::profile::{Prediction, Question};
+use crate::decide::learn::shipped::{Needs, needs};
 use crate::decide::learn::stakes::Caution;
-use crate::language::command::commands;
-use crate::language::command::signature;
+use crate::language::command::{Part, commands, signature};
 use crate::model::api::ErrorKind;
-use crate::model::units::Bytes;
+use crate::model::units::{BadUnit, Bytes};
 use crate::reach::learned::Entry;
 
 /// Show what a command would need
@@ -28,13 +32,20 @@ pub(super) struct Args {
     /// Size of its inputs; without it, what was seen most
     #[arg(long, value_name = "SIZE")]
     input: Option<Bytes>,
+    /// Draw what was seen and what is predicted over input size, by class of hosts
+    #[arg(long)]
+    plot: bool,
+    /// Write the drawing to a file instead: `.svg` (memory alone) or `.html`
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
 }
 
 /// Runs it.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let place = place(context)?;
-    let text = args.words.join(" ");
-    let (shown, mut entries) = context.block_on(async {
+    let asked = Asked::of(args)?;
+    let text = asked.words.join(" ");
+    let (wanted, mut entries) = context.block_on(async {
         let mut learned = open(&place).await?;
         let lines = commands(&text);
         let Some(wanted) = signature(&lines, &[], learned.tokens()) else {
@@ -42,29 +53,127 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         };
         let entries = learned.likes(&wanted).await?;
         learned.close().await;
-        Ok((wanted.to_string(), entries))
+        Ok((wanted, entries))
     })?;
+    let shown = wanted.to_string();
     if entries.is_empty() {
+        let shipped = wanted.parts.iter().filter_map(Part::known).filter_map(|(name, sub)| needs(name, sub));
+        let shipped: Vec<&Needs> = shipped.collect();
+        if !shipped.is_empty() {
+            return tell_shipped(context, &shown, &shipped);
+        }
         let failure = Failure::new(ErrorKind::NotFound, format!("nothing was learned of `{shown}`"));
         return Err(failure.hint("`csync profile list` shows what was"));
     }
     entries.sort_by_key(|entry| std::cmp::Reverse(entry.profile.summary().count()));
-    let needs: Vec<Needs> = entries.iter().map(|entry| Needs::of(entry, args.input)).collect();
+    if asked.plot || asked.output.is_some() {
+        return draw(context, asked.output.as_deref(), &shown, &entries);
+    }
+    let needed: Vec<Needed> = entries.iter().map(|entry| Needed::of(entry, asked.input)).collect();
     if context.json() {
-        let found: Vec<_> = entries.iter().zip(&needs).map(|(entry, needs)| needs.json(entry)).collect();
+        let found: Vec<_> = entries.iter().zip(&needed).map(|(entry, needed)| needed.json(entry)).collect();
         context.print_json(&json!({ "command": shown, "found": found }))?;
         return Ok(Exit::Success);
     }
     let mut page = String::new();
-    for (entry, needs) in entries.iter().zip(&needs) {
-        needs.tell(entry, &mut page);
+    for (entry, needed) in entries.iter().zip(&needed) {
+        needed.tell(entry, &mut page);
+    }
+    context.print(page.trim_end())?;
+    Ok(Exit::Success)
+}
+
+/// What is asked: words of a command, and options of ours wherever they stand.
+struct Asked<'a> {
+    words: &'a [String],
+    input: Option<Bytes>,
+    plot: bool,
+    output: Option<PathBuf>,
+}
+
+impl<'a> Asked<'a> {
+    /// Takes our options off the end, where people write them: `csync profile show bwa mem --plot`.
+    fn of(args: &'a Args) -> Result<Self, Failure> {
+        let mut asked = Self { words: &args.words, input: args.input, plot: args.plot, output: args.output.clone() };
+        loop {
+            match asked.words {
+                [rest @ .., last] if last == "--plot" && !rest.is_empty() => {
+                    asked.plot = true;
+                    asked.words = rest;
+                }
+                [rest @ .., key, value] if key == "--output" && !rest.is_empty() => {
+                    asked.output = Some(PathBuf::from(value));
+                    asked.words = rest;
+                }
+                [rest @ .., key, value] if key == "--input" && !rest.is_empty() => {
+                    asked.input = Some(value.parse().map_err(|error: BadUnit| Failure::usage(error.to_string()))?);
+                    asked.words = rest;
+                }
+                _ => return Ok(asked),
+            }
+        }
+    }
+}
+
+/// Draws it, in the terminal or into a file.
+fn draw(context: &Context, output: Option<&Path>, shown: &str, entries: &[Entry]) -> Result<Exit, Failure> {
+    let plots: Vec<Plot> =
+        [Quantity::Memory, Quantity::Time].into_iter().filter_map(|of| Plot::of(shown, entries, of)).collect();
+    if plots.is_empty() {
+        return Err(Failure::new(ErrorKind::NotFound, format!("nothing was measured of `{shown}`")));
+    }
+    let Some(path) = output else {
+        let width = Page::stdout(context.paint()).width_or(80);
+        let text: Vec<String> = plots.iter().map(|plot| plot.terminal(width)).collect();
+        context.print(text.join("\n").trim_end())?;
+        return Ok(Exit::Success);
+    };
+    let text = match path.extension().and_then(|end| end.to_str()) {
+        Some("svg") => plots.first().map_or_else(String::new, Plot::svg),
+        Some("html") => html(shown, &plots),
+        _ => {
+            let failure = Failure::usage(format!("`{}` ends neither in .svg nor in .html", path.display()));
+            return Err(failure.hint("a browser or `rsvg-convert` makes a PNG of an SVG"));
+        }
+    };
+    outfile::replace(path, &text)?;
+    context.say(&format!("Written to {}.", path.display()));
+    Ok(Exit::Success)
+}
+
+/// Says what csync ships of programs of which nothing was learned.
+fn tell_shipped(context: &Context, shown: &str, shipped: &[&Needs]) -> Result<Exit, Failure> {
+    if context.json() {
+        let shipped: Vec<_> = shipped
+            .iter()
+            .map(|needs| {
+                json!({
+                    "program": needs.program, "subcommand": needs.subcommand, "memory_bytes": needs.memory,
+                    "memory_per_input_byte": needs.memory_per_input, "cores": needs.cores, "time_s": needs.time,
+                    "source": needs.source,
+                })
+            })
+            .collect();
+        context.print_json(&json!({ "command": shown, "found": [], "shipped": shipped }))?;
+        return Ok(Exit::Success);
+    }
+    let mut page = format!("Nothing was learned of `{shown}` yet. People commonly give\n");
+    for needs in shipped {
+        let subcommand = needs.subcommand.as_ref().map_or_else(String::new, |name| format!(" {name}"));
+        let memory = needs.memory.map(|memory| memory.to_string());
+        let per_input =
+            (needs.memory_per_input > 0.0).then(|| format!("{} times its input of memory", needs.memory_per_input));
+        let cores = needs.cores.map(|cores| format!("{cores} cores"));
+        let time = needs.time.map(|time| time.to_string());
+        let all: Vec<String> = [memory, per_input, cores, time].into_iter().flatten().collect();
+        let _ = writeln!(page, "  {}{subcommand}: {}\n    ({})", needs.program, all.join(", "), needs.source);
     }
     context.print(page.trim_end())?;
     Ok(Exit::Success)
 }
 
 /// What an input of some size needs.
-struct Needs {
+struct Needed {
     input: f64,
     memory: Option<Prediction>,
     safe: Option<Prediction>,
@@ -72,7 +181,7 @@ struct Needs {
     limit: Option<Prediction>,
 }
 
-impl Needs {
+impl Needed {
     fn of(entry: &Entry, input: Option<Bytes>) -> Self {
         let mut inputs: Vec<f64> = entry.profile.summary().kept().map(|(seen, _)| f64::from(seen.input)).collect();
         inputs.sort_unstable_by(f64::total_cmp);

@@ -81,6 +81,7 @@ mod tests {
                 wall: 600.0,
                 cpu,
                 io: 0.0,
+                asked: 0.0,
                 cut: Cut::Nothing,
                 trust: Trust::Full,
             };

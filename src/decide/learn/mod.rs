@@ -21,5 +21,9 @@ pub mod hosts;
 
 pub mod evidence;
 
+pub mod shipped;
+
+pub mod waits;
+
 #[cfg(test)]
 mod tests;

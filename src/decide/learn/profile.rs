@@ -13,6 +13,8 @@ const ENOUGH: usize = 3;
 const UNSAFE: usize = 5;
 /// How many attempts must have been seen before models are judged by what came true.
 const JUDGED: usize = 3;
+/// How many of the latest attempts models are judged by where that is done anew; what was before those weighs next to nothing.
+pub const JUDGED_ANEW: usize = 40;
 /// What a judgement weighs after the next one: what was long ago says less.
 const MEMORY_OF_SCORES: f64 = 0.95;
 /// How strongly a model is preferred that wasted less: weights fall with this power of the waste.
@@ -41,6 +43,16 @@ pub struct Profile {
     wall: Scores,
     /// By how much each model's run time was off, whatever it would have wasted.
     misses: Scores,
+    held: Held,
+}
+
+/// How often the 80 % interval of memory held what came next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Attempts that were predicted before they were known.
+    pub of: u32,
+    /// How many of them came to lie in the interval.
+    pub within: u32,
 }
 
 /// What a prediction rests on, best first.
@@ -96,13 +108,22 @@ impl Profile {
     /// Makes a profile of a summary that came from elsewhere, judging the models anew.
     pub fn of(summary: Summary) -> Self {
         let mut profile = Self { summary: Summary::default(), ..Self::default() };
+        let from = summary.kept().count().saturating_sub(JUDGED_ANEW);
         let mut known: Vec<(Observation, f64)> = Vec::new();
-        for (seen, weight) in summary.kept() {
-            profile.judge(&known, seen);
+        for (i, (seen, weight)) in summary.kept().enumerate() {
+            if i >= from {
+                profile.judge(&known, seen);
+            }
             known.push((*seen, weight));
         }
         profile.summary = summary;
         profile
+    }
+
+    /// Makes a profile of a summary without judging the models, which then count alike until something is added: for the
+    /// many commands of a long history that are hardly asked about.
+    pub fn unjudged(summary: Summary) -> Self {
+        Self { summary, ..Self::default() }
     }
 
     /// Learns from an attempt that a machine's store saw; returns false when it is known already or senseless.
@@ -125,6 +146,23 @@ impl Profile {
     /// Returns what is kept of the attempts.
     pub fn summary(&self) -> &Summary {
         &self.summary
+    }
+
+    /// Returns how often what came next lay in the 80 % interval of memory.
+    pub fn held(&self) -> Held {
+        self.held
+    }
+
+    /// Returns the part of the memory asked for that was not used, over the attempts of which both are known; none when there
+    /// are none.
+    pub fn unused(&self) -> Option<f64> {
+        let both = self.summary.kept().filter(|(seen, _)| seen.asked > 0.0 && seen.memory > 0.0 && seen.wall > 0.0);
+        let (asked, unused) = both.fold((0.0, 0.0), |(asked, unused), (seen, weight)| {
+            let hours = f64::from(seen.wall) * weight;
+            let more = f64::from(seen.asked - seen.memory).max(0.0);
+            (asked + f64::from(seen.asked) * hours, unused + more * hours)
+        });
+        (asked > 0.0).then(|| unused / asked)
     }
 
     /// Predicts peak memory in bytes; none when too little was seen.
@@ -221,11 +259,22 @@ impl Profile {
             (points.len() >= JUDGED).then_some((points, came))
         };
         if let Some((points, came)) = of(Target::Memory) {
+            self.hold(&points, came);
             score(&mut self.memory, None, &points, came, Stakes::memory(Caution::Balanced));
         }
         if let Some((points, came)) = of(Target::Wall) {
             score(&mut self.wall, Some(&mut self.misses), &points, came, Stakes::time(Caution::Balanced));
         }
+    }
+
+    /// Counts whether the interval of memory, as it was before this attempt, holds it.
+    fn hold(&mut self, points: &Points, came: Point) {
+        let outcomes = mixture(points, &self.memory, came.x);
+        let spread = Spread::new(outcomes, points.len() as f64, Stakes::memory(Caution::Balanced));
+        let Some(spread) = spread.filter(|_| !came.cut) else { return };
+        self.held.of = self.held.of.saturating_add(1);
+        let within = (spread.quantile(0.1)..=spread.quantile(0.9)).contains(&came.y);
+        self.held.within = self.held.within.saturating_add(u32::from(within));
     }
 }
 

@@ -5,7 +5,7 @@
 //! so that merging is commutative, associative and idempotent whatever was dropped on the way.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +44,22 @@ impl Summary {
         self.kept.insert(place, seen);
         self.trim();
         true
+    }
+
+    /// Adds what many attempts of this origin told, as [`Summary::add`] would one by one; returns how many were new.
+    pub fn add_all(&mut self, origin: u64, seen: &[Observation]) -> u32 {
+        let before = self.kept.len();
+        let known: HashSet<u64> = self.kept.iter().map(|known| known.id).collect();
+        let mut met = HashSet::with_capacity(seen.len());
+        self.kept.extend(seen.iter().filter(|one| one.is_sound() && !known.contains(&one.id) && met.insert(one.id)));
+        let new = u32::try_from(self.kept.len() - before).unwrap_or(u32::MAX);
+        if new > 0 {
+            let count = self.counts.entry(origin).or_default();
+            *count = count.saturating_add(new);
+            self.kept.sort_by(by_time);
+            self.trim();
+        }
+        new
     }
 
     /// Takes in what another store keeps of the same signature.

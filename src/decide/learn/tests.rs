@@ -41,6 +41,17 @@ fn asks_for_a_little_more_than_what_was_always_needed() {
 }
 
 #[test]
+fn tells_what_was_asked_for_in_vain_and_how_often_its_interval_held() {
+    let asked = |n: u64| Observation { asked: 8e9, ..seen(n, GB, 2.0 * GB + 1e7 * (mixed(n) % 10) as f64, 60.0) };
+    let profile = learned((0..40).map(asked));
+    let unused = profile.unused().expect("it is known what was asked for");
+    assert!((0.74..0.76).contains(&unused), "{unused}");
+    let held = profile.held();
+    assert!(held.of > 30 && held.within > held.of / 2, "{held:?}");
+    assert_eq!(learned((0..5).map(|n| seen(n, GB, GB, 60.0))).unused(), None);
+}
+
+#[test]
 fn says_nothing_before_three_attempts_ran_to_their_end() {
     let mut profile = learned((0..2).map(|n| seen(n, GB, GB, 60.0)));
     let cut = Observation { cut: Cut::Memory, ..seen(2, GB, GB, 60.0) };
@@ -231,6 +242,20 @@ proptest! {
         prop_assert_eq!(whole.count() as usize, all.len());
         let direct: Vec<_> = summary(1, &all).kept().map(|(seen, _)| *seen).collect();
         prop_assert_eq!(direct, whole.kept().map(|(seen, _)| *seen).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn many_at_once_are_kept_as_one_by_one(all in attempts(200), cut in 0..200usize) {
+        let (first, second) = all.split_at(cut.min(all.len()));
+        let mut one_by_one = Summary::default();
+        let mut new = 0;
+        for seen in &all {
+            new += u32::from(one_by_one.add(1, *seen));
+        }
+        let mut at_once = Summary::default();
+        let told = at_once.add_all(1, first) + at_once.add_all(1, second);
+        prop_assert_eq!(told, new);
+        prop_assert_eq!(at_once, one_by_one);
     }
 
     #[test]

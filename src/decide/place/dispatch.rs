@@ -14,9 +14,12 @@ use crate::decide::place::timetable::Timetable;
 /// Tasks looked at in one decision at most, so that a decision stays cheap however many are ready.
 const LOOKED_AT: usize = 64;
 
-/// Tasks bound to a host at most where each waits in a queue, as a multiple of what it runs at once: the next ones wait while
-/// these run. Elsewhere nothing is bound ahead, which was better in every variant measured.
-const AHEAD: u32 = 2;
+/// Tasks bound to a host at least where each waits in a queue, as a multiple of what it runs at once: the next ones wait while
+/// these run. Where tasks are shorter than the wait, more must wait so that its cores stay busy. Elsewhere nothing is bound
+/// ahead, which was better in every variant measured.
+const AHEAD: f64 = 2.0;
+/// The most bound ahead, likewise: what is bound cannot go elsewhere any more.
+const FAR_AHEAD: f64 = 16.0;
 
 /// How many mean tasks a host's speed must have been seen over before that outweighs what was thought of it. Anything from 1 to
 /// 10 does about as well.
@@ -172,8 +175,11 @@ impl<'a> Dispatcher<'a> {
     fn has_room(&self, site: u16, need: u32) -> bool {
         let site = usize::from(site);
         let Some(of) = self.problem.network.sites.get(site) else { return false };
-        let ahead = if matches!(of.wait, Wait::Each(_)) { AHEAD } else { 1 };
-        self.cores.get(site).is_some_and(|&bound| bound + need <= of.room.cores.saturating_mul(ahead))
+        let ahead = match of.wait {
+            Wait::Each(wait) => (1.0 + wait * of.speed / self.mean.max(1.0)).clamp(AHEAD, FAR_AHEAD),
+            Wait::None | Wait::Once(_) => 1.0,
+        };
+        self.cores.get(site).is_some_and(|&bound| f64::from(bound + need) <= f64::from(of.room.cores) * ahead)
     }
 
     /// Returns, for each host, when its cores are believed to be free, the first first.

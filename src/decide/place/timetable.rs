@@ -25,6 +25,8 @@ pub struct Timetable<'a> {
     speeds: Vec<f64>,
     profiles: Vec<Profile>,
     each: Vec<f64>,
+    /// How many times as long each task waits as its host says; as long where none is named.
+    delays: &'a [f64],
     copies: Vec<Vec<(u16, f64)>>,
     links: Vec<f64>,
     bookings: Vec<Option<Booking>>,
@@ -49,6 +51,7 @@ impl<'a> Timetable<'a> {
             speeds: sites.iter().map(|site| site.speed).collect(),
             profiles: sites.iter().map(|site| Profile::new(opens(site.wait), site.room)).collect(),
             each: sites.iter().map(|site| each(site.wait)).collect(),
+            delays: &[],
             copies: problem.files.iter().map(|file| file.at.iter().map(|&at| (at, 0.0)).collect()).collect(),
             links: vec![0.0; problem.network.links],
             bookings: vec![None; problem.tasks.len()],
@@ -65,6 +68,21 @@ impl<'a> Timetable<'a> {
     pub fn at_speeds(mut self, speeds: &[f64]) -> Self {
         self.speeds = speeds.to_vec();
         self
+    }
+
+    /// Has each task wait so many times as long in queues as their hosts say: what chance brings.
+    #[must_use]
+    pub const fn delayed(mut self, factors: &'a [f64]) -> Self {
+        self.delays = factors;
+        self
+    }
+
+    /// Has a host run nothing for some time; for one that opens later, nothing changes before.
+    pub fn close(&mut self, site: u16, from: f64, seconds: f64) {
+        let room = self.problem.network.sites.get(usize::from(site)).map(|site| site.room);
+        if let (Some(profile), Some(room)) = (self.profiles.get_mut(usize::from(site)), room) {
+            profile.take(from, seconds, room);
+        }
     }
 
     /// Lets time pass: no transfer begins before.
@@ -152,7 +170,7 @@ impl<'a> Timetable<'a> {
 
     fn book(&self, task: usize, site: u16, staged: f64) -> Booking {
         let duration = self.duration(task, site);
-        let ready = staged + self.wait(site);
+        let ready = staged + self.wait(site) * self.delays.get(task).copied().unwrap_or(1.0);
         let profile = self.profiles.get(usize::from(site));
         let room = self.problem.task(task).room;
         let start = profile.map_or(f64::INFINITY, |profile| profile.earliest(ready, duration, room));

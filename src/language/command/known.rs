@@ -15,7 +15,8 @@ pub enum Program {
 pub const SCRIPTS: &[&str] = &[];
 
 /// Programs with subcommands.
-const WITH_SUBCOMMANDS: [(&str, &[&str]); 24] = [
+const WITH_SUBCOMMANDS: [(&str, &[&str]); 26] = [
+    ("baysor", &["preview", "run", "segfree"]),
     (
         "bcftools",
         &[
@@ -52,6 +53,7 @@ const WITH_SUBCOMMANDS: [(&str, &[&str]); 24] = [
     ),
     ("bwa", &["aln", "index", "mem", "sampe", "samse"]),
     ("bwa-mem2", &["index", "mem"]),
+    ("cellbender", &["remove-background"]),
     ("cellranger", &["aggr", "count", "mkfastq", "mkref", "multi", "reanalyze"]),
     (
         "gatk",
@@ -113,7 +115,7 @@ const RUNNERS: [&str; 16] = [
 ];
 
 /// Programs without subcommands.
-const PLAIN: [&str; 112] = [
+const PLAIN: [&str; 125] = [
     "STAR",
     "STARsolo",
     "abyss-pe",
@@ -226,6 +228,19 @@ const PLAIN: [&str; 112] = [
     "trim_galore",
     "trimmomatic",
     "uniq",
+    "ashlar",
+    "backsub",
+    "bioformats2raw",
+    "raw2ometiff",
+    "cesm.exe",
+    "emapper.py",
+    "ilastik_cli",
+    "ncclimo",
+    "run_alphafold.py",
+    "run_deepvariant",
+    "spotiflow-predict",
+    "vasp_std",
+    "vina",
 ];
 
 /// Looks a program up by the last part of its path.

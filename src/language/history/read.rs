@@ -7,7 +7,7 @@ use crate::model::observation::{Cut, Trust};
 /// Whose report it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// `sacct -P`, any columns.
+    /// `sacct -P` or `sacct -p`, any columns; also as a database exports them, separated by commas.
     Sacct,
     /// `qacct -j`.
     Qacct,
@@ -23,11 +23,11 @@ impl Format {
         if line.starts_with("===") {
             return Some(Self::Qacct);
         }
-        if line.split('|').any(|column| column == "JobID" || column == "JobIDRaw") {
+        let has = |separator: &[char], name: &str| line.split(separator).any(|column| column.trim() == name);
+        if ["JobID", "JobIDRaw", "job_id"].iter().any(|name| has(&['|', ','], name)) {
             return Some(Self::Sacct);
         }
-        let columns: Vec<&str> = line.split(['\t', ',']).collect();
-        let has = |name: &str| columns.contains(&name);
+        let has = |name| has(&['\t', ','], name);
         if has("max_rss") && has("s") {
             return Some(Self::Snakemake);
         }
@@ -41,8 +41,11 @@ pub struct Reader {
     format: Format,
     /// What the report's rows are called where they have no names.
     name: String,
-    separator: char,
+    separator: u8,
     header: Vec<String>,
+    places: Places,
+    /// Where the cells of the line begin and end.
+    cells: Vec<(usize, usize)>,
     pending: Option<PastJob>,
     /// Whether what is pending ended in a way that tells what it needed.
     tells: bool,
@@ -57,21 +60,42 @@ impl Reader {
     pub fn new(first: &str, name: &str) -> Option<Self> {
         let format = Format::of(first)?;
         let separator = match format {
-            Format::Sacct => '|',
-            _ if first.contains('\t') => '\t',
-            _ => ',',
+            Format::Sacct if first.contains('|') => b'|',
+            _ if first.contains('\t') => b'\t',
+            _ => b',',
         };
-        let header = first.split(separator).map(|column| column.trim().to_owned()).collect();
+        let header: Vec<String> =
+            first.split(char::from(separator)).map(|column| column.trim().trim_matches('"').to_owned()).collect();
         Some(Self {
             format,
             name: name.to_owned(),
             separator,
+            places: Places::of(&header),
             header,
+            cells: Vec::new(),
             pending: None,
             tells: false,
             skipped: 0,
             rows: 0,
         })
+    }
+
+    /// Returns what the columns lack, when nothing can be learned from them.
+    pub fn lacks(&self) -> Option<&'static str> {
+        let has = |name: &str| self.header.iter().any(|column| column == name);
+        let places = &self.places;
+        match self.format {
+            Format::Sacct if places.wall.is_none() && places.wall_raw.is_none() && places.memory.is_none() => {
+                Some("neither run times (Elapsed) nor memory (MaxRSS)")
+            }
+            Format::Sacct if places.state.is_none() => {
+                Some("no State: what failed cannot be told from what needed that much")
+            }
+            Format::Nextflow if !["peak_rss", "rss", "realtime"].iter().any(|name| has(name)) => {
+                Some("neither realtime nor peak_rss")
+            }
+            _ => None,
+        }
     }
 
     /// Returns whose report it is.
@@ -107,7 +131,7 @@ impl Reader {
             return None;
         }
         self.rows += 1;
-        let cells: Vec<&str> = line.split(self.separator).collect();
+        let cells: Vec<&str> = line.split(char::from(self.separator)).map(|cell| cell.trim_matches('"')).collect();
         let job = read(self, &cells);
         self.skipped += u64::from(job.is_none());
         job
@@ -115,18 +139,27 @@ impl Reader {
 
     fn cell<'a>(&self, cells: &[&'a str], name: &str) -> Option<&'a str> {
         let place = self.header.iter().position(|column| column == name)?;
-        cells.get(place).map(|cell| cell.trim()).filter(|cell| !cell.is_empty() && *cell != "-" && *cell != "NA")
+        told(cells.get(place)?)
+    }
+
+    /// Returns a cell of the line that was split last.
+    fn at<'a>(&self, line: &'a str, place: Option<usize>) -> Option<&'a str> {
+        let (from, to) = *self.cells.get(place?)?;
+        told(line.get(from..to)?)
     }
 
     fn sacct(&mut self, line: &str) -> Option<PastJob> {
-        let cells: Vec<&str> = line.split('|').collect();
-        let id = self.cell(&cells, "JobID").or_else(|| self.cell(&cells, "JobIDRaw"))?;
-        let memory = self.cell(&cells, "MaxRSS").and_then(|text| bytes(text, 1.0)).unwrap_or(0.0);
-        let cpu = self.cell(&cells, "TotalCPU").and_then(clock).unwrap_or(0.0);
+        split(line, self.separator, &mut self.cells);
+        let places = self.places;
+        let Some(id) = self.at(line, places.id) else {
+            self.skipped += u64::from(!line.trim().is_empty());
+            return None;
+        };
+        let memory = self.at(line, places.memory).and_then(|text| bytes(text, 1.0)).unwrap_or(0.0);
+        let cpu = self.at(line, places.cpu).and_then(clock).unwrap_or(0.0);
         if id.contains('.') {
             // Steps have what the job itself has not; those of one job run after each other, mostly.
-            let io =
-                ["MaxDiskRead", "MaxDiskWrite"].map(|name| self.cell(&cells, name).and_then(|text| bytes(text, 1.0)));
+            let io = [places.read, places.write].map(|place| self.at(line, place).and_then(|text| bytes(text, 1.0)));
             if let Some(job) = &mut self.pending {
                 job.memory = job.memory.max(memory);
                 job.cpu = job.cpu.max(cpu);
@@ -135,26 +168,30 @@ impl Reader {
             return None;
         }
         let done = self.end();
-        let (cut, tells) = match self.cell(&cells, "State").unwrap_or_default().split(' ').next() {
-            Some("COMPLETED") => (Cut::Nothing, true),
-            Some("TIMEOUT") => (Cut::Time, true),
-            Some("OUT_OF_MEMORY") => (Cut::Memory, true),
+        let state = self.at(line, places.state).unwrap_or_default();
+        let (cut, tells) = match state.split(' ').next() {
+            Some("COMPLETED" | "CD") => (Cut::Nothing, true),
+            Some("TIMEOUT" | "TO") => (Cut::Time, true),
+            Some("OUT_OF_MEMORY" | "OOM") => (Cut::Memory, true),
             _ => (Cut::Nothing, false),
         };
-        let wall = self.cell(&cells, "ElapsedRaw").and_then(|text| text.parse().ok());
-        let limit =
-            self.cell(&cells, "TimelimitRaw").and_then(|text| text.parse::<f64>().ok()).map(|minutes| minutes * 60.0);
         self.tells = tells;
+        let number =
+            |text: Option<&str>| text.and_then(|text| text.parse::<f64>().ok()).filter(|number| *number >= 0.0);
+        let wall = number(self.at(line, places.wall_raw)).or_else(|| self.at(line, places.wall).and_then(clock));
+        let limit = number(self.at(line, places.limit_minutes)).map(|minutes| minutes * 60.0);
+        let limit = limit.or_else(|| number(self.at(line, places.limit_seconds)));
+        let cores = number(self.at(line, places.cores)).unwrap_or(1.0).max(1.0);
+        let asked_memory = self.at(line, places.asked).and_then(|text| asked(text, cores)).unwrap_or(0.0);
         self.pending = Some(PastJob {
             id: id.to_owned(),
-            name: self.cell(&cells, "JobName").unwrap_or(&self.name).to_owned(),
-            at: self.cell(&cells, "End").and_then(minutes).unwrap_or(0),
+            name: self.at(line, places.name).unwrap_or(&self.name).to_owned(),
+            at: self.at(line, places.end).and_then(minutes).unwrap_or(0),
             memory,
-            wall: wall.or_else(|| self.cell(&cells, "Elapsed").and_then(clock)).unwrap_or(0.0),
+            wall: wall.unwrap_or(0.0),
             cpu,
-            // `4000M`, `4Gc` (a core) and `4Gn` (a node) begin alike.
-            asked_memory: self.cell(&cells, "ReqMem").and_then(|text| bytes(text, 1_048_576.0)).unwrap_or(0.0),
-            asked_time: limit.or_else(|| self.cell(&cells, "Timelimit").and_then(clock)).unwrap_or(0.0),
+            asked_memory,
+            asked_time: limit.or_else(|| self.at(line, places.limit).and_then(clock)).unwrap_or(0.0),
             cut,
             // Sampled every half minute, of single steps.
             trust: Trust::Low,
@@ -235,4 +272,79 @@ impl Reader {
         };
         (job.wall > 0.0).then_some(job)
     }
+}
+
+/// Where the columns stand that are read of accounting records.
+#[derive(Clone, Copy, Debug, Default)]
+struct Places {
+    id: Option<usize>,
+    name: Option<usize>,
+    state: Option<usize>,
+    end: Option<usize>,
+    wall_raw: Option<usize>,
+    wall: Option<usize>,
+    limit_minutes: Option<usize>,
+    limit_seconds: Option<usize>,
+    limit: Option<usize>,
+    memory: Option<usize>,
+    asked: Option<usize>,
+    cpu: Option<usize>,
+    cores: Option<usize>,
+    read: Option<usize>,
+    write: Option<usize>,
+}
+
+impl Places {
+    /// Finds the columns by their names in `sacct` and in the exports of accounting databases.
+    fn of(header: &[String]) -> Self {
+        let at = |names: &[&str]| names.iter().find_map(|name| header.iter().position(|column| column == name));
+        Self {
+            id: at(&["JobID", "JobIDRaw", "job_id"]),
+            name: at(&["JobName", "name", "job_name"]),
+            state: at(&["State", "state"]),
+            end: at(&["End", "end_time"]),
+            wall_raw: at(&["ElapsedRaw", "run_time"]),
+            wall: at(&["Elapsed"]),
+            limit_minutes: at(&["TimelimitRaw"]),
+            limit_seconds: at(&["wallclock_req"]),
+            limit: at(&["Timelimit"]),
+            memory: at(&["MaxRSS"]),
+            asked: at(&["ReqMem", "mem_req"]),
+            cpu: at(&["TotalCPU"]),
+            cores: at(&["AllocCPUS", "ReqCPUS", "processors_req"]),
+            read: at(&["MaxDiskRead"]),
+            write: at(&["MaxDiskWrite"]),
+        }
+    }
+}
+
+/// Returns a cell that says something.
+fn told(cell: &str) -> Option<&str> {
+    Some(cell.trim()).filter(|cell| !cell.is_empty() && *cell != "-" && *cell != "NA")
+}
+
+/// Notes where the cells of a line begin and end; a separator inside quotes is none.
+fn split(line: &str, separator: u8, cells: &mut Vec<(usize, usize)>) {
+    cells.clear();
+    let (mut from, mut quoted) = (0, false);
+    let mut end = |from: usize, to: usize| {
+        let whole = line.as_bytes().get(from..to).unwrap_or_default();
+        let inner = whole.len() > 1 && whole.first() == Some(&b'"') && whole.last() == Some(&b'"');
+        cells.push(if inner { (from + 1, to - 1) } else { (from, to) });
+    };
+    for (at, byte) in line.bytes().enumerate() {
+        if byte == b'"' && separator == b',' {
+            quoted = !quoted;
+        } else if byte == separator && !quoted {
+            end(from, at);
+            from = at + 1;
+        }
+    }
+    end(from, line.len());
+}
+
+/// Reads the memory that a job asked for: `4000M`, `4Gc` for each core, `4Gn` for each node.
+fn asked(text: &str, cores: f64) -> Option<f64> {
+    let whole = bytes(text, 1_048_576.0)?;
+    Some(if text.ends_with('c') { whole * cores } else { whole })
 }

@@ -44,6 +44,44 @@ fn recorded_replies_are_read() {
 }
 
 #[test]
+fn every_recorded_shape_of_sacct_is_read_or_refused_with_what_it_lacks() {
+    let of = |text: &'static str| Reader::new(text.lines().next().expect("a first line"), "file");
+    let units = include_str!("../../../tests/replies/slurm-24.11/sacct-P-units.out");
+    let (jobs, _) = read(units);
+    let of_16 = jobs.iter().find(|job| job.id == "16").expect("it is there");
+    assert_eq!((of_16.memory, of_16.asked_memory), (11_104.0 * 1024.0, 51_200.0 * 1024.0));
+    let live = include_str!("../../../tests/replies/slurm-24.11/sacct-live.out");
+    assert!(read(live).0.iter().any(|job| job.name == "wrap" && (job.wall - 1.0).abs() < 1e-9));
+    for bare in [
+        include_str!("../../../tests/replies/slurm-24.11/sacct-parsable.out"),
+        include_str!("../../../tests/replies/slurm-24.11/sacct-P-D.out"),
+    ] {
+        assert!(of(bare).expect("it is sacct's").lacks().is_some_and(|lacks| lacks.contains("Elapsed")));
+    }
+    assert!(of(include_str!("../../../tests/replies/slurm-24.11/sacct-default.out")).is_none());
+    assert!(of(include_str!("../../../tests/replies/slurm-24.11/sacct-fields.out")).is_none());
+}
+
+#[test]
+fn an_accounting_database_exports_commas() {
+    let text = "job_id,user,wallclock_req,mem_req,end_time,run_time,state,name,submit_line\n\
+                532209,u,172800.0,0.0,2019-01-02 12:39:41,99825.0,COMPLETED,\"fit, all\",\"sbatch -N 1, x\"\n\
+                532210,u,3600,-5,2019-01-02 12:39:41,-7,COMPLETED,fit,x\n";
+    let (jobs, skipped) = read(text);
+    assert_eq!(jobs.len(), 1, "{jobs:?}");
+    assert_eq!((jobs[0].name.as_str(), jobs[0].wall, jobs[0].asked_time), ("fit, all", 99_825.0, 172_800.0));
+    assert_eq!(skipped, 1, "a run time below zero is none");
+}
+
+#[test]
+fn memory_asked_for_each_core_counts_for_all() {
+    let text = "JobID|State|Elapsed|AllocCPUS|ReqMem\n1|COMPLETED|00:01:00|8|4Gc\n2|COMPLETED|00:01:00|8|4Gn\n";
+    let (jobs, _) = read(text);
+    let asked: Vec<f64> = jobs.iter().map(|job| job.asked_memory / 1_073_741_824.0).collect();
+    assert_eq!(asked, [32.0, 4.0]);
+}
+
+#[test]
 fn nextflow_traces_with_either_spelling() {
     let pretty = "task_id\thash\tprocess\tstatus\texit\trealtime\t%cpu\tpeak_rss\trchar\n\
                   1\tab/12\tNF:RNASEQ:SAMTOOLS_SORT\tCOMPLETED\t0\t1h 2m 3s\t150.0%\t1.5 GB\t2 MB\n\

@@ -8,10 +8,11 @@ use crate::language::hosts::setting::Said;
 use crate::model::batch::Flavour;
 
 /// The site files that are shipped, by name.
-const SHIPPED: [(&str, &str); 4] = [
+const SHIPPED: [(&str, &str); 5] = [
     ("slurm", include_str!("../../../profiles/sites/slurm.toml")),
     ("pbs", include_str!("../../../profiles/sites/pbs.toml")),
     ("sge", include_str!("../../../profiles/sites/sge.toml")),
+    ("workstation", include_str!("../../../profiles/sites/workstation.toml")),
     ("archer2", include_str!("../../../profiles/sites/archer2.toml")),
 ];
 
@@ -97,6 +98,19 @@ mod tests {
         }
         for flavour in [Flavour::Slurm, Flavour::Pbs, Flavour::Sge] {
             assert!(SHIPPED.iter().any(|(name, _)| *name == generic(flavour)));
+        }
+    }
+
+    #[test]
+    fn the_examples_in_what_is_shipped_have_no_mistakes_either() {
+        for (name, text) in SHIPPED.iter().filter(|(name, _)| *name != "archer2") {
+            let examples: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("#: ")).collect();
+            let (plain, tables) =
+                examples.split_at(examples.iter().position(|l| l.starts_with('[')).unwrap_or(examples.len()));
+            let whole = format!("batch = \"slurm\"\n{}\n{}\n", plain.join("\n"), tables.join("\n"));
+            let (site, mistakes) = read_site(name, &whole);
+            assert_eq!(mistakes, [], "{name}: {whole}");
+            assert!(site.said.len() > 3 && !site.hosts.is_empty(), "{name}");
         }
     }
 

@@ -162,6 +162,7 @@ mod tests {
                 wall: 600.0,
                 cpu: 2400.0,
                 io: 0.0,
+                asked: 0.0,
                 cut: Cut::Nothing,
                 trust: Trust::Full,
             };

@@ -21,7 +21,7 @@ use crate::reach::learned::seal::{Seal, random};
 /// `csyl`: tells the file from other databases.
 const APPLICATION_ID: i64 = 0x6373_796c;
 /// The format.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 /// What the check value says, once opened.
 const CHECK: &[u8] = b"csync learned";
 /// A data key's place is its number; records are at their token and key.

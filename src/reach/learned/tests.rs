@@ -154,6 +154,53 @@ async fn keys_change_by_the_day_and_old_records_are_sealed_anew() {
     assert_eq!(learned.all().await.expect("it is read").len(), 0, "nothing was added for longer than the retention");
 }
 
+/// Copies the files as a process leaves them that is killed at this moment.
+fn killed(from: &Path, to: &Path, log: Option<u64>) {
+    for name in ["learned.db", "learned.db-wal", "learned.key"] {
+        let bytes = std::fs::read(from.join(name)).expect("it is there");
+        let kept = log.filter(|_| name == "learned.db-wal").map_or(bytes.len(), |most| bytes.len().min(most as usize));
+        std::fs::write(to.join(name), &bytes[..kept]).expect("it is copied");
+    }
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(to.join("learned.key"), private).expect("it is ours");
+}
+
+#[tokio::test]
+async fn what_was_learned_survives_a_process_that_is_killed_and_a_log_cut_short() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut learned = open(dir.path()).await;
+    let key = learned.tokens().clone();
+    let mut logs = Vec::new();
+    for n in 0..8 {
+        learned.learn(vec![lesson("samtools sort", &[], "a", n, &key)], NOW).await.expect("it is written");
+        let log = std::fs::metadata(dir.path().join("learned.db-wal")).expect("there is a log").len();
+        logs.push(log);
+        let copy = tempfile::tempdir().expect("a directory");
+        killed(dir.path(), copy.path(), None);
+        let all = open(copy.path()).await.all().await.expect("it is read");
+        assert_eq!(
+            all.first().map(|entry| entry.profile.summary().count()),
+            Some(n as u32 + 1),
+            "all that was said to be"
+        );
+    }
+    // Cut anywhere, the log gives back what was whole in it.
+    let end = *logs.last().expect("there are some");
+    for cut in (0..12).map(|part| end * part / 12) {
+        let copy = tempfile::tempdir().expect("a directory");
+        killed(dir.path(), copy.path(), Some(cut));
+        let whole = logs.iter().filter(|log| **log <= cut).count();
+        match Learned::open(&place(copy.path()), None, NOW).await {
+            Ok(mut store) => {
+                let all = store.all().await.expect("it is read");
+                let count = all.first().map_or(0, |entry| entry.profile.summary().count());
+                assert!(count as usize >= whole, "{count} of {whole} at {cut}");
+            }
+            Err(error) => assert_eq!(whole, 0, "{error} at {cut}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_passphrase_protects_the_key() {
     let dir = tempfile::tempdir().expect("a directory");

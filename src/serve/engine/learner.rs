@@ -179,6 +179,7 @@ fn lesson(told: &Told, state: &StateDir, key: &TokenKey) -> Option<Lesson> {
         wall: usage.wall as f32,
         cpu: usage.cpu() as f32,
         io: 0.0,
+        asked: 0.0,
         cut: told.cut,
         trust: match usage.meter {
             Meter::Cgroup => Trust::Full,

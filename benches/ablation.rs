@@ -1,0 +1,204 @@
+//! How work is spread, against how csync spreads it, on virtual time: `cargo bench --bench ablation`.
+//!
+//! Made-up workflows (layers, trees, chains, sweeps) over a laptop, two lab machines and a batch cluster, as in the bench of
+//! placement: 120 s of queue a task, thin links, data on a lab machine. Run times are known as means of their kind, hosts' speeds
+//! with an error, waits vary, some attempts fail. Prints a table of geometric means over the lower bound; `--svg FILE` draws it.
+//! It also says how often the interval of waits holds on synthetic queues, of seeds that nothing was chosen on.
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "a bench")]
+
+use std::fmt::Write as _;
+
+use csync::decide::learn::waits::{Waited, predict};
+use csync::decide::place::problem::{File, Network, Path, Problem, Room, Site, Wait, Work};
+use csync::decide::simulate::luck::{Chance, Dice, Luck};
+use csync::decide::simulate::queue::{Job, jobs, starts};
+use csync::decide::simulate::world::{Belief, Strategy, World};
+
+/// Name, cores, speed, queue wait.
+const HOSTS: [(&str, u32, f64, f64); 4] =
+    [("laptop", 2, 1.0, 0.0), ("lab1", 4, 1.2, 0.0), ("lab2", 4, 0.8, 0.0), ("hpc", 16, 1.6, 120.0)];
+/// MB/s and latency between hosts.
+const LINKS: [(usize, usize, f64, f64); 6] = [
+    (0, 1, 40.0, 0.02),
+    (0, 2, 40.0, 0.02),
+    (1, 2, 110.0, 0.001),
+    (0, 3, 8.0, 0.06),
+    (1, 3, 30.0, 0.03),
+    (2, 3, 30.0, 0.03),
+];
+const DATA: u16 = 2;
+
+/// What is true of the world: run times off by 0.3, waits by 0.5, one attempt of a hundred fails.
+const CHANCE: Chance = Chance { runs: 0.3, waits: 0.5, fails: 0.01 };
+/// How far off the hosts' speeds are believed to be.
+const SPEEDS: f64 = 0.2;
+
+fn network() -> Network {
+    let sites = HOSTS.iter().map(|&(_, cores, speed, wait)| {
+        let wait = if wait > 0.0 { Wait::Each(wait) } else { Wait::None };
+        Site { room: Room::cores(cores), speed, wait, rate: 0.0 }
+    });
+    let mut network = Network { sites: sites.collect(), paths: vec![None; 16], links: LINKS.len() };
+    for (link, &(a, b, rate, latency)) in (0..).zip(&LINKS) {
+        for (from, to) in [(a, b), (b, a)] {
+            network.paths[from * 4 + to] = Some(Path { links: vec![link], latency, per_byte: 1.0 / (rate * 1e6) });
+        }
+    }
+    network
+}
+
+/// A shape: which tasks each waits for.
+type Shape = (&'static str, fn(usize, usize) -> Vec<usize>, usize, f64, f64);
+
+/// Name, what task `n` of so many waits for, how many tasks, mean seconds, mean bytes of a file.
+const SHAPES: [Shape; 8] = [
+    ("sweep of 200, 10 s", |_, _| Vec::new(), 200, 10.0, 2e6),
+    ("sweep of 200, 20 min", |_, _| Vec::new(), 200, 1200.0, 5e7),
+    ("layers 10 x 20, 5 min", layers, 200, 300.0, 2e8),
+    ("layers 10 x 20, 15 s", layers, 200, 15.0, 1e7),
+    ("chains 20 x 10, 5 min", chains, 200, 300.0, 1e9),
+    ("chains 20 x 10, 15 s", chains, 200, 15.0, 1e7),
+    ("tree of 255, 200 s", |n, _| if n == 0 { Vec::new() } else { vec![(n - 1) / 2] }, 255, 200.0, 1e8),
+    ("gather of 128, 400 s", |n, all| if n + 1 == all { (0..n).collect() } else { Vec::new() }, 129, 400.0, 3e8),
+];
+
+fn layers(n: usize, _: usize) -> Vec<usize> {
+    if n < 20 { Vec::new() } else { vec![(n / 20 - 1) * 20 + n % 20, (n / 20 - 1) * 20 + (n + 7) % 20] }
+}
+
+fn chains(n: usize, _: usize) -> Vec<usize> {
+    if n < 20 { Vec::new() } else { vec![n - 20] }
+}
+
+fn problem(shape: &Shape, seed: u64) -> Problem {
+    let &(_, after, count, seconds, bytes) = shape;
+    let mut dice = Dice::new(seed);
+    let mut files: Vec<File> = (0..count).map(|_| File { bytes: bytes * dice.factor(0.8), at: Vec::new() }).collect();
+    let work = (0..count).map(|number| {
+        let before = after(number, count);
+        let mut inputs: Vec<u32> = before.iter().map(|&task| task as u32).collect();
+        if before.is_empty() {
+            files.push(File { bytes: bytes * dice.factor(0.8), at: vec![DATA] });
+            inputs.push((files.len() - 1) as u32);
+        }
+        Work {
+            seconds: seconds * [0.5, 1.0, 2.0][number % 3],
+            room: Room::cores(1),
+            inputs,
+            outputs: vec![number as u32],
+            after: before.into_iter().map(|task| task as u32).collect(),
+            only: Vec::new(),
+        }
+    });
+    let work = work.collect();
+    Problem::new(network(), work, files).unwrap()
+}
+
+fn geomean(values: &[f64]) -> f64 {
+    (values.iter().map(|value| value.ln()).sum::<f64>() / values.len() as f64).exp()
+}
+
+/// Returns, for each shape, each strategy's makespan over the bound.
+fn table(seeds: u64) -> Vec<[f64; 7]> {
+    let row = |shape: &Shape| {
+        let mut ratios: [Vec<f64>; 7] = std::array::from_fn(|_| Vec::new());
+        for seed in 0..seeds {
+            let problem = problem(shape, 1000 + seed);
+            let mut dice = Dice::new(7000 + seed);
+            let mut belief = Belief::of(&problem);
+            belief.speeds.iter_mut().for_each(|speed| *speed *= dice.factor(SPEEDS));
+            let truth: Vec<f64> = problem.tasks.iter().map(|task| task.seconds).collect();
+            let luck = Luck::draw(&truth, CHANCE, seed);
+            let world = World { problem: &problem, luck: &luck, outages: &[] };
+            for (ratios, strategy) in ratios.iter_mut().zip(Strategy::ALL) {
+                ratios.push(world.run(strategy, &belief, seed).end / problem.lower_bound());
+            }
+        }
+        ratios.map(|ratios| geomean(&ratios))
+    };
+    SHAPES.iter().map(row).collect()
+}
+
+/// Draws the means as bars.
+fn svg(means: &[f64; 7]) -> String {
+    let most = means.iter().copied().fold(0.0, f64::max);
+    let mut text = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 640 250\" font-family=\"sans-serif\" \
+                    font-size=\"13\"><rect width=\"640\" height=\"250\" fill=\"#fff\"/>\n\
+                    <text x=\"10\" y=\"20\">Time until done, over what no placement can beat (geometric mean)</text>\n"
+        .to_owned();
+    for (at, (strategy, mean)) in Strategy::ALL.iter().zip(means).enumerate() {
+        let (y, width) = (40 + 29 * at, 420.0 * mean / most);
+        let color = if *strategy == Strategy::Full { "#2a7" } else { "#89a" };
+        let _ = writeln!(
+            text,
+            "<text x=\"150\" y=\"{}\" text-anchor=\"end\">{}</text><rect x=\"160\" y=\"{y}\" width=\"{width:.1}\" height=\"20\" \
+             fill=\"{color}\"/><text x=\"{:.1}\" y=\"{}\">{mean:.2}</text>",
+            y + 15,
+            strategy.name(),
+            166.0 + width,
+            y + 15,
+        );
+    }
+    text + "</svg>\n"
+}
+
+/// Returns how many waits lay in their intervals, of how many.
+fn coverage(all: &[Job], begun: &[f64]) -> (u32, u32) {
+    let (mut held, mut of) = (0, 0);
+    for (number, job) in all.iter().enumerate().skip(500) {
+        let waited =
+            |job: &Job, seconds| Waited { submitted: job.submitted, seconds, cores: job.cores, asked: job.asked };
+        let (mut started, mut waiting) = (Vec::new(), Vec::new());
+        for (other, start) in all.iter().zip(begun).take(number).skip(number.saturating_sub(800)) {
+            if *start <= job.submitted {
+                started.push(waited(other, start - other.submitted));
+            } else {
+                waiting.push(waited(other, job.submitted - other.submitted));
+            }
+        }
+        let Some(found) = predict(&started, &waiting, job.submitted, job.cores, job.asked) else { continue };
+        of += 1;
+        held += u32::from((found.low..=found.high).contains(&(begun[number] - job.submitted)));
+    }
+    (held, of)
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    let whole = args.iter().any(|arg| arg == "--bench");
+    let rows = table(if whole { 20 } else { 1 });
+    print!("{:<22}", "over the bound");
+    for strategy in Strategy::ALL {
+        print!("{:>18}", strategy.name());
+    }
+    println!();
+    for (shape, row) in SHAPES.iter().zip(&rows) {
+        print!("{:<22}", shape.0);
+        for ratio in row {
+            print!("{ratio:>18.2}");
+        }
+        println!();
+    }
+    let means: [f64; 7] = std::array::from_fn(|at| geomean(&rows.iter().map(|row| row[at]).collect::<Vec<f64>>()));
+    print!("{:<22}", "geometric mean");
+    for mean in &means {
+        print!("{mean:>18.2}");
+    }
+    println!("\n");
+    if let Some(file) = args.iter().position(|arg| arg == "--svg").and_then(|at| args.get(at + 1)) {
+        std::fs::write(file, svg(&means)).unwrap();
+    }
+    println!("waits: how often the 80 % interval held, on queues of seeds that nothing was chosen on");
+    for load in [0.6, 0.75, 0.85, 0.95, 1.05] {
+        for cores in [64, 512] {
+            let (mut held, mut of) = (0, 0);
+            for seed in 0..(if whole { 6 } else { 1 }) {
+                let all = jobs(if whole { 3_000 } else { 700 }, cores, load, 500 + seed);
+                let (h, o) = coverage(&all, &starts(&all, cores));
+                held += h;
+                of += o;
+            }
+            println!("  load {load:<5} {cores:>4} cores  {:>5.1} % of {of}", 100.0 * f64::from(held) / f64::from(of));
+        }
+    }
+}

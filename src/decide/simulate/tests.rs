@@ -1,0 +1,147 @@
+use crate::decide::learn::waits::{Waited, predict};
+use crate::decide::place::problem::{File, Network, Path, Problem, Room, Site, Wait, Work};
+use crate::decide::simulate::luck::{Chance, Luck};
+use crate::decide::simulate::queue::{Job, jobs, starts};
+use crate::decide::simulate::world::{Belief, Outage, Strategy, World};
+
+/// A laptop with the data, and a faster cluster behind a thin link, where jobs wait.
+fn problem(tasks: usize) -> Problem {
+    let site = |cores, speed, wait| Site { room: Room::cores(cores), speed, wait, rate: 0.0 };
+    let path = || Some(Path { links: vec![0], latency: 0.1, per_byte: 1e-8 });
+    let network = Network {
+        sites: vec![site(2, 1.0, Wait::None), site(16, 2.0, Wait::Each(60.0))],
+        paths: vec![None, path(), path(), None],
+        links: 1,
+    };
+    let files: Vec<File> =
+        (0..2 * tasks).map(|file| File { bytes: 1e8, at: if file < tasks { vec![0] } else { Vec::new() } }).collect();
+    let work = |task: usize| Work {
+        seconds: 100.0 + (task % 7) as f64 * 30.0,
+        room: Room::cores(1),
+        inputs: if task == 0 { vec![0] } else { vec![task as u32, (tasks + (task - 1) / 2) as u32] },
+        outputs: vec![(tasks + task) as u32],
+        after: if task == 0 { Vec::new() } else { vec![((task - 1) / 2) as u32] },
+        only: Vec::new(),
+    };
+    Problem::new(network, (0..tasks).map(work).collect(), files).expect("it is sound")
+}
+
+fn end(problem: &Problem, strategy: Strategy, chance: Chance, seed: u64) -> f64 {
+    let belief = Belief::of(problem);
+    let luck = Luck::draw(&belief.seconds, chance, seed);
+    let course = World { problem, luck: &luck, outages: &[] }.run(strategy, &belief, seed);
+    for (task, ran) in course.ran.iter().enumerate() {
+        assert!(ran.staged <= ran.start && ran.start < ran.end && ran.end <= course.end, "{strategy:?}: {ran:?}");
+        for before in &problem.task(task).after {
+            assert!(course.ran[*before as usize].end <= ran.start, "{strategy:?}: {task} ran before what it waits for");
+        }
+    }
+    course.end
+}
+
+#[test]
+fn every_strategy_runs_everything_in_order_and_none_beats_the_bound() {
+    let problem = problem(63);
+    for strategy in Strategy::ALL {
+        let end = end(&problem, strategy, Chance::default(), 1);
+        assert!(end.is_finite() && end >= problem.lower_bound(), "{strategy:?}: {end}");
+    }
+}
+
+#[test]
+fn what_knows_queues_and_data_is_done_before_what_does_not() {
+    let problem = problem(127);
+    let mean = |strategy| {
+        let chance = Chance { runs: 0.4, waits: 0.5, fails: 0.02 };
+        (0..8).map(|seed| end(&problem, strategy, chance, seed)).sum::<f64>() / 8.0
+    };
+    let full = mean(Strategy::Full);
+    for other in [Strategy::Random, Strategy::RoundRobin, Strategy::Locality] {
+        assert!(full < mean(other), "{other:?}: {} against {full}", mean(other));
+    }
+}
+
+#[test]
+fn a_run_follows_from_its_seed() {
+    let problem = problem(31);
+    let chance = Chance { runs: 0.4, waits: 0.5, fails: 0.1 };
+    for strategy in Strategy::ALL {
+        let (first, again) = (end(&problem, strategy, chance, 7), end(&problem, strategy, chance, 7));
+        assert!((first - again).abs() < 1e-12);
+    }
+    assert!((end(&problem, Strategy::Full, chance, 7) - end(&problem, Strategy::Full, chance, 8)).abs() > 1e-9);
+}
+
+#[test]
+fn nothing_starts_on_a_host_that_is_away_and_what_fails_takes_longer() {
+    let problem = problem(31);
+    let belief = Belief::of(&problem);
+    let luck = Luck::draw(&belief.seconds, Chance::default(), 3);
+    let outages = [Outage { site: 1, from: 0.0, seconds: 5_000.0 }];
+    let course = World { problem: &problem, luck: &luck, outages: &outages }.run(Strategy::Full, &belief, 3);
+    assert!(course.ran.iter().all(|ran| ran.site == 0 || ran.start >= 5_000.0), "{course:?}");
+    let fails = Luck::draw(&belief.seconds, Chance { fails: 0.5, ..Chance::default() }, 3);
+    assert!(fails.failed > 5 && fails.seconds.iter().sum::<f64>() > luck.seconds.iter().sum::<f64>());
+}
+
+#[test]
+fn a_queue_starts_jobs_in_order_and_fills_gaps() {
+    let job = |submitted, cores, asked| Job { submitted, cores, asked, runs: asked };
+    let all = [job(0.0, 3, 100.0), job(1.0, 4, 100.0), job(2.0, 1, 50.0), job(3.0, 1, 500.0)];
+    // The third ends before the second can start, the fourth would hold it up.
+    assert_eq!(starts(&all, 4), [0.0, 100.0, 2.0, 200.0]);
+    let many = jobs(2_000, 64, 0.9, 5);
+    let begun = starts(&many, 64);
+    assert!(begun.iter().zip(&many).all(|(start, job)| *start >= job.submitted && start.is_finite()));
+    let mut events: Vec<(f64, i64)> = Vec::new();
+    for (start, job) in begun.iter().zip(&many) {
+        events.push((*start, i64::from(job.cores)));
+        events.push((start + job.runs, -i64::from(job.cores)));
+    }
+    events.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    let mut taken = 0;
+    assert!(
+        events.iter().all(|(_, cores)| {
+            taken += cores;
+            taken <= 64
+        }),
+        "more runs than there is room for"
+    );
+}
+
+#[test]
+fn intervals_of_waits_hold_four_of_five() {
+    let (mut held, mut of) = (0u32, 0u32);
+    for seed in 0..4 {
+        let all = jobs(3_000, 128, 0.85, 100 + seed);
+        let begun = starts(&all, 128);
+        let (within, predicted) = coverage(&all, &begun);
+        held += within;
+        of += predicted;
+    }
+    let share = f64::from(held) / f64::from(of);
+    assert!(of > 8_000 && (0.72..0.88).contains(&share), "{share} of {of}");
+}
+
+/// Predicts each wait from what is known when its job is submitted; returns how many lay in the interval, of how many.
+fn coverage(all: &[Job], begun: &[f64]) -> (u32, u32) {
+    let (mut held, mut of) = (0, 0);
+    for (number, job) in all.iter().enumerate().skip(500) {
+        let before = all.iter().zip(begun).take(number).skip(number.saturating_sub(800));
+        let waited =
+            |job: &Job, seconds| Waited { submitted: job.submitted, seconds, cores: job.cores, asked: job.asked };
+        let (mut started, mut waiting) = (Vec::new(), Vec::new());
+        for (other, start) in before {
+            if *start <= job.submitted {
+                started.push(waited(other, start - other.submitted));
+            } else {
+                waiting.push(waited(other, job.submitted - other.submitted));
+            }
+        }
+        let Some(found) = predict(&started, &waiting, job.submitted, job.cores, job.asked) else { continue };
+        let wait = begun[number] - job.submitted;
+        of += 1;
+        held += u32::from((found.low..=found.high).contains(&wait));
+    }
+    (held, of)
+}
