@@ -263,7 +263,9 @@ fn missing_files_are_named() {
 
 #[test]
 fn what_a_job_leaves_behind_is_ended() {
-    let script = "sleep 600 & echo $!; setsid sh -c 'echo $$; exec sleep 600' & until [ $(wc -l < ../a/stdout) = 2 ]; do :; done";
+    // The second one waits without becoming another program: while it does, nobody can read its environment.
+    let script = "mkfifo hold; sleep 600 & echo $!; setsid sh -c 'echo $$; read -r line <hold' &
+        until [ $(wc -l < ../a/stdout) = 2 ]; do :; done";
     for shell in shells() {
         let submission = Submission::new(&[member("a", script)]);
         let (code, ended) = submission.run(&shell);
