@@ -209,10 +209,17 @@ fn bed() -> tempfile::TempDir {
     dir
 }
 
+/// Returns whether several commands of a line may write one file at the same time: which of them comes last is chance, and more
+/// likely the one that was made longer.
+fn is_raced(line: &str) -> bool {
+    let writers = |file| line.match_indices(file).filter(|(at, _)| line[..*at].trim_end().ends_with('>')).count();
+    line.contains(['|', '&']) && ["out", "err"].into_iter().any(|file| writers(file) > 1)
+}
+
 /// Judges a line; returns whether it was changed, and what is wrong with that.
 fn judge(dir: &Path, line: &str, marked: bool) -> Result<bool, String> {
     let verdict = advise(line, "/work", Mode::Rewrite, &World);
-    let Some(changed) = verdict.rewritten else { return Ok(false) };
+    let Some(changed) = verdict.rewritten.filter(|_| !is_raced(line)) else { return Ok(false) };
     let put_in: Vec<Vec<String>> = verdict
         .advice
         .iter()
