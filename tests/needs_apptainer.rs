@@ -24,6 +24,7 @@ fn with_image(word: &str) -> Bed {
 fn image(bed: &Bed, word: &str) {
     let script = format!(
         "set -e; rm -rf root; mkdir -p root/bin root/etc images; cp \"$(command -v busybox)\" root/bin/busybox\n\
+         for library in $(ldd root/bin/busybox | grep -o '/[^ ]*'); do cp -L --parents \"$library\" root; done\n\
          for name in sh cat echo test sleep env grep tr; do ln -s busybox root/bin/$name; done\n\
          echo {word} >root/word; : >root/etc/resolv.conf; : >root/etc/hosts\n\
          echo 'alice:x:1000:1000::/:/bin/sh' >root/etc/passwd; : >root/etc/group\n\

@@ -1,10 +1,12 @@
-"""Writes an image as `docker save` does, without Docker: a busybox, with names for its commands.
+"""Writes an image as `docker save` does, without Docker: a busybox, the libraries that it needs, and names for its commands.
 
     archive.py BUSYBOX OUT NAME [COMMAND...]
 """
 import hashlib
 import io
 import json
+import re
+import subprocess
 import sys
 import tarfile
 
@@ -23,11 +25,14 @@ with tarfile.open(fileobj=layer, mode="w") as tar:
         info = tarfile.TarInfo(directory)
         info.type, info.mode = tarfile.DIRTYPE, 0o755
         tar.addfile(info)
-    with open(busybox, "rb") as file:
-        info = tarfile.TarInfo("bin/busybox")
-        info.mode, data = 0o755, file.read()
-        info.size = len(data)
-        tar.addfile(info, io.BytesIO(data))
+    # One that is linked statically has none.
+    libraries = re.findall(r"/\S+", subprocess.run(["ldd", busybox], capture_output=True, text=True).stdout)
+    for source, target in [(busybox, "bin/busybox"), *((path, path.lstrip("/")) for path in libraries)]:
+        with open(source, "rb") as file:
+            info = tarfile.TarInfo(target)
+            info.mode, data = 0o755, file.read()
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
     for command in ("sh", "cat", "echo", *commands):
         info = tarfile.TarInfo("bin/" + command)
         info.type, info.linkname = tarfile.SYMTYPE, "busybox"
