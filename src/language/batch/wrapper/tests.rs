@@ -263,7 +263,7 @@ fn missing_files_are_named() {
 
 #[test]
 fn what_a_job_leaves_behind_is_ended() {
-    // The second one waits without becoming another program: while it does, nobody can read its environment.
+    // The second one waits without becoming another program: a process in the middle of that has no environment to be known by.
     let script = "mkfifo hold; sleep 600 & echo $!; setsid sh -c 'echo $$; read -r line <hold' &
         until [ $(wc -l < ../a/stdout) = 2 ]; do :; done";
     for shell in shells() {
