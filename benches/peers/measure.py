@@ -4,13 +4,18 @@ import ctypes
 import dataclasses
 import json
 import os
+import platform
 import resource
 import signal
 import statistics
 import subprocess
 import time
 
+LIBC = ctypes.CDLL(None)
 PR_SET_CHILD_SUBREAPER = 36
+# kcmp(2), which no library wraps.
+SYS_KCMP = {"x86_64": 312, "aarch64": 272}.get(platform.machine())
+KCMP_VM = 1
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -52,7 +57,7 @@ def measure(run, directory, watch_memory, timeout):
 
 
 def measured(run, directory, watch_memory, timeout):
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     deadline = time.monotonic() + timeout
     env = {**os.environ, **run.env}
 
@@ -103,23 +108,43 @@ def wait_watching(child, deadline):
     """Waits and returns the largest sum of the peaks of the processes that live, in KiB."""
     peak, began = 0, time.monotonic()
     while child.poll() is None:
-        peak = max(peak, sum(peak_of(pid) for pid in descendants(os.getpid())))
+        peak = max(peak, peaks())
         # What is over in milliseconds must be seen too.
         if time.monotonic() - began > 0.1:
             time.sleep(0.004)
         if time.monotonic() > deadline:
             raise Failed("took too long")
-    return max(peak, sum(peak_of(pid) for pid in descendants(os.getpid())))
+    return max(peak, peaks())
+
+
+def peaks():
+    """The sum of the peaks of all processes below this one. One that still runs on its parent's memory, between vfork
+    and exec, has none of its own."""
+    own = (pid for parent, pid in families(os.getpid()) if not shares_memory(parent, pid))
+    return sum(peak_of(pid) for pid in own)
+
+
+def shares_memory(one, other):
+    return SYS_KCMP is not None and LIBC.syscall(SYS_KCMP, one, other, KCMP_VM, 0, 0) == 0
+
+
+def families(pid):
+    """The processes below one, each with its parent."""
+    for child in children(pid):
+        yield pid, child
+        yield from families(child)
 
 
 def descendants(pid):
+    return [child for _, child in families(pid)]
+
+
+def children(pid):
     found = []
     try:
         for thread in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{thread}/children") as children:
-                for child in children.read().split():
-                    found.append(int(child))
-                    found.extend(descendants(int(child)))
+            with open(f"/proc/{pid}/task/{thread}/children") as listed:
+                found.extend(int(child) for child in listed.read().split())
     except OSError:
         pass
     return found

@@ -328,14 +328,16 @@ impl Handle {
         // One that is over need not be brought back to say so.
         let stored = self.reader.run(run).await.map_err(|error| storage(&error))?.ok_or_else(|| no_run(run))?;
         if stored.summary.state != RunState::Active {
+            // The turn that wrote it lets go of what the run held before it takes in this question.
+            self.look(|_| ()).await?;
             return Ok(stored.summary);
         }
         let watch = self.watch_for(run, Interest::End).await?;
         loop {
-            let (summary, stored) =
-                self.look_at(run, |runner, run, care| (care.summary(run), runner.trouble.is_none())).await?;
+            let (summary, settled) =
+                self.look_at(run, |runner, it, care| (care.summary(it), runner.is_settled(it.id()))).await?;
             // Not before it is written: who asks next would read the store.
-            if stored && summary.state != RunState::Active {
+            if settled && summary.state != RunState::Active {
                 return Ok(summary);
             }
             watch.changed().await;

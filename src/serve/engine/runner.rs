@@ -647,12 +647,18 @@ impl Runner {
         }
     }
 
+    /// Tells whether the end of a run, if it has one, is written and nothing is held for it any more. Until it is, who
+    /// follows the run is called once more.
+    pub(super) fn is_settled(&self, run: RunId) -> bool {
+        self.trouble.is_none() && !self.todo.over.contains(&run)
+    }
+
     pub(super) fn progress(&mut self, run: RunId, watch: &Watch) -> Option<Progress> {
         let it = self.core.run(run)?;
         let eta = self.eta(it);
         let mut progress = self.cares.get_mut(&run)?.progress(it, watch, eta)?;
         // The last line comes when the end is written: who reads it asks the store next.
-        progress.over &= self.trouble.is_none();
+        progress.over &= self.is_settled(run);
         progress.moving = self.sites.stock.moving(run);
         progress.trouble = self.trouble.as_ref().or(self.link_trouble()).cloned();
         progress.logins = self.core.run(run).map(|it| self.logins_of(it)).unwrap_or_default();
