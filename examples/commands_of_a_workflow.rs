@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
 
+use csync::decide::graph::datasets::Catalog;
 use csync::language::manifest;
 use csync::model::job::Invocation;
 use csync::model::resources::Grant;
@@ -17,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let file = std::env::args().nth(1).ok_or("usage: commands_of_a_workflow FILE")?;
     let text = std::fs::read_to_string(&file)?;
     let root = Path::new(&file).canonicalize()?.parent().ok_or("a file has a directory")?.display().to_string();
-    let plan = prepare::plan(&text, &root, &BTreeMap::new())?.expanded.plan;
+    let plan = prepare::plan(&text, &root, &BTreeMap::new(), &Catalog::default())?.expanded.plan;
     let grant = Grant { cpus: 1, mem: Bytes::gib(1), mem_enforced: false, time: None, gpus: 0 };
     for instance in plan.instance_ids() {
         let command = match manifest::render(&plan, instance, &grant, 1).invocation {

@@ -108,3 +108,84 @@ fn tasks_go_where_their_data_lies_with_what_was_learned() {
     let kept = fs::read(bed.home().join("state/learned.db")).unwrap();
     assert!(!kept.windows(7).any(|bytes| bytes == b"grow.py"), "what is learned names nothing");
 }
+
+const READING: &str = r#"
+name = "reading"
+[params]
+ref = "data:reads/ref"
+[tasks.count]
+foreach = "data:reads/*.fq"
+inputs = ["{item}", "{params.ref}"]
+outputs = ["n/{item.stem}"]
+run = "cat {item} {params.ref}/* > {outputs}; stat -L -c %h {item} > {outputs}.links"
+on = "hpc"
+[tasks.here]
+inputs = ["data:reads/a.fq"]
+outputs = ["here"]
+run = "cat {inputs} > {outputs}"
+[tasks.choose]
+inputs = ["data:reads/big.bin"]
+outputs = ["chosen"]
+run = "hostname > {outputs}"
+resources = { time = "30s" }
+on = ["grid", "lab"]
+"#;
+
+#[test]
+fn tasks_read_datasets_from_whichever_copy_is_there() {
+    let bed = Bed::shared();
+    configure(&bed, HOSTS);
+    bed.csync(&["hosts", "probe", "hpc", "grid", "lab"]).exits(0);
+    let (nas, copy) = (format!("{}/fastq", bed.scratch("station")), format!("{}/copy", bed.scratch("login")));
+    let files = "printf AAA > a.fq; printf BB > b.fq; printf R > ref/x; touch -d @1000000000 a.fq b.fq ref/x";
+    bed.on("station", &format!("mkdir -p {nas}/ref && cd {nas} && {files}; head -c 30000000 /dev/zero > big.bin"))
+        .exits(0);
+    bed.on("login", &format!("mkdir -p {copy}/ref && cd {copy} && {files}")).exits(0);
+    let (nas_place, copy_place) = (format!("lab:{nas}"), format!("hpc:{copy}"));
+
+    let refused = bed.csync(&["data", "add", "reads", "nowhere:/x"]).exits(3).err;
+    assert!(refused.contains("no host `nowhere`"), "{refused}");
+    let added = bed.csync(&["data", "add", "reads", &nas_place, "--at", &copy_place]).exits(0).out;
+    assert!(added.contains("4 files") && added.contains("3 files"), "{added}");
+    assert!(added.contains("1 file of the dataset not there"), "{added}");
+    let listed = bed.csync(&["data", "list", "--json"]).exits(0).json();
+    assert_eq!(listed["datasets"][0]["places"][0]["state"], "origin", "{listed}");
+    assert_eq!(listed["datasets"][0]["places"][1]["lacks"], 1, "{listed}");
+    let lies = bed.csync(&["data", "where", "data:reads/a.fq"]).exits(0).out;
+    assert!(lies.contains(&format!("{nas_place}/a.fq")) && lies.contains(&format!("{copy_place}/a.fq")), "{lies}");
+    let unknown = bed.csync(&["data", "where", "data:reads/none"]).exits(3).err;
+    assert!(unknown.contains("no dataset has"), "{unknown}");
+    let route = bed.csync(&["route", "--json", "wc -c data:reads/big.bin"]).exits(0).out;
+    assert!(route.contains("\"lab\"") && route.contains("data:reads/big.bin"), "{route}");
+
+    bed.write("workflow.toml", READING);
+    let dry = bed.csync(&["submit", "--dry-run", "--policy", "fastest"]).exits(0).out;
+    assert!(dry.contains("choose on lab"), "{dry}");
+    bed.csync(&["submit", "--policy", "fastest"]).exits(0);
+    assert_eq!((bed.read("n/a"), bed.read("n/b"), bed.read("here")), ("AAAR".into(), "BBR".into(), "AAA".into()));
+    assert_eq!(bed.read("chosen"), "station\n", "the large file stayed where it lies");
+    assert!(bed.csync(&["submit", "--policy", "fastest"]).exits(0).out.contains("everything is up to date"));
+    // Nobody's files are csync's to remove.
+    assert!(bed.csync(&["data", "rm", "--last", ".csync/data/reads/a.fq"]).exits(3).err.contains("known to have"));
+
+    // Another content: what reads it runs again, from the place that has it; the other copy is none any more.
+    bed.on("station", &format!("printf AAAA > {nas}/a.fq; touch -d @1100000000 {nas}/a.fq")).exits(0);
+    let done = bed.csync(&["submit", "--policy", "fastest"]).exits(0).out;
+    assert!(done.contains("2 done"), "{done}");
+    assert_eq!((bed.read("n/a"), bed.read("here")), ("AAAAR".into(), "AAAA".into()));
+
+    // A copy that is gone is told and not used.
+    bed.on("login", &format!("rm -r {copy}")).exits(0);
+    let told = bed.csync(&["submit", "--policy", "fastest", "--rerun=count"]).exits(0);
+    assert!(format!("{}{}", told.out, told.err).contains("is gone and is not used"), "{} {}", told.out, told.err);
+    assert_eq!((bed.read("n/a"), bed.read("n/b")), ("AAAAR".into(), "BBR".into()));
+    let scanned = bed.csync(&["data", "scan", "reads"]).exits(1).out;
+    assert!(scanned.contains("gone"), "{scanned}");
+    bed.csync(&["data", "forget", "reads", "--at", &copy_place]).exits(0);
+    bed.csync(&["data", "scan"]).exits(0);
+    // Nothing is left of it: then the workflow names what nobody knows.
+    bed.csync(&["data", "forget", "reads"]).exits(0);
+    let missing = bed.csync(&["submit"]).exits(2).err;
+    assert!(missing.contains("there is no dataset `reads`"), "{missing}");
+    assert_eq!(bed.on("station", &format!("cat {nas}/a.fq")).exits(0).out, "AAAA", "the files are as they were");
+}

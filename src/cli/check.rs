@@ -15,6 +15,7 @@ use crate::cli::view::words::{many, number, shell_word};
 use crate::language::hosts::Hosts;
 use crate::language::manifest::{self, Effective, Origin};
 use crate::model::api::ErrorKind;
+use crate::model::data::DATA;
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::model::id::TaskId;
 use crate::serve::prepare::{Planned, places, wishes};
@@ -45,7 +46,7 @@ pub struct Args {
 
 /// Runs it.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
-    let (file, planned) = planned(&args.file, &args.params)?;
+    let (file, planned) = planned(context, &args.file, &args.params)?;
     let mut warnings = planned.warnings.clone();
     let facts = facts_of(context, &planned.expanded.plan)?;
     let hosts = places::hosts(|name| std::env::var_os(name), &facts)?;
@@ -83,7 +84,10 @@ fn obstacles(planned: &Planned, hosts: &Hosts) -> Vec<Diagnostic> {
         wishes(&planned.workflow, plan, hosts).into_iter().map(|(_, diagnostic)| diagnostic).collect();
     let missing = planned.expanded.external.iter().filter(|&&path| {
         let path = plan.path(path);
-        !manifest::is_remote(path) && !Path::new(&manifest::absolute(&plan.root, path)).exists()
+        // Whether a dataset has it, is for the submission to see.
+        !manifest::is_remote(path)
+            && !path.starts_with(DATA)
+            && !Path::new(&manifest::absolute(&plan.root, path)).exists()
     });
     found.extend(missing.map(|&path| manifest::missing_input(&planned.workflow, plan, path)));
     for diagnostic in &mut found {

@@ -114,7 +114,7 @@ fn read(context: &Context, args: &Args) -> Result<(Dag, Option<u32>), Failure> {
             Ok((of_run(&detail), Some(detail.summary.run.0)))
         });
     }
-    let (_, planned) = planned(Path::new(&args.target), &args.params)?;
+    let (_, planned) = planned(context, Path::new(&args.target), &args.params)?;
     let plan = &planned.expanded.plan;
     if args.instances {
         check_limit(plan.instances.len(), args.limit)?;

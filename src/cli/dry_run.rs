@@ -6,6 +6,7 @@ use std::io::Write as _;
 use serde::Serialize;
 use serde::ser::{SerializeSeq, Serializer};
 
+use crate::cli::catalog::catalog;
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure, Source};
 use crate::cli::foreseen::{Known, Places, foresee};
@@ -17,19 +18,21 @@ use crate::decide::engine::protocol::Verdict;
 use crate::decide::fresh::memos::Memos;
 use crate::decide::route::need::Asker;
 use crate::model::api::{ApiError, ErrorKind};
-use crate::model::data::Elsewhere;
+use crate::model::data::{DATA, Elsewhere};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::id::InstanceId;
 use crate::model::plan::Memo;
 use crate::reach::store::{Place, Reader, WorkflowKey};
 use crate::serve::engine::{refuse, storage};
-use crate::serve::prepare::{Asked, Prepared, places, prepare};
+use crate::serve::prepare::{Asked, Prepared, places, prepare, sets};
 
 /// Says what would run, where and why.
 pub(super) fn dry_run(context: &Context, source: &Source, root: &str, wishes: &Wishes) -> Result<Exit, Failure> {
-    let known = Known::load(context, root)?;
+    let mut known = Known::load(context, root)?;
     let hosts = places::hosts(|name| std::env::var_os(name), &known.facts)?;
     let Wishes { params, only, rerun, policy, .. } = wishes;
+    let catalog = catalog(context, &source.text, params)?;
+    known.replicas.retain(|replica| sets::holds_still(replica, &catalog));
     let elsewhere: Elsewhere = known.replicas.iter().collect();
     let asked = Asked {
         text: &source.text,
@@ -40,10 +43,16 @@ pub(super) fn dry_run(context: &Context, source: &Source, root: &str, wishes: &W
         hosts: &hosts,
         tree: None,
         elsewhere: &elsewhere,
+        catalog: &catalog,
         policy: *policy,
     };
     let prepared = prepare(asked, |name| memos(context, root, name));
     let mut prepared = prepared.map_err(|error| Failure::from(error).with_source(|| source.clone()))?;
+    let troubles = sets::troubles(&catalog).into_iter();
+    prepared.warnings.extend(troubles.map(|told| Diagnostic::warning(None, told)));
+    let plan = &prepared.plan;
+    let of_datasets = plan.paths.iter().filter(|path| path.starts_with(DATA));
+    known.replicas.extend(of_datasets.flat_map(|path| catalog.replicas(&plan.root, path)));
     prepared.warnings.extend(places::misfits(&prepared.plan, &hosts, &known.facts));
     prepared.places.exclude(&prepared.plan, &hosts, &known.facts, Asker::Person)?;
     let foreseen = foresee(context, &prepared, &known, &hosts, *policy)?;
@@ -227,6 +236,7 @@ impl Serialize for Instances<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::graph::datasets::Catalog;
     use crate::language::hosts::Hosts;
     use crate::model::api::Rerun;
 
@@ -244,6 +254,7 @@ mod tests {
             hosts: &Hosts::default(),
             tree: None,
             elsewhere: &Elsewhere::default(),
+            catalog: &Catalog::default(),
             policy: None,
         };
         let prepared = prepare(asked, |_| Ok(Memos::default())).unwrap();

@@ -18,6 +18,7 @@ mod by;
 mod hosts;
 
 // Who follows a run may have to log in.
+mod catalog;
 mod login;
 
 mod follow;

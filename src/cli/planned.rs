@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::cli::catalog::catalog;
 use crate::cli::context::Context;
 use crate::cli::errors::Failure;
 use crate::cli::submission::WorkflowFile;
@@ -14,10 +15,15 @@ use crate::serve::engine::storage;
 use crate::serve::prepare;
 
 /// Reads a workflow file and expands it.
-pub(super) fn planned(path: &Path, params: &[(String, String)]) -> Result<(WorkflowFile, prepare::Planned), Failure> {
+pub(super) fn planned(
+    context: &Context,
+    path: &Path,
+    params: &[(String, String)],
+) -> Result<(WorkflowFile, prepare::Planned), Failure> {
     let file = WorkflowFile::read(path)?;
     let params: BTreeMap<String, String> = params.iter().cloned().collect();
-    let planned = prepare::plan(&file.source.text, &file.root, &params)
+    let catalog = catalog(context, &file.source.text, &params)?;
+    let planned = prepare::plan(&file.source.text, &file.root, &params, &catalog)
         .map_err(|error| Failure::from(error).with_source(|| file.source.clone()))?;
     Ok((file, planned))
 }

@@ -97,7 +97,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let described = scenario::read(&text).map_err(|why| {
         Failure::new(ErrorKind::Invalid, format!("{shown}: {why}")).hint("docs/simulate.md says what may stand there")
     })?;
-    let (_, planned) = planned(&args.workflow, &args.params)?;
+    let (_, planned) = planned(context, &args.workflow, &args.params)?;
     let plan = &planned.expanded.plan;
     let stage = Stage::of(&described);
     let mut sources = Sources::default();

@@ -8,6 +8,92 @@ use crate::model::host::HostName;
 use crate::model::plan::Fingerprint;
 use crate::model::units::{Bytes, Timestamp};
 
+/// Where the files of datasets are found, from a workflow's directory: `data:reads/a.fq` is `.csync/data/reads/a.fq`.
+pub const DATA: &str = ".csync/data/";
+
+/// Splits the path of a dataset's file into the directory that stands for the dataset and the rest; other paths are their rest.
+pub fn within(path: &str) -> (&str, &str) {
+    let cut = path.strip_prefix(DATA).and_then(|rest| rest.find('/')).map(|cut| DATA.len() + cut);
+    match cut {
+        Some(cut) => (path.get(..cut).unwrap_or_default(), path.get(cut + 1..).unwrap_or_default()),
+        None => ("", path),
+    }
+}
+
+/// Puts the directory that stands for a dataset behind another one.
+pub fn joined(directory: &str, prefix: &str) -> String {
+    if prefix.is_empty() { directory.to_owned() } else { format!("{}/{prefix}", directory.trim_end_matches('/')) }
+}
+
+/// A file of a dataset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// Its path from the dataset's directory.
+    pub path: String,
+    /// Its size.
+    pub size: Bytes,
+    /// When it was written, in seconds since 1970.
+    pub mtime: i64,
+}
+
+/// A directory of a host that holds a copy of a dataset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holding {
+    /// The dataset's name.
+    pub dataset: String,
+    /// The host.
+    pub host: HostName,
+    /// The directory, absolute.
+    pub path: String,
+    /// When somebody looked; never, where there is none.
+    pub looked: Option<Timestamp>,
+    /// What kept the last look from showing it: it is gone, or its host was not reached.
+    pub trouble: Option<Trouble>,
+    /// What it has, sorted by path, as of the last look that showed it.
+    pub files: Vec<Listed>,
+}
+
+/// Why nobody sees a copy of a dataset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trouble {
+    /// There is no such directory.
+    Gone,
+    /// The host was not reached, or did not answer.
+    Unreached(String),
+}
+
+impl Holding {
+    /// Makes one that nobody has looked at.
+    pub fn new(dataset: &str, host: HostName, path: &str) -> Self {
+        let path = path.trim_end_matches('/').to_owned();
+        Self { dataset: dataset.to_owned(), host, path, looked: None, trouble: None, files: Vec::new() }
+    }
+
+    /// Returns how much it has.
+    pub fn bytes(&self) -> Bytes {
+        Bytes(self.files.iter().map(|file| file.size.0).fold(0, u64::saturating_add))
+    }
+
+    /// Returns whether what is in it can be used.
+    pub fn is_there(&self) -> bool {
+        self.looked.is_some() && self.trouble != Some(Trouble::Gone)
+    }
+}
+
+/// Datasets that are meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatasetAsk {
+    /// Their names; all where none is named.
+    pub names: Vec<String>,
+    /// Directories of hosts.
+    #[serde(default)]
+    pub places: Vec<(HostName, String)>,
+    /// Variables that say where hosts.toml is.
+    #[serde(default)]
+    pub env: Vec<(String, String)>,
+}
+
 /// A copy of a workflow's file that lies on a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replica {
@@ -17,7 +103,7 @@ pub struct Replica {
     pub path: String,
     /// The host that has it.
     pub host: HostName,
-    /// The directory that stands for the workflow's there.
+    /// The directory that stands for the workflow's there; of a dataset's file, for the dataset's.
     pub place: String,
     /// Its size.
     pub size: Bytes,
@@ -35,7 +121,17 @@ impl Replica {
 
     /// Returns its path on its host.
     pub fn there(&self) -> String {
-        format!("{}/{}", self.place.trim_end_matches('/'), self.path)
+        format!("{}/{}", self.place.trim_end_matches('/'), within(&self.path).1)
+    }
+
+    /// Returns whether it is a file of a dataset, which is its owner's.
+    pub fn is_of_dataset(&self) -> bool {
+        self.path.starts_with(DATA)
+    }
+
+    /// Returns the name of its dataset; empty where it is of none.
+    pub fn dataset(&self) -> &str {
+        within(&self.path).0.strip_prefix(DATA).unwrap_or_default()
     }
 
     /// Returns the path that it would have here.
@@ -74,6 +170,15 @@ pub enum DataFact {
         /// The host.
         host: Option<HostName>,
     },
+    /// A directory holds a dataset, with what was seen there.
+    Holds(Holding),
+    /// It does not any more; nowhere, where no place is named.
+    Dropped {
+        /// The dataset.
+        dataset: String,
+        /// The host and the directory.
+        place: Option<(HostName, String)>,
+    },
     /// So fast.
     Rate(Rate),
     /// Whether a host sees a directory of this machine under the same name.
@@ -105,8 +210,67 @@ impl Elsewhere {
     }
 }
 
+/// Returns the fingerprint that counts of a dataset's file: that of the file here where it is the same, else of the dataset.
+pub fn counts(here: Option<Fingerprint>, there: Option<Fingerprint>) -> Option<Fingerprint> {
+    let second = |print: Fingerprint| (print.size, print.mtime.div_euclid(1_000_000));
+    match (here, there) {
+        (Some(here), Some(there)) if second(here) == second(there) => Some(here),
+        (here, there) => there.or(here),
+    }
+}
+
 impl<'a> FromIterator<&'a Replica> for Elsewhere {
     fn from_iter<T: IntoIterator<Item = &'a Replica>>(replicas: T) -> Self {
-        Self(replicas.into_iter().map(|replica| (replica.path.clone(), replica.fingerprint())).collect())
+        let mut all: HashMap<String, Fingerprint> = HashMap::new();
+        for replica in replicas {
+            let print = replica.fingerprint();
+            if all.insert(replica.path.clone(), print).is_some() || !replica.is_of_dataset() {
+                continue;
+            }
+            // A dataset's directories are what their files are.
+            for (cut, _) in replica.path.match_indices('/').filter(|(cut, _)| *cut >= DATA.len()) {
+                let directory = replica.path.get(..cut).unwrap_or_default();
+                let sum = all.entry(directory.to_owned()).or_insert(Fingerprint { size: 0, ..print });
+                sum.size = sum.size.saturating_add(print.size);
+                sum.mtime = sum.mtime.max(print.mtime);
+            }
+        }
+        Self(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_datasets_file_here_counts_where_it_is_the_same() {
+        let print = |size, mtime| Some(Fingerprint { size, mtime, hash: None });
+        assert_eq!(counts(print(1, 5_000_123), print(1, 5_000_000)), print(1, 5_000_123));
+        assert_eq!(counts(print(2, 5_000_123), print(1, 5_000_000)), print(1, 5_000_000));
+        assert_eq!(counts(None, print(1, 5)), print(1, 5));
+        assert_eq!(counts(print(1, 5), None), print(1, 5));
+    }
+
+    #[test]
+    fn directories_of_datasets_are_what_their_files_are() {
+        let copy = |path: &str, host: &str, mtime| Replica {
+            root: "/w".to_owned(),
+            path: path.to_owned(),
+            host: host.parse().unwrap(),
+            place: "/vol".to_owned(),
+            size: Bytes(3),
+            mtime,
+            at: Timestamp(0),
+        };
+        let (a, b) = (".csync/data/reads/x/a", ".csync/data/reads/x/y/b");
+        let all = [copy(a, "nas", 5), copy(a, "hpc", 5), copy(b, "nas", 7), copy("sub/c", "hpc", 1)];
+        let elsewhere: Elsewhere = all.iter().collect();
+        let of = |path: &str| elsewhere.get(path).map(|print| (print.size, print.mtime));
+        assert_eq!(of(".csync/data/reads/x"), Some((6, 7_000_000)));
+        assert_eq!(of(".csync/data/reads/x/y"), Some((3, 7_000_000)));
+        assert_eq!((of(".csync/data"), of("sub")), (None, None));
+        assert_eq!((within(a), all[0].there().as_str()), ((".csync/data/reads", "x/a"), "/vol/x/a"));
+        assert_eq!((within("sub/c"), all[3].there().as_str()), (("", "sub/c"), "/vol/sub/c"));
     }
 }

@@ -87,7 +87,7 @@ pub fn put_data(state: &Path, facts: &[DataFact]) -> Result<(), IndexError> {
         DataFact::Rate(Rate { source, target, rate, .. }) => {
             editor.put(&rate_key(source.as_str(), target.as_str()), rate)
         }
-        DataFact::Shared { .. } => Ok(()),
+        DataFact::Shared { .. } | DataFact::Holds(_) | DataFact::Dropped { .. } => Ok(()),
     })
 }
 

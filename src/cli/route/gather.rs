@@ -1,5 +1,6 @@
 //! What a command needs, read off its words and the files that they name; what is known of hosts and links.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use walkdir::WalkDir;
@@ -9,15 +10,17 @@ use crate::cli::errors::Failure;
 use crate::cli::hosts::{Known, unreadable};
 use crate::cli::route::{Args, line};
 use crate::cli::submission::directory;
+use crate::decide::graph::datasets::Catalog;
 use crate::decide::graph::estimate::Estimate;
 use crate::decide::graph::known::net;
 use crate::decide::graph::net::Net;
 use crate::decide::outlook::survey::waits;
 use crate::decide::route::need::{Asker, Input, Need, Place};
 use crate::language::hosts::partitions;
+use crate::language::manifest::localized;
 use crate::language::shell::words;
 use crate::model::api::ErrorKind;
-use crate::model::data::{DataFact, Rate, Replica};
+use crate::model::data::{DATA, DataFact, Rate, Replica};
 use crate::model::facts::{Facts, Gpu};
 use crate::model::host::HostName;
 use crate::reach::machine::room;
@@ -52,11 +55,16 @@ pub(super) struct Seen {
     rates: Vec<Rate>,
     shared: Vec<DataFact>,
     waits: Vec<(HostName, f64)>,
+    /// Datasets, where the command may name any.
+    catalog: Catalog,
 }
 
 impl Seen {
     /// Reads it; nothing where nothing ran yet.
-    pub(super) fn load(context: &Context) -> Result<Self, Failure> {
+    pub(super) fn load(context: &Context, args: &Args) -> Result<Self, Failure> {
+        let given = args.command.iter().map(|word| word.to_string_lossy());
+        let names = |word: &str| word.contains("data:") || word.contains(":/");
+        let speaks = given.into_iter().any(|word| names(&word)) || args.inputs.iter().any(|input| names(input));
         let root = directory(Path::new("."))?;
         let place = StorePlace::of(&context.state_dir()?);
         context.block_on(async {
@@ -67,6 +75,7 @@ impl Seen {
                     rates: reader.rates().await?,
                     shared: reader.shared().await?,
                     waits: reader.waits().await?,
+                    catalog: if speaks { Catalog::new(reader.datasets(None).await?) } else { Catalog::default() },
                     root,
                 })
             };
@@ -77,6 +86,30 @@ impl Seen {
     /// Returns what lies between the hosts, and what they share.
     pub(super) fn net(&self, known: &Known) -> Net {
         net(&known.hosts, &self.rates, &self.shared)
+    }
+
+    /// Returns the size of a dataset's file or directory, and the hosts that have it: named as `data:NAME/FILE`, or by a place.
+    fn dataset(&self, word: &str) -> Option<(f64, Vec<HostName>)> {
+        let path = if word.starts_with("data:") {
+            localized(word.trim_end_matches('/')).into_owned()
+        } else {
+            let (host, path) = word.split_once(':')?;
+            let mut places = self.catalog.iter().flat_map(|(_, places)| places);
+            places.find_map(|place| {
+                let rest = path.strip_prefix(place.path.as_str()).filter(|_| place.host.as_str() == host)?;
+                let inside = rest.is_empty() || rest.starts_with('/');
+                inside.then(|| format!("{DATA}{}{}", place.dataset, rest.trim_end_matches('/')))
+            })?
+        };
+        let bytes = self.catalog.print(&path)?.size;
+        let copies = self.catalog.replicas("", &path);
+        let files = copies.iter().map(|copy| copy.path.as_str()).collect::<BTreeSet<_>>().len();
+        let mut has: BTreeMap<&HostName, usize> = BTreeMap::new();
+        for copy in &copies {
+            *has.entry(&copy.host).or_default() += 1;
+        }
+        let whole = has.into_iter().filter(|(_, count)| *count >= files).map(|(host, _)| host.clone());
+        Some((bytes as f64, whole.collect()))
     }
 
     /// Returns the hosts that have copies of a file of this directory, and its size there.
@@ -120,7 +153,7 @@ pub(super) fn wanted(args: &Args, asker: Asker, known: &Known, seen: &Seen, net:
         if !wanted.add(input, known, seen, net) {
             let failure = Failure::new(ErrorKind::NotFound, format!("there is no input `{}`", input.escape_debug()));
             return Err(
-                failure.hint("name a file or directory here, or HOST:PATH of a host that `csync hosts list` names")
+                failure.hint("name a file or directory here, HOST:PATH of a host that `csync hosts list` names, or data:NAME/FILE of a dataset")
             );
         }
     }
@@ -139,7 +172,10 @@ impl Wanted {
             return true;
         }
         let (mut at, known_size) = seen.copies(word);
-        let bytes = if let Some(host) = place(word, known) {
+        let bytes = if let Some((bytes, hosts)) = seen.dataset(word) {
+            at.extend(hosts);
+            bytes
+        } else if let Some(host) = place(word, known) {
             self.unknown.push(word.to_owned());
             at.push(host);
             0.0

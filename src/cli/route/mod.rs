@@ -24,7 +24,8 @@ use crate::model::units::{Bytes, Walltime};
 /// Say where a command should run
 ///
 /// Ranks the hosts that can run it by how long it would take there: until it starts, until its inputs are there, and while it
-/// runs. Files that it names count as inputs; so does `HOST:PATH`. Hosts that cannot run it are listed with the reason. Nothing is
+/// runs. Files that it names count as inputs; so do `HOST:PATH` and
+/// `data:NAME/FILE`. Hosts that cannot run it are listed with the reason. Nothing is
 /// started, and no host is asked.
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
@@ -48,7 +49,7 @@ pub struct Args {
     /// It runs in a container
     #[arg(long)]
     container: bool,
-    /// A file or directory that it reads and does not name, here or as HOST:PATH
+    /// A file or directory that it reads and does not name, here, as HOST:PATH, or as data:NAME/FILE
     #[arg(short, long = "input", value_name = "PATH")]
     inputs: Vec<String>,
     /// What counts
@@ -69,7 +70,7 @@ pub struct Args {
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let known = Known::load(context)?;
     let asker = if args.for_agent { Asker::Agent } else { Asker::Person };
-    let seen = Seen::load(context)?;
+    let seen = Seen::load(context, args)?;
     let (net, here) = (seen.net(&known), here());
     let Wanted { mut need, command, unknown } = wanted(args, asker, &known, &seen, &net)?;
     let names: Vec<HostName> = known.hosts.iter().map(|host| host.name.clone()).chain([HostName::local()]).collect();

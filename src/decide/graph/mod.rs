@@ -2,6 +2,8 @@
 //!
 //! Quantities are intervals that say where they come from, so that a sum of guesses is never taken for a measurement.
 
+pub mod datasets;
+
 pub mod estimate;
 
 pub mod net;

@@ -20,6 +20,12 @@ const MOST_SHARED: usize = 4096;
 
 /// Reads and checks a workflow file. Returns what could be read, and every mistake found; errors among them refuse the file.
 pub fn read(text: &str) -> (Workflow, Vec<Diagnostic>) {
+    read_knowing(text, BTreeMap::new())
+}
+
+/// Reads and checks a workflow file that may name these datasets too, each with its places. What the file says of a dataset goes
+/// before that.
+pub fn read_knowing(text: &str, datasets: BTreeMap<String, Vec<String>>) -> (Workflow, Vec<Diagnostic>) {
     let mut mistakes = Mistakes::default();
     let tree = parse(text, &mut mistakes);
     let mut check = Check {
@@ -30,7 +36,7 @@ pub fn read(text: &str) -> (Workflow, Vec<Diagnostic>) {
         data: Vec::new(),
         commands: HashMap::new(),
     };
-    let mut workflow = Workflow::default();
+    let mut workflow = Workflow { data: datasets, ..Workflow::default() };
     check.root(&mut workflow);
     workflow.templates = check.templates;
     workflow.templates.shrink();
@@ -100,7 +106,7 @@ impl Check<'_, '_> {
             RootKey::Schema => check.schema(id),
             RootKey::Description => workflow.description = check.string(id, "description").map(str::to_owned),
             RootKey::Params => workflow.params = check.params(id),
-            RootKey::Data => workflow.data = check.data(id),
+            RootKey::Data => workflow.data.append(&mut check.data(id)),
             RootKey::Workflow => check.keys::<WorkflowKey>(id, "`workflow`", |check, key, id| match key {
                 WorkflowKey::MaxFailures => {
                     let most = i64::from(u32::MAX);
@@ -251,8 +257,11 @@ impl Check<'_, '_> {
             return;
         }
         let known = self.data.iter().map(String::as_str);
-        let help =
-            did_you_mean(name, known).unwrap_or_else(|| format!("add `[data.{name}]` with `at = [\"host:/path\"]`"));
+        let help = did_you_mean(name, known).unwrap_or_else(|| {
+            format!(
+                "`csync data add {name} HOST:/PATH` names one, and so does `[data.{name}]` with `at = [\"host:/path\"]`"
+            )
+        });
         self.error(span, format!("there is no dataset `{}`", name.escape_debug()), help);
     }
 

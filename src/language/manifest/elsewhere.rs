@@ -72,18 +72,17 @@ pub fn elsewhere(
             all.push((id, Diagnostic::error(files_place(workflow, id), message).help(help)));
         }
         if let Some((pattern, span)) = remote_glob(workflow, id) {
-            let message =
-                format!("task `{}` goes over `{pattern}`, and csync cannot look on other machines yet", task.name);
-            let help = "copy the files here and write a pattern for them";
+            let message = format!(
+                "task `{}` goes over `{pattern}`, and files of other machines are known as datasets alone",
+                task.name
+            );
+            let help = "`csync data add NAME HOST:/DIRECTORY` names one; then write `data:NAME/*`";
             all.push((id, Diagnostic::error(span, message).help(help)));
         }
         if let Some(path) = remote_path(plan, id) {
             let message =
-                format!("task `{}` names `{path}`, and csync cannot move data between machines yet", task.name);
-            let help = match path.strip_prefix("data:") {
-                Some(_) => "copy the dataset here and write its path",
-                None => "copy it here and write the path without the host",
-            };
+                format!("task `{}` names `{path}`, and files of other machines are known as datasets alone", task.name);
+            let help = "`csync data add NAME HOST:/DIRECTORY` names one; then write `data:NAME/FILE`";
             all.push((id, Diagnostic::error(files_place(workflow, id), message).help(help)));
         }
     }
@@ -120,7 +119,7 @@ fn remote_glob(workflow: &Workflow, task: TaskId) -> Option<(String, Span)> {
     let sweep = workflow.sweeps.get(workflow.tasks.get(task.index())?.sweep? as usize)?;
     let Some(Foreach::Glob(template)) = sweep.foreach else { return None };
     let pattern = workflow.templates.source(template, &workflow.params, &[]);
-    is_remote(&pattern).then_some((pattern, sweep.foreach_span))
+    (is_remote(&pattern) && !pattern.starts_with("data:")).then_some((pattern, sweep.foreach_span))
 }
 
 fn place(workflow: &Workflow, task: TaskId, key: &str) -> Option<Span> {
@@ -136,6 +135,6 @@ fn files_place(workflow: &Workflow, task: TaskId) -> Option<Span> {
     let task = workflow.tasks.get(task.index())?;
     let written = task.inputs.of(&workflow.lists).iter().chain(task.outputs.of(&workflow.lists));
     let remote = written.map(|template| (workflow.templates.source(*template, &workflow.params, &[]), template.span));
-    let outside = |text: &str| is_remote(text) || is_fixed(text);
+    let outside = |text: &str| (is_remote(text) && !text.starts_with("data:")) || is_fixed(text);
     remote.into_iter().find(|(text, _)| outside(text)).map(|(_, span)| span).or(Some(task.span))
 }

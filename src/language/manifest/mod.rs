@@ -59,14 +59,14 @@ mod when;
 #[cfg(test)]
 mod tests;
 
-pub use check::read;
+pub use check::{read, read_knowing};
 pub use contain::contain;
 pub use draft::{Origin, Workflow};
 pub use elsewhere::{Known, elsewhere, is_here};
 pub use expand::expand;
 pub use explain::{Effective, explain, explain_at};
 pub use glob::matcher;
-pub use paths::is_remote;
+pub use paths::{datasets_in, is_remote, localized};
 pub use render::{absolute, render, render_at};
 pub use schema::schema;
 pub use templates::{Starter, templates};

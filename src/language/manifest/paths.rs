@@ -1,8 +1,10 @@
 //! Paths of a workflow as texts: one spelling each, their parts, and what lies on another host. Nothing here looks at a disk.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::hash::Hasher;
 
+use crate::model::data::DATA;
 use crate::model::plan::Strings;
 use crate::model::task::PathPart;
 
@@ -16,9 +18,31 @@ pub fn is_remote(path: &str) -> bool {
     rest.starts_with('/') && !head.is_empty() && head.bytes().all(letter)
 }
 
+/// Returns where a path of a dataset is found from the workflow's directory: `data:reads/a.fq` is `.csync/data/reads/a.fq`. Others
+/// are as they were.
+pub fn localized(path: &str) -> Cow<'_, str> {
+    match path.strip_prefix("data:").filter(|rest| !rest.is_empty()) {
+        Some(rest) => Cow::Owned(format!("{DATA}{}", rest.trim_start_matches('/'))),
+        None => Cow::Borrowed(path),
+    }
+}
+
+/// Returns the names of the datasets that a text may speak of: what stands behind `data:`.
+pub fn datasets_in(text: &str) -> BTreeSet<&str> {
+    let letter = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';
+    let names = text.match_indices("data:").filter_map(|(at, found)| {
+        let rest = text.get(at + found.len()..)?;
+        rest.split(|next| !letter(next)).next()
+    });
+    names.filter(|name| !name.is_empty()).collect()
+}
+
 /// Returns the one spelling of a path in the directory `root` (absolute): without `.`, `..` and doubled slashes, and relative
 /// when it lies in `root`. `..` is taken by name, as `make` and `ninja` do: links are not followed.
 pub(super) fn normal<'p>(path: &'p str, root: &str) -> Cow<'p, str> {
+    if path.starts_with("data:") && is_remote(path) {
+        return Cow::Owned(normal(&localized(path), root).into_owned());
+    }
     if is_remote(path) {
         return Cow::Borrowed(path);
     }
@@ -214,7 +238,10 @@ mod tests {
             (".", "."),
             ("..", ".."),
             (".a/..b", ".a/..b"),
-            ("data:x/../y", "data:x/../y"),
+            ("data:x/y", ".csync/data/x/y"),
+            ("data:x/../y", ".csync/data/y"),
+            ("data:x", ".csync/data/x"),
+            ("data:", "data:"),
             ("host:/a//b", "host:/a//b"),
             ("a:b", "a:b"),
             ("-x", "-x"),

@@ -200,8 +200,7 @@ impl Source<'_> {
         all.sort_unstable();
         all.dedup();
         if is_remote(&pattern) {
-            let message =
-                format!("task `{task}` has no instances: csync cannot look for `{pattern}` on other machines yet");
+            let message = format!("task `{task}` has no instances: `{pattern}` is no dataset");
             mistakes.push(Diagnostic::warning(span, message));
         } else if all.is_empty() {
             let message = format!("task `{task}` has no instances: `{pattern}` matches nothing");

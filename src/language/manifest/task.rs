@@ -225,6 +225,10 @@ impl Tasks<'_> {
                 check.mistakes.push(Diagnostic::warning(span, "a path with a line break in it"));
             }
             check.dataset(path, span);
+            if key == "outputs" && path.starts_with("data:") {
+                let help = "name a file here; `csync data add` makes a dataset of the directory that it is in";
+                check.error(span, "tasks write no datasets", help);
+            }
             let template = check.template(id, path, Syntax::Plain, &scope);
             if key == "outputs" && check.templates.is_glob(template) {
                 let message = "an output has no wildcards: csync must know its name before the task runs";

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::language::document::{Mistakes, did_you_mean};
 use crate::language::manifest::draft::{ParamKind, Workflow};
-use crate::language::manifest::paths::part;
+use crate::language::manifest::paths::{localized, part};
 use crate::language::manifest::template::{Name, Part, Template};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::task::PathPart;
@@ -45,6 +45,12 @@ impl Values {
             let message = format!("param `{name}` is {wanted}, not `{value}`");
             let help = format!("its default is `{}`", param.value);
             mistakes.push(Diagnostic::error(None, message).related(param.span, "the default").help(help));
+        }
+        for value in &mut params {
+            let dataset = value.strip_prefix("data:").and_then(|rest| rest.split('/').next());
+            if dataset.is_some_and(|name| workflow.data.contains_key(name)) {
+                *value = localized(value).into_owned();
+            }
         }
         Self { params }
     }

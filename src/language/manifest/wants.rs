@@ -13,6 +13,7 @@ use crate::language::manifest::rows::Source;
 use crate::language::manifest::template::{Name, Part, Template};
 use crate::language::manifest::values::Values;
 use crate::language::manifest::{Facts, Limits, Wants};
+use crate::model::data::DATA;
 use crate::model::diagnostic::{Diagnostic, Severity, Span};
 use crate::model::id::{InstanceId, PathId, TaskId};
 use crate::model::plan::Plan;
@@ -136,6 +137,11 @@ pub fn missing_input(workflow: &Workflow, plan: &Plan, path: PathId) -> Diagnost
     let reader = plan.instance_ids().find(|&instance| plan.inputs(instance).contains(&path));
     let place = reader.and_then(|instance| input_span(workflow, plan, instance));
     let of = reader.map_or(String::new(), |instance| format!(", which {} reads,", label(plan, instance)));
+    if let Some(rest) = text.strip_prefix(DATA) {
+        let mistake =
+            Diagnostic::error(place, format!("no copy of its dataset has `data:{rest}`{}", of.trim_end_matches(',')));
+        return mistake.help("`csync data scan` looks again, `csync data list` says what there is");
+    }
     let mistake = Diagnostic::error(place, format!("`{text}`{of} does not exist, and no task makes it"));
     mistake.help("paths start in the workflow's directory; a task makes what it names in `outputs`")
 }

@@ -12,7 +12,7 @@ use crate::model::api::{
     Affected, Clean, Cleaned, DataAsk, DataDone, EngineInfo, InstancePage, Progress, RunDetail, RunPlan, RunState,
     RunSummary, Selection, StopEngine, Stream, Submission, Submitted, TryHost, Why,
 };
-use crate::model::data::Replica;
+use crate::model::data::{DatasetAsk, Holding, Replica};
 use crate::model::facts::HostReport;
 use crate::model::host::HostName;
 use crate::model::id::{InstanceId, RunId};
@@ -125,6 +125,26 @@ impl Client {
     /// Lists what lies on hosts.
     pub async fn data(&self) -> Result<Vec<Replica>, ClientError> {
         http::get(&self.socket, "/v1/data").await
+    }
+
+    /// Names directories of hosts as a dataset, and looks at them; large ones take their time.
+    pub async fn add_dataset(&self, ask: &DatasetAsk) -> Result<Vec<Holding>, ClientError> {
+        http::post_patiently(&self.socket, "/v1/datasets/add", ask).await
+    }
+
+    /// Looks at the places of datasets again.
+    pub async fn scan_datasets(&self, ask: &DatasetAsk) -> Result<Vec<Holding>, ClientError> {
+        http::post_patiently(&self.socket, "/v1/datasets/scan", ask).await
+    }
+
+    /// Forgets datasets or places of theirs; the files stay.
+    pub async fn forget_datasets(&self, ask: &DatasetAsk) -> Result<Vec<Holding>, ClientError> {
+        http::post_patiently(&self.socket, "/v1/datasets/forget", ask).await
+    }
+
+    /// Returns the places of all datasets.
+    pub async fn datasets(&self) -> Result<Vec<Holding>, ClientError> {
+        http::get(&self.socket, "/v1/datasets").await
     }
 
     /// Fetches files from hosts; large ones take their time.

@@ -8,6 +8,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, openat, statat};
 use rustix::io::Errno;
 
+use crate::model::data::DATA;
 use crate::model::plan::Fingerprint;
 use crate::reach::files::FilesError;
 
@@ -81,13 +82,20 @@ impl Root {
     /// Sums up a directory: the sizes of its files, the latest change of anything in it. Links in it are not followed.
     fn look_into(&self, path: &str) -> Result<Fingerprint, FilesError> {
         let mut sum = Fingerprint { size: 0, mtime: i64::MIN, hash: None };
-        for entry in walkdir::WalkDir::new(self.path.join(path)) {
+        let path_of = self.path.join(path);
+        // When a copy of a dataset was made says nothing: its directories are what their files are.
+        let of_dataset = path_of.to_str().is_some_and(|path| path.contains(&format!("/{DATA}")));
+        for entry in walkdir::WalkDir::new(path_of) {
             match entry.and_then(|entry| entry.metadata().map(|metadata| (entry, metadata))) {
                 Ok((entry, metadata)) => {
                     if entry.file_type().is_file() {
                         sum.size = sum.size.saturating_add(metadata.len());
                     }
-                    sum.mtime = sum.mtime.max(mtime(&metadata));
+                    if !of_dataset {
+                        sum.mtime = sum.mtime.max(mtime(&metadata));
+                    } else if entry.file_type().is_file() {
+                        sum.mtime = sum.mtime.max(mtime(&metadata).div_euclid(1_000_000).saturating_mul(1_000_000));
+                    }
                 }
                 // Removed while we look.
                 Err(error) if error.io_error().is_some_and(|error| error.kind() == io::ErrorKind::NotFound) => {}

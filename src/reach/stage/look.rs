@@ -77,6 +77,25 @@ pub(super) async fn walk(host: &dyn Transport, root: &str, dirs: &[String]) -> R
     read_walk(&text, &dirs.iter().map(|dir| plain(dir)).collect()).map_err(strange)
 }
 
+/// Returns the files in a directory of a host, by their paths from it, sorted; none where there is no such directory.
+///
+/// # Errors
+/// When the host cannot be asked, has more than is taken, or does not let anybody look.
+pub async fn list_all(host: &dyn Transport, dir: &str) -> Result<Option<Vec<(String, Seen)>>, StageError> {
+    let dir = sh(dir);
+    let find = r"find -L . -name '.csync-*' -prune -o -type f -print0 2>/dev/null";
+    let script = format!(
+        "[ -e {dir} ] || {{ echo absent; exit 0; }}; echo there; cd -- {dir} || exit 73; {FORMAT}\
+         {find} | xargs -0 stat -L -c \"$f\" -- 2>/dev/null; exit 0"
+    );
+    let text = ask(host, script, Vec::new()).await?;
+    let Some(rest) = text.strip_prefix("there\n") else { return Ok(None) };
+    let strange = |what| StageError::Strange { host: host.host().to_owned(), what };
+    let mut found = read_walk(rest, &HashSet::from([String::new()])).map_err(strange)?;
+    found.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    Ok(Some(found))
+}
+
 /// Reads what a host has in directories; what it names besides would be written here over something else.
 pub(super) fn read_walk(text: &str, dirs: &HashSet<String>) -> Result<Vec<(String, Seen)>, String> {
     let mut found = Vec::new();

@@ -28,7 +28,7 @@ use crate::reach::transport::TransportError;
 
 pub use bring::bring;
 pub use fetch::{Fetched, Take, fetch};
-pub use look::{Seen, look, sums};
+pub use look::{Seen, list_all, look, sums};
 pub use relay::relay;
 
 /// From this size on a file moves on its own: what it costs to ask for it no longer shows, and it is worth going on with.

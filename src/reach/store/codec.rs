@@ -6,9 +6,12 @@ use serde::de::DeserializeOwned;
 
 use crate::decide::engine::protocol::{Mark, Verdict};
 use crate::decide::fresh::reason::Reason;
+use crate::model::data::Listed;
 use crate::model::id::InstanceId;
 use crate::model::plan::Plan;
 
+/// Version of stored lists of files.
+const LISTING: u8 = 1;
 /// Version of stored plans.
 const PLAN: u8 = 3;
 /// Version of stored environments.
@@ -42,6 +45,16 @@ pub(super) fn decode<T: DeserializeOwned>(version: u8, what: &'static str, bytes
         Some((found, _)) => Err(BadForm { what, form: found.to_string() }),
         None => Err(BadForm { what, form: "none".to_owned() }),
     }
+}
+
+/// Encodes what a place has of a dataset.
+pub(super) fn encode_listing(files: &[Listed]) -> Vec<u8> {
+    encode(LISTING, files)
+}
+
+/// Decodes it.
+pub(super) fn decode_listing(bytes: &[u8]) -> Result<Vec<Listed>, BadForm> {
+    decode(LISTING, "a dataset's files", bytes)
 }
 
 /// Encodes a plan for [`NewRun`](super::NewRun); costs milliseconds for a large one, so it is done off the loop.

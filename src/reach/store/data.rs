@@ -1,14 +1,16 @@
 //! What is known of files that lie on hosts, of how fast files move, and of directories that hosts share with this machine.
 
-use crate::model::data::{DataFact, Rate, Replica};
+use crate::model::data::{DataFact, Holding, Rate, Replica};
 use crate::model::host::HostName;
 use crate::model::units::{Bytes, Timestamp};
+use crate::reach::store::codec::{decode_listing, encode_listing};
 use crate::reach::store::error::StoreError;
 use crate::reach::store::open::{Reader, Store};
 use crate::reach::store::sql;
 
 type ReplicaRow = (String, String, String, String, i64, i64, i64);
 type RateRow = (String, String, f64, i64, i64);
+type DatasetRow = (String, String, String, Option<i64>, Option<String>, Vec<u8>);
 type SharedRow = (String, String, bool, i64);
 
 impl Store {
@@ -30,6 +32,17 @@ impl Store {
                 DataFact::Gone { root, path, host } => {
                     sqlx::query(sql::DROP_REPLICA).bind(root).bind(path).bind(host.as_ref().map(HostName::as_str))
                 }
+                DataFact::Holds(holding) => sqlx::query(sql::KEEP_DATASET)
+                    .bind(&holding.dataset)
+                    .bind(holding.host.as_str())
+                    .bind(&holding.path)
+                    .bind(holding.looked.map(|looked| looked.0))
+                    .bind(holding.trouble.as_ref().and_then(|trouble| serde_json::to_string(trouble).ok()))
+                    .bind(encode_listing(&holding.files)),
+                DataFact::Dropped { dataset, place } => sqlx::query(sql::DROP_DATASET)
+                    .bind(dataset)
+                    .bind(place.as_ref().map(|(host, _)| host.as_str()))
+                    .bind(place.as_ref().map(|(_, path)| path.as_str())),
                 DataFact::Rate(rate) => sqlx::query(sql::KEEP_RATE)
                     .bind(rate.source.as_str())
                     .bind(rate.target.as_str())
@@ -63,6 +76,27 @@ impl Reader {
             Some(Replica { root, path, host, place, size, mtime, at: Timestamp(at) })
         };
         Ok(rows.into_iter().filter_map(replica).collect())
+    }
+
+    /// Returns the places of one dataset, or of all.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn datasets(&self, name: Option<&str>) -> Result<Vec<Holding>, StoreError> {
+        let rows: Vec<DatasetRow> = sqlx::query_as(sql::DATASETS)
+            .bind(name)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|source| StoreError::from_sqlx(&self.path, source))?;
+        let holding = |(dataset, host, path, looked, trouble, listing): DatasetRow| {
+            let trouble = trouble.and_then(|trouble| serde_json::from_str(&trouble).ok());
+            // A list of another version is as good as none: the next look writes it anew.
+            let listing = decode_listing(&listing).ok();
+            let looked = looked.map(Timestamp).filter(|_| listing.is_some());
+            let host = host.parse().ok()?;
+            Some(Holding { dataset, host, path, looked, trouble, files: listing.unwrap_or_default() })
+        };
+        Ok(rows.into_iter().filter_map(holding).collect())
     }
 
     /// Returns how fast files moved, as far as any have.
@@ -145,6 +179,22 @@ mod tests {
         assert!(reader.replicas(Some("/x")).await.unwrap().is_empty());
         store.keep_data(&[gone("a", Some("hpc")), gone("b", None)]).await.unwrap();
         assert_eq!(reader.replicas(None).await.unwrap(), [replica("a", "lab")]);
+        let mut seen = Holding {
+            looked: Some(Timestamp(5)),
+            files: vec![crate::model::data::Listed { path: "a".to_owned(), size: Bytes(1), mtime: 2 }],
+            ..Holding::new("reads", "hpc".parse().unwrap(), "/vol/")
+        };
+        let other = Holding::new("reads", "lab".parse().unwrap(), "/x");
+        store.keep_data(&[seen.clone(), other.clone()].map(DataFact::Holds)).await.unwrap();
+        seen.trouble = Some(crate::model::data::Trouble::Gone);
+        // It keeps its place in the order.
+        store.keep_data(&[DataFact::Holds(seen.clone())]).await.unwrap();
+        assert_eq!(reader.datasets(Some("reads")).await.unwrap(), [seen, other.clone()]);
+        let place = Some(("hpc".parse().unwrap(), "/vol".to_owned()));
+        store.keep_data(&[DataFact::Dropped { dataset: "reads".to_owned(), place }]).await.unwrap();
+        assert_eq!(reader.datasets(None).await.unwrap(), [other]);
+        store.keep_data(&[DataFact::Dropped { dataset: "reads".to_owned(), place: None }]).await.unwrap();
+        assert_eq!(reader.datasets(None).await.unwrap(), []);
         let rate = |rate, at| Rate {
             source: HostName::local(),
             target: "hpc".parse().unwrap(),

@@ -12,6 +12,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005.sql"),
     include_str!("migrations/0006.sql"),
     include_str!("migrations/0007.sql"),
+    include_str!("migrations/0008.sql"),
 ];
 
 /// What kind of file it is, and whether anything is in it.
@@ -187,6 +188,19 @@ pub(super) const DROP_REPLICA: &str =
 pub(super) const REPLICAS: &str = "SELECT root, path, host, place, size, mtime, at FROM replicas \
     WHERE ?1 IS NULL OR root = ?1 ORDER BY root, path, host";
 
+/// Keeps what a directory has of a dataset.
+pub(super) const KEEP_DATASET: &str = "INSERT INTO datasets (name, host, path, looked, trouble, listing) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (name, host, path) DO UPDATE SET looked = excluded.looked, \
+    trouble = excluded.trouble, listing = excluded.listing";
+
+/// Forgets a place of a dataset, or all.
+pub(super) const DROP_DATASET: &str =
+    "DELETE FROM datasets WHERE name = ?1 AND (?2 IS NULL OR host = ?2 AND path = ?3)";
+
+/// What is known of one dataset, or of all.
+pub(super) const DATASETS: &str = "SELECT name, host, path, looked, trouble, listing FROM datasets \
+    WHERE ?1 IS NULL OR name = ?1 ORDER BY name, rowid";
+
 /// Keeps how fast files moved.
 pub(super) const KEEP_RATE: &str =
     "INSERT OR REPLACE INTO rates (source, target, rate, bytes, at) VALUES (?1, ?2, ?3, ?4, ?5)";
@@ -216,7 +230,7 @@ pub(super) const CHECK: &str = "PRAGMA quick_check(10)";
 const ALL: &[&str] = &[
     FORMAT, WRITTEN_BY, SET_WRITTEN_BY, SKIP_RUNS, INSERT_RUN, RUNS, ACTIVE, RUN, LAST, PLAN, TEXT, ATTEMPTS,
     ATTEMPTS_OF, UNSUCCESSFUL, MARKS, EVENTS, OVER, DELETE_RUNS, MEMOS, MEMO_SIZES, MEMOS_FROM, REPLACE_MEMOS,
-    SUBMISSIONS, KEEP_HOST, HOSTS, KEEP_REPLICA, DROP_REPLICA, REPLICAS, KEEP_RATE, RATES, WAITS, KEEP_SHARED,
+    SUBMISSIONS, KEEP_HOST, HOSTS, KEEP_REPLICA, DROP_REPLICA, REPLICAS, KEEP_DATASET, DROP_DATASET, DATASETS, KEEP_RATE, RATES, WAITS, KEEP_SHARED,
     SHARED,
 ];
 

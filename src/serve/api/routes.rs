@@ -15,7 +15,7 @@ use crate::model::api::{
     Affected, Clean, Cleaned, DataDone, EngineInfo, ErrorKind, InstancePage, RunDetail, RunState, RunSummary,
     Selection, StopEngine, Stream, Submitted, TryHost, Why,
 };
-use crate::model::data::Replica;
+use crate::model::data::{Holding, Replica};
 use crate::model::facts::HostReport;
 use crate::model::id::InstanceId;
 use crate::model::job::State as InstanceState;
@@ -45,6 +45,10 @@ pub fn router(handle: Handle) -> Router {
         .route("/v1/clean", post(clean))
         .route("/v1/hosts", get(hosts).post(keep_probed))
         .route("/v1/data", get(data))
+        .route("/v1/datasets", get(datasets))
+        .route("/v1/datasets/add", post(add_dataset))
+        .route("/v1/datasets/scan", post(scan_datasets))
+        .route("/v1/datasets/forget", post(forget_datasets))
         .route("/v1/data/get", post(get_data))
         .route("/v1/data/move", post(move_data))
         .route("/v1/data/remove", post(remove_data))
@@ -107,6 +111,22 @@ async fn submit(State(handle): State<Handle>, body: Result<Bytes, BytesRejection
 
 async fn data(State(handle): State<Handle>) -> Answer<Vec<Replica>> {
     Ok(Json(handle.data().await?))
+}
+
+async fn datasets(State(handle): State<Handle>) -> Answer<Vec<Holding>> {
+    Ok(Json(handle.datasets().await?))
+}
+
+async fn add_dataset(State(handle): State<Handle>, body: Result<Bytes, BytesRejection>) -> Answer<Vec<Holding>> {
+    Ok(Json(handle.add_dataset(said(body)?).await?))
+}
+
+async fn scan_datasets(State(handle): State<Handle>, body: Result<Bytes, BytesRejection>) -> Answer<Vec<Holding>> {
+    Ok(Json(handle.scan_datasets(said(body)?).await?))
+}
+
+async fn forget_datasets(State(handle): State<Handle>, body: Result<Bytes, BytesRejection>) -> Answer<Vec<Holding>> {
+    Ok(Json(handle.forget_datasets(said(body)?).await?))
 }
 
 async fn get_data(State(handle): State<Handle>, body: Result<Bytes, BytesRejection>) -> Answer<DataDone> {

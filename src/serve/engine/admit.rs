@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::decide::engine::protocol::{Event, Mark, Verdict};
 use crate::decide::engine::run::Run;
 use crate::decide::fresh::memos::{Hashes, Memos};
+use crate::decide::graph::datasets::Catalog;
 use crate::decide::graph::known::net;
 use crate::decide::outlook::files::Files;
 use crate::decide::outlook::foresee::Outlook;
@@ -33,9 +34,10 @@ use crate::serve::engine::care::{Care, Means, find_secrets, keep_secrets};
 use crate::serve::engine::handle::Reply;
 use crate::serve::engine::refusal::{chain, files, illegal, refuse, storage};
 use crate::serve::engine::runner::{Given, Runner};
+use crate::serve::engine::sites::connection_settings;
 use crate::serve::prepare::lore::{Lore, Lying, lore, lying};
 use crate::serve::prepare::places::Places;
-use crate::serve::prepare::{self, Asked, Prepared, places};
+use crate::serve::prepare::{self, Asked, Prepared, places, sets};
 use crate::serve::site::unsaid;
 
 /// A submission, ready to be taken in.
@@ -51,6 +53,8 @@ pub(super) struct Admission {
     dir: Option<ConfigDir>,
     /// What was learned of its commands, and where its files lie.
     ground: Ground,
+    /// Where the files of its datasets lie.
+    data: Vec<DataFact>,
 }
 
 /// What was learned of a run's commands, where its files lie, and what is known of the hosts that csync chooses among.
@@ -111,6 +115,7 @@ pub(super) fn prepare(
     state: &StateDir,
     reader: &Reader,
     runtime: &tokio::runtime::Handle,
+    catalog: &Catalog,
 ) -> Result<Admission, ApiError> {
     let memos = |name: &str| {
         let key = WorkflowKey::of(&submission.root, name);
@@ -121,9 +126,11 @@ pub(super) fn prepare(
     let var = |name: &str| submission.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.into());
     let hosts = places::hosts(var, &facts)?;
     let dir = ConfigDir::locate(var).ok();
-    let replicas = runtime.block_on(reader.replicas(Some(&submission.root))).map_err(|error| storage(&error))?;
+    let mut replicas = runtime.block_on(reader.replicas(Some(&submission.root))).map_err(|error| storage(&error))?;
+    // What is seen now of datasets counts, and not what was seen when another run read them.
+    let past = replicas.extract_if(.., |replica| !sets::holds_still(replica, catalog)).collect::<Vec<_>>();
     let elsewhere: Elsewhere = replicas.iter().collect();
-    let mut prepared = prepare::prepare(Asked::of(&submission, &hosts, &elsewhere), memos)?;
+    let mut prepared = prepare::prepare(Asked::of(&submission, &hosts, &elsewhere, catalog), memos)?;
     let asking =
         agent_of(|name| submission.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str()));
     let asker = if asking.is_some() { Asker::Agent } else { Asker::Person };
@@ -137,6 +144,20 @@ pub(super) fn prepare(
         return Err(for_people(agent, host, agents, &submission));
     }
     prepared.warnings.extend(sayable(&prepared, &hosts, &facts)?);
+    let warning = |message| Diagnostic::warning(None, message);
+    prepared.warnings.extend(sets::troubles(catalog).into_iter().map(warning));
+    let mut data = sets::lay_out(catalog, &prepared.plan).map_err(|error| {
+        refuse(ErrorKind::Storage, format!("{}/.csync/data cannot be written: {error}", submission.root))
+    })?;
+    let named = past.into_iter().filter(|replica| !catalog.places(replica.dataset()).is_empty());
+    data.splice(
+        ..0,
+        named.map(|replica| DataFact::Gone { root: replica.root, path: replica.path, host: Some(replica.host) }),
+    );
+    replicas.extend(data.iter().filter_map(|fact| match fact {
+        DataFact::Lies(replica) => Some(replica.clone()),
+        _ => None,
+    }));
     let told = (&*prepared.plan, prepared.verdicts.as_slice());
     let ground = runtime.block_on(Ground::of((state, reader), told, &prepared.places, &replicas));
     let ground = ground.map_err(|error| storage(&error))?;
@@ -162,7 +183,7 @@ pub(super) fn prepare(
         text,
         env: encode_env(&env),
     };
-    Ok(Admission { new, prepared, means: Means { env, umask, secrets }, lock, hosts, facts, dir, ground })
+    Ok(Admission { new, prepared, means: Means { env, umask, secrets }, lock, hosts, facts, dir, ground, data })
 }
 
 /// Where a run writes files, as far as it declares them.
@@ -275,9 +296,14 @@ struct Chosen<'a> {
 impl Runner {
     /// Takes in a submission: first the store, then the core.
     pub(super) async fn admit(&mut self, admission: Admission, reply: Reply<Submitted>) {
-        let Admission { new, prepared, means, lock, hosts, facts, dir, ground } = admission;
+        let Admission { new, prepared, means, lock, hosts, facts, dir, ground, data } = admission;
         let agent = means.env.iter().find(|(name, _)| name == "SSH_AUTH_SOCK").map(|(_, socket)| socket.as_str());
         self.start_sites(&prepared.places, &hosts, &facts, dir.as_ref());
+        if !data.is_empty() {
+            self.sites.stock.connections(|| connection_settings(&self.state));
+            self.sites.stock.know(&hosts);
+            self.learn(data);
+        }
         self.sites.offer_agent(agent);
         let routes = self.sites.routes(&prepared.places).ahead(new.ahead);
         let head = RunSummary {

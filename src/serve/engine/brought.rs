@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 
 use crate::decide::engine::protocol::Event;
-use crate::model::data::{DataFact, Replica};
+use crate::model::data::{DATA, DataFact, Replica, joined, within};
 use crate::model::host::HostName;
 use crate::model::id::JobKey;
 use crate::model::job::{Ended, Outcome};
@@ -68,10 +68,10 @@ impl Runner {
         if !stock.has_any(&plan.root) {
             return Vec::new();
         }
-        let copies = plan.inputs(key.instance).iter().filter_map(|&path| {
-            let path = plan.path(path);
-            let here = Path::new(&plan.root).join(path);
-            here.symlink_metadata().is_err().then(|| stock.copies(&plan.root, path).into_iter().next()).flatten()
+        let names = plan.inputs(key.instance).iter().map(|&path| plan.path(path).to_owned()).collect();
+        let copies = stock.spread(&plan.root, names).into_iter().filter_map(|path| {
+            let here = Path::new(&plan.root).join(&path);
+            here.symlink_metadata().is_err().then(|| stock.copies(&plan.root, &path).into_iter().next()).flatten()
         });
         copies.collect()
     }
@@ -137,11 +137,17 @@ async fn fetch_inputs(
     facts: &mut Vec<DataFact>,
 ) -> Result<(), StageError> {
     let here = HostName::local();
-    let mut sources: BTreeMap<(HostName, String, String), Vec<String>> = BTreeMap::new();
+    let mut sources: BTreeMap<(HostName, String, String, String), Vec<String>> = BTreeMap::new();
     for Replica { host, place, root, path, .. } in inputs {
-        sources.entry((host, place, root)).or_default().push(path);
+        let (prefix, name) = within(&path);
+        sources.entry((host, place, root, prefix.to_owned())).or_default().push(name.to_owned());
     }
-    for ((host, place, root), names) in sources {
+    for ((host, place, whole, prefix), names) in sources {
+        let root = joined(&whole, &prefix);
+        if !prefix.is_empty() {
+            let made = std::fs::create_dir_all(&root);
+            made.map_err(|source| StageError::Here { path: Path::new(&root).to_owned(), source })?;
+        }
         let way = stock.way(&host).await?;
         let mut pending = names;
         while !pending.is_empty() {
@@ -153,12 +159,19 @@ async fn fetch_inputs(
                 let fetched = fetch(&way, &place, Path::new(&root), &lacking, Take::all(), moving.meter()).await;
                 facts.extend(moving.finish());
                 let missing = fetched?.missing;
-                let gone =
-                    |path: &String| DataFact::Gone { root: root.clone(), path: path.clone(), host: Some(host.clone()) };
+                let path = |name: &String| if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
+                let gone = |name| DataFact::Gone { root: whole.clone(), path: path(name), host: Some(host.clone()) };
                 facts.extend(missing.iter().map(gone));
                 if let Some(name) = missing.first() {
-                    let words =
-                        format!("`{name}` is gone from where a task left it, {place}; submit again to make it anew");
+                    let words = match prefix.strip_prefix(DATA) {
+                        Some(dataset) => format!(
+                            "`data:{dataset}/{name}` is gone from {place}; `csync data scan {dataset}` looks which copies \
+                             are left"
+                        ),
+                        None => {
+                            format!("`{name}` is gone from where a task left it, {place}; submit again to make it anew")
+                        }
+                    };
                     return Err(StageError::There { host: host.to_string(), action: "cannot give it", words });
                 }
             }

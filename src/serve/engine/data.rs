@@ -25,12 +25,14 @@ const MOST: u64 = 1 << 50;
 type Heap = (HostName, String, String);
 
 impl Handle {
-    /// Returns every file that lies on a host.
+    /// Returns every file of a workflow that lies on a host. Those of datasets are their owners'.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub async fn data(&self) -> Result<Vec<Replica>, ApiError> {
-        self.reader.replicas(None).await.map_err(|error| storage(&error))
+        let mut all = self.reader.replicas(None).await.map_err(|error| storage(&error))?;
+        all.retain(|replica| !replica.is_of_dataset());
+        Ok(all)
     }
 
     /// Fetches files that lie on hosts to where they belong here.
@@ -147,7 +149,7 @@ impl Handle {
     }
 
     /// Returns the stock, which knows the hosts of the person who asks, and those hosts.
-    async fn stock(&self, ask: &DataAsk) -> Result<(Arc<Stock>, Vec<Host>), ApiError> {
+    pub(super) async fn stock(&self, ask: &DataAsk) -> Result<(Arc<Stock>, Vec<Host>), ApiError> {
         let facts = facts_of(&self.reader).await.map_err(|error| storage(&error))?;
         let var = |name: &str| ask.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.into());
         let hosts = places::hosts(var, &facts)?;
@@ -181,7 +183,7 @@ impl Handle {
         Ok(chosen)
     }
 
-    async fn learn(&self, facts: Vec<DataFact>) -> Result<(), ApiError> {
+    pub(super) async fn learn(&self, facts: Vec<DataFact>) -> Result<(), ApiError> {
         if facts.is_empty() {
             return Ok(());
         }

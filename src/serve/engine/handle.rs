@@ -245,7 +245,8 @@ impl Handle {
         let reader = self.reader.clone();
         let state = self.state.clone();
         let runtime = tokio::runtime::Handle::current();
-        let prepared = spawn_blocking(move || prepare(submission, &state, &reader, &runtime)).await;
+        let catalog = self.catalog(&submission).await?;
+        let prepared = spawn_blocking(move || prepare(submission, &state, &reader, &runtime, &catalog)).await;
         let admission =
             prepared.map_err(|error| refuse(ErrorKind::Internal, format!("planning failed: {error}")))??;
         self.ask(|reply| Message::Admit(Box::new(admission), reply)).await

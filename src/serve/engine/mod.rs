@@ -14,6 +14,7 @@
 //! | `adviser` | what coding agents' hooks look up, kept fresh beside all that |
 //! | `check` | up-to-date checks while a run goes |
 //! | `watch` | who follows a run |
+//! | `data`, `datasets` | files on hosts, at a person's word |
 //! | `handle`, `views`, `why`, `logs`, `clean` | what the API asks |
 
 mod admit;
@@ -24,6 +25,7 @@ mod check;
 mod clean;
 mod commit;
 mod data;
+mod datasets;
 mod handle;
 mod hosts;
 mod learner;

@@ -10,7 +10,7 @@ use crate::decide::learn::profile::Profile;
 use crate::decide::outlook::known::{Known, Seen};
 use crate::language::command::{Signature, Token, TokenKey, commands, signature};
 use crate::language::manifest::render;
-use crate::model::data::Replica;
+use crate::model::data::{DATA, Replica};
 use crate::model::host::HostName;
 use crate::model::id::{InstanceId, PathId, TaskId};
 use crate::model::job::Invocation;
@@ -268,6 +268,27 @@ pub async fn command(
     Ok(Some(Command { known, classes }))
 }
 
+/// Says where the files of a dataset lie that a path names: on the hosts that have all of them.
+fn lying_of_dataset(path: PathId, text: &str, copies: &HashMap<&str, Vec<&Replica>>, root: &Root) -> Option<Lying> {
+    let dir = format!("{text}/");
+    let named = copies.iter().filter(|(name, _)| **name == text || name.starts_with(&dir));
+    let (mut bytes, mut files, mut on) = (0_u64, 0_usize, BTreeMap::<&HostName, usize>::new());
+    for (_, of) in named {
+        files += 1;
+        bytes = bytes.saturating_add(of.iter().map(|copy| copy.size.0).max().unwrap_or(0));
+        for copy in of {
+            *on.entry(&copy.host).or_default() += 1;
+        }
+    }
+    let mut hosts: Vec<HostName> =
+        on.into_iter().filter(|(_, has)| *has == files).map(|(host, _)| host.clone()).collect();
+    let here = root.look(text).ok().flatten();
+    let whole = here.filter(|here| files == 0 || here.size == bytes);
+    hosts.extend(whole.map(|_| HostName::local()));
+    let bytes = if files > 0 { bytes } else { here?.size };
+    Some(Lying { path, bytes, hosts })
+}
+
 /// Looks where the files that tasks read lie, and how large they are: here, and where earlier tasks left them.
 pub fn lying(plan: &Plan, replicas: &[Replica]) -> Vec<Lying> {
     let Ok(root) = Root::open(Path::new(&plan.root)) else { return Vec::new() };
@@ -281,6 +302,10 @@ pub fn lying(plan: &Plan, replicas: &[Replica]) -> Vec<Lying> {
     let mut all = Vec::new();
     for path in wanted {
         let text = plan.path(path);
+        if text.starts_with(DATA) {
+            all.extend(lying_of_dataset(path, text, &copies, &root));
+            continue;
+        }
         let here = root.look(text).ok().flatten();
         let there = copies.get(text).into_iter().flatten();
         let mut hosts: Vec<HostName> = there.clone().map(|copy| copy.host.clone()).collect();

@@ -8,6 +8,7 @@ pub mod job;
 pub mod lore;
 pub mod places;
 pub mod recheck;
+pub mod sets;
 
 mod refuse;
 
@@ -23,11 +24,12 @@ use crate::decide::fresh::judge::{Judge, Judgement};
 use crate::decide::fresh::memos::{Hashes, Memos};
 use crate::decide::fresh::reason::Reason;
 use crate::decide::fresh::select::{Selection, UnknownNames};
+use crate::decide::graph::datasets::Catalog;
 use crate::language::hosts::Hosts;
 use crate::language::manifest::{self, Expanded, Facts, Limits, Workflow};
 use crate::model::api::{ApiError, ErrorKind, Rerun, Submission};
 use crate::model::choice::Policy;
-use crate::model::data::Elsewhere;
+use crate::model::data::{DATA, Elsewhere, counts};
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::model::plan::{Fingerprint, Memo, Plan};
 use crate::reach::files::FilesError;
@@ -59,16 +61,19 @@ pub struct Asked<'a> {
     pub tree: Option<&'a [String]>,
     /// Files of the directory that lie on hosts.
     pub elsewhere: &'a Elsewhere,
+    /// The datasets that there are.
+    pub catalog: &'a Catalog,
     /// `--policy`.
     pub policy: Option<Policy>,
 }
 
 impl<'a> Asked<'a> {
     /// Takes the parts of a submission.
-    pub fn of(submission: &'a Submission, hosts: &'a Hosts, elsewhere: &'a Elsewhere) -> Self {
+    pub fn of(submission: &'a Submission, hosts: &'a Hosts, elsewhere: &'a Elsewhere, catalog: &'a Catalog) -> Self {
         Self {
             hosts,
             elsewhere,
+            catalog,
             text: &submission.text,
             root: &submission.root,
             params: &submission.params,
@@ -117,18 +122,20 @@ pub struct Prepared {
 /// # Errors
 /// [`ErrorKind::Invalid`] with every mistake, as far as they show without looking for inputs; [`ErrorKind::Storage`] when the
 /// disk cannot be read.
-pub fn plan(text: &str, root: &str, params: &BTreeMap<String, String>) -> Result<Planned, ApiError> {
+pub fn plan(text: &str, root: &str, params: &BTreeMap<String, String>, catalog: &Catalog) -> Result<Planned, ApiError> {
     // Before anything is looked for in it: a directory that is not there has no file that matches.
     open(root)?;
-    let (workflow, diagnostics) = manifest::read(text);
+    let (workflow, diagnostics) = manifest::read_knowing(text, sets::places_of(catalog));
     let mut warnings = refuse_errors(diagnostics)?;
     let mut facts = Facts::default();
     loop {
         // A pattern can hold values of rows that stand in a file: two rounds at most.
-        let wants = manifest::wants(&workflow, root, params, &facts).map_err(invalid)?;
+        let mut wants = manifest::wants(&workflow, root, params, &facts).map_err(invalid)?;
         if wants.is_empty() {
             break;
         }
+        let of_datasets = wants.globs.extract_if(.., |pattern| pattern.starts_with(DATA));
+        facts.globs.extend(of_datasets.map(|pattern| (pattern.clone(), catalog.glob(&pattern))));
         facts.add(gather(Path::new(root), &wants).map_err(|error| unreadable(&error))?);
     }
     let mut expanded = manifest::expand(&workflow, root, params, &facts, Limits::default()).map_err(invalid)?;
@@ -142,7 +149,7 @@ pub fn plan(text: &str, root: &str, params: &BTreeMap<String, String>) -> Result
 /// As [`plan`]; [`ErrorKind::Invalid`] also with inputs that do not exist and wishes that the local machine cannot meet;
 /// [`ErrorKind::NotFound`] when `--only` or `--rerun` names nothing; and what `memos` says.
 pub fn prepare(asked: Asked<'_>, memos: impl FnOnce(&str) -> Result<Memos, ApiError>) -> Result<Prepared, ApiError> {
-    let Planned { workflow, expanded, warnings } = plan(asked.text, asked.root, asked.params)?;
+    let Planned { workflow, expanded, warnings } = plan(asked.text, asked.root, asked.params, asked.catalog)?;
     let Expanded { mut plan, left, external, .. } = expanded;
     if let Some(files) = asked.tree {
         plan.carry(files);
@@ -156,7 +163,7 @@ pub fn prepare(asked: Asked<'_>, memos: impl FnOnce(&str) -> Result<Memos, ApiEr
     let memos = memos(&plan.name)?;
     let (judgement, hashes) = {
         let judge = Judge::new(&plan, &memos, &selection);
-        let mut seen = look(&plan, &judge, asked.elsewhere)?;
+        let mut seen = look(&plan, &judge, asked.elsewhere, asked.catalog)?;
         let judgement = judge_with_contents(&plan, &judge, &mut seen)?;
         let missing = refuse::missing_inputs(&workflow, &plan, &external, &judgement, &seen);
         if !missing.is_empty() {
@@ -173,12 +180,23 @@ pub fn prepare(asked: Asked<'_>, memos: impl FnOnce(&str) -> Result<Memos, ApiEr
 }
 
 /// Looks at every file that the judgement asks for.
-fn look(plan: &Plan, judge: &Judge<'_>, elsewhere: &Elsewhere) -> Result<Vec<Option<Fingerprint>>, ApiError> {
+fn look(
+    plan: &Plan,
+    judge: &Judge<'_>,
+    elsewhere: &Elsewhere,
+    catalog: &Catalog,
+) -> Result<Vec<Option<Fingerprint>>, ApiError> {
     let root = open(&plan.root)?;
     let mut seen = root.look_at(plan.paths.iter().zip(judge.paths())).map_err(|error| unreadable(&error))?;
     if !elsewhere.is_empty() {
         for (path, seen) in plan.paths.iter().zip(&mut seen) {
             *seen = seen.or_else(|| elsewhere.get(path));
+        }
+    }
+    if !catalog.is_empty() {
+        let of_datasets = plan.paths.iter().zip(&mut seen).filter(|(path, _)| path.starts_with(DATA));
+        for (path, seen) in of_datasets {
+            *seen = counts(*seen, catalog.print(path));
         }
     }
     Ok(seen)

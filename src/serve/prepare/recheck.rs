@@ -3,7 +3,7 @@
 use crate::decide::fresh::judge::{Recheck, recheck as judge_again};
 use crate::decide::fresh::memos::{Hashes, Memos};
 use crate::decide::fresh::reason::Reason;
-use crate::model::data::Elsewhere;
+use crate::model::data::{DATA, Elsewhere, counts};
 use crate::model::id::InstanceId;
 use crate::model::plan::{Fingerprint, Memo, Plan};
 use crate::reach::files::FilesError;
@@ -40,7 +40,10 @@ pub fn recheck(
 ) -> Result<Rechecked, FilesError> {
     let (outputs, inputs) = (plan.outputs(instance), plan.inputs(instance));
     let paths = || outputs.iter().chain(inputs).copied();
-    let found = |path| Ok(root.look(plan.path(path))?.or_else(|| elsewhere.get(plan.path(path))));
+    let found = |path| {
+        let (here, there) = (root.look(plan.path(path))?, elsewhere.get(plan.path(path)));
+        Ok(if plan.path(path).starts_with(DATA) { counts(here, there) } else { here.or(there) })
+    };
     let look = |path| found(path).map(|print: Option<Fingerprint>| print.map(|print| hashes.fill(path, print)));
     let mut seen = paths().map(look).collect::<Result<Vec<Option<Fingerprint>>, FilesError>>()?;
     if let Recheck::Doubtful(doubtful) = judge_again(plan, memos, instance, &seen) {

@@ -10,6 +10,7 @@ use super::{Asked, Prepared, places, prepare};
 use crate::decide::engine::protocol::Verdict;
 use crate::decide::fresh::memos::{Hashes, Memos, memo};
 use crate::decide::fresh::reason::Reason;
+use crate::decide::graph::datasets::Catalog;
 use crate::language::hosts::{Hosts, merge, read, shipped};
 use crate::model::api::{ApiError, ErrorKind, Rerun};
 use crate::model::data::Elsewhere;
@@ -82,6 +83,7 @@ impl Lab {
             hosts: &hosts(),
             tree: None,
             elsewhere: &Elsewhere::default(),
+            catalog: &Catalog::default(),
             policy: None,
         };
         prepare(asked, |name| {
@@ -263,6 +265,7 @@ fn mistakes_and_missing_directories_are_refused() {
         hosts: &hosts(),
         tree: None,
         elsewhere: &Elsewhere::default(),
+        catalog: &Catalog::default(),
         policy: None,
     };
     let error = prepare(asked, |_| Ok(Memos::default())).unwrap_err();

@@ -13,7 +13,7 @@ use crate::language::manifest::absolute;
 use crate::language::quote::sh;
 use crate::model::api::Stream;
 use crate::model::batch::JobName;
-use crate::model::data::{DataFact, Elsewhere, Replica};
+use crate::model::data::{DATA, DataFact, Elsewhere, Replica, counts};
 use crate::model::host::HostName;
 use crate::model::id::{JobKey, PathId};
 use crate::model::job::{Ended, Outcome};
@@ -195,7 +195,10 @@ fn settle((index, job, mut ended): (u32, SiteJob, Ended), back: &Back) -> (u32, 
         let here = |path| PathBuf::from(absolute(&plan.root, plan.path(path)));
         // What nothing is remembered of need not be looked at.
         let inputs = plan.inputs(job.key.instance).iter().filter(|_| plan.task_of(job.key.instance).cache);
-        let input = |path| fingerprint(&here(path), false).ok().flatten().or_else(|| elsewhere.get(plan.path(path)));
+        let input = |path| {
+            let (seen, there) = (fingerprint(&here(path), false).ok().flatten(), elsewhere.get(plan.path(path)));
+            if plan.path(path).starts_with(DATA) { counts(seen, there) } else { seen.or(there) }
+        };
         ended.inputs = inputs.map(|&path| input(path)).collect();
         let outputs = plan.outputs(job.key.instance);
         let stays = |(_, seen): (&str, &Seen)| Fingerprint {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::interval;
 
 use crate::language::quote::sh;
-use crate::model::data::{DataFact, Replica};
+use crate::model::data::{DATA, DataFact, Replica, joined, within};
 use crate::model::host::HostName;
 use crate::model::id::JobKey;
 use crate::model::job::Outcome;
@@ -34,8 +34,20 @@ pub(super) async fn bring_inputs(means: &Means, ground: &Ground, jobs: &[SiteJob
         names.sort_unstable();
         names.dedup();
         let brought = match sees(means, &way, root).await {
-            Ok(true) => wait_for(&way, root, &names).await,
-            Ok(false) => bring_all(means, &way, (root, &ground.root(root)), names, &keys).await,
+            Ok(true) => {
+                // What lies on hosts alone is nobody's to see yet.
+                let names = means.stock.spread(root, names);
+                let (far, near): (Vec<_>, Vec<_>) =
+                    names.into_iter().partition(|name| lies_elsewhere(means, root, name));
+                match bring_all(means, &way, (root, root), far, &keys).await {
+                    Ok(()) => wait_for(&way, root, &near).await,
+                    failed => failed,
+                }
+            }
+            Ok(false) => {
+                let names = means.stock.spread(root, names);
+                bring_all(means, &way, (root, &ground.root(root)), names, &keys).await
+            }
             Err(error) => Err(error),
         };
         match brought {
@@ -164,9 +176,13 @@ async fn bring_all(
 }
 
 fn lies_elsewhere(means: &Means, root: &str, name: &str) -> bool {
-    means.stock.has_any(root)
-        && fs::symlink_metadata(Path::new(root).join(name)).is_err()
-        && !means.stock.copies(root, name).is_empty()
+    if !means.stock.has_any(root) {
+        return false;
+    }
+    let copies = means.stock.copies(root, name);
+    // A dataset's file need not come from here where the host has it.
+    let has_it = name.starts_with(DATA) && copies.iter().any(|copy| copy.host == means.host.name);
+    !copies.is_empty() && (has_it || fs::symlink_metadata(Path::new(root).join(name)).is_err())
 }
 
 /// Brings what lies on hosts alone: from this host itself nothing, from others through here.
@@ -178,23 +194,60 @@ async fn bring_far(
     keys: &[JobKey],
 ) -> Result<(), StageError> {
     let there = look(way, place, names.iter().map(String::as_str)).await?;
-    let mut sources: BTreeMap<(HostName, String), Vec<Replica>> = BTreeMap::new();
+    let mut pending: Vec<String> = names;
+    pending.retain(|name| {
+        let copies = means.stock.copies(root, name);
+        !copies.first().is_some_and(|copy| there.get(name).is_some_and(|seen| is(seen, copy)))
+    });
+    while !pending.is_empty() {
+        let missing = bring_from_copies(means, way, (root, place), pending, keys).await?;
+        // The next copy, where there is one.
+        pending = missing.iter().map(|gone| gone.path.clone()).collect();
+        if let Some(gone) = missing.iter().find(|gone| means.stock.copies(root, &gone.path).is_empty()) {
+            let name = &gone.path;
+            let words = match name.strip_prefix(DATA) {
+                Some(rest) => format!("`data:{rest}` is gone from {}, and no other copy is known", gone.place),
+                None => {
+                    format!("`{name}` is gone from where a task left it, {}; submit again to make it anew", gone.place)
+                }
+            };
+            return Err(StageError::There { host: gone.host.to_string(), action: "cannot give it", words });
+        }
+    }
+    Ok(())
+}
+
+/// Brings files from one copy of each; returns those that were not where they had been seen, which is noted.
+async fn bring_from_copies(
+    means: &Means,
+    way: &Remote,
+    (root, place): (&str, &str),
+    names: Vec<String>,
+    keys: &[JobKey],
+) -> Result<Vec<Replica>, StageError> {
+    let mut sources: BTreeMap<(HostName, String, String), Vec<Replica>> = BTreeMap::new();
     for name in names {
         let mut copies = means.stock.copies(root, &name);
-        if copies.first().is_some_and(|copy| there.get(&name).is_some_and(|seen| is(seen, copy))) {
-            continue;
-        }
-        // Another host's, where there is one: this host's own is gone.
-        copies.sort_by_key(|copy| copy.host == means.host.name && copy.place == place);
+        let prefix = within(&name).0;
+        let own = joined(place, prefix);
+        // This host's own need not move. One that should lie where it is wanted is not there, as was just seen.
+        copies.sort_by_key(|copy| (copy.host == means.host.name && copy.place == own, copy.host != means.host.name));
         let Some(copy) = copies.into_iter().next() else { continue };
-        sources.entry((copy.host.clone(), copy.place.clone())).or_default().push(copy);
+        sources.entry((copy.host.clone(), copy.place.clone(), prefix.to_owned())).or_default().push(copy);
     }
-    for ((host, from), copies) in sources {
+    let mut lacking = Vec::new();
+    for ((host, from, prefix), mut copies) in sources {
         let source = means.stock.way(&host).await?;
-        let names: Vec<String> = copies.iter().map(|copy| copy.path.clone()).collect();
-        let missing = if alike(&source, way, &from).await? {
-            link(way, &from, place, &names).await?;
-            Vec::new()
+        let place = &joined(place, &prefix);
+        let names: Vec<String> = copies.iter().map(|copy| within(&copy.path).1.to_owned()).collect();
+        let own = host == means.host.name && !prefix.is_empty();
+        // Nothing is written into a dataset to find out who sees it.
+        let absent = if prefix.is_empty() { Vec::new() } else { absent(way, &from, &copies).await? };
+        let is_seen = if prefix.is_empty() { alike(&source, way, &from).await? } else { own || absent.is_empty() };
+        let missing = if is_seen {
+            let there: Vec<String> = names.into_iter().filter(|name| !absent.contains(name)).collect();
+            link(way, &from, place, &there).await?;
+            absent
         } else {
             let moving = means.stock.begin(&host, &means.host.name, keys.to_vec());
             let ssh = means.stock.direct(&host, &means.host.name).await;
@@ -205,20 +258,33 @@ async fn bring_far(
             tracing::debug!(%host, to = %means.host.name, ?moved, "passed on");
             missing
         };
-        if let Some(name) = missing.first() {
+        if !missing.is_empty() {
+            let gone = copies.extract_if(.., |copy| missing.iter().any(|name| name == within(&copy.path).1));
+            let gone: Vec<Replica> = gone.collect();
             // So that what makes it runs again with the next submission.
-            let gone =
-                |name: &String| DataFact::Gone { root: root.to_owned(), path: name.clone(), host: Some(host.clone()) };
-            means.learn(missing.iter().map(gone).collect()).await;
-            let words = format!("`{name}` is gone from where a task left it, {from}; submit again to make it anew");
-            return Err(StageError::There { host: host.to_string(), action: "cannot give it", words });
+            let fact = |copy: &Replica| DataFact::Gone {
+                root: root.to_owned(),
+                path: copy.path.clone(),
+                host: Some(host.clone()),
+            };
+            means.learn(gone.iter().map(fact).collect()).await;
+            lacking.extend(gone);
         }
+        // A dataset's own place goes before the copy for a workflow.
+        copies.retain(|copy| prefix.is_empty() || copy.host != means.host.name);
         let lies = |copy: Replica| {
             DataFact::Lies(Replica { host: means.host.name.clone(), place: place.to_owned(), at: clock::now(), ..copy })
         };
         means.learn(copies.into_iter().map(lies).collect()).await;
     }
-    Ok(())
+    Ok(lacking)
+}
+
+/// Returns which files of a dataset a host does not have as they were seen.
+async fn absent(way: &Remote, from: &str, copies: &[Replica]) -> Result<Vec<String>, StageError> {
+    let there = look(way, from, copies.iter().map(|copy| within(&copy.path).1)).await?;
+    let lacks = |copy: &&Replica| !there.get(within(&copy.path).1).is_some_and(|seen| is(seen, copy));
+    Ok(copies.iter().filter(lacks).map(|copy| within(&copy.path).1.to_owned()).collect())
 }
 
 /// Returns whether what a host has is the copy that was recorded.

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use crate::language::hosts::Hosts;
 use crate::language::quote::sh;
 use crate::model::api::{HeldView, MovingView};
-use crate::model::data::{DataFact, Elsewhere, Rate, Replica};
+use crate::model::data::{DATA, DataFact, Elsewhere, Rate, Replica};
 use crate::model::host::{Host, HostName, Links};
 use crate::model::id::{JobKey, RunId};
 use crate::model::units::Bytes;
@@ -160,6 +160,7 @@ impl Stock {
                         inner.replicas.remove(root);
                     }
                 }
+                DataFact::Holds(_) | DataFact::Dropped { .. } => {}
                 DataFact::Rate(rate) => {
                     inner.rates.insert((rate.source.clone(), rate.target.clone()), rate.rate);
                 }
@@ -196,6 +197,36 @@ impl Stock {
     /// Returns the copies of a file.
     pub fn copies(&self, root: &str, path: &str) -> Vec<Replica> {
         self.inner().replicas.get(root).and_then(|of| of.get(path)).cloned().unwrap_or_default()
+    }
+
+    /// Returns the files of datasets that lie on hosts below a path.
+    pub fn below(&self, root: &str, path: &str) -> Vec<String> {
+        if !path.starts_with(DATA) {
+            return Vec::new();
+        }
+        let dir = format!("{}/", path.trim_end_matches('/'));
+        let inner = self.inner();
+        let of = inner.replicas.get(root).into_iter().flat_map(|of| of.range(dir.clone()..));
+        of.map(|(path, _)| path).take_while(|path| path.starts_with(&dir)).cloned().collect()
+    }
+
+    /// Puts the files of datasets in the place of their directories.
+    pub fn spread(&self, root: &str, names: Vec<String>) -> Vec<String> {
+        if !names.iter().any(|name| name.starts_with(DATA)) {
+            return names;
+        }
+        let mut all = Vec::with_capacity(names.len());
+        for name in names {
+            let below = self.below(root, &name);
+            if below.is_empty() {
+                all.push(name);
+            } else {
+                all.extend(below);
+            }
+        }
+        all.sort_unstable();
+        all.dedup();
+        all
     }
 
     /// Returns whether a host sees a directory of this machine, as far as anybody looked.

@@ -345,11 +345,11 @@ fn resources_and_retries() {
         ("on = \"near:x\"", "`near:x` is near nothing @ \"near:x\" ? write `near:inputs` or `near:data:NAME`"),
         (
             "on = [\"near:data:x\"]",
-            "there is no dataset `x` @ \"near:data:x\" ? add `[data.x]` with `at = [\"host:/path\"]`",
+            "there is no dataset `x` @ \"near:data:x\" ? `csync data add x HOST:/PATH` names one, and so does `[data.x]` with `at = [\"host:/path\"]`",
         ),
         (
             "inputs = [\"data:x/y\"]",
-            "there is no dataset `x` @ \"data:x/y\" ? add `[data.x]` with `at = [\"host:/path\"]`",
+            "there is no dataset `x` @ \"data:x/y\" ? `csync data add x HOST:/PATH` names one, and so does `[data.x]` with `at = [\"host:/path\"]`",
         ),
         ("needs = [\"a\"]", "task `a` needs itself @ \"a\" ? remove it"),
         (

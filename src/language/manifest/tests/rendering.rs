@@ -197,7 +197,7 @@ on = "near:inputs"
 account = "lab"
 [tasks.e]
 run = "x"
-foreach = "data:fastq/*.gz"
+foreach = "nas:/vol1/*.gz"
 [tasks.f]
 run = "x"
 on = ["hcp", "local"]
@@ -209,7 +209,8 @@ outputs = ["../x"]
     let (workflow, mistakes) = read(text);
     assert_eq!(mistakes, []);
     let expanded = expand(&workflow, ROOT, &BTreeMap::new(), &Facts::default(), Limits::default()).unwrap();
-    assert_eq!(expanded.external, []);
+    let external: Vec<&str> = expanded.external.iter().map(|path| expanded.plan.path(*path)).collect();
+    assert_eq!(external, [".csync/data/fastq/x"], "it has to be there");
     let known = |entry: &str| match entry {
         "hpc" => Known::There,
         _ if is_here(entry) => Known::Here,
@@ -223,8 +224,8 @@ outputs = ["../x"]
             "0 task `a` runs in the container `docker://STAR`: `STAR` cannot be the name of an image: the parts of a name have small letters, digits, `_`, `.` and `-` @ container ? an image in a registry is written as `docker://python:3.12-slim`, one in a file as `tools.sif`",
             "0 task `a`: `/a:b` has to name its place inside by an absolute path @ binds ? what a task reads and writes is bound without a word",
             "1 task `b` runs on `cluster`, and there is no such host or tag @ on ? `csync hosts list` shows the hosts, `csync hosts import` takes them from ssh's configuration",
-            "2 task `c` names `data:fastq/x`, and csync cannot move data between machines yet @ \"data:fastq/x\" ? copy the dataset here and write its path",
-            "4 task `e` goes over `data:fastq/*.gz`, and csync cannot look on other machines yet @ \"data:fastq/*.gz\" ? copy the files here and write a pattern for them",
+            "2 task `c` names `nas:/vol1/y`, and files of other machines are known as datasets alone @ \"nas:/vol1/y\" ? `csync data add NAME HOST:/DIRECTORY` names one; then write `data:NAME/FILE`",
+            "4 task `e` goes over `nas:/vol1/*.gz`, and files of other machines are known as datasets alone @ \"nas:/vol1/*.gz\" ? `csync data add NAME HOST:/DIRECTORY` names one; then write `data:NAME/*`",
             "5 task `f` runs on `hcp`, and there is no such host or tag @ on ? did you mean `hpc`?",
             "6 task `g` names `../x`, which csync does not bring to other hosts: it is outside the workflow's directory @ \"../x\" ? copy it, or link to it, below the workflow's directory and write that name",
         ]

@@ -1,17 +1,26 @@
-//! `csync data`: files of workflows that lie on hosts.
+//! `csync data`: named datasets, and files of workflows that lie on hosts.
+
+mod datasets;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
+use crate::cli::catalog;
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::view::words::{clock, many};
+use crate::decide::graph::datasets::Catalog;
 use crate::model::api::{DataAsk, DataDone};
 use crate::model::data::Replica;
 use crate::model::host::HostName;
 use crate::model::units::Timestamp;
 
-/// List, fetch, move and remove files of workflows that lie on hosts
+/// Name datasets, and list, fetch, move and remove files of workflows that lie on hosts
+///
+/// A dataset is a directory with a name, and the places that hold a copy of it. Workflows read its files as
+/// `data:NAME/FILE`: a task on a host that holds a copy reads that, others have what they need brought.
 ///
 /// A task's outputs come back when it is over, but for those that are larger than its host's `keep_above` (1G unless `hosts.toml`
 /// says otherwise): they stay there, later tasks on that host use them where they are, and others fetch them when they need them.
@@ -25,13 +34,41 @@ pub struct Args {
 /// What to do with them.
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// List what lies on hosts
+    /// Name a directory of a host as a dataset, or another copy of one
+    ///
+    /// The first place that was seen says what the dataset is: a file of another place is a copy of it where it has the same size
+    /// and the same time (`cp -p` and `rsync -t` keep times).
+    Add {
+        /// The dataset's name: letters, digits, `_` and `-`
+        name: String,
+        /// Where it lies: `HOST:/DIRECTORY`, or a directory here
+        place: String,
+        /// Where else it lies; may be given several times
+        #[arg(long, value_name = "PLACE")]
+        at: Vec<String>,
+    },
+    /// List datasets, and files of workflows that lie on hosts
     List,
-    /// Say where copies of a file are
+    /// Say where copies of a file or a dataset are
     Where {
-        /// Files, or directories with all that is in them
+        /// Files or directories here, datasets, or files of datasets (`data:NAME/FILE`)
         #[arg(required = true)]
         paths: Vec<PathBuf>,
+    },
+    /// Look again what the places of datasets have
+    ///
+    /// Submissions do so by themselves for the datasets that they read, but for those with more than 100,000 files.
+    Scan {
+        /// Datasets; all when none is named
+        names: Vec<String>,
+    },
+    /// Forget a dataset, or places of it; its files stay
+    Forget {
+        /// The dataset
+        name: String,
+        /// These places alone
+        #[arg(long, value_name = "PLACE")]
+        at: Vec<String>,
     },
     /// Fetch files to where they belong here
     Get {
@@ -71,8 +108,25 @@ const VARIABLES: [&str; 3] = ["CSYNC_CONFIG", "XDG_CONFIG_HOME", "HOME"];
 /// Runs it.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     match &args.command {
-        None | Some(Command::List) => list(context, &[])?,
-        Some(Command::Where { paths }) => list(context, paths)?,
+        None | Some(Command::List) => list(context)?,
+        Some(Command::Where { paths }) => whereabouts(context, paths)?,
+        Some(Command::Add { name, place, at }) => {
+            let places = std::iter::once(place).chain(at).map(|place| datasets::place(place));
+            let ask = datasets::ask(vec![name.clone()], places.collect::<Result<_, _>>()?);
+            let places = context.block_on(async { Ok(context.reach().await?.add_dataset(&ask).await?) })?;
+            return datasets::tell(context, places);
+        }
+        Some(Command::Scan { names }) => {
+            let ask = datasets::ask(names.clone(), Vec::new());
+            let places = context.block_on(async { Ok(context.reach().await?.scan_datasets(&ask).await?) })?;
+            return datasets::tell(context, places);
+        }
+        Some(Command::Forget { name, at }) => {
+            let places = at.iter().map(|place| datasets::place(place)).collect::<Result<_, _>>()?;
+            let ask = datasets::ask(vec![name.clone()], places);
+            let gone = context.block_on(async { Ok(context.reach().await?.forget_datasets(&ask).await?) })?;
+            datasets::forgotten(context, name, &gone)?;
+        }
         Some(Command::Get { paths }) => {
             let here = [PathBuf::from(".")];
             let ask = ask(if paths.is_empty() { &here } else { paths })?;
@@ -94,8 +148,11 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
 }
 
 fn ask(paths: &[PathBuf]) -> Result<DataAsk, Failure> {
-    let variables = VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
-    Ok(DataAsk { paths: absolute(paths)?, env: variables.collect(), ..DataAsk::default() })
+    Ok(DataAsk { paths: absolute(paths)?, env: variables(), ..DataAsk::default() })
+}
+
+fn variables() -> Vec<(String, String)> {
+    VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect()
 }
 
 /// Returns paths from the root, as workflows' directories are known: links on the way to a file are followed.
@@ -115,23 +172,58 @@ fn absolute(paths: &[PathBuf]) -> Result<Vec<String>, Failure> {
     paths.iter().map(one).collect()
 }
 
-/// Lists copies of these files, or all.
-fn list(context: &Context, paths: &[PathBuf]) -> Result<(), Failure> {
+/// Lists datasets, and what else lies on hosts.
+fn list(context: &Context) -> Result<(), Failure> {
+    let (places, copies) = context.block_on(async {
+        let client = context.reach().await?;
+        Ok((client.datasets().await?, client.data().await?))
+    })?;
+    let catalog = Catalog::new(places);
+    if context.json() {
+        return context.print_json(&json!({ "datasets": datasets::views(&catalog), "files": copies }));
+    }
+    if catalog.is_empty() && copies.is_empty() {
+        context.say("Nothing lies on hosts alone, and no dataset is named.");
+        return Ok(());
+    }
+    let space = if catalog.is_empty() || copies.is_empty() { "" } else { "\n" };
+    context.print(format!("{}{space}{}", datasets::table(&catalog), table(&copies, true)).trim_end())
+}
+
+/// Says where copies are: of datasets and their files, or of files here.
+fn whereabouts(context: &Context, paths: &[PathBuf]) -> Result<(), Failure> {
+    let text = |path: &PathBuf| path.to_string_lossy().into_owned();
+    let (of_datasets, files): (Vec<_>, Vec<_>) = {
+        let known = if paths.iter().all(|path| path.exists()) { Vec::new() } else { catalog::datasets(context)? };
+        let is_dataset = |path: &&PathBuf| {
+            let name = text(path);
+            name.starts_with("data:") || !path.exists() && known.iter().any(|place| place.dataset == name)
+        };
+        paths.iter().partition(is_dataset)
+    };
+    if !of_datasets.is_empty() {
+        datasets::whereabouts(context, &of_datasets.into_iter().map(text).collect::<Vec<_>>())?;
+    }
+    if files.is_empty() { Ok(()) } else { copies_of(context, &files.into_iter().cloned().collect::<Vec<_>>()) }
+}
+
+/// Lists copies of these files.
+fn copies_of(context: &Context, paths: &[PathBuf]) -> Result<(), Failure> {
     let wanted = absolute(paths)?;
     let mut copies = context.block_on(async { Ok(context.reach().await?.data().await?) })?;
     let is_wanted = |copy: &Replica| {
         let here = copy.here();
         wanted.iter().any(|path| here.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
     };
-    copies.retain(|copy| wanted.is_empty() || is_wanted(copy));
+    copies.retain(is_wanted);
     if context.json() {
         return context.print_json(&copies);
     }
     if copies.is_empty() {
-        context.say(if wanted.is_empty() { "Nothing lies on hosts alone." } else { "No host is known to have that." });
+        context.say("No host is known to have that.");
         return Ok(());
     }
-    context.print(table(&copies, paths.is_empty()).trim_end())
+    context.print(table(&copies, false).trim_end())
 }
 
 /// Returns a line for each copy: short, or with its path on the host.
