@@ -398,10 +398,10 @@ END
 # Ends what the job left behind: of its session, or with its mark in the environment, wherever it went.
 w_end_left() {
   w_left=0
-  # Nearly always there is nobody: one process finds that out.
+  # Nearly always there is nobody: one process finds that out, where it sees behind zero bytes, which busybox's does not.
   if ! kill -0 "-$w_job" 2>/dev/null; then
-    w_=$(grep -slF -- "CSYNC_MEMBER=$w_token" /proc/[0-9]*/environ 2>/dev/null)
-    [ -n "$w_" ] || return 0
+    w_=$(printf '\000CSYNC_MEMBER=%s' "$w_token" | grep -slF -- "CSYNC_MEMBER=$w_token" - /proc/[0-9]*/environ 2>/dev/null)
+    case $w_ in '('*')') return 0 ;; esac
   fi
   w_find_left
   # shellcheck disable=SC2086
@@ -422,7 +422,9 @@ w_find_left() {
   w_pids=$(
     {
       cat /proc/[0-9]*/stat
-      grep -lF -- "CSYNC_MEMBER=$w_token" /proc/[0-9]*/environ | sed 's#[^0-9]##g;s#^#@ #'
+      head -c 2097152 /proc/[0-9]*/environ | tr '\000' '\n' | w_mark=$w_token awk '
+        /^==> \/proc\/[0-9]+\/environ <==$/ { split($0, f, "/"); pid = f[3]; next }
+        $0 == "CSYNC_MEMBER=" ENVIRON["w_mark"] { print "@", pid }'
     } 2>/dev/null | awk -v sid="$w_job" '
       /^@ / { marked[$2] = 1; next }
       /^[0-9]+ \(/ {
