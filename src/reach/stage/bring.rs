@@ -12,7 +12,7 @@ use crate::language::quote::sh;
 use crate::reach::clock;
 use crate::reach::stage::look::{here, list, look, sums};
 use crate::reach::stage::pack::{Packing, Unpacked, send};
-use crate::reach::stage::{LARGE, Moved, StageError, checked, plain, streams, words};
+use crate::reach::stage::{LARGE, Moved, StageError, checked, delta, plain, streams, words};
 use crate::reach::transport::{Checksum, Exec, Meter, Put, Sum, Transport};
 
 /// How long after a file was written it may be written again with the same time, in seconds.
@@ -102,7 +102,8 @@ pub async fn bring(
         .await?;
     }
     for file in large {
-        moved.bytes += one(host, to, &file, now, meter).await?;
+        let has_former = there.get(&file.name).is_some_and(|seen| seen.size >= LARGE && !seen.is_dir);
+        moved.bytes += one(host, to, &file, has_former, now, meter).await?;
     }
     Ok(moved)
 }
@@ -180,14 +181,27 @@ fn pack(
     }
 }
 
-/// Sends one large file, from where an earlier try ended; returns how much moved.
-async fn one(host: &dyn Transport, to: &str, file: &Wanted, now: i64, meter: &Meter) -> Result<u64, StageError> {
+/// Sends one large file: what differs from the former version that is there, or from where an earlier try ended; returns how much
+/// moved.
+async fn one(
+    host: &dyn Transport,
+    to: &str,
+    file: &Wanted,
+    has_former: bool,
+    now: i64,
+    meter: &Meter,
+) -> Result<u64, StageError> {
     let target = format!("{}/{}", to.trim_end_matches('/'), file.name);
-    make_dir_of(host, &target).await?;
-    let mode = file.meta.permissions().mode() & 0o777 | 0o600;
-    let (from, mtime) = (file.path.clone(), Some(file.stamp(now)));
-    let moved = host.put(&Put { from, to: target, mode, mtime, meter: meter.clone() }).await?;
-    if file.is_unchanged() { Ok(moved.sent) } else { Err(StageError::Changed { path: file.path.clone() }) }
+    let unlike = if has_former { delta::there(host, &file.path, &target, meter).await } else { None };
+    let moved = if let Some(moved) = unlike {
+        moved
+    } else {
+        make_dir_of(host, &target).await?;
+        let mode = file.meta.permissions().mode() & 0o777 | 0o600;
+        let (from, mtime) = (file.path.clone(), Some(file.stamp(now)));
+        host.put(&Put { from, to: target, mode, mtime, meter: meter.clone() }).await?.sent
+    };
+    if file.is_unchanged() { Ok(moved) } else { Err(StageError::Changed { path: file.path.clone() }) }
 }
 
 /// Makes the directory of a file of a host.

@@ -11,7 +11,7 @@ use tokio_util::io::SyncIoBridge;
 use crate::language::quote::sh;
 use crate::reach::stage::look::{here, list, look, sums, walk};
 use crate::reach::stage::unpack::{Asked, unpack};
-use crate::reach::stage::{BUFFER, LARGE, MOST_FILES, Moved, Seen, StageError, plain, streams, words};
+use crate::reach::stage::{BUFFER, LARGE, MOST_FILES, Moved, Seen, StageError, delta, plain, streams, words};
 use crate::reach::transport::{Get, Meter, Sum, Transport};
 
 /// What is taken of what a host has.
@@ -239,7 +239,8 @@ async fn stream(
     let_in.await.map_err(|error| there(error.to_string()))?
 }
 
-/// Fetches one large file, from where an earlier try ended; returns how much moved.
+/// Fetches one large file: what differs from the former version that is here, or from where an earlier try ended; returns how much
+/// moved.
 async fn one(
     host: &dyn Transport,
     from: &str,
@@ -253,6 +254,10 @@ async fn one(
         fs::create_dir_all(dir).map_err(|source| here(dir, source))?;
     }
     let far = format!("{}/{name}", from.trim_end_matches('/'));
+    let former = fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() >= LARGE);
+    if former && let Some(moved) = delta::back(host, &far, &path, seen, meter).await {
+        return Ok(moved);
+    }
     let (mode, mtime, meter) = (seen.mode & 0o777 | 0o600, Some(seen.mtime), meter.clone());
     Ok(host.get(&Get { from: far, to: path, mode, mtime, limit, meter }).await?.sent)
 }

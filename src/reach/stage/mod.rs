@@ -8,9 +8,11 @@
 //! What a host sends is not trusted: nothing but what was asked for is taken, no links, no devices, no names that lead out, no
 //! more files and bytes than the limits. That holds for what is passed on to another host too, which never touches a disk here.
 //!
-//! Large files take the same stream as everything else, and not `rsync` or SFTP: `benches/stage/run` measures them side by side.
+//! Large files take the same stream as everything else, and not SFTP: `benches/stage/run` measures them side by side. Of one that
+//! changed since it moved last, only the difference does, where both ends have `rsync`.
 
 mod bring;
+mod delta;
 mod direct;
 mod fetch;
 mod look;

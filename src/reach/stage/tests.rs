@@ -97,6 +97,32 @@ async fn large_files_move_on_their_own() {
 }
 
 #[tokio::test]
+async fn of_a_large_file_that_changed_only_the_difference_moves() {
+    let world = World::new();
+    let mut content: Vec<u8> = (0..LARGE as u32 + 99_999).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    world.write("it's a dir/large", &content);
+    world.bring(&["it's a dir"]).await.unwrap();
+    // In front, so that all of the rest lies elsewhere.
+    content.splice(0..0, *b"what is new");
+    world.write("it's a dir/large", &content);
+    let has_rsync = std::process::Command::new("rsync").arg("--version").output().is_ok();
+    let is_small = |moved: u64| if has_rsync { moved < LARGE / 10 } else { moved == content.len() as u64 };
+    let meter = Meter::default();
+    let to = world.there.to_str().unwrap();
+    let moved = bring(&world.host, &world.here, to, &["it's a dir".to_owned()], &meter).await.unwrap();
+    assert!(is_small(moved.bytes), "{moved:?}");
+    assert_eq!((moved.moved, meter.total()), (1, meter.done()));
+    assert!(tree(&world.there) == tree(&world.here), "with nothing besides");
+    assert_eq!(world.bring(&["it's a dir"]).await.unwrap().moved, 0);
+
+    let former = &content[..content.len() - 12_345];
+    world.write("it's a dir/large", former);
+    let (moved, _) = world.fetch(&["it's a dir"], u64::MAX).await.unwrap();
+    assert!(is_small(moved.bytes), "{moved:?}");
+    assert!(tree(&world.there) == tree(&world.here), "with nothing besides");
+}
+
+#[tokio::test]
 async fn what_is_fetched_is_what_was_asked_for() {
     let world = World::new();
     for name in ODD.into_iter().chain(["dir/one", "dir/deep/two", "other"]) {
