@@ -89,7 +89,8 @@ impl Bench {
 
     /// Runs one there.
     async fn far(&self, script: &str) -> Result<(), Failure> {
-        let reply = self.host.exec(Exec::new(script)).await?;
+        // Gigabytes and ten thousands of files are removed.
+        let reply = self.host.exec(Exec::new(script).within(Duration::from_mins(10))).await?;
         if reply.status.is_success() { Ok(()) } else { Err(String::from_utf8_lossy(&reply.stderr).into()) }
     }
 
