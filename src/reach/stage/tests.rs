@@ -99,7 +99,8 @@ async fn large_files_move_on_their_own() {
 #[tokio::test]
 async fn of_a_large_file_that_changed_only_the_difference_moves() {
     let world = World::new();
-    let mut content: Vec<u8> = (0..LARGE as u32 + 99_999).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let mut content: Vec<u8> =
+        (0..LARGE as u32 + 99_999).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     world.write("it's a dir/large", &content);
     world.bring(&["it's a dir"]).await.unwrap();
     // In front, so that all of the rest lies elsewhere.
