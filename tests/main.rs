@@ -46,6 +46,8 @@ mod needs_mount;
 mod needs_pbs;
 mod needs_picture;
 mod needs_placement;
+mod needs_podman;
+mod needs_registry;
 mod needs_scale;
 mod needs_sites;
 mod needs_ssh;

@@ -3,8 +3,10 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
@@ -14,17 +16,40 @@ use crate::needs_ssh::sshd::{Bed, Unusual};
 use crate::world::{Done, World, signal, until};
 
 /// A daemon, which a test has for itself.
-struct Docker {
+pub(crate) struct Docker {
     dir: TempDir,
     child: Child,
 }
 
 impl Docker {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// Starts it after another command in a mount namespace of its own, in which its directory is `$1`.
+    fn start_with(before: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("csync-dk").tempdir_in("/tmp").unwrap();
-        let path = |name: &str| dir.path().join(name);
-        let log = fs::File::create(path("log")).unwrap();
-        let child = Command::new("/usr/sbin/dockerd")
+        fs::create_dir(dir.path().join("data")).unwrap();
+        let child = Self::launch(dir.path(), before);
+        let docker = Self { dir, child };
+        until("the daemon answers", || docker.ask("/_ping").ends_with("OK"));
+        docker
+    }
+
+    /// Stops it, with all that runs in it, and starts it again.
+    fn restart(&mut self) {
+        signal(self.child.id(), "TERM");
+        self.child.wait().unwrap();
+        self.child = Self::launch(self.dir.path(), "");
+        until("the daemon answers", || self.ask("/_ping").ends_with("OK"));
+    }
+
+    fn launch(dir: &Path, before: &str) -> Child {
+        let path = |name: &str| dir.join(name);
+        let log = fs::File::options().create(true).append(true).open(path("log")).unwrap();
+        Command::new("unshare")
+            .args(["--mount", "sh", "-ec", &format!("{before}\nshift; exec /usr/sbin/dockerd \"$@\""), "sh"])
+            .arg(dir)
             .arg("--data-root")
             .arg(path("data"))
             .arg("--exec-root")
@@ -37,10 +62,7 @@ impl Docker {
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
-            .unwrap();
-        let docker = Self { dir, child };
-        until("the daemon answers", || docker.ask("/_ping").ends_with("OK"));
-        docker
+            .unwrap()
     }
 
     fn socket(&self) -> PathBuf {
@@ -52,49 +74,60 @@ impl Docker {
     }
 
     /// Asks it something; nothing where it does not answer.
-    fn ask(&self, what: &str) -> String {
+    pub(crate) fn ask(&self, what: &str) -> String {
+        self.say("GET", what, "")
+    }
+
+    /// Tells it something, with further lines of the head.
+    pub(crate) fn say(&self, method: &str, what: &str, head: &str) -> String {
         let Ok(mut stream) = UnixStream::connect(self.socket()) else { return String::new() };
-        let asked = format!("GET {what} HTTP/1.0\r\nHost: docker\r\n\r\n");
+        let asked = format!("{method} {what} HTTP/1.0\r\nHost: docker\r\n{head}\r\n");
         let mut answer = String::new();
         let done = stream.write_all(asked.as_bytes()).and_then(|()| stream.read_to_string(&mut answer));
         if done.is_ok() { answer } else { String::new() }
     }
 
     /// Returns how many containers and volumes there are.
-    fn left(&self) -> (usize, usize) {
+    pub(crate) fn left(&self) -> (usize, usize) {
         let containers = self.ask("/containers/json?all=1").matches("\"Id\"").count();
         let volumes = self.ask("/volumes").matches("\"Mountpoint\"").count();
         (containers, volumes)
     }
 
     /// Runs csync with this daemon as the machine's.
-    fn csync(&self, world: &World, args: &[&str]) -> Done {
+    pub(crate) fn csync(&self, world: &World, args: &[&str]) -> Done {
         self.command(world, args).output().unwrap().into()
     }
 
-    fn command(&self, world: &World, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, world: &World, args: &[&str]) -> Command {
         let mut command = world.command(args);
         command.env("DOCKER_HOST", self.variable());
         command
     }
 
     /// Gives it an image with these commands besides `sh`, `cat` and `echo`.
-    fn image(&self, world: &World, commands: &str) {
-        let busybox = std::env::split_paths(&std::env::var_os("PATH").unwrap())
-            .map(|dir| dir.join("busybox"))
-            .find(|program| program.exists())
-            .expect("tests/run looked for it");
-        let made = Command::new("python3")
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/testbed/archive.py"))
-            .arg(busybox)
-            .args([world.path("box.tar").as_os_str(), "box:1".as_ref()])
-            .args(commands.split_whitespace())
-            .status()
-            .unwrap();
-        assert!(made.success());
+    pub(crate) fn image(&self, world: &World, commands: &str) {
+        archive(world, "amd64", commands);
         let pushed = self.csync(world, &["images", "push", "box.tar"]).exits(0).out;
         assert!(pushed.contains("local has box:1"), "{pushed}");
     }
+}
+
+/// Writes an image as `docker save` does, for a kind of machine.
+fn archive(world: &World, arch: &str, commands: &str) {
+    let busybox = std::env::split_paths(&std::env::var_os("PATH").unwrap())
+        .map(|dir| dir.join("busybox"))
+        .find(|program| program.exists())
+        .expect("tests/run looked for it");
+    let made = Command::new("python3")
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/testbed/archive.py"))
+        .env("ARCH", arch)
+        .arg(busybox)
+        .args([world.path("box.tar").as_os_str(), "box:1".as_ref()])
+        .args(commands.split_whitespace())
+        .status()
+        .unwrap();
+    assert!(made.success());
 }
 
 impl Drop for Docker {
@@ -247,17 +280,121 @@ fn a_sandbox_ends_with_who_asked_for_it() {
     assert_eq!((next.out.as_str(), docker.left()), ("next\n", (0, 0)));
 }
 
-#[test]
-fn another_machines_daemon_is_reached_through_its_connection() {
-    let (world, docker) = (World::new(), Docker::start());
+/// Makes `lab` a host of a world, at the other end of a connection, whose daemon this is.
+fn lab(world: &World, docker: &Docker) -> Line {
     let mut bed = Bed::new();
     let sshd = bed.unusual_sshd(&Unusual::lines(format!("SetEnv DOCKER_HOST={}", docker.variable())));
     let key = bed.read(&format!("host-{}.pub", sshd.address));
     bed.append("known_hosts", &format!("[{}]:{} {key}", sshd.address, sshd.port));
-    let line = Line { bed, hosts: vec![sshd] };
     let config = world.path("../.config/csync");
     fs::create_dir_all(&config).unwrap();
-    fs::write(config.join("hosts.toml"), "[hosts.lab]\nssh = \"host0\"\nbatch = \"none\"\n").unwrap();
+    let hosts = format!(
+        "[hosts.lab]\nssh = \"host0\"\nbatch = \"none\"\ncontainers = [\"docker\"]\nscratch = \"{}\"\n",
+        world.path("..").canonicalize().unwrap().join("scratch").display()
+    );
+    fs::write(config.join("hosts.toml"), hosts).unwrap();
+    Line { bed, hosts: vec![sshd] }
+}
+
+#[test]
+fn tasks_run_by_the_daemon_at_the_other_end_of_a_connection() {
+    let (world, mut docker) = (World::new(), Docker::start());
+    let line = lab(&world, &docker);
+    line.write_config("");
+    docker.image(&world, "id sleep test rm touch");
+    let csync = |args: &[&str]| {
+        let mut command = world.command(args);
+        command.env("CSYNC_SSH_CONFIG", line.bed.path("config")).env("DOCKER_HOST", "unix:///nonexistent");
+        Done::from(command.output().unwrap())
+    };
+    world.write(
+        "workflow.toml",
+        r#"
+name = "far"
+[defaults]
+container = "docker://box:1"
+env = { WORD = "it's" }
+on = "lab"
+[tasks.makes]
+outputs = ["out/made"]
+run = "echo told; echo $WORD > {outputs}; test ! -e /etc/debian_version; test -z \"${CSYNC_CPUS-}\""
+[tasks.reads]
+inputs = ["out/made"]
+run = ["sh", "-c", "cat \"$1\"; echo wrong >&2; exit 5", "sh", "{inputs}"]
+[tasks.slow]
+run = "echo up; sleep 100"
+resources = { time = "2s" }
+[tasks.fat]
+run = "a=xxxxxxxx; while :; do a=$a$a; done"
+resources = { mem = "64M" }
+[tasks.none]
+container = "docker://none.invalid/x:1"
+run = "true"
+[tasks.unmade]
+outputs = ["out/unmade"]
+run = "true"
+"#,
+    );
+    let logins = line.hosts[0].logins();
+    let done = csync(&["submit"]).exits(1);
+    assert!(done.out.contains("1 done"), "{} {}", done.out, done.err);
+    assert!(line.hosts[0].logins() <= logins + 1, "one connection");
+    assert_eq!(world.read("out/made"), "it's\n");
+    let log = |run: &str, task: &str| csync(&["logs", run, task]).exits(0);
+    assert_eq!(log("1", "makes").out, "told\n");
+    assert!(log("1", "reads").out.contains("it's") && log("1", "reads").err.contains("wrong"));
+    for (task, says) in [
+        ("reads", "exit code 5"),
+        ("slow", "walltime"),
+        ("fat", "memory"),
+        ("none", "there is no image none.invalid/x:1"),
+        ("unmade", "out/unmade"),
+    ] {
+        let said = csync(&["why", "1", task]);
+        assert!(said.out.contains(says) || done.out.contains(says), "{task}: {} {}", said.out, done.out);
+    }
+    until("no container is left", || docker.left() == (0, 0));
+
+    // Neither an engine nor a daemon that dies takes a task along without a word: the next engine goes on with what runs.
+    world.write(
+        "workflow.toml",
+        "name = \"long\"\n[tasks.t]\ncontainer = \"box:1\"\non = \"lab\"\noutputs = [\"out/long\"]\nretries = 1\ncache = false\n\
+         run = \"echo begun; while ! test -e go; do sleep 0.1; done; echo more; echo {attempt} > {outputs}\"\n",
+    );
+    csync(&["submit", "--detach"]).exits(0);
+    let begun = |run: &str, text: &str| until("it runs", || csync(&["logs", run, "t"]).out.contains(text));
+    begun("2", "begun");
+    let pid = world.json(&["engine", "status"])["engine"]["pid"].as_u64().unwrap();
+    signal(u32::try_from(pid).unwrap(), "KILL");
+    assert_eq!(docker.left().0, 1);
+    let adopted = || csync(&["show", "2", "--json"]).out.contains("\"running\"");
+    until("the next engine knows of it", adopted);
+    world.write("go", "");
+    csync(&["wait", "2"]).exits(0);
+    assert_eq!((log("2", "t").out.as_str(), world.read("out/long").as_str()), ("begun\nmore\n", "1\n"));
+    until("no container is left", || docker.left() == (0, 0));
+
+    fs::remove_file(world.path("go")).unwrap();
+    csync(&["submit", "--detach"]).exits(0);
+    begun("3", "begun");
+    docker.restart();
+    world.write("go", "");
+    let again = csync(&["wait", "3"]).exits(0);
+    assert_eq!(world.read("out/long"), "2\n", "{} {}", again.out, csync(&["why", "3", "t"]).out);
+    until("no container is left", || docker.left() == (0, 0));
+
+    // One that is cancelled is ended.
+    fs::remove_file(world.path("go")).unwrap();
+    csync(&["submit", "--detach"]).exits(0);
+    begun("4", "begun");
+    csync(&["cancel", "4"]).exits(0);
+    until("it is gone", || docker.left().0 == 0);
+}
+
+#[test]
+fn another_machines_daemon_is_reached_through_its_connection() {
+    let (world, docker) = (World::new(), Docker::start());
+    let line = lab(&world, &docker);
     docker.image(&world, "");
     world.write("script.sh", "cat data.csv\n");
     world.write("data.csv", "far\n");
@@ -281,4 +418,73 @@ fn another_machines_daemon_is_reached_through_its_connection() {
         assert!(none.err.contains("there is no image none.invalid/x:1 on lab"), "{member}: {}", none.err);
     }
     assert_eq!(docker.left(), (0, 0));
+}
+
+#[test]
+fn what_goes_wrong_with_images_and_daemons_is_said() {
+    let (world, mut docker) = (World::new(), Docker::start());
+    // It is for another kind of machine: it is run, and that is said.
+    archive(&world, "arm64", "sleep test");
+    docker.csync(&world, &["images", "push", "box.tar"]).exits(0);
+    world.write(
+        "workflow.toml",
+        "name = \"w\"\n[tasks.t]\ncontainer = \"box:1\"\ncache = false\n\
+         run = \"echo begun; while ! test -e go; do sleep 0.1; done\"\n",
+    );
+    docker.csync(&world, &["submit", "--detach"]).exits(0);
+    until("it runs", || docker.csync(&world, &["logs", "1", "t"]).out.contains("begun"));
+    let said = docker.csync(&world, &["logs", "1", "t"]).err;
+    assert!(said.contains("platform (linux/arm64)"), "{said}");
+    // Its image's name is taken away under it: it goes on, and the next has none.
+    docker.say("DELETE", "/images/box:1?force=1", "");
+    world.write("go", "");
+    docker.csync(&world, &["wait", "1"]).exits(0);
+    docker.say("DELETE", "/images/box:1?force=1", "");
+    let gone = docker.csync(&world, &["submit"]);
+    let said = docker.csync(&world, &["logs", "2", "t"]).err;
+    assert!(gone.code != 0 && said.contains("there is no image box:1"), "{} {said}", gone.out);
+
+    // The daemon goes away under a sandbox, and under a task.
+    docker.image(&world, "sleep test");
+    fs::remove_file(world.path("go")).unwrap();
+    world.write("long.sh", "echo begun; sleep 300\n");
+    let mut held = docker.command(&world, &["run", "--image", "box:1", "long.sh"]);
+    let mut held = held.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = [0; 6];
+    held.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
+    docker.csync(&world, &["submit", "--detach"]).exits(0);
+    until("it runs", || docker.csync(&world, &["logs", "3", "t"]).out.contains("begun"));
+    docker.restart();
+    let held: Done = held.wait_with_output().unwrap().into();
+    assert!(held.code != 0, "{} {}", held.out, held.err);
+    let ended = docker.csync(&world, &["wait", "3"]);
+    assert!(ended.code != 0, "{} {}", ended.out, ended.err);
+    // Nothing of either is left once somebody else has run.
+    docker.csync(&world, &["run", "--image", "box:1", "--", "echo", "next"]).exits(0);
+    until("nothing is left", || docker.left() == (0, 0));
+
+    // A socket that does not let this account in is told from none.
+    let whom = |script: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).env("DOCKER_HOST", docker.variable()).uid(65534).gid(65534);
+        Done::from(command.output().unwrap())
+    };
+    fs::set_permissions(docker.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let found = whom(csync::language::container::FIND_SOCKETS).out;
+    assert!(found.contains(&format!("denied {}", docker.socket().display())), "{found}");
+    drop(docker);
+    let nobody = Done::from(
+        world.command(&["run", "--image", "box:1", "true"]).env("DOCKER_HOST", "unix:///nonexistent").output().unwrap(),
+    );
+    assert!(nobody.code != 0 && nobody.err.contains("no Docker and no Podman listens on local"), "{}", nobody.err);
+}
+
+#[test]
+fn a_full_image_store_is_said() {
+    let world = World::new();
+    let docker = Docker::start_with("mount -t tmpfs -o size=3m none \"$1/data\"");
+    archive(&world, "amd64", "");
+    let full = docker.csync(&world, &["images", "push", "box.tar"]);
+    assert!(full.code != 0 && full.err.contains("no space left on device"), "{}", full.err);
+    assert!(full.err.contains("docker image prune"), "{}", full.err);
 }

@@ -12,9 +12,9 @@ use serde_json::json;
 use crate::cli::context::{Context, Globals, write_line};
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::{
-    cancel, check, clean, completions, dag, data, demo, discover, doctor, engine, exit_codes, fetch, forward, hook,
-    hosts, images, import, login, logs, man, mcp, new, profile, report, retry, route, run, runs, schema, secret, shell,
-    show, simulate, status, submit, wait, watch, why, worker,
+    boxed, cancel, check, clean, completions, dag, data, demo, discover, doctor, engine, exit_codes, fetch, forward,
+    hook, hosts, images, import, login, logs, man, mcp, new, profile, report, retry, route, run, runs, schema, secret,
+    shell, show, simulate, status, submit, wait, watch, why, worker,
 };
 
 /// Decides where scientific work should run, takes it there, and brings the results back
@@ -81,6 +81,8 @@ pub enum Command {
     ExitCodes(exit_codes::Args),
     #[command(hide = true)]
     Worker(worker::Args),
+    #[command(hide = true)]
+    Box(boxed::Args),
 }
 
 /// The groups of the overview: every command that is not hidden stands in one.
@@ -116,6 +118,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(Context, Comma
     let args: Vec<OsString> = args.into_iter().collect();
     if let Some(worker) = worker::Args::alone(&args) {
         return Ok((Context::new(&Globals::default()), Command::Worker(worker)));
+    }
+    if let Some(boxed) = boxed::Args::alone(&args) {
+        return Ok((Context::new(&Globals::default()), Command::Box(boxed)));
     }
     let json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json");
     let parsed = command()

@@ -78,6 +78,12 @@ enum Found {
     Nothing,
 }
 
+fn asks_for_login(detail: &str) -> bool {
+    ["denied", "unauthorized", "no basic auth credentials", "authentication required"]
+        .iter()
+        .any(|words| detail.contains(words))
+}
+
 /// Says what a daemon did not do.
 pub(super) fn failed(error: &DockerError) -> Failure {
     let kind = match error {
@@ -86,8 +92,16 @@ pub(super) fn failed(error: &DockerError) -> Failure {
     };
     let failure = Failure::new(kind, error.to_string()).because_of_source(error).exiting(Exit::RunFailed);
     match error {
-        DockerError::NoImage { detail, .. } if detail.contains("denied") || detail.contains("unauthorized") => {
-            failure.hint("where the image is not public, pull it there by hand after `docker login`")
+        DockerError::Refused { host, detail, .. } | DockerError::NoImage { host, detail, .. }
+            if detail.contains("no space left") =>
+        {
+            failure.hint(format!("`docker image prune` on {host} removes images that nothing is made of any more"))
+        }
+        DockerError::NoImage { detail, image, .. } if asks_for_login(detail) => {
+            let registry = image.split_once('/').map_or("", |(registry, _)| registry);
+            failure.hint(format!(
+                "where the image is not public, `docker login {registry}` on this machine lets csync in too"
+            ))
         }
         DockerError::NoImage { host, .. } if host == HostName::LOCAL => failure
             .hint("`csync images list` says which there are; `csync images push FILE` loads what `docker save` wrote"),

@@ -26,6 +26,9 @@ mod submission;
 
 mod along;
 mod boxes;
+
+mod boxed;
+
 mod command;
 mod far;
 mod hook;
@@ -139,5 +142,6 @@ pub fn run(context: &Context, command: Command) -> Result<Exit, Failure> {
         Command::Man(args) => man::run(context, &args, args::command()),
         Command::ExitCodes(args) => exit_codes::run(context, &args),
         Command::Worker(args) => worker::run(context, &args),
+        Command::Box(args) => boxed::run(context, &args),
     }
 }

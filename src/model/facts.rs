@@ -152,6 +152,12 @@ pub struct ContainerProgram {
     /// Whether this account may use it; none where that was not found out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usable: Option<bool>,
+    /// Whether it holds limits of memory and processes itself: in batch jobs the batch system does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<bool>,
+    /// Whether GPUs can be used in its containers; none where there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpus: Option<bool>,
 }
 
 /// What loads environment modules.

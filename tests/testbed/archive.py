@@ -1,10 +1,13 @@
 """Writes an image as `docker save` does, without Docker: a busybox, the libraries that it needs, and names for its commands.
 
     archive.py BUSYBOX OUT NAME [COMMAND...]
+
+ARCH in the environment says what machine it is for.
 """
 import hashlib
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -39,7 +42,7 @@ with tarfile.open(fileobj=layer, mode="w") as tar:
         tar.addfile(info)
 layer = layer.getvalue()
 config = {
-    "architecture": "amd64",
+    "architecture": os.environ.get("ARCH", "amd64"),
     "os": "linux",
     "config": {"Env": ["PATH=/bin"]},
     "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest()]},

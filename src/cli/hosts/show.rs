@@ -12,7 +12,7 @@ use crate::cli::view::table::{Cell, Column, Page, Table};
 use crate::cli::view::words::{ago, cut, duration, many};
 use crate::language::hosts::partitions;
 use crate::model::batch::{Partition, PartitionState};
-use crate::model::facts::{Facts, Probed};
+use crate::model::facts::{ContainerProgram, Facts, Probed};
 use crate::model::host::{Agents, Host, LoginNode};
 use crate::model::units::{Timestamp, Walltime};
 use crate::reach::clock;
@@ -203,11 +203,7 @@ fn found(facts: &Facts) -> Vec<Line> {
     let login = &facts.account;
     let umask = login.umask.map(|umask| format!("umask {umask:04o}")).unwrap_or_default();
     found.push(("login", join([login.user.clone(), login.home.clone(), login.shell.clone(), umask])));
-    let containers = facts.containers.iter().map(|program| {
-        let usable = if program.usable == Some(false) { " (not for this account)" } else { "" };
-        format!("{} {}{usable}", program.runtime, program.version)
-    });
-    found.push(("containers", join(containers)));
+    found.push(("containers", join(facts.containers.iter().map(runtime_words))));
     let modules = facts.modules.as_ref();
     found.push((
         "modules",
@@ -238,6 +234,18 @@ fn found(facts: &Facts) -> Vec<Line> {
         found.push(("clock", clock_words(skew.seconds, skew.error)));
     }
     found.into_iter().filter(|(_, value)| !value.is_empty()).map(|(key, value)| (key, value, String::new())).collect()
+}
+
+/// Says what a program that runs containers is, and what it can.
+fn runtime_words(program: &ContainerProgram) -> String {
+    let said = [
+        (program.usable == Some(false)).then_some("not for this account"),
+        program.limits.map(|held| if held { "holds limits" } else { "holds no limits" }),
+        program.gpus.map(|usable| if usable { "with GPUs" } else { "without GPUs" }),
+    ];
+    let said: Vec<&str> = said.into_iter().flatten().collect();
+    let said = if said.is_empty() { String::new() } else { format!(" ({})", said.join("; ")) };
+    format!("{} {}{said}", program.runtime, program.version)
 }
 
 /// Says how far a clock is off.
@@ -293,6 +301,7 @@ mod tests {
     use crate::language::hosts::{merge, read};
     use crate::language::probe::parse;
     use crate::model::facts::ProbeFailure;
+    use crate::model::host::ContainerRuntime;
 
     #[test]
     fn a_host_is_shown_with_who_said_what() {
@@ -308,6 +317,24 @@ mod tests {
         let text = page(host, &probed, &partitions(host, Some(&facts)), Timestamp(120_000_000), view);
         assert!(text.lines().all(|line| console::measure_text_width(line) <= 80), "{text}");
         insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn runtimes_are_told_with_what_they_can() {
+        let program = |usable, limits, gpus| ContainerProgram {
+            runtime: ContainerRuntime::Podman,
+            version: "4.3.1".to_owned(),
+            usable,
+            limits,
+            gpus,
+        };
+        for (usable, limits, gpus, words) in [
+            (None, None, None, "podman 4.3.1"),
+            (Some(true), Some(false), None, "podman 4.3.1 (holds no limits)"),
+            (Some(false), Some(true), Some(true), "podman 4.3.1 (not for this account; holds limits; with GPUs)"),
+        ] {
+            assert_eq!(runtime_words(&program(usable, limits, gpus)), words);
+        }
     }
 
     #[test]

@@ -13,4 +13,4 @@ mod tests;
 
 pub use image::{Archive, BadImage, Image};
 pub use sandbox::{BadFile, FIND_SOCKETS, Held, NOBODY, Sandbox, WORK, inside};
-pub use wrap::{BadBind, Wrapping, bind, list_command, make_command, read_list, wrap};
+pub use wrap::{BadBind, Wrapping, bind, list_command, make_command, read_list, words, wrap};

@@ -61,7 +61,7 @@ c_choose() {
             continue
             ;;
         esac
-        if c_daemon "$c_runtime" && [ -n "${CSYNC_PROGRAM:-}" ]; then return 0; fi
+        if c_daemon "$c_runtime" && c_by_itself; then return 0; fi
         if c_have "$c_runtime"; then
           # Podman needs no daemon.
           [ $c_runtime = docker ] && [ -z "$c_socket" ] && [ -z "${DOCKER_HOST:-}" ] || return 0
@@ -181,18 +181,28 @@ c_convert() {
   esac
 }
 
+# Whether csync is here and there is a daemon for it to speak to: then no other program is needed.
+c_by_itself() { [ -n "${CSYNC_PROGRAM:-}" ] && [ -n "$c_socket" ]; }
+
+# Whether the daemon has the image.
+c_has() {
+  if c_by_itself; then "$CSYNC_PROGRAM" box has "$c_socket" "$c_reference"; else "$c_runtime" image inspect "$c_reference"; fi >/dev/null 2>&1
+}
+
 # Sets c_reference to what the daemon calls the image, which is there then.
 c_as_reference() {
   case $c_kind in
     registry)
       c_reference=$c_name
+      # It looks for itself, and pulls.
+      [ "$c_what" = make ] || ! c_by_itself || return 0
       # Was there once: where somebody removed it, the runtime pulls it again.
       c_known=$c_images/$c_runtime/$c_name
       [ ! -d "$c_known" ] || return 0
       c_room
       (umask 077 && mkdir -p -- "$c_images/$c_runtime")
       c_turn "$c_images/$c_runtime"
-      if ! "$c_runtime" image inspect "$c_reference" >/dev/null 2>&1; then
+      if ! c_has; then
         c_log=$("$c_runtime" pull "$c_reference" 2>&1 8>&-) || c_failed
       fi
       mkdir -p -- "$c_known"
@@ -204,7 +214,7 @@ c_as_reference() {
       c_once "$c_images/$c_digest.$c_runtime" c_load
       read -r c_reference <"$c_images/$c_digest.$c_runtime"
       # Somebody removed it.
-      if ! "$c_runtime" image inspect "$c_reference" >/dev/null 2>&1; then
+      if ! c_has; then
         rm -f -- "$c_images/$c_digest.$c_runtime"
         c_once "$c_images/$c_digest.$c_runtime" c_load
       fi
@@ -213,7 +223,7 @@ c_as_reference() {
 }
 
 c_load() {
-  "$c_runtime" load -i "$c_name" >"$1" || return 1
+  if c_by_itself; then "$CSYNC_PROGRAM" box load "$c_socket" "$c_name" >"$1"; else "$c_runtime" load -i "$c_name" >"$1"; fi || return 1
   c_=$(sed -n 's/^Loaded image[^:]*: *//p' "$1" | head -n 1)
   printf '%s\n' "$c_" >"$1"
   [ -n "$c_" ]
@@ -339,6 +349,32 @@ c_apptainer() {
   exit "$c_code"
 }
 
+# By csync itself, which speaks to the daemon and needs no other program.
+c_box() {
+  for c_ in $(c_variables); do
+    set -- "env=$c_" "$@"
+  done
+  IFS=$c_nl
+  set -f
+  for c_ in $c_binds; do
+    case $c_ in
+      *:*) set -- "bind=$c_" "$@" ;;
+      *) set -- "bind=$c_:$c_" "$@" ;;
+    esac
+  done
+  unset IFS
+  set +f
+  c_whom
+  exec "$CSYNC_PROGRAM" box run "$c_socket" "$c_reference" "user=$c_user" "keep_id=$c_keep" "gpus=$c_gpus" "cpus=$c_cpus" "mem=$c_mem" \
+    "workdir=$c_workdir" "$@"
+}
+
+# Sets who the command is inside. In a rootless Podman root is who started it, and others are who they are if it is told.
+c_whom() {
+  c_user=$(id -u):$(id -g) c_keep=
+  [ $c_runtime = docker ] || [ "$c_user" = 0:0 ] || c_keep=yes
+}
+
 # Has the container removed when this process is killed: its client dies with it, the container would not. Whoever does that is in
 # no session, below no job and of none, and waits on a pipe that ends with this process.
 c_guard() {
@@ -359,6 +395,7 @@ c_guard() {
 
 c_docker() {
   c_as_reference
+  if c_by_itself; then c_box -- "$@"; fi
   set -- "$c_reference" "$@"
   for c_ in $(c_variables); do
     set -- --env "$c_" "$@"
@@ -376,14 +413,14 @@ c_docker() {
   [ "$c_gpus" = 0 ] || set -- --gpus all "$@"
   [ -z "$c_mem" ] || set -- --memory "$c_mem" --memory-swap "$c_mem" "$@"
   [ -z "$c_cpus" ] || set -- --cpus "$c_cpus" "$@"
-  # In a rootless podman root is who started it.
-  [ $c_runtime = docker ] && c_user=$(id -u):$(id -g) || { [ "$(id -u)" = 0 ] && c_user=0:0 || set -- --userns keep-id "$@"; }
-  [ -z "${c_user:-}" ] || set -- --user "$c_user" "$@"
+  c_whom
+  [ -z "$c_keep" ] || set -- --userns keep-id "$@"
+  set -- --user "$c_user" "$@"
   c_box=csync-job-$$
   case ${CSYNC_JOB:--} in *[!0-9.]*) ;; *) c_box=csync-$CSYNC_JOB-$$ ;; esac
   set -- --label "csync.job=${CSYNC_JOB:-}" --label "csync.state=${CSYNC_STATE_ID:-}" --env HOME=/tmp "$@"
   c_guard
-  c_child "$c_runtime" run --rm --init --interactive --name "$c_box" --workdir "$c_workdir" "$@"
+  c_child "$c_runtime" run --rm --init --interactive --entrypoint '' --name "$c_box" --workdir "$c_workdir" "$@"
   [ "$c_code" -lt 128 ] || "$c_runtime" rm -f "$c_box" >/dev/null 2>&1
   echo over >&9
   exit "$c_code"

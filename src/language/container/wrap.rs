@@ -118,16 +118,22 @@ pub fn wrap(invocation: &Invocation, image: &Image, wrapping: &Wrapping) -> Stri
         word("runtimes", &names(&wrapping.runtimes));
     }
     script.push_str(" --");
-    let words: &[&str] = match invocation {
-        Invocation::Script(text) => &["/bin/sh", "-c", INSIDE, "sh", text, &wrapping.label],
-        Invocation::Argv(words) => &words.iter().map(String::as_str).collect::<Vec<_>>(),
-    };
-    for word in words {
+    for word in words(invocation, &wrapping.label) {
         script.push(' ');
-        script.push_str(&sh(word));
+        script.push_str(&sh(&word));
     }
     script.push('\n');
     script
+}
+
+/// Returns the words that a container's program is started with.
+pub fn words(invocation: &Invocation, label: &str) -> Vec<String> {
+    match invocation {
+        Invocation::Script(text) => {
+            ["/bin/sh", "-c", INSIDE, "sh", text, label].into_iter().map(str::to_owned).collect()
+        }
+        Invocation::Argv(words) => words.clone(),
+    }
 }
 
 /// Returns the command, in POSIX sh, that has an image ready on a host: pulled, converted, loaded. It prints `KIND WHERE`.

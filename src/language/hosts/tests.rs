@@ -107,7 +107,13 @@ fn the_stronger_layer_holds_and_every_value_knows_who_said_it() {
     let text = "[hosts.hpc]\nsite = \"lab\"\nmax_jobs = 10\n\n[hosts.b]\nbatch = \"pbs\"\n[hosts.c]\n";
     let (file, mistakes) = read_all(text);
     assert_eq!(mistakes, []);
-    let program = ContainerProgram { runtime: ContainerRuntime::Podman, version: "4".to_owned(), usable: None };
+    let program = ContainerProgram {
+        runtime: ContainerRuntime::Podman,
+        version: "4".to_owned(),
+        usable: None,
+        limits: None,
+        gpus: None,
+    };
     let batch = BatchSystem { offers: offers(Flavour::Slurm), bin: None, env: BTreeMap::new() };
     let scratch = ScratchCandidate { path: "/scratch/ada".to_owned(), ..ScratchCandidate::default() };
     let home = Filesystem { mount: "/home".to_owned(), network: true, ..Filesystem::default() };

@@ -52,6 +52,18 @@ pub fn contain(
     Rendered { invocation: Invocation::Script(script), ..rendered }
 }
 
+/// Returns the image of an attempt's container and what is shown to it; none where it runs in none.
+pub fn contained(
+    plan: &Plan,
+    root: &str,
+    instance: InstanceId,
+    grant: &Grant,
+    rendered: &Rendered,
+) -> Option<(Image, Wrapping)> {
+    let image = plan.task_of(instance).container.as_ref()?.parse().ok()?;
+    Some((image, wrapping(plan, root, instance, grant, rendered, &[])))
+}
+
 fn wrapping(
     plan: &Plan,
     root: &str,

@@ -54,11 +54,15 @@ fn version(line: &str) -> Option<String> {
 
 pub(super) fn containers(section: &str) -> Vec<ContainerProgram> {
     let said: Vec<(&str, &str)> = pairs(section).collect();
-    let usable = |name: &str| said.iter().find(|(key, _)| *key == name).map(|(_, value)| *value == "yes");
+    let is = |name: &str, what: &str| {
+        let name = format!("{name}-{what}");
+        said.iter().find(|(key, _)| *key == name).map(|(_, value)| *value == "yes")
+    };
     let of = |(runtime, name): (ContainerRuntime, &str)| {
         let (_, line) = said.iter().find(|(key, _)| *key == name)?;
         let version = version(line)?;
-        Some(ContainerProgram { runtime, version, usable: usable(&format!("{name}-usable")) })
+        let (usable, limits, gpus) = (is(name, "usable"), is(name, "limits"), is(name, "gpus"));
+        Some(ContainerProgram { runtime, version, usable, limits, gpus })
     };
     let mut programs: Vec<ContainerProgram> = ContainerRuntime::ALL.into_iter().filter_map(of).collect();
     // The command `singularity` of Apptainer is Apptainer.

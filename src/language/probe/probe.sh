@@ -113,9 +113,37 @@ section containers
 for program in apptainer singularity docker podman; do
   have "$program" || continue
   printf '%s=%s\n' "$program" "$(within 10 "$program" --version | head -n 1)"
-  # The daemon answers only those who may use it.
-  [ "$program" != docker ] || { within 10 docker version --format '{{.Server.Version}}' >/dev/null && echo docker-usable=yes || echo docker-usable=no; }
+  # The daemon answers only those who may use it; it says itself whether it can hold limits.
+  case $program in
+    docker)
+      within 10 docker version --format '{{.Server.Version}}' >/dev/null && echo docker-usable=yes || echo docker-usable=no
+      info=$(within 10 docker info --format '{{.MemoryLimit}} {{.PidsLimit}} {{range $name, $it := .Runtimes}}{{$name}} {{end}}')
+      case $info in 'true true '*) echo docker-limits=yes ;; 'true false '* | 'false '*) echo docker-limits=no ;; esac
+      ;;
+    podman)
+      info=$(within 10 podman info --format '{{.Host.CgroupControllers}} {{.Host.Security.Rootless}} {{.Host.CgroupsVersion}}')
+      # Without the second version of control groups a rootless one takes limits and does not hold them.
+      case $info in
+        *'] true v1') echo podman-limits=no ;;
+        *memory*pids*'] '*) echo podman-limits=yes ;;
+        '['*) echo podman-limits=no ;;
+      esac
+      ;;
+    *) echo "$program-limits=no" ;;
+  esac
+  [ ! -e /dev/nvidiactl ] && [ ! -e /dev/kfd ] && continue
+  case $program in
+    docker | podman)
+      if have nvidia-ctk || have nvidia-container-cli || [ -e /dev/kfd ]; then echo "$program-gpus=yes"; else echo "$program-gpus=no"; fi
+      ;;
+    *) echo "$program-gpus=yes" ;;
+  esac
 done
+# A daemon needs no command of its own here.
+if ! have docker && [ -S /var/run/docker.sock ] && [ -w /var/run/docker.sock ]; then
+  said=$(within 10 curl -s --unix-socket /var/run/docker.sock http://docker/version | tr ',{' '\n\n' | sed -n 's/^"Version":"\(.*\)"$/\1/p' | tail -n 1)
+  [ -z "$said" ] || printf 'docker=%s\ndocker-usable=yes\n' "$said"
+fi
 
 section modules
 for file in /usr/share/lmod/lmod/init/sh /opt/apps/lmod/lmod/init/sh /usr/share/modules/init/sh /usr/share/Modules/init/sh /etc/profile.d/lmod.sh /etc/profile.d/modules.sh; do

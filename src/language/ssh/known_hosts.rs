@@ -232,8 +232,8 @@ fn read_names(text: &str) -> Option<Names> {
     Some(Names::Patterns(text.split(',').map(pattern).collect()))
 }
 
-/// Reads base 64 with its padding.
-fn base64(text: &str) -> Option<Vec<u8>> {
+/// Reads base 64 with its padding; none where it is none.
+pub fn base64(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=');
     let mut bytes = Vec::with_capacity(text.len());
     let (mut bits, mut held) = (0_u32, 0);

@@ -9,6 +9,7 @@ use tokio_util::io::ReaderStream;
 
 use crate::model::units::Bytes;
 use crate::reach::docker::error::{is_missing, refused};
+use crate::reach::docker::login::login;
 use crate::reach::docker::{Daemon, DockerError};
 
 /// An image that a daemon holds.
@@ -68,7 +69,7 @@ impl Daemon {
         let last = image.rsplit('/').next().unwrap_or(image);
         let whole = if last.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") };
         let options = CreateImageOptionsBuilder::default().from_image(&whole).build();
-        let mut told = self.docker.create_image(Some(options), None, None);
+        let mut told = self.docker.create_image(Some(options), None, login(image));
         let none = |detail: String| DockerError::NoImage { host: self.host.clone(), image: image.to_owned(), detail };
         while let Some(line) = told.next().await {
             match line {

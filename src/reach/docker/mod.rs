@@ -3,18 +3,29 @@
 
 mod error;
 mod images;
+mod left;
+mod login;
 mod sandbox;
+mod seen;
+mod task;
 mod wire;
 
 pub use error::DockerError;
 pub use images::Held;
+pub use left::{ENDING, Left, sweep};
 pub use sandbox::{Confined, Ending, Given, Order};
+pub use task::{Attached, Over, Spec, Standing};
 
 use std::time::Duration;
 
+use bollard::errors::Error;
+use bollard::models::{ContainerCreateBody, ContainerCreateResponse};
+use bollard::query_parameters::CreateContainerOptions;
 use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_util::future::BoxFuture;
+use tokio::net::UnixStream;
 
+use crate::model::host::HostName;
 use crate::reach::transport::{Remote, Stream};
 
 /// How long an answer may take; what streams takes as long as it takes.
@@ -59,6 +70,34 @@ impl Daemon {
             Box::pin(async move { way.socket(&socket).await.map_err(std::io::Error::other) })
         })
         .await
+    }
+
+    /// Connects to a socket of this machine.
+    ///
+    /// # Errors
+    /// As [`Daemon::connect`].
+    pub async fn at(socket: &str) -> Result<Self, DockerError> {
+        let socket = socket.to_owned();
+        Self::connect(HostName::LOCAL, move || {
+            let socket = socket.clone();
+            Box::pin(async move { Ok(Box::new(UnixStream::connect(socket).await?) as Stream) })
+        })
+        .await
+    }
+
+    /// Makes a container. A Podman that has no program of its own to be the first process does without.
+    async fn create_container(
+        &self,
+        options: CreateContainerOptions,
+        mut body: ContainerCreateBody,
+    ) -> Result<ContainerCreateResponse, Error> {
+        match self.docker.create_container(Some(options.clone()), body.clone()).await {
+            Err(Error::DockerResponseServerError { message, .. }) if message.contains("container-init") => {
+                body.host_config.as_mut().map(|host| host.init.take());
+                self.docker.create_container(Some(options), body).await
+            }
+            done => done,
+        }
     }
 
     /// Returns the host's name.

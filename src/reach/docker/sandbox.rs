@@ -4,15 +4,14 @@ use std::collections::HashMap;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use bollard::container::{AttachContainerResults, LogOutput};
+use bollard::container::AttachContainerResults;
+use bollard::exec::StartExecResults;
 use bollard::models::{
-    ContainerCreateBody, ContainerStatsResponse, HostConfig, Mount, MountType, MountVolumeOptions,
-    MountVolumeOptionsDriverConfig,
+    ContainerCreateBody, ExecConfig, HostConfig, Mount, MountType, MountVolumeOptions, MountVolumeOptionsDriverConfig,
 };
 use bollard::query_parameters::{
-    AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, KillContainerOptionsBuilder,
-    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, StatsOptionsBuilder, UploadToContainerOptionsBuilder,
-    WaitContainerOptionsBuilder,
+    AttachContainerOptionsBuilder, CreateContainerOptions, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
+    RemoveContainerOptionsBuilder, StatsOptionsBuilder, UploadToContainerOptionsBuilder, WaitContainerOptionsBuilder,
 };
 use bytes::Bytes as Chunk;
 use futures_util::StreamExt;
@@ -21,6 +20,7 @@ use tokio::io::AsyncWriteExt;
 use crate::language::container::{Held, NOBODY, Sandbox, WORK};
 use crate::model::units::Bytes;
 use crate::reach::docker::error::refused;
+use crate::reach::docker::seen::{Seen, show};
 use crate::reach::docker::{Daemon, DockerError};
 
 /// The label of what this program started, with the words of who did.
@@ -28,6 +28,9 @@ const LABEL: &str = "csync.owner";
 
 /// Waits for its files before it becomes the command.
 const WAITING: &str = "read -r csync_go || exit 125; exec \"$@\"";
+
+/// Prints how many processes its control group may have, of either version of these.
+const READ_PIDS: &str = "for f in /sys/fs/cgroup/pids.max /sys/fs/cgroup/pids/pids.max; do read -r most <\"$f\" && echo \"$most\" && exit; done";
 
 /// How long a daemon may take to say what limits it holds.
 const LIMITS: Duration = Duration::from_secs(20);
@@ -127,12 +130,16 @@ impl Daemon {
     }
 
     async fn create(&self, order: &Order<'_>) -> Result<String, DockerError> {
-        let platform = CreateContainerOptionsBuilder::default().build();
-        let created = self.docker.create_container(Some(platform), body(order)).await;
+        let platform = CreateContainerOptions::default();
+        let created = self.create_container(platform, body(order)).await;
         created.map(|created| created.id).map_err(|error| refused(&self.host, "make a container", error))
     }
 
-    async fn discard(&self, id: &str) -> Result<(), DockerError> {
+    /// Removes a container, whatever it does, with what belongs to it.
+    ///
+    /// # Errors
+    /// When the daemon does not do it.
+    pub async fn discard(&self, id: &str) -> Result<(), DockerError> {
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
         match self.docker.remove_container(id, Some(options)).await {
             Ok(()) => Ok(()),
@@ -216,7 +223,7 @@ impl Daemon {
             None if self.was_oom(id, code, &seen, order.sandbox.memory).await => Ending::Oom,
             None => Ending::Exit(code),
         };
-        Ok(Confined { ending, wall: began.elapsed(), peak: Bytes(seen.peak), cpu: seen.cpu })
+        Ok(Confined { ending, wall: began.elapsed(), peak: Bytes(seen.peak), cpu: seen.user + seen.system })
     }
 
     async fn kill(&self, id: &str) -> Result<(), DockerError> {
@@ -244,7 +251,34 @@ impl Daemon {
             }
         };
         drop(tokio::time::timeout(LIMITS, read).await);
+        if held.pids.is_none_or(|most| most == 0) {
+            // Podman does not tell of this one.
+            let inside = tokio::time::timeout(LIMITS, self.pids_inside(id)).await;
+            held.pids = inside.ok().flatten();
+        }
         Ok(held)
+    }
+
+    /// Reads inside of a container how many processes it may have.
+    async fn pids_inside(&self, id: &str) -> Option<u64> {
+        let command = ["/bin/sh", "-c", READ_PIDS].into_iter().map(str::to_owned).collect();
+        let config = ExecConfig { cmd: Some(command), attach_stdout: Some(true), ..ExecConfig::default() };
+        let made = self.docker.create_exec(id, config).await.ok()?;
+        let StartExecResults::Attached { mut output, .. } = self.docker.start_exec(&made.id, None).await.ok()? else {
+            return None;
+        };
+        let mut text = Vec::new();
+        while let Some(Ok(line)) = output.next().await {
+            show(
+                &mut |is_error: bool, bytes: &[u8]| {
+                    if !is_error {
+                        text.extend_from_slice(bytes);
+                    }
+                },
+                &line,
+            );
+        }
+        String::from_utf8_lossy(&text).trim().parse().ok()
     }
 
     /// Returns whether a container was ended for want of memory. Podman does not say it: then a kill at the limit is one.
@@ -252,31 +286,6 @@ impl Daemon {
         let state = self.docker.inspect_container(id, None::<bollard::query_parameters::InspectContainerOptions>).await;
         let said = state.ok().and_then(|container| container.state).and_then(|state| state.oom_killed);
         code != 0 && said == Some(true) || code == 137 && seen.peak >= limit.0 / 100 * 99
-    }
-}
-
-/// What was seen of its use.
-#[derive(Debug, Default)]
-struct Seen {
-    peak: u64,
-    cpu: f64,
-}
-
-impl Seen {
-    fn take_in(&mut self, stat: &ContainerStatsResponse) {
-        if let Some(memory) = &stat.memory_stats {
-            self.peak = self.peak.max(memory.max_usage.unwrap_or_default()).max(memory.usage.unwrap_or_default());
-        }
-        let used = stat.cpu_stats.as_ref().and_then(|cpu| cpu.cpu_usage.as_ref()).and_then(|used| used.total_usage);
-        self.cpu = self.cpu.max(used.unwrap_or_default() as f64 / 1e9);
-    }
-}
-
-fn show(print: &mut impl FnMut(bool, &[u8]), line: &LogOutput) {
-    match line {
-        LogOutput::StdErr { message } => print(true, message),
-        LogOutput::StdOut { message } | LogOutput::Console { message } => print(false, message),
-        LogOutput::StdIn { .. } => {}
     }
 }
 

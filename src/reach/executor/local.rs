@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use crate::model::id::JobKey;
 use crate::model::job::{Job, News};
 use crate::reach::config::StateDir;
+use crate::reach::docker;
 
 use super::sweep::{SweepError, sweep};
 use super::wire::{Environment, FromWorker, Hello, Limits, ToWorker, VAR_DETACHED, WIRE};
@@ -218,6 +219,7 @@ async fn clear(state: &StateDir) -> Result<Option<u32>, ConnectError> {
             if ended > 0 {
                 tracing::warn!(ended, "ended processes that a dead worker left");
             }
+            docker::sweep(&state.live_dir()).await;
             Ok(Some(ended))
         }
         // It was just starting, by the word of an engine that died since.

@@ -20,6 +20,11 @@ pub const VAR_STATE: &str = "CSYNC_STATE_ID";
 /// The variable that the engine and the worker themselves carry: a process with it belongs to no job, whoever started it.
 pub const VAR_DETACHED: &str = "CSYNC_DETACHED";
 
+/// The variable that names the program that runs containers by a daemon's API.
+pub const VAR_PROGRAM: &str = "CSYNC_PROGRAM";
+/// The variable that names the file for what a container used.
+pub const VAR_RECORD: &str = "CSYNC_RECORD";
+
 /// From the engine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

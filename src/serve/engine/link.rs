@@ -12,8 +12,9 @@ use crate::decide::engine::protocol::{Adopted, Event};
 use crate::language::manifest::absolute;
 use crate::model::id::{HostId, JobKey};
 use crate::reach::config::StateDir;
-use crate::reach::executor::wire::Hello;
-use crate::reach::executor::{Connected, Local, LocalEvent};
+use crate::reach::docker::ENDING;
+use crate::reach::executor::wire::{Hello, VAR_PROGRAM, VAR_RECORD};
+use crate::reach::executor::{Connected, Launch, Local, LocalEvent};
 use crate::reach::files::aside::set_aside;
 use crate::serve::engine::refusal::chain;
 use crate::serve::engine::runner::Given;
@@ -191,6 +192,15 @@ impl Runner {
             self.tell_or_log(Event::Adopted(key, how));
         }
     }
+}
+
+/// Returns the variables of a job in a container: with what it is run where a daemon does it, and where what it used is left.
+pub(super) fn for_container(state: &StateDir, launch: &Launch, key: JobKey) -> Vec<(String, String)> {
+    let record = state.live_dir().join(format!("{key}.{ENDING}"));
+    let program = launch.program.clone().or_else(|| std::env::current_exe().ok());
+    let path = |path: PathBuf| path.into_os_string().into_string().ok();
+    let all = [(VAR_PROGRAM, program.and_then(path)), (VAR_RECORD, path(record))];
+    all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
 /// Finds a living worker or, when there is none, clears away what a dead one left and starts another.

@@ -30,7 +30,7 @@ use crate::serve::engine::care::{Care, drop_secrets};
 use crate::serve::engine::check::Answers;
 use crate::serve::engine::handle::{Busy, Handle, Message, Reply};
 use crate::serve::engine::learner::Learner;
-use crate::serve::engine::link::{Link, Linked};
+use crate::serve::engine::link::{Link, Linked, for_container};
 use crate::serve::engine::refusal::{chain, illegal, no_run, refuse, storage};
 use crate::serve::engine::settings::Settings;
 use crate::serve::engine::sites::Sites;
@@ -590,7 +590,11 @@ impl Runner {
                 local.environment(care.means.environment(key.run));
             }
             let mut job = job(run.plan(), key, grant, key.run.0, &mut care.hashes);
-            care.means.give_secrets(run.plan().task_of(key.instance), &mut job.env);
+            let task = run.plan().task_of(key.instance);
+            care.means.give_secrets(task, &mut job.env);
+            if task.container.is_some() {
+                job.env.extend(for_container(&self.state, &self.settings.launch, key));
+            }
             jobs.push(job);
         }
         if !jobs.is_empty() {

@@ -12,7 +12,6 @@ use tokio::task::spawn_blocking;
 use crate::language::manifest::absolute;
 use crate::language::quote::sh;
 use crate::model::api::Stream;
-use crate::model::batch::JobName;
 use crate::model::data::{DATA, DataFact, Elsewhere, Replica, counts};
 use crate::model::host::HostName;
 use crate::model::id::{JobKey, PathId};
@@ -25,6 +24,7 @@ use crate::reach::files::look::fingerprint;
 use crate::reach::stage::{self, Seen, StageError, Take};
 use crate::reach::store::Sent;
 use crate::reach::transport::{Exec, Meter, Remote, Transport, TransportError};
+use crate::serve::site::boxes::is_marked;
 use crate::serve::site::inputs::{chain, told};
 use crate::serve::site::send::{Ground, with_tree};
 use crate::serve::site::stock::Stock;
@@ -69,7 +69,7 @@ pub(super) async fn fetch(means: &Means, ground: &Ground, wanted: Wanted) -> Vec
         Ok(way) => way,
         Err(error) => return later(&members, error),
     };
-    if let Err(StageError::Transport(error)) = logs(means, &way, ground, name, &members).await {
+    if let Err(StageError::Transport(error)) = logs(means, &way, ground, &sent, &members).await {
         return later(&members, error);
     }
     let mut outputs: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -232,10 +232,13 @@ async fn logs(
     means: &Means,
     way: &Remote,
     ground: &Ground,
-    name: &JobName,
+    sent: &Sent,
     members: &[(u32, SiteJob, Ended)],
 ) -> Result<(), StageError> {
+    let (name, marked) = (&sent.name, is_marked(sent));
     let started = members.iter().filter(|(.., ended)| ended.started.is_some());
+    // What a container prints was heard as it came.
+    let started = started.filter(|_| !marked);
     let names: Vec<String> =
         started.flat_map(|(index, ..)| [format!("{index}/stdout"), format!("{index}/stderr")]).collect();
     if names.is_empty() {

@@ -7,6 +7,7 @@
 //! A host is asked once per tick, for everything of ours at once. Not being able to ask changes nothing: an attempt that was
 //! running may be running still.
 
+mod boxes;
 mod desk;
 mod fetch;
 mod inputs;

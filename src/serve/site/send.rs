@@ -19,6 +19,7 @@ use crate::model::job::Outcome;
 use crate::model::units::Bytes;
 use crate::reach::store::Sent;
 use crate::reach::transport::{Exec, Remote, Transport, TransportError};
+use crate::serve::site::boxes::is_boxed;
 use crate::serve::site::inputs::bring_inputs;
 use crate::serve::site::said::{request, submission};
 use crate::serve::site::tree::{copy_script, list};
@@ -29,7 +30,7 @@ const SCRATCH: &str = "~/.csync";
 /// Seconds between the request to end and the end.
 const GRACE: u64 = 10;
 /// Most that is kept of what a job prints, on each stream.
-const PRINTED: Bytes = Bytes(1 << 30);
+pub(super) const PRINTED: Bytes = Bytes(1 << 30);
 /// How long a submission may take.
 const SUBMITTING: Duration = Duration::from_mins(5);
 
@@ -128,8 +129,11 @@ pub(super) fn group(jobs: Vec<SiteJob>, means: &Means) -> Vec<Vec<SiteJob>> {
         let request = request(task, &job.grant);
         // A copy of the directory is one run's alone.
         let run = task.tree.then_some(job.key.run);
-        let same =
-            format!("{}|{:?}|{:?}|{:?}|{run:?}|{:?}", job.plan.root, request, task.batch, task.checkpoint, job.behind);
+        let boxed = is_boxed(means, &job);
+        let same = format!(
+            "{}|{:?}|{:?}|{:?}|{run:?}|{:?}|{boxed}",
+            job.plan.root, request, task.batch, task.checkpoint, job.behind
+        );
         groups.entry(same).or_default().push(job);
     }
     let most = means.limits.members.min(means.room.jobs.unwrap_or(u32::MAX)).max(1) as usize;
@@ -146,18 +150,23 @@ pub(super) fn group(jobs: Vec<SiteJob>, means: &Means) -> Vec<Vec<SiteJob>> {
     chunks.collect()
 }
 
-/// Sends a submission: its intent is written down, inputs are brought, its directory is made, the batch system is told.
-pub(super) async fn send(means: &Means, ground: &Ground, sent: &Sent, jobs: Vec<SiteJob>) -> Result<SentOut, NotSent> {
+/// Begins with a submission: its intent is written down, inputs are brought.
+pub(super) async fn begin(means: &Means, ground: &Ground, sent: &Sent, jobs: &[SiteJob]) -> Result<(), NotSent> {
     let (written, answer) = oneshot::channel();
     means.reporter.say(SiteNews::Intend(sent.clone(), written)).await;
     if answer.await.is_err() {
         // The runner has left: the next one begins with what is written.
         return Err(NotSent::Refused(Vec::new()));
     }
-    for job in &jobs {
+    for job in jobs {
         means.reporter.say(SiteNews::Staged(job.key, Stage::StagingIn)).await;
     }
-    bring_inputs(means, ground, &jobs).await?;
+    bring_inputs(means, ground, jobs).await
+}
+
+/// Sends a submission: it is begun, its directory is made, the batch system is told.
+pub(super) async fn send(means: &Means, ground: &Ground, sent: &Sent, jobs: Vec<SiteJob>) -> Result<SentOut, NotSent> {
+    begin(means, ground, sent, &jobs).await?;
     let directory = ground.submission(&sent.name);
     let archive = pack(means, ground, sent, &jobs).map_err(|error| refused(&jobs, &spawn(error.to_string())))?;
     let Call { script: call, notes } = if let (Some(dialect), Some(first)) = (&means.dialect, jobs.first()) {

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,6 +17,8 @@ use crate::model::plan::Fingerprint;
 use crate::model::resources::{Meter, Usage};
 use crate::model::units::{Bytes, Timestamp};
 use crate::reach::clock;
+use crate::reach::docker::{Left, Over};
+use crate::reach::executor::wire::VAR_RECORD;
 use crate::reach::machine::cgroup::Group;
 use crate::reach::machine::processes;
 
@@ -194,8 +197,9 @@ fn settle(shop: &Shop, ticket: &Ticket, staged: Staged, life: &Life) -> Box<Ende
         let notes = logs.settle(&shop.state, job.key, shared, ticket.log_limit);
         control.notes.extend(notes);
     }
-    let usage = usage(&control, life);
-    let ran_out = control.group.take().is_some_and(|group| group.ran_out());
+    let boxed = boxed(job);
+    let usage = boxed.as_ref().map_or_else(|| usage(&control, life), |over| usage_inside(over, life));
+    let ran_out = control.group.take().is_some_and(|group| group.ran_out()) || boxed.is_some_and(|over| over.oom);
     let why = control.why.take();
     let mut notes = std::mem::take(&mut control.notes);
     drop(control);
@@ -252,6 +256,19 @@ fn judge(job: &Job, why: Option<Why>, status: ExitStatus) -> (Outcome, Vec<Optio
         },
     };
     (outcome, Vec::new())
+}
+
+/// Returns how the container of a job ended, where a daemon ran one for it.
+fn boxed(job: &Job) -> Option<Over> {
+    let (_, path) = job.env.iter().find(|(name, _)| name == VAR_RECORD)?;
+    Left::take(Path::new(path))?.used
+}
+
+/// What a job's container used: no process of it is one of this worker's.
+fn usage_inside(over: &Over, life: &Life) -> Usage {
+    let (user, system) = over.cpu;
+    let wall = life.wall.as_secs_f64();
+    Usage { wall, user, system, peak_memory: over.peak, meter: Meter::Cgroup }
 }
 
 fn usage(control: &Control, life: &Life) -> Usage {

@@ -121,6 +121,7 @@ impl Desk {
         for name in done {
             self.close(&name);
         }
+        self.adopt_boxed();
         self.next_tick = Instant::now();
         self.adopting = Some(self.next_tick);
     }

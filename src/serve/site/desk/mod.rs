@@ -1,5 +1,6 @@
 //! The loop of a site: takes orders, has one thing of each kind under way, and keeps what is where.
 
+mod boxed;
 mod keep;
 mod news;
 mod out;
@@ -8,7 +9,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use crate::decide::engine::protocol::Stage;
@@ -20,6 +21,7 @@ use crate::model::units::Timestamp;
 use crate::reach::clock;
 use crate::reach::store::Sent;
 use crate::reach::transport::TransportError;
+use crate::serve::site::boxes::{Boxed, Boxes, is_marked};
 use crate::serve::site::desk::keep::stamp;
 use crate::serve::site::fetch::Fetched;
 use crate::serve::site::quota::Quota;
@@ -100,7 +102,8 @@ struct Watched {
 
 /// What one of our own tasks came back with.
 enum Done {
-    Sent(JobName, Result<SentOut, NotSent>),
+    Sent(JobName, Result<SentOut, NotSent>, Vec<Boxed>),
+    Boxed(JobName, u32, MemberNews),
     Heard(Result<Heard, TransportError>),
     Fetched(JobName, Vec<(u32, Fetched)>),
     Ground(Result<Ground, TransportError>),
@@ -139,6 +142,10 @@ pub(super) struct Desk {
     orphans: HashSet<JobKey>,
     /// What is over, and is fetched when what it came after was.
     later: Vec<(JobName, Vec<(u32, MemberNews)>)>,
+    /// Containers on the host's daemon.
+    boxes: Arc<Boxes>,
+    /// Attempts that a container is followed for, and how they are told to end.
+    boxed: HashMap<JobKey, Arc<Notify>>,
     /// Attempts whose output somebody watches.
     watched: HashMap<JobKey, Watched>,
     /// Whether the ground was seen by this engine: what the last one knew of it may be gone.
@@ -170,6 +177,8 @@ impl Desk {
             adopting: None,
             orphans: HashSet::new(),
             later: Vec::new(),
+            boxes: Arc::new(Boxes::new(&means)),
+            boxed: HashMap::new(),
             watched: HashMap::new(),
             entered: false,
             edited: stamp(&means),
@@ -302,14 +311,20 @@ impl Desk {
     /// Asks for everything of ours.
     fn look(&mut self, ground: Arc<Ground>) {
         self.look_at_file();
-        let mut live: Vec<Live> = self.live.values().filter(|live| live.state != Way::Sending).cloned().collect();
+        let asked = |live: &&Live| live.state != Way::Sending && !is_marked(&live.sent);
+        let mut live: Vec<Live> = self.live.values().filter(asked).cloned().collect();
         for member in live.iter_mut().flat_map(|live| &mut live.members) {
             member.grant = self.jobs.get(&member.key).map(|job| job.grant);
             member.stopping = self.stops.contains(&member.key);
         }
         let asked = Asked {
             live,
-            stops: self.stops.iter().filter_map(|key| self.of.get(key).cloned()).collect(),
+            stops: self
+                .stops
+                .iter()
+                .filter(|key| !self.boxed.contains_key(key))
+                .filter_map(|key| self.of.get(key).cloned())
+                .collect(),
             closing: self.closing.clone(),
             watched: self.watched(),
             turn: self.turn,
@@ -364,6 +379,7 @@ impl Desk {
     async fn stop(&mut self, key: JobKey) {
         if self.of.contains_key(&key) {
             self.stops.insert(key);
+            self.stop_boxed(key);
         } else {
             // Nobody here knows it: it is over, as far as this host goes.
             self.end(never_ran(key, Outcome::Cancelled, Vec::new())).await;
@@ -383,11 +399,14 @@ impl Desk {
                 self.entered = true;
                 self.keep();
                 self.back().await;
+                self.fetch_later();
             }
-            Done::Sent(name, result) => {
+            Done::Sent(name, result, boxed) => {
                 self.sending -= 1;
                 self.sent(&name, result).await;
+                self.follow(&name, boxed);
             }
+            Done::Boxed(name, index, news) => self.hear_boxed(name, index, news).await,
             Done::Heard(Ok(heard)) => {
                 self.asking = false;
                 if heard.no_ground {
@@ -426,6 +445,7 @@ impl Desk {
         if self.away.take().is_some() {
             tracing::info!(host = %self.means.host.name, "answers again");
             self.say(SiteNews::Opened(self.room())).await;
+            self.find_boxed().await;
         }
         self.next_tick = self.next_tick.min(Instant::now() + Duration::from_secs(1));
     }
@@ -491,6 +511,7 @@ impl Desk {
                     self.of.remove(key);
                 }
             }
+            self.forget_boxed(&live);
             self.closing.push(name.clone());
         }
     }

@@ -73,7 +73,7 @@ impl Desk {
     }
 
     /// Takes in what is known of a member; returns whether it is new.
-    async fn member_news(&mut self, name: &JobName, index: u32, news: &MemberNews) -> bool {
+    pub(super) async fn member_news(&mut self, name: &JobName, index: u32, news: &MemberNews) -> bool {
         let Some(member) = self.live.get_mut(name).and_then(|live| live.members.get_mut(index as usize - 1)) else {
             return false;
         };
@@ -157,7 +157,7 @@ impl Desk {
         }
     }
 
-    fn fetch(&mut self, name: &JobName, members: Vec<(u32, MemberNews)>) {
+    pub(super) fn fetch(&mut self, name: &JobName, members: Vec<(u32, MemberNews)>) {
         let (Some(ground), Some(live)) = (self.ground.clone(), self.live.get(name)) else { return };
         let mut wanted = Vec::new();
         // What it read comes first, so that what it made is known by what it read.
@@ -206,7 +206,7 @@ impl Desk {
     }
 
     pub(super) async fn fetched(&mut self, name: &JobName, members: Vec<(u32, Fetched)>) {
-        let mut away = None;
+        let (mut away, mut again) = (None, Vec::new());
         for (index, fetched) in members {
             match fetched {
                 Fetched::Ended(ended) => self.end(*ended).await,
@@ -216,17 +216,17 @@ impl Desk {
                         self.live.get_mut(name).and_then(|live| live.members.get_mut(index as usize - 1))
                     {
                         member.over = false;
+                        again.push(index);
                     }
                     away = Some(error);
                 }
             }
         }
-        for (name, members) in std::mem::take(&mut self.later) {
-            self.fetch(&name, members);
-        }
+        self.fetch_later();
         if let Some(error) = away {
             self.leave(&error).await;
         }
+        self.follow_again(name, &again);
         if self
             .live
             .get(name)

@@ -14,6 +14,7 @@ use crate::model::id::JobKey;
 use crate::model::job::Outcome;
 use crate::reach::clock;
 use crate::reach::store::Sent;
+use crate::serve::site::boxes::{is_boxed, is_marked, mark};
 use crate::serve::site::desk::{Desk, Done, Live, Member, Way, never_ran, said};
 use crate::serve::site::jobs::prefix;
 use crate::serve::site::send::{Ground, NotSent, SentOut, group, send};
@@ -43,11 +44,12 @@ impl Desk {
         for jobs in group(ready, &self.means) {
             let Some(first) = jobs.first() else { continue };
             let name = name_of(&self.means, first.key, self.refused.get(&first.key).copied().unwrap_or(0));
+            let is_one = is_boxed(&self.means, first);
             let sent = Sent {
                 name: name.clone(),
                 host: self.means.host.name.to_string(),
                 at: clock::now(),
-                batch: None,
+                batch: is_one.then(mark),
                 members: jobs.iter().map(|job| job.key).collect(),
             };
             self.take_in(sent.clone(), Way::Sending);
@@ -55,10 +57,17 @@ impl Desk {
                 self.jobs.insert(job.key, job.clone());
             }
             self.sending += 1;
-            let ground = Arc::clone(ground);
+            let (ground, boxes) = (Arc::clone(ground), Arc::clone(&self.boxes));
             self.spawn(|means| async move {
-                let result = send(&means, &ground, &sent, jobs).await;
-                Done::Sent(name, result)
+                // Where no daemon can be spoken to, the host's command may do it.
+                if is_one && let Ok(Some(_)) = boxes.daemon(&means).await {
+                    return match boxes.send(&means, &ground, &sent, &jobs).await {
+                        Ok((out, members)) => Done::Sent(name, Ok(out), members),
+                        Err(error) => Done::Sent(name, Err(error), Vec::new()),
+                    };
+                }
+                let result = send(&means, &ground, &Sent { batch: None, ..sent }, jobs).await;
+                Done::Sent(name, result, Vec::new())
             });
         }
     }
@@ -90,7 +99,7 @@ impl Desk {
     /// Returns the batch system's id of the submission that holds an attempt, once it is known.
     fn batch_of(&self, key: JobKey) -> Option<BatchId> {
         let (name, _) = self.of.get(&key)?;
-        self.live.get(name).filter(|live| live.state == Way::There)?.sent.batch.clone()
+        self.live.get(name).filter(|live| live.state == Way::There && !is_marked(&live.sent))?.sent.batch.clone()
     }
 
     pub(super) fn take_in(&mut self, sent: Sent, state: Way) {

@@ -1,0 +1,363 @@
+//! A task's command in a container: made, followed, and found again by its name and its labels.
+
+use std::collections::HashMap;
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+use bollard::container::{AttachContainerResults, LogOutput};
+use bollard::errors::Error;
+use bollard::models::{
+    ContainerCreateBody, ContainerInspectResponse, ContainerState, DeviceRequest, HostConfig, HostConfigLogConfig,
+};
+use bollard::query_parameters::{
+    AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder,
+    ListContainersOptionsBuilder, LogsOptionsBuilder, StartContainerOptions, StatsOptionsBuilder,
+    WaitContainerOptionsBuilder,
+};
+use futures_util::{Stream, StreamExt};
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
+
+use crate::model::units::{Bytes, Timestamp};
+use crate::reach::docker::error::{is_missing, refused};
+use crate::reach::docker::seen::{Seen, show};
+use crate::reach::docker::{Daemon, DockerError};
+
+/// The label that names the state directory of who made a container.
+const STATE: &str = "csync.state";
+/// The label that names the attempt that a container is of.
+const JOB: &str = "csync.job";
+/// What ends sooner is not measured: to ask costs as much as it does.
+const YOUNG: Duration = Duration::from_millis(300);
+
+/// What a task's container is made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Spec {
+    /// What it is called: no other of the daemon is called so.
+    pub name: String,
+    /// The image, as the daemon calls it.
+    pub image: String,
+    /// The command.
+    pub command: Vec<String>,
+    /// Where it works.
+    pub workdir: String,
+    /// Variables: `NAME=VALUE`.
+    pub env: Vec<String>,
+    /// What of the host it sees: `HOST:INSIDE`, `HOST:INSIDE:ro`.
+    pub binds: Vec<String>,
+    /// Who it is: `UID:GID`.
+    pub user: String,
+    /// Whether a rootless Podman is to see to it that this is who asks.
+    pub keep_id: bool,
+    /// The state directory that it belongs to.
+    pub state: String,
+    /// The attempt.
+    pub job: String,
+    /// Cores; 0: as many as there are.
+    pub cpus: u32,
+    /// Memory, with swap.
+    pub memory: Option<Bytes>,
+    /// GPUs.
+    pub gpus: u32,
+    /// Whether somebody has something for it to read.
+    pub stdin: bool,
+}
+
+/// How it ended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Over {
+    /// What the command returned.
+    pub code: i64,
+    /// Whether that was for want of memory.
+    pub oom: bool,
+    /// When it started, by the daemon's clock.
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// The most memory that it was seen to use.
+    pub peak: Bytes,
+    /// CPU seconds that it was seen to use, user and system.
+    pub cpu: (f64, f64),
+}
+
+/// Where a container stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It was made, and has not begun.
+    Made,
+    /// It runs since then.
+    Runs(Timestamp),
+    /// It is over.
+    Over,
+}
+
+/// What a container prints, and what it reads.
+pub struct Attached {
+    output: Pin<Box<dyn Stream<Item = Result<LogOutput, Error>> + Send>>,
+    input: Option<Pin<Box<dyn AsyncWrite + Send>>>,
+}
+
+impl Daemon {
+    /// Makes a container, and returns what the daemon warns of. One of that name that is there already is of the same attempt.
+    ///
+    /// # Errors
+    /// When it cannot be made; [`DockerError::NoImage`] where the image is not there.
+    pub async fn make(&self, spec: &Spec) -> Result<Option<String>, DockerError> {
+        let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
+        match self.create_container(options, body(spec)).await {
+            // That an image is for other machines; limits that are not held are found out otherwise.
+            Ok(made) => Ok(made.warnings.into_iter().find(|warning| warning.contains("platform"))),
+            Err(Error::DockerResponseServerError { status_code: 409, .. }) => Ok(None),
+            Err(Error::DockerResponseServerError { status_code: 404, message }) => {
+                let (host, image) = (self.host.clone(), spec.image.clone());
+                Err(DockerError::NoImage { host, image, detail: message })
+            }
+            Err(error) => Err(refused(&self.host, "make a container", error)),
+        }
+    }
+
+    /// Makes a container, and has its image pulled where it is not there.
+    ///
+    /// # Errors
+    /// When the image cannot be had, or the container not be made.
+    pub async fn make_pulling(&self, spec: &Spec, told: impl FnOnce() + Send) -> Result<Option<String>, DockerError> {
+        match self.make(spec).await {
+            Err(DockerError::NoImage { .. }) => {
+                told();
+                self.pull(&spec.image, |_| {}).await?;
+                self.make(spec).await
+            }
+            done => done,
+        }
+    }
+
+    /// Starts a container that was made; from its first word on what it prints is heard.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub async fn begin(&self, name: &str, stdin: bool) -> Result<Attached, DockerError> {
+        let options =
+            AttachContainerOptionsBuilder::default().stdin(stdin).stdout(true).stderr(true).stream(true).build();
+        let attached = self.docker.attach_container(name, Some(options)).await;
+        let AttachContainerResults { output, input } =
+            attached.map_err(|error| refused(&self.host, "attach to a container", error))?;
+        let started = self.docker.start_container(name, None::<StartContainerOptions>).await;
+        started.map_err(|error| refused(&self.host, "start a container", error))?;
+        Ok(Attached { output, input: stdin.then_some(input) })
+    }
+
+    /// Goes on with a container that somebody else started: what it printed is heard from the beginning.
+    pub fn take_up(&self, name: &str) -> Attached {
+        let options = LogsOptionsBuilder::default().follow(true).stdout(true).stderr(true).build();
+        Attached { output: self.docker.logs(name, Some(options)).boxed(), input: None }
+    }
+
+    /// Returns where a container stands; none where there is none of that name.
+    ///
+    /// # Errors
+    /// When the daemon does not answer.
+    pub async fn standing(&self, name: &str) -> Result<Option<Standing>, DockerError> {
+        Ok(self.state(name).await?.map(|state| match (state.running, time(state.started_at.as_deref())) {
+            (Some(true), Some(at)) => Standing::Runs(at),
+            (_, None) => Standing::Made,
+            (_, Some(_)) => Standing::Over,
+        }))
+    }
+
+    async fn state(&self, name: &str) -> Result<Option<ContainerState>, DockerError> {
+        match self.docker.inspect_container(name, None::<InspectContainerOptions>).await {
+            Ok(ContainerInspectResponse { state, .. }) => Ok(Some(state.unwrap_or_default())),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(refused(&self.host, "look at a container", error)),
+        }
+    }
+
+    /// Waits for a container's end; what it prints is handed to `print` as it comes, standard error with `true`, and signals are
+    /// passed on.
+    ///
+    /// # Errors
+    /// When the daemon went away, or somebody removed the container.
+    pub async fn attend(
+        &self,
+        spec: &Spec,
+        attached: Attached,
+        mut reading: Option<impl AsyncRead + Send + Unpin>,
+        mut print: impl FnMut(bool, &[u8]) + Send,
+        signals: &mut mpsc::Receiver<&'static str>,
+    ) -> Result<Over, DockerError> {
+        let Attached { mut output, mut input } = attached;
+        let name = &*spec.name;
+        let mut seen = Seen::default();
+        let feeding = async move {
+            if let (Some(from), Some(to)) = (&mut reading, &mut input) {
+                // Who does not read on is not given more.
+                drop(tokio::io::copy(from, to).await);
+                drop(to.shutdown().await);
+            }
+            std::future::pending::<()>().await;
+        };
+        let mut feeding = pin!(feeding);
+        let mut young = pin!(tokio::time::sleep(YOUNG));
+        let mut stats = pin!(self.docker.stats(name, Some(StatsOptionsBuilder::default().stream(true).build())));
+        let waiting = WaitContainerOptionsBuilder::default().condition("not-running").build();
+        let mut ended = pin!(self.docker.wait_container(name, Some(waiting)));
+        let (mut open, mut grown, mut watched, mut told, mut code) = (true, false, true, true, None);
+        while open || code.is_none() {
+            tokio::select! {
+                line = output.next(), if open => match line {
+                    Some(Ok(line)) => show(&mut print, &line),
+                    Some(Err(_)) | None => open = false,
+                },
+                () = &mut young, if !grown => grown = true,
+                stat = stats.next(), if grown && watched && code.is_none() => match stat {
+                    Some(Ok(stat)) => seen.take_in(&stat),
+                    Some(Err(_)) | None => watched = false,
+                },
+                end = ended.next(), if code.is_none() => code = Some(match end {
+                    Some(Ok(end)) => end.status_code,
+                    Some(Err(Error::DockerContainerWaitError { code, .. })) => code,
+                    Some(Err(error)) => return Err(refused(&self.host, "say how a container ended", error)),
+                    None => return Err(refused(&self.host, "say how a container ended", cut_off())),
+                }),
+                signal = signals.recv(), if told => match signal {
+                    Some(signal) => self.signal(name, signal).await?,
+                    None => told = false,
+                },
+                () = &mut feeding => {}
+            }
+        }
+        let last = self.state(name).await?.ok_or_else(|| DockerError::Refused {
+            host: self.host.clone(),
+            action: "say how a container ended",
+            detail: "somebody removed it".to_owned(),
+        })?;
+        let code = last.exit_code.or(code).unwrap_or_default();
+        let full = spec.memory.is_some_and(|limit| code == 137 && seen.peak >= limit.0 / 100 * 99);
+        Ok(Over {
+            code,
+            oom: code != 0 && (last.oom_killed == Some(true) || full),
+            started: time(last.started_at.as_deref()),
+            ended: time(last.finished_at.as_deref()),
+            peak: Bytes(seen.peak),
+            cpu: (seen.user, seen.system),
+        })
+    }
+
+    /// Returns the names of the tasks' containers of a state directory.
+    ///
+    /// # Errors
+    /// When the daemon does not answer.
+    pub async fn of_state(&self, state: &str) -> Result<Vec<String>, DockerError> {
+        let filters = HashMap::from([("label".to_owned(), vec![format!("{STATE}={state}")])]);
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+        let all = self.docker.list_containers(Some(options)).await;
+        let all = all.map_err(|error| refused(&self.host, "list its containers", error))?;
+        let names = all.into_iter().filter_map(|container| container.names?.into_iter().next());
+        Ok(names.map(|name| name.trim_start_matches('/').to_owned()).collect())
+    }
+
+    /// Sends a signal to a container's command, if it runs.
+    ///
+    /// # Errors
+    /// When the daemon does not answer.
+    pub async fn signal(&self, name: &str, signal: &str) -> Result<(), DockerError> {
+        let options = KillContainerOptionsBuilder::default().signal(signal).build();
+        match self.docker.kill_container(name, Some(options)).await {
+            // The second: it has ended meanwhile, or has not begun.
+            Ok(()) | Err(Error::DockerResponseServerError { status_code: 404 | 409, .. }) => Ok(()),
+            Err(error) => Err(refused(&self.host, "signal a container", error)),
+        }
+    }
+}
+
+fn cut_off() -> Error {
+    std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into()
+}
+
+/// Reads a daemon's time; of what has not happened it says the year 1.
+fn time(text: Option<&str>) -> Option<Timestamp> {
+    let at: jiff::Timestamp = text?.parse().ok()?;
+    (at.as_microsecond() > 0).then(|| Timestamp(at.as_microsecond()))
+}
+
+/// What a container is made of.
+fn body(spec: &Spec) -> ContainerCreateBody {
+    let memory = spec.memory.map(|bytes| i64::try_from(bytes.0).unwrap_or(i64::MAX));
+    let gpus =
+        DeviceRequest { count: Some(-1), capabilities: Some(vec![vec!["gpu".to_owned()]]), ..DeviceRequest::default() };
+    let host = HostConfig {
+        binds: Some(spec.binds.clone()),
+        memory,
+        memory_swap: memory,
+        nano_cpus: (spec.cpus > 0).then(|| i64::from(spec.cpus) * 1_000_000_000),
+        device_requests: (spec.gpus > 0).then(|| vec![gpus]),
+        init: Some(true),
+        userns_mode: spec.keep_id.then(|| "keep-id".to_owned()),
+        // What is printed can be asked for again.
+        log_config: Some(HostConfigLogConfig { typ: Some("json-file".to_owned()), config: None }),
+        ..HostConfig::default()
+    };
+    let labels = HashMap::from([(STATE.to_owned(), spec.state.clone()), (JOB.to_owned(), spec.job.clone())]);
+    ContainerCreateBody {
+        image: Some(spec.image.clone()),
+        // As with Apptainer: what the image itself would run is not asked for.
+        entrypoint: Some(Vec::new()),
+        cmd: Some(spec.command.clone()),
+        env: Some(spec.env.iter().cloned().chain(["HOME=/tmp".to_owned()]).collect()),
+        user: Some(spec.user.clone()).filter(|user| !user.is_empty()),
+        working_dir: Some(spec.workdir.clone()),
+        labels: Some(labels),
+        open_stdin: Some(spec.stdin),
+        stdin_once: Some(spec.stdin),
+        attach_stdin: Some(spec.stdin),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        tty: Some(false),
+        host_config: Some(host),
+        ..ContainerCreateBody::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_asked_for_is_in_the_request() {
+        let spec = Spec {
+            name: "csync-1".to_owned(),
+            image: "box:1".to_owned(),
+            cpus: 2,
+            memory: Some(Bytes::gib(1)),
+            gpus: 1,
+            keep_id: true,
+            user: "7:8".to_owned(),
+            state: "ab".to_owned(),
+            ..Spec::default()
+        };
+        let made = body(&spec);
+        let host = made.host_config.unwrap();
+        assert_eq!(
+            (host.memory, host.memory_swap, host.nano_cpus),
+            (Some(1 << 30), Some(1 << 30), Some(2_000_000_000))
+        );
+        assert_eq!(host.device_requests.unwrap()[0].capabilities, Some(vec![vec!["gpu".to_owned()]]));
+        assert_eq!((host.userns_mode.as_deref(), made.user.as_deref()), (Some("keep-id"), Some("7:8")));
+        assert_eq!(made.labels.unwrap()[STATE], "ab");
+        let plain = body(&Spec::default()).host_config.unwrap();
+        assert_eq!((plain.memory, plain.nano_cpus, plain.device_requests, plain.userns_mode), (None, None, None, None));
+    }
+
+    #[test]
+    fn times_of_daemons_are_read() {
+        for (text, found) in [
+            ("2026-01-02T03:04:05.123456789Z", Some(1_767_323_045_123_456)),
+            ("2026-01-02T05:04:05.5+02:00", Some(1_767_323_045_500_000)),
+            ("0001-01-01T00:00:00Z", None),
+            ("", None),
+        ] {
+            assert_eq!(time(Some(text)).map(|at| at.0), found, "{text}");
+        }
+    }
+}

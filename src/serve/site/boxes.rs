@@ -1,0 +1,441 @@
+//! Tasks in containers where a host's way of running is its Docker or Podman: its daemon is spoken to through the connection, and
+//! neither a client program nor a process of ours is on the host.
+//!
+//! A container is called as its submission; by that name, and by the label of the state directory, the next engine finds it. It
+//! stays until its end is known here.
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Mutex as Turn, Notify, Semaphore, mpsc};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::language::container::{FIND_SOCKETS, Image, words};
+use crate::language::manifest::{absolute, contained, is_remote, render_at};
+use crate::language::quote::sh;
+use crate::model::api::Stream;
+use crate::model::batch::{BatchId, JobName};
+use crate::model::host::ContainerRuntime;
+use crate::model::id::JobKey;
+use crate::model::job::Outcome;
+use crate::model::resources::{Grant, Meter, Usage};
+use crate::model::units::{Bytes, Timestamp};
+use crate::reach::clock;
+use crate::reach::config::StateDir;
+use crate::reach::docker::{Daemon, DockerError, Over, Spec, Standing};
+use crate::reach::store::Sent;
+use crate::reach::transport::{Exec, Transport};
+use crate::serve::site::inputs::chain;
+use crate::serve::site::send::{Ground, NotSent, PRINTED, SentOut, begin, refused};
+use crate::serve::site::tick::MemberNews;
+use crate::serve::site::{Means, SiteJob};
+
+/// What stands in the place of a batch system's id.
+const MARK: &str = "docker";
+/// Time between the request to end and the end.
+const GRACE: Duration = Duration::from_secs(10);
+/// First and longest pause before a daemon that went away is looked for again.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// What a container returns that was stopped together with its daemon.
+const STOPPED: [i64; 3] = [137, 143, 255];
+
+/// The daemon of a host, and what is under way there.
+#[derive(Debug)]
+pub(super) struct Boxes {
+    daemon: Turn<Option<Daemon>>,
+    /// How many run at a time.
+    room: Arc<Semaphore>,
+    /// Containers that somebody here follows.
+    known: Mutex<HashSet<String>>,
+}
+
+/// What is needed to run a member, or to find it again.
+#[derive(Clone, Debug)]
+pub(super) struct Boxed {
+    pub(super) key: JobKey,
+    pub(super) spec: Spec,
+    pub(super) grant: Grant,
+    /// Whether the engine before may have started it.
+    pub(super) adopted: bool,
+    /// Whether the daemon went away while it was followed.
+    pub(super) broken: bool,
+    /// What the daemon warned of when it was made.
+    pub(super) warning: Option<String>,
+    /// Told when it is to end.
+    pub(super) stop: Arc<Notify>,
+}
+
+/// Returns the id of a submission that is a daemon's.
+pub(super) fn mark() -> BatchId {
+    BatchId(MARK.to_owned())
+}
+
+/// Returns whether a submission is a daemon's.
+pub(super) fn is_marked(sent: &Sent) -> bool {
+    sent.batch.as_ref().is_some_and(|batch| batch.as_str() == MARK)
+}
+
+/// Returns what a member's container is called.
+pub(super) fn name_of(submission: &JobName, index: u32) -> String {
+    format!("{submission}-{index}")
+}
+
+/// Returns whether an attempt is one for the daemon of its host: what has to be done around the container is done by the wrapper.
+pub(super) fn is_boxed(means: &Means, job: &SiteJob) -> bool {
+    let task = job.plan.task_of(job.key.instance);
+    let Some(Ok(image)) = task.container.as_ref().map(|image| image.parse::<Image>()) else { return false };
+    let plain = task.modules.is_empty() && task.stdin.is_none() && task.checkpoint.is_none() && !task.tree;
+    let runtime = means.host.containers.first();
+    let is_daemon = matches!(runtime, Some(ContainerRuntime::Docker | ContainerRuntime::Podman));
+    let here = means.dialect.is_none() && means.host.simulated.is_none();
+    here && plain && is_daemon && matches!(image, Image::Registry(_))
+}
+
+impl Boxes {
+    pub(super) fn new(means: &Means) -> Self {
+        let most = means.host.max_jobs.unwrap_or(means.cores).max(1);
+        Self { daemon: Turn::default(), room: Arc::new(Semaphore::new(most as usize)), known: Mutex::default() }
+    }
+
+    /// Says that a container is followed from here.
+    pub(super) fn know(&self, name: String) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+    }
+
+    /// Returns the daemon; none where nothing listens that this account may use. The first time it is looked what of ours is
+    /// there that nobody follows: an engine that died left it.
+    pub(super) async fn daemon(&self, means: &Means) -> Result<Option<Daemon>, DockerError> {
+        let mut kept = self.daemon.lock().await;
+        if kept.is_none() {
+            let host = means.host.name.as_str();
+            let gone =
+                |error: &dyn std::error::Error| DockerError::NoDaemon { host: host.to_owned(), detail: chain(error) };
+            let way = means.way().await.map_err(|error| gone(&error))?;
+            let reply = way.exec(Exec::new(FIND_SOCKETS)).await.map_err(|error| gone(&error))?;
+            let text = String::from_utf8_lossy(&reply.stdout).into_owned();
+            let Some(socket) = text.lines().find_map(|line| line.strip_prefix("use ")) else { return Ok(None) };
+            let daemon = Daemon::over(host, &way, socket).await?;
+            self.clear(&daemon, &means.state.id()).await;
+            *kept = Some(daemon);
+        }
+        Ok(kept.clone())
+    }
+
+    async fn clear(&self, daemon: &Daemon, state: &str) {
+        let Ok(all) = daemon.of_state(state).await else { return };
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for name in all.into_iter().filter(|name| !known.contains(name)) {
+            tracing::warn!(host = daemon.host(), container = name, "removes a container that an engine before left");
+            if let Err(error) = daemon.discard(&name).await {
+                tracing::warn!(host = daemon.host(), container = name, %error, "it cannot be removed");
+            }
+        }
+    }
+
+    /// Brings what members read, and makes room for what they make: then each can be run with what is returned.
+    pub(super) async fn send(
+        &self,
+        means: &Means,
+        ground: &Ground,
+        sent: &Sent,
+        jobs: &[SiteJob],
+    ) -> Result<(SentOut, Vec<Boxed>), NotSent> {
+        begin(means, ground, sent, jobs).await?;
+        let way = means.way().await.map_err(NotSent::Unreached)?;
+        let specs: Vec<(Spec, String)> =
+            (1..).zip(jobs).filter_map(|(index, job)| spec(means, ground, job, name_of(&sent.name, index))).collect();
+        let mut script = "printf '%s:%s\\n' \"$(id -u)\" \"$(id -g)\"\n".to_owned();
+        script.extend(specs.iter().map(|(_, lines)| lines.as_str()));
+        let reply = way.exec(Exec::new(script)).await.map_err(NotSent::Unreached)?;
+        let text = String::from_utf8_lossy(&reply.stdout).into_owned();
+        let Some(user) = text.lines().next().filter(|_| reply.status.is_success()) else {
+            let message = String::from_utf8_lossy(&reply.stderr).trim().to_owned();
+            return Err(refused(jobs, &Outcome::Stage { message }));
+        };
+        let podman = means.host.containers.first() == Some(&ContainerRuntime::Podman);
+        let boxed = specs.into_iter().zip(jobs).map(|((spec, _), job)| Boxed {
+            key: job.key,
+            spec: Spec { user: user.to_owned(), keep_id: podman && user != "0:0", ..spec },
+            grant: job.grant,
+            adopted: false,
+            broken: false,
+            warning: None,
+            stop: Arc::default(),
+        });
+        Ok((SentOut { batch: Some(mark()), notes: Vec::new() }, boxed.collect()))
+    }
+
+    /// Runs a member, or goes on with it, to its end.
+    pub(super) async fn follow(
+        &self,
+        means: &Means,
+        boxed: Boxed,
+        told: impl Fn(MemberNews) + Send + Sync,
+    ) -> MemberNews {
+        let mut boxed = boxed;
+        let mut asked = None;
+        // One that runs already is let in, whatever there is room for.
+        let _place = tokio::select! {
+            place = Arc::clone(&self.room).acquire_owned(), if !boxed.adopted => place.ok(),
+            () = boxed.stop.notified(), if !boxed.adopted => return never(Outcome::Cancelled, None),
+            () = std::future::ready(()), if boxed.adopted => None,
+        };
+        let mut pause = AGAIN.0;
+        loop {
+            let was = boxed.adopted;
+            let done = self.try_once(means, &mut boxed, &mut asked, &told).await;
+            match done {
+                Ok(Some(news)) => return news,
+                Ok(None) => return never(Outcome::NodeFail, Some("nothing of it was on the host any more")),
+                Err(DockerError::Gone { .. } | DockerError::NoDaemon { .. }) => {
+                    // Whatever became of it, it is asked for by its name.
+                    *self.daemon.lock().await = None;
+                    boxed.broken = true;
+                    pause = if was { (pause * 2).min(AGAIN.1) } else { AGAIN.0 };
+                    sleep(pause).await;
+                }
+                Err(error) => {
+                    if let Ok(Some(daemon)) = self.daemon(means).await {
+                        drop(daemon.discard(&boxed.spec.name).await);
+                    }
+                    return never(Outcome::Spawn { message: error.to_string() }, None);
+                }
+            }
+        }
+    }
+
+    /// Runs a member until it is over or the daemon is gone; nothing where there is none of that name.
+    async fn try_once(
+        &self,
+        means: &Means,
+        boxed: &mut Boxed,
+        asked: &mut Option<Outcome>,
+        told: &(impl Fn(MemberNews) + Send + Sync),
+    ) -> Result<Option<MemberNews>, DockerError> {
+        let spec = boxed.spec.clone();
+        let none = || DockerError::NoDaemon { host: means.host.name.to_string(), detail: "nothing listens".to_owned() };
+        let daemon = self.daemon(means).await?.ok_or_else(none)?;
+        let again = std::mem::replace(&mut boxed.adopted, true);
+        let standing = if again {
+            let Some(standing) = daemon.standing(&spec.name).await? else { return Ok(None) };
+            standing
+        } else {
+            let pulls = || tracing::info!(host = daemon.host(), image = spec.image, "pulls");
+            boxed.warning = daemon.make_pulling(&spec, pulls).await?;
+            Standing::Made
+        };
+        let (attached, since) = match standing {
+            Standing::Made => (daemon.begin(&spec.name, false).await?, clock::now()),
+            Standing::Runs(at) => (daemon.take_up(&spec.name), at),
+            Standing::Over => (daemon.take_up(&spec.name), clock::now()),
+        };
+        if standing != Standing::Over {
+            told(MemberNews::Running(since));
+        }
+        let mut logs = Logs::open(&means.state, boxed.key);
+        let (sender, mut signals) = mpsc::channel(4);
+        let nothing = None::<tokio::io::Empty>;
+        let attending =
+            daemon.attend(&spec, attached, nothing, |is_error, bytes| logs.write(is_error, bytes), &mut signals);
+        let over = tokio::select! {
+            over = attending => over?,
+            () = warden(boxed, since, asked, sender) => return Ok(None),
+        };
+        let mut notes: Vec<String> = boxed.warning.take().into_iter().collect();
+        if logs.lost > 0 {
+            notes.push(format!("{} of output dropped", Bytes(logs.lost)));
+        }
+        // Its end was seen after the daemon had been away: then it may have been stopped together with it.
+        let stopped = boxed.broken && standing == Standing::Over && asked.is_none() && STOPPED.contains(&over.code);
+        Ok(Some(ended(&over, asked.clone(), stopped, notes)))
+    }
+
+    /// Removes containers whose end is known.
+    pub(super) async fn discard(&self, means: &Means, names: Vec<String>) {
+        if let Ok(Some(daemon)) = self.daemon(means).await {
+            for name in &names {
+                if let Err(error) = daemon.discard(name).await {
+                    tracing::warn!(host = daemon.host(), container = name, %error, "cannot be removed");
+                }
+            }
+        }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|name| !names.contains(name));
+    }
+}
+
+/// Sees to it that a container ends when it is to: asks first, and then does not.
+async fn warden(boxed: &Boxed, since: Timestamp, asked: &mut Option<Outcome>, signals: mpsc::Sender<&'static str>) {
+    if asked.is_none() {
+        let ran = clock::now().since(since);
+        let left = boxed.grant.time.map(|time| Duration::from_secs(time.0).saturating_sub(ran));
+        let deadline = left.and_then(|left| Instant::now().checked_add(left));
+        *asked = Some(tokio::select! {
+            () = boxed.stop.notified() => Outcome::Cancelled,
+            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => Outcome::Timeout,
+        });
+    }
+    // Fails when it is over.
+    signals.send("TERM").await.ok();
+    sleep(GRACE).await;
+    signals.send("KILL").await.ok();
+    std::future::pending::<()>().await;
+}
+
+fn ended(over: &Over, asked: Option<Outcome>, stopped: bool, mut notes: Vec<String>) -> MemberNews {
+    let code = i32::try_from(over.code).unwrap_or(-1);
+    let outcome = match asked {
+        Some(asked) => asked,
+        None if over.oom => Outcome::Oom,
+        None if code == 0 => Outcome::Success,
+        None if stopped => {
+            notes.push("its daemon was stopped under it".to_owned());
+            Outcome::NodeFail
+        }
+        None => Outcome::Exit { code, signal: (129..=192).contains(&code).then_some(code - 128) },
+    };
+    let (started, end) = (over.started, over.ended.unwrap_or_else(clock::now));
+    let wall = started.map_or(0.0, |started| end.since(started).as_secs_f64());
+    let (user, system) = over.cpu;
+    let usage = Usage { wall, user, system, peak_memory: over.peak, meter: Meter::Cgroup };
+    MemberNews::Over { outcome, usage, started, ended: end, notes }
+}
+
+fn never(outcome: Outcome, note: Option<&str>) -> MemberNews {
+    let notes = note.map(str::to_owned).into_iter().collect();
+    MemberNews::Over { outcome, usage: Usage::default(), started: None, ended: clock::now(), notes }
+}
+
+/// Says what a member's container is made of, and how room is made for it on the host.
+fn spec(means: &Means, ground: &Ground, job: &SiteJob, name: String) -> Option<(Spec, String)> {
+    let (plan, instance) = (&job.plan, job.key.instance);
+    let root = means.root(ground, &plan.root);
+    let rendered = render_at(plan, &root, instance, &job.grant, job.key.attempt);
+    let (image, wrapping) = contained(plan, &root, instance, &job.grant, &rendered)?;
+    let Image::Registry(image) = image else { return None };
+    let task = plan.task_of(instance);
+    let own = [
+        ("CSYNC_RUN".to_owned(), job.key.run.to_string()),
+        ("CSYNC_TASK".to_owned(), task.name.clone()),
+        ("CSYNC_JOB".to_owned(), job.key.to_string()),
+    ];
+    let declared = rendered.env.iter().filter(|(name, _)| wrapping.env.contains(name));
+    let env = declared.chain(&job.secrets).chain(&own).map(|(name, value)| format!("{name}={value}"));
+    let mut binds: Vec<String> = wrapping.directories.iter().map(|dir| format!("{dir}:{dir}")).collect();
+    let seen = |path: &str| {
+        wrapping.directories.iter().any(|dir| path.starts_with(&format!("{}/", dir.trim_end_matches('/'))))
+    };
+    binds.extend(wrapping.inputs.iter().filter(|path| !seen(path)).map(|path| format!("{path}:{path}:ro")));
+    binds.extend(
+        wrapping.binds.iter().map(|bind| if bind.contains(':') { bind.clone() } else { format!("{bind}:{bind}") }),
+    );
+    let mut script = format!("mkdir -p -- {} || exit 1\n", sh(&wrapping.workdir));
+    for path in
+        plan.outputs(instance).iter().map(|&path| absolute(&root, plan.path(path))).filter(|path| !is_remote(path))
+    {
+        let parent = path.rsplit_once('/').map_or("/", |(parent, _)| parent);
+        // A file of an earlier attempt must not pass for this one's.
+        let _infallible = writeln!(
+            script,
+            "p={}; if [ -f \"$p\" ] || [ -h \"$p\" ]; then rm -f -- \"$p\"; fi; mkdir -p -- {} || exit 1",
+            sh(&path),
+            sh(parent)
+        );
+    }
+    let spec = Spec {
+        name,
+        image,
+        command: words(&rendered.invocation, &wrapping.label),
+        workdir: wrapping.workdir,
+        env: env.collect(),
+        binds,
+        state: means.state.id(),
+        job: job.key.to_string(),
+        cpus: wrapping.cpus.min(means.cores.max(1)),
+        memory: wrapping.memory,
+        gpus: wrapping.gpus,
+        ..Spec::default()
+    };
+    Some((spec, script))
+}
+
+/// Where what a container prints is kept. What is there already was written by the engine before.
+struct Logs {
+    streams: [Option<(File, u64)>; 2],
+    room: [u64; 2],
+    lost: u64,
+}
+
+impl Logs {
+    fn open(state: &StateDir, key: JobKey) -> Self {
+        let open = |stream| {
+            let path = state.log(key, stream);
+            let opened = || -> io::Result<(File, u64)> {
+                path.parent().map_or(Ok(()), fs::create_dir_all)?;
+                let file = File::options().create(true).append(true).open(&path)?;
+                let there = file.metadata()?.len();
+                Ok((file, there))
+            };
+            opened().inspect_err(|error| tracing::warn!(log = %path.display(), %error, "a log cannot be kept")).ok()
+        };
+        Self { streams: [open(Stream::Stdout), open(Stream::Stderr)], room: [PRINTED.0; 2], lost: 0 }
+    }
+
+    fn write(&mut self, is_error: bool, bytes: &[u8]) {
+        let at = usize::from(is_error);
+        let (Some(Some((file, skip))), Some(room)) = (self.streams.get_mut(at), self.room.get_mut(at)) else { return };
+        let passed = usize::try_from(*skip).unwrap_or(usize::MAX).min(bytes.len());
+        *skip -= passed as u64;
+        let new = bytes.get(passed..).unwrap_or_default();
+        let kept = new.get(..usize::try_from(*room).unwrap_or(usize::MAX).min(new.len())).unwrap_or_default();
+        *room -= kept.len() as u64;
+        self.lost += (new.len() - kept.len()) as u64;
+        if file.write_all(kept).is_err() {
+            self.lost += kept.len() as u64;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::id::{InstanceId, RunId};
+
+    #[test]
+    fn how_a_container_ended_is_said() {
+        let over = |code, oom| Over { code, oom, peak: Bytes(7), ..Over::default() };
+        let said = |over: &Over, asked, stopped| match ended(over, asked, stopped, Vec::new()) {
+            MemberNews::Over { outcome, .. } => outcome.class(),
+            _ => "none",
+        };
+        for (code, oom, asked, stopped, class) in [
+            (0, false, None, false, "success"),
+            (3, false, None, false, "exit"),
+            (137, true, None, false, "oom"),
+            (137, false, None, false, "exit"),
+            (137, false, None, true, "node_fail"),
+            (0, false, None, true, "success"),
+            (143, false, Some(Outcome::Timeout), false, "timeout"),
+            (137, true, Some(Outcome::Cancelled), false, "cancelled"),
+        ] {
+            assert_eq!(said(&over(code, oom), asked, stopped), class, "{code}");
+        }
+    }
+
+    #[test]
+    fn what_is_heard_again_is_written_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path().to_owned(), None);
+        let key = JobKey { run: RunId(1), instance: InstanceId(0), attempt: 1 };
+        Logs::open(&state, key).write(false, b"one\ntw");
+        let mut again = Logs::open(&state, key);
+        for part in [&b"on"[..], b"e\n", b"two\n", b"three\n"] {
+            again.write(false, part);
+        }
+        assert_eq!(fs::read(state.log(key, Stream::Stdout)).unwrap(), b"one\ntwo\nthree\n");
+    }
+}
