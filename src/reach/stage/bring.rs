@@ -1,18 +1,19 @@
 //! From here to a host.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use tokio::task::spawn_blocking;
 
 use crate::language::quote::sh;
 use crate::reach::clock;
-use crate::reach::stage::look::{here, list, look, sums};
-use crate::reach::stage::pack::{Packing, Unpacked, send};
-use crate::reach::stage::{LARGE, Moved, StageError, checked, delta, plain, streams, words};
+use crate::reach::stage::look::{Seen, here, list, look, sums};
+use crate::reach::stage::pack::{Bridge, Packer, Packing, Unpacked, send};
+use crate::reach::stage::{LARGE, Moved, Queue, StageError, checked, delta, next, plain, streams, words};
 use crate::reach::transport::{Checksum, Exec, Meter, Put, Sum, Transport};
 
 /// How long after a file was written it may be written again with the same time, in seconds.
@@ -69,12 +70,13 @@ pub async fn bring(
     names: &[String],
     meter: &Meter,
 ) -> Result<Moved, StageError> {
-    let files = {
+    let finding = {
         let (from, names) = (from.to_owned(), names.to_vec());
-        let found = spawn_blocking(move || files_of(&from, &names)).await;
-        found.map_err(|error| here(Path::new("."), io::Error::other(error)))??
+        spawn_blocking(move || files_of(&from, &names))
     };
-    let there = look(host, to, files.iter().map(|file| file.name.as_str())).await?;
+    let (found, roots) = tokio::join!(finding, look(host, to, names.iter().map(String::as_str)));
+    let files = found.map_err(|error| here(Path::new("."), io::Error::other(error)))??;
+    let there = looked(host, to, names, roots?, &files).await?;
     let mut moved = Moved { files: files.len() as u64, ..Moved::default() };
     let (mut lacking, mut doubtful) = (Vec::new(), Vec::new());
     for file in files {
@@ -91,21 +93,56 @@ pub async fn bring(
     moved.moved = (large.len() + small.len()) as u64;
     meter.expect(large.iter().chain(&small).map(|file| file.meta.size()).sum());
     let now = clock::now().0 / 1_000_000;
-    for files in streams(small, |file| file.meta.size()) {
-        moved.bytes += files.iter().map(|file| file.meta.size()).sum::<u64>();
-        send(host, to, meter, move |packer| {
-            for file in &files {
-                pack(file, now, |packing, content| packer.add(packing, content))?;
-            }
-            Ok(())
-        })
-        .await?;
-    }
+    moved.bytes += small.iter().map(|file| file.meta.size()).sum::<u64>();
+    let queue: Queue<Wanted> = Mutex::new(streams(small, |file| file.meta.size()).into_iter());
+    let sending = || send_all(host, to, &queue, now, meter);
+    tokio::try_join!(sending(), sending())?;
     for file in large {
         let has_former = there.get(&file.name).is_some_and(|seen| seen.size >= LARGE && !seen.is_dir);
         moved.bytes += one(host, to, &file, has_former, now, meter).await?;
     }
     Ok(moved)
+}
+
+/// Looks for files of which their names, or the directories that they are below, were looked for: in a directory that is not there
+/// no file is.
+async fn looked(
+    host: &dyn Transport,
+    to: &str,
+    names: &[String],
+    roots: HashMap<String, Seen>,
+    files: &[Wanted],
+) -> Result<HashMap<String, Seen>, StageError> {
+    let mut there: HashMap<String, Seen> =
+        names.iter().filter_map(|name| Some((plain(name), *roots.get(name)?))).collect();
+    let is_below = |name: &str| {
+        let mut above = name.match_indices('/').filter_map(|(end, _)| name.get(..end)).chain([""]);
+        above.any(|dir| there.get(dir).is_some_and(|seen| seen.is_dir))
+    };
+    let below = files.iter().map(|file| file.name.as_str()).filter(|name| is_below(name));
+    let below = look(host, to, below).await?;
+    there.extend(below);
+    Ok(there)
+}
+
+/// Sends streams of small files as long as there are any.
+async fn send_all(
+    host: &dyn Transport,
+    to: &str,
+    queue: &Queue<Wanted>,
+    now: i64,
+    meter: &Meter,
+) -> Result<(), StageError> {
+    while let Some(files) = next(queue) {
+        let packing = move |packer: &mut Packer<Bridge>| {
+            for file in &files {
+                pack(file, now, |packing, content| packer.add(packing, content))?;
+            }
+            Ok(())
+        };
+        send(host, to, meter, packing).await?;
+    }
+    Ok(())
 }
 
 /// Finds what is to be brought: files, and the files of directories.

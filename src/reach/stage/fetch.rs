@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::path::Path;
+use std::sync::Mutex;
 
 use tokio::io::{AsyncWriteExt, copy};
 use tokio::task::spawn_blocking;
@@ -11,7 +12,9 @@ use tokio_util::io::SyncIoBridge;
 use crate::language::quote::sh;
 use crate::reach::stage::look::{here, list, look, sums, walk};
 use crate::reach::stage::unpack::{Asked, unpack};
-use crate::reach::stage::{BUFFER, LARGE, MOST_FILES, Moved, Seen, StageError, delta, plain, streams, words};
+use crate::reach::stage::{
+    BUFFER, LARGE, MOST_FILES, Moved, Queue, Seen, StageError, delta, next, plain, streams, words,
+};
 use crate::reach::transport::{Get, Meter, Sum, Transport};
 
 /// What is taken of what a host has.
@@ -130,10 +133,10 @@ pub async fn fetch(
     let size = |(_, seen): &Far| seen.map_or(0, |seen| seen.size);
     meter.expect(lacking.iter().map(size).sum());
     let (large, small): (Vec<_>, Vec<_>) = lacking.into_iter().partition(|file| size(file) >= LARGE);
-    for files in streams(small, size) {
-        moved.bytes += files.iter().map(size).sum::<u64>();
-        stream(host, from, to, files, limit, meter).await?;
-    }
+    moved.bytes += small.iter().map(size).sum::<u64>();
+    let queue: Queue<Far> = Mutex::new(streams(small, size).into_iter());
+    let fetching = || fetch_all(host, from, to, &queue, limit, meter);
+    tokio::try_join!(fetching(), fetching())?;
     for (name, seen) in large {
         if let Some(seen) = seen {
             moved.bytes += one(host, from, to, (&name, seen), limit, meter).await?;
@@ -180,6 +183,21 @@ fn set_time(path: &Path, seen: Option<Seen>) -> io::Result<()> {
     let Some(seen) = seen else { return Ok(()) };
     let time = std::time::Duration::from_secs(u64::try_from(seen.mtime).unwrap_or(0));
     File::options().append(true).open(path)?.set_modified(std::time::SystemTime::UNIX_EPOCH + time)
+}
+
+/// Fetches streams of small files as long as there are any.
+async fn fetch_all(
+    host: &dyn Transport,
+    from: &str,
+    to: &Path,
+    queue: &Queue<Far>,
+    limit: u64,
+    meter: &Meter,
+) -> Result<(), StageError> {
+    while let Some(files) = next(queue) {
+        stream(host, from, to, files, limit, meter).await?;
+    }
+    Ok(())
 }
 
 /// Fetches files as one stream.

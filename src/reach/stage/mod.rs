@@ -25,6 +25,8 @@ mod tests;
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::vec::IntoIter;
 
 use crate::reach::transport::TransportError;
 
@@ -36,8 +38,17 @@ pub use relay::relay;
 /// From this size on a file moves on its own: what it costs to ask for it no longer shows, and it is worth going on with.
 pub const LARGE: u64 = 16 << 20;
 
-/// Most bytes of one stream of small files, and most files: what a cut costs.
-const STREAM: (u64, usize) = (64 << 20, 20_000);
+/// Most bytes of one stream of small files, and most files: what a cut costs. Two streams run at a time: while one is compared and
+/// gets its names, the other is on its way.
+const STREAM: (u64, usize) = (64 << 20, 2_500);
+
+/// The streams that are still to go.
+type Queue<T> = Mutex<IntoIter<Vec<T>>>;
+
+/// Returns the next stream.
+fn next<T>(queue: &Queue<T>) -> Option<Vec<T>> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner).next()
+}
 
 /// Most files that are taken from a host at a time.
 const MOST_FILES: usize = 2_000_000;
