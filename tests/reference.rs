@@ -98,10 +98,12 @@ by a file that is put there for a moment; then nothing moves, and the task works
 hosts get them through this machine's memory or, where both hosts see the same filesystem, by a link, and tasks here fetch them.
 `csync data` lists, fetches, moves and removes them.
 
-Large files take the same stream as everything else, not `rsync` or SFTP: it goes on where it broke off, needs nothing there but a
-shell, `tail` and `cksum`, and was the fastest of them (`benches/stage/run`, 1 GiB through a jump host: 8.9 s, scp 10.6, `cat` 10.8,
-rsync 11.1). What rsync would add is to send only what changed within a large file of which a former version lies there. Tasks
-make their files anew as a whole, so that there is little to win, and it would have to be installed on both ends.
+A large file that is new there takes the same stream as everything else, not `rsync` or SFTP: it goes on where it broke off, needs
+nothing there but a shell, `tail` and `cksum`, and was the fastest of them (`benches/stage/run`, 1 GiB through a jump host: 8.9 s,
+scp 10.6, `cat` 10.8, rsync 11.1). Where a former version of 16 MiB and more lies at its place and both ends have `rsync`, only what
+differs moves, there and back: `rsync` speaks over the connection of csync, so it needs no login or jump of its own, and compares the
+whole by its own checksum before the file gets its name. Where `rsync` is missing or fails, the file moves as a whole. Files that
+go from host to host move as a whole.
 
 With `\"A-B\" = { direct = true }` below `[links]`, files go from host A to host B without passing here: A calls `ssh` to B's address
 as it is configured here, with a key of its own (one that has no passphrase, or is in an agent on A) and its own `known_hosts`. You
