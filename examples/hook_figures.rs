@@ -179,7 +179,7 @@ fn measure(state: &str, csync: &str, calls: usize) {
     let hook = &["hook", "claude", "--rewrite"];
     let mut cases = [
         case("bash -c true", "bash", &["-c", "true"], String::new()),
-        case("nothing to say", csync, hook, event("cd src && cargo test 2>&1 | head -50")),
+        case("nothing to say", csync, hook, event("cd src && git diff --stat 2>&1 | head -50")),
         case("a jump host", csync, hook, event("ssh n17-3 'nvidia-smi | head'")),
         case("a login node", csync, hook, event("ssh host99 'cd run && python train.py --data /data/project7/set7'")),
         case("data elsewhere", csync, hook, event("wc -l /data/project7/set107/reads.fq")),

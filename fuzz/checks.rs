@@ -116,7 +116,7 @@ pub(crate) fn line(text: &str) {
         let after = shell::read(changed).expect("what was changed can be read");
         assert_eq!(before.commands.len(), after.commands.len(), "{text}\n{changed}");
         let mut spans: Vec<(usize, usize)> = Vec::new();
-        for (_, splice) in verdict.advice.iter().filter_map(|piece| piece.change.as_ref()) {
+        for splice in &verdict.changes {
             let words = &before.commands[splice.command].words;
             let behind = |word: usize| words[word - 1].span.end;
             let from =

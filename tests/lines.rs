@@ -225,9 +225,10 @@ pub(crate) fn simple(dice: &mut Dice) -> String {
     if dice.roll(4) == 0 {
         text.push_str(dice.pick(WRAPPERS));
     }
-    match dice.roll(10) {
+    match dice.roll(12) {
         0..5 => ssh(dice, &mut text),
         5..8 => slurm(dice, &mut text),
+        8..10 => copy(dice, &mut text),
         _ => text.push_str(dice.pick(&[
             "echo",
             "hostname",
@@ -311,6 +312,73 @@ fn ssh(dice: &mut Dice, text: &mut String) {
         text.push_str(" cat");
     }
     words(dice, text, 4);
+    let _ = write!(text, " {MARK}{means}");
+}
+
+/// Operands of `scp` and its kin: how they are spelled, and which host they name.
+const PLACES: &[(&str, &str)] = &[
+    ("a", ""),
+    ("'b c'", ""),
+    ("./d:e", ""),
+    ("*.none", ""),
+    ("dir/", ""),
+    ("node17:x", "node17"),
+    ("node17:", "node17"),
+    ("'node17:y z'", "node17"),
+    ("node17:\"$A\"", "node17"),
+    ("ada@inner:x", "inner"),
+    ("inner:/p/", "inner"),
+    ("inn\"er:\"q", "inner"),
+    ("host:x", "any"),
+    ("\"$A\"", "any"),
+    ("$B", "any"),
+    ("scp://inner/x", "any"),
+    ("inner::module", "any"),
+    ("{node17,inner}:x", "any"),
+];
+
+fn copy(dice: &mut Dice, text: &mut String) {
+    let program = dice.pick(&["scp", "rsync", "sftp"]);
+    text.push_str(program);
+    let mut hosts: Vec<&str> = Vec::new();
+    let (flags, values): (&[&str], &[&str]) = match program {
+        "rsync" => (
+            &["a", "v", "z", "n", "-delete", "-progress", "P", "rlt"],
+            &["-exclude=", "-bwlimit ", "f", "T ", "-port="],
+        ),
+        _ => (&["4", "C", "p", "q", "r", "v"], &["i ", "l", "P ", "oBatchMode=", "c "]),
+    };
+    for _ in 0..dice.roll(3) {
+        text.push_str(gap(dice));
+        let _ = match dice.roll(8) {
+            0..5 => write!(text, "-{}", dice.pick(flags)),
+            5..7 => write!(text, "-{}{}", dice.pick(values), dice.pick(VALUES)),
+            _ => {
+                hosts.push("any");
+                let otherwise: &[&str] = if program == "rsync" {
+                    &["-e ssh", "--rsh='ssh -J x'", "-essh"]
+                } else {
+                    &["-J x", "-oProxyJump=x", "-F f", "-S s"]
+                };
+                write!(text, "{}", dice.pick(otherwise))
+            }
+        };
+    }
+    for at in 0..=1 + dice.roll(2) {
+        let (spelled, means) = PLACES[dice.roll(PLACES.len())];
+        // What stands alone is a host to `sftp`, and a file where it is to lie behind that.
+        let (spelled, means) = if program == "sftp" && at == 0 {
+            DESTINATIONS[dice.roll(4)]
+        } else {
+            (spelled, if program == "sftp" { "" } else { means })
+        };
+        text.push_str(gap(dice));
+        text.push_str(spelled);
+        hosts.push(means);
+    }
+    hosts.retain(|host| !host.is_empty());
+    hosts.dedup();
+    let means = if let [one] = hosts.as_slice() { one } else { "any" };
     let _ = write!(text, " {MARK}{means}");
 }
 

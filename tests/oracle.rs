@@ -169,8 +169,9 @@ fn strip(call: &str, put_in: &[Vec<String>], marked: bool) -> String {
 fn is_meant(rest: &str, words: &[String]) -> bool {
     let arguments = rest.split('\u{1e}').next().unwrap().split('\u{1f}');
     let Some(mark) = arguments.filter_map(|word| word.strip_prefix(MARK)).next_back() else { return true };
-    if words[0] == "-J" {
-        return mark == if words[1] == "gw,mid" { "node17" } else { "inner" };
+    if words[0] == "-J" || words[0] == "-e" {
+        let jump = words[1].strip_prefix("ssh -J ").unwrap_or(&words[1]).split(' ').next();
+        return mark == if jump == Some("gw,mid") { "node17" } else { "inner" };
     }
     let asked: Vec<&str> = mark.split('+').collect();
     let kinds =
@@ -192,6 +193,8 @@ fn bed() -> tempfile::TempDir {
         "csync",
         "hostname",
         "scp",
+        "rsync",
+        "sftp",
         "git",
         "docker",
         "singularity",
@@ -209,36 +212,40 @@ fn bed() -> tempfile::TempDir {
     dir
 }
 
-/// Returns whether several commands of a line may write one file at the same time: which of them comes last is chance, and more
-/// likely the one that was made longer.
-fn is_raced(line: &str) -> bool {
-    let writers = |file| line.match_indices(file).filter(|(at, _)| line[..*at].trim_end().ends_with('>')).count();
-    line.contains(['|', '&']) && ["out", "err"].into_iter().any(|file| writers(file) > 1)
+/// Returns the files that several commands of a line may write at the same time: what comes last in them is chance, and more
+/// likely what the command wrote that was made longer. None where one of them is read again: then nothing is sure.
+fn raced(line: &str) -> Option<Vec<&'static str>> {
+    let stands = |file: &str, mark: char| {
+        line.match_indices(file).filter(|(at, _)| line[..*at].trim_end().ends_with(mark)).count()
+    };
+    let files: Vec<&str> =
+        ["out", "err"].into_iter().filter(|file| line.contains(['|', '&']) && stands(file, '>') > 1).collect();
+    let read = files.iter().any(|file| line.matches(file).count() > stands(file, '>'));
+    (!read).then_some(files)
 }
 
 /// Judges a line; returns whether it was changed, and what is wrong with that.
 fn judge(dir: &Path, line: &str, marked: bool) -> Result<bool, String> {
     let verdict = advise(line, "/work", Mode::Rewrite, &World);
-    let Some(changed) = verdict.rewritten.filter(|_| !is_raced(line)) else { return Ok(false) };
-    let put_in: Vec<Vec<String>> = verdict
-        .advice
-        .iter()
-        .filter_map(|piece| piece.change.as_ref())
-        .map(|(_, splice)| splice.with.clone())
-        .collect();
+    let Some((changed, raced)) = verdict.rewritten.zip(raced(line)) else { return Ok(false) };
     // One may begin as another does: the longest is looked for first.
-    let mut put_in = put_in;
+    let mut put_in: Vec<Vec<String>> = verdict.changes.iter().map(|splice| splice.with.clone()).collect();
     put_in.sort_by_key(|words| std::cmp::Reverse(words.len()));
     // What writes into a pipe that nobody reads fails, or does not: such a line does not do the same every time. A wrong change is
     // wrong every time.
-    let mut ran = (run(dir, line, &[], marked), run(dir, &changed, &put_in, marked));
+    let run = |line: &str, put_in: &[Vec<String>]| {
+        let mut ran = run(dir, line, put_in, marked);
+        ran.calls.retain(|call| !raced.iter().any(|file| call.starts_with(&format!("{file}: "))));
+        ran
+    };
+    let mut ran = (run(line, &[]), run(&changed, &put_in));
     for _ in 0..4 {
         // One that has no end, or says who it is, never does the same.
         if ran.0.code == Some(124) || line.contains("$$") || ran.0.out.contains("BASH_EXECUTION_STRING") {
             return Ok(false);
         }
         if ran.0 != ran.1 {
-            ran = (run(dir, line, &[], marked), run(dir, &changed, &put_in, marked));
+            ran = (run(line, &[]), run(&changed, &put_in));
         }
     }
     if ran.0 != ran.1 {

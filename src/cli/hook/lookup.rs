@@ -195,8 +195,60 @@ impl Facts for Lookup {
             .any(|(name, _)| name.to_str().is_some_and(|name| name.starts_with(prefix) && !harmless.contains(&name)))
     }
 
+    fn git_remote(&self, dir: &str, name: Option<&str>) -> Option<String> {
+        let git = Path::new(dir).ancestors().map(|dir| dir.join(".git")).find(|git| git.exists())?;
+        // A worktree's or submodule's is a file that says where the folder is.
+        let named = std::fs::read_to_string(&git).ok();
+        let own =
+            named.as_deref().and_then(|text| text.trim().strip_prefix("gitdir: ")).map(|path| git.with_file_name(path));
+        let folder = own.unwrap_or(git);
+        let common = std::fs::read_to_string(folder.join("commondir")).ok().map(|path| folder.join(path.trim()));
+        let config = std::fs::read_to_string(common.unwrap_or(folder).join("config")).ok()?;
+        push_url(&config, name)
+    }
+
     fn batch_script(&self, path: &str) -> Option<String> {
         let meta = std::fs::metadata(path).ok()?;
         (meta.is_file() && meta.len() <= LARGEST_SCRIPT).then(|| std::fs::read_to_string(path).ok())?
+    }
+}
+
+/// Finds where git pushes to, in its configuration: to the remote of that name, or to the only one, or to `origin`.
+fn push_url(config: &str, name: Option<&str>) -> Option<String> {
+    let mut remotes: Vec<(String, String)> = Vec::new();
+    let mut within: Option<String> = None;
+    for line in config.lines().map(str::trim) {
+        if line.starts_with('[') {
+            within = line.strip_prefix("[remote \"").and_then(|rest| rest.strip_suffix("\"]")).map(str::to_owned);
+        } else if let (Some(remote), Some((key, url))) = (&within, line.split_once('=')) {
+            let known = remotes.iter().any(|(own, _)| own == remote);
+            match key.trim() {
+                "pushurl" => remotes.retain(|(own, _)| own != remote),
+                "url" if !known => {}
+                _ => continue,
+            }
+            remotes.push((remote.clone(), url.trim().to_owned()));
+        }
+    }
+    let only = remotes.first().filter(|_| remotes.len() == 1);
+    let wanted = name.unwrap_or("origin");
+    let found = remotes.iter().find(|(own, _)| own == wanted).or(only.filter(|_| name.is_none()))?;
+    Some(found.1.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn git_says_where_it_pushes_to() {
+        let one = "[core]\n\tbare = false\n[remote \"up\"]\n\turl = git@host:r\n\tfetch = +refs/*\n";
+        assert_eq!(push_url(one, None).as_deref(), Some("git@host:r"));
+        assert_eq!((push_url(one, Some("origin")), push_url("", None)), (None, None));
+        let two = format!(
+            "{one}[remote \"origin\"]\n\turl = https://x/r\n\tpushurl = ssh://x/r\n[branch \"m\"]\n\turl = no\n"
+        );
+        assert_eq!(push_url(&two, None).as_deref(), Some("ssh://x/r"));
+        assert_eq!(push_url(&two, Some("up")).as_deref(), Some("git@host:r"));
     }
 }

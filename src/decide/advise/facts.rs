@@ -25,6 +25,10 @@ pub trait Facts {
     fn has_variable(&self, prefix: &str) -> bool;
     /// Returns the text of a batch script on this machine.
     fn batch_script(&self, path: &str) -> Option<String>;
+    /// Returns where `git push` goes from a directory of this machine: to a remote of that name, or to the only one.
+    fn git_remote(&self, _dir: &str, _name: Option<&str>) -> Option<String> {
+        None
+    }
 }
 
 /// A host that a name led to.

@@ -1,6 +1,6 @@
 //! Which programs are heavy work, by their names and first arguments.
 
-use crate::language::shell::Word;
+use crate::language::shell::{Word, call, unwrap};
 
 /// Programs that are never started for a moment.
 const HEAVY: &[&str] = &[
@@ -25,7 +25,6 @@ const HEAVY: &[&str] = &[
     "cp2k.popt",
     "diamond",
     "dorado",
-    "dvc",
     "fastp",
     "fastqc",
     "featureCounts",
@@ -60,7 +59,6 @@ const HEAVY: &[&str] = &[
     "mrbayes",
     "namd2",
     "namd3",
-    "nextflow",
     "octave",
     "orca",
     "orterun",
@@ -79,7 +77,6 @@ const HEAVY: &[&str] = &[
     "salmon",
     "sander",
     "simpleFoam",
-    "snakemake",
     "spades.py",
     "stata",
     "stata-mp",
@@ -109,9 +106,61 @@ const VERBS: &[(&str, &[&str])] = &[
     ("bazel", &["build", "test"]),
     ("R", &["CMD"]),
     ("wolframscript", &["-file", "-f"]),
+    ("dvc", &["repro", "exp"]),
+    ("jupyter", &["lab", "notebook", "nbconvert", "execute", "server"]),
     ("deepspeed", &[]),
+    ("papermill", &[]),
+    ("pytest", &[]),
     ("ninja", &[]),
     ("scons", &[]),
+];
+
+/// Programs that start another one in an environment, by this verb.
+const RUNNERS: &[(&str, &str)] = &[
+    ("conda", "run"),
+    ("mamba", "run"),
+    ("micromamba", "run"),
+    ("uv", "run"),
+    ("poetry", "run"),
+    ("pipenv", "run"),
+    ("pixi", "run"),
+    ("pdm", "run"),
+    ("hatch", "run"),
+    ("rye", "run"),
+    ("mprof", "run"),
+    ("perf", "stat"),
+    ("perf", "record"),
+    ("valgrind", ""),
+    ("strace", ""),
+    ("ltrace", ""),
+    ("xvfb-run", ""),
+    ("catchsegv", ""),
+    ("proxychains", ""),
+];
+
+/// Managers of workflows: here they are heavy only where they run the work themselves.
+const SUBMITTERS: &[&str] = &[
+    "-n",
+    "--dry-run",
+    "--dryrun",
+    "--lint",
+    "--dag",
+    "--rulegraph",
+    "--summary",
+    "-S",
+    "-l",
+    "--list",
+    "--unlock",
+    "--cluster",
+    "--cluster-generic-submit-cmd",
+    "--slurm",
+    "--drmaa",
+    "--executor",
+    "-e",
+    "--profile",
+    "--workflow-profile",
+    "-profile",
+    "-preview",
 ];
 
 /// Languages, with what their scripts end in.
@@ -145,29 +194,82 @@ const LIGHT_MODULES: &[&str] = &[
     "flake8",
     "pydoc",
     "zipfile",
+    "http.server",
+    "isort",
+    "mypy",
+    "pylint",
+    "build",
+    "twine",
+    "pdb",
     "tarfile",
     "base64",
     "calendar",
     "timeit",
 ];
 
-/// Says whether a call is heavy work: it would keep a machine busy.
-pub(super) fn is_heavy(program: &str, arguments: &[Word]) -> bool {
+/// Says whether a call is heavy work: it would keep a machine busy. The program stands on the word `head`.
+pub(super) fn is_heavy(words: &[Word], head: usize) -> bool {
+    let Some(program) = words.get(head).and_then(Word::fixed).map(base) else { return false };
+    let arguments = words.get(head + 1..).unwrap_or_default();
+    if let Some((_, verb)) = RUNNERS.iter().find(|(name, _)| *name == program) {
+        let behind = if verb.is_empty() {
+            0
+        } else {
+            arguments.iter().position(|word| word.text == *verb).map_or(arguments.len(), |at| at + 1)
+        };
+        let script =
+            |at: usize| program == "uv" && words.get(at).is_some_and(|word| word.text.strip_suffix(".py").is_some());
+        return (head + 1 + behind..words.len()).any(|at| starts(words, at) || script(at));
+    }
+    // What is heavy stays that in a container.
+    if matches!(program, "docker" | "podman" | "apptainer" | "singularity") {
+        let inside = call(words, head).and_then(|call| call.command);
+        return inside.is_some_and(|at| {
+            words.get(at..).is_some_and(|inner| unwrap(inner).is_some_and(|found| starts(inner, found.head)))
+        });
+    }
+    starts(words, head)
+}
+
+fn base(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
+}
+
+/// Says whether the program on a word is heavy by itself.
+fn starts(words: &[Word], head: usize) -> bool {
+    let Some(program) = words.get(head).and_then(Word::fixed).map(base) else { return false };
+    let arguments = words.get(head + 1..).unwrap_or_default();
     let fixed: Vec<&str> = arguments.iter().map(|word| word.text.as_str()).collect();
     if asks_only(&fixed) {
         return false;
     }
     if HEAVY.contains(&program) {
-        return true;
+        // Without arguments, most print how they are called.
+        return !fixed.is_empty();
     }
     if let Some((_, verbs)) = VERBS.iter().find(|(name, _)| *name == program) {
-        return verbs.is_empty() || fixed.iter().find(|word| verbs.contains(word)).is_some();
+        // `samtools view` looks into a file, unless it writes another one.
+        let writes = |word: &&str| {
+            matches!(*word, "-b" | "-C" | "-c" | "-o" | "--threads") || word.starts_with("-@") || word.starts_with("-b")
+        };
+        let looks =
+            program == "samtools" && fixed.contains(&"view") && (fixed.contains(&"-H") || !fixed.iter().any(writes));
+        return !looks && (verbs.is_empty() || fixed.iter().any(|word| verbs.contains(word)));
     }
-    if matches!(program, "make" | "gmake") {
-        return fixed.iter().any(|word| word.starts_with("-j") || word.starts_with("--jobs"));
+    let submits = || fixed.iter().any(|word| SUBMITTERS.contains(&word.split('=').next().unwrap_or(word)));
+    match program {
+        "make" | "gmake" => {
+            let jobs = |word: &&str| word.starts_with("-j") || word.starts_with("--jobs");
+            fixed.iter().any(jobs)
+                && !fixed.iter().any(|word| matches!(*word, "-n" | "--dry-run" | "clean" | "distclean"))
+        }
+        "snakemake" => !submits(),
+        "nextflow" => fixed.contains(&"run") && !submits(),
+        _ => LANGUAGES
+            .iter()
+            .find(|(name, _)| is_version_of(program, name))
+            .is_some_and(|(name, ends)| runs_script(name, ends, &fixed)),
     }
-    let language = LANGUAGES.iter().find(|(name, _)| is_version_of(program, name));
-    language.is_some_and(|(name, ends)| runs_script(name, ends, &fixed))
 }
 
 /// Says whether a program is only asked what it is.

@@ -11,6 +11,7 @@ use crate::language::quote::sh;
 use crate::language::shell::{Input, Output, Splice, Stands, Word, read, ssh};
 use crate::model::batch::Flavour;
 use crate::model::host::Agents;
+use crate::model::units::{Bytes, Walltime};
 
 /// Looks for heavy work on login nodes.
 pub(super) fn look(line: &Line<'_>, facts: &impl Facts, advice: &mut Vec<Advice>) {
@@ -22,17 +23,46 @@ pub(super) fn look(line: &Line<'_>, facts: &impl Facts, advice: &mut Vec<Advice>
             At::Node(..) | At::Inside => None,
         };
         let Some(host) = host.filter(|host| host.light && host.batch.is_some() && !step.in_job) else { continue };
-        let Some(program) = step.program().filter(|program| is_heavy(program, step.arguments())) else { continue };
+        let Some(program) = step.program() else { continue };
+        if !is_heavy(&step.words, step.head) && !was_heavy(step, program, host, facts) {
+            continue;
+        }
         let Some(stands) = line.command(step).map(|command| command.stands) else { continue };
-        if stands.in_heredoc || stands.substituted || step.many {
+        if stands.in_heredoc || stands.substituted {
             continue;
         }
         advice.push(judge(line, step, program, host, facts));
     }
 }
 
+/// From this on a command keeps a machine busy.
+const LONG: Walltime = Walltime(600);
+const LARGE: Bytes = Bytes::gib(8);
+
+/// Says whether a program of the person's own took long, or much, so far.
+fn was_heavy(step: &Step, program: &str, host: &HostFacts, facts: &impl Facts) -> bool {
+    let called = step.words.get(step.head).and_then(Word::fixed).unwrap_or_default();
+    // Their own stands at a path, or is a script that a shell is given.
+    let shell = matches!(program, "bash" | "sh" | "zsh")
+        && step.arguments().first().is_some_and(|word| !word.text.starts_with('-'));
+    if !called.contains('/') && !shell {
+        return false;
+    }
+    let words: Option<Vec<&str>> = words_of(step);
+    let learned = words.and_then(|words| facts.request(&words, &host.name, step.cwd.as_deref()));
+    learned.is_some_and(|learned| {
+        learned.walltime.is_some_and(|time| time >= LONG) || learned.memory.is_some_and(|memory| memory >= LARGE)
+    })
+}
+
+/// Returns the program and its arguments, where nothing in them expands.
+fn words_of(step: &Step) -> Option<Vec<&str>> {
+    step.words.get(step.head..).unwrap_or_default().iter().map(Word::fixed).collect()
+}
+
 fn judge(line: &Line<'_>, step: &Step, program: &str, host: &Arc<HostFacts>, facts: &impl Facts) -> Advice {
-    let words: Option<Vec<&str>> = step.words.get(step.head..).unwrap_or_default().iter().map(Word::fixed).collect();
+    // `xargs bwa`, and what a loop gives it: the words are not all that it is started with.
+    let words = words_of(step).filter(|_| !step.many);
     let learned = words.as_ref().and_then(|words| facts.request(words, &host.name, step.cwd.as_deref()));
     let name = &host.name;
     let mut text = format!(
@@ -89,7 +119,8 @@ fn options(host: &HostFacts, learned: Option<&Learned>) -> Vec<String> {
 fn change(line: &Line<'_>, step: &Step, options: Vec<String>) -> Option<(Mode, Splice)> {
     let command = line.command(step)?;
     let stands = command.stands;
-    let alone = stands.input == Input::Inherited
+    let alone = !step.many
+        && stands.input == Input::Inherited
         && stands.output == Output::Inherited
         && stands.in_loop.is_none()
         && !stands.redirected

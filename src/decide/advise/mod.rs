@@ -97,6 +97,8 @@ pub struct Advice {
 pub struct Verdict {
     /// Advice, the gravest first.
     pub advice: Vec<Advice>,
+    /// The changes that were made, also those that nothing more is said of.
+    pub changes: Vec<Splice>,
     /// The changed line, where the mode allows one.
     pub rewritten: Option<String>,
 }
@@ -114,11 +116,12 @@ pub fn advise(text: &str, cwd: &str, mode: Mode, facts: &impl Facts) -> Verdict 
     data::look(&line, facts, &mut advice);
     search::look(&line, facts, &mut advice);
     advice.sort_by_key(|piece| piece.kind);
+    // What is said twice is changed twice.
+    let changes = chosen(&advice, mode);
     advice.dedup_by(|one, other| one.text == other.text);
     advice.truncate(MOST);
-    let splices = chosen(&advice, mode);
-    let rewritten = if splices.is_empty() { None } else { rewrite(&script, &splices).ok() };
-    Verdict { advice, rewritten }
+    let rewritten = if changes.is_empty() { None } else { rewrite(&script, &changes).ok() };
+    Verdict { advice, changes, rewritten }
 }
 
 /// Chooses the changes that are made: one for a command, and none to a line with a danger in it, which a person should see as it

@@ -2,20 +2,22 @@
 
 use crate::decide::advise::walk::{Line, Step};
 use crate::decide::advise::{Advice, Kind};
-use crate::language::shell::Word;
+use crate::language::shell::{LoopKind, Word};
 
 /// Programs that ask for the state of jobs.
 const ASKS: &[&str] = &["squeue", "sacct", "qstat", "bjobs", "qacct", "sstat"];
 
 /// Looks for loops and for `watch`.
 pub(super) fn look(line: &Line<'_>, advice: &mut Vec<Advice>) {
-    for index in 0..line.script.loops.len() {
-        let inside: Vec<&Step> = line
-            .steps
-            .iter()
-            .filter(|step| line.command(step).is_some_and(|command| line.script.is_within(command, index)))
-            .collect();
-        let waits = inside.iter().any(|step| step.program() == Some("sleep"));
+    let mut all: Vec<(usize, LoopKind)> = line.steps.iter().flat_map(|step| step.loops.iter().copied()).collect();
+    all.sort_unstable_by_key(|(number, _)| *number);
+    all.dedup();
+    for (number, kind) in all {
+        let within = |step: &&Step| step.loops.iter().any(|(own, _)| *own == number);
+        let inside: Vec<&Step> = line.steps.iter().filter(within).collect();
+        let has = |name: &str| inside.iter().any(|step| step.program() == Some(name));
+        // One that does not even sleep asks more often; one that reads goes through a list.
+        let waits = has("sleep") || (kind == LoopKind::Condition && !has("read"));
         if let Some(asks) = inside.iter().find(|step| asks(step)).filter(|_| waits) {
             advice.push(say(asks, "This loop asks"));
             return;

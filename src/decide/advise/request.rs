@@ -4,7 +4,7 @@ use crate::decide::advise::directives::{directives, main_line};
 use crate::decide::advise::facts::{Facts, HostFacts, Learned, PartitionFacts};
 use crate::decide::advise::walk::{At, Line, Step};
 use crate::decide::advise::{Advice, Kind, Mode};
-use crate::language::shell::{Call, Input, Opt, Output, Splice, Word, call, read, unwrap, words};
+use crate::language::shell::{Call, Input, Opt, Output, Splice, Word, call, inner_script, read, unwrap, words};
 use crate::model::batch::Flavour;
 use crate::model::units::{Bytes, Walltime};
 
@@ -33,7 +33,7 @@ pub(super) fn look(line: &Line<'_>, facts: &impl Facts, advice: &mut Vec<Advice>
         let Some(call) = call(&step.words, step.head).filter(|call| !call.has(&["help", "usage", "version"])) else {
             continue;
         };
-        if let Some(text) = terminal(&call, step) {
+        if let Some(text) = terminal(line, &call, step) {
             advice.push(Advice { kind: Kind::Request, text, command: step.command, change: None });
         } else if let Some(host) = host.filter(|host| host.batch.is_some()) {
             advice.extend(judge(line, step, &call, &host, facts));
@@ -42,11 +42,14 @@ pub(super) fn look(line: &Line<'_>, facts: &impl Facts, advice: &mut Vec<Advice>
 }
 
 /// Says that what asks for a terminal will not get one.
-fn terminal(call: &Call<'_>, step: &Step) -> Option<String> {
+fn terminal(line: &Line<'_>, call: &Call<'_>, step: &Step) -> Option<String> {
     let pty = call.program == "srun" && call.has(&["pty"]);
     let interactive = matches!(call.program, "qlogin" | "qsh") || (call.program == "qsub" && call.has(&["I"]));
     let what = if pty { "--pty" } else { call.program };
-    ((pty || interactive) && step.at == At::Here).then(|| {
+    // `ssh -tt` makes one.
+    let made = line.command(step)?.words.iter().any(|word| word.text.starts_with("-t") || word.text.starts_with("-qt"));
+    let lacks = step.at == At::Here || (step.at != At::Inside && !made);
+    ((pty || interactive) && lacks).then(|| {
         format!("`{what}` waits for a terminal, and there is none here: the command would hang. Without it, `srun COMMAND` prints what it prints.")
     })
 }
@@ -57,12 +60,13 @@ fn judge(line: &Line<'_>, step: &Step, call: &Call<'_>, host: &HostFacts, facts:
     if call.has(&["jobid", "overlap", "het-group", "test-only"]) {
         return None;
     }
-    if is_set_otherwise(line, call.program, facts) {
+    // Behind a colon stands another component, with options of its own.
+    let parts = step.words.iter().any(|word| word.fixed() == Some(":"));
+    if parts || is_set_otherwise(line, call.program, facts) {
         return None;
     }
     let (asked, command) = asked(call, step, flavour, facts)?;
-    let words: Vec<&str> = command.iter().map(Word::fixed).collect::<Option<_>>().unwrap_or_default();
-    let learned = if words.is_empty() { None } else { facts.request(&words, &host.name, step.cwd.as_deref()) };
+    let learned = known(&command, step, host, facts);
     let partition = partition(host, asked.partition.as_deref());
     if let Some(text) = too_much(&asked, host, partition) {
         return Some(Advice { kind: Kind::Request, text, command: step.command, change: None });
@@ -84,6 +88,17 @@ fn judge(line: &Line<'_>, step: &Step, call: &Call<'_>, host: &HostFacts, facts:
         (Mode::Rewrite, Splice { command: step.command, words: at..at, with })
     });
     Some(Advice { kind: Kind::Request, text, command: step.command, change })
+}
+
+/// Returns what is known of a command; of one that is a text for a shell, what is known of the one command in it that is known.
+fn known(command: &[Word], step: &Step, host: &HostFacts, facts: &impl Facts) -> Option<Learned> {
+    let of = |words: &[Word]| {
+        let words: Vec<&str> = words.iter().map(Word::fixed).collect::<Option<_>>()?;
+        if words.is_empty() { None } else { facts.request(&words, &host.name, step.cwd.as_deref()) }
+    };
+    let Some(script) = inner_script(command).and_then(read) else { return of(command) };
+    let mut found = script.commands.iter().filter_map(|inner| of(&inner.words));
+    found.next().filter(|_| found.next().is_none())
 }
 
 /// Says whether variables may hold what options lack: options would go before them. In a job, `srun` starts a step of that.
@@ -227,12 +242,22 @@ fn too_much(asked: &Asked, host: &HostFacts, partition: Option<&PartitionFacts>)
     None
 }
 
-/// Reads a walltime as Slurm does: a bare number is minutes, `A:B` minutes and seconds.
+/// Reads a walltime as Slurm does: a bare number is minutes, `A:B` minutes and seconds, `A-B` days and hours.
 fn slurm_time(text: &str) -> Option<Walltime> {
-    text.parse::<u64>().map_or_else(
-        |_| text.contains(':').then(|| text.parse().ok()).flatten(),
-        |minutes| Some(Walltime(minutes * 60)),
-    )
+    let numbers = |text: &str| text.split(':').map(|part| part.parse::<u64>().ok()).collect::<Option<Vec<_>>>();
+    let (days, rest) = text.split_once('-').map_or((None, text), |(days, rest)| (Some(days), rest));
+    let Some(days) = days else {
+        return match numbers(rest)?.as_slice() {
+            [minutes] => Some(Walltime(minutes.checked_mul(60)?)),
+            _ => text.parse().ok(),
+        };
+    };
+    let parts = numbers(rest).filter(|parts| parts.len() <= 3)?;
+    let mut seconds = days.parse::<u64>().ok()?.checked_mul(86_400)?;
+    for (part, unit) in parts.iter().zip([3_600, 60, 1]) {
+        seconds = seconds.checked_add(part.checked_mul(unit)?)?;
+    }
+    Some(Walltime(seconds))
 }
 
 /// Reads an amount of memory as Slurm does: a bare number is MiB.
@@ -250,7 +275,11 @@ fn choose<'h>(
     if asked.partition.is_some() || host.partitions.is_empty() {
         return None;
     }
-    let time = asked.walltime.as_deref().and_then(slurm_time).or(learned.walltime);
+    let time = match &asked.walltime {
+        // What is not understood may be too long for any.
+        Some(asked) => Some(slurm_time(asked)?),
+        None => learned.walltime,
+    };
     let memory = asked.memory.as_deref().and_then(slurm_memory).or(learned.memory);
     let does = |partition: &&PartitionFacts| {
         partition.is_up

@@ -34,7 +34,6 @@ fn grep(step: &Step) -> Option<String> {
     for word in step.arguments() {
         let text = word.fixed()?;
         match text {
-            _ if !operands.is_empty() && text.starts_with('-') => return None,
             "--recursive" => recursive = true,
             "--" => return None,
             _ if text.starts_with("--include=") => flags.push(format!("-g {}", sh(text.strip_prefix("--include=")?))),
@@ -97,7 +96,19 @@ fn find(step: &Step) -> Option<String> {
         }
         _ => return None,
     };
+    // `find` names the directory itself too, where the pattern fits it.
+    if kind != Some("f") && may_fit(name, dir.trim_end_matches('/').rsplit('/').next().unwrap_or(dir)) {
+        return None;
+    }
     let kind = kind.map(|kind| format!(" -t {kind}")).unwrap_or_default();
     let odd = |letter: char| matches!(letter, '[' | ']' | '{' | '}' | '\\' | '/');
     (!name.contains(odd) && !name.starts_with('-')).then(|| format!("fd -u -s{kind} -g {} {}", sh(name), sh(dir)))
+}
+
+/// Says whether a pattern may fit a name: what stands before its first and behind its last wildcard does.
+fn may_fit(pattern: &str, name: &str) -> bool {
+    let wild = ['*', '?'];
+    let (Some(first), Some(last)) = (pattern.find(wild), pattern.rfind(wild)) else { return pattern == name };
+    let (head, tail) = (pattern.get(..first).unwrap_or_default(), pattern.get(last + 1..).unwrap_or_default());
+    name.starts_with(head) && name.ends_with(tail) && name.len() >= head.len() + tail.len()
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::decide::advise::facts::{Facts, HostFacts};
-use crate::language::shell::{Command, Script, Word, call, inner_script, read, ssh, unwrap};
+use crate::language::shell::{Command, LoopKind, Script, Stands, Word, call, inner_script, read, ssh, unwrap};
 
 /// Deepest nesting of texts in texts.
 const DEEPEST: usize = 3;
@@ -30,6 +30,8 @@ pub(super) enum At {
 pub(super) struct Step {
     /// The command of the line that it is, or is in.
     pub(super) command: usize,
+    /// The text that its words stand in.
+    pub(super) text: Arc<str>,
     /// Its words.
     pub(super) words: Vec<Word>,
     /// The word of the program that does the work.
@@ -44,6 +46,8 @@ pub(super) struct Step {
     pub(super) many: bool,
     /// Whether it runs as another user, who has other settings.
     pub(super) as_other: bool,
+    /// The loops around it, each by a number of its own.
+    pub(super) loops: Vec<(usize, LoopKind)>,
     /// Its directory, where that is known.
     pub(super) cwd: Option<String>,
 }
@@ -58,6 +62,11 @@ impl Step {
     /// Returns the arguments.
     pub(super) fn arguments(&self) -> &[Word] {
         self.words.get(self.head + 1..).unwrap_or_default()
+    }
+
+    /// Returns a word as it is written, quotes and expansions and all.
+    pub(super) fn written(&self, word: &Word) -> &str {
+        self.text.get(word.span.clone()).unwrap_or_default()
     }
 
     /// Returns an absolute path for an argument, where the directory is known.
@@ -79,15 +88,19 @@ pub(super) struct Line<'s> {
     pub(super) script: &'s Script,
     /// What runs, in order.
     pub(super) steps: Vec<Step>,
+    /// The number of the next loop.
+    fresh: usize,
 }
 
 impl<'s> Line<'s> {
     pub(super) fn new(script: &'s Script, cwd: &str, facts: &impl Facts) -> Self {
-        let mut line = Self { script, steps: Vec::new() };
+        let mut line = Self { script, steps: Vec::new(), fresh: script.loops.len() };
         let mut cwd = cwd.starts_with('/').then(|| cwd.to_owned());
+        let text: Arc<str> = script.text.as_str().into();
         for (index, command) in script.commands.iter().enumerate().take(MOST) {
             let step = Step {
                 command: index,
+                text: Arc::clone(&text),
                 words: command.words.clone(),
                 head: 0,
                 at: At::Here,
@@ -95,6 +108,7 @@ impl<'s> Line<'s> {
                 in_job: false,
                 many: false,
                 as_other: false,
+                loops: loops(script, command.stands, 0),
                 cwd: cwd.clone(),
             };
             line.add(step, &script.defines, facts, 0);
@@ -136,17 +150,29 @@ impl<'s> Line<'s> {
     /// Adds the commands of a text; each of them is like `frame` but for its words.
     fn add_text(&mut self, text: &str, frame: &Step, facts: &impl Facts, depth: usize) {
         let Some(script) = read(text) else { return };
+        let first = self.fresh;
+        self.fresh += script.loops.len();
         let mut cwd = frame.cwd.clone();
+        let text: Arc<str> = text.into();
         for inner in script.commands.iter().take(MOST) {
             if inner.stands.in_heredoc || self.steps.len() >= MOST * 2 {
                 continue;
             }
             let many = frame.many || inner.stands.in_loop.is_some();
-            let step = Step { words: inner.words.clone(), many, cwd: cwd.clone(), ..frame.clone() };
+            let words = inner.words.clone();
+            let own = loops(&script, inner.stands, first);
+            let loops = own.into_iter().chain(frame.loops.iter().copied()).collect();
+            let step = Step { text: Arc::clone(&text), words, many, loops, cwd: cwd.clone(), ..frame.clone() };
             self.add(step, &script.defines, facts, depth);
             moved(inner, &mut cwd);
         }
     }
+}
+
+/// Returns the loops around a command of a text, whose first loop has this number.
+fn loops(script: &Script, stands: Stands, first: usize) -> Vec<(usize, LoopKind)> {
+    let around = std::iter::successors(stands.in_loop, |at| script.loops.get(*at)?.outer);
+    around.filter_map(|at| Some((first + at, script.loops.get(at)?.kind))).collect()
 }
 
 /// Follows `cd`: where it leads, where that is known.

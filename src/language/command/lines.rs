@@ -1,4 +1,5 @@
-//! A script's simple commands, read plainly: enough for what is learned, not for what is run.
+//! A script's simple commands, read plainly: enough for what is learned, not for what is run. `shell` reads a line for sure or not
+//! at all, and short ones alone; a script of any length, of any shell, must have a signature, and the same one tomorrow.
 
 /// Splits a script into simple commands, each a list of words with the quotes removed. Substitutions, loops and here-documents
 /// are read as the words that they are.
