@@ -76,6 +76,8 @@ pub(crate) fn input(bytes: &[u8]) {
         let verdict = advise(&command, &event.cwd, Mode::Submit, &Everything);
         let mut rules = Rules::default();
         rules.add_rule(&command);
+        rules.add_policy(&command);
+        rules.add_prefix_rules(&command);
         rules.fit(&command);
         let reply = Reply { text: words_of(&verdict), command: verdict.rewritten };
         for reply in [None, Some(&reply)] {
@@ -100,9 +102,14 @@ fn answer(agent: Agent, event: &Event, line: Option<String>, reply: Option<&Repl
         let changes = fields.contains_key(name) || value["hookSpecificOutput"].get(name).is_some();
         assert!(!(changes && ran), "what ran is not changed: {line}");
     }
-    for name in ["permissionDecision", "decision", "continue"] {
+    for name in ["decision", "continue"] {
         assert!(!fields.contains_key(name) && value["hookSpecificOutput"].get(name).is_none(), "{name}: {line}");
     }
+    // Codex takes a change with this word alone, and then judges it as any command.
+    let specific = &value["hookSpecificOutput"];
+    let word = specific.get("permissionDecision").or_else(|| fields.get("permissionDecision"));
+    let beside = agent == Agent::Codex && specific.get("updatedInput").is_some();
+    assert!(word.is_none_or(|word| beside && word == "allow"), "nothing is allowed: {line}");
     assert!(fields.get("permission").is_none_or(|permission| permission == "ask"), "nothing is allowed: {line}");
 }
 

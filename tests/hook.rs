@@ -271,6 +271,85 @@ fn it_is_put_in_and_taken_out_again() {
     }
 }
 
+#[test]
+fn it_needs_no_environment() {
+    let hook = Hook::new();
+    for agent in ["claude", "codex", "qwen", "gemini", "copilot", "cursor"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_csync"));
+        command.env_clear().args(["hook", agent, "--rewrite"]).stdin(Stdio::piped());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(write!(child.stdin.take().unwrap(), "{}", event("ssh lab id")));
+        let output = child.wait_with_output().unwrap();
+        let silence = if agent == "cursor" { "{}\n" } else { "" };
+        assert_eq!(String::from_utf8_lossy(&output.stdout), silence, "{agent}: nothing is known of any host");
+        assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0), "{agent}");
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_csync"));
+    let state = hook.state("");
+    command.env_clear().env("CSYNC_STATE", &state).env("CSYNC_HOOK_DEADLINE_MS", "20000").args(["hook", "claude"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    drop(write!(child.stdin.take().unwrap(), "{}", event("ssh lab id")));
+    let out = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    assert!(out.contains("-J gate"), "where it is told where to look, it knows: {out}");
+}
+
+#[test]
+fn it_stands_behind_another_hook() {
+    let hook = Hook::new();
+    // It prefixes every command, and allows what it is told to.
+    hook.world.write(
+        "other.sh",
+        "#!/bin/sh\nread -r event\ncase $event in *forbidden*) echo because >&2; exit 2 ;; *silent*) exit 0 ;;\n\
+         *agreed*) echo '{\"hookSpecificOutput\":{\"hookEventName\":\"PreToolUse\",\"permissionDecision\":\"allow\"}}' ;;\n\
+         *) echo '{\"hookSpecificOutput\":{\"hookEventName\":\"PreToolUse\",\"updatedInput\":{\"command\":\"time ssh lab id\",\"timeout\":5000}}}' ;;\nesac\n",
+    );
+    let other = format!(
+        "{{\"matcher\": \"Bash\", \"hooks\": [{{\"type\": \"command\", \"command\": \"sh {}\"}}]}}",
+        hook.world.path("other.sh").display()
+    );
+    let before = format!("{{\n  \"hooks\": {{\n    \"PreToolUse\": [\n      {other}\n    ]\n  }}\n}}\n");
+    hook.world.write(".claude/settings.json", &before);
+    let path = hook.world.path(".claude/settings.json");
+    let settings = || serde_json::from_str::<Value>(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    let quiet = |args: &[&str]| hook.csync(&[&["--quiet", "hook"], args].concat(), "").1.success();
+    assert!(quiet(&["install", "--yes", "--rewrite", "--chain"]));
+    assert!(quiet(&["install", "--yes", "--rewrite", "--chain"]), "again");
+    let installed = settings()["hooks"]["PreToolUse"].clone();
+    assert_eq!(installed.as_array().unwrap().len(), 1, "{installed}");
+    let args: Vec<String> = serde_json::from_value(installed[0]["hooks"][0]["args"].clone()).unwrap();
+    let call = |command: &str| {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let mut child = hook.command(&args);
+        child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = child.spawn().unwrap();
+        drop(writeln!(child.stdin.take().unwrap(), "{}", event(command)));
+        let output = child.wait_with_output().unwrap();
+        (String::from_utf8(output.stdout).unwrap(), output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (out, code, _) = call("anything");
+    let specific = serde_json::from_str::<Value>(&out).unwrap()["hookSpecificOutput"].clone();
+    assert_eq!(
+        specific["updatedInput"],
+        json!({"command": "time ssh -J gate -o HostName=10.0.0.9 lab id", "timeout": 5000})
+    );
+    assert_eq!(code, Some(0));
+    let (out, _, _) = call("ssh lab agreed");
+    assert!(out.contains("\"allow\"") && out.contains("-J gate") && !out.contains("updatedInput"), "{out}");
+    assert_eq!(call("ssh lab forbidden"), (String::new(), Some(2), "because\n".to_owned()));
+    assert_eq!(call("ls silent").0, "");
+    assert!(call("ssh lab silent").0.contains("-J gate"));
+    assert!(quiet(&["uninstall", "--yes"]));
+    assert_eq!(settings(), serde_json::from_str::<Value>(&before).unwrap(), "the other is there as it was");
+    hook.world.write(".claude/settings.json", "{}");
+    assert!(!quiet_failure(&hook, &["install", "--yes", "--chain"]), "there is none");
+}
+
+/// Runs a command of `csync hook` whose complaint is not of interest; says whether it went well.
+fn quiet_failure(hook: &Hook, args: &[&str]) -> bool {
+    let mut command = hook.command(&[&["--quiet", "hook"], args].concat());
+    command.output().unwrap().status.success()
+}
+
 fn is_backup(path: &Path) -> bool {
     path.to_string_lossy().contains("before-csync")
 }
@@ -313,9 +392,10 @@ fn what_runs_teach_is_asked_for() {
     hook.world.write("workflow.toml", "name = \"w\"\n[tasks.t]\nforeach = [1, 2, 3, 4]\nrun = \"python3 work.py\"\n");
     let (said, status) = hook.csync(&["--quiet", "submit", "workflow.toml"], "");
     assert!(status.success(), "{said}");
-    until("the hook knows what the command needs", || hook.claude(&[], line).is_some());
-    let text = hook.claude(&[], line).unwrap().to_string();
-    assert!(text.contains("srun --mem=") && text.contains("4 runs on other hosts"), "{text}");
+    // The last of them may come in a moment after the others.
+    let said = || hook.claude(&[], line).map(|said| said.to_string()).unwrap_or_default();
+    until("the hook knows what the four of them needed", || said().contains("4 runs on other hosts"));
+    assert!(said().contains("srun --mem="), "{}", said());
     let index = std::fs::read(hook.state("advice.idx")).unwrap();
     for secret in ["python3", "work.py"] {
         assert!(!index.windows(secret.len()).any(|window| window == secret.as_bytes()), "{secret} stands in the index");

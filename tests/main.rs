@@ -28,6 +28,7 @@ mod kill;
 mod lines;
 mod listed;
 mod needs_access;
+mod needs_agents;
 mod needs_apptainer;
 mod needs_batch;
 mod needs_bed;

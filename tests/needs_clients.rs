@@ -11,9 +11,11 @@ use crate::bed::Bed;
 const SESSION: &str = r#"
 set -u
 cd "$WORK"
-python3 "$MOCK" "$PORT" "$WORK/turns.json" "$WORK/log.jsonl" &
+rm -f port
+python3 "$MOCK" port "$WORK/turns.json" "$WORK/log.jsonl" &
 mock=$!
-for _ in $(seq 300); do (: </dev/tcp/127.0.0.1/"$PORT") 2>/dev/null && break; sleep 0.1; done
+for _ in $(seq 600); do [ -e port ] && break; sleep 0.1; done
+export ANTHROPIC_BASE_URL=http://127.0.0.1:$(cat port)
 "$CLAUDE" -p go --settings "$WORK/settings.json" --output-format stream-json --verbose --allowedTools Bash </dev/null >"$WORK/out.jsonl" 2>"$WORK/err"
 echo "exit $?"
 kill $mock
@@ -63,15 +65,11 @@ impl Session {
         self.bed.write("session.sh", SESSION);
         let mock = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/mock_anthropic.py");
         let csync = Path::new(env!("CARGO_BIN_EXE_csync")).parent().unwrap().to_owned();
-        // Sessions of other tests are on this laptop too.
-        let port = 20_000 + std::process::id() % 20_000 + u32::try_from(turns.len()).unwrap() * 7 + port_of(&work);
         let vars = [
             format!("WORK={work}"),
-            format!("PORT={port}"),
             format!("MOCK={}", mock.display()),
             format!("CLAUDE={}", client().display()),
             format!("PATH={}:/usr/local/bin:/usr/bin:/bin", csync.display()),
-            format!("ANTHROPIC_BASE_URL=http://127.0.0.1:{port}"),
             "ANTHROPIC_API_KEY=dummy".to_owned(),
             format!("CLAUDE_CONFIG_DIR={work}/claude"),
             "IS_SANDBOX=1".to_owned(),
@@ -119,10 +117,6 @@ impl Session {
             told: messages["messages"].to_string(),
         }
     }
-}
-
-fn port_of(work: &str) -> u32 {
-    work.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte))) % 9_000
 }
 
 fn with_hook(command: &str, args: &[&str], permissions: &Value) -> Value {

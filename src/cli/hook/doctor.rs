@@ -87,7 +87,7 @@ fn settings() -> Vec<Finding> {
                 ours += 1;
             } else if sees_commands(element) {
                 let message = format!("{} has another hook on Bash: {}", path.display(), command_of(element));
-                let fix = "both see the same command and neither what the other made of it; where that one changes commands, install csync's without --rewrite";
+                let fix = "where both change a command, the last to finish wins: `csync hook install --chain` puts csync's behind it";
                 found.push(finding(false, message, Some(fix)));
             }
         }
@@ -109,7 +109,7 @@ fn settings() -> Vec<Finding> {
 }
 
 /// Says whether a hook's matcher lets commands through.
-fn sees_commands(element: &str) -> bool {
+pub(super) fn sees_commands(element: &str) -> bool {
     let value: serde_json::Value = serde_json::from_str(element).unwrap_or_default();
     let matcher = value["matcher"].as_str().unwrap_or_default();
     matcher.is_empty() || matcher.contains("Bash") || matcher.contains('*')

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::cli::errors::Exit;
 use crate::cli::hook::calls::{self, Call, Outcome};
+use crate::cli::hook::chained::{self, Other};
 use crate::cli::hook::layers;
 use crate::cli::hook::lookup::{Lookup, Stale};
 use crate::decide::advise::{Mode, Verdict, advise};
@@ -26,14 +27,14 @@ const DEADLINE: Duration = Duration::from_millis(50);
 const LARGEST: u64 = 8 << 20;
 
 /// A call of the hook.
-struct Asked {
-    agent: Agent,
-    mode: Mode,
-    state: Option<StateDir>,
+pub(super) struct Asked {
+    pub(super) agent: Agent,
+    pub(super) mode: Mode,
+    pub(super) state: Option<StateDir>,
 }
 
 impl Asked {
-    fn root(&self) -> Option<&Path> {
+    pub(super) fn root(&self) -> Option<&Path> {
         self.state.as_ref().map(StateDir::root)
     }
 }
@@ -53,6 +54,9 @@ pub(crate) fn alone(args: &[OsString]) -> Option<Exit> {
     });
     let state = StateDir::locate(|name| std::env::var_os(name)).ok();
     let asked = Asked { agent, mode, state };
+    if let Some(other) = rest.iter().find_map(|arg| Other::read(arg.to_str()?.strip_prefix(chained::OPTION)?)) {
+        return Some(chained::answer(&asked, &other));
+    }
     let speaking = Arc::new(AtomicBool::new(false));
     let log = asked.root().map(Path::to_path_buf);
     watch(Arc::clone(&speaking), log.clone());
@@ -110,23 +114,34 @@ fn before(asked: &Asked, event: &Event, start: Instant, speaking: &AtomicBool) {
     let (verdict, reply) = judged(asked.agent, event, command, mode, &facts);
     say(asked, event, reply.as_ref(), speaking);
     if let Some(reply) = &reply {
-        let call = Call {
-            agent: asked.agent.name(),
-            session: &event.session,
-            id: &event.call,
-            kinds: verdict.advice.iter().map(|piece| piece.kind.name()).collect(),
-            changed: reply.command.is_some(),
-            micros: u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX),
-        };
-        calls::record(asked.root(), &call);
+        record(asked, event, &verdict, reply, start);
     }
     if facts.stale(asked.root()) == Stale::Yes {
         refresh_in_background();
     }
 }
 
+/// Writes down what was said.
+pub(super) fn record(asked: &Asked, event: &Event, verdict: &Verdict, reply: &Reply, start: Instant) {
+    let call = Call {
+        agent: asked.agent.name(),
+        session: &event.session,
+        id: &event.call,
+        kinds: verdict.advice.iter().map(|piece| piece.kind.name()).collect(),
+        changed: reply.command.is_some(),
+        micros: u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX),
+    };
+    calls::record(asked.root(), &call);
+}
+
 /// Judges a command by what is known, and by the person's own rules: where one fits, nothing is said.
-fn judged(agent: Agent, event: &Event, command: &str, mode: Mode, facts: &Lookup) -> (Verdict, Option<Reply>) {
+pub(super) fn judged(
+    agent: Agent,
+    event: &Event,
+    command: &str,
+    mode: Mode,
+    facts: &Lookup,
+) -> (Verdict, Option<Reply>) {
     let verdict = advise(command, &event.cwd, mode, facts);
     let forbidden = !verdict.advice.is_empty() && layers::rules(agent, &event.cwd).fit(command);
     let reply = if forbidden { None } else { reply(command, &verdict) };
@@ -160,7 +175,7 @@ fn say(asked: &Asked, event: &Event, reply: Option<&Reply>, speaking: &AtomicBoo
 }
 
 /// Reads one JSON value. The stream may stay open behind it.
-fn input() -> Option<Vec<u8>> {
+pub(super) fn input() -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(16 << 10);
     let mut stdin = std::io::stdin().lock().take(LARGEST);
     let mut chunk = [0; 8 << 10];

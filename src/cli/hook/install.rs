@@ -4,10 +4,12 @@ use std::fmt::Write as _;
 use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
+use crate::cli::hook::chained::OPTION;
+use crate::cli::hook::doctor::sees_commands;
 use crate::cli::hook::refresh;
 use crate::language::hook::Agent;
 use crate::language::hook::settings::{NotEdited, append, elements, remove};
@@ -24,6 +26,9 @@ pub(super) struct Args {
     /// Change commands where that is safe: options put in; with `submit`, also submissions in the place of `ssh`
     #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "options", value_parser = ["options", "submit"])]
     rewrite: Option<String>,
+    /// Put csync behind the one other hook on Bash that there is: that one first, then csync on what came out (Claude Code)
+    #[arg(long)]
+    chain: bool,
 }
 
 /// Stop an agent from asking csync
@@ -60,6 +65,9 @@ fn agent(text: &str) -> Result<Agent, String> {
     Agent::named(text).ok_or_else(|| "write claude, codex, qwen, gemini, copilot or cursor".to_owned())
 }
 
+/// The array of hooks that see a command of Claude Code before it runs.
+const BEFORE: [&str; 2] = ["hooks", "PreToolUse"];
+
 /// Where an agent's hooks stand, and how one is written.
 struct Shape {
     path: PathBuf,
@@ -70,7 +78,7 @@ struct Shape {
 }
 
 impl Shape {
-    fn of(target: &Target, rewrite: Option<&str>) -> Result<Self, Failure> {
+    fn of(target: &Target, rewrite: Option<&str>, other: Option<&Value>) -> Result<Self, Failure> {
         let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
         let home = home.ok_or_else(|| Failure::usage("HOME is not set"))?;
         let base = if target.project { std::env::current_dir().unwrap_or_default() } else { home };
@@ -84,6 +92,12 @@ impl Shape {
             let hook = json!({"type": "command", "command": "csync", "args": words, "timeout": 5});
             entry(matcher, &hook)
         };
+        let chained = other.map(|other| {
+            let args: Vec<String> = words.iter().cloned().chain([format!("{OPTION}{other}")]).collect();
+            // The agent waits for both as long as it waited for the other.
+            let timeout = other["timeout"].as_f64().unwrap_or(600.0) + 5.0;
+            entry(Some("Bash"), &json!({"type": "command", "command": "csync", "args": args, "timeout": timeout}))
+        });
         let shell = |matcher: &str, timeout: u32| {
             entry(Some(matcher), &json!({"type": "command", "command": line, "timeout": timeout}))
         };
@@ -91,7 +105,7 @@ impl Shape {
             Agent::Claude => {
                 let own = std::env::var_os("CLAUDE_CONFIG_DIR").filter(|dir| !dir.is_empty() && !target.project);
                 let dir = own.map_or_else(|| base.join(".claude"), PathBuf::from);
-                let before = (vec!["hooks", "PreToolUse"], claude(Some("Bash")));
+                let before = (BEFORE.to_vec(), chained.unwrap_or_else(|| claude(Some("Bash"))));
                 let after = (vec!["hooks", "PostToolUse"], claude(Some("Bash")));
                 let failed = (vec!["hooks", "PostToolUseFailure"], claude(Some("Bash")));
                 let start = (vec!["hooks", "SessionStart"], claude(None));
@@ -104,7 +118,8 @@ impl Shape {
             },
             Agent::Qwen => Self {
                 path: base.join(".qwen/settings.json"),
-                hooks: ["PreToolUse", "PostToolUse"]
+                // It tells its model of a command that failed by another event.
+                hooks: ["PreToolUse", "PostToolUse", "PostToolUseFailure"]
                     .map(|event| (vec!["hooks", event], shell("Bash|run_shell_command", 5)))
                     .to_vec(),
                 new: "",
@@ -139,11 +154,11 @@ impl Shape {
     }
 }
 
-fn pretty(value: &serde_json::Value) -> String {
+fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
 }
 
-fn entry(matcher: Option<&str>, hook: &serde_json::Value) -> String {
+fn entry(matcher: Option<&str>, hook: &Value) -> String {
     pretty(&match matcher {
         Some(matcher) => json!({"matcher": matcher, "hooks": [hook]}),
         None => json!({"hooks": [hook]}),
@@ -158,14 +173,19 @@ pub(super) fn is_ours(element: &str) -> bool {
 
 /// Runs it.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
-    let shape = Shape::of(&args.target, args.rewrite.as_deref())?;
-    let before = read(&shape.path)?;
-    let mut text = before.clone().unwrap_or_else(|| shape.new.to_owned());
+    if args.chain && args.target.agent != Agent::Claude {
+        return Err(Failure::usage("only hooks of Claude Code can be put one behind the other"));
+    }
+    let plain = Shape::of(&args.target, args.rewrite.as_deref(), None)?;
+    let before = read(&plain.path)?;
+    // One that is there already may be of another kind: it goes first.
+    let mut text = taken_out(&plain, before.clone().unwrap_or_else(|| plain.new.to_owned()))?;
+    let other = if args.chain { Some(only_other(&plain.path, &text)?) } else { None };
+    let shape = Shape::of(&args.target, args.rewrite.as_deref(), other.as_ref().map(|(_, hook)| hook))?;
+    if let Some((element, _)) = &other {
+        text = remove(&text, &BEFORE, |own| own == element).map_err(|error| unedited(&shape.path, error))?;
+    }
     for (path, element) in &shape.hooks {
-        // One that is there already may be of another kind: it goes first.
-        if elements(&text, path).iter().any(|element| is_ours(element)) {
-            text = remove(&text, path, is_ours).map_err(|error| unedited(&shape.path, error))?;
-        }
         text = append(&text, path, element).map_err(|error| unedited(&shape.path, error))?;
     }
     let exit = change(context, &args.target, &shape.path, before.as_deref(), &text)?;
@@ -173,17 +193,58 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
+/// Finds the one other hook that sees commands: its element, and the hook in it.
+fn only_other(path: &Path, text: &str) -> Result<(String, Value), Failure> {
+    let all = elements(text, &BEFORE);
+    let mut others = all.into_iter().filter(|element| sees_commands(element));
+    let (Some(element), None) = (others.next(), others.next()) else {
+        return Err(Failure::usage(format!("{} has not one other hook on Bash, but none or several", path.display()))
+            .hint("without --chain csync's stands beside them"));
+    };
+    let value: Value = serde_json::from_str(element).unwrap_or_default();
+    let hooks = value["hooks"].as_array().map(Vec::as_slice).unwrap_or_default();
+    match hooks {
+        // What is told to other tools too would be told to Bash alone.
+        [hook] if value["matcher"] == "Bash" && hook["command"].is_string() && hook.get("if").is_none() => {
+            Ok((element.to_owned(), hook.clone()))
+        }
+        _ => Err(Failure::usage("the other hook is not one command for Bash alone")
+            .hint("without --chain csync's stands beside it")),
+    }
+}
+
+/// Takes our hooks out of settings, and puts back what they were put behind.
+fn taken_out(shape: &Shape, mut text: String) -> Result<String, Failure> {
+    let failed = |error| unedited(&shape.path, error);
+    let ours = |element: &&str| is_ours(element);
+    let behind: Vec<String> = elements(&text, &BEFORE).into_iter().filter(ours).filter_map(chained_to).collect();
+    for (path, _) in &shape.hooks {
+        if elements(&text, path).iter().any(ours) {
+            text = remove(&text, path, is_ours).map_err(failed)?;
+        }
+    }
+    for element in behind {
+        text = append(&text, &BEFORE, &element).map_err(failed)?;
+    }
+    Ok(text)
+}
+
+/// Returns the element of the hook that one of ours was put behind.
+fn chained_to(element: &str) -> Option<String> {
+    let value: Value = serde_json::from_str(element).ok()?;
+    let args = value["hooks"][0]["args"].as_array()?;
+    let other = args.iter().find_map(|arg| arg.as_str()?.strip_prefix(OPTION))?;
+    Some(entry(Some("Bash"), &serde_json::from_str(other).ok()?))
+}
+
 /// Runs it.
 pub(super) fn uninstall(context: &Context, args: &UninstallArgs) -> Result<Exit, Failure> {
-    let shape = Shape::of(&args.target, None)?;
+    let shape = Shape::of(&args.target, None, None)?;
     let Some(before) = read(&shape.path)? else {
         context.say(&format!("{} is not there: nothing to take out.", shape.path.display()));
         return Ok(Exit::Success);
     };
-    let mut text = before.clone();
-    for (path, _) in &shape.hooks {
-        text = remove(&text, path, is_ours).map_err(|error| unedited(&shape.path, error))?;
-    }
+    let text = taken_out(&shape, before.clone())?;
     change(context, &args.target, &shape.path, Some(&before), &text)
 }
 

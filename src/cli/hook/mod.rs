@@ -5,6 +5,7 @@
 pub(crate) mod fast;
 
 mod calls;
+mod chained;
 mod doctor;
 mod install;
 mod layers;
@@ -60,6 +61,9 @@ struct AgentArgs {
     /// Change commands where that is safe: options put in; with `submit`, also submissions in the place of `ssh`
     #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "options", value_parser = ["options", "submit"])]
     rewrite: Option<String>,
+    /// Ask another hook first (its JSON, as it stands in the agent's settings), and judge what it made of the command
+    #[arg(long, value_name = "HOOK", require_equals = true)]
+    chain: Option<String>,
 }
 
 /// Returns what is known to judge commands by.

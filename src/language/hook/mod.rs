@@ -3,6 +3,7 @@
 //! What comes in is read tolerantly: unknown events and fields are passed over. What goes out is exactly what each agent's own
 //! schema knows: one of them refuses a whole reply for one field too many.
 
+mod chain;
 mod read;
 mod render;
 mod rules;
@@ -11,9 +12,10 @@ pub mod settings;
 #[cfg(test)]
 mod tests;
 
+pub use chain::Theirs;
 pub use read::{Event, Moment, Scanner, read};
 pub use render::{Reply, render};
-pub use rules::{Rules, from_arguments};
+pub use rules::{Rules, Started, from_arguments};
 
 /// The variable by which csync itself marks what an agent runs.
 pub const AGENT_MARK: &str = "CSYNC_AGENT";
@@ -76,10 +78,9 @@ impl Agent {
         Self::ALL.iter().find(|(agent, _)| *agent == self).map_or("", |(_, name)| name)
     }
 
-    /// Returns whether a changed command can be handed back without granting anything: Codex takes one only together with
-    /// `allow`, Qwen Code takes none.
+    /// Returns whether a changed command can be handed back without granting anything. Qwen Code takes none.
     pub const fn takes_changes(self) -> bool {
-        !matches!(self, Self::Codex | Self::Qwen)
+        !matches!(self, Self::Qwen)
     }
 
     /// Returns whether the model is told something only together with a command's result; what is said before it runs goes to

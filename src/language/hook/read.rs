@@ -73,10 +73,19 @@ struct Wire {
     tool_use_id: Option<String>,
     #[serde(default)]
     tool_response: Option<Box<RawValue>>,
+    /// Copilot: its events do not say which they are, but only one has a result.
+    #[serde(default, rename = "toolResult")]
+    tool_result: Option<CopilotResult>,
     #[serde(default)]
     error: Option<String>,
     #[serde(default)]
     duration_ms: Option<f64>,
+}
+
+#[derive(Deserialize)]
+struct CopilotResult {
+    #[serde(default, rename = "resultType")]
+    result_type: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -123,7 +132,12 @@ pub fn read(agent: Agent, bytes: &[u8]) -> Option<Event> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let end = Scanner::default().feed(bytes).filter(|_| bytes.trim_ascii_start().starts_with(b"{"))?;
     let wire: Wire = serde_json::from_slice(bytes.get(..end)?).ok()?;
-    let name = wire.hook_event_name.clone().unwrap_or_else(|| "preToolUse".to_owned());
+    let unnamed = match (&wire.tool_name, &wire.tool_result) {
+        (Some(_), None) => "preToolUse",
+        (Some(_), Some(_)) => "postToolUse",
+        (None, _) => "",
+    };
+    let name = wire.hook_event_name.clone().unwrap_or_else(|| unnamed.to_owned());
     let input = input(&wire).unwrap_or_default();
     let is_shell = wire.tool_name.as_deref().map_or(wire.command.is_some(), |tool| shell_tool(agent, tool));
     let command = input.get("command").and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
@@ -155,7 +169,8 @@ fn shell_tool(agent: Agent, tool: &str) -> bool {
         Agent::Claude | Agent::Codex => tool == "Bash",
         Agent::Qwen => matches!(tool, "Bash" | "run_shell_command" | "Shell"),
         Agent::Gemini => tool == "run_shell_command",
-        Agent::Copilot => tool == "bash",
+        // The last one is what its editor has.
+        Agent::Copilot => matches!(tool, "bash" | "Bash" | "run_in_terminal"),
         Agent::Cursor => tool == "Shell",
     }
 }
@@ -167,7 +182,8 @@ fn moment(name: &str, wire: &Wire) -> Moment {
     match name {
         "PreToolUse" | "preToolUse" | "BeforeTool" | "beforeShellExecution" => Moment::Before,
         "PostToolUse" | "postToolUse" | "AfterTool" | "afterShellExecution" => {
-            Moment::After { well: wire.error.is_none(), background }
+            let failed = wire.tool_result.as_ref().is_some_and(|result| result.result_type != "success");
+            Moment::After { well: wire.error.is_none() && !failed, background }
         }
         "PostToolUseFailure" => Moment::After { well: false, background },
         "SessionStart" | "sessionStart" => Moment::Start,

@@ -1,4 +1,5 @@
-//! What hooks answer, to the letter of each agent's schema. Nothing here ever allows anything.
+//! What hooks answer, to the letter of each agent's schema. Nothing here ever allows anything: the `allow` that Codex wants beside
+//! a changed command leaves its rules, its sandbox and its questions as they are (tried with the real one).
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -23,6 +24,8 @@ pub struct Reply {
 struct Specific<'a> {
     hook_event_name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    permission_decision: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     updated_input: Option<&'a Fields>,
     #[serde(skip_serializing_if = "Option::is_none", rename = "tool_input")]
     tool_input: Option<&'a Fields>,
@@ -38,6 +41,8 @@ struct Output<'a> {
     system: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none", rename = "modifiedArgs")]
     modified: Option<&'a Fields>,
+    #[serde(skip_serializing_if = "Option::is_none", rename = "additionalContext")]
+    context: Option<&'a str>,
     /// Cursor takes a changed input only with a word on permission; a person is asked then.
     #[serde(skip_serializing_if = "Option::is_none")]
     permission: Option<&'a str>,
@@ -59,8 +64,11 @@ pub fn render(agent: Agent, event: &Event, reply: Option<&Reply>) -> Option<Stri
     let changed = changed.and_then(|command| with_command(&event.input, command));
     let changed = changed.as_ref();
     let context = (!text.is_empty()).then_some(text);
-    let specific = |updated_input, tool_input, additional_context| {
-        Some(Specific { hook_event_name: &event.name, updated_input, tool_input, additional_context })
+    let specific = |updated_input: Option<_>, tool_input, additional_context| {
+        // Without this word Codex runs what was typed.
+        let permission_decision = updated_input.filter(|_| agent == Agent::Codex).map(|_| "allow");
+        let name = event.name.as_str();
+        Some(Specific { hook_event_name: name, permission_decision, updated_input, tool_input, additional_context })
     };
     let output = match agent {
         Agent::Qwen | Agent::Gemini if !is_before => {
@@ -72,8 +80,11 @@ pub fn render(agent: Agent, event: &Event, reply: Option<&Reply>) -> Option<Stri
             let specific = changed.map(|_| specific(None, changed, None)).unwrap_or_default();
             Output { specific, system: context, ..Output::default() }
         }
-        // It has no way to tell its model anything.
-        Agent::Copilot => Output { modified: Some(changed?), ..Output::default() },
+        // Under the names that Claude Code has for events it speaks as that does.
+        Agent::Copilot if event.name.starts_with(char::is_uppercase) => {
+            Output { specific: specific(changed, None, context), ..Output::default() }
+        }
+        Agent::Copilot => Output { modified: changed, context, ..Output::default() },
         Agent::Cursor => Output {
             permission: changed.map(|_| "ask"),
             updated_input: changed,
@@ -85,14 +96,14 @@ pub fn render(agent: Agent, event: &Event, reply: Option<&Reply>) -> Option<Stri
 }
 
 /// Returns the input with another command, and every other field as it came.
-fn with_command(input: &Fields, command: &str) -> Option<Fields> {
+pub(super) fn with_command(input: &Fields, command: &str) -> Option<Fields> {
     let mut fields = input.clone();
     let raw = RawValue::from_string(serde_json::to_string(command).ok()?).ok()?;
     fields.insert("command".to_owned(), raw);
     Some(fields)
 }
 
-fn cut(text: &str) -> &str {
+pub(super) fn cut(text: &str) -> &str {
     let mut end = text.len().min(LONGEST);
     while !text.is_char_boundary(end) {
         end -= 1;

@@ -1,8 +1,9 @@
 //! The deny and ask rules that people wrote for their agent. Agents judge a changed command by them, and no longer the one that
-//! was typed: what a rule fits is therefore left alone.
+//! was typed: what a rule fits is therefore left alone. In doubt a rule is read as one that fits more.
 
 use serde::Deserialize;
 
+use crate::language::hook::Agent;
 use crate::language::shell::{Word, inner_script, read, ssh, unwrap};
 
 /// Deepest nesting of texts in texts.
@@ -25,10 +26,25 @@ enum Pattern {
     Prefix(String),
 }
 
+/// The names that agents give their shell tool in rules.
+const SHELLS: [&str; 6] = ["Bash", "Shell", "shell", "bash", "run_shell_command", "ShellTool"];
+
 #[derive(Default, Deserialize)]
+#[serde(default)]
 struct Settings {
-    #[serde(default)]
     permissions: Permissions,
+    tools: Tools,
+    #[serde(rename = "excludeTools")]
+    exclude_tools: Vec<serde_json::Value>,
+}
+
+/// Gemini CLI and Qwen Code.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Tools {
+    exclude: Vec<serde_json::Value>,
+    #[serde(rename = "confirmationRequired")]
+    confirmation_required: Vec<serde_json::Value>,
 }
 
 #[derive(Default, Deserialize)]
@@ -42,8 +58,9 @@ impl Rules {
     /// Adds the rules of a settings file. One that cannot be read may hold any rule: everything fits then.
     pub fn add(&mut self, settings: &str) {
         match serde_json::from_str::<Settings>(settings) {
-            Ok(Settings { permissions: Permissions { deny, ask } }) => {
-                for rule in deny.iter().chain(&ask) {
+            Ok(Settings { permissions: Permissions { deny, ask }, tools, exclude_tools }) => {
+                let tools = tools.exclude.iter().chain(&tools.confirmation_required);
+                for rule in deny.iter().chain(&ask).chain(tools).chain(&exclude_tools) {
                     self.add_rule(rule.as_str().unwrap_or("Bash"));
                 }
             }
@@ -54,11 +71,11 @@ impl Rules {
     /// Adds a rule as it is written: `Bash(ssh *)`. Rules for other tools are passed over.
     pub fn add_rule(&mut self, rule: &str) {
         let rule = rule.trim();
-        let inside = ["Bash", "Shell", "run_shell_command", "ShellTool", "*"].iter().find_map(|tool| {
+        let inside = SHELLS.iter().chain(&["*"]).find_map(|tool| {
             let rest = rule.strip_prefix(tool)?;
-            if rest.is_empty() { Some("") } else { rest.strip_prefix('(')?.strip_suffix(')') }
+            if rest.is_empty() { Some((*tool, "")) } else { Some((*tool, rest.strip_prefix('(')?.strip_suffix(')')?)) }
         });
-        let Some(inside) = inside else {
+        let Some((tool, inside)) = inside else {
             // `Ba*` and the like are not understood: they may mean the shell.
             if rule.contains('*') && !rule.starts_with("mcp__") && !rule.contains('(') {
                 self.patterns.push(Pattern::Any);
@@ -69,8 +86,59 @@ impl Rules {
         self.patterns.push(match inside.strip_suffix(":*") {
             _ if matches!(inside, "" | "*" | ":*" | "**") => Pattern::Any,
             Some(prefix) => Pattern::Prefix(prefix.trim().to_owned()),
+            // To all but Claude Code a rule is how commands begin: `Shell(ssh)`, with what follows behind a colon or as a pattern.
+            None if tool != "Bash" => match inside.find([':', '*']) {
+                Some(0) => Pattern::Any,
+                at => Pattern::Prefix(inside.get(..at.unwrap_or(inside.len())).unwrap_or_default().trim().to_owned()),
+            },
             None => Pattern::Glob(inside.to_owned()),
         });
+    }
+
+    /// Adds the rules of a policy of Gemini CLI (TOML). One that cannot be read may hold any rule.
+    pub fn add_policy(&mut self, policy: &str) {
+        let Ok(table) = policy.parse::<toml::Table>() else { return self.patterns.push(Pattern::Any) };
+        let rules = table.get("rule").and_then(toml::Value::as_array).into_iter().flatten();
+        for rule in rules {
+            let texts = |key: &str| match rule.get(key) {
+                Some(toml::Value::String(text)) => vec![text.clone()],
+                Some(toml::Value::Array(all)) => all.iter().filter_map(|one| one.as_str().map(str::to_owned)).collect(),
+                _ => Vec::new(),
+            };
+            let tools = texts("toolName");
+            let shell =
+                tools.is_empty() || tools.iter().any(|tool| tool.contains('*') || SHELLS.contains(&tool.as_str()));
+            if texts("decision") == ["allow"] || !shell {
+                continue;
+            }
+            let prefixes = texts("commandPrefix");
+            if prefixes.is_empty() {
+                self.patterns.push(Pattern::Any);
+            }
+            self.patterns.extend(prefixes.into_iter().map(Pattern::Prefix));
+        }
+    }
+
+    /// Adds the rules of a file of Codex (`prefix_rule(pattern = ["git", "push"], decision = "prompt")`): each fits whatever begins
+    /// with the first word of its pattern.
+    pub fn add_prefix_rules(&mut self, text: &str) {
+        let plain: String = text.lines().filter(|line| !line.trim_start().starts_with('#')).collect();
+        for call in plain.split("prefix_rule").skip(1) {
+            let squeezed: String = call.chars().filter(|letter| !letter.is_whitespace()).collect();
+            if squeezed.contains("decision=\"allow\"") || !squeezed.contains("decision=") {
+                continue;
+            }
+            let first = squeezed.split_once("pattern=[").map(|(_, rest)| rest).unwrap_or_default();
+            let words: Vec<&str> = match first.strip_prefix('[').and_then(|list| list.split_once(']')) {
+                Some((list, _)) => list.split('"').skip(1).step_by(2).collect(),
+                None => first.strip_prefix('"').and_then(|rest| rest.split('"').next()).into_iter().collect(),
+            };
+            if words.is_empty() || words.iter().any(|word| word.contains('\\')) {
+                self.patterns.push(Pattern::Any);
+            } else {
+                self.patterns.extend(words.into_iter().map(|word| Pattern::Prefix(word.to_owned())));
+            }
+        }
     }
 
     /// Returns whether there are none.
@@ -159,25 +227,45 @@ fn fits(glob: &[u8], text: &[u8]) -> bool {
     glob.get(at..).is_none_or(|rest| rest.iter().all(|byte| *byte == b'*'))
 }
 
-/// Finds rules and settings among the arguments that an agent was started with: the rules, and the files or texts of settings.
-pub fn from_arguments(arguments: &[String]) -> (Vec<String>, Vec<String>) {
-    let (mut rules, mut settings) = (Vec::new(), Vec::new());
+/// What an agent was started with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Started {
+    /// Rules.
+    pub rules: Vec<String>,
+    /// Settings: files, or texts.
+    pub settings: Vec<String>,
+    /// Files and folders of policies.
+    pub policies: Vec<String>,
+}
+
+/// Finds rules, settings and policies among the arguments of a process.
+pub fn from_arguments(agent: Agent, arguments: &[String]) -> Started {
+    let mut found = Started::default();
     let mut words = arguments.iter().peekable();
     while let Some(word) = words.next() {
         let (name, value) = word.split_once('=').map_or((word.as_str(), None), |(name, value)| (name, Some(value)));
+        let is_rules = match agent {
+            Agent::Claude => matches!(name, "--disallowedTools" | "--disallowed-tools"),
+            Agent::Copilot => matches!(name, "--deny-tool" | "--excluded-tools"),
+            Agent::Qwen | Agent::Gemini => matches!(name, "--exclude-tools" | "--excludeTools"),
+            Agent::Codex | Agent::Cursor => false,
+        };
         match name {
-            "--settings" => settings.extend(value.map(str::to_owned).or_else(|| words.next().cloned())),
-            "--disallowedTools" | "--disallowed-tools" => {
+            "--settings" => found.settings.extend(value.map(str::to_owned).or_else(|| words.next().cloned())),
+            "--policy" | "--admin-policy" => {
+                found.policies.extend(value.map(str::to_owned).or_else(|| words.next().cloned()));
+            }
+            _ if is_rules => {
                 let mut all: Vec<String> = value.into_iter().map(str::to_owned).collect();
                 while value.is_none() && words.peek().is_some_and(|next| !next.starts_with("--")) {
                     all.extend(words.next().cloned());
                 }
-                rules.extend(all.iter().flat_map(|list| split_rules(list)));
+                found.rules.extend(all.iter().flat_map(|list| split_rules(list)));
             }
             _ => {}
         }
     }
-    (rules, settings)
+    found
 }
 
 /// Splits `Bash(a, b),Edit Read` at commas and blanks outside brackets.

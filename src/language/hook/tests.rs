@@ -35,8 +35,12 @@ fn claude_gets_every_field_back_as_it_came() {
 #[test]
 fn every_agent_gets_its_own_words() {
     let codex = answer(Agent::Codex, CLAUDE).unwrap();
-    let context = json!({"hookSpecificOutput": {"hookEventName": "PreToolUse", "additionalContext": "why"}});
-    assert_eq!(codex, context, "a change would need an `allow`");
+    let specific = &codex["hookSpecificOutput"];
+    assert_eq!(specific["permissionDecision"], "allow", "without it the change is dropped");
+    assert_eq!(specific["updatedInput"]["command"], "ssh -J g n ls");
+    let event = read(Agent::Codex, CLAUDE.as_bytes()).unwrap();
+    let advice = render(Agent::Codex, &event, Some(&Reply { command: None, ..reply() })).unwrap();
+    assert_eq!(advice, r#"{"hookSpecificOutput":{"hookEventName":"PreToolUse","additionalContext":"why"}}"#);
     let gemini =
         r#"{"hook_event_name":"BeforeTool","tool_name":"run_shell_command","tool_input":{"command":"x"},"cwd":"/"}"#;
     assert_eq!(
@@ -50,7 +54,21 @@ fn every_agent_gets_its_own_words() {
     assert_eq!(answer(Agent::Qwen, &qwen), None, "it drops what is said before");
     assert_eq!(answer(Agent::Qwen, &qwen.replace("PreToolUse", "PostToolUse")).unwrap(), told("PostToolUse"));
     let copilot = r#"{"timestamp":1,"cwd":"/","toolName":"bash","toolArgs":"{\"command\":\"x\",\"n\":1}"}"#;
-    assert_eq!(answer(Agent::Copilot, copilot).unwrap(), json!({"modifiedArgs": {"command": "ssh -J g n ls", "n": 1}}));
+    let changed = json!({"modifiedArgs": {"command": "ssh -J g n ls", "n": 1}, "additionalContext": "why"});
+    assert_eq!(answer(Agent::Copilot, copilot).unwrap(), changed);
+    let result = r#""toolResult":{"resultType":"failure"},"toolName""#;
+    let after = read(Agent::Copilot, copilot.replace("\"toolName\"", result).as_bytes()).unwrap();
+    assert_eq!(
+        (after.moment, render(Agent::Copilot, &after, Some(&reply()))),
+        (Moment::After { well: false, background: false }, None)
+    );
+    let start = read(Agent::Copilot, br#"{"sessionId":"s","cwd":"/","source":"new"}"#).unwrap();
+    assert_eq!((start.moment, start.command), (Moment::Other, None));
+    let named = answer(Agent::Copilot, CLAUDE).unwrap();
+    assert_eq!(
+        named["hookSpecificOutput"]["updatedInput"]["command"], "ssh -J g n ls",
+        "its editor speaks as Claude Code"
+    );
     let cursor = r#"{"hook_event_name":"preToolUse","tool_name":"Shell","tool_input":{"command":"x"},"cwd":"/"}"#;
     assert_eq!(
         answer(Agent::Cursor, cursor).unwrap(),
@@ -61,7 +79,7 @@ fn every_agent_gets_its_own_words() {
     for (agent, _) in Agent::ALL {
         let event = read(agent, CLAUDE.as_bytes()).unwrap();
         let line = render(agent, &event, Some(&reply())).unwrap_or_default();
-        assert!(!line.contains("allow") && !line.contains('\n'), "{line}");
+        assert!((agent == Agent::Codex || !line.contains("allow")) && !line.contains('\n'), "{line}");
         assert_eq!(Agent::named(agent.name()), Some(agent));
     }
 }
@@ -144,14 +162,56 @@ fn rules_fit_what_they_forbid_however_it_is_wrapped() {
         "f.json",
     ];
     let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
-    let (found, settings) = from_arguments(&arguments);
-    assert_eq!(
-        (found, settings),
-        (
-            vec!["Bash(ssh a, b)".to_owned(), "Edit".to_owned(), "Read".to_owned()],
-            vec!["{\"a\":1}".to_owned(), "f.json".to_owned()]
-        )
-    );
+    let found = from_arguments(Agent::Claude, &arguments);
+    assert_eq!(found.rules, ["Bash(ssh a, b)", "Edit", "Read"]);
+    assert_eq!(found.settings, ["{\"a\":1}", "f.json"]);
+}
+
+#[test]
+fn every_agent_has_its_own_way_to_forbid() {
+    let fit = |rules: &Rules, fitting: &[&str], others: &[&str]| {
+        for line in fitting {
+            assert!(rules.fit(line), "{line}: {rules:?}");
+        }
+        for line in others {
+            assert!(!rules.fit(line), "{line}: {rules:?}");
+        }
+    };
+    let of = |add: fn(&mut Rules, &str), text: &str| {
+        let mut rules = Rules::default();
+        add(&mut rules, text);
+        rules
+    };
+    let arguments = |agent, words: &[&str]| {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        from_arguments(agent, &words)
+    };
+    let started =
+        arguments(Agent::Copilot, &["copilot", "--deny-tool", "shell(git push)", "write", "--deny-tool=shell(ssh:*)"]);
+    let mut copilot = Rules::default();
+    for rule in &started.rules {
+        copilot.add_rule(rule);
+    }
+    fit(&copilot, &["git push -f", "cd x && ssh n ls"], &["git pull", "scp a b"]);
+    let started = arguments(Agent::Gemini, &["gemini", "--policy", "p", "--admin-policy=q.toml", "--deny-tool", "x"]);
+    assert_eq!((started.policies, started.rules), (vec!["p".to_owned(), "q.toml".to_owned()], vec![]));
+    let cursor =
+        of(Rules::add, r#"{"permissions": {"allow": ["Shell(ls)"], "deny": ["Shell(ssh)", "Shell(git:push *)"]}}"#);
+    fit(&cursor, &["ssh n ls", "git pull"], &["ls", "scp a b"]);
+    fit(&of(Rules::add, r#"{"tools": {"exclude": ["run_shell_command(ssh)"]}}"#), &["ssh n"], &["ls"]);
+    fit(&of(Rules::add, r#"{"excludeTools": ["ShellTool(ssh n)"]}"#), &["ssh n ls"], &["ssh m"]);
+    fit(&of(Rules::add, r#"{"tools": {"confirmationRequired": ["run_shell_command"]}}"#), &["ls"], &[]);
+    let policy = "[[rule]]\ntoolName = \"run_shell_command\"\ncommandPrefix = [\"ssh n\", \"git\"]\ndecision = \"deny\"\n\
+                  [[rule]]\ntoolName = \"run_shell_command\"\ncommandPrefix = \"ls\"\ndecision = \"allow\"\n\
+                  [[rule]]\ntoolName = [\"write_file\"]\ndecision = \"ask_user\"\n";
+    fit(&of(Rules::add_policy, policy), &["ssh n ls", "git pull"], &["ssh m", "ls"]);
+    let regex = "[[rule]]\ntoolName = \"run_shell_command\"\ncommandRegex = \"x+\"\ndecision = \"ask_user\"\n";
+    fit(&of(Rules::add_policy, regex), &["ls"], &[]);
+    fit(&of(Rules::add_policy, "[[rule"), &["ls"], &[]);
+    let codex = "# prefix_rule(pattern=[\"cd\"], decision=\"forbidden\")\nprefix_rule(pattern=[\"ls\"], decision=\"allow\")\n\
+                 prefix_rule(\n  pattern = [[\"ssh\", \"scp\"], \"n\"],\n  decision = \"prompt\",\n)\nprefix_rule(decision=\"forbidden\", pattern=[\"rm\"])\n";
+    fit(&of(Rules::add_prefix_rules, codex), &["ssh m", "scp a b", "cd x; rm y"], &["ls", "cd x"]);
+    fit(&of(Rules::add_prefix_rules, "prefix_rule(pattern=P, decision=\"forbidden\")"), &["ls"], &[]);
 }
 
 #[test]
@@ -192,6 +252,8 @@ proptest! {
         }
         let mut rules = Rules::default();
         rules.add(&String::from_utf8_lossy(&bytes));
+        rules.add_policy(&command);
+        rules.add_prefix_rules(&format!("prefix_rule({command})"));
         rules.add_rule(&command);
         drop(rules.fit(&command).to_string());
     }

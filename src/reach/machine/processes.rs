@@ -72,9 +72,18 @@ pub fn variable<'a>(environment: &'a [u8], name: &str) -> Option<&'a OsStr> {
 
 /// Returns the environments of this process' parent, of its parent, and so on, as far as they can be read.
 pub fn environments_above() -> impl Iterator<Item = Vec<u8>> {
+    above().filter_map(|pid| environment(pid).ok())
+}
+
+/// Returns the arguments that they were started with, each ended by a zero.
+pub fn arguments_above() -> impl Iterator<Item = Vec<u8>> {
+    above().filter_map(|pid| fs::read(format!("/proc/{pid}/cmdline")).ok())
+}
+
+/// Returns this process' parent, its parent, and so on.
+fn above() -> impl Iterator<Item = Pid> {
     let parent = |pid: Pid| stat(pid).and_then(|stat| Pid::from_raw(stat.parent));
-    let above = std::iter::successors(rustix::process::getppid(), move |pid| parent(*pid));
-    above.take(MOST_ABOVE).filter_map(|pid| environment(pid).ok())
+    std::iter::successors(rustix::process::getppid(), move |pid| parent(*pid)).take(MOST_ABOVE)
 }
 
 /// Returns processes and all that descends from them, each once. What forks during the look may be missed.
