@@ -12,7 +12,7 @@ use csync::language::manifest::{self, Facts, Limits};
 use csync::model::batch::{Flavour, Reply};
 use csync::model::id::InstanceId;
 use csync::model::plan::Plan;
-use csync::model::resources::Grant;
+use csync::model::resources::{Grant, Hold};
 use csync::model::units::Bytes;
 
 const HEAD: &str = "name = \"bench\"\nschema = 1\n";
@@ -84,7 +84,7 @@ fn parse(criterion: &mut Criterion) {
 
 fn render(criterion: &mut Criterion) {
     let plan = expanded(&listed(1_000));
-    let grant = Grant { cpus: 2, mem: Bytes::gib(1), mem_enforced: false, time: None, gpus: 0 };
+    let grant = Grant { cpus: 2, mem: Bytes::gib(1), hold: Hold::Nothing, time: None, gpus: 0 };
     let mut group = criterion.benchmark_group("render");
     group.throughput(Throughput::Elements(2_000));
     group.bench_function("quoted", |bencher| {

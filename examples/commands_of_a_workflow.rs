@@ -9,7 +9,7 @@ use std::path::Path;
 use csync::decide::graph::datasets::Catalog;
 use csync::language::manifest;
 use csync::model::job::Invocation;
-use csync::model::resources::Grant;
+use csync::model::resources::{Grant, Hold};
 use csync::model::units::Bytes;
 use csync::serve::prepare;
 
@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let text = std::fs::read_to_string(&file)?;
     let root = Path::new(&file).canonicalize()?.parent().ok_or("a file has a directory")?.display().to_string();
     let plan = prepare::plan(&text, &root, &BTreeMap::new(), &Catalog::default())?.expanded.plan;
-    let grant = Grant { cpus: 1, mem: Bytes::gib(1), mem_enforced: false, time: None, gpus: 0 };
+    let grant = Grant { cpus: 1, mem: Bytes::gib(1), hold: Hold::Nothing, time: None, gpus: 0 };
     for instance in plan.instance_ids() {
         let command = match manifest::render(&plan, instance, &grant, 1).invocation {
             Invocation::Script(script) => script,

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use csync::model::id::{InstanceId, JobKey, RunId};
 use csync::model::job::{Invocation, Job, News, Outcome};
-use csync::model::resources::Grant;
+use csync::model::resources::{Grant, Hold};
 use csync::model::units::Bytes;
 use csync::reach::config::StateDir;
 use csync::reach::executor::wire::{Environment, Limits};
@@ -103,7 +103,7 @@ fn worker(program: &Path, count: u32, slots: u32, command: &[String]) -> Result<
     let local = runtime.block_on(drive(&state, count, slots, command))?;
     let wall = begin.elapsed();
     let client = self::cpu().saturating_sub(cpu);
-    let (peak, own) = (peak(pid), own(pid));
+    let (peak, own) = (peak(pid)?, own(pid)?);
     runtime.block_on(leave(local))?;
     let used = worker.wait4()?.rusage;
     std::fs::remove_dir_all(&dir)?;
@@ -177,7 +177,7 @@ fn job(number: u32, command: &[String]) -> Job {
         environment: 1,
         env: Vec::new(),
         stdin: None,
-        grant: Grant { cpus: 1, mem: Bytes::mib(64), mem_enforced: false, time: None, gpus: 0 },
+        grant: Grant { cpus: 1, mem: Bytes::mib(64), hold: Hold::Nothing, time: None, gpus: 0 },
         checkpoint: None,
         inputs: Vec::new(),
         outputs: Vec::new(),
@@ -189,19 +189,20 @@ fn cpu() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// Peak resident memory of a process that runs, or has ended and is not reaped; 0 when it cannot be read.
-fn peak(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+/// Peak resident memory of a process that runs.
+fn peak(pid: u32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()).map_or(0, |kib| kib << 10)
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+    Ok(kib.ok_or("the peak of the worker's memory cannot be read")? << 10)
 }
 
 /// CPU time of a process itself, without its children.
-fn own(pid: u32) -> Duration {
-    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let nanos = threads.filter_map(|thread| {
-        let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
-        text.split(' ').next()?.parse::<u64>().ok()
-    });
-    Duration::from_nanos(nanos.sum())
+fn own(pid: u32) -> Result<Duration> {
+    let mut nanos = 0;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let text = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+        nanos += text.split(' ').next().unwrap_or_default().parse::<u64>()?;
+    }
+    Ok(Duration::from_nanos(nanos))
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use csync::model::id::{InstanceId, JobKey, RunId};
 use csync::model::job::{Ended, Invocation, Job, News};
-use csync::model::resources::Grant;
+use csync::model::resources::{Grant, Hold};
 use csync::model::units::{Bytes, Walltime};
 use csync::reach::config::StateDir;
 use csync::reach::executor::wire::{Environment, Hello, Limits};
@@ -107,7 +107,7 @@ impl World {
             environment: ENVIRONMENT,
             env: Vec::new(),
             stdin: None,
-            grant: Grant { cpus: 1, mem: Bytes::mib(64), mem_enforced: false, time: None, gpus: 0 },
+            grant: Grant { cpus: 1, mem: Bytes::mib(64), hold: Hold::Nothing, time: None, gpus: 0 },
             checkpoint: None,
             inputs: Vec::new(),
             outputs: Vec::new(),

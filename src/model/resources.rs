@@ -40,6 +40,20 @@ pub struct Request {
     pub processes: Option<u32>,
 }
 
+/// What the memory of a grant means where the attempt runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hold {
+    /// Nothing: memory was left to csync, and nothing was learned.
+    #[default]
+    Nothing,
+    /// It is kept free for the attempt; going over it ends nothing. So is what csync chose by what it learned where no batch
+    /// system holds anybody to it.
+    Room,
+    /// It is kept free, and going over it ends the attempt.
+    Limit,
+}
+
 /// Resources granted to one attempt: what `{cpus}`, `{mem_*}`, `{time_s}` and `{gpus}` say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
@@ -47,12 +61,27 @@ pub struct Grant {
     pub cpus: u32,
     /// Memory that may be used.
     pub mem: Bytes,
-    /// Whether going over `mem` ends the attempt; false where memory was left to csync and nothing was learned.
-    pub mem_enforced: bool,
+    /// What `mem` means where it runs.
+    pub hold: Hold,
     /// Walltime after which the attempt is ended; none means unlimited.
     pub time: Option<Walltime>,
     /// GPUs.
     pub gpus: u32,
+}
+
+impl Grant {
+    /// Returns whether going over the memory ends the attempt.
+    pub fn is_limited(&self) -> bool {
+        self.hold == Hold::Limit
+    }
+
+    /// Returns the memory that is kept free for it.
+    pub const fn kept(&self) -> Bytes {
+        match self.hold {
+            Hold::Nothing => Bytes(0),
+            Hold::Room | Hold::Limit => self.mem,
+        }
+    }
 }
 
 /// How a [`Usage`] was measured, best first.

@@ -2,7 +2,7 @@
 
 use csync::model::api::Stream;
 use csync::model::job::{News, Outcome};
-use csync::model::resources::{Grant, Meter};
+use csync::model::resources::{Grant, Hold, Meter};
 use csync::model::units::Bytes;
 use csync::reach::executor::wire::Limits;
 
@@ -134,7 +134,9 @@ fn too_large_requests_are_refused_and_the_rest_waits_its_turn() {
     assert!(matches!(&outcome, Outcome::Rejected { message } if message.contains("3 cores")), "{outcome:?}");
     let greedy = |number| {
         let job = world.script(number, "echo + >> count; test $(wc -l < count) = 1; sleep 0.1; rm count");
-        csync::model::job::Job { grant: Grant { mem: Bytes::mib(60), mem_enforced: true, ..job.grant }, ..job }
+        // What is only kept free counts like what is a limit.
+        let hold = if number == 3 { Hold::Room } else { Hold::Limit };
+        csync::model::job::Job { grant: Grant { mem: Bytes::mib(60), hold, ..job.grant }, ..job }
     };
     let jobs = vec![greedy(2), greedy(3), greedy(4)];
     world.local.start(jobs);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use csync::model::api::Stream;
 use csync::model::job::{Ended, Job, Outcome};
-use csync::model::resources::{Grant, Meter};
+use csync::model::resources::{Grant, Hold, Meter};
 use csync::model::units::Bytes;
 use csync::reach::executor::wire::Limits;
 
@@ -246,7 +246,7 @@ fn inputs_are_told_as_they_were() {
 fn memory_over_the_grant_ends_a_job() {
     let mut world = World::new();
     let job = world.script(1, "x=$(head -c 120M /dev/zero | tr '\\0' x); sleep 1000; echo \"$x\"");
-    let job = Job { grant: Grant { mem: Bytes::mib(100), mem_enforced: true, ..job.grant }, ..job };
+    let job = Job { grant: Grant { mem: Bytes::mib(100), hold: Hold::Limit, ..job.grant }, ..job };
     let ended = world.run(job);
     assert_eq!(ended.outcome, Outcome::Oom, "{ended:?}");
     // The same where nobody said that it is too much.
@@ -265,7 +265,7 @@ fn a_control_group_measures_and_ends_what_is_over_its_limit() {
     let mut world = World::with(Limits { cpus: 1, mem: Bytes::gib(1), ..Limits::default() });
     let with = |number, script: &str| {
         let job = world.script(number, script);
-        Job { grant: Grant { mem: Bytes::mib(100), mem_enforced: true, ..job.grant }, ..job }
+        Job { grant: Grant { mem: Bytes::mib(100), hold: Hold::Limit, ..job.grant }, ..job }
     };
     let small = with(1, "true");
     let large = with(2, "head -c 60M /dev/zero | tail > /dev/null");

@@ -133,7 +133,7 @@ impl TaskFacts {
             self.granted_core_s += usage.wall * f64::from(attempt.grant.cpus);
             if usage.peak_memory.0 >= self.peak_memory {
                 self.peak_memory = usage.peak_memory.0;
-                self.granted_memory = attempt.grant.mem_enforced.then_some(attempt.grant.mem.0);
+                self.granted_memory = Some(attempt.grant.kept().0).filter(|kept| *kept > 0);
             }
             if *outcome == Outcome::Success {
                 self.walls.push(usage.wall);

@@ -3,7 +3,7 @@
 use crate::model::api::{AttemptView, Counts, InstanceView, PlanInstance, PlanTask, RunPlan, RunState, RunSummary};
 use crate::model::id::{InstanceId, RunId, TaskId};
 use crate::model::job::{Outcome, State};
-use crate::model::resources::{Grant, Meter, Usage};
+use crate::model::resources::{Grant, Hold, Meter, Usage};
 use crate::model::units::{Bytes, Timestamp};
 
 /// Seconds after the run's first start.
@@ -16,7 +16,7 @@ fn attempt(number: u32, start: f64, end: f64, outcome: Outcome) -> AttemptView {
     AttemptView {
         host: None,
         attempt: number,
-        grant: Grant { cpus: 2, mem: Bytes::gib(1), mem_enforced: true, time: None, gpus: 0 },
+        grant: Grant { cpus: 2, mem: Bytes::gib(1), hold: Hold::Limit, time: None, gpus: 0 },
         submitted: at(start),
         started: Some(at(start)),
         ended: Some(at(end)),

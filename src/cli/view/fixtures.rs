@@ -6,7 +6,7 @@ use crate::model::api::{
 };
 use crate::model::id::{InstanceId, RunId};
 use crate::model::job::{Outcome, State};
-use crate::model::resources::{Grant, Meter, Usage};
+use crate::model::resources::{Grant, Hold, Meter, Usage};
 use crate::model::units::{Bytes, Timestamp};
 
 pub(in crate::cli) fn at(seconds: i64) -> Timestamp {
@@ -70,7 +70,7 @@ pub(in crate::cli) fn detail() -> RunDetail {
 }
 
 pub(in crate::cli) fn instance(label: &str, state: State, outcome: Option<Outcome>) -> InstanceView {
-    let grant = Grant { cpus: 2, mem: Bytes::gib(1), mem_enforced: true, time: None, gpus: 0 };
+    let grant = Grant { cpus: 2, mem: Bytes::gib(1), hold: Hold::Limit, time: None, gpus: 0 };
     let ran = matches!(state, State::Running | State::Done | State::Failed);
     let attempt = AttemptView {
         host: None,

@@ -8,6 +8,7 @@ use crate::cli::view::words::{self, cut, duration};
 use crate::model::api::{AttemptView, Why};
 use crate::model::choice::Choice;
 use crate::model::id::RunId;
+use crate::model::resources::Hold;
 use crate::model::units::Timestamp;
 
 /// Lines of a command that are shown.
@@ -75,7 +76,11 @@ pub(in crate::cli) fn asked(choice: &Choice, attempt: &AttemptView) -> Vec<Strin
 fn attempt_line(attempt: &AttemptView, now: Timestamp, page: Page) -> String {
     let grant = &attempt.grant;
     let cores = words::many(grant.cpus, "core");
-    let memory = if grant.mem_enforced { format!(" of {}", grant.mem) } else { String::new() };
+    let memory = match grant.hold {
+        Hold::Nothing => String::new(),
+        Hold::Room => format!(" ({} kept free)", grant.mem),
+        Hold::Limit => format!(" of {}", grant.mem),
+    };
     let limit = grant.time.map_or(String::new(), |time| format!(" of {time}"));
     let how = match (&attempt.outcome, attempt.usage, attempt.started) {
         (Some(outcome), Some(usage), _) => format!(

@@ -16,7 +16,7 @@ use crate::decide::outlook::known::foreseen;
 use crate::model::choice::{Choice, Placement};
 use crate::model::id::{HostId, InstanceId, JobKey};
 use crate::model::job::{Ended, Outcome};
-use crate::model::resources::{Amount, Grant, Usage};
+use crate::model::resources::{Amount, Grant, Hold, Usage};
 use crate::model::task::Settings;
 use crate::model::units::{Bytes, Timestamp};
 
@@ -82,7 +82,11 @@ impl Run {
         last: Option<&Grant>,
         turn: &mut Turn<'_>,
     ) -> (Needs, Foresight) {
-        let Some(outlook) = turn.shared.outlooks.get_mut(&self.id) else { return <(Needs, Foresight)>::default() };
+        // Where no batch system holds anybody to it, a guess ends nothing.
+        let hold = if turn.shared.hosts.flavour(host).is_some() { Hold::Limit } else { Hold::Room };
+        let Some(outlook) = turn.shared.outlooks.get_mut(&self.id) else {
+            return (Needs { hold, ..Needs::default() }, Foresight::default());
+        };
         let task = self.plan.instance(instance).task;
         let foresight = outlook.foresee(&self.plan, instance, (host, turn.shared.hosts.flavour(host)));
         let needs = Needs {
@@ -90,6 +94,7 @@ impl Run {
             time: foresight.walltime(),
             mem_after: last.and_then(|last| outlook.memory_after(task, host, last.mem)),
             time_after: last.and_then(|last| outlook.time_after(task, host, last.time?)),
+            hold,
         };
         (needs, foresight)
     }
@@ -113,7 +118,7 @@ impl Run {
         };
         let host = self.routes.of(task).first().copied().unwrap_or(HostId::LOCAL);
         let key = self.next_attempt(instance);
-        let grant = Grant { cpus: 0, mem: Bytes(0), mem_enforced: false, time: None, gpus: 0 };
+        let grant = Grant { cpus: 0, mem: Bytes(0), hold: Hold::Nothing, time: None, gpus: 0 };
         let live = Live {
             host,
             stage: Stage::Given,

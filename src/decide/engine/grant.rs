@@ -3,15 +3,15 @@
 use crate::decide::engine::protocol::Capacity;
 use crate::decide::engine::rooms::{Misfit, Room, Rooms, refusal};
 use crate::model::job::Outcome;
-use crate::model::resources::{Amount, Grant, Request};
+use crate::model::resources::{Amount, Grant, Hold, Request};
 use crate::model::task::Retry;
 use crate::model::units::{Bytes, Walltime};
 
 /// Returns what a first attempt is granted: the first alternative that fits, in the first room that it fits.
 ///
 /// Of a range, cores are granted as many as the room has, walltime as much as is allowed, and memory as little as will do:
-/// it grows when that was too little. Memory left to csync is the share of the room that goes with the cores, and nothing
-/// enforces it.
+/// it grows when that was too little. Memory left to csync is the share of the room that goes with the cores, and nobody is held
+/// to it.
 ///
 /// # Errors
 /// Why none fits, as a message for people.
@@ -55,7 +55,7 @@ fn fit(request: &Request, room: &Room<'_>) -> Result<Grant, Misfit> {
         Ok(cpus) => cpus,
         Err(needed) => return misfit(format!("{needed} cores{on_one}"), capacity.cpus.to_string()),
     };
-    let (mem, mem_enforced) = match memory(request.mem, cpus, capacity) {
+    let (mem, hold) = match memory(request.mem, cpus, capacity) {
         Ok(mem) => mem,
         Err(least) => return misfit(format!("{least} of memory{on_one}"), capacity.mem.to_string()),
     };
@@ -66,7 +66,7 @@ fn fit(request: &Request, room: &Room<'_>) -> Result<Grant, Misfit> {
         Ok(time) => time,
         Err((least, most)) => return misfit(format!("{least} of walltime"), most.to_string()),
     };
-    Ok(Grant { cpus, mem, mem_enforced, time, gpus: request.gpus })
+    Ok(Grant { cpus, mem, hold, time, gpus: request.gpus })
 }
 
 fn walltime(amount: Amount<Walltime>, limit: Option<Walltime>) -> Result<Option<Walltime>, (Walltime, Walltime)> {
@@ -104,22 +104,22 @@ fn cores(amount: Amount<u32>, processes: u32, limit: u32) -> Result<u32, u64> {
     Ok(most.min(limit / processes).max(least) * processes)
 }
 
-/// Returns the memory granted, and whether going over it ends the attempt.
+/// Returns the memory granted, and what that means.
 ///
 /// # Errors
 /// How much is needed, when there is not as much.
-fn memory(amount: Amount<Bytes>, cpus: u32, room: Capacity) -> Result<(Bytes, bool), Bytes> {
+fn memory(amount: Amount<Bytes>, cpus: u32, room: Capacity) -> Result<(Bytes, Hold), Bytes> {
     let share = || Bytes((u128::from(room.mem.0) * u128::from(cpus) / u128::from(room.cpus.max(1))) as u64);
     let least = match amount {
         Amount::Exact(mem) => mem,
         Amount::Range { min: Some(min), .. } => min,
         Amount::Range { min: None, max: Some(max) } => max.min(room.mem),
-        Amount::Auto | Amount::Range { min: None, max: None } => return Ok((share(), false)),
+        Amount::Auto | Amount::Range { min: None, max: None } => return Ok((share(), Hold::Nothing)),
     };
     if least > room.mem {
         return Err(least);
     }
-    Ok((least, true))
+    Ok((least, Hold::Limit))
 }
 
 /// What to ask for where a task leaves that to csync, by what was learned.
@@ -133,6 +133,9 @@ pub(super) struct Needs {
     pub(super) mem_after: Option<Bytes>,
     /// Walltime after the last attempt ran out of it.
     pub(super) time_after: Option<Walltime>,
+    /// How an attempt is held to memory that csync chose: by a batch system that holds everybody to what is asked for; elsewhere
+    /// not at all, since a guess of csync's ends nothing.
+    pub(super) hold: Hold,
 }
 
 impl Needs {
@@ -190,17 +193,26 @@ pub(super) fn granted(
         if place(&exact, rooms).is_ok() { exact } else { as_much() }
     });
     let asked = filled.as_deref().unwrap_or(alternatives);
-    match last {
-        None => first(asked, rooms),
-        Some((last, outcome, retry)) => next(asked, rooms, &Last { grant: last, outcome, retry, needs, alternatives }),
-    }
+    let (request, room, grant) = place(asked, rooms)?;
+    let hold = hold(alternatives, asked, request, needs);
+    let base = Grant { hold: grant.hold.min(hold), ..grant };
+    let Some((last, outcome, retry)) = last else { return Ok(base) };
+    Ok(next((request, &room, base), rooms, &Last { grant: last, outcome, retry, needs, alternatives, hold }))
+}
+
+/// Returns how an attempt is held to its memory: as a person's word, where the alternative that was chosen says how much.
+fn hold(alternatives: &[Request], asked: &[Request], chosen: &Request, needs: &Needs) -> Hold {
+    let written = alternatives.iter().zip(asked).find(|(_, asked)| std::ptr::eq(*asked, chosen));
+    let is_left = written
+        .is_some_and(|(written, _)| matches!(written.mem, Amount::Auto | Amount::Range { min: None, max: None }));
+    if is_left { needs.hold } else { Hold::Limit }
 }
 
 /// Returns whether csync itself chose what an attempt ran out of, by what it learned: such a mistake is csync's to mend.
 pub(super) fn is_own_mistake(alternatives: &[Request], grant: &Grant, outcome: &Outcome) -> bool {
     let any = |is_left: fn(&Request) -> bool| alternatives.iter().any(is_left);
     match outcome {
-        Outcome::Oom => grant.mem_enforced && any(|request| request.mem == Amount::Auto),
+        Outcome::Oom => grant.hold != Hold::Nothing && any(|request| request.mem == Amount::Auto),
         Outcome::Timeout => grant.time.is_some() && any(|request| request.time == Amount::Auto),
         _ => false,
     }
@@ -215,25 +227,27 @@ struct Last<'a> {
     needs: &'a Needs,
     /// What the task asks for, as it is written.
     alternatives: &'a [Request],
+    /// How the next one is held to its memory.
+    hold: Hold,
 }
 
 /// Returns what the attempt after a failed one is granted: in the first room where that can help, else in the first that it fits.
-fn next(asked: &[Request], rooms: &Rooms<'_>, last: &Last<'_>) -> Result<Grant, String> {
-    let (request, first, base) = place(asked, rooms)?;
+fn next((request, first, base): (&Request, &Room<'_>, Grant), rooms: &Rooms<'_>, last: &Last<'_>) -> Grant {
     let bounds = bounds(last.alternatives);
-    let fallback = grown(base, last, bounds, &first);
+    let fallback = grown(base, last, bounds, first);
     let mut all = rooms.each(request).filter_map(|room| {
         let base = fit(request, &room).ok()?;
+        let base = Grant { hold: base.hold.min(last.hold), ..base };
         let grant = grown(base, last, bounds, &room);
         can_help(&grant, last.grant, last.outcome).then_some(grant)
     });
-    Ok(all.next().unwrap_or(fallback))
+    all.next().unwrap_or(fallback)
 }
 
 /// Returns never less than an attempt had, and more of what it ran out of: as was learned, else by the task's factor; as far as the
 /// room and the task's own upper bound go.
 fn grown(base: Grant, before: &Last<'_>, (most_mem, most_time): (Bytes, Walltime), room: &Room<'_>) -> Grant {
-    let Last { grant: last, outcome, retry, needs, alternatives } = *before;
+    let Last { grant: last, outcome, retry, needs, alternatives, hold } = *before;
     let is_auto = |is: fn(&Request) -> bool| alternatives.iter().any(is);
     let mut grant = base;
     let limit = room.capacity.mem;
@@ -242,10 +256,10 @@ fn grown(base: Grant, before: &Last<'_>, (most_mem, most_time): (Bytes, Walltime
         let more = learned.map_or_else(|| last.mem.scaled(retry.mem.max(1.0)), |mem| mem.max(last.mem));
         grant.mem = base.mem.max(more).min(limit).min(most_mem).max(base.mem);
         // What ran out of memory once must be given room, also where nothing was asked for.
-        grant.mem_enforced = true;
-    } else if last.mem_enforced {
+        grant.hold = hold;
+    } else if last.hold != Hold::Nothing {
         grant.mem = base.mem.max(last.mem).min(limit);
-        grant.mem_enforced = true;
+        grant.hold = hold;
     }
     if let (Some(base), Some(last)) = (base.time, last.time) {
         let learned = needs.time_after.filter(|_| is_auto(|request| request.time == Amount::Auto));
@@ -263,7 +277,7 @@ fn grown(base: Grant, before: &Last<'_>, (most_mem, most_time): (Bytes, Walltime
 /// Returns whether another attempt after this outcome could go better than the last: one that ran out of memory, and cannot
 /// be given more, would only do so again.
 pub(super) fn can_help(next: &Grant, last: &Grant, outcome: &Outcome) -> bool {
-    *outcome != Outcome::Oom || !last.mem_enforced || next.mem > last.mem
+    *outcome != Outcome::Oom || last.hold == Hold::Nothing || next.mem > last.mem
 }
 
 /// Returns the upper bounds that the task's ranges set; of alternatives, the widest.

@@ -146,7 +146,7 @@ impl Outlook {
         if let Some(foresight) = self.asked.get(&key) {
             return *foresight;
         }
-        // Where no batch system holds anybody to it, a limit only kills.
+        // Where no batch system holds anybody to it, it is kept free, and too little of it is everybody's trouble.
         let caution = if flavour.is_some() { Caution::Balanced } else { Caution::Safe };
         let question = |grain| Question { input, grain, caution };
         let mem = known.memory(class, question(1024.0 * 1024.0));

@@ -10,10 +10,10 @@ use crate::model::diagnostic::Severity;
 use crate::model::id::InstanceId;
 use crate::model::job::Invocation;
 use crate::model::plan::Plan;
-use crate::model::resources::Grant;
+use crate::model::resources::{Grant, Hold};
 use crate::model::units::Bytes;
 
-const GRANT: Grant = Grant { cpus: 3, mem: Bytes::gib(1), mem_enforced: false, time: None, gpus: 0 };
+const GRANT: Grant = Grant { cpus: 3, mem: Bytes::gib(1), hold: Hold::Nothing, time: None, gpus: 0 };
 
 /// What directives are made of.
 const OPTIONS: [&str; 52] = [

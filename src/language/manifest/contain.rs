@@ -91,7 +91,7 @@ fn wrapping(
         inputs: declared(plan, instance).iter().map(whole).filter(|path| !is_remote(path)).collect(),
         env,
         cpus: grant.cpus,
-        memory: grant.mem_enforced.then_some(grant.mem),
+        memory: grant.is_limited().then_some(grant.mem),
         gpus: grant.gpus,
         runtimes: runtimes.to_vec(),
         label: plan.label(instance),

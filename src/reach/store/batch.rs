@@ -12,13 +12,16 @@ use crate::model::data::DataFact;
 use crate::model::id::{InstanceId, JobKey, RunId};
 use crate::model::job::{Ended, Outcome};
 use crate::model::plan::Memo;
-use crate::model::resources::{Grant, Meter};
+use crate::model::resources::{Grant, Hold, Meter};
 use crate::model::units::Timestamp;
 use crate::reach::store::codec;
 use crate::reach::store::error::StoreError;
 use crate::reach::store::memos::{WorkflowKey, append_memo};
 use crate::reach::store::open::Store;
 use crate::reach::store::sql;
+
+/// What a grant's memory means, by its number in the store.
+pub(super) const HOLDS: [Hold; 3] = [Hold::Nothing, Hold::Limit, Hold::Room];
 
 /// Records to write together. Kept and cleared by its owner, so that a turn allocates nothing.
 #[derive(Debug, Default)]
@@ -117,12 +120,16 @@ impl Serialize for Handed<'_> {
 impl Batch {
     /// Adds an attempt that is about to be handed to a worker, or to a host, and what was chosen for it.
     pub fn submitted(&mut self, key: JobKey, grant: &Grant, at: Timestamp, to: HandedTo<'_>, choice: Option<&Choice>) {
-        let Grant { cpus, mem, mem_enforced, time, gpus } = *grant;
+        let Grant { cpus, mem, hold, time, gpus } = *grant;
         let (worker, host) = match to {
             HandedTo::Worker(worker) => (worker.map(|worker| worker as i64), None),
             HandedTo::Host(host) => (None, Some(host)),
         };
-        let (mem, enforced, time) = (signed(mem.0), u8::from(mem_enforced), time.map(|time| signed(time.0)));
+        let (mem, enforced, time) = (
+            signed(mem.0),
+            HOLDS.iter().position(|known| *known == hold).unwrap_or_default() as u8,
+            time.map(|time| signed(time.0)),
+        );
         let who = (key.run, key.instance, key.attempt, worker);
         self.attempts.push(&Handed { who, what: (cpus, mem, enforced, time, gpus), at: at.0, host, choice });
     }

@@ -16,7 +16,7 @@ use crate::model::job::Outcome;
 use crate::model::plan::Plan;
 use crate::model::resources::{Grant, Meter, Usage};
 use crate::model::units::{Bytes, Timestamp, Walltime};
-use crate::reach::store::batch::{Sent, meter_name};
+use crate::reach::store::batch::{HOLDS, Sent, meter_name};
 use crate::reach::store::codec::{self, BadForm};
 use crate::reach::store::error::StoreError;
 use crate::reach::store::memos::WorkflowKey;
@@ -493,7 +493,11 @@ fn attempt(run: RunId, row: &SqliteRow) -> Result<StoredAttempt, sqlx::Error> {
         grant: Grant {
             cpus: row.try_get::<Option<u32>, _>(3)?.unwrap_or(0),
             mem: Bytes(bytes(4)?),
-            mem_enforced: row.try_get::<Option<bool>, _>(5)?.unwrap_or(false),
+            hold: row
+                .try_get::<Option<u8>, _>(5)?
+                .and_then(|at| HOLDS.get(usize::from(at)))
+                .copied()
+                .unwrap_or_default(),
             time: row.try_get::<Option<i64>, _>(6)?.map(|time| Walltime(time.unsigned_abs())),
             gpus: row.try_get::<Option<u32>, _>(7)?.unwrap_or(0),
         },

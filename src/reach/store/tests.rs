@@ -11,7 +11,7 @@ use crate::model::batch::{BatchId, JobName};
 use crate::model::id::{InstanceId, JobKey, RunId};
 use crate::model::job::{Ended, Outcome};
 use crate::model::plan::{Fingerprint, Memo, Plan};
-use crate::model::resources::{Grant, Meter, Usage};
+use crate::model::resources::{Grant, Hold, Meter, Usage};
 use crate::model::units::{Bytes, Timestamp, Walltime};
 
 use super::*;
@@ -44,7 +44,7 @@ fn key(run: RunId, instance: u32, attempt: u32) -> JobKey {
 }
 
 fn grant() -> Grant {
-    Grant { cpus: 2, mem: Bytes(u64::MAX), mem_enforced: true, time: Some(Walltime(60)), gpus: 1 }
+    Grant { cpus: 2, mem: Bytes(u64::MAX), hold: Hold::Limit, time: Some(Walltime(60)), gpus: 1 }
 }
 
 fn ended(key: JobKey, outcome: Outcome) -> Ended {

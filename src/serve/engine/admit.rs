@@ -429,6 +429,8 @@ impl Runner {
         };
         self.cares.insert(run, care);
         if active {
+            let asked = attempts.iter().filter(|attempt| attempt.outcome.is_none());
+            asked.for_each(|attempt| self.learner.asks(attempt.key, &attempt.grant));
             self.handed.extend(in_flight.into_iter().map(|(key, worker)| (key, Given::Worker(worker))));
         }
         let chosen = if active { self.restore_places(run, &plan, &facts) } else { None };

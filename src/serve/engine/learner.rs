@@ -15,8 +15,8 @@ use crate::model::id::{HostId, JobKey, RunId, TaskId};
 use crate::model::job::{Ended, Outcome};
 use crate::model::observation::{Cut, Observation, Trust};
 use crate::model::plan::Plan;
-use crate::model::resources::{Meter, Usage};
-use crate::model::units::Timestamp;
+use crate::model::resources::{Grant, Meter, Usage};
+use crate::model::units::{Bytes, Timestamp};
 use crate::reach::advice;
 use crate::reach::clock;
 use crate::reach::config::StateDir;
@@ -42,6 +42,7 @@ struct Told {
     key: JobKey,
     host: String,
     cut: Cut,
+    asked: Bytes,
     usage: Usage,
     input: u64,
     at: Timestamp,
@@ -51,9 +52,18 @@ struct Told {
 #[derive(Default)]
 pub(super) struct Learner {
     task: Option<(mpsc::Sender<Told>, JoinHandle<()>)>,
+    /// Memory that is asked for attempts in flight, where some is.
+    asked: HashMap<JobKey, Bytes>,
 }
 
 impl Learner {
+    /// Notes what an attempt is granted.
+    pub(super) fn asks(&mut self, key: JobKey, grant: &Grant) {
+        if grant.kept() > Bytes(0) {
+            self.asked.insert(key, grant.kept());
+        }
+    }
+
     fn tell(&mut self, state: &StateDir, reports: &mpsc::Sender<Report>, told: Told) {
         let (to, _) = self.task.get_or_insert_with(|| {
             let (to, from) = mpsc::channel(MOST_WAITING);
@@ -78,6 +88,7 @@ impl Learner {
 impl Runner {
     /// Notes what an attempt needed, when it tells that.
     pub(super) fn teach(&mut self, ended: &Ended, given: Option<Given>) {
+        let asked = self.learner.asked.remove(&ended.key).unwrap_or_default();
         let cut = match ended.outcome {
             Outcome::Success => Cut::Nothing,
             Outcome::Oom => Cut::Memory,
@@ -97,6 +108,7 @@ impl Runner {
             key: ended.key,
             host,
             cut,
+            asked,
             usage: ended.usage,
             input: ended.inputs.iter().flatten().map(|input| input.size).sum(),
             at: ended.ended,
@@ -179,7 +191,7 @@ fn lesson(told: &Told, state: &StateDir, key: &TokenKey) -> Option<Lesson> {
         wall: usage.wall as f32,
         cpu: usage.cpu() as f32,
         io: 0.0,
-        asked: 0.0,
+        asked: told.asked.0 as f32,
         cut: told.cut,
         trust: match usage.meter {
             Meter::Cgroup => Trust::Full,

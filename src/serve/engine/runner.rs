@@ -475,6 +475,7 @@ impl Runner {
     fn record(&mut self, record: Record) {
         match record {
             Record::Submitted { key, host, grant, at, choice } => {
+                self.learner.asks(key, &grant);
                 if host == HostId::LOCAL {
                     let worker = self.link.worker();
                     self.batch.submitted(key, &grant, at, HandedTo::Worker(worker), choice.as_deref());

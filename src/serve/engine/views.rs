@@ -58,7 +58,7 @@ impl Runner {
             for grant in run.grants() {
                 info.running += 1;
                 info.cpus_used += grant.cpus;
-                info.mem_used = Bytes(info.mem_used.0.saturating_add(if grant.mem_enforced { grant.mem.0 } else { 0 }));
+                info.mem_used = Bytes(info.mem_used.0.saturating_add(grant.kept().0));
             }
             info.queued += run.in_flight().count().saturating_sub(run.in_flight_there().count()) as u32;
         }

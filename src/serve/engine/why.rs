@@ -13,7 +13,7 @@ use crate::model::api::{ApiError, AttemptView, ErrorKind, InstanceView, Stream, 
 use crate::model::id::{HostId, InstanceId, JobKey, RunId};
 use crate::model::job::{Invocation, Outcome, State};
 use crate::model::plan::Plan;
-use crate::model::resources::{Amount, Grant, Request};
+use crate::model::resources::{Amount, Grant, Hold, Request};
 use crate::reach::config::StateDir;
 use crate::reach::store::StoredAttempt;
 use crate::serve::engine::care::Care;
@@ -223,7 +223,7 @@ fn first_grant(plan: &Plan, instance: InstanceId) -> Grant {
     Grant {
         cpus: least(request.cpus).unwrap_or(1).saturating_mul(request.processes.unwrap_or(1)),
         mem: least(request.mem).unwrap_or_default(),
-        mem_enforced: false,
+        hold: Hold::Nothing,
         time: least(request.time),
         gpus: request.gpus,
     }

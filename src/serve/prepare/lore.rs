@@ -15,7 +15,7 @@ use crate::model::host::HostName;
 use crate::model::id::{InstanceId, PathId, TaskId};
 use crate::model::job::Invocation;
 use crate::model::plan::Plan;
-use crate::model::resources::Grant;
+use crate::model::resources::{Grant, Hold};
 use crate::model::units::{Bytes, Timestamp};
 use crate::reach::config::StateDir;
 use crate::reach::files::look::Root;
@@ -70,7 +70,7 @@ pub fn class_of(host: &str, key: &TokenKey) -> Token {
 /// Returns what the command of an instance is like; none where it is nothing to learn of.
 pub fn signature_of(plan: &Plan, instance: InstanceId, key: &TokenKey) -> Option<Signature> {
     // What a command is granted stands among its values, which do not matter here.
-    let grant = Grant { cpus: 1, mem: Bytes::gib(1), mem_enforced: false, time: None, gpus: 0 };
+    let grant = Grant { cpus: 1, mem: Bytes::gib(1), hold: Hold::Nothing, time: None, gpus: 0 };
     let lines = match render(plan, instance, &grant, 1).invocation {
         Invocation::Script(script) => commands(&script),
         Invocation::Argv(words) => vec![words],

@@ -17,7 +17,7 @@ use crate::model::data::Elsewhere;
 use crate::model::id::{InstanceId, JobKey, RunId};
 use crate::model::job::{Ended, Invocation, Outcome};
 use crate::model::plan::Plan;
-use crate::model::resources::{Grant, Usage};
+use crate::model::resources::{Grant, Hold, Usage};
 use crate::model::units::{Bytes, Timestamp};
 use crate::reach::files::look::{Root, fingerprint};
 
@@ -117,7 +117,7 @@ impl Lab {
     }
 }
 
-const GRANT: Grant = Grant { cpus: 2, mem: Bytes::gib(1), mem_enforced: true, time: None, gpus: 0 };
+const GRANT: Grant = Grant { cpus: 2, mem: Bytes::gib(1), hold: Hold::Limit, time: None, gpus: 0 };
 
 fn verdicts(prepared: &Prepared) -> Vec<Verdict> {
     prepared.verdicts.clone()

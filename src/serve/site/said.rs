@@ -10,7 +10,7 @@ use crate::model::diagnostic::Diagnostic;
 use crate::model::facts::Facts;
 use crate::model::host::{Batch, Host, HostName};
 use crate::model::plan::Plan;
-use crate::model::resources::{Amount, Grant};
+use crate::model::resources::{Amount, Grant, Hold};
 use crate::model::task::Task;
 use crate::model::units::{Bytes, Walltime};
 
@@ -18,7 +18,7 @@ use crate::model::units::{Bytes, Walltime};
 pub(super) fn request(task: &Task, grant: &Grant) -> MemberRequest {
     let wish = task.resources.first();
     let processes = wish.and_then(|wish| wish.processes).unwrap_or(1).max(1);
-    let asked_mem = wish.is_some_and(|wish| wish.mem != Amount::Auto) || grant.mem_enforced;
+    let asked_mem = wish.is_some_and(|wish| wish.mem != Amount::Auto) || grant.is_limited();
     MemberRequest {
         cpus: (grant.cpus / processes).max(1),
         processes,
@@ -126,7 +126,7 @@ fn foreseen(task: &Task) -> Grant {
     Grant {
         cpus: least(wish.cpus).unwrap_or(1).saturating_mul(wish.processes.unwrap_or(1)),
         mem: least::<Bytes>(wish.mem).unwrap_or_default(),
-        mem_enforced: false,
+        hold: Hold::Nothing,
         time: least::<Walltime>(wish.time),
         gpus: wish.gpus,
     }

@@ -585,7 +585,7 @@ impl Witnesses<'_> {
 
     fn asked(&self) -> AskedFor {
         let Some(grant) = self.member.grant else { return AskedFor::default() };
-        AskedFor { mem: grant.mem_enforced.then_some(grant.mem), time: grant.time }
+        AskedFor { mem: grant.is_limited().then_some(grant.mem), time: grant.time }
     }
 
     fn member_started(&self) -> Option<Timestamp> {

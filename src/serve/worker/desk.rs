@@ -131,7 +131,7 @@ impl Desk {
         self.passed = if index == 0 { 0 } else { self.passed + 1 };
         let grant = &queued.job.grant;
         self.cpus_used += grant.cpus.max(1);
-        self.mem_used += counted_memory(grant);
+        self.mem_used += grant.kept().0;
         let free = self.gpus_used.iter_mut().zip(0..).filter(|(used, _)| !**used);
         let gpus = free
             .take(grant.gpus as usize)
@@ -171,14 +171,14 @@ impl Desk {
             allowed.filter(|used| !**used).count() >= grant.gpus as usize
         };
         gpus && self.cpus_used + grant.cpus.max(1) <= self.limits.cpus
-            && self.mem_used + counted_memory(grant) <= self.limits.mem.0
+            && self.mem_used + grant.kept().0 <= self.limits.mem.0
     }
 
     /// Gives back what a job used, and keeps its ending until it is acknowledged.
     pub(super) fn release(&mut self, running: &Running, gpus: &[u32]) {
         let grant = &running.job.grant;
         self.cpus_used = self.cpus_used.saturating_sub(grant.cpus.max(1));
-        self.mem_used = self.mem_used.saturating_sub(counted_memory(grant));
+        self.mem_used = self.mem_used.saturating_sub(grant.kept().0);
         for &index in gpus {
             if let Some(used) = self.gpus_used.get_mut(index as usize) {
                 *used = false;
@@ -268,13 +268,8 @@ impl Desk {
     }
 }
 
-/// Memory that counts: what is not enforced is not reserved either.
-const fn counted_memory(grant: &Grant) -> u64 {
-    if grant.mem_enforced { grant.mem.0 } else { 0 }
-}
-
 const fn fits_at_all(limits: &Limits, grant: &Grant) -> bool {
-    grant.cpus <= limits.cpus && counted_memory(grant) <= limits.mem.0 && grant.gpus <= limits.gpus && limits.cpus > 0
+    grant.cpus <= limits.cpus && grant.kept().0 <= limits.mem.0 && grant.gpus <= limits.gpus && limits.cpus > 0
 }
 
 #[cfg(test)]
@@ -284,7 +279,7 @@ mod tests {
     use super::*;
     use crate::model::id::{InstanceId, RunId};
     use crate::model::job::{Invocation, Outcome};
-    use crate::model::resources::Usage;
+    use crate::model::resources::{Hold, Usage};
     use crate::model::units::{Bytes, Timestamp};
     use crate::reach::executor::wire::Environment;
 
@@ -301,7 +296,13 @@ mod tests {
             environment: 1,
             env: Vec::new(),
             stdin: None,
-            grant: Grant { cpus, mem: Bytes(mem), mem_enforced: mem > 0, time: None, gpus },
+            grant: Grant {
+                cpus,
+                mem: Bytes(mem),
+                hold: if mem > 0 { Hold::Limit } else { Hold::Nothing },
+                time: None,
+                gpus,
+            },
             checkpoint: None,
             inputs: Vec::new(),
             outputs: Vec::new(),
@@ -358,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_counts_where_it_is_enforced() {
+    fn memory_counts_where_it_is_kept_free() {
         let mut desk = desk(8, 100, 0);
         for (number, mem) in [(0, 60), (1, 60), (2, 0), (3, 40)] {
             desk.submit(job(number, 1, mem, 0)).unwrap();

@@ -115,7 +115,7 @@ fn spawn(shop: &Shop, pad: &mut Pad, ticket: &Ticket, prepared: &Prepared) -> Re
     let mut logs = control.logs.take();
     drop(control);
     let refuse = |message: String| Outcome::Spawn { message };
-    let group = job.grant.mem_enforced.then(|| shop.group(pad.number(), job.grant.mem)).flatten();
+    let group = job.grant.is_limited().then(|| shop.group(pad.number(), job.grant.mem)).flatten();
     let group = group.and_then(|group| enter(group).ok());
     let streams = logs.as_mut().map(Logs::open).transpose();
     let spawned = match streams {

@@ -9,7 +9,6 @@ use rustix::process::{Pid, Signal};
 
 use crate::model::id::JobKey;
 use crate::model::job::News;
-use crate::model::resources::Grant;
 use crate::model::units::{Bytes, Walltime};
 use crate::reach::executor::wire::Limits;
 use crate::reach::machine::cgroup::Group;
@@ -135,18 +134,18 @@ impl Round<'_> {
 
     /// Looks at what a job uses, and ends it when that is too much; returns for how long that will do.
     fn measure(&mut self, running: &Running, control: &mut Control, pid: Pid) -> Duration {
-        let Grant { mem, mem_enforced, .. } = running.job.grant;
+        let (mem, is_limited) = (running.job.grant.mem, running.job.grant.is_limited());
         let orphans = self.orphans.remove(&running.job.key).unwrap_or_default();
         if let Some(Bytes(used)) = control.group.as_ref().and_then(Group::used) {
             control.memory.saw(used);
         } else {
             let tree = processes::tree(orphans.into_iter().chain([pid]));
-            control.memory.look(&tree, mem_enforced.then_some(mem.0), self.now);
+            control.memory.look(&tree, is_limited.then_some(mem.0), self.now);
         }
-        if mem_enforced && control.memory.peak().is_some_and(|peak| peak > mem.0) && control.why.is_none() {
+        if is_limited && control.memory.peak().is_some_and(|peak| peak > mem.0) && control.why.is_none() {
             control.end(Why::Oom, Duration::ZERO);
         }
-        let longest = if mem_enforced { PAUSE_ENFORCED } else { PAUSE_MAX };
+        let longest = if is_limited { PAUSE_ENFORCED } else { PAUSE_MAX };
         control.pause = (control.pause * 3 / 2).clamp(YOUNG, longest);
         match control.logs.as_mut().map(|logs| logs.limit(self.limits.log.0, self.now)) {
             Some(Ok(Some(soon))) => soon.min(control.pause),

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::decide::engine::limits::Limits;
 use crate::decide::engine::protocol::Event;
 use crate::decide::engine::tests::plan::Workflow;
 use crate::decide::engine::tests::world::{RUN, World};
@@ -12,10 +13,12 @@ use crate::decide::outlook::foresee::Outlook;
 use crate::decide::outlook::known::{Known, Seen};
 use crate::language::command::Token;
 use crate::model::api::RunState;
+use crate::model::batch::Flavour;
 use crate::model::id::{HostId, TaskId};
 use crate::model::job::Outcome;
 use crate::model::observation::Observation;
-use crate::model::resources::{Amount, Request};
+use crate::model::resources::{Amount, Hold, Request};
+use crate::model::task::Settings;
 use crate::model::units::{Bytes, Walltime};
 
 const HERE: Token = Token(1);
@@ -45,7 +48,7 @@ fn memory_left_to_csync_is_what_was_learned() {
     tell_known(&mut world, 1, 1, Some(known(400)));
     world.submit(&plan);
     let grant = world.grants[0].1;
-    assert!(grant.mem_enforced && grant.mem >= Bytes(400_000_000) && grant.mem < Bytes(700_000_000), "{grant:?}");
+    assert!(grant.hold == Hold::Room && grant.mem >= Bytes(400_000_000) && grant.mem < Bytes(700_000_000), "{grant:?}");
     assert_eq!(grant.time, None, "nobody asks for time here");
     // A person's word stands.
     let mut world = World::with_cores(4);
@@ -62,6 +65,47 @@ fn memory_left_to_csync_is_what_was_learned() {
     tell_known(&mut world, 1, 1, Some(known(400)));
     world.submit(&plan);
     assert_eq!(world.grants[0].1.mem, Bytes::mib(200));
+}
+
+#[test]
+fn a_guess_is_a_limit_where_a_batch_system_makes_it_one_alone() {
+    let exact = Request { mem: Amount::Exact(Bytes::gib(2)), ..Request::default() };
+    let range = Request { mem: Amount::Range { min: Some(Bytes::mib(100)), max: None }, ..Request::default() };
+    for (asked, flavour, wanted) in [
+        (Request::default(), None, [Hold::Room, Hold::Room]),
+        (Request::default(), Some(Flavour::Slurm), [Hold::Limit, Hold::Limit]),
+        (exact, None, [Hold::Limit, Hold::Limit]),
+        (range, None, [Hold::Limit, Hold::Limit]),
+    ] {
+        let mut world = World::with_cores(4);
+        world.tell(Event::Limits(HostId::LOCAL, Arc::new(Limits { flavour, ..Limits::default() })));
+        let again = |task: &mut Settings| {
+            task.resources = vec![asked.clone()];
+            task.retry.max = 1;
+        };
+        let plan = Workflow::default().task("a", 1).with(again).plan();
+        tell_known(&mut world, 1, 1, Some(known(400)));
+        world.submit(&plan);
+        let mut left = 2;
+        world.run_all(|_| {
+            left -= 1;
+            if left > 0 { Outcome::Oom } else { Outcome::Success }
+        });
+        let holds: Vec<Hold> = world.grants.iter().map(|(_, grant)| grant.hold).collect();
+        assert_eq!(holds, wanted, "{asked:?} {flavour:?}");
+    }
+    // Where nothing was learned, what ran out of memory has more kept free.
+    let mut world = World::with_cores(4);
+    let plan = Workflow::default().task("a", 1).with(|task| task.retry.max = 1).plan();
+    world.submit(&plan);
+    let mut left = 2;
+    world.run_all(|_| {
+        left -= 1;
+        if left > 0 { Outcome::Oom } else { Outcome::Success }
+    });
+    let [first, second] = [world.grants[0].1, world.grants[1].1];
+    assert_eq!([first.hold, second.hold], [Hold::Nothing, Hold::Room]);
+    assert!(second.mem > first.mem, "{first:?} {second:?}");
 }
 
 #[test]
@@ -109,9 +153,9 @@ fn what_is_learned_meanwhile_counts_for_what_is_handed_over_next() {
     let plan = Workflow::default().task("a", 1).task("b", 1).reads("a").plan();
     tell_known(&mut world, 2, 2, None);
     world.submit(&plan);
-    assert!(!world.grants[0].1.mem_enforced);
+    assert_eq!(world.grants[0].1.hold, Hold::Nothing);
     world.tell(Event::Learned(RUN, vec![(TaskId(1), known(300))]));
     world.run_well();
-    assert!(world.grants[1].1.mem_enforced);
+    assert_eq!(world.grants[1].1.hold, Hold::Room);
     assert_eq!(world.grants[1].1.time, None::<Walltime>);
 }

@@ -228,7 +228,7 @@ fn the_first_alternative_that_fits_is_granted() {
     world.submit(&plan);
     let grant = world.grants[0].1;
     // Memory left to csync: the share of the machine that goes with the cores.
-    assert_eq!((grant.cpus, grant.mem, grant.mem_enforced), (3, Bytes::gib(3), false));
+    assert_eq!((grant.cpus, grant.mem, grant.is_limited()), (3, Bytes::gib(3), false));
 }
 
 #[test]

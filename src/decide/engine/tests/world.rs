@@ -225,8 +225,8 @@ impl World {
         let mut started = false;
         while let Some(&(key, grant)) = self.queue.front() {
             let cpus: u32 = self.running.values().map(|grant| grant.cpus).sum();
-            let mem: u64 = self.running.values().filter(|grant| grant.mem_enforced).map(|grant| grant.mem.0).sum();
-            let needs = if grant.mem_enforced { grant.mem.0 } else { 0 };
+            let mem: u64 = self.running.values().map(|grant| grant.kept().0).sum();
+            let needs = grant.kept().0;
             if cpus + grant.cpus > self.room.cpus || mem + needs > self.room.mem.0 {
                 break;
             }

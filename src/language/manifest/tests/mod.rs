@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::model::diagnostic::Severity;
-use crate::model::resources::Grant;
+use crate::model::resources::{Grant, Hold};
 use crate::model::units::{Bytes, Walltime};
 
 /// A workflow's directory in a test.
@@ -77,7 +77,7 @@ fn expanded(tasks: &str) -> Expanded {
 }
 
 fn grant() -> Grant {
-    Grant { cpus: 4, mem: Bytes::gib(8), mem_enforced: true, time: Some(Walltime(90)), gpus: 1 }
+    Grant { cpus: 4, mem: Bytes::gib(8), hold: Hold::Limit, time: Some(Walltime(90)), gpus: 1 }
 }
 
 fn labels(plan: &Plan) -> Vec<String> {

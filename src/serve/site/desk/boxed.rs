@@ -54,7 +54,7 @@ impl Desk {
             let key = *live.sent.members.get(index as usize - 1)?;
             let grant = self.jobs.get(&key)?.grant;
             let spec =
-                Spec { name: name_of(name, index), memory: grant.mem_enforced.then_some(grant.mem), ..Spec::default() };
+                Spec { name: name_of(name, index), memory: grant.is_limited().then_some(grant.mem), ..Spec::default() };
             Some(Boxed { key, spec, grant, adopted: true, broken: false, warning: None, stop: Arc::default() })
         });
         let boxed = boxed.collect();
