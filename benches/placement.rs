@@ -7,7 +7,14 @@
 //!
 //! The instances are other people's data (LGPL-3.0) and not part of this repository: they are read from `CSYNC_BENCH_DATA`, or
 //! `../shared/data` beside it. Without them it says so and measures nothing.
-#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "a bench")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a bench"
+)]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path as FilePath, PathBuf};
@@ -82,7 +89,10 @@ fn load(path: &FilePath) -> Instance {
         .as_array()
         .into_iter()
         .flatten()
-        .map(|file| (file["id"].as_str().unwrap(), file["sizeInBytes"].as_f64().unwrap_or_default()))
+        .map(|file| {
+            let size = file["sizeInBytes"].as_f64();
+            (file["id"].as_str().unwrap(), size.unwrap_or_else(|| panic!("{name}: a file without a size: {file}")))
+        })
         .collect();
     let mut files: HashMap<String, u32> = HashMap::new();
     let mut instance = Instance {
@@ -99,12 +109,14 @@ fn load(path: &FilePath) -> Instance {
         let ran = measured[task["id"].as_str().unwrap()];
         let named = name.contains("nextflow") || name.contains("dirt02");
         let kind = if named { &task["name"] } else { &ran["command"]["program"] };
-        let kind = kind.as_str().unwrap_or_default();
+        let kind = kind.as_str().unwrap_or_else(|| panic!("{name}: a task of no kind: {task}"));
         instance.kinds.push(kind.trim_end_matches(|letter: char| letter.is_ascii_digit()).to_owned());
-        instance.seconds.push(ran["runtimeInSeconds"].as_f64().unwrap_or_default().max(1e-3));
-        let mut number = |name: String| {
-            let size = sizes.get(name.as_str()).copied().unwrap_or_default();
-            *files.entry(name).or_insert_with(|| {
+        let seconds = ran["runtimeInSeconds"].as_f64();
+        // The references run what took no time for a millisecond, too.
+        instance.seconds.push(seconds.unwrap_or_else(|| panic!("{name}: a task without a run time: {ran}")).max(1e-3));
+        let mut number = |file: String| {
+            let size = *sizes.get(file.as_str()).unwrap_or_else(|| panic!("{name}: nothing is said of file {file}"));
+            *files.entry(file).or_insert_with(|| {
                 instance.sizes.push(size);
                 (instance.sizes.len() - 1) as u32
             })

@@ -5,7 +5,7 @@
 //! cargo run --release --example expand_figures -- tasks 100000
 //! cargo run --release --example expand_figures -- file workflow.toml
 //! ```
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a program")]
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::expect_used, reason = "it is a program")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -17,9 +17,9 @@ use rustix::time::{ClockId, clock_gettime};
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (text, facts) = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["foreach", count] => foreach(count.parse().unwrap_or(1_000_000)),
-        ["tasks", count] => (tasks(count.parse().unwrap_or(100_000)), Facts::default()),
-        ["file", path] => (std::fs::read_to_string(path).unwrap_or_default(), Facts::default()),
+        ["foreach", count] => foreach(count.parse().expect("a number of rows")),
+        ["tasks", count] => (tasks(count.parse().expect("a number of tasks")), Facts::default()),
+        ["file", path] => (std::fs::read_to_string(path).expect("the file can be read"), Facts::default()),
         _ => {
             eprintln!("usage: expand_figures foreach N | tasks N | file PATH");
             return ExitCode::from(2);
@@ -101,10 +101,11 @@ fn mb(bytes: usize) -> f64 {
 
 fn figures(step: &str) {
     let cpu = clock_gettime(ClockId::ProcessCPUTime);
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = std::fs::read_to_string("/proc/self/status").expect("memory can be read off /proc");
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|line| line.trim().split(' ').next()?.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
+        let kib = line.and_then(|line| line.trim().split(' ').next()?.parse::<f64>().ok());
+        kib.expect("/proc names the memory") / 1024.0
     };
     let seconds = cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9;
     println!("{step:>9}: {seconds:>6.2} CPU s, {:>6.1} MB, {:>6.1} MB at most", field("VmRSS:"), field("VmHWM:"));
