@@ -14,6 +14,7 @@ use csync::decide::fresh::memos::{Memos, definition, key};
 use csync::decide::fresh::select::Selection;
 use csync::decide::graph::estimate::Estimate;
 use csync::decide::graph::net::Link;
+use csync::decide::graph::queues::Queues;
 use csync::decide::outlook::board::SiteFacts;
 use csync::decide::outlook::files::{Files, Hosts};
 use csync::decide::outlook::foresee::Outlook;
@@ -63,6 +64,7 @@ fn drive_placed(plan: &Arc<Plan>) -> usize {
         is_batch: host.0 % 2 == 1,
         slots: 16 + u32::from(host.0),
         wait: Estimate::known(f64::from(host.0)),
+        queues: Queues::default(),
         rate: 1.0,
     };
     let room = Capacity { cpus: 64, mem: Bytes::gib(64), gpus: 0, nodes: 4, jobs: Some(1000) };

@@ -1,19 +1,24 @@
-//! Routing over a thousand hosts: the goal is 200 us for a decision.
+//! Routing over a thousand hosts, alone and with what it looks up: the goal is 200 us for a decision.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a bench")]
 
+use std::collections::HashMap;
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use csync::decide::graph::estimate::Estimate;
+use csync::decide::graph::estimate::{Estimate, Source};
 use csync::decide::graph::net::{Link, Net};
+use csync::decide::learn::profile::{Prediction, Profile, Question};
 use csync::decide::place::plan::Policy;
 use csync::decide::route::need::{Input, Need, Place};
 use csync::decide::route::sheet::route;
 use csync::model::batch::Partition;
 use csync::model::host::{Batch, Host, HostName};
+use csync::model::observation::Observation;
 use csync::model::units::{Bytes, Walltime};
 
 const HOSTS: u32 = 1000;
+const DATASETS: u32 = 100_000;
+const PROFILES: u64 = 10_000;
 
 fn name(number: u32) -> HostName {
     format!("host{number}").parse().unwrap()
@@ -41,20 +46,52 @@ fn routing(criterion: &mut Criterion) {
             ..Host::new(name(number))
         });
     }
-    let place =
-        |host| Place { wait: Some(Estimate::known(60.0)), ..Place::of(host, None, (0..4).map(partition).collect()) };
-    let places: Vec<_> = hosts.iter().map(place).collect();
+    let places = hosts.iter().map(|host| {
+        let of = Place::of(host, None, (0..4).map(partition).collect());
+        Place { wait: Some(Estimate::known(60.0)), stop: net.stop(&host.name), ..of }
+    });
+    let places: Vec<_> = places.collect();
     let input = |name: &str, bytes, at| Input { name: name.to_owned(), bytes, at };
     let need = Need {
         cpus: 16,
         memory: Some(Estimate::known(6e10)),
         time: Some(Estimate::known(5000.0)),
-        inputs: vec![input("here", 1e9, vec![here]), input("there", 5e9, vec![name(7), name(500)])],
+        inputs: vec![input("here", 1e9, vec![here.clone()]), input("there", 5e9, vec![name(7), name(500)])],
         ..Need::default()
     };
     criterion.bench_function("route over 1000 hosts", |bencher| {
         bencher.iter(|| route(black_box(&net), black_box(&need), black_box(&places), Policy::Fastest));
     });
+    let datasets: HashMap<String, (f64, Vec<HostName>)> = (0..DATASETS)
+        .map(|number| (format!("/data/set{number}"), (1e9, vec![name(number % HOSTS), name(number * 7 % HOSTS)])))
+        .collect();
+    let profiles: HashMap<u64, Profile> = (0..PROFILES).map(|number| (number, learned(number))).collect();
+    criterion.bench_function("decide over 1000 hosts, 100000 datasets, 10000 profiles", |bencher| {
+        bencher.iter(|| {
+            let (bytes, at) = datasets.get(black_box("/data/set777")).unwrap();
+            let profile = profiles.get(&black_box(77)).unwrap();
+            let memory = profile.memory(Question::plain(*bytes)).unwrap();
+            let time = profile.run_time(*bytes).unwrap();
+            let estimate = |found: Prediction| {
+                let source = Source::Learned(found.n);
+                Estimate { low: found.low, middle: found.middle, high: found.high, source }
+            };
+            let inputs = vec![input("here", 1e9, vec![here.clone()]), input("set", *bytes, at.clone())];
+            let (memory, time) = (Some(estimate(memory)), Some(estimate(time)));
+            let need = Need { cpus: 16, memory, time, inputs, ..Need::default() };
+            black_box(route(&net, &need, &places, Policy::Fastest).places.len())
+        });
+    });
+}
+
+fn learned(of: u64) -> Profile {
+    let mut profile = Profile::default();
+    for id in 0..64 {
+        let input = 1e8 * (1 + (id * 7 + of) % 50) as f32;
+        let (memory, wall) = (1e9 + 0.3 * input, 100.0 + input / 1e7);
+        profile.observe(of, Observation { id, at: id as u32, input, memory, wall, ..Observation::default() });
+    }
+    profile
 }
 
 criterion_group!(benches, routing);

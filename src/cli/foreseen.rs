@@ -10,6 +10,7 @@ use crate::cli::errors::Failure;
 use crate::cli::view::words::{about, cut, many};
 use crate::decide::engine::protocol::Verdict;
 use crate::decide::graph::known::net;
+use crate::decide::graph::queues::Wait;
 use crate::decide::outlook::draft::{Draft, Line, Wanted, board, draft};
 use crate::decide::outlook::files::{Files, Hosts as HostSet};
 use crate::decide::outlook::foresee::{Foresight, Outlook};
@@ -37,7 +38,7 @@ const MOST_PLANNED: usize = 200_000;
 pub(super) struct Known {
     pub(super) facts: BTreeMap<HostName, Facts>,
     pub(super) replicas: Vec<Replica>,
-    waits: Vec<(HostName, f64)>,
+    waits: Vec<Wait>,
     rates: Vec<Rate>,
     shared: Vec<DataFact>,
 }
@@ -130,7 +131,7 @@ pub(super) fn foresee(
     }
     let net = net(hosts, &known.rates, &known.shared);
     let cores = Settings::read(|name| std::env::var_os(name)).map_or(1, |settings| settings.capacity.cpus);
-    let survey = survey(&names, hosts, &known.facts, &net, &known.waits, cores);
+    let survey = survey(&names, hosts, &known.facts, &net, &known.waits, (cores, clock::now()));
     let number = |name: &HostName| {
         let at = survey.sites.iter().position(|site| site.name == *name);
         at.and_then(|at| u16::try_from(at).ok()).map(HostId)

@@ -116,6 +116,9 @@ pub struct Span {
 pub struct Terms {
     /// The host.
     pub host: HostName,
+    /// The partition that it fits there; none where there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<String>,
     /// Until what was placed there before leaves room.
     pub behind: f64,
     /// Until its batch system starts it.

@@ -14,7 +14,7 @@ use crate::decide::graph::datasets::Catalog;
 use crate::decide::graph::estimate::Estimate;
 use crate::decide::graph::known::net;
 use crate::decide::graph::net::Net;
-use crate::decide::outlook::survey::waits;
+use crate::decide::graph::queues::{Queues, Wait};
 use crate::decide::route::need::{Asker, Input, Need, Place};
 use crate::language::hosts::partitions;
 use crate::language::manifest::localized;
@@ -23,6 +23,7 @@ use crate::model::api::ErrorKind;
 use crate::model::data::{DATA, DataFact, Rate, Replica};
 use crate::model::facts::{Facts, Gpu};
 use crate::model::host::HostName;
+use crate::reach::clock;
 use crate::reach::machine::room;
 use crate::reach::store::{Place as StorePlace, Reader};
 
@@ -50,28 +51,27 @@ const THREADS: [&str; 12] = [
 pub(super) struct Seen {
     /// This directory.
     root: String,
-    /// Files of it that lie on hosts.
+    /// Where files of it lie that the command may name.
     replicas: Vec<Replica>,
     rates: Vec<Rate>,
     shared: Vec<DataFact>,
-    waits: Vec<(HostName, f64)>,
     /// Datasets, where the command may name any.
     catalog: Catalog,
+    waits: Vec<Wait>,
 }
 
 impl Seen {
     /// Reads it; nothing where nothing ran yet.
-    pub(super) fn load(context: &Context, args: &Args) -> Result<Self, Failure> {
-        let given = args.command.iter().map(|word| word.to_string_lossy());
-        let names = |word: &str| word.contains("data:") || word.contains(":/");
-        let speaks = given.into_iter().any(|word| names(&word)) || args.inputs.iter().any(|input| names(input));
+    pub(super) fn load(context: &Context, given: &Line) -> Result<Self, Failure> {
+        let speaks = given.names.iter().any(|name| name.contains("data:") || name.contains(":/"));
         let root = directory(Path::new("."))?;
+        let names: Vec<&str> = given.names.iter().map(|name| within(name, &root)).collect();
         let place = StorePlace::of(&context.state_dir()?);
         context.block_on(async {
             let read = async {
                 let Some(reader) = Reader::open(&place).await? else { return Ok(Self { root, ..Self::default() }) };
                 Ok(Self {
-                    replicas: reader.replicas(Some(&root)).await?,
+                    replicas: reader.replicas_of(&root, &names).await?,
                     rates: reader.rates().await?,
                     shared: reader.shared().await?,
                     waits: reader.waits().await?,
@@ -120,6 +120,38 @@ impl Seen {
     }
 }
 
+/// Returns a path of a directory as it is known there.
+fn within<'n>(name: &'n str, root: &str) -> &'n str {
+    let below = name.strip_prefix(root.trim_end_matches('/')).and_then(|rest| rest.strip_prefix('/'));
+    below.unwrap_or(name)
+}
+
+/// A command as it was given.
+pub(super) struct Line {
+    command: String,
+    words: Vec<String>,
+    /// What it may name, and what was named as its inputs.
+    names: Vec<String>,
+}
+
+impl Line {
+    pub(super) fn read(args: &Args) -> Result<Self, Failure> {
+        let given: Vec<String> = args.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        let (command, words) = match given.as_slice() {
+            [text] => (text.clone(), split(text)?),
+            words => (line(words), words.to_vec()),
+        };
+        let mut names = args.inputs.clone();
+        names.extend(words.iter().skip(1).map(|word| value(word).to_owned()));
+        Ok(Self { command, words, names })
+    }
+}
+
+/// Returns what a word names: `--in=reads.fq` names a file too.
+fn value(word: &str) -> &str {
+    word.split_once('=').filter(|_| word.starts_with('-')).map_or(word, |(_, value)| value)
+}
+
 /// A command, and what it needs.
 pub(super) struct Wanted {
     pub(super) need: Need,
@@ -129,12 +161,14 @@ pub(super) struct Wanted {
 }
 
 /// Reads a command.
-pub(super) fn wanted(args: &Args, asker: Asker, known: &Known, seen: &Seen, net: &Net) -> Result<Wanted, Failure> {
-    let given: Vec<String> = args.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    let (command, words) = match given.as_slice() {
-        [text] => (text.clone(), split(text)?),
-        words => (line(words), words.to_vec()),
-    };
+pub(super) fn wanted(
+    (args, given): (&Args, Line),
+    asker: Asker,
+    known: &Known,
+    seen: &Seen,
+    net: &Net,
+) -> Result<Wanted, Failure> {
+    let Line { command, words, .. } = given;
     let mut wanted = Wanted {
         need: Need {
             cpus: args.cpus.or_else(|| threads(&words)).unwrap_or(1),
@@ -145,6 +179,7 @@ pub(super) fn wanted(args: &Args, asker: Asker, known: &Known, seen: &Seen, net:
             container: args.container,
             inputs: Vec::new(),
             asker,
+            now: clock::now().0 as f64 / 1e6,
         },
         command,
         unknown: Vec::new(),
@@ -158,9 +193,7 @@ pub(super) fn wanted(args: &Args, asker: Asker, known: &Known, seen: &Seen, net:
         }
     }
     for word in words.iter().skip(1) {
-        // `--in=reads.fq` names a file too.
-        let value = word.split_once('=').filter(|_| word.starts_with('-')).map_or(word.as_str(), |(_, value)| value);
-        wanted.add(value, known, seen, net);
+        wanted.add(value(word), known, seen, net);
     }
     Ok(wanted)
 }
@@ -241,12 +274,13 @@ fn threads(words: &[String]) -> Option<u32> {
 }
 
 /// Returns the hosts as places.
-pub(super) fn places<'a>(known: &'a Known, seen: &Seen, here: &'a Facts) -> Vec<Place<'a>> {
-    let waits = waits(&seen.waits);
+pub(super) fn places<'a>(known: &'a Known, seen: &Seen, net: &Net, here: &'a Facts) -> Vec<Place<'a>> {
+    let mut queues = Queues::of_hosts(&seen.waits);
     let all = known.hosts.iter();
     all.map(|host| {
         let facts = if host.name.is_local() { Some(here) } else { known.facts(host) };
-        let place = Place { wait: waits.get(&host.name).copied(), ..Place::of(host, facts, partitions(host, facts)) };
+        let queues = queues.remove(&host.name).unwrap_or_default();
+        let place = Place { queues, stop: net.stop(&host.name), ..Place::of(host, facts, partitions(host, facts)) };
         match known.probed.get(&host.name).and_then(|probed| probed.failure.as_ref()) {
             Some(failure) => Place { trouble: Some(failure.message.clone()), ..place },
             None => place,
@@ -284,6 +318,15 @@ mod tests {
             let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
             assert_eq!(threads(&words), wanted, "{line}");
         }
+    }
+
+    #[test]
+    fn files_are_looked_up_as_their_directory_knows_them() {
+        for (name, wanted) in [("/work/a/b", "a/b"), ("a/b", "a/b"), ("/workshop/a", "/workshop/a"), ("/work", "/work")]
+        {
+            assert_eq!(within(name, "/work"), wanted);
+        }
+        assert_eq!([value("--in=a"), value("a=b"), value("a")], ["a", "a=b", "a"]);
     }
 
     #[test]

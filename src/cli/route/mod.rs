@@ -12,7 +12,7 @@ use crate::cli::by::By;
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::hosts::Known;
-use crate::cli::route::gather::{Seen, Wanted, here, places, wanted};
+use crate::cli::route::gather::{Line, Seen, Wanted, here, places, wanted};
 use crate::cli::route::learned::foretell;
 use crate::cli::view::table::Page;
 use crate::cli::view::words::shell_word;
@@ -70,12 +70,13 @@ pub struct Args {
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let known = Known::load(context)?;
     let asker = if args.for_agent { Asker::Agent } else { Asker::Person };
-    let seen = Seen::load(context, args)?;
+    let given = Line::read(args)?;
+    let seen = Seen::load(context, &given)?;
     let (net, here) = (seen.net(&known), here());
-    let Wanted { mut need, command, unknown } = wanted(args, asker, &known, &seen, &net)?;
+    let Wanted { mut need, command, unknown } = wanted((args, given), asker, &known, &seen, &net)?;
     let names: Vec<HostName> = known.hosts.iter().map(|host| host.name.clone()).chain([HostName::local()]).collect();
     let foretold = foretell(context, &command, &mut need, &names)?;
-    let mut places = places(&known, &seen, &here);
+    let mut places = places(&known, &seen, &net, &here);
     for place in &mut places {
         if let Some(speed) = foretold.speeds.get(&place.host.name) {
             place.speed = *speed;

@@ -52,7 +52,7 @@ pub(in crate::cli) fn sheet(placement: &Placement, page: Page) -> String {
     for terms in [Some(&placement.chosen), placement.next.as_ref()].into_iter().flatten() {
         let said = sources(terms);
         if !said.is_empty() {
-            let _ = writeln!(out, "{}: {said}.", terms.host);
+            let _ = writeln!(out, "{}: {said}.", place(terms));
         }
     }
     if placement.others > 0 {
@@ -69,10 +69,15 @@ pub(in crate::cli) fn sheet(placement: &Placement, page: Page) -> String {
     out
 }
 
+/// Returns a host, with the partition there.
+fn place(terms: &Terms) -> String {
+    terms.partition.as_ref().map_or_else(|| terms.host.to_string(), |partition| format!("{}/{partition}", terms.host))
+}
+
 fn row(terms: &Terms) -> Vec<Cell> {
     let moved = if terms.moved > Bytes(0) { format!(" ({})", terms.moved) } else { String::new() };
     vec![
-        Cell::new(terms.host.as_str()),
+        Cell::new(place(terms)),
         Cell::new(seconds(terms.behind)),
         Cell::new(span(&terms.wait)),
         Cell::new(format!("{}{moved}", span(&terms.transfer))),
@@ -117,6 +122,7 @@ mod tests {
         };
         Terms {
             host: host.parse().unwrap(),
+            partition: None,
             behind: 0.0,
             wait: span(wait, "from 12 runs"),
             transfer: span(moved as f64 / 1e8, "from 1 measurement"),

@@ -46,6 +46,7 @@ impl Run {
             self.rejects.push(instance);
             return;
         };
+        let partition = turn.shared.hosts.partition(host, task, &grant);
         let choice = chosen(&foresight, task, placement);
         let key = self.next_attempt(instance);
         let live = Live {
@@ -62,7 +63,7 @@ impl Run {
         turn.shared.hosts.given(host);
         self.live.insert(instance, live);
         self.set(instance, Phase::Queued);
-        turn.actions.push(Action::Record(Record::Submitted { key, host, grant, at: turn.now, choice }));
+        turn.actions.push(Action::Record(Record::Submitted { key, host, grant, at: turn.now, choice, partition }));
         turn.actions.push(Action::Start { key, host, grant });
     }
 
@@ -131,7 +132,14 @@ impl Run {
             called_back: false,
         };
         self.live.insert(instance, live);
-        turn.actions.push(Action::Record(Record::Submitted { key, host, grant, at: turn.now, choice: None }));
+        turn.actions.push(Action::Record(Record::Submitted {
+            key,
+            host,
+            grant,
+            at: turn.now,
+            choice: None,
+            partition: None,
+        }));
         self.ended(Box::new(never_ran(key, Outcome::Rejected { message }, turn.now)), turn);
     }
 
@@ -316,7 +324,9 @@ impl Run {
             }
             Adopted::NeverStarted => turn.actions.push(Action::Start { key, host: live.host, grant: live.grant }),
             Adopted::Live if live.stop => turn.actions.push(Action::Stop(key)),
-            Adopted::Live if unwanted => turn.actions.push(Action::Withdraw(key)),
+            Adopted::Live if unwanted || live.called_back && live.started.is_none() => {
+                turn.actions.push(Action::Withdraw(key));
+            }
             Adopted::Live => {}
         }
         if (live.started.is_none() || !turn.shared.hosts.lets_in_by_itself(live.host)) && !live.ahead {

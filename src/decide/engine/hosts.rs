@@ -6,9 +6,10 @@ use crate::decide::engine::grant;
 use crate::decide::engine::limits::Limits;
 use crate::decide::engine::protocol::Capacity;
 use crate::decide::engine::queue::{Queue, Rank};
-use crate::decide::engine::rooms::Rooms;
+use crate::decide::engine::rooms::{Rooms, named};
 use crate::model::batch::Flavour;
 use crate::model::id::HostId;
+use crate::model::resources::{Amount, Grant, Hold, Request};
 use crate::model::task::Settings;
 
 /// Jobs handed over beyond what is known to run, at least: enough that a slot never idles while a batch of endings is taken in,
@@ -160,6 +161,33 @@ impl Hosts {
             }
         }
         waits.ok_or_else(|| refusal.unwrap_or_else(|| "may run nowhere".to_owned()))
+    }
+
+    /// Returns the partition that an attempt with this grant goes to; none where there is no batch system, or nobody knows.
+    pub(super) fn partition(&self, host: HostId, task: &Settings, grant: &Grant) -> Option<Box<str>> {
+        let host = self.all.get(host.index())?;
+        let flavour = host.limits.flavour?;
+        if let Some(named) = named(task) {
+            return Some(named.into());
+        }
+        // Grid Engine chooses by itself.
+        if flavour == Flavour::Sge {
+            return None;
+        }
+        let wish = task.resources.first();
+        let processes = wish.and_then(|wish| wish.processes).unwrap_or(1).max(1);
+        let exact = Request {
+            cpus: Amount::Exact((grant.cpus / processes).max(1)),
+            processes: Some(processes),
+            mem: if grant.hold == Hold::Nothing { Amount::Auto } else { Amount::Exact(grant.mem) },
+            time: grant.time.map_or(Amount::Auto, Amount::Exact),
+            gpus: grant.gpus,
+            nodes: wish.and_then(|wish| wish.nodes),
+            ..Request::default()
+        };
+        let rooms = host.rooms(task)?;
+        let (_, room, _) = grant::place(std::slice::from_ref(&exact), &rooms).ok()?;
+        room.partition.map(Box::from)
     }
 
     /// Returns the batch system of a host; none where there is none, or nobody knows.

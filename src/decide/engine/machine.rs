@@ -59,6 +59,11 @@ impl Shared {
                 }
             }
             Event::Rate(from, to, rate) => self.board.measured(from, to, rate),
+            Event::Classes(run, classes) => {
+                if let Some(outlook) = self.outlooks.get_mut(&run) {
+                    outlook.classify(classes);
+                }
+            }
             Event::Learned(run, known) => {
                 let Some(outlook) = self.outlooks.get_mut(&run) else { return };
                 for (task, known) in known {
@@ -127,7 +132,9 @@ impl Engine {
                 let waiting = self.shared.hosts.open(host);
                 self.queue_again(waiting, now, actions);
             }
-            Event::Outlook(..) | Event::Sites(..) | Event::Rate(..) | Event::Learned(..) => turn.shared.know(event),
+            Event::Outlook(..) | Event::Sites(..) | Event::Rate(..) | Event::Classes(..) | Event::Learned(..) => {
+                turn.shared.know(event);
+            }
             Event::Staged(key, stage) => with(&mut self.runs, key.run, |run| run.staged(key, stage)),
             Event::Started(key, at) => with(&mut self.runs, key.run, |run| run.started(key, at, &mut turn)),
             Event::Ended(ended) => {

@@ -7,16 +7,17 @@ use std::time::Duration;
 
 use crate::decide::engine::attempts::record_end;
 use crate::decide::engine::grant;
-use crate::decide::engine::hosts::Hosts as Rooms;
 use crate::decide::engine::machine::{Engine, Shared, Turn};
 use crate::decide::engine::phase::Phase;
-use crate::decide::engine::protocol::{Action, Follow, Halt};
+use crate::decide::engine::protocol::{Action, Follow, Halt, Mark};
+use crate::decide::engine::rooms::named;
 use crate::decide::engine::run::{Live, Run};
-use crate::decide::outlook::board::{Bound, Sheet, Want};
+use crate::decide::graph::estimate::Estimate;
+use crate::decide::outlook::board::{Bound, Fitting, QueueId, Sheet, Want};
 use crate::decide::outlook::foresee::{Outlook, UNKNOWN_RUN};
 use crate::model::api::RunState;
 use crate::model::choice::{Excluded, Placement};
-use crate::model::id::{HostId, InstanceId, JobKey, TaskId};
+use crate::model::id::{HostId, InstanceId, JobKey, RunId, TaskId};
 use crate::model::job::{Ended, Outcome};
 use crate::model::units::Timestamp;
 
@@ -33,9 +34,30 @@ const TOLD: usize = 8;
 
 /// Where an instance goes.
 pub(super) struct Siting {
-    pub(super) want: Want,
-    pub(super) best: Sheet,
-    pub(super) placement: Placement,
+    want: Want,
+    best: Sheet,
+    next: Option<Sheet>,
+    /// How many hosts were compared.
+    compared: usize,
+    /// Hosts that could not be compared, and why.
+    out: Vec<(HostId, &'static str)>,
+}
+
+/// The hosts as they were weighed for an instance: what is like it needs no more than what changed since.
+struct Weighed {
+    run: RunId,
+    task: TaskId,
+    want: Want,
+    sheets: Vec<Sheet>,
+    out: Vec<(HostId, &'static str)>,
+    /// Hosts that something was bound to, or held for, since.
+    changed: Vec<(HostId, QueueId)>,
+}
+
+impl Weighed {
+    fn is_for(&self, run: RunId, task: TaskId, want: &Want) -> bool {
+        self.run == run && self.task == task && self.want == *want
+    }
 }
 
 impl Engine {
@@ -45,26 +67,34 @@ impl Engine {
             return;
         }
         self.shared.board.begin();
-        let mut held = Vec::new();
+        let (mut held, mut weighed) = (Vec::new(), None);
         while held.len() < LOOKED_AT
             && let Some(rank) = self.shared.hosts.next_pooled()
         {
             let (id, instance) = rank.instance();
             let Some(run) = self.runs.get_mut(&id).filter(|run| run.is_ready(instance)) else { continue };
-            match run.choose(instance, &mut self.shared, now) {
-                Some(siting) if self.shared.has_room(&siting) => {
-                    let mut turn = Turn { shared: &mut self.shared, now, actions };
-                    run.hand_over_placed(instance, siting, &mut turn);
-                    run.settle(&mut turn);
-                }
-                Some(siting) => {
-                    self.shared.board.hold(&siting.want, &siting.best);
-                    held.push(rank);
-                    if !self.shared.has_any_room() {
-                        break;
-                    }
-                }
-                None => held.push(rank),
+            let Some(siting) = run.choose(instance, &mut self.shared, now, &mut weighed) else {
+                held.push(rank);
+                continue;
+            };
+            let changed = (siting.best.host, siting.best.queue);
+            let moves = siting.best.moved > 0.0;
+            let goes = self.shared.has_room(&siting);
+            if goes {
+                let mut turn = Turn { shared: &mut self.shared, now, actions };
+                run.hand_over_placed(instance, siting, &mut turn);
+                run.settle(&mut turn);
+            } else {
+                self.shared.board.hold(&siting.want, &siting.best);
+                held.push(rank);
+            }
+            // What moves holds links, and with them other hosts.
+            weighed = weighed.filter(|_| !(goes && moves));
+            if let Some(weighed) = &mut weighed {
+                weighed.changed.push(changed);
+            }
+            if !goes && !self.shared.has_any_room() {
+                break;
             }
         }
         for rank in held {
@@ -93,69 +123,123 @@ impl Run {
         self.phases.get(instance.index()) == Some(&Phase::Ready)
     }
 
-    /// Returns the best host for an instance, among those that can be used; none where there is none now.
-    fn choose(&self, instance: InstanceId, shared: &mut Shared, now: Timestamp) -> Option<Siting> {
+    /// Returns the best host for an instance, among those that can be used; none where there is none now. `weighed` is what was
+    /// found for the one before.
+    fn choose(
+        &self,
+        instance: InstanceId,
+        shared: &mut Shared,
+        now: Timestamp,
+        weighed: &mut Option<Weighed>,
+    ) -> Option<Siting> {
         let task = self.plan.instance(instance).task;
         let policy = self.routes.policy(task)?;
-        let Shared { hosts, outlooks, board, .. } = shared;
-        let outlook = outlooks.get_mut(&self.id)?;
-        let want = outlook.want(&self.plan, instance, policy);
-        let state = &self.tasks[task.index()];
-        let ended = (state.ended, state.usage.wall);
-        let (mut best, mut next, mut compared, mut excluded) = (None::<Sheet>, None::<Sheet>, 0, Vec::new());
-        for &host in self.fitting(task, hosts, outlook).iter() {
-            let mut exclude = |why: &str| {
-                if let Some(name) = board.name(host).filter(|_| excluded.len() < TOLD) {
-                    excluded.push(Excluded { host: name.clone(), why: why.to_owned() });
-                }
-            };
-            if hosts.is_shut(host) {
-                exclude("it could not be used");
-                continue;
+        let want = shared.outlooks.get(&self.id)?.want(&self.plan, instance, policy);
+        if !weighed.as_ref().is_some_and(|weighed| weighed.is_for(self.id, task, &want)) {
+            *weighed = Some(self.weigh(instance, want, shared, now)?);
+        }
+        let weighed = weighed.as_mut()?;
+        for (host, queue) in std::mem::take(&mut weighed.changed) {
+            let anew = self.weigh_on(instance, &weighed.want, (host, queue), shared, now);
+            let sheet = weighed.sheets.iter_mut().find(|sheet| sheet.host == host);
+            if let (Some(sheet), Some(anew)) = (sheet, anew) {
+                *sheet = anew;
             }
-            let run = outlook.expect(&self.plan, instance, host, ended);
-            let Some(sheet) = board.weigh(&want, host, run, now) else {
-                exclude("there is no way for its inputs");
-                continue;
-            };
-            compared += 1;
-            if best.is_none_or(|best| sheet.is_better_than(&best)) {
+        }
+        let (mut best, mut next) = (None::<&Sheet>, None::<&Sheet>);
+        for sheet in &weighed.sheets {
+            if best.is_none_or(|best| sheet.is_better_than(best)) {
                 next = best.replace(sheet);
-            } else if next.is_none_or(|next| sheet.is_better_than(&next)) {
+            } else if next.is_none_or(|next| sheet.is_better_than(next)) {
                 next = Some(sheet);
             }
         }
-        excluded.extend(outlook.excluded(task).iter().take(TOLD).cloned());
-        let best = best?;
-        let placement = Placement {
-            policy,
-            chosen: board.terms(&best)?,
-            next: next.and_then(|next| board.terms(&next)),
-            others: compared.max(2_u32) - 2,
-            excluded,
-        };
-        Some(Siting { want, best, placement })
+        let (compared, out) = (weighed.sheets.len(), weighed.out.clone());
+        Some(Siting { want: weighed.want.clone(), best: *best?, next: next.copied(), compared, out })
     }
 
-    /// Returns the hosts of a task's route that have what it asks for; found out again when a host's room has changed.
-    fn fitting(&self, task: TaskId, hosts: &Rooms, outlook: &mut Outlook) -> Arc<[HostId]> {
+    /// Weighs an instance on all hosts that it fits.
+    fn weigh(&self, instance: InstanceId, want: Want, shared: &mut Shared, now: Timestamp) -> Option<Weighed> {
+        let task = self.plan.instance(instance).task;
+        let (mut sheets, mut out) = (Vec::new(), Vec::new());
+        for &(host, queue) in self.fitting(task, shared)?.iter() {
+            if shared.hosts.is_shut(host) {
+                out.push((host, "it could not be used"));
+            } else if let Some(sheet) = self.weigh_on(instance, &want, (host, queue), shared, now) {
+                sheets.push(sheet);
+            } else {
+                out.push((host, "there is no way for its inputs"));
+            }
+        }
+        out.truncate(TOLD);
+        Some(Weighed { run: self.id, task, want, sheets, out, changed: Vec::new() })
+    }
+
+    /// Weighs an instance on one host.
+    fn weigh_on(
+        &self,
+        instance: InstanceId,
+        want: &Want,
+        (host, queue): (HostId, QueueId),
+        shared: &mut Shared,
+        now: Timestamp,
+    ) -> Option<Sheet> {
+        let Shared { outlooks, board, .. } = shared;
+        let run = self.expect(instance, host, outlooks.get_mut(&self.id)?);
+        board.weigh(want, (host, queue), run, now)
+    }
+
+    /// Returns how long an instance runs on a host.
+    fn expect(&self, instance: InstanceId, host: HostId, outlook: &mut Outlook) -> Estimate {
+        let state = &self.tasks[self.plan.instance(instance).task.index()];
+        outlook.expect(&self.plan, instance, host, (state.ended, state.usage.wall))
+    }
+
+    /// Returns the hosts of a task's route that have what it asks for, and in which queue; found out again when a host's room has
+    /// changed.
+    fn fitting(&self, task: TaskId, shared: &mut Shared) -> Option<Fitting> {
+        let Shared { hosts, outlooks, board, .. } = shared;
+        let outlook = outlooks.get_mut(&self.id)?;
         let version = hosts.version();
         if let Some(fitting) = outlook.fitting(task, version) {
-            return fitting;
+            return Some(fitting);
         }
         let settings = self.plan.task(task);
-        let fits = |host: &&HostId| {
-            let rooms = hosts.rooms(**host, settings);
-            rooms.is_none_or(|rooms| grant::first(&settings.resources, &rooms).is_ok())
-        };
-        let fitting: Arc<[HostId]> = self.routes.of(task).iter().filter(fits).copied().collect();
+        let mut fitting = Vec::new();
+        for &host in self.routes.of(task) {
+            let Some(rooms) = hosts.rooms(host, settings) else {
+                fitting.push((host, None));
+                continue;
+            };
+            if let Ok((_, room, _)) = grant::place(&settings.resources, &rooms) {
+                fitting.push((host, board.queue(host, named(settings).or(room.partition))));
+            }
+        }
+        let fitting: Fitting = fitting.into();
         outlook.set_fitting(task, version, Arc::clone(&fitting));
-        fitting
+        Some(fitting)
+    }
+
+    /// Returns why an instance goes where it goes, as it is shown and kept.
+    fn placement(&self, instance: InstanceId, siting: &Siting, shared: &Shared) -> Option<Placement> {
+        let (board, outlook) = (&shared.board, shared.outlooks.get(&self.id)?);
+        let named =
+            |&(host, why): &(HostId, &str)| Some(Excluded { host: board.name(host)?.clone(), why: why.to_owned() });
+        let mut excluded: Vec<Excluded> = siting.out.iter().filter_map(named).collect();
+        excluded.extend(outlook.excluded(self.plan.instance(instance).task).iter().take(TOLD).cloned());
+        Some(Placement {
+            policy: siting.want.policy,
+            chosen: board.terms(&siting.best)?,
+            next: siting.next.and_then(|next| board.terms(&next)),
+            others: siting.compared.saturating_sub(2) as u32,
+            excluded,
+        })
     }
 
     fn hand_over_placed(&mut self, instance: InstanceId, siting: Siting, turn: &mut Turn<'_>) {
-        let Siting { want, best, placement } = siting;
-        self.hand_over(instance, best.host, Some(placement), turn);
+        let placement = self.placement(instance, &siting, turn.shared);
+        let Siting { want, best, .. } = siting;
+        self.hand_over(instance, best.host, placement, turn);
         if self.live.get(&instance).is_none_or(|live| live.placed.is_some()) {
             return;
         }
@@ -206,29 +290,26 @@ impl Run {
         }
         waiting.sort_unstable();
         turn.shared.board.begin();
+        let mut back = Vec::new();
         for (_, instance, host) in waiting.into_iter().take(LOOKED_AT) {
-            let Some(siting) = self.choose(instance, turn.shared, turn.now) else { continue };
+            let Some(siting) = self.choose(instance, turn.shared, turn.now, &mut None) else { continue };
             if siting.best.host == host || !turn.shared.has_room(&siting) {
                 continue;
             }
-            let Some(stays) = self.stays(instance, host, &siting, turn) else { continue };
-            if siting.best.total < stays * WORTH {
+            let at = (host, self.live.get(&instance).and_then(|live| live.placed?.queue));
+            let Some(stays) = self.weigh_on(instance, &siting.want, at, turn.shared, turn.now) else { continue };
+            if siting.best.total < stays.total * WORTH {
                 turn.shared.board.hold(&siting.want, &siting.best);
                 if let Some(live) = self.live.get_mut(&instance) {
                     live.called_back = true;
                 }
-                turn.actions.push(Action::Withdraw(self.key(instance)));
+                back.push(instance);
             }
         }
+        // Noted before it is done: the next engine must not take the ending for a person's.
+        self.mark(Mark::CalledBack, &back, turn);
+        turn.actions.extend(back.iter().map(|&instance| Action::Withdraw(self.key(instance))));
         self.watch_queues(turn);
-    }
-
-    /// Returns what an instance costs where it is.
-    fn stays(&self, instance: InstanceId, host: HostId, siting: &Siting, turn: &mut Turn<'_>) -> Option<f64> {
-        let Shared { outlooks, board, .. } = &mut *turn.shared;
-        let state = &self.tasks[self.plan.instance(instance).task.index()];
-        let run = outlooks.get_mut(&self.id)?.expect(&self.plan, instance, host, (state.ended, state.usage.wall));
-        board.weigh(&siting.want, host, run, turn.now).map(|sheet| sheet.total)
     }
 
     /// Takes in that an instance was called back: it waits for its turn again, as if it had never been handed over.
@@ -242,20 +323,28 @@ impl Run {
     /// Counts again what was bound to hosts before a restart.
     pub(super) fn bind_again(&mut self, turn: &mut Turn<'_>) {
         let mut waits = false;
-        for (&instance, live) in &mut self.live {
+        let unbound = |live: &Live| live.placed.is_none();
+        let mut all: Vec<InstanceId> = self.live.iter().filter(|(_, it)| unbound(it)).map(|(&it, _)| it).collect();
+        all.sort_unstable();
+        for instance in all {
             let task = self.plan.instance(instance).task;
-            if live.placed.is_some() || self.routes.policy(task).is_none() {
-                continue;
-            }
+            let Some(live) = self.live.get(&instance).filter(|_| self.routes.policy(task).is_some()) else { continue };
+            let (host, cpus, since, started) = (live.host, live.grant.cpus, live.submitted, live.started);
+            let fitting = self.fitting(task, turn.shared);
+            let queue =
+                fitting.iter().flat_map(|all| all.iter()).find(|(of, _)| *of == host).and_then(|(_, queue)| *queue);
+            let outlook = turn.shared.outlooks.get_mut(&self.id);
+            let expected = outlook.map_or(UNKNOWN_RUN, |outlook| self.expect(instance, host, outlook)).middle;
             let key = JobKey { run: self.id, instance, attempt: self.attempts[instance.index()] };
-            let mut bound =
-                Bound { cpus: live.grant.cpus, expected: UNKNOWN_RUN.middle, since: live.submitted, started: None };
-            turn.shared.board.again(live.host, bound, key);
-            if let Some(at) = live.started {
-                turn.shared.board.started(live.host, &mut bound, key, at);
+            let mut bound = Bound { cpus, queue, expected, since, started: None };
+            turn.shared.board.again(host, bound, key);
+            if let Some(at) = started {
+                turn.shared.board.started(host, &mut bound, key, at);
             }
-            live.placed = Some(bound);
-            waits |= live.started.is_none() && turn.shared.hosts.flavour(live.host).is_some();
+            waits |= started.is_none() && turn.shared.hosts.flavour(host).is_some();
+            if let Some(live) = self.live.get_mut(&instance) {
+                live.placed = Some(bound);
+            }
         }
         if waits {
             self.watch_queues(turn);

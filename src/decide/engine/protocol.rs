@@ -10,6 +10,7 @@ use crate::decide::graph::net::Link;
 use crate::decide::outlook::board::SiteFacts;
 use crate::decide::outlook::foresee::Outlook;
 use crate::decide::outlook::known::Known;
+use crate::language::command::Token;
 use crate::model::api::RunState;
 use crate::model::choice::{Choice, Policy};
 use crate::model::id::{HostId, InstanceId, JobKey, RunId, TaskId};
@@ -193,6 +194,9 @@ pub enum Mark {
     /// Given another chance by `csync retry`: earlier attempts and marks no longer count. What had succeeded is asked about
     /// ([`Action::Check`]) before it runs.
     Reset,
+    /// Its attempt in flight is to be dropped from the queue where it waits: another host is better by now. When it was, it waits
+    /// for its turn again.
+    CalledBack,
 }
 
 /// What the engine is told.
@@ -235,6 +239,8 @@ pub enum Event {
     Sites(Vec<(HostId, SiteFacts)>, Vec<(HostId, HostId, Link)>),
     /// How fast files came from one host to another: bytes a second.
     Rate(HostId, HostId, f64),
+    /// Of which classes hosts are, for what is learned while a run goes.
+    Classes(RunId, Vec<(HostId, Token)>),
     /// What was learned of tasks of a run since.
     Learned(RunId, Vec<(TaskId, Arc<Known>)>),
     /// What became of an attempt that was in flight.
@@ -317,6 +323,8 @@ pub enum Record {
         at: Timestamp,
         /// What was chosen, and why; none where a person said everything.
         choice: Option<Box<Choice>>,
+        /// The partition that it goes to there, where it is known.
+        partition: Option<Box<str>>,
     },
     /// An attempt ended. A success carries what to remember for up-to-date checks.
     Ended {

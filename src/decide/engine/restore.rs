@@ -135,6 +135,12 @@ impl Run {
                 }
                 _ => Phase::Cancelled,
             },
+            Mark::CalledBack => {
+                if let Some(live) = self.live.get_mut(&instance) {
+                    live.called_back = true;
+                }
+                phase
+            }
             Mark::Reset => {
                 self.forgive(instance);
                 Phase::Pending

@@ -123,6 +123,7 @@ impl Net {
 
 impl Reach<'_> {
     /// Returns how long the cheapest way to a host takes; none where there is none.
+    #[inline]
     pub fn seconds(&self, to: Stop) -> Option<Estimate> {
         Some(self.estimate(self.cheapest(to)?))
     }
@@ -149,16 +150,19 @@ impl Reach<'_> {
     }
 
     /// Returns whether a host has the bytes already.
+    #[inline]
     pub fn is_source(&self, host: Stop) -> bool {
         self.cheapest(host).is_some_and(|label| label.before == NONE)
     }
 
+    #[inline]
     fn estimate(&self, label: &Label) -> Estimate {
         let Some(Edge::Link(link)) = self.net.graph.edge_weight(label.slowest) else { return Estimate::ZERO };
         link.rate.to_get_through(self.bytes).plus(&Estimate::known(label.latency))
     }
 
     /// Returns the cheapest label of those that were kept.
+    #[inline]
     fn cheapest(&self, to: Stop) -> Option<&Label> {
         let mut best = self.labels.get(*self.kept.get(to.0.index())? as usize)?;
         let mut at = best.before_it;
@@ -172,6 +176,7 @@ impl Reach<'_> {
     }
 
     /// Keeps a label that came off the queue, unless it is no better than one of its node that was kept.
+    #[inline]
     fn keep(&mut self, at: u32) -> Option<Label> {
         let label = *self.labels.get(at as usize)?;
         if self.is_worse(&label) {
@@ -183,6 +188,7 @@ impl Reach<'_> {
         Some(label)
     }
 
+    #[inline]
     fn push(&mut self, queue: &mut BinaryHeap<Next>, label: Label) {
         if self.is_worse(&label) {
             return;
@@ -197,6 +203,7 @@ impl Reach<'_> {
         }
     }
 
+    #[inline]
     fn is_worse(&self, label: &Label) -> bool {
         let mut at = self.kept.get(label.node.index()).copied().unwrap_or(NONE);
         while let Some(kept) = self.labels.get(at as usize) {

@@ -5,13 +5,15 @@
 //! it is over, so that the next one sees it.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 
 use crate::decide::graph::estimate::{Estimate, Source};
 use crate::decide::graph::net::Link;
+use crate::decide::graph::queues::Queues;
 use crate::decide::outlook::files::Hosts;
 use crate::model::choice::{Policy, Span, Terms};
 use crate::model::host::HostName;
-use crate::model::id::{HostId, JobKey};
+use crate::model::id::{HostId, InstanceId, JobKey, RunId};
 use crate::model::units::{Bytes, Timestamp};
 
 /// How much of the time that it may take longer counts against a host: between two that are as fast, the surer one.
@@ -27,6 +29,15 @@ const PRIOR: f64 = 3.0;
 /// Waits in a queue that are remembered, and how many of them count for more than what was known before.
 const WAITS: (usize, usize) = (32, 3);
 
+/// Seconds after which what a queue makes jobs wait is estimated anew.
+const STALE: f64 = 60.0;
+
+/// A queue of a host, by its number there; none where the host is one.
+pub type QueueId = Option<u16>;
+
+/// Hosts that a task fits, and in which queue.
+pub type Fitting = Arc<[(HostId, QueueId)]>;
+
 /// What is known of a host when it is set to work.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SiteFacts {
@@ -36,8 +47,10 @@ pub struct SiteFacts {
     pub is_batch: bool,
     /// Cores that may run at once.
     pub slots: u32,
-    /// Until a job starts there.
+    /// Until a job starts there, where nothing is known of its queue.
     pub wait: Estimate,
+    /// What jobs waited in its queues.
+    pub queues: Queues,
     /// What an hour of a core costs.
     pub rate: f64,
 }
@@ -47,6 +60,8 @@ pub struct SiteFacts {
 pub struct Want {
     /// Cores.
     pub cpus: u32,
+    /// Seconds that it asks for.
+    pub asked: f64,
     /// What it reads: bytes, and who has them. Of what nobody has nothing is known.
     pub inputs: Vec<(f64, Hosts)>,
     /// What counts.
@@ -58,6 +73,8 @@ pub struct Want {
 pub struct Sheet {
     /// The host.
     pub host: HostId,
+    /// The queue.
+    pub queue: QueueId,
     /// Until what was bound there before leaves room.
     pub behind: f64,
     /// Until the batch system starts it.
@@ -85,6 +102,8 @@ pub struct Sheet {
 pub struct Bound {
     /// Cores.
     pub cpus: u32,
+    /// The queue.
+    pub queue: QueueId,
     /// Seconds that it was expected to run.
     pub expected: f64,
     /// When it was bound.
@@ -108,9 +127,13 @@ struct Site {
     seen: (f64, f64, u32),
     /// Core-seconds ever bound here.
     given: f64,
-    waits: VecDeque<f64>,
-    /// What waits in its queue.
-    queued: BTreeSet<(Timestamp, JobKey)>,
+    waits: VecDeque<(QueueId, f64)>,
+    /// What waits in its queues.
+    queued: BTreeSet<(QueueId, Timestamp, JobKey)>,
+    /// Its queues by their numbers.
+    names: Vec<String>,
+    /// What was foretold of a queue for so many cores and seconds, as powers of two, and when.
+    foretold: HashMap<(QueueId, u32, i32), (f64, Option<Estimate>)>,
     /// Core-seconds of what would go here and has to wait for room, in this round.
     held: f64,
 }
@@ -156,6 +179,17 @@ impl Board {
         }
     }
 
+    /// Returns the number of a queue of a host.
+    pub fn queue(&mut self, host: HostId, name: Option<&str>) -> QueueId {
+        let (name, names) = (name?, &mut self.of(host).names);
+        let known = names.iter().position(|known| known == name);
+        let at = known.unwrap_or_else(|| {
+            names.push(name.to_owned());
+            names.len() - 1
+        });
+        u16::try_from(at).ok()
+    }
+
     /// Returns a host's name.
     pub fn name(&self, host: HostId) -> Option<&HostName> {
         Some(&self.site(host)?.facts.as_ref()?.name)
@@ -178,8 +212,15 @@ impl Board {
         (took + prior) / (expected + prior)
     }
 
-    /// Weighs a task on a host, where it runs for `run`; none where its inputs cannot be brought there.
-    pub fn weigh(&self, want: &Want, host: HostId, run: Estimate, now: Timestamp) -> Option<Sheet> {
+    /// Weighs a task on a host, in a queue of it, where it runs for `run`; none where its inputs cannot be brought there.
+    pub fn weigh(
+        &mut self,
+        want: &Want,
+        (host, queue): (HostId, QueueId),
+        run: Estimate,
+        now: Timestamp,
+    ) -> Option<Sheet> {
+        let queued = self.sites.get_mut(host.index())?.foretell(queue, want, seconds(now));
         let site = self.site(host)?;
         let facts = site.facts.as_ref()?;
         let slots = f64::from(facts.slots.max(1));
@@ -198,10 +239,9 @@ impl Board {
         }
         let is_full = site.cores + want.cpus > facts.slots.max(1);
         let behind = if is_full || site.held > 0.0 { (site.left(now) + site.held) / slots } else { 0.0 };
-        let queue = if facts.is_batch { site.wait(facts.wait, now) } else { Estimate::ZERO };
         let run = run.times(self.slowness(host));
-        let sure = queue.plus(&transfer).plus(&run);
-        let total = behind.max(blocked + transfer.middle) + queue.middle + run.middle;
+        let sure = queued.plus(&transfer).plus(&run);
+        let total = behind.max(blocked + transfer.middle) + queued.middle + run.middle;
         let penalty = (sure.high - sure.middle) * RISK;
         let first = match want.policy {
             Policy::Fastest => 0.0,
@@ -211,8 +251,9 @@ impl Board {
         };
         Some(Sheet {
             host,
+            queue,
             behind,
-            wait: queue,
+            wait: queued,
             transfer,
             blocked,
             from,
@@ -261,7 +302,8 @@ impl Board {
                 site.link_free = site.link_free.max(until);
             }
         }
-        let bound = Bound { cpus: want.cpus, expected: sheet.run.middle, since: now, started: None };
+        let (cpus, queue) = (want.cpus, sheet.queue);
+        let bound = Bound { cpus, queue, expected: sheet.run.middle, since: now, started: None };
         let work = bound.expected * f64::from(bound.cpus);
         self.of(sheet.host).given += work;
         self.again(sheet.host, bound, key);
@@ -274,7 +316,7 @@ impl Board {
         site.cores += bound.cpus;
         site.work += bound.expected * f64::from(bound.cpus);
         if site.facts.as_ref().is_some_and(|facts| facts.is_batch) {
-            site.queued.insert((bound.since, key));
+            site.queued.insert((bound.queue, bound.since, key));
         }
     }
 
@@ -287,8 +329,8 @@ impl Board {
         let site = self.of(host);
         site.running.0 += bound.cpus;
         site.running.1 += seconds(at) * f64::from(bound.cpus);
-        if site.queued.remove(&(bound.since, key)) {
-            site.waits.push_back((seconds(at) - seconds(bound.since)).max(0.0));
+        if site.queued.remove(&(bound.queue, bound.since, key)) {
+            site.waits.push_back((bound.queue, (seconds(at) - seconds(bound.since)).max(0.0)));
             if site.waits.len() > WAITS.0 {
                 site.waits.pop_front();
             }
@@ -298,7 +340,7 @@ impl Board {
     /// Takes in that a task is over, which ran for so many seconds, when it ran to its end.
     pub fn over(&mut self, host: HostId, bound: Bound, key: JobKey, ran: Option<f64>) {
         let site = self.of(host);
-        site.queued.remove(&(bound.since, key));
+        site.queued.remove(&(bound.queue, bound.since, key));
         site.cores = site.cores.saturating_sub(bound.cpus);
         site.work = (site.work - bound.expected * f64::from(bound.cpus)).max(0.0);
         if let Some(started) = bound.started {
@@ -317,6 +359,7 @@ impl Board {
         let transfer = sheet.transfer.plus(&Estimate::known(sheet.blocked));
         Some(Terms {
             host: self.name(sheet.host)?.clone(),
+            partition: sheet.queue.and_then(|at| self.site(sheet.host)?.names.get(usize::from(at)).cloned()),
             behind: rounded(sheet.behind),
             wait: span(&sheet.wait),
             transfer: span(&transfer),
@@ -344,12 +387,32 @@ impl Site {
         (self.work - done).max(self.work * 0.05)
     }
 
-    /// Returns how long the queue makes jobs wait: as was seen lately, and no less than what waits there now has waited.
-    fn wait(&self, known: Estimate, now: f64) -> Estimate {
-        let mut lately: Vec<f64> = self.waits.iter().copied().collect();
+    /// Returns how long a queue makes a job wait; nothing where there is none.
+    fn foretell(&mut self, queue: QueueId, want: &Want, now: f64) -> Estimate {
+        let Some(facts) = self.facts.as_ref().filter(|facts| facts.is_batch) else { return Estimate::ZERO };
+        let key = (queue, want.cpus.max(1).ilog2(), want.asked.max(1.0).log2() as i32);
+        let kept = self.foretold.get(&key).filter(|(at, _)| (0.0..STALE).contains(&(now - at)));
+        let known = if let Some((_, known)) = kept {
+            *known
+        } else {
+            let name = queue.and_then(|queue| self.names.get(usize::from(queue))).map(String::as_str);
+            let known = facts.queues.estimate(name, now, want.cpus, want.asked);
+            self.foretold.insert(key, (now, known));
+            known
+        };
+        self.wait(queue, known.unwrap_or(facts.wait), now)
+    }
+
+    /// Returns how long a queue makes jobs wait: as was seen lately, and no less than what waits there now has waited.
+    fn wait(&self, queue: QueueId, known: Estimate, now: f64) -> Estimate {
+        let mut lately: Vec<f64> = Vec::new();
+        lately.extend(self.waits.iter().filter(|(of, _)| *of == queue).map(|(_, seconds)| *seconds));
         let wait = if lately.len() >= WAITS.1 { Estimate::of_seen(&mut lately, Source::Learned) } else { None };
         let wait = wait.unwrap_or(known);
-        let longest = self.queued.first().map_or(0.0, |(since, _)| now - seconds(*since));
+        let nobody = JobKey { run: RunId(0), instance: InstanceId(0), attempt: 0 };
+        let first = (queue, Timestamp(i64::MIN), nobody);
+        let longest = self.queued.range(first..).next().filter(|(of, ..)| *of == queue);
+        let longest = longest.map_or(0.0, |(_, since, _)| now - seconds(*since));
         if longest <= wait.middle {
             return wait;
         }

@@ -4,7 +4,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::decide::outlook::board::{Board, Sheet};
+use crate::decide::graph::queues::Queues;
+use crate::decide::outlook::board::{Board, Sheet, SiteFacts};
 use crate::decide::outlook::files::Hosts;
 use crate::decide::outlook::foresee::Outlook;
 use crate::decide::outlook::survey::Survey;
@@ -77,14 +78,14 @@ pub fn draft(wanted: Wanted<'_>, survey: &Survey, outlook: &mut Outlook) -> Resu
     let effort = Effort::fair(tasks.len(), survey.sites.len());
     let problem = Problem::new(network(survey, &numbers), tasks, files)?;
     let made = schedule(&problem, policy, effort);
-    let board = board(survey);
+    let mut board = board(survey);
     let mut lines: BTreeMap<(TaskId, u16), Line> = BTreeMap::new();
     for (booking, instance) in made.bookings.iter().zip(&of).filter_map(|(booking, it)| Some((booking, (*it)?))) {
         let task = plan.instance(instance).task;
         let line = lines.entry((task, booking.site)).or_insert_with(|| {
             let host = HostId(booking.site);
             let run = outlook.expect(plan, instance, host, (0, 0.0));
-            let sheet = board.weigh(&outlook.want(plan, instance, policy), host, run, Timestamp(0));
+            let sheet = board.weigh(&outlook.want(plan, instance, policy), (host, None), run, Timestamp(0));
             Line { task, host, instances: 0, first: instance, sheet, start: booking.start, end: booking.end }
         });
         line.instances += 1;
@@ -104,7 +105,8 @@ pub fn board(survey: &Survey) -> Board {
     let numbers: HashMap<&HostName, u16> = survey.sites.iter().map(|site| &site.name).zip(0..).collect();
     let mut board = Board::default();
     for (site, number) in survey.sites.iter().zip(0..) {
-        board.set(HostId(number), site.clone());
+        // By partition, a run chooses: here its hosts' queues count as a whole, as they were surveyed.
+        board.set(HostId(number), SiteFacts { queues: Queues::default(), ..site.clone() });
     }
     for (from, to, link) in &survey.ways {
         if let (Some(&from), Some(&to)) = (numbers.get(from), numbers.get(to)) {

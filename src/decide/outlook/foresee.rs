@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::decide::graph::estimate::{Estimate, Source};
+use crate::decide::graph::queues::UNKNOWN_LIMIT;
 use crate::decide::learn::profile::{Prediction, Question, Source as Basis};
 use crate::decide::learn::stakes::Caution;
-use crate::decide::outlook::board::Want;
+use crate::decide::outlook::board::{Fitting, Want};
 use crate::decide::outlook::files::{Files, Hosts};
 use crate::decide::outlook::known::Known;
 use crate::language::command::Token;
@@ -68,7 +69,7 @@ pub struct Outlook {
     asked: HashMap<(TaskId, HostId, u32), Foresight>,
     runs: HashMap<(TaskId, HostId, u32), Option<Prediction>>,
     /// Per task that may go to several hosts: those that it fits, as of some version of their rooms.
-    fitting: HashMap<TaskId, (u32, Arc<[HostId]>)>,
+    fitting: HashMap<TaskId, (u32, Fitting)>,
     /// Hosts that tasks may not go to, and why: few lists differ.
     excluded: Vec<(Vec<TaskId>, Vec<Excluded>)>,
 }
@@ -92,14 +93,21 @@ impl Outlook {
         of.map_or(&[], |(_, excluded)| excluded)
     }
 
-    /// Returns the hosts that a task fits, as far as that was found out for this version of their rooms.
-    pub fn fitting(&self, task: TaskId, version: u32) -> Option<Arc<[HostId]>> {
+    /// Returns the hosts that a task fits, and in which queue, as far as that was found out for this version of their rooms.
+    pub fn fitting(&self, task: TaskId, version: u32) -> Option<Fitting> {
         self.fitting.get(&task).filter(|(of, _)| *of == version).map(|(_, hosts)| Arc::clone(hosts))
     }
 
     /// Keeps the hosts that a task fits.
-    pub fn set_fitting(&mut self, task: TaskId, version: u32, hosts: Arc<[HostId]>) {
+    pub fn set_fitting(&mut self, task: TaskId, version: u32, hosts: Fitting) {
         self.fitting.insert(task, (version, hosts));
+    }
+
+    /// Takes of which class hosts are of which that was not known.
+    pub fn classify(&mut self, classes: Vec<(HostId, Token)>) {
+        for (host, class) in classes {
+            self.classes.entry(host).or_insert(class);
+        }
     }
 
     /// Takes what was learned since.
@@ -208,7 +216,13 @@ impl Outlook {
             Amount::Auto => 1,
         });
         let processes = request.and_then(|request| request.processes).unwrap_or(1);
-        Want { cpus: cores.max(1).saturating_mul(processes.max(1)), inputs, policy }
+        let asked = request.and_then(|request| match request.time {
+            Amount::Exact(time) => Some(time.0 as f64),
+            Amount::Range { min, max } => max.or(min).map(|time| time.0 as f64),
+            Amount::Auto => None,
+        });
+        let cpus = cores.max(1).saturating_mul(processes.max(1));
+        Want { cpus, asked: asked.unwrap_or(UNKNOWN_LIMIT), inputs, policy }
     }
 
     /// Returns what to ask for after an attempt on a host ran out of this much memory.

@@ -1,17 +1,17 @@
 //! What is known of hosts before tasks are placed on them: how much runs there at once, how long its queue is, how files come.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use crate::decide::graph::estimate::{Estimate, Source};
+use crate::decide::graph::estimate::Estimate;
 use crate::decide::graph::net::{Link, Net};
+use crate::decide::graph::queues::{Queues, UNKNOWN_LIMIT, Wait};
 use crate::decide::outlook::board::SiteFacts;
 use crate::language::hosts::{Hosts, partitions};
 use crate::model::batch::PartitionState;
 use crate::model::facts::Facts;
 use crate::model::host::{Batch, Host, HostName};
+use crate::model::units::Timestamp;
 
-/// Waits of a host that count: older ones tell of another load.
-const RECENT: usize = 100;
 /// Until a job starts in a queue of which nothing is known: seconds or an hour.
 pub const UNKNOWN_WAIT: Estimate = Estimate::guess(5.0, 120.0, 3600.0);
 /// Cores of a cluster of which nothing is known.
@@ -26,39 +26,36 @@ pub struct Survey {
     pub ways: Vec<(HostName, HostName, Link)>,
 }
 
-/// Returns how long jobs waited on each host, by what was seen last.
-pub fn waits(seen: &[(HostName, f64)]) -> HashMap<&HostName, Estimate> {
-    let mut by_host: HashMap<&HostName, Vec<f64>> = HashMap::new();
-    for (host, seconds) in seen {
-        let of = by_host.entry(host).or_default();
-        if of.len() < RECENT {
-            of.push(*seconds);
-        }
-    }
-    let hosts = by_host.into_iter();
-    hosts.filter_map(|(host, mut of)| Some((host, Estimate::of_seen(&mut of, Source::Learned)?))).collect()
-}
-
-/// Surveys some hosts; this machine, which is always among them, has so many cores.
+/// Surveys some hosts; this machine, which is always among them, has so many cores; it is that time.
 pub fn survey(
     names: &[HostName],
     hosts: &Hosts,
     facts: &BTreeMap<HostName, Facts>,
     net: &Net,
-    seen: &[(HostName, f64)],
-    cores: u32,
+    seen: &[Wait],
+    (cores, now): (u32, Timestamp),
 ) -> Survey {
-    let waits = waits(seen);
+    let mut queues = Queues::of_hosts(seen);
     let here = HostName::local();
     let mut survey = Survey::default();
-    survey.sites.push(SiteFacts { name: here.clone(), is_batch: false, slots: cores, wait: Estimate::ZERO, rate: 1.0 });
+    survey.sites.push(SiteFacts {
+        name: here.clone(),
+        is_batch: false,
+        slots: cores,
+        wait: Estimate::ZERO,
+        queues: Queues::default(),
+        rate: 1.0,
+    });
     for host in names.iter().filter(|name| !name.is_local()).filter_map(|name| hosts.get(name.as_str())) {
         let is_batch = host.batch != Some(Batch::None);
+        let queues = if is_batch { queues.remove(&host.name).unwrap_or_default() } else { Queues::default() };
+        let usual = || queues.estimate(None, now.0 as f64 / 1e6, 1, UNKNOWN_LIMIT).unwrap_or(UNKNOWN_WAIT);
         survey.sites.push(SiteFacts {
             name: host.name.clone(),
             is_batch,
             slots: slots(host, facts.get(&host.name)),
-            wait: if is_batch { waits.get(&host.name).copied().unwrap_or(UNKNOWN_WAIT) } else { Estimate::ZERO },
+            wait: if is_batch { usual() } else { Estimate::ZERO },
+            queues,
             rate: 1.0,
         });
     }

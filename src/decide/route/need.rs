@@ -1,6 +1,8 @@
 //! What a command needs and what hosts are, as far as routing goes by it.
 
 use crate::decide::graph::estimate::Estimate;
+use crate::decide::graph::net::Stop;
+use crate::decide::graph::queues::{Queues, UNKNOWN_LIMIT};
 use crate::model::batch::Partition;
 use crate::model::facts::Facts;
 use crate::model::host::{ContainerRuntime, Host, HostName};
@@ -24,6 +26,8 @@ pub struct Need {
     pub inputs: Vec<Input>,
     /// Who asks.
     pub asker: Asker,
+    /// What time it is, in seconds since 1970: queues have their hours.
+    pub now: f64,
 }
 
 /// Who wants to run something.
@@ -56,8 +60,12 @@ pub struct Place<'a> {
     pub facts: Option<&'a Facts>,
     /// Its partitions; none where it has no batch system.
     pub partitions: Vec<Partition>,
-    /// Seconds from a submission to the start; none where nothing was submitted there yet.
+    /// Seconds from a submission to the start, where that is known better than by what jobs waited there.
     pub wait: Option<Estimate>,
+    /// What jobs waited there, by partition.
+    pub queues: Queues,
+    /// Where it stands in the graph; looked up by its name where that is not said.
+    pub stop: Option<Stop>,
     /// How many times faster than the host that run times are told for.
     pub speed: Estimate,
     /// Why it is not spoken to at present.
@@ -66,8 +74,18 @@ pub struct Place<'a> {
 
 impl<'a> Place<'a> {
     /// Makes a place of which nothing is known but the host.
-    pub const fn of(host: &'a Host, facts: Option<&'a Facts>, partitions: Vec<Partition>) -> Self {
-        Self { host, facts, partitions, wait: None, speed: Estimate::known(1.0), trouble: None }
+    pub fn of(host: &'a Host, facts: Option<&'a Facts>, partitions: Vec<Partition>) -> Self {
+        let (wait, queues, stop) = (None, Queues::default(), None);
+        Self { host, facts, partitions, wait, queues, stop, speed: Estimate::known(1.0), trouble: None }
+    }
+
+    /// Returns how long a command waits there, in a partition; none where nobody knows.
+    pub(super) fn wait(&self, partition: Option<&str>, need: &Need) -> Option<Estimate> {
+        let learned = || {
+            let asked = need.time.map_or(UNKNOWN_LIMIT, |time| time.high);
+            self.queues.estimate(partition, need.now, need.cpus, asked)
+        };
+        self.wait.or_else(learned)
     }
 
     /// Returns which programs run containers here that this account may use; by what a person said where they said it.

@@ -85,18 +85,32 @@ pub fn route<'a>(net: &Net, need: &Need, places: &'a [Place<'a>], policy: Policy
         };
         (first, (sheet.total.high - sheet.total.middle).mul_add(RISK, sheet.total.middle))
     };
-    // Sheets are large, and each is moved once.
-    let mut order: Vec<(f64, f64, usize)> =
+    let mut order: Vec<(f64, f64, u32)> =
         routes.places.iter().map(cost).zip(0..).map(|((first, then), at)| (first, then, at)).collect();
     order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)));
-    let mut sheets: Vec<Option<Sheet<'a>>> = std::mem::take(&mut routes.places).into_iter().map(Some).collect();
-    routes.places = order.iter().filter_map(|&(_, _, at)| sheets.get_mut(at)?.take()).collect();
+    put_in_order(&mut routes.places, order.iter().map(|&(_, _, at)| at).collect());
     for sheet in routes.places.iter_mut().take(EXPLAINED) {
         let Some(stop) = net.stop(sheet.host) else { continue };
         let away = groups.iter().filter(|group| !group.reach.is_source(stop));
         sheet.ways = away.filter_map(|group| Some(group.reach.way(stop)?.hosts)).collect();
     }
     routes
+}
+
+/// Moves to each place what `from` says stands elsewhere now. Sheets are large: each is moved about once, and nowhere else.
+fn put_in_order<T>(all: &mut [T], mut from: Vec<u32>) {
+    for start in 0..all.len() {
+        let mut at = start;
+        // Round the circle that begins here; what is in order is named as its own place.
+        while let Some(slot) = from.get_mut(at) {
+            let next = std::mem::replace(slot, at as u32) as usize;
+            if next == start || next == at || next >= all.len() {
+                break;
+            }
+            all.swap(at, next);
+            at = next;
+        }
+    }
 }
 
 /// Returns the inputs by where they lie: those of one place travel together.
@@ -114,7 +128,7 @@ fn sheet<'a>(net: &Net, need: &Need, place: &'a Place<'a>, groups: &[Group<'_>])
     let partition = fit(need, place)?;
     let host = &place.host.name;
     let (mut transfer, mut moved) = (Estimate::ZERO, 0.0);
-    let stop = if groups.is_empty() { None } else { net.stop(host) };
+    let stop = if groups.is_empty() { None } else { place.stop.or_else(|| net.stop(host)) };
     for group in groups {
         let no_way = || vec![Veto::NoWay { input: group.name.to_owned() }];
         let stop = stop.ok_or_else(no_way)?;
@@ -124,12 +138,12 @@ fn sheet<'a>(net: &Net, need: &Need, place: &'a Place<'a>, groups: &[Group<'_>])
             moved += group.bytes;
         }
     }
-    let wait = place.wait.unwrap_or_else(|| unknown_wait(place));
+    let partition = partition.map(|partition| partition.name.as_str());
+    let wait = place.wait(partition, need).unwrap_or_else(|| unknown_wait(place));
     let run = need.time.map(|time| time.to_run_at(&place.speed));
     let total = wait.plus(&transfer);
     let total = run.map_or(total, |run| total.plus(&run));
     let core_hours = run.map(|run| run.middle / 3600.0 * f64::from(need.cpus));
-    let partition = partition.map(|partition| partition.name.as_str());
     Ok(Sheet { host, partition, wait, transfer, run, total, moved, ways: Vec::new(), core_hours })
 }
 

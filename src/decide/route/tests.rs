@@ -150,6 +150,7 @@ fn every_veto_says_what_is_missing() {
         container: true,
         inputs: Vec::new(),
         asker: Asker::Agent,
+        now: 0.0,
     };
     let routes = route(&star(&[]), &wanted, &places, Policy::Fastest);
     assert_eq!(routes.places, []);

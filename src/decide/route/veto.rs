@@ -135,8 +135,14 @@ pub fn fit<'p>(need: &Need, place: &'p Place<'_>) -> Result<Option<&'p Partition
 /// A machine has what was found on it; of a cluster whose partitions nobody knows, the batch system is left to judge.
 fn machine(need: &Need, place: &Place<'_>) -> Result<(), Vec<Veto>> {
     let Some(facts) = place.facts.filter(|_| place.host.batch == Some(Batch::None)) else { return Ok(()) };
-    let gpus = facts.machine.gpus.iter().map(|gpu| gpu.count).sum();
-    let lacks = lacks(need, facts.machine.cores, facts.machine.memory, Some(gpus), None, place.speed.middle);
+    let room = Room {
+        cores: facts.machine.cores,
+        memory: facts.machine.memory,
+        gpus: Some(facts.machine.gpus.iter().map(|gpu| gpu.count).sum()),
+        walltime: None,
+        speed: place.speed.middle,
+    };
+    let lacks = room.lacks(need);
     if lacks.is_empty() { Ok(()) } else { Err(lacks) }
 }
 
@@ -148,12 +154,13 @@ fn partition<'p>(need: &Need, place: &'p Place<'_>) -> Result<&'p Partition, Vec
         let has_none = partition.gpus.is_empty();
         (need.gpus > 0 && has_none, !partition.is_default, need.gpus == 0 && !has_none)
     };
-    let up = || place.partitions.iter().filter(|partition| partition.state == PartitionState::Up);
-    // No list is made of them: a decision asks a thousand hosts.
+    let room = |partition| Room::of(partition, names_gpus, place.speed.middle);
+    // No list is made of them, nor of what they lack: a decision asks a thousand hosts.
     let mut first: Option<&Partition> = None;
     let mut least: Option<(usize, &Partition)> = None;
-    for partition in up() {
-        let lacks = lacks_there(need, place, partition, names_gpus).len();
+    for partition in place.partitions.iter().filter(|partition| partition.state == PartitionState::Up) {
+        let mut lacks = 0;
+        room(partition).each_lack(need, |_| lacks += 1);
         if lacks == 0 {
             if first.is_none_or(|first| order(partition) < order(first)) {
                 first = Some(partition);
@@ -162,38 +169,52 @@ fn partition<'p>(need: &Need, place: &'p Place<'_>) -> Result<&'p Partition, Vec
             least = Some((lacks, partition));
         }
     }
-    let lacking = || least.map(|(_, partition)| lacks_there(need, place, partition, names_gpus));
+    let lacking = || least.map(|(_, partition)| room(partition).lacks(need));
     first.ok_or_else(|| lacking().unwrap_or_else(|| vec![Veto::Closed]))
 }
 
-fn lacks_there(need: &Need, place: &Place<'_>, partition: &Partition, names_gpus: bool) -> Vec<Veto> {
-    let gpus = partition.gpus.values().max().copied().or_else(|| names_gpus.then_some(0));
-    let cores = partition.cores_per_node.into_iter().chain(partition.cores_max).min();
-    let memory = partition.memory_per_node.into_iter().chain(partition.memory_max).min();
-    lacks(need, cores, memory, gpus, partition.walltime_max, place.speed.middle)
-}
-
-fn lacks(
-    need: &Need,
+/// What one job may have somewhere; what is not known is not there to lack.
+struct Room {
     cores: Option<u32>,
     memory: Option<Bytes>,
     gpus: Option<u32>,
     walltime: Option<Walltime>,
     speed: f64,
-) -> Vec<Veto> {
-    let mut lacks = Vec::new();
-    lacks.extend(cores.filter(|&most| need.cpus > most).map(|most| Veto::Cores { asked: need.cpus, most }));
-    if let (Some(asked), Some(most)) = (need.memory, memory)
-        && asked.middle > most.0 as f64
-    {
-        lacks.push(Veto::Memory { asked: Bytes(asked.middle as u64), most });
-    }
-    lacks.extend(gpus.filter(|&most| need.gpus > most).map(|most| Veto::Gpus { asked: need.gpus, most }));
-    if let (Some(asked), Some(most)) = (need.time, walltime) {
-        let asked = Walltime((asked.middle / speed).ceil() as u64);
-        if asked > most {
-            lacks.push(Veto::Time { asked, most });
+}
+
+impl Room {
+    fn of(partition: &Partition, names_gpus: bool, speed: f64) -> Self {
+        Self {
+            cores: partition.cores_per_node.into_iter().chain(partition.cores_max).min(),
+            memory: partition.memory_per_node.into_iter().chain(partition.memory_max).min(),
+            gpus: partition.gpus.values().max().copied().or_else(|| names_gpus.then_some(0)),
+            walltime: partition.walltime_max,
+            speed,
         }
     }
-    lacks
+
+    fn lacks(&self, need: &Need) -> Vec<Veto> {
+        let mut lacks = Vec::new();
+        self.each_lack(need, |veto| lacks.push(veto));
+        lacks
+    }
+
+    fn each_lack(&self, need: &Need, mut tell: impl FnMut(Veto)) {
+        if let Some(most) = self.cores.filter(|&most| need.cpus > most) {
+            tell(Veto::Cores { asked: need.cpus, most });
+        }
+        if let (Some(asked), Some(most)) = (need.memory, self.memory)
+            && asked.middle > most.0 as f64
+        {
+            tell(Veto::Memory { asked: Bytes(asked.middle as u64), most });
+        }
+        if let Some(most) = self.gpus.filter(|&most| need.gpus > most) {
+            tell(Veto::Gpus { asked: need.gpus, most });
+        }
+        if let (Some(asked), Some(most)) = (need.time, self.walltime)
+            && asked.middle / self.speed > most.0 as f64
+        {
+            tell(Veto::Time { asked: Walltime((asked.middle / self.speed).ceil() as u64), most });
+        }
+    }
 }

@@ -43,8 +43,8 @@ pub struct Batch {
 pub enum HandedTo<'a> {
     /// This local worker, as far as one is known.
     Worker(Option<u64>),
-    /// This host.
-    Host(&'a str),
+    /// This host, and the partition there, where it is known.
+    Host(&'a str, Option<&'a str>),
 }
 
 /// A submission on a host that is not over: a job, an array or a pack.
@@ -92,11 +92,12 @@ struct Handed<'a> {
     at: i64,
     host: Option<&'a str>,
     choice: Option<&'a Choice>,
+    partition: Option<&'a str>,
 }
 
 impl Serialize for Handed<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { who, what, at, host, choice } = self;
+        let Self { who, what, at, host, choice, partition } = self;
         // As long as it has to be: most attempts have no choice.
         let mut row = serializer.serialize_seq(None)?;
         row.serialize_element(&who.0)?;
@@ -110,8 +111,11 @@ impl Serialize for Handed<'_> {
         row.serialize_element(&what.4)?;
         row.serialize_element(at)?;
         row.serialize_element(host)?;
-        if let Some(choice) = choice {
+        if choice.is_some() || partition.is_some() {
             row.serialize_element(choice)?;
+        }
+        if let Some(partition) = partition {
+            row.serialize_element(partition)?;
         }
         row.end()
     }
@@ -121,9 +125,9 @@ impl Batch {
     /// Adds an attempt that is about to be handed to a worker, or to a host, and what was chosen for it.
     pub fn submitted(&mut self, key: JobKey, grant: &Grant, at: Timestamp, to: HandedTo<'_>, choice: Option<&Choice>) {
         let Grant { cpus, mem, hold, time, gpus } = *grant;
-        let (worker, host) = match to {
-            HandedTo::Worker(worker) => (worker.map(|worker| worker as i64), None),
-            HandedTo::Host(host) => (None, Some(host)),
+        let (worker, host, partition) = match to {
+            HandedTo::Worker(worker) => (worker.map(|worker| worker as i64), None, None),
+            HandedTo::Host(host, partition) => (None, Some(host), partition),
         };
         let (mem, enforced, time) = (
             signed(mem.0),
@@ -131,7 +135,7 @@ impl Batch {
             time.map(|time| signed(time.0)),
         );
         let who = (key.run, key.instance, key.attempt, worker);
-        self.attempts.push(&Handed { who, what: (cpus, mem, enforced, time, gpus), at: at.0, host, choice });
+        self.attempts.push(&Handed { who, what: (cpus, mem, enforced, time, gpus), at: at.0, host, choice, partition });
     }
 
     /// Adds what is about to be sent to a host, or what became of it since: its id there, once that is known.

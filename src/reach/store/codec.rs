@@ -133,12 +133,13 @@ pub(super) const fn mark_name(mark: Mark) -> &'static str {
         Mark::Skipped => "skipped",
         Mark::Cancelled => "cancelled",
         Mark::Reset => "reset",
+        Mark::CalledBack => "called back",
     }
 }
 
 /// Returns the mark of a name.
 pub(super) fn mark_of(name: &str) -> Result<Mark, BadForm> {
-    [Mark::Cached, Mark::Skipped, Mark::Cancelled, Mark::Reset]
+    [Mark::Cached, Mark::Skipped, Mark::Cancelled, Mark::Reset, Mark::CalledBack]
         .into_iter()
         .find(|&mark| mark_name(mark) == name)
         .ok_or_else(|| BadForm { what: "a mark", form: name.to_owned() })
@@ -163,7 +164,7 @@ mod tests {
 
     #[test]
     fn marks_have_one_name_each() {
-        for mark in [Mark::Cached, Mark::Skipped, Mark::Cancelled, Mark::Reset] {
+        for mark in [Mark::Cached, Mark::Skipped, Mark::Cancelled, Mark::Reset, Mark::CalledBack] {
             assert_eq!(mark_of(mark_name(mark)), Ok(mark));
         }
         assert!(mark_of("kept").is_err());

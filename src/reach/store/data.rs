@@ -1,5 +1,7 @@
 //! What is known of files that lie on hosts, of how fast files move, and of directories that hosts share with this machine.
 
+use crate::decide::graph::queues::{UNKNOWN_LIMIT, Wait};
+use crate::decide::learn::waits::Waited;
 use crate::model::data::{DataFact, Holding, Rate, Replica};
 use crate::model::host::HostName;
 use crate::model::units::{Bytes, Timestamp};
@@ -11,6 +13,7 @@ use crate::reach::store::sql;
 type ReplicaRow = (String, String, String, String, i64, i64, i64);
 type RateRow = (String, String, f64, i64, i64);
 type DatasetRow = (String, String, String, Option<i64>, Option<String>, Vec<u8>);
+type WaitRow = (String, Option<String>, f64, f64, Option<u32>, Option<i64>);
 type SharedRow = (String, String, bool, i64);
 
 impl Store {
@@ -71,10 +74,20 @@ impl Reader {
             .fetch_all(&self.pool)
             .await
             .map_err(|source| StoreError::from_sqlx(&self.path, source))?;
-        let replica = |(root, path, host, place, size, mtime, at): ReplicaRow| {
-            let (host, size) = (host.parse().ok()?, Bytes(u64::try_from(size).ok()?));
-            Some(Replica { root, path, host, place, size, mtime, at: Timestamp(at) })
-        };
+        Ok(rows.into_iter().filter_map(replica).collect())
+    }
+
+    /// Returns where files of a workflow's directory lie on hosts: of those paths alone.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn replicas_of(&self, root: &str, paths: &[&str]) -> Result<Vec<Replica>, StoreError> {
+        let rows: Vec<ReplicaRow> = sqlx::query_as(sql::REPLICAS_OF)
+            .bind(root)
+            .bind(serde_json::to_string(paths).unwrap_or_default())
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|source| StoreError::from_sqlx(&self.path, source))?;
         Ok(rows.into_iter().filter_map(replica).collect())
     }
 
@@ -119,12 +132,17 @@ impl Reader {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn waits(&self) -> Result<Vec<(HostName, f64)>, StoreError> {
-        let rows: Vec<(String, f64)> = sqlx::query_as(sql::WAITS)
+    pub async fn waits(&self) -> Result<Vec<Wait>, StoreError> {
+        let rows: Vec<WaitRow> = sqlx::query_as(sql::WAITS)
             .fetch_all(&self.pool)
             .await
             .map_err(|source| StoreError::from_sqlx(&self.path, source))?;
-        Ok(rows.into_iter().filter_map(|(host, seconds)| Some((host.parse().ok()?, seconds.max(0.0)))).collect())
+        let wait = |(host, queue, submitted, seconds, cores, asked): WaitRow| {
+            let asked = asked.map_or(UNKNOWN_LIMIT, |asked| asked as f64);
+            let waited = Waited { submitted, seconds: seconds.max(0.0), cores: cores.unwrap_or(1), asked };
+            Some(Wait { host: host.parse().ok()?, queue, waited })
+        };
+        Ok(rows.into_iter().filter_map(wait).collect())
     }
 
     /// Returns what was found out of directories that hosts see, or do not see.
@@ -141,6 +159,11 @@ impl Reader {
         };
         Ok(rows.into_iter().filter_map(shared).collect())
     }
+}
+
+fn replica((root, path, host, place, size, mtime, at): ReplicaRow) -> Option<Replica> {
+    let (host, size) = (host.parse().ok()?, Bytes(u64::try_from(size).ok()?));
+    Some(Replica { root, path, host, place, size, mtime, at: Timestamp(at) })
 }
 
 /// SQLite's integers are signed.
@@ -177,6 +200,9 @@ mod tests {
         let reader = store.reader();
         assert_eq!(reader.replicas(Some("/w")).await.unwrap().len(), 3);
         assert!(reader.replicas(Some("/x")).await.unwrap().is_empty());
+        let of = reader.replicas_of("/w", &["a", "none", "a"]).await.unwrap();
+        assert_eq!(of, [replica("a", "hpc"), replica("a", "lab")]);
+        assert_eq!(reader.replicas_of("/x", &["a"]).await.unwrap(), []);
         store.keep_data(&[gone("a", Some("hpc")), gone("b", None)]).await.unwrap();
         assert_eq!(reader.replicas(None).await.unwrap(), [replica("a", "lab")]);
         let mut seen = Holding {

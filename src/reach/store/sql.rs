@@ -13,6 +13,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0006.sql"),
     include_str!("migrations/0007.sql"),
     include_str!("migrations/0008.sql"),
+    include_str!("migrations/0009.sql"),
 ];
 
 /// What kind of file it is, and whether anything is in it.
@@ -32,9 +33,9 @@ pub(super) const SKIP_RUNS: &str = "INSERT INTO sqlite_sequence (name, seq) VALU
 /// at once has both in one batch.
 pub(super) const WRITE_STEPS: [&str; 8] = [
     "INSERT OR REPLACE INTO attempts (run, instance, attempt, worker, cpus, mem, enforced, time, gpus, submitted,
-                                      host, choice)
+                                      host, choice, partition)
         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-               value ->> 8, value ->> 9, value ->> 10, value ->> 11
+               value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12
         FROM jsonb_each(NEW.attempts);",
     "INSERT INTO attempts (run, instance, attempt, started, ended, outcome, code, signal, message, wall, user, system,
                            peak, meter, follow, notes)
@@ -201,6 +202,10 @@ pub(super) const DROP_DATASET: &str =
 pub(super) const DATASETS: &str = "SELECT name, host, path, looked, trouble, listing FROM datasets \
     WHERE ?1 IS NULL OR name = ?1 ORDER BY name, rowid";
 
+/// Where some files of a directory lie, given as a JSON list of paths.
+pub(super) const REPLICAS_OF: &str = "SELECT DISTINCT root, path, host, place, size, mtime, at \
+    FROM json_each(?2) AS wanted CROSS JOIN replicas ON root = ?1 AND path = wanted.value ORDER BY path, host";
+
 /// Keeps how fast files moved.
 pub(super) const KEEP_RATE: &str =
     "INSERT OR REPLACE INTO rates (source, target, rate, bytes, at) VALUES (?1, ?2, ?3, ?4, ?5)";
@@ -208,9 +213,9 @@ pub(super) const KEEP_RATE: &str =
 /// How fast files moved.
 pub(super) const RATES: &str = "SELECT source, target, rate, bytes, at FROM rates ORDER BY source, target";
 
-/// How long attempts waited on hosts, in seconds, the newest first: from when they were handed over until they ran, the staging
-/// of what was missing there included.
-pub(super) const WAITS: &str = "SELECT host, (started - submitted) / 1e6 FROM attempts \
+/// How long attempts waited on hosts, in which partition, when and with what, in seconds, the newest first: from when they were
+/// handed over until they ran, the staging of what was missing there included.
+pub(super) const WAITS: &str = "SELECT host, partition, submitted / 1e6, (started - submitted) / 1e6, cpus, time FROM attempts \
     WHERE host IS NOT NULL AND started IS NOT NULL AND submitted > 0 \
     ORDER BY submitted DESC LIMIT 2000";
 
@@ -230,7 +235,7 @@ pub(super) const CHECK: &str = "PRAGMA quick_check(10)";
 const ALL: &[&str] = &[
     FORMAT, WRITTEN_BY, SET_WRITTEN_BY, SKIP_RUNS, INSERT_RUN, RUNS, ACTIVE, RUN, LAST, PLAN, TEXT, ATTEMPTS,
     ATTEMPTS_OF, UNSUCCESSFUL, MARKS, EVENTS, OVER, DELETE_RUNS, MEMOS, MEMO_SIZES, MEMOS_FROM, REPLACE_MEMOS,
-    SUBMISSIONS, KEEP_HOST, HOSTS, KEEP_REPLICA, DROP_REPLICA, REPLICAS, KEEP_DATASET, DROP_DATASET, DATASETS, KEEP_RATE, RATES, WAITS, KEEP_SHARED,
+    SUBMISSIONS, KEEP_HOST, HOSTS, KEEP_REPLICA, DROP_REPLICA, REPLICAS, REPLICAS_OF, KEEP_DATASET, DROP_DATASET, DATASETS, KEEP_RATE, RATES, WAITS, KEEP_SHARED,
     SHARED,
 ];
 

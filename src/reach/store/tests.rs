@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use crate::decide::engine::protocol::{Follow, Halt, Mark, Verdict};
 use crate::decide::fresh::reason::Reason;
+use crate::decide::graph::queues::Wait;
+use crate::decide::learn::waits::Waited;
 use crate::model::api::{Clean, Counts, RunState};
 use crate::model::batch::{BatchId, JobName};
 use crate::model::id::{InstanceId, JobKey, RunId};
@@ -367,7 +369,7 @@ async fn what_is_sent_to_a_host_is_known_until_it_is_over() {
     };
     let mut batch = Batch::default();
     for key in &sent.members {
-        batch.submitted(*key, &grant(), NOW, HandedTo::Host("hpc"), None);
+        batch.submitted(*key, &grant(), NOW, HandedTo::Host("hpc", Some("long")), None);
     }
     batch.sent(&sent);
     store.write(&batch).await.unwrap();
@@ -376,6 +378,16 @@ async fn what_is_sent_to_a_host_is_known_until_it_is_over() {
     let records = reader.records(run).await.unwrap();
     assert_eq!(records.in_flight, []);
     assert_eq!(records.elsewhere, [(0, "hpc".to_owned()), (1, "hpc".to_owned())]);
+    // How long it waited is told with its partition and what it asked for.
+    let mut over = Batch::default();
+    over.ended(
+        &Ended { started: Some(NOW.after(Duration::from_secs(40))), ..ended(key(run, 0, 1), Outcome::Success) },
+        Follow::Final,
+    );
+    store.write(&over).await.unwrap();
+    let waits = reader.waits().await.unwrap();
+    let waited = Waited { submitted: NOW.0 as f64 / 1e6, seconds: 40.0, cores: 2, asked: 60.0 };
+    assert_eq!(waits, [Wait { host: "hpc".parse().unwrap(), queue: Some("long".to_owned()), waited }]);
     // Its id there is learned later, and is not forgotten by what is said after that.
     sent.batch = Some(BatchId("1234".to_owned()));
     batch.clear();

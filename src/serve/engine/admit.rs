@@ -9,6 +9,7 @@ use crate::decide::engine::run::Run;
 use crate::decide::fresh::memos::{Hashes, Memos};
 use crate::decide::graph::datasets::Catalog;
 use crate::decide::graph::known::net;
+use crate::decide::graph::queues::Wait;
 use crate::decide::outlook::files::Files;
 use crate::decide::outlook::foresee::Outlook;
 use crate::decide::outlook::survey::{Survey, survey};
@@ -68,7 +69,7 @@ pub(super) struct Ground {
 /// What earlier runs showed of hosts.
 #[derive(Debug, Default)]
 struct Seen {
-    waits: Vec<(HostName, f64)>,
+    waits: Vec<Wait>,
     rates: Vec<Rate>,
     shared: Vec<DataFact>,
 }
@@ -378,8 +379,8 @@ impl Runner {
         let Chosen { places, hosts, facts } = chosen;
         if places.chooses() {
             let net = net(hosts, &seen.rates, &seen.shared);
-            let cores = self.settings.capacity.cpus;
-            let Survey { sites, ways } = survey(&places.names(), hosts, facts, &net, &seen.waits, cores);
+            let here = (self.settings.capacity.cpus, clock::now());
+            let Survey { sites, ways } = survey(&places.names(), hosts, facts, &net, &seen.waits, here);
             let sites = sites.into_iter().map(|site| (self.sites.number(&site.name), site)).collect();
             let mut ends = |(from, to, link)| (self.sites.number(&from), self.sites.number(&to), link);
             let ways = ways.into_iter().map(&mut ends).collect();

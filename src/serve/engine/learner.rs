@@ -9,6 +9,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::decide::engine::protocol::Event;
 use crate::decide::outlook::known::Known;
 use crate::language::command::{Signature, Token, TokenKey};
 use crate::model::id::{HostId, JobKey, RunId, TaskId};
@@ -86,6 +87,14 @@ impl Learner {
 }
 
 impl Runner {
+    /// Tells the core what was learned of tasks of a run since, and of which class each host is: a run that began before anything
+    /// was learned does not know that.
+    pub(super) fn hear_learned(&mut self, run: RunId, known: Vec<(TaskId, Arc<Known>)>, key: &TokenKey) {
+        let classes = self.sites.names().map(|(host, name)| (host, class_of(name, key))).collect();
+        self.tell_or_log(Event::Classes(run, classes));
+        self.tell_or_log(Event::Learned(run, known));
+    }
+
     /// Notes what an attempt needed, when it tells that.
     pub(super) fn teach(&mut self, ended: &Ended, given: Option<Given>) {
         let asked = self.learner.asked.remove(&ended.key).unwrap_or_default();
@@ -151,7 +160,7 @@ async fn learn(state: StateDir, mut from: mpsc::Receiver<Told>, reports: mpsc::W
         for (run, known) in renewed(&mut learned, of).await {
             // Who leaves waits for this task, and takes no more reports.
             if let Some(reports) = reports.upgrade() {
-                reports.try_send(Report::Learned(run, known)).ok();
+                reports.try_send(Report::Learned(run, known, key.clone())).ok();
             }
         }
     }

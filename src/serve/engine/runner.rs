@@ -13,6 +13,7 @@ use crate::decide::engine::run::Run;
 use crate::decide::fresh::memos::memo;
 use crate::decide::fresh::select::named;
 use crate::decide::outlook::known::Known;
+use crate::language::command::TokenKey;
 use crate::model::api::{Affected, ApiError, EngineInfo, ErrorKind, Progress, RunState};
 use crate::model::data::DataFact;
 use crate::model::id::{HostId, InstanceId, JobKey, RunId, TaskId};
@@ -77,7 +78,7 @@ pub(super) enum Report {
     /// They are on their way.
     Moving(RunId),
     /// Something was learned of tasks of a run.
-    Learned(RunId, Vec<(TaskId, Arc<Known>)>),
+    Learned(RunId, Vec<(TaskId, Arc<Known>)>, TokenKey),
 }
 
 /// What the core asked for and is done after the commit.
@@ -288,7 +289,7 @@ impl Runner {
             Input::Report(Report::Checked(answers)) => self.checked(answers),
             Input::Report(Report::Brought(brought)) => self.brought(brought),
             Input::Report(Report::Moving(run)) => self.mark_changed(run),
-            Input::Report(Report::Learned(run, known)) => self.tell_or_log(Event::Learned(run, known)),
+            Input::Report(Report::Learned(run, known, key)) => self.hear_learned(run, known, &key),
             Input::Timer => {
                 while let Some(timer) = self.timers.take() {
                     self.tell_or_log(Event::Timer(timer));
@@ -474,14 +475,15 @@ impl Runner {
 
     fn record(&mut self, record: Record) {
         match record {
-            Record::Submitted { key, host, grant, at, choice } => {
+            Record::Submitted { key, host, grant, at, choice, partition } => {
                 self.learner.asks(key, &grant);
                 if host == HostId::LOCAL {
                     let worker = self.link.worker();
                     self.batch.submitted(key, &grant, at, HandedTo::Worker(worker), choice.as_deref());
                     self.handed.insert(key, Given::Worker(worker));
                 } else {
-                    self.batch.submitted(key, &grant, at, HandedTo::Host(self.sites.name(host)), choice.as_deref());
+                    let to = HandedTo::Host(self.sites.name(host), partition.as_deref());
+                    self.batch.submitted(key, &grant, at, to, choice.as_deref());
                     self.handed.insert(key, Given::Host(host));
                 }
                 self.mark_changed(key.run);

@@ -94,6 +94,11 @@ impl Sites {
     }
 
     /// Returns a host's name.
+    /// Iterates over the hosts that have a number.
+    pub(super) fn names(&self) -> impl Iterator<Item = (HostId, &str)> {
+        self.names.iter().zip(0..).map(|(name, number)| (HostId(number), name.as_str()))
+    }
+
     pub(super) fn name(&self, host: HostId) -> &str {
         self.names.get(host.index()).map_or("", HostName::as_str)
     }

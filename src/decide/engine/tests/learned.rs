@@ -159,3 +159,18 @@ fn what_is_learned_meanwhile_counts_for_what_is_handed_over_next() {
     assert_eq!(world.grants[1].1.hold, Hold::Room);
     assert_eq!(world.grants[1].1.time, None::<Walltime>);
 }
+
+#[test]
+fn a_run_that_began_before_anything_was_learned_learns_from_itself() {
+    let mut world = World::with_cores(1);
+    let plan = Workflow::default().task("a", 1).task("b", 1).reads("a").plan();
+    let files = Files::new(2, Hosts::one(HostId::LOCAL));
+    // Nobody knew the classes of hosts when it was submitted: there was no key to name them by.
+    world.tell(Event::Outlook(RUN, Box::new(Outlook::new(vec![None; 2], HashMap::new(), files))));
+    world.submit(&plan);
+    world.tell(Event::Learned(RUN, vec![(TaskId(1), known(300))]));
+    world.tell(Event::Classes(RUN, vec![(HostId::LOCAL, HERE)]));
+    world.run_well();
+    let holds: Vec<Hold> = world.grants.iter().map(|(_, grant)| grant.hold).collect();
+    assert_eq!(holds.last(), Some(&Hold::Room), "{holds:?}");
+}

@@ -5,16 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::decide::engine::limits::Limits;
-use crate::decide::engine::protocol::{Action, Capacity, Event, Halt, Routes, Verdict};
+use crate::decide::engine::protocol::{Action, Adopted, Capacity, Event, Halt, Mark, Routes, Verdict};
 use crate::decide::engine::tests::plan::Workflow;
 use crate::decide::engine::tests::world::{RUN, Stored, World, ended};
 use crate::decide::graph::estimate::Estimate;
 use crate::decide::graph::net::Link;
+use crate::decide::graph::queues::{Queues, Wait};
+use crate::decide::learn::waits::Waited;
 use crate::decide::outlook::board::SiteFacts;
 use crate::decide::outlook::files::{Files, Hosts};
 use crate::decide::outlook::foresee::Outlook;
 use crate::model::api::RunState;
-use crate::model::batch::Flavour;
+use crate::model::batch::{Flavour, Partition};
 use crate::model::choice::Policy;
 use crate::model::id::{HostId, InstanceId, JobKey, PathId};
 use crate::model::job::{Outcome, State};
@@ -41,6 +43,7 @@ fn world() -> World {
         is_batch: wait.is_some(),
         slots,
         wait: Estimate::known(wait.unwrap_or(0.0)),
+        queues: Queues::default(),
         rate: 1.0,
     };
     let sites = vec![(HERE, site("local", 2, None)), (LAB, site("lab", 8, None)), (HPC, site("hpc", 16, Some(120.0)))];
@@ -197,6 +200,87 @@ fn what_waits_too_long_in_a_queue_is_called_back_for_a_host_that_is_free() {
 }
 
 #[test]
+fn a_call_back_outlives_the_engine() {
+    let mut world = world();
+    for host in [HERE, LAB] {
+        world.tell(Event::Shut(host));
+    }
+    submit(&mut world, &plan(2, 60), Policy::Fastest, &[]);
+    assert_eq!(in_flight(&world), [0, 0, 2]);
+    world.tell(Event::Opened(LAB));
+    world.now = world.now.after(Duration::from_mins(30));
+    world.fire_timers();
+    // It is written down, and the engine dies before anything is heard of it.
+    let called_back = world.store[&RUN].marks.iter().filter(|(_, mark, _)| *mark == Mark::CalledBack).count();
+    assert_eq!(called_back, 2);
+    let stored = world.store[&RUN].clone();
+    let mut world = self::world();
+    let outlook = Outlook::new(vec![None], HashMap::new(), Files::new(8, Hosts::one(HERE)));
+    world.tell(Event::Outlook(RUN, Box::new(outlook)));
+    world.store.insert(RUN, stored.clone());
+    world.tell(stored.event(RUN));
+    for n in 0..2 {
+        let key = world.engine.run(RUN).unwrap().key(InstanceId(n));
+        // Its host ended one meanwhile; the other still waits there, and is called back again.
+        if n == 1 {
+            world.queue.push_back((key, world.engine.run(RUN).unwrap().attempt(InstanceId(n)).unwrap().grant));
+            world.tell(Event::Adopted(key, Adopted::Live));
+            assert!(world.stopping.contains(&key), "what still waits is asked for again");
+            world.queue.clear();
+        }
+        world.tell(Event::Ended(Box::new(ended(key, Outcome::Cancelled, world.now))));
+    }
+    assert_eq!(world.counts().cancelled, 0, "it was nobody's wish");
+    assert_eq!(in_flight(&world)[2], 0);
+    assert_eq!(in_flight(&world).iter().sum::<usize>(), 2);
+}
+
+#[test]
+fn a_queue_is_judged_by_its_own_waits() {
+    let waits = |queue: &str, seconds: f64| {
+        let waited = move |n: i32| Waited { submitted: f64::from(n) * 60.0, seconds, cores: 1, asked: 600.0 };
+        let queue = queue.to_owned();
+        (0..20).map(move |n| Wait { host: "hpc".parse().unwrap(), queue: Some(queue.clone()), waited: waited(n) })
+    };
+    let seen: Vec<Wait> = waits("short", 1.0).chain(waits("long", 7200.0)).collect();
+    let hpc = Queues::of_hosts(&seen).into_values().next().unwrap();
+    // What fits the short queue goes there; what does not is better off where it waits for a core.
+    for (limit, wanted) in [(600, HPC), (7200, HERE)] {
+        let mut world = world();
+        let part = |name: &str, hours: u64| Partition {
+            name: name.to_owned(),
+            is_default: name == "short",
+            nodes: 4,
+            cores_per_node: Some(16),
+            walltime_max: Some(Walltime(hours * 3600)),
+            ..Partition::default()
+        };
+        let partitions = vec![part("short", 1), part("long", 100)];
+        let limits = Limits { flavour: Some(Flavour::Slurm), partitions, ..Limits::default() };
+        world.tell(Event::Limits(HPC, Arc::new(limits)));
+        world.tell(Event::Shut(LAB));
+        let site = |name: &str, queues: Option<&Queues>| SiteFacts {
+            name: name.parse().unwrap(),
+            is_batch: queues.is_some(),
+            slots: 2,
+            wait: Estimate::known(600.0),
+            queues: queues.cloned().unwrap_or_default(),
+            rate: 1.0,
+        };
+        let link = Link { rate: Estimate::known(1e7), latency: 0.5 };
+        let sites = vec![(HERE, site("local", None)), (HPC, site("hpc", Some(&hpc)))];
+        world.tell(Event::Sites(sites, vec![(HERE, HPC, link), (HPC, HERE, link)]));
+        let three = Workflow::default().task("a", 3).with(|task| {
+            let time = Amount::Exact(Walltime(limit));
+            task.resources = vec![Request { time, ..Request::default() }];
+        });
+        submit(&mut world, &three.plan(), Policy::Fastest, &[]);
+        let there = in_flight(&world)[HPC.index()];
+        assert_eq!(there > 0, wanted == HPC, "{limit}: {there}");
+    }
+}
+
+#[test]
 fn everything_runs_once_and_what_was_chosen_is_kept() {
     let mut world = world();
     let plan = Workflow::default()
@@ -227,6 +311,7 @@ fn many_tasks_over_many_hosts_are_no_burden() {
         is_batch: number % 2 == 1,
         slots: 16,
         wait: Estimate::known(f64::from(number)),
+        queues: Queues::default(),
         rate: 1.0,
     };
     world.tell(Event::Sites(hosts.iter().map(|host| (*host, facts(host.0))).collect(), Vec::new()));

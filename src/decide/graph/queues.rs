@@ -1,0 +1,99 @@
+//! What jobs waited in the queues of hosts, and what the next one will wait there.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::decide::graph::estimate::{Estimate, Source};
+use crate::decide::learn::waits::{WaitInterval, Waited, predict};
+use crate::model::host::HostName;
+
+/// Waits of a host that count: older ones tell of another load.
+const RECENT: usize = 400;
+/// Seconds that a job is taken to ask for which asks for none.
+pub const UNKNOWN_LIMIT: f64 = 3600.0;
+
+/// A job that waited on a host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wait {
+    /// The host.
+    pub host: HostName,
+    /// The partition; none where that is not known.
+    pub queue: Option<String>,
+    /// How long, and what it asked for.
+    pub waited: Waited,
+}
+
+/// What jobs waited on one host, the latest last.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Queues {
+    all: Vec<Waited>,
+    by_queue: BTreeMap<String, Vec<Waited>>,
+}
+
+impl Queues {
+    /// Sorts waits by their hosts; the newest come first.
+    pub fn of_hosts(seen: &[Wait]) -> HashMap<&HostName, Self> {
+        let mut by_host: HashMap<&HostName, Self> = HashMap::new();
+        for Wait { host, queue, waited } in seen {
+            let of = by_host.entry(host).or_default();
+            if of.all.len() < RECENT {
+                of.all.push(*waited);
+                if let Some(queue) = queue {
+                    of.by_queue.entry(queue.clone()).or_default().push(*waited);
+                }
+            }
+        }
+        for of in by_host.values_mut() {
+            of.all.reverse();
+            of.by_queue.values_mut().for_each(|of| of.reverse());
+        }
+        by_host
+    }
+
+    /// Estimates what a job waits that is submitted now: as like ones did in its queue, else as they did on its host.
+    pub fn estimate(&self, queue: Option<&str>, now: f64, cores: u32, asked: f64) -> Option<Estimate> {
+        let own = queue.and_then(|queue| self.by_queue.get(queue));
+        let found = own.and_then(|own| predict(own, &[], now, cores, asked));
+        let found = found.or_else(|| predict(&self.all, &[], now, cores, asked));
+        let few = || {
+            let few = own.filter(|own| !own.is_empty()).unwrap_or(&self.all);
+            Estimate::of_seen(&mut few.iter().map(|job| job.seconds).collect::<Vec<f64>>(), Source::Learned)
+        };
+        let learned = |found: WaitInterval| Estimate {
+            low: found.low,
+            middle: found.middle,
+            high: found.high,
+            source: Source::Learned(found.n),
+        };
+        found.map(learned).or_else(few)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wait(queue: &str, at: f64, seconds: f64) -> Wait {
+        let waited = Waited { submitted: at, seconds, cores: 4, asked: 600.0 };
+        Wait { host: "hpc".parse().unwrap(), queue: Some(queue.to_owned()), waited }
+    }
+
+    #[test]
+    fn a_queue_is_judged_by_its_own_waits_and_else_by_those_of_its_host() {
+        let mut seen: Vec<Wait> = (0..20)
+            .flat_map(|n| [wait("short", f64::from(n) * 60.0, 5.0), wait("long", f64::from(n) * 60.0, 7200.0)])
+            .collect();
+        seen.push(wait("rare", 1300.0, 40.0));
+        seen.reverse();
+        let hosts = Queues::of_hosts(&seen);
+        let of = hosts.values().next().unwrap();
+        let middle = |queue| of.estimate(queue, 1400.0, 4, 600.0).unwrap();
+        assert!((middle(Some("short")).middle - 5.0).abs() < 1e-9);
+        assert!((middle(Some("long")).middle - 7200.0).abs() < 1e-9);
+        assert_eq!(middle(Some("short")).source, Source::Learned(20));
+        assert_eq!(middle(Some("rare")).source, Source::Learned(41), "one is too few to tell");
+        assert_eq!(middle(Some("new")), middle(None));
+        assert_eq!(Queues::default().estimate(None, 0.0, 1, 60.0), None);
+        let one = Queues::of_hosts(&seen[..1]);
+        assert!((one.values().next().unwrap().estimate(None, 1400.0, 4, 600.0).unwrap().middle - 40.0).abs() < 1e-9);
+    }
+}
