@@ -1,6 +1,9 @@
 //! What runs teach, and what becomes of it: listed, imported, exported, forgotten, and nowhere readable.
 
-use crate::world::World;
+use std::fs;
+use std::process::Stdio;
+
+use crate::world::{World, until};
 
 /// A secret that the command line of a task holds.
 const VALUE: &str = "plantedvalue4f1d0c";
@@ -63,6 +66,9 @@ fn histories_are_learned_from_once() {
     assert!(drawn.contains("peak memory of") && drawn.contains('o') && drawn.contains("80 % interval"), "{drawn}");
     world.csync(&["profile", "show", "--output", "align.html", "align"]).exits(0);
     assert!(world.read("align.html").matches("<svg").count() == 2);
+    world.csync(&["profile", "show", "-o", "align.png", "align"]).exits(0);
+    let png = fs::read(world.path("align.png")).unwrap();
+    assert!(png.starts_with(b"\x89PNG") && png.ends_with(b"IEND\xae\x42\x60\x82"), "{} bytes", png.len());
     assert!(world.csync(&["profile", "show", "-o", "align.bmp", "align"]).exits(2).err.contains(".svg"));
     let replayed = world.json(&["profile", "replay", "jobs.txt"]);
     assert!(replayed["learned_waste_gbh"].as_f64() < replayed["asked_waste_gbh"].as_f64(), "{replayed}");
@@ -131,4 +137,45 @@ fn a_what_if_says_where_and_how_long_and_refuses_what_means_nothing() {
     assert!(world.csync(&["simulate", "--hosts", "hosts.toml"]).exits(2).err.contains("a["), "the task is named");
     world.write("hosts.toml", "[hosts.tiny]\ncoers = 1\n");
     assert!(world.csync(&["simulate", "--hosts", "hosts.toml"]).exits(2).err.contains("coers"));
+}
+
+#[test]
+fn what_was_not_used_for_long_is_dropped_as_somebody_says() {
+    let world = World::new();
+    let header = "JobID|JobName|State|ElapsedRaw|MaxRSS|End";
+    world.write("jobs.txt", &format!("{header}\n1|align|COMPLETED|600|900M|2020-01-01T00:00:00\n"));
+    world.json(&["profile", "import", "jobs.txt"]);
+    assert!(world.csync(&["profile", "forget", "--retention", "0"]).exits(2).err.contains("0 is not in"));
+    // As long as anybody can say: nothing is that old.
+    let told = world.csync(&["profile", "forget", "--retention", "36500"]).exits(0).err;
+    assert!(told.contains("Nothing is that old"), "{told}");
+    assert_eq!(fs::read_to_string(world.state().join("learned.retention")).unwrap().trim(), "36500");
+    assert_eq!(world.json(&["profile", "forget", "--retention", "30"])["forgotten"], 1);
+    assert_eq!(world.json(&["profile"])["profiles"], serde_json::json!([]));
+}
+
+#[test]
+fn what_was_learned_survives_being_killed_while_more_is_written() {
+    let world = World::new();
+    let header = "JobID|JobName|State|ElapsedRaw|MaxRSS|End";
+    world.write("first.txt", &format!("{header}\n1|align|COMPLETED|600|900M|2026-11-20T00:00:00\n"));
+    world.json(&["profile", "import", "first.txt"]);
+    let rows: Vec<String> =
+        (0..2000).map(|n| format!("{n}|kind{n}|COMPLETED|600|{}M|2026-11-20T00:00:00", 100 + n)).collect();
+    world.write("more.txt", &format!("{header}\n{}\n", rows.join("\n")));
+    let log = world.state().join("learned.db-wal");
+    for at in [0, 1, 50_000, 200_000, 800_000] {
+        let mut writing = world.command(&["profile", "import", "more.txt"]).stderr(Stdio::null()).spawn().unwrap();
+        // Until so much is written, or it was faster.
+        until("it writes", || {
+            writing.try_wait().unwrap().is_some() || fs::metadata(&log).map_or(0, |meta| meta.len()) >= at
+        });
+        writing.kill().unwrap();
+        writing.wait().unwrap();
+        // All of an import, or nothing of it, beside what was there.
+        let rows = world.csync(&["profile", "export"]).exits(0).out.lines().count();
+        assert!(rows == 2 || rows == 2002, "{at}: {rows} lines");
+    }
+    world.json(&["profile", "import", "more.txt"]);
+    assert_eq!(world.csync(&["profile", "export"]).exits(0).out.lines().count(), 2002);
 }

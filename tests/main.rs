@@ -41,6 +41,7 @@ mod needs_docker;
 mod needs_faults;
 mod needs_faults_batch;
 mod needs_faults_link;
+mod needs_frames;
 mod needs_hosts;
 mod needs_look;
 mod needs_mount;

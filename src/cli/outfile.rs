@@ -27,13 +27,13 @@ pub(super) fn create(path: &Path, text: &str, replace_with: Option<&str>) -> Res
 }
 
 /// Writes a file, whatever was there: the new text stands under its name at once or not at all.
-pub(super) fn replace(path: &Path, text: &str) -> Result<(), Failure> {
+pub(super) fn replace(path: &Path, text: impl AsRef<[u8]>) -> Result<(), Failure> {
     if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
         // Devices and pipes (`/dev/stdout`) are written to, not renamed over.
-        return fs::write(path, text).map_err(|error| unwritable(path, &error));
+        return fs::write(path, &text).map_err(|error| unwritable(path, &error));
     }
     let beside = beside(path);
-    let written = File::create(&beside).and_then(|mut file| file.write_all(text.as_bytes()));
+    let written = File::create(&beside).and_then(|mut file| file.write_all(text.as_ref()));
     written.and_then(|()| fs::rename(&beside, path)).map_err(|error| {
         drop(fs::remove_file(&beside));
         unwritable(path, &error)

@@ -26,6 +26,8 @@ pub mod store;
 
 pub mod learned;
 
+pub mod frames;
+
 pub mod advice;
 
 // After `config`: it needs to know where the engine's socket is.

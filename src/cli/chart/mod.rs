@@ -1,9 +1,10 @@
-//! Charts as SVG, without scripts and without anything from elsewhere: they open offline and print well. Colors are classes,
+//! Charts as SVG, and pixels for PNG, without scripts and without anything from elsewhere: they open offline and print well. Colors are classes,
 //! so that the page decides them for light and dark.
 
 mod area;
 mod axis;
 mod boxes;
+mod canvas;
 mod timeline;
 
 use std::fmt::Write as _;
@@ -11,6 +12,7 @@ use std::fmt::Write as _;
 pub(super) use area::{Layer, area};
 pub(super) use axis::Unit;
 pub(super) use boxes::{BoxRow, boxes};
+pub(super) use canvas::{Anchor as TextAnchor, Canvas, Color};
 pub(super) use timeline::{Bar, lane_count, lanes, load, strips};
 
 /// Width of every chart in its own units; the page scales it.

@@ -1,24 +1,35 @@
 //! `csync profile export`.
 
-use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::path::PathBuf;
 
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::profile::{open, place};
+use crate::model::api::ErrorKind;
 use crate::model::observation::Cut;
+use crate::reach::frames::{self, FramesError};
+use crate::reach::learned::Entry;
 
-/// Write the observations that are kept, as CSV
+/// Write the observations that are kept, as CSV or Parquet
 ///
 /// Commands by their readable names or tokens, hosts by tokens: nothing else is known.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// As comma-separated values, which is the only form so far
+    /// As comma-separated values, which it does by itself
     #[arg(long)]
     csv: bool,
+    /// To a Parquet file, for data frames; takes `csync-frames`
+    #[arg(long, value_name = "FILE", conflicts_with = "csv")]
+    parquet: Option<PathBuf>,
 }
 
+/// The columns, with their types for data frames.
+const COLUMNS: &str = "command=str,hosts=str,ended_minutes=u64,input_bytes=f64,memory_bytes=f64,wall_s=f64,cpu_s=f64,\
+                       io_bytes=f64,cut=str";
+
 /// Runs it.
-pub(super) fn run(context: &Context, _: &Args) -> Result<Exit, Failure> {
+pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let place = place(context)?;
     let mut entries = context.block_on(async {
         let mut learned = open(&place).await?;
@@ -27,8 +38,31 @@ pub(super) fn run(context: &Context, _: &Args) -> Result<Exit, Failure> {
         Ok(entries)
     })?;
     entries.sort_by_cached_key(|entry| (entry.signature.to_string(), entry.class));
-    let mut text = "command,hosts,ended_minutes,input_bytes,memory_bytes,wall_s,cpu_s,io_bytes,cut\n".to_owned();
-    for entry in &entries {
+    if let Some(path) = &args.parquet {
+        frames::write(path, COLUMNS, |out| rows(&entries, out)).map_err(|error| failure(&error))?;
+        context.say(&format!("Written to {}.", path.display()));
+        return Ok(Exit::Success);
+    }
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let written = rows(&entries, &mut out).and_then(|()| out.flush());
+    written.map_err(|error| Failure::output(&error))?;
+    Ok(Exit::Success)
+}
+
+/// Says what keeps a table from being read or written.
+pub(super) fn failure(error: &FramesError) -> Failure {
+    let failure = Failure::new(ErrorKind::Invalid, error.to_string()).because_of_source(error);
+    match error {
+        FramesError::Absent => failure.hint("`cargo install --path frames`, where csync was built, installs it"),
+        _ => failure,
+    }
+}
+
+/// Writes a row for each observation.
+fn rows(entries: &[Entry], out: &mut dyn Write) -> io::Result<()> {
+    let names: Vec<&str> = COLUMNS.split(',').filter_map(|column| column.split('=').next()).collect();
+    writeln!(out, "{}", names.join(","))?;
+    for entry in entries {
         for (seen, _) in entry.profile.summary().kept() {
             let cut = match seen.cut {
                 Cut::Nothing => "",
@@ -38,9 +72,8 @@ pub(super) fn run(context: &Context, _: &Args) -> Result<Exit, Failure> {
             let (command, class) = (&entry.signature, entry.class);
             let numbers = (seen.at, seen.input, seen.memory, seen.wall, seen.cpu, seen.io);
             let (at, input, memory, wall, cpu, io) = numbers;
-            let _ = writeln!(text, "{command},hosts-{class},{at},{input},{memory},{wall},{cpu},{io},{cut}");
+            writeln!(out, "{command},hosts-{class},{at},{input},{memory},{wall},{cpu},{io},{cut}")?;
         }
     }
-    context.print(text.trim_end())?;
-    Ok(Exit::Success)
+    Ok(())
 }

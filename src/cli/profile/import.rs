@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::hosts::{Known, connections, unreached, way};
+use crate::cli::profile::export::failure;
 use crate::cli::profile::{open, place};
 use crate::cli::view::words::many;
 use crate::decide::learn::profile::{JUDGED_ANEW, Profile};
@@ -20,13 +21,15 @@ use crate::language::history::{PastJob, Reader};
 use crate::model::api::ErrorKind;
 use crate::model::observation::Observation;
 use crate::reach::clock;
+use crate::reach::frames;
 use crate::reach::learned::Entry;
 use crate::reach::transport::{Attended, Exec, Status, Transport};
 
 /// Learn from what a site or a workflow system already knows
 ///
 /// Reads `sacct -P -o ALL` (any columns that are there), `qacct -j`, trace files of Nextflow and benchmark files of Snakemake;
-/// `--from HOST` has the host's `sacct` or `qacct` tell of your jobs there. Jobs are known by their names: a process
+/// Parquet
+/// files with such columns, which takes `csync-frames`. `--from HOST` has the host's `sacct` or `qacct` tell of your jobs there. Jobs are known by their names: a process
 /// `SAMTOOLS_SORT` is `samtools sort`, other names become tokens. Importing a report again changes nothing.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -261,10 +264,13 @@ pub(super) fn open_report(path: &Path) -> Result<(Box<dyn BufRead>, String), Fai
     if path == Path::new("-") {
         return Ok((Box::new(io::stdin().lock()), "stdin".to_owned()));
     }
+    let stem = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    if frames::is_parquet(path) {
+        return Ok((Box::new(frames::read(path).map_err(|error| failure(&error))?), stem));
+    }
     let opened = File::open(path)
         .and_then(|file| if file.metadata()?.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(file) });
     let file = opened.map_err(|error| unreadable(&path.display().to_string(), &error))?;
-    let stem = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
     Ok((Box::new(BufReader::with_capacity(1 << 16, file)), stem))
 }
 

@@ -35,7 +35,7 @@ enum Command {
     Show(show::Args),
     /// Learn from what a site or a workflow system already knows
     Import(import::Args),
-    /// Write all observations as CSV
+    /// Write all observations as CSV or Parquet
     Export(export::Args),
     /// Forget commands
     Forget(forget::Args),

@@ -1,7 +1,9 @@
-//! `csync profile show --plot`: what was seen and what is predicted, over input size, for a terminal, as SVG and as HTML.
+//! `csync profile show --plot`: what was seen and what is predicted, over input size, for a terminal, as SVG, PNG and
+//! HTML.
 
 use std::fmt::Write as _;
 
+use crate::cli::chart::{Canvas, Color, TextAnchor};
 use crate::cli::view::words::duration;
 use crate::decide::learn::profile::{Prediction, Question};
 use crate::model::observation::Cut;
@@ -58,6 +60,11 @@ pub(super) struct Plot {
 const STEPS: u32 = 48;
 /// Classes of hosts that are told apart.
 const CLASSES: usize = 4;
+/// Units of a drawing: its sides, and the room left of it and below.
+const WIDTH: f64 = 720.0;
+const HEIGHT: f64 = 360.0;
+const LEFT: f64 = 80.0;
+const BOTTOM: f64 = 60.0;
 const MARKS: [char; CLASSES] = ['o', 'x', '+', '*'];
 const COLORS: [&str; CLASSES] = ["#0a7a5a", "#2a5db0", "#b05a00", "#8a2a8a"];
 
@@ -176,10 +183,6 @@ impl Plot {
 
     /// Draws it as SVG, with nothing from elsewhere.
     pub(super) fn svg(&self) -> String {
-        const WIDTH: f64 = 720.0;
-        const HEIGHT: f64 = 360.0;
-        const LEFT: f64 = 80.0;
-        const BOTTOM: f64 = 60.0;
         let x = |x: f64| LEFT + (x - self.x.0) / (self.x.1 - self.x.0) * (WIDTH - LEFT - 20.0);
         let y = |y: f64| 30.0 + (1.0 - y / self.most) * (HEIGHT - BOTTOM - 30.0);
         let mut text = format!(
@@ -244,6 +247,59 @@ impl Plot {
         );
         text + "</svg>\n"
     }
+}
+
+/// Draws all of them below each other as pixels.
+pub(super) fn png(plots: &[Plot]) -> Vec<u8> {
+    let mut canvas = Canvas::new(WIDTH, HEIGHT * plots.len().max(1) as f64);
+    for (plot, top) in plots.iter().zip((0..).map(|nth| f64::from(nth) * HEIGHT)) {
+        plot.paint(&mut canvas, top);
+    }
+    canvas.png()
+}
+
+const INK: Color = [0, 0, 0];
+const GRID: Color = [221, 221, 221];
+
+impl Plot {
+    /// Draws it as [`Plot::svg`] does, from `top` on.
+    fn paint(&self, canvas: &mut Canvas, top: f64) {
+        let x = |x: f64| LEFT + (x - self.x.0) / (self.x.1 - self.x.0) * (WIDTH - LEFT - 20.0);
+        let y = |y: f64| top + 30.0 + (1.0 - y / self.most) * (HEIGHT - BOTTOM - 30.0);
+        let title = format!("{} of {}", self.quantity.title(), self.title);
+        canvas.text((LEFT, top + 18.0), TextAnchor::Start, &title, INK);
+        for part in 0..=4 {
+            let (share, at) = (f64::from(part) / 4.0, self.most * f64::from(part) / 4.0);
+            let input = self.x.0 + share * (self.x.1 - self.x.0);
+            canvas.line((LEFT, y(at)), (WIDTH - 20.0, y(at)), 0.5, GRID);
+            canvas.text((LEFT - 6.0, y(at) + 4.0), TextAnchor::End, &self.quantity.words(at), INK);
+            let place = self.place(input);
+            let inside = (place.len() as f64) * 4.0;
+            let at = x(input).min(WIDTH - inside);
+            canvas.text((at, top + HEIGHT - BOTTOM + 16.0), TextAnchor::Middle, &place, INK);
+        }
+        for (n, (series, color)) in self.series.iter().zip(COLORS).enumerate() {
+            let color = rgb(color);
+            let low = series.band.iter().map(|band| (x(band.0), y(band.1)));
+            let band: Vec<(f64, f64)> = low.chain(series.band.iter().rev().map(|b| (x(b.0), y(b.2)))).collect();
+            canvas.polygon(&band, color, 0.15);
+            let request: Vec<(f64, f64)> = series.band.iter().map(|band| (x(band.0), y(band.3))).collect();
+            canvas.dashed(&request, color);
+            for (at, value, cut) in &series.points {
+                canvas.dot((x(*at), y(*value)), 3.0, color, *cut);
+            }
+            let at = LEFT + 160.0 * n as f64;
+            canvas.dot((at, top + HEIGHT - 16.0), 4.0, color, false);
+            canvas.text((at + 8.0, top + HEIGHT - 12.0), TextAnchor::Start, &series.name, INK);
+        }
+        canvas.text((WIDTH - 20.0, top + HEIGHT - 28.0), TextAnchor::End, self.axis(), INK);
+    }
+}
+
+/// Reads `#rrggbb`.
+fn rgb(color: &str) -> Color {
+    let part = |from: usize| color.get(from..from + 2).and_then(|hex| u8::from_str_radix(hex, 16).ok()).unwrap_or(0);
+    [part(1), part(3), part(5)]
 }
 
 /// Puts drawings on a page.

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::outfile;
-use crate::cli::profile::plot::{Plot, Quantity, html};
+use crate::cli::profile::plot::{Plot, Quantity, html, png};
 use crate::cli::profile::{open, place};
 use crate::cli::view::table::Page;
 use crate::cli::view::words::{duration, many};
@@ -35,7 +35,7 @@ pub(super) struct Args {
     /// Draw what was seen and what is predicted over input size, by class of hosts
     #[arg(long)]
     plot: bool,
-    /// Write the drawing to a file instead: `.svg` (memory alone) or `.html`
+    /// Write the drawing to a file instead: `.svg` (memory alone), `.png` or `.html`
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -129,12 +129,10 @@ fn draw(context: &Context, output: Option<&Path>, shown: &str, entries: &[Entry]
         return Ok(Exit::Success);
     };
     let text = match path.extension().and_then(|end| end.to_str()) {
-        Some("svg") => plots.first().map_or_else(String::new, Plot::svg),
-        Some("html") => html(shown, &plots),
-        _ => {
-            let failure = Failure::usage(format!("`{}` ends neither in .svg nor in .html", path.display()));
-            return Err(failure.hint("a browser or `rsvg-convert` makes a PNG of an SVG"));
-        }
+        Some("svg") => plots.first().map_or_else(String::new, Plot::svg).into_bytes(),
+        Some("html") => html(shown, &plots).into_bytes(),
+        Some("png") => png(&plots),
+        _ => return Err(Failure::usage(format!("`{}` ends in none of .svg, .png and .html", path.display()))),
     };
     outfile::replace(path, &text)?;
     context.say(&format!("Written to {}.", path.display()));

@@ -58,7 +58,30 @@ impl Place {
     pub fn of(dir: &StateDir) -> Self {
         Self { path: dir.learned(), key: dir.learned_key(), network: dir.is_on_network_filesystem() }
     }
+
+    /// Returns after how many days without anything new a record is dropped: as somebody said, else [`RETENTION`].
+    pub fn retention(&self) -> u32 {
+        let said = std::fs::read_to_string(self.retention_file()).ok();
+        said.and_then(|days| days.trim().parse().ok()).filter(|days| *days > 0).unwrap_or(RETENTION)
+    }
+
+    /// Keeps after how many days records are dropped.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn set_retention(&self, days: u32) -> std::io::Result<()> {
+        let (file, beside) = (self.retention_file(), self.path.with_extension("retention.new"));
+        std::fs::write(&beside, format!("{days}\n"))?;
+        std::fs::rename(beside, file)
+    }
+
+    fn retention_file(&self) -> PathBuf {
+        self.path.with_extension("retention")
+    }
 }
+
+/// Days after which what was not added to is dropped, unless somebody says otherwise.
+const RETENTION: u32 = 180;
 
 /// One record: a signature on a class of hosts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -34,8 +34,6 @@ const GATHERED: Duration = Duration::from_secs(2);
 const FAREWELL: Duration = Duration::from_secs(5);
 /// Seconds below which an attempt tells nothing that is worth asking a site for.
 const SHORTEST: f64 = 1.0;
-/// Days after which what was not added to is dropped.
-const RETENTION: u32 = 180;
 
 /// An attempt that ended.
 struct Told {
@@ -184,8 +182,9 @@ async fn tell_hooks(learned: &mut Learned, about: HashSet<(Signature, Token)>, s
 
 async fn open(state: &StateDir) -> Result<Learned, LearnedError> {
     let now = clock::now();
-    let mut learned = Learned::open(&Place::of(state), passphrase().as_deref(), now).await?;
-    learned.care(now, RETENTION).await?;
+    let place = Place::of(state);
+    let mut learned = Learned::open(&place, passphrase().as_deref(), now).await?;
+    learned.care(now, place.retention()).await?;
     Ok(learned)
 }
 
