@@ -203,8 +203,9 @@ pub(super) const DATASETS: &str = "SELECT name, host, path, looked, trouble, lis
     WHERE ?1 IS NULL OR name = ?1 ORDER BY name, rowid";
 
 /// Where some files of a directory lie, given as a JSON list of paths.
-pub(super) const REPLICAS_OF: &str = "SELECT DISTINCT root, path, host, place, size, mtime, at \
-    FROM json_each(?2) AS wanted CROSS JOIN replicas ON root = ?1 AND path = wanted.value ORDER BY path, host";
+pub(super) const REPLICAS_OF: &str = "SELECT DISTINCT it.root, it.path, it.host, it.place, it.size, it.mtime, it.at \
+    FROM json_each(?2) AS wanted CROSS JOIN replicas AS it ON it.root = ?1 AND it.path = wanted.value \
+    ORDER BY it.path, it.host";
 
 /// Keeps how fast files moved.
 pub(super) const KEEP_RATE: &str =
