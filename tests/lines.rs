@@ -352,7 +352,8 @@ fn copy(dice: &mut Dice, text: &mut String) {
         text.push_str(gap(dice));
         let _ = match dice.roll(8) {
             0..5 => write!(text, "-{}", dice.pick(flags)),
-            5..7 => write!(text, "-{}{}", dice.pick(values), dice.pick(VALUES)),
+            // `-l''` is `-l`, and takes the next word for its value.
+            5..7 => write!(text, "-{}{}", dice.pick(values), dice.pick(VALUES).replace("''", "v")),
             _ => {
                 hosts.push("any");
                 let otherwise: &[&str] = if program == "rsync" {
