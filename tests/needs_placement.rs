@@ -88,7 +88,7 @@ fn tasks_go_where_their_data_lies_with_what_was_learned() {
     assert!(told.contains("on lab, by the policy `fastest`"), "{told}");
     assert!(told.contains("Not on unseen: nobody looked at it yet."), "{told}");
     let chosen = bed.csync(&["why", "--placement", "choose"]).exits(0).out;
-    assert!(chosen.contains("hpc: queue "), "the queue that it did not wait in: {chosen}");
+    assert!(chosen.contains("hpc/debug: queue "), "the queue that it did not wait in: {chosen}");
     // Where a person said it, nothing was chosen.
     assert!(bed.csync(&["why", "--placement", "make"]).exits(0).out.contains("csync chose no host"));
 

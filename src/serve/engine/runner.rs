@@ -73,9 +73,8 @@ pub(super) enum Given {
 pub(super) enum Report {
     Linked(Box<Linked>),
     Checked(Answers),
-    /// Inputs of an attempt on this machine came.
+    /// Inputs of an attempt on this machine came, or are on their way.
     Brought(Brought),
-    /// They are on their way.
     Moving(RunId),
     /// Something was learned of tasks of a run.
     Learned(RunId, Vec<(TaskId, Arc<Known>)>, TokenKey),
