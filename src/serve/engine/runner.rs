@@ -476,15 +476,14 @@ impl Runner {
         match record {
             Record::Submitted { key, host, grant, at, choice, partition } => {
                 self.learner.asks(key, &grant);
-                if host == HostId::LOCAL {
+                let (to, given) = if host == HostId::LOCAL {
                     let worker = self.link.worker();
-                    self.batch.submitted(key, &grant, at, HandedTo::Worker(worker), choice.as_deref());
-                    self.handed.insert(key, Given::Worker(worker));
+                    (HandedTo::Worker(worker), Given::Worker(worker))
                 } else {
-                    let to = HandedTo::Host(self.sites.name(host), partition.as_deref());
-                    self.batch.submitted(key, &grant, at, to, choice.as_deref());
-                    self.handed.insert(key, Given::Host(host));
-                }
+                    (HandedTo::Host(self.sites.name(host), partition.as_deref()), Given::Host(host))
+                };
+                self.batch.submitted(key, &grant, at, to, choice.as_deref());
+                self.handed.insert(key, given);
                 self.mark_changed(key.run);
             }
             Record::Ended { ended, follow } => {
