@@ -44,6 +44,7 @@ mod needs_faults_link;
 mod needs_frames;
 mod needs_hosts;
 mod needs_look;
+mod needs_modules;
 mod needs_mount;
 mod needs_pbs;
 mod needs_picture;

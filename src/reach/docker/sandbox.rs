@@ -1,21 +1,20 @@
 //! A command of somebody else's, in a container that holds it.
 
 use std::collections::HashMap;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
 
-use bollard::container::AttachContainerResults;
-use bollard::exec::StartExecResults;
+use bollard::container::{AttachContainerResults, LogOutput};
 use bollard::models::{
-    ContainerCreateBody, ExecConfig, HostConfig, Mount, MountType, MountVolumeOptions, MountVolumeOptionsDriverConfig,
+    ContainerCreateBody, HostConfig, Mount, MountType, MountVolumeOptions, MountVolumeOptionsDriverConfig,
 };
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptions, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
     RemoveContainerOptionsBuilder, StatsOptionsBuilder, UploadToContainerOptionsBuilder, WaitContainerOptionsBuilder,
 };
 use bytes::Bytes as Chunk;
-use futures_util::StreamExt;
-use tokio::io::AsyncWriteExt;
+use futures_util::{Stream, StreamExt};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use crate::language::container::{Held, NOBODY, Sandbox, WORK};
 use crate::model::units::Bytes;
@@ -26,11 +25,14 @@ use crate::reach::docker::{Daemon, DockerError};
 /// The label of what this program started, with the words of who did.
 const LABEL: &str = "csync.owner";
 
-/// Waits for its files before it becomes the command.
-const WAITING: &str = "read -r csync_go || exit 125; exec \"$@\"";
-
-/// Prints how many processes its control group may have, of either version of these.
-const READ_PIDS: &str = "for f in /sys/fs/cgroup/pids.max /sys/fs/cgroup/pids/pids.max; do read -r most <\"$f\" && echo \"$most\" && exit; done";
+/// Says what limits its control group holds, of either version of these, and waits for its files before it becomes the command.
+const WAITING: &str = "\
+at=/sys/fs/cgroup mem= pids=
+for f in $at/memory.max $at/memory/memory.limit_in_bytes; do [ ! -r $f ] || read -r mem <$f; done
+for f in $at/pids.max $at/pids/pids.max; do [ ! -r $f ] || read -r pids <$f; done
+echo \"csync ${mem:-?} ${pids:-?}\"
+read -r csync_go || exit 125
+exec \"$@\"";
 
 /// How long a daemon may take to say what limits it holds.
 const LIMITS: Duration = Duration::from_secs(20);
@@ -159,7 +161,7 @@ impl Daemon {
         let options =
             AttachContainerOptionsBuilder::default().stdin(true).stdout(true).stderr(true).stream(true).build();
         let attached = self.docker.attach_container(id, Some(options)).await;
-        let AttachContainerResults { mut output, mut input } =
+        let AttachContainerResults { mut output, input } =
             attached.map_err(|error| refused(host, "attach to a container", error))?;
         let started = self.docker.start_container(id, None::<bollard::query_parameters::StartContainerOptions>).await;
         started.map_err(|error| match error {
@@ -170,20 +172,15 @@ impl Daemon {
         })?;
         // Nothing of it runs before its limits are known to hold.
         let mut seen = Seen::default();
-        let held = self.limits(id, &mut seen).await?;
+        let (held, rest) = self.held(id, &mut output, &mut seen).await?;
+        for (is_error, bytes) in rest {
+            print(is_error, &bytes);
+        }
         let ignored = order.sandbox.ignored(held);
         if !ignored.is_empty() {
             return Err(DockerError::Unlimited { host: host.clone(), limits: ignored });
         }
-        let upload = UploadToContainerOptionsBuilder::default().path(WORK).build();
-        let files = archive(order.files).map_err(|error| refused(host, "take files", error.into()))?;
-        let sent = self.docker.upload_to_container(id, Some(upload), bollard::body_full(files)).await;
-        sent.map_err(|error| refused(host, "take files", error))?;
-        let told = async {
-            input.write_all(b"\n").await?;
-            input.shutdown().await
-        };
-        told.await.map_err(|error| refused(host, "begin", error.into()))?;
+        self.give(id, order, input).await?;
         let began = Instant::now();
         let mut stats = pin!(self.docker.stats(id, Some(StatsOptionsBuilder::default().stream(true).build())));
         let waiting = WaitContainerOptionsBuilder::default().condition("not-running").build();
@@ -235,6 +232,36 @@ impl Daemon {
         }
     }
 
+    /// Gives a container its files, and lets it go on.
+    async fn give(
+        &self,
+        id: &str,
+        order: &Order<'_>,
+        mut input: Pin<Box<dyn AsyncWrite + Send>>,
+    ) -> Result<(), DockerError> {
+        if !order.files.is_empty() {
+            let upload = UploadToContainerOptionsBuilder::default().path(WORK).build();
+            let files = archive(order.files).map_err(|error| refused(&self.host, "take files", error.into()))?;
+            let sent = self.docker.upload_to_container(id, Some(upload), bollard::body_full(files)).await;
+            sent.map_err(|error| refused(&self.host, "take files", error))?;
+        }
+        let told = async {
+            input.write_all(b"\n").await?;
+            input.shutdown().await
+        };
+        told.await.map_err(|error| refused(&self.host, "begin", error.into()))
+    }
+
+    /// Finds out what limits a container is held to: it says so itself, or the daemon does.
+    async fn held(&self, id: &str, output: &mut Printed, seen: &mut Seen) -> Result<(Held, Rest), DockerError> {
+        Ok(match tokio::time::timeout(LIMITS, first_words(output)).await {
+            Ok(Some((held, rest))) if held.memory.is_some() => (held, rest),
+            // It does not see its control group.
+            Ok(said) => (self.limits(id, seen).await?, said.map(|(_, rest)| rest).unwrap_or_default()),
+            Err(_) => (Held::default(), Rest::new()),
+        })
+    }
+
     /// Reads the limits back, as the kernel holds them.
     async fn limits(&self, id: &str, seen: &mut Seen) -> Result<Held, DockerError> {
         let options = StatsOptionsBuilder::default().stream(false).one_shot(true).build();
@@ -251,34 +278,7 @@ impl Daemon {
             }
         };
         drop(tokio::time::timeout(LIMITS, read).await);
-        if held.pids.is_none_or(|most| most == 0) {
-            // Podman does not tell of this one.
-            let inside = tokio::time::timeout(LIMITS, self.pids_inside(id)).await;
-            held.pids = inside.ok().flatten();
-        }
         Ok(held)
-    }
-
-    /// Reads inside of a container how many processes it may have.
-    async fn pids_inside(&self, id: &str) -> Option<u64> {
-        let command = ["/bin/sh", "-c", READ_PIDS].into_iter().map(str::to_owned).collect();
-        let config = ExecConfig { cmd: Some(command), attach_stdout: Some(true), ..ExecConfig::default() };
-        let made = self.docker.create_exec(id, config).await.ok()?;
-        let StartExecResults::Attached { mut output, .. } = self.docker.start_exec(&made.id, None).await.ok()? else {
-            return None;
-        };
-        let mut text = Vec::new();
-        while let Some(Ok(line)) = output.next().await {
-            show(
-                &mut |is_error: bool, bytes: &[u8]| {
-                    if !is_error {
-                        text.extend_from_slice(bytes);
-                    }
-                },
-                &line,
-            );
-        }
-        String::from_utf8_lossy(&text).trim().parse().ok()
     }
 
     /// Returns whether a container was ended for want of memory. Podman does not say it: then a kill at the limit is one.
@@ -287,6 +287,41 @@ impl Daemon {
         let said = state.ok().and_then(|container| container.state).and_then(|state| state.oom_killed);
         code != 0 && said == Some(true) || code == 137 && seen.peak >= limit.0 / 100 * 99
     }
+}
+
+/// What a container prints.
+type Printed = Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>;
+
+/// What came behind the first line: standard error with `true`.
+type Rest = Vec<(bool, Vec<u8>)>;
+
+/// Reads the line in which a container says what limits it is held to; what came besides is handed back.
+async fn first_words(output: &mut Printed) -> Option<(Held, Rest)> {
+    let (mut line, mut rest) = (Vec::new(), Rest::new());
+    loop {
+        show(
+            &mut |is_error: bool, bytes: &[u8]| {
+                if is_error {
+                    rest.push((true, bytes.to_vec()));
+                } else {
+                    line.extend_from_slice(bytes);
+                }
+            },
+            &output.next().await?.ok()?,
+        );
+        let Some(at) = memchr::memchr(b'\n', &line) else { continue };
+        let behind = line.split_off(at + 1);
+        if !behind.is_empty() {
+            rest.push((false, behind));
+        }
+        return Some((read_held(&String::from_utf8_lossy(&line)), rest));
+    }
+}
+
+/// Reads what a container says of its limits: `csync MEMORY PROCESSES`.
+fn read_held(line: &str) -> Held {
+    let mut words = line.split_ascii_whitespace().skip(1).map(|word| word.parse().ok());
+    Held { memory: words.next().flatten(), pids: words.next().flatten() }
 }
 
 /// What a container is made of.
@@ -312,6 +347,9 @@ fn body(order: &Order<'_>) -> ContainerCreateBody {
         }),
         ..Mount::default()
     };
+    let room = format!("size={},mode=1777,nosuid,nodev", limits.disk.0);
+    // A volume takes a while to be made and removed; nothing is put where nothing is given.
+    let memory = if order.files.is_empty() { vec!["/tmp", WORK] } else { vec!["/tmp"] };
     let host = HostConfig {
         network_mode: Some(text("none")),
         readonly_rootfs: Some(true),
@@ -324,8 +362,8 @@ fn body(order: &Order<'_>) -> ContainerCreateBody {
         nano_cpus: Some(i64::from(limits.cpus) * 1_000_000_000),
         ipc_mode: Some(text("private")),
         init: Some(true),
-        tmpfs: Some(HashMap::from([(text("/tmp"), format!("size={},mode=1777,nosuid,nodev", limits.disk.0))])),
-        mounts: Some(vec![work]),
+        tmpfs: Some(memory.into_iter().map(|place| (text(place), room.clone())).collect()),
+        mounts: order.files.first().map(|_| vec![work]),
         ..HostConfig::default()
     };
     let env = order.env.iter().cloned().chain([format!("HOME={WORK}"), text("TMPDIR=/tmp")]).collect();
@@ -378,4 +416,21 @@ fn archive(files: &[Given]) -> std::io::Result<Chunk> {
         )?;
     }
     Ok(builder.into_inner()?.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_read_as_the_kernel_says_them() {
+        for (line, memory, pids) in [
+            ("csync 67108864 512\n", Some(67_108_864), Some(512)),
+            ("csync 9223372036854771712 max\n", Some(9_223_372_036_854_771_712), None),
+            ("csync max ?\n", None, None),
+            ("rubbish\n", None, None),
+        ] {
+            assert_eq!(read_held(line), Held { memory, pids }, "{line}");
+        }
+    }
 }

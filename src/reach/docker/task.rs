@@ -29,7 +29,7 @@ const STATE: &str = "csync.state";
 /// The label that names the attempt that a container is of.
 const JOB: &str = "csync.job";
 /// What ends sooner is not measured: to ask costs as much as it does.
-const YOUNG: Duration = Duration::from_millis(300);
+const YOUNG: Duration = Duration::from_secs(1);
 
 /// What a task's container is made of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
