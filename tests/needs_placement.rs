@@ -100,10 +100,10 @@ fn tasks_go_where_their_data_lies_with_what_was_learned() {
     let grown = choice(&bed, "grow[1]");
     let asked = grown["choice"]["mem"]["request"].as_f64().unwrap();
     assert!((100e6..400e6).contains(&asked), "{grown}");
-    // Twice as much as ever before is more than was asked for: the next attempt has more, though the task allows none.
+    // Four times as much as ever before: what was learned is kept free on this machine, and ends nothing that needs more.
     bed.csync(&["submit", "--only", "grow", "--rerun=grow", "-p", "mb=600"]).exits(0);
     let why = bed.csync(&["why", "grow[1]"]).exits(0).out;
-    assert!(why.contains("out of memory"), "{why}");
+    assert!(why.contains("kept free") && !why.contains("out of memory"), "{why}");
     assert!(why.contains("it succeeded"), "{why}");
     let kept = fs::read(bed.home().join("state/learned.db")).unwrap();
     assert!(!kept.windows(7).any(|bytes| bytes == b"grow.py"), "what is learned names nothing");
