@@ -39,6 +39,8 @@ const WAKING: Duration = Duration::from_secs(10);
 
 /// How long a master may take to answer through its socket.
 const ASKING: Duration = Duration::from_secs(5);
+/// How long until one that turned us away is asked again.
+const ASKING_AGAIN: Duration = Duration::from_millis(100);
 
 /// Who is there to answer what a host asks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -363,8 +365,21 @@ impl OpenSsh {
         tokio::time::timeout(ASKING, outcome(child)).await.is_ok_and(|(success, _)| success)
     }
 
+    /// Asks the master at the socket. Where somebody listens, it is asked until its time is over: one that has just logged a
+    /// person in must not be taken for left over, and its socket away.
     async fn is_answering(&self) -> bool {
-        self.order("check").await
+        let asked = async {
+            loop {
+                if self.order("check").await {
+                    return true;
+                }
+                if std::os::unix::net::UnixStream::connect(&self.socket).is_err() {
+                    return false;
+                }
+                tokio::time::sleep(ASKING_AGAIN).await;
+            }
+        };
+        tokio::time::timeout(ASKING, asked).await.unwrap_or(false)
     }
 }
 
