@@ -12,6 +12,7 @@ use crate::cli::errors::{Exit, Failure};
 use crate::cli::view;
 use crate::reach::client::{Client, Launch};
 use crate::reach::config::StateDir;
+use crate::serve::host::held_elsewhere;
 
 /// Options that every command takes.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -124,9 +125,14 @@ impl Context {
     /// Finds the running engine, whatever its version; none when there is none. Starts nothing.
     ///
     /// # Errors
-    /// When there is one that cannot be reached.
+    /// When there is one that cannot be reached, as one of another machine that shares the state directory.
     pub async fn find(&self) -> Result<Option<Client>, Failure> {
-        Ok(Client::find(&self.state_dir()?).await?)
+        let state = self.state_dir()?;
+        let found = Client::find(&state).await?;
+        match held_elsewhere(&state).filter(|_| found.is_none()) {
+            Some(held) => Err(held.into()),
+            None => Ok(found),
+        }
     }
 
     /// Finds the running engine, or starts one.

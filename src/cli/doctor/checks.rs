@@ -14,6 +14,7 @@ use crate::model::units::{Bytes, Timestamp};
 use crate::reach::client::Client;
 use crate::reach::config::StateDir;
 use crate::reach::{clock, machine};
+use crate::serve::host::held_elsewhere;
 
 /// Least room on the disk of the state directory: below it runs end badly, and with little above it soon.
 const SPACE_LEAST: Bytes = Bytes::mib(100);
@@ -105,6 +106,9 @@ pub(super) fn engine(state_dir: &StateDir, found: Result<Option<Client>, Failure
         Ok(Some(client)) => client,
         Ok(None) => return vec![Finding::ok(CHECK, "not running; it starts when it is needed")],
         Err(failure) => {
+            if let Some(held) = held_elsewhere(state_dir) {
+                return vec![Finding::problem(CHECK, held.message, held.hint.unwrap_or_default())];
+            }
             let log = state_dir.engine_log();
             let holder = std::fs::read_to_string(state_dir.engine_lock()).unwrap_or_default();
             let fix = match holder.split_whitespace().next() {

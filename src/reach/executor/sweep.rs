@@ -74,7 +74,8 @@ pub fn sweep(state: &StateDir) -> Result<u32, SweepError> {
 
 /// Takes the worker's lock, which a worker that was killed gives back a moment after its connection closes.
 fn lock(state: &StateDir) -> Result<Option<File>, SweepError> {
-    let file = match File::open(state.worker_lock()) {
+    // Open for writing too, though nothing is written: on NFS nobody else may lock it for himself.
+    let file = match File::options().read(true).write(true).open(state.worker_lock()) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(SweepError::Blind(error)),

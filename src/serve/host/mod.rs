@@ -21,6 +21,8 @@ use crate::serve::api::{Door, router};
 use crate::serve::engine::{BadSetting, Handle, Left, Runner, Settings, refuse, storage};
 use crate::serve::host::lock::Lock;
 
+pub use lock::held_elsewhere;
+
 /// How long answers that are being given may take when the engine leaves.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// What the starter of an engine waits for on its standard output; else it gets an [`ApiError`] as JSON.
