@@ -120,7 +120,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         return Ok(Exit::Success);
     }
     if rows.is_empty() {
-        context.say("Nothing was learned yet: runs teach, and `csync profile import` reads what a site already knows.");
+        context.say("Nothing was learned yet: what runs for a second or longer teaches, and `csync profile import` reads what a site already knows.");
         return Ok(Exit::Success);
     }
     let mut table = Table::new(Page::stdout(context.paint()), COLUMNS);
