@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::batch::Flavour;
-use crate::model::units::{Bytes, Walltime};
+use crate::model::units::{Bytes, Price, Walltime};
 
 /// Longest name of a host, as DNS has it.
 const LONGEST_NAME: usize = 253;
@@ -483,6 +483,9 @@ pub struct Host {
     pub account: Option<String>,
     /// Most jobs of ours that are queued or running there at once.
     pub max_jobs: Option<u32>,
+    /// What a core costs per hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Price>,
     /// Outputs larger than this stay there.
     pub keep_above: Bytes,
     /// What runs containers there, the preferred one first.
@@ -519,6 +522,7 @@ impl Host {
             tags: Vec::new(),
             account: None,
             max_jobs: None,
+            rate: None,
             keep_above: Bytes::gib(1),
             containers: Vec::new(),
             internet: Internet::default(),

@@ -90,6 +90,29 @@ impl fmt::Display for Bytes {
     }
 }
 
+/// What something costs, in millionths of whatever people count in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Price(pub u64);
+
+impl Price {
+    /// Makes a price of a number; none of one that is negative, beyond a billion, or no number.
+    pub fn of(value: f64) -> Option<Self> {
+        (0.0..=1e9).contains(&value).then(|| Self((value * 1e6).round() as u64))
+    }
+
+    /// Returns it as a number.
+    pub const fn value(self) -> f64 {
+        self.0 as f64 / 1e6
+    }
+}
+
+impl fmt::Display for Price {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.value().to_string())
+    }
+}
+
 /// A limit on run time, in whole seconds. Reads `1h30m`, `90s`, `01:30:00`, `1-12:00:00` (days) and plain seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

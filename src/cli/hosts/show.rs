@@ -152,6 +152,7 @@ fn configured(host: &Host) -> Vec<Line> {
         ("tags", list(host.tags.clone())),
         ("account", or(host.account.clone())),
         ("max_jobs", or(host.max_jobs.map(|most| most.to_string()))),
+        ("rate", or(host.rate.map(|rate| rate.to_string()))),
         ("keep_above", host.keep_above.to_string()),
         ("containers", list(host.containers.iter().map(ToString::to_string).collect())),
         ("internet.login", yes(host.internet.login)),
@@ -164,9 +165,11 @@ fn configured(host: &Host) -> Vec<Line> {
         ("policy.agents", or(agents.map(str::to_owned))),
         ("policy.connections_per_minute", host.policy.connections_per_minute.to_string()),
     ];
-    if host.simulated.is_none() {
-        lines.retain(|(key, _)| *key != "simulated");
-    }
+    lines.retain(|(key, _)| match *key {
+        "simulated" => host.simulated.is_some(),
+        "rate" => host.rate.is_some(),
+        _ => true,
+    });
     if host.name.is_local() {
         lines.retain(|(key, _)| !matches!(*key, "ssh" | "transfer_only"));
     }

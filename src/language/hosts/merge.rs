@@ -19,6 +19,11 @@ pub struct Hosts {
 }
 
 impl Hosts {
+    /// Makes them of hosts of which everything is known, this machine among them.
+    pub const fn new(hosts: Vec<Host>, links: Links) -> Self {
+        Self { hosts, links }
+    }
+
     /// Returns a host.
     pub fn get(&self, name: &str) -> Option<&Host> {
         self.hosts.iter().find(|host| host.name.as_str() == name)

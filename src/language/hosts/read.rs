@@ -11,7 +11,7 @@ use crate::language::hosts::setting::{PartitionSetting, Said, Setting};
 use crate::language::hosts::site::{Pattern, SiteFile};
 use crate::model::diagnostic::{Diagnostic, Span};
 use crate::model::host::{Agents, Batch, ContainerRuntime, HostName, HostPath, Link, Links, LoginNode, Simulated};
-use crate::model::units::{Bytes, Walltime};
+use crate::model::units::{Bytes, Price, Walltime};
 
 /// What `hosts.toml` says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -197,6 +197,7 @@ impl Reader<'_, '_> {
             HostKey::Tags => Some(Setting::Tags(self.words(id, name, "tag"))),
             HostKey::Account => self.word(id, name).map(Setting::Account),
             HostKey::MaxJobs => count(self).map(Setting::MaxJobs),
+            HostKey::Rate => self.rate(id).map(Setting::Rate),
             HostKey::KeepAbove => self.amount(id, name, "a size such as \"500M\" or \"20G\"").map(Setting::KeepAbove),
             HostKey::Containers => Some(Setting::Containers(self.containers(id))),
             HostKey::Filesystems => Some(Setting::Filesystems(self.paths(id, name))),
@@ -279,6 +280,18 @@ impl Reader<'_, '_> {
             ("fork", "none"),
         ];
         self.choice(id, "batch", &Batch::ALL, &other)
+    }
+
+    fn rate(&mut self, id: NodeId) -> Option<Price> {
+        let Some(value) = self.tree.number(id) else {
+            self.wrong(id, "rate", "a number such as `0.02`");
+            return None;
+        };
+        let price = Price::of(value);
+        if price.is_none() {
+            self.mistakes.error(self.tree.span(id), "`rate` is a number from 0 to a billion");
+        }
+        price
     }
 
     fn site(&mut self, id: NodeId) -> Option<String> {

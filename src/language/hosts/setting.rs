@@ -6,7 +6,7 @@ use crate::model::host::{
     Agents, Batch, ContainerRuntime, Host, HostPath, Internet, LoginNode, Origin, PartitionSettings, Simulated,
     SshAlias,
 };
-use crate::model::units::{Bytes, Walltime};
+use crate::model::units::{Bytes, Price, Walltime};
 
 /// One thing said about a host. A list takes the place of the one below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,7 @@ pub enum Setting {
     Tags(Vec<String>),
     Account(String),
     MaxJobs(u32),
+    Rate(Price),
     KeepAbove(Bytes),
     Containers(Vec<ContainerRuntime>),
     InternetLogin(bool),
@@ -66,6 +67,7 @@ impl Setting {
             Self::Tags(_) => "tags",
             Self::Account(_) => "account",
             Self::MaxJobs(_) => "max_jobs",
+            Self::Rate(_) => "rate",
             Self::KeepAbove(_) => "keep_above",
             Self::Containers(_) => "containers",
             Self::InternetLogin(_) => "internet.login",
@@ -96,6 +98,7 @@ impl Setting {
             Self::Tags(tags) => host.tags = tags,
             Self::Account(account) => host.account = Some(account),
             Self::MaxJobs(most) => host.max_jobs = Some(most),
+            Self::Rate(price) => host.rate = Some(price),
             Self::KeepAbove(size) => host.keep_above = size,
             Self::Containers(containers) => host.containers = containers,
             Self::InternetLogin(there) => host.internet = Internet { login: Some(there), ..host.internet },

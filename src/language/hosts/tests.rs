@@ -7,7 +7,7 @@ use crate::model::batch::{BatchFacts, Dialect, Flavour, Partition};
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::model::facts::{BatchSystem, ContainerProgram, Facts, Filesystem, ScratchCandidate};
 use crate::model::host::{Batch, ContainerRuntime, HostName, Internet, Origin};
-use crate::model::units::Walltime;
+use crate::model::units::{Price, Walltime};
 
 /// The example of the format's description.
 const EXAMPLE: &str = r#"
@@ -22,6 +22,7 @@ scratch  = "/scratch/$USER/csync" # where job directories live
 tags     = ["gpu", "bigmem"]
 account  = "lab42"
 max_jobs = 500
+rate     = 0.02
 containers = ["apptainer"]        # probed
 internet = { login = true, compute = false }
 filesystems = ["/home", "/scratch"]
@@ -93,6 +94,7 @@ fn the_example_says_what_it_seems_to_say() {
     let hpc = hosts.get("hpc").unwrap();
     assert_eq!(hpc.ssh.as_ref().unwrap().as_str(), "hpc-login");
     assert_eq!((hpc.batch, hpc.max_jobs, hpc.account.as_deref()), (Some(Batch::Slurm), Some(500), Some("lab42")));
+    assert_eq!((hpc.rate.map(Price::value), hosts.get("nas").unwrap().rate), (Some(0.02), None));
     assert_eq!(hpc.containers, [ContainerRuntime::Apptainer]);
     assert_eq!(hpc.internet, Internet { login: Some(true), compute: Some(false) });
     assert_eq!((hpc.policy.poll_min.as_secs(), hpc.policy.connections_per_minute), (15, 6));
