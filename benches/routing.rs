@@ -19,6 +19,8 @@ use csync::model::units::{Bytes, Walltime};
 const HOSTS: u32 = 1000;
 const DATASETS: u32 = 100_000;
 const PROFILES: u64 = 10_000;
+/// As many as `csync route` shows.
+const SHOWN: usize = 20;
 
 fn name(number: u32) -> HostName {
     format!("host{number}").parse().unwrap()
@@ -60,7 +62,7 @@ fn routing(criterion: &mut Criterion) {
         ..Need::default()
     };
     criterion.bench_function("route over 1000 hosts", |bencher| {
-        bencher.iter(|| route(black_box(&net), black_box(&need), black_box(&places), Policy::Fastest));
+        bencher.iter(|| route(black_box(&net), black_box(&need), black_box(&places), Policy::Fastest, SHOWN));
     });
     let datasets: HashMap<String, (f64, Vec<HostName>)> = (0..DATASETS)
         .map(|number| (format!("/data/set{number}"), (1e9, vec![name(number % HOSTS), name(number * 7 % HOSTS)])))
@@ -81,7 +83,7 @@ fn routing(criterion: &mut Criterion) {
             let inputs = vec![input("here", 1e9, vec![here.clone()]), input("set", *bytes, at.clone())];
             let (memory, time) = (Some(estimate(memory)), Some(estimate(time)));
             let need = Need { cpus: 16, memory, time, inputs, ..Need::default() };
-            black_box(route(&net, &need, &places, Policy::Fastest).places.len())
+            black_box(route(&net, &need, &places, Policy::Fastest, SHOWN).places.len())
         });
     });
 }

@@ -73,6 +73,34 @@ fn a_command_is_told_where_it_should_run_and_why_not_elsewhere() {
 }
 
 #[test]
+fn what_is_known_of_hosts_is_what_stands_in_the_files_now() {
+    let world = world();
+    let asked = ["--json", "--time", "1h", "wc -l reads.fq"];
+    // There is a state directory once anything was done.
+    world.json(&["profile"]);
+    let first = route(&world, &asked).exits(0).json();
+    let digest = world.state().join("hosts.digest");
+    assert!(digest.exists());
+    assert_eq!(route(&world, &asked).exits(0).json(), first);
+    // Damaged, absent, of other files, or not to be written: the answer is that of the files.
+    std::fs::write(&digest, "nothing of the kind").unwrap();
+    assert_eq!(route(&world, &asked).exits(0).json(), first);
+    std::fs::remove_file(&digest).unwrap();
+    std::fs::create_dir(&digest).unwrap();
+    assert_eq!(route(&world, &asked).exits(0).json(), first);
+    std::fs::remove_dir(&digest).unwrap();
+    world.write("config/hosts.toml", &HOSTS.replace("[hosts.lab]\nbatch", "[hosts.bench]\nbatch"));
+    assert_eq!(places(&route(&world, &asked).exits(0).json()), ["local", "bench", "hpc/short"]);
+    std::fs::create_dir(world.path("config/sites")).unwrap();
+    world.write("config/sites/slurm.toml", "batch = \"slurm\"\nrate = 0.5\n");
+    let priced = route(&world, &["--json", "--policy", "cheapest", "--time", "1h", "wc -l reads.fq"]).exits(0).json();
+    assert_eq!(places(&priced), ["local", "bench", "hpc/short"], "{priced}");
+    assert_eq!(priced["places"][2]["cost"], 0.5, "{priced}");
+    world.write("config/hosts.toml", "[hosts.tiny]\ncoers = 1\n");
+    assert!(route(&world, &asked).exits(2).err.contains("coers") || route(&world, &asked).out.contains("coers"));
+}
+
+#[test]
 fn agents_get_one_line_under_the_policies_for_them() {
     let world = world();
     let told = route(&world, &["--for-agent", "-c", "8", "-t", "1h", "sort reads.fq"]).exits(0);

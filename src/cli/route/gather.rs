@@ -7,7 +7,8 @@ use walkdir::WalkDir;
 
 use crate::cli::context::Context;
 use crate::cli::errors::Failure;
-use crate::cli::hosts::{Known, unreadable};
+use crate::cli::hosts::unreadable;
+use crate::cli::route::digest::RouteHosts;
 use crate::cli::route::{Args, line};
 use crate::cli::submission::directory;
 use crate::decide::graph::datasets::Catalog;
@@ -15,8 +16,7 @@ use crate::decide::graph::estimate::Estimate;
 use crate::decide::graph::known::net;
 use crate::decide::graph::net::Net;
 use crate::decide::graph::queues::{Queues, Wait};
-use crate::decide::route::need::{Asker, Input, Need, Place};
-use crate::language::hosts::partitions;
+use crate::decide::route::need::{Asker, Input, Need, Place, light_login};
 use crate::language::manifest::localized;
 use crate::language::shell::words;
 use crate::model::api::ErrorKind;
@@ -24,7 +24,7 @@ use crate::model::data::{DATA, DataFact, Rate, Replica};
 use crate::model::facts::{Facts, Gpu};
 use crate::model::host::HostName;
 use crate::reach::clock;
-use crate::reach::machine::room;
+use crate::reach::machine::{host_name, room};
 use crate::reach::store::{Place as StorePlace, Reader};
 
 /// Entries of a directory that are counted at most: what is larger is larger than any of this.
@@ -58,6 +58,8 @@ pub(super) struct Seen {
     /// Datasets, where the command may name any.
     catalog: Catalog,
     waits: Vec<Wait>,
+    /// How often what probes found has changed; none where there is no store.
+    pub(super) version: Option<i64>,
 }
 
 impl Seen {
@@ -75,6 +77,7 @@ impl Seen {
                     rates: reader.rates().await?,
                     shared: reader.shared().await?,
                     waits: reader.waits().await?,
+                    version: Some(reader.probed_version().await?),
                     catalog: if speaks { Catalog::new(reader.datasets(None).await?) } else { Catalog::default() },
                     root,
                 })
@@ -84,7 +87,7 @@ impl Seen {
     }
 
     /// Returns what lies between the hosts, and what they share.
-    pub(super) fn net(&self, known: &Known) -> Net {
+    pub(super) fn net(&self, known: &RouteHosts) -> Net {
         net(&known.hosts, &self.rates, &self.shared)
     }
 
@@ -164,7 +167,7 @@ pub(super) struct Wanted {
 pub(super) fn wanted(
     (args, given): (&Args, Line),
     asker: Asker,
-    known: &Known,
+    known: &RouteHosts,
     seen: &Seen,
     net: &Net,
 ) -> Result<Wanted, Failure> {
@@ -200,7 +203,7 @@ pub(super) fn wanted(
 
 impl Wanted {
     /// Takes what a word names as an input; returns whether it names something.
-    fn add(&mut self, word: &str, known: &Known, seen: &Seen, net: &Net) -> bool {
+    fn add(&mut self, word: &str, known: &RouteHosts, seen: &Seen, net: &Net) -> bool {
         if word.is_empty() || self.need.inputs.iter().any(|input| input.name == word) {
             return true;
         }
@@ -228,7 +231,7 @@ impl Wanted {
 }
 
 /// Returns the host of `HOST:PATH`, where that is one.
-fn place(word: &str, known: &Known) -> Option<HostName> {
+fn place(word: &str, known: &RouteHosts) -> Option<HostName> {
     let (host, path) = word.split_once(':')?;
     (!path.is_empty()).then(|| known.hosts.get(host)).flatten().map(|host| host.name.clone())
 }
@@ -274,17 +277,20 @@ fn threads(words: &[String]) -> Option<u32> {
 }
 
 /// Returns the hosts as places.
-pub(super) fn places<'a>(known: &'a Known, seen: &Seen, net: &Net, here: &'a Facts) -> Vec<Place<'a>> {
+pub(super) fn places<'a>(known: &'a RouteHosts, seen: &Seen, net: &Net, here: &'a Facts) -> Vec<Place<'a>> {
     let mut queues = Queues::of_hosts(&seen.waits);
+    let facts_of = |host: &HostName| known.of(host).and_then(|details| details.facts.as_ref());
+    let login_of = light_login(&host_name(), known.hosts.iter().map(|host| (host, facts_of(&host.name))));
     let all = known.hosts.iter();
     all.map(|host| {
-        let facts = if host.name.is_local() { Some(here) } else { known.facts(host) };
+        let facts = if host.name.is_local() { Some(here) } else { facts_of(&host.name) };
+        let details = known.of(&host.name);
+        let partitions = details.map(|details| details.partitions.clone()).unwrap_or_default();
+        let trouble = details.and_then(|details| details.trouble.clone());
         let queues = queues.remove(&host.name).unwrap_or_default();
-        let place = Place { queues, stop: net.stop(&host.name), ..Place::of(host, facts, partitions(host, facts)) };
-        match known.probed.get(&host.name).and_then(|probed| probed.failure.as_ref()) {
-            Some(failure) => Place { trouble: Some(failure.message.clone()), ..place },
-            None => place,
-        }
+        let login_of = login_of.filter(|_| host.name.is_local());
+        let stop = net.stop(&host.name);
+        Place { queues, stop, trouble, login_of, ..Place::of(host, facts, partitions) }
     })
     .collect()
 }

@@ -1,13 +1,13 @@
 //! What was learned of the command that is asked about, and of the hosts by what ran on them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cli::context::Context;
 use crate::cli::errors::Failure;
 use crate::decide::graph::estimate::{Estimate, Source};
 use crate::decide::learn::profile::{Prediction, Question, Source as Basis};
 use crate::decide::route::need::Need;
-use crate::language::command::commands;
+use crate::language::command::{Token, commands};
 use crate::model::host::HostName;
 use crate::reach::clock;
 use crate::serve::prepare::lore::{Command, command};
@@ -45,19 +45,22 @@ pub(super) fn foretell(
     let bytes: f64 = need.inputs.iter().map(|input| input.bytes).sum();
     let mut words = Vec::new();
     if need.memory.is_none()
-        && let Some(found) = known.memory(here, Question::plain(bytes))
+        && let Some(found) = known.memory(here, Question::plain(bytes)).filter(is_seen)
     {
         // What would be asked for is what has to be there.
         need.memory = Some(Estimate { middle: found.request, high: found.high.max(found.request), ..estimate(&found) });
         words.push("memory");
     }
-    let on = |class| known.run_time(class, bytes);
+    let on = |class| known.run_time(class, bytes).filter(is_seen);
     let Some(time) = on(here) else { return Ok(Foretold { words: said(&words), ..Foretold::default() }) };
     let mut speeds = BTreeMap::new();
+    // Hosts that nothing was learned of are alike: a thousand need one prediction.
+    let told = known.seen.iter().flat_map(|seen| seen.scale.iter().map(|(class, _)| *class).chain([seen.class]));
+    let told: BTreeSet<Token> = told.collect();
+    let mut plain = None;
     for (host, &class) in classes.iter().filter(|(host, _)| !host.is_local()) {
-        let Some(there) = on(class).filter(|there| there.source != Basis::Shipped && there.middle > 0.0) else {
-            continue;
-        };
+        let there = if told.contains(&class) { on(class) } else { *plain.get_or_insert_with(|| on(class)) };
+        let Some(there) = there.filter(|there| there.middle > 0.0) else { continue };
         let speed = time.middle / there.middle;
         // Its spread is that of the run time, which is counted already.
         let source = Source::Learned(there.n);
@@ -70,14 +73,15 @@ pub(super) fn foretell(
     Ok(Foretold { speeds, words: said(&words) })
 }
 
+/// Returns whether somebody saw that: what people commonly ask for says neither where a command fits nor how long this one runs.
+fn is_seen(found: &Prediction) -> bool {
+    found.source != Basis::Shipped
+}
+
 fn said(words: &[&str]) -> Option<String> {
     (!words.is_empty()).then(|| words.join(" and "))
 }
 
 fn estimate(found: &Prediction) -> Estimate {
-    let source = match found.source {
-        Basis::Shipped => Source::Prior,
-        Basis::Learned | Basis::OtherHosts | Basis::Similar => Source::Learned(found.n),
-    };
-    Estimate { low: found.low, middle: found.middle, high: found.high, source }
+    Estimate { low: found.low, middle: found.middle, high: found.high, source: Source::Learned(found.n) }
 }

@@ -1,5 +1,6 @@
 //! `csync route`: where a command should run. Asks no engine and starts none.
 
+mod digest;
 mod gather;
 mod learned;
 mod view;
@@ -11,7 +12,7 @@ use serde_json::json;
 use crate::cli::by::By;
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
-use crate::cli::hosts::Known;
+use crate::cli::route::digest::RouteHosts;
 use crate::cli::route::gather::{Line, Seen, Wanted, here, places, wanted};
 use crate::cli::route::learned::foretell;
 use crate::cli::view::table::Page;
@@ -58,6 +59,9 @@ pub struct Args {
     /// Print every term of every place, and what it rests on
     #[arg(long)]
     explain: bool,
+    /// Print all places and not only the best 20
+    #[arg(long)]
+    all: bool,
     /// Say it in few words, for a coding agent, under the hosts' policies for agents
     #[arg(long, conflicts_with = "explain")]
     for_agent: bool,
@@ -66,12 +70,15 @@ pub struct Args {
     command: Vec<OsString>,
 }
 
+/// Places that are shown unless all are asked for.
+const SHOWN: usize = 20;
+
 /// Runs it.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
-    let known = Known::load(context)?;
     let asker = if args.for_agent { Asker::Agent } else { Asker::Person };
     let given = Line::read(args)?;
     let seen = Seen::load(context, &given)?;
+    let known = RouteHosts::load(context, seen.version)?;
     let (net, here) = (seen.net(&known), here());
     let Wanted { mut need, command, unknown } = wanted((args, given), asker, &known, &seen, &net)?;
     let names: Vec<HostName> = known.hosts.iter().map(|host| host.name.clone()).chain([HostName::local()]).collect();
@@ -82,7 +89,8 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
             place.speed = *speed;
         }
     }
-    let routes = route(&net, &need, &places, args.policy.into());
+    let shown = if args.all { usize::MAX } else { SHOWN };
+    let routes = route(&net, &need, &places, args.policy.into(), shown);
     if context.json() {
         let inputs: Vec<_> =
             need.inputs.iter().map(|it| json!({"name": it.name, "bytes": it.bytes, "at": it.at})).collect();
@@ -94,17 +102,22 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
             "time": need.time,
             "inputs": inputs,
             "places": routes.places,
+            "others": routes.others,
             "vetoed": routes.vetoed,
         }))?;
     } else if args.for_agent {
         context.print(&view::for_agent(&routes, &need, &command))?;
     } else {
         let page = Page::stdout(context.paint());
+        let vetoed = view::vetoed(&routes, shown);
         context.print(&if args.explain {
-            view::explained(&routes, &need, page)
+            view::explained(&routes, &need, page) + &vetoed
         } else {
-            view::table(&routes, &need, page)
+            view::table(&routes, &need, page) + &vetoed
         })?;
+        if routes.others > 0 {
+            context.say(&format!("{} more can run it; `--all` lists them.", view::hosts(routes.others)));
+        }
         for name in unknown {
             context.say(&format!("How much {name} is was not looked up: it counts as nothing."));
         }

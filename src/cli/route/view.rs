@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::cli::view::paint::Tone;
 use crate::cli::view::table::{Cell, Column, Page, Table};
-use crate::cli::view::words::about;
+use crate::cli::view::words::{about, many};
 use crate::decide::graph::estimate::Estimate;
 use crate::decide::route::need::Need;
 use crate::decide::route::sheet::{Routes, Sheet};
@@ -41,7 +41,6 @@ pub(super) fn table(routes: &Routes<'_>, need: &Need, page: Page) -> String {
         }
         out.push_str(&table.print());
     }
-    out.push_str(&vetoed(routes));
     out
 }
 
@@ -55,10 +54,10 @@ pub(super) fn explained(routes: &Routes<'_>, need: &Need, page: Page) -> String 
             let _ = writeln!(out, "  {term:<8}  {value}");
         }
         if let Some(hours) = sheet.core_hours {
-            let _ = writeln!(out, "  cost      {hours:.2} core-hours");
+            let price = sheet.cost.map_or_else(String::new, |cost| format!(", {cost:.2} by its rate"));
+            let _ = writeln!(out, "  cost      {hours:.2} core-hours{price}");
         }
     }
-    out.push_str(&vetoed(routes));
     out
 }
 
@@ -143,13 +142,23 @@ fn transfer(sheet: &Sheet<'_>) -> String {
     format!("{}, {} by {ways}", sourced(&sheet.transfer), Bytes(sheet.moved as u64))
 }
 
-fn vetoed(routes: &Routes<'_>) -> String {
+/// Counts hosts.
+pub(super) fn hosts(count: usize) -> String {
+    many(u32::try_from(count).unwrap_or(u32::MAX), "host")
+}
+
+/// Returns why hosts are no place for it, of so many at most.
+pub(super) fn vetoed(routes: &Routes<'_>, shown: usize) -> String {
     let mut out = String::new();
-    for vetoed in &routes.vetoed {
+    for vetoed in routes.vetoed.iter().take(shown) {
         let reasons: Vec<String> = vetoed.reasons.iter().map(ToString::to_string).collect();
         let looks = vetoed.reasons.contains(&Veto::NotProbed);
         let help = if looks { format!("; `csync hosts probe {}` does.", vetoed.host) } else { ".".to_owned() };
         let _ = writeln!(out, "Not on {}: {}{help}", vetoed.host, reasons.join("; "));
+    }
+    let rest = routes.vetoed.len().saturating_sub(shown);
+    if rest > 0 {
+        let _ = writeln!(out, "Nor on {} more; `--all` says why.", hosts(rest));
     }
     out
 }

@@ -1,5 +1,7 @@
 //! The graph of the hosts that are configured, by what was measured.
 
+use std::collections::{BTreeSet, HashMap};
+
 use crate::decide::graph::estimate::{Estimate, Source};
 use crate::decide::graph::net::{Link, Net};
 use crate::language::hosts::Hosts;
@@ -16,18 +18,27 @@ pub fn net(hosts: &Hosts, rates: &[Rate], shared: &[DataFact]) -> Net {
     let mut net = Net::default();
     let here = HostName::local();
     net.host(&here);
-    let measured = |one: &HostName, other: &HostName| {
-        let both =
-            |rate: &&Rate| (&rate.source, &rate.target) == (one, other) || (&rate.source, &rate.target) == (other, one);
-        rates.iter().filter(both).max_by_key(|rate| rate.at)
-    };
+    // The newest of each pair, whichever way the files went.
+    let mut newest: HashMap<(&HostName, &HostName), &Rate> = HashMap::with_capacity(rates.len());
+    for rate in rates {
+        let ends = sorted(&rate.source, &rate.target);
+        let known = newest.entry(ends).or_insert(rate);
+        if known.at <= rate.at {
+            *known = rate;
+        }
+    }
+    let measured = |one: &HostName, other: &HostName| newest.get(&sorted(one, other)).map(|rate| spread(rate.rate));
     for host in hosts.iter().filter(|host| !host.name.is_local()) {
-        let rate = measured(&here, &host.name).map_or(RATE, |rate| spread(rate.rate));
+        let rate = measured(&here, &host.name).unwrap_or(RATE);
         net.link(&here, &host.name, Link { rate, latency: LATENCY });
     }
-    let between = rates.iter().filter(|rate| !rate.source.is_local() && !rate.target.is_local());
-    for rate in between.filter(|rate| hosts.get(rate.source.as_str()).is_some()) {
-        net.link(&rate.source, &rate.target, Link { rate: spread(rate.rate), latency: 2.0 * LATENCY });
+    let known = |name: &HostName| !name.is_local() && hosts.get(name.as_str()).is_some();
+    let direct = hosts.links().iter().filter(|(_, link)| link.direct).map(|((from, to), _)| sorted(from, to));
+    let mut between: BTreeSet<(&HostName, &HostName)> = direct.collect();
+    between.extend(newest.keys());
+    for (one, other) in between.into_iter().filter(|(one, other)| known(one) && known(other)) {
+        let rate = measured(one, other).unwrap_or(RATE);
+        net.link(one, other, Link { rate, latency: 2.0 * LATENCY });
     }
     for fact in shared {
         if let DataFact::Shared { host, directory, seen: true, .. } = fact {
@@ -42,4 +53,8 @@ pub fn net(hosts: &Hosts, rates: &[Rate], shared: &[DataFact]) -> Net {
 /// A rate that was measured on the last transfers: the next may be half or half again as fast.
 pub const fn spread(rate: f64) -> Estimate {
     Estimate { low: rate * 0.5, middle: rate, high: rate * 1.5, source: Source::Measured(1) }
+}
+
+fn sorted<'h>(one: &'h HostName, other: &'h HostName) -> (&'h HostName, &'h HostName) {
+    if one <= other { (one, other) } else { (other, one) }
 }

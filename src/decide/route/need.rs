@@ -5,7 +5,7 @@ use crate::decide::graph::net::Stop;
 use crate::decide::graph::queues::{Queues, UNKNOWN_LIMIT};
 use crate::model::batch::Partition;
 use crate::model::facts::Facts;
-use crate::model::host::{ContainerRuntime, Host, HostName};
+use crate::model::host::{Batch, ContainerRuntime, Host, HostName, LoginNode};
 
 /// What a command needs.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -70,13 +70,40 @@ pub struct Place<'a> {
     pub speed: Estimate,
     /// Why it is not spoken to at present.
     pub trouble: Option<String>,
+    /// The cluster whose login node it is, where nothing heavy may run there.
+    pub login_of: Option<&'a HostName>,
+}
+
+/// Seconds that something may run, on one core, to be light.
+const LIGHT: f64 = 60.0;
+
+impl Need {
+    /// Returns whether it is more than a login node is for; what nobody knows is.
+    pub fn is_heavy(&self) -> bool {
+        let is_short = self.time.is_some_and(|time| time.high <= LIGHT);
+        !is_short || self.cpus > 1 || self.gpus > 0
+    }
+}
+
+/// Returns the cluster whose login node this machine is, where nothing heavy may run there: the one that calls itself so.
+pub fn light_login<'h>(
+    own: &str,
+    hosts: impl IntoIterator<Item = (&'h Host, Option<&'h Facts>)>,
+) -> Option<&'h HostName> {
+    let is_it = |host: &Host, facts: Option<&Facts>| {
+        let is_cluster = host.batch.and_then(Batch::flavour).is_some() && host.simulated.is_none();
+        let is_here = facts.is_some_and(|facts| !own.is_empty() && facts.machine.hostname == own);
+        is_cluster && is_here && !host.name.is_local() && host.policy.login_node == LoginNode::Light
+    };
+    hosts.into_iter().find(|(host, facts)| is_it(host, *facts)).map(|(host, _)| &host.name)
 }
 
 impl<'a> Place<'a> {
     /// Makes a place of which nothing is known but the host.
     pub fn of(host: &'a Host, facts: Option<&'a Facts>, partitions: Vec<Partition>) -> Self {
         let (wait, queues, stop) = (None, Queues::default(), None);
-        Self { host, facts, partitions, wait, queues, stop, speed: Estimate::known(1.0), trouble: None }
+        let speed = Estimate::known(1.0);
+        Self { host, facts, partitions, wait, queues, stop, speed, trouble: None, login_of: None }
     }
 
     /// Returns how long a command waits there, in a partition; none where nobody knows.
@@ -89,7 +116,7 @@ impl<'a> Place<'a> {
     }
 
     /// Returns which programs run containers here that this account may use; by what a person said where they said it.
-    pub(super) fn runs_containers(&self) -> bool {
+    pub fn runs_containers(&self) -> bool {
         let found = self.facts.into_iter().flat_map(|facts| &facts.containers);
         let said: &[ContainerRuntime] = &self.host.containers;
         !said.is_empty() || found.into_iter().any(|program| program.usable != Some(false))

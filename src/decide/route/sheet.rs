@@ -1,5 +1,6 @@
 //! Cost sheets, and the order of places.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -15,9 +16,6 @@ use crate::model::host::{Batch, HostName};
 /// How much of the time that it may take longer counts against a place, when places are compared: between two that are as fast,
 /// the surer one.
 const RISK: f64 = 0.1;
-
-/// Places whose ways are told: nobody reads more.
-const EXPLAINED: usize = 20;
 
 /// What running a command in a place costs, in seconds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -36,10 +34,13 @@ pub struct Sheet<'a> {
     pub total: Estimate,
     /// Bytes that have to be moved.
     pub moved: f64,
-    /// The ways that they take; of the first few places.
+    /// The ways that they take.
     pub ways: Vec<Vec<HostName>>,
     /// Cores times hours; none where nobody knows how long it runs.
     pub core_hours: Option<f64>,
+    /// What that costs by the host's rate; none where it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<f64>,
 }
 
 /// A host where it cannot run.
@@ -54,8 +55,10 @@ pub struct Vetoed<'a> {
 /// Where a command can run, the best place first, and where it cannot.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Routes<'a> {
-    /// Places with their costs.
+    /// The best places with their costs; this machine last, where it can run there and is none of the best.
     pub places: Vec<Sheet<'a>>,
+    /// How many more places there are.
+    pub others: usize,
     /// Hosts that are no place for it.
     pub vetoed: Vec<Vetoed<'a>>,
 }
@@ -67,50 +70,49 @@ struct Group<'a> {
     reach: Reach<'a>,
 }
 
-/// Ranks places for a command. The order of places that cost the same is kept.
-pub fn route<'a>(net: &Net, need: &Need, places: &'a [Place<'a>], policy: Policy) -> Routes<'a> {
+/// A place as it is compared with others: of a thousand few are shown, and a whole sheet is made of those alone.
+#[derive(Clone, Copy)]
+struct Weight {
+    /// What the policy counts.
+    first: f64,
+    /// How long it takes, the surer the better.
+    then: f64,
+    /// Which place.
+    at: u32,
+}
+
+impl Weight {
+    fn compare(&self, other: &Self) -> Ordering {
+        self.first.total_cmp(&other.first).then(self.then.total_cmp(&other.then)).then(self.at.cmp(&other.at))
+    }
+}
+
+/// Ranks places for a command, and makes the sheets of so many, at most. The order of places that cost the same is kept.
+pub fn route<'a>(net: &Net, need: &Need, places: &'a [Place<'a>], policy: Policy, shown: usize) -> Routes<'a> {
     let groups = groups(net, need);
-    let mut routes = Routes { places: Vec::with_capacity(places.len()), vetoed: Vec::new() };
-    for place in places {
-        match sheet(net, need, place, &groups) {
-            Ok(sheet) => routes.places.push(sheet),
+    // Where any host has a rate, one that has none costs nothing.
+    let priced = places.iter().any(|place| place.host.rate.is_some());
+    let mut routes = Routes::default();
+    let mut weights: Vec<Weight> = Vec::with_capacity(places.len());
+    for (place, at) in places.iter().zip(0..) {
+        match costs(net, need, place, &groups) {
+            Ok(costs) => weights.push(costs.weight(place, policy, priced, at)),
             Err(reasons) => routes.vetoed.push(Vetoed { host: &place.host.name, reasons }),
         }
     }
-    let cost = |sheet: &Sheet<'_>| {
-        let first = match policy {
-            Policy::Fastest | Policy::Spread => 0.0,
-            Policy::Locality => sheet.moved,
-            Policy::Cheapest => sheet.core_hours.unwrap_or(0.0),
-        };
-        (first, (sheet.total.high - sheet.total.middle).mul_add(RISK, sheet.total.middle))
-    };
-    let mut order: Vec<(f64, f64, u32)> =
-        routes.places.iter().map(cost).zip(0..).map(|((first, then), at)| (first, then, at)).collect();
-    order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)));
-    put_in_order(&mut routes.places, order.iter().map(|&(_, _, at)| at).collect());
-    for sheet in routes.places.iter_mut().take(EXPLAINED) {
-        let Some(stop) = net.stop(sheet.host) else { continue };
-        let away = groups.iter().filter(|group| !group.reach.is_source(stop));
-        sheet.ways = away.filter_map(|group| Some(group.reach.way(stop)?.hosts)).collect();
+    let all = weights.len();
+    if shown < all {
+        weights.select_nth_unstable_by(shown, Weight::compare);
     }
+    let (best, rest) = weights.split_at_mut(shown.min(all));
+    best.sort_unstable_by(Weight::compare);
+    let of = |weight: &Weight| places.get(weight.at as usize);
+    let is_here = |weight: &&Weight| of(weight).is_some_and(|place| place.host.name.is_local());
+    let here = rest.iter().find(is_here);
+    let made = best.iter().chain(here).filter_map(|weight| sheet(net, need, of(weight)?, &groups));
+    routes.places = made.collect();
+    routes.others = all - routes.places.len();
     routes
-}
-
-/// Moves to each place what `from` says stands elsewhere now. Sheets are large: each is moved about once, and nowhere else.
-fn put_in_order<T>(all: &mut [T], mut from: Vec<u32>) {
-    for start in 0..all.len() {
-        let mut at = start;
-        // Round the circle that begins here; what is in order is named as its own place.
-        while let Some(slot) = from.get_mut(at) {
-            let next = std::mem::replace(slot, at as u32) as usize;
-            if next == start || next == at || next >= all.len() {
-                break;
-            }
-            all.swap(at, next);
-            at = next;
-        }
-    }
 }
 
 /// Returns the inputs by where they lie: those of one place travel together.
@@ -124,11 +126,37 @@ fn groups<'a>(net: &'a Net, need: &'a Need) -> Vec<Group<'a>> {
     groups.map(|(at, (bytes, name))| Group { bytes, name, reach: net.reach(at, bytes) }).collect()
 }
 
-fn sheet<'a>(net: &Net, need: &Need, place: &'a Place<'a>, groups: &[Group<'_>]) -> Result<Sheet<'a>, Vec<Veto>> {
+/// What a place costs.
+struct Costs<'a> {
+    partition: Option<&'a str>,
+    wait: Estimate,
+    transfer: Estimate,
+    run: Option<Estimate>,
+    total: Estimate,
+    moved: f64,
+    core_hours: Option<f64>,
+}
+
+impl Costs<'_> {
+    fn weight(&self, place: &Place<'_>, policy: Policy, priced: bool, at: u32) -> Weight {
+        let first = match policy {
+            Policy::Fastest | Policy::Spread => 0.0,
+            Policy::Locality => self.moved,
+            Policy::Cheapest if priced => self.cost(place).unwrap_or(0.0),
+            Policy::Cheapest => self.core_hours.unwrap_or(0.0),
+        };
+        Weight { first, then: (self.total.high - self.total.middle).mul_add(RISK, self.total.middle), at }
+    }
+
+    fn cost(&self, place: &Place<'_>) -> Option<f64> {
+        Some(self.core_hours? * place.host.rate?.value())
+    }
+}
+
+fn costs<'a>(net: &Net, need: &Need, place: &'a Place<'a>, groups: &[Group<'_>]) -> Result<Costs<'a>, Vec<Veto>> {
     let partition = fit(need, place)?;
-    let host = &place.host.name;
     let (mut transfer, mut moved) = (Estimate::ZERO, 0.0);
-    let stop = if groups.is_empty() { None } else { place.stop.or_else(|| net.stop(host)) };
+    let stop = if groups.is_empty() { None } else { place.stop.or_else(|| net.stop(&place.host.name)) };
     for group in groups {
         let no_way = || vec![Veto::NoWay { input: group.name.to_owned() }];
         let stop = stop.ok_or_else(no_way)?;
@@ -144,7 +172,19 @@ fn sheet<'a>(net: &Net, need: &Need, place: &'a Place<'a>, groups: &[Group<'_>])
     let total = wait.plus(&transfer);
     let total = run.map_or(total, |run| total.plus(&run));
     let core_hours = run.map(|run| run.middle / 3600.0 * f64::from(need.cpus));
-    Ok(Sheet { host, partition, wait, transfer, run, total, moved, ways: Vec::new(), core_hours })
+    Ok(Costs { partition, wait, transfer, run, total, moved, core_hours })
+}
+
+/// Makes the sheet of a place that can run it.
+fn sheet<'a>(net: &Net, need: &Need, place: &'a Place<'a>, groups: &[Group<'_>]) -> Option<Sheet<'a>> {
+    let found = costs(net, need, place, groups).ok()?;
+    let (cost, host) = (found.cost(place), &place.host.name);
+    let Costs { partition, wait, transfer, run, total, moved, core_hours } = found;
+    let stop = place.stop.or_else(|| net.stop(host));
+    let away = groups.iter().filter_map(|group| Some((group, stop?)));
+    let away = away.filter(|(group, stop)| !group.reach.is_source(*stop));
+    let ways = away.filter_map(|(group, stop)| Some(group.reach.way(stop)?.hosts)).collect();
+    Some(Sheet { host, partition, wait, transfer, run, total, moved, ways, core_hours, cost })
 }
 
 /// Returns the wait on a host that nothing was submitted to: none on a machine of one's own, if it was looked at; a queue may

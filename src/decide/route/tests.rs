@@ -6,7 +6,7 @@ use crate::decide::route::sheet::{Routes, route};
 use crate::model::batch::{Partition, PartitionState};
 use crate::model::facts::Facts;
 use crate::model::host::{Agents, Batch, Host, HostName};
-use crate::model::units::{Bytes, Walltime};
+use crate::model::units::{Bytes, Price, Walltime};
 
 fn name(name: &str) -> HostName {
     name.parse().unwrap()
@@ -79,22 +79,51 @@ fn places_are_ranked_by_wait_transfer_and_run() {
         inputs: vec![Input { name: "reads.fq".to_owned(), bytes, at: vec![HostName::local()] }],
         ..need()
     };
-    let routes = route(&net, &at(0.0), &places, Policy::Fastest);
+    let routes = route(&net, &at(0.0), &places, Policy::Fastest, 9);
     assert_eq!(order(&routes), ["hpc", "lab", "local"], "60 + 150, 300, 600");
     assert_eq!(routes.places[0].partition, Some("short"));
     assert_eq!((routes.places[0].total.middle, routes.places[0].total.source), (210.0, Source::Learned(12)));
-    let routes = route(&net, &at(2e8), &places, Policy::Fastest);
+    let routes = route(&net, &at(2e8), &places, Policy::Fastest, 9);
     assert_eq!(order(&routes), ["hpc", "lab", "local"], "410, 500, 600");
     assert_eq!(routes.places[0].ways, [[HostName::local(), name("hpc")]]);
     let far = at(4.5e8);
-    assert_eq!(order(&route(&net, &far, &places, Policy::Fastest)), ["local", "hpc", "lab"], "600, 660, 750");
-    let routes = route(&net, &at(1.0), &places, Policy::Locality);
+    assert_eq!(order(&route(&net, &far, &places, Policy::Fastest, 9)), ["local", "hpc", "lab"], "600, 660, 750");
+    let routes = route(&net, &at(1.0), &places, Policy::Locality, 9);
     assert_eq!(order(&routes), ["local", "hpc", "lab"], "nothing moves, then what is faster");
     // Where the wait is not known, it may be long.
     places[2].wait = None;
-    let routes = route(&net, &at(0.0), &places, Policy::Fastest);
+    let routes = route(&net, &at(0.0), &places, Policy::Fastest, 9);
     assert_eq!(order(&routes), ["lab", "local", "hpc"], "270 s at best, and may be an hour");
     assert_eq!(routes.places[2].total.source, Source::Guessed);
+}
+
+#[test]
+fn the_cheapest_place_is_that_of_the_least_rate_and_of_a_thousand_few_are_shown() {
+    let priced =
+        |name: &str, rate: Option<f64>| Host { rate: rate.and_then(Price::of), ..host(name, Some(Batch::None)) };
+    let hosts =
+        [priced("local", Some(0.1)), priced("cloud", Some(0.5)), priced("grant", Some(0.02)), priced("lab", None)];
+    let big = facts(64, 256);
+    let mut places: Vec<Place<'_>> = hosts.iter().map(|host| Place::of(host, Some(&big), Vec::new())).collect();
+    places[1].speed = Estimate::known(2.0);
+    let net = star(&[]);
+    assert_eq!(order(&route(&net, &need(), &places, Policy::Fastest, 9)), ["cloud", "local", "grant", "lab"]);
+    let routes = route(&net, &need(), &places, Policy::Cheapest, 9);
+    assert_eq!(order(&routes), ["lab", "grant", "local", "cloud"], "one without a rate costs nothing");
+    let costs: Vec<Option<f64>> =
+        routes.places.iter().map(|sheet| sheet.cost.map(|cost| (cost * 1e6).round())).collect();
+    assert_eq!(costs, [None, Some(13_333.0), Some(66_667.0), Some(166_667.0)]);
+    // Without any rate core-hours count.
+    let bare: Vec<Host> = hosts.iter().map(|host| Host { rate: None, ..host.clone() }).collect();
+    let mut places: Vec<Place<'_>> = bare.iter().map(|host| Place::of(host, Some(&big), Vec::new())).collect();
+    places[3].speed = Estimate::known(2.0);
+    assert_eq!(order(&route(&net, &need(), &places, Policy::Cheapest, 9)), ["lab", "local", "cloud", "grant"]);
+    // The best two, and this machine.
+    places[2].speed = Estimate::known(1.5);
+    let routes = route(&net, &need(), &places, Policy::Fastest, 2);
+    assert_eq!((order(&routes), routes.others), (vec!["lab", "grant", "local"], 1));
+    let routes = route(&net, &need(), &places, Policy::Fastest, 0);
+    assert_eq!((order(&routes), routes.others), (vec!["local"], 3));
 }
 
 #[test]
@@ -104,14 +133,14 @@ fn data_that_lies_elsewhere_draws_the_command_there() {
     let places = [Place::of(&here, Some(&big), Vec::new()), Place::of(&lab, Some(&big), Vec::new())];
     let mut wanted = need();
     wanted.inputs.push(Input { name: "lab:/data".to_owned(), bytes: 1e9, at: vec![name("lab"), name("nas")] });
-    let routes = route(&star(&[("lab", 1e7), ("nas", 1e6)]), &wanted, &places, Policy::Fastest);
+    let routes = route(&star(&[("lab", 1e7), ("nas", 1e6)]), &wanted, &places, Policy::Fastest, 9);
     assert_eq!(order(&routes), ["lab", "local"]);
     assert_eq!(routes.places[1].transfer, Estimate::known(100.0), "from the nearer copy");
     assert!(routes.places[0].moved < 1.0);
     let mut island = star(&[("lab", 1e7)]);
     island.host(&name("far"));
     wanted.inputs[0].at = vec![name("far")];
-    let routes = route(&island, &wanted, &places, Policy::Fastest);
+    let routes = route(&island, &wanted, &places, Policy::Fastest, 9);
     assert_eq!(
         said(&routes),
         [
@@ -152,7 +181,7 @@ fn every_veto_says_what_is_missing() {
         asker: Asker::Agent,
         now: 0.0,
     };
-    let routes = route(&star(&[]), &wanted, &places, Policy::Fastest);
+    let routes = route(&star(&[]), &wanted, &places, Policy::Fastest, 9);
     assert_eq!(routes.places, []);
     insta::assert_snapshot!(said(&routes).join("\n"));
 }
@@ -163,11 +192,11 @@ fn a_partition_with_gpus_is_left_to_those_who_need_them() {
     let gpu = Partition { gpus: [("a100".to_owned(), 4)].into(), ..partition("gpu", 8, 64, 4) };
     let places = [Place::of(&hpc, None, vec![gpu, partition("long", 8, 64, 48)])];
     let net = star(&[("hpc", 1.0)]);
-    let chosen = |wanted: &Need| route(&net, wanted, &places, Policy::Fastest).places[0].partition;
+    let chosen = |wanted: &Need| route(&net, wanted, &places, Policy::Fastest, 9).places[0].partition;
     assert_eq!(chosen(&need()), Some("long"));
     assert_eq!(chosen(&Need { gpus: 1, ..need() }), Some("gpu"));
     let huge = Need { gpus: 8, ..need() };
-    let routes = route(&net, &huge, &places, Policy::Fastest);
+    let routes = route(&net, &huge, &places, Policy::Fastest, 9);
     assert_eq!(said(&routes), ["hpc: 8 GPUs on one node, where it has 4 GPUs"]);
 }
 
@@ -176,7 +205,7 @@ fn what_nobody_knows_vetoes_nothing() {
     let hpc = host("hpc", Some(Batch::Sge));
     let places = [Place::of(&hpc, None, Vec::new())];
     let wanted = Need { cpus: 512, gpus: 4, internet: true, ..Need::default() };
-    let routes = route(&star(&[("hpc", 1.0)]), &wanted, &places, Policy::Fastest);
+    let routes = route(&star(&[("hpc", 1.0)]), &wanted, &places, Policy::Fastest, 9);
     assert_eq!(order(&routes), ["hpc"], "its batch system is left to judge");
     assert_eq!((routes.places[0].run, routes.places[0].core_hours), (None, None));
 }

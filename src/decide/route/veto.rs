@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::decide::route::need::{Asker, Need, Place};
 use crate::model::batch::{Partition, PartitionState};
-use crate::model::host::{Agents, Batch};
+use crate::model::host::{Agents, Batch, HostName};
 use crate::model::units::{Bytes, Walltime};
 
 /// Something that a command needs more of than there is.
@@ -24,6 +24,11 @@ pub enum Veto {
     },
     /// Coding agents may start nothing there.
     NoAgents,
+    /// It is a login node, where nothing heavy runs.
+    LoginNode {
+        /// Of which cluster.
+        of: HostName,
+    },
     /// No partition takes jobs.
     Closed,
     /// Too few cores on one node.
@@ -75,6 +80,9 @@ impl fmt::Display for Veto {
             Self::NotProbed => f.write_str("nobody looked at it yet"),
             Self::NoContact { why } => write!(f, "it is not spoken to at present: {why}"),
             Self::NoAgents => f.write_str("coding agents may start nothing there (`policy.agents` in hosts.toml)"),
+            Self::LoginNode { of } => {
+                write!(f, "it is the login node of {of}, where nothing heavy runs (`policy.login_node` in hosts.toml)")
+            }
             Self::Closed => f.write_str("no partition takes jobs"),
             Self::Cores { asked, most } => {
                 count(f, *asked, "core")?;
@@ -109,6 +117,9 @@ pub fn fit<'p>(need: &Need, place: &'p Place<'_>) -> Result<Option<&'p Partition
     vetoes.extend(place.trouble.clone().map(|why| Veto::NoContact { why }));
     if need.asker == Asker::Agent && host.policy.agents == Agents::Deny {
         vetoes.push(Veto::NoAgents);
+    }
+    if let Some(of) = place.login_of.filter(|_| need.is_heavy()) {
+        vetoes.push(Veto::LoginNode { of: of.clone() });
     }
     if need.container && !place.runs_containers() {
         vetoes.push(Veto::NoContainers);

@@ -184,13 +184,37 @@ impl Learned {
         self.read(token).await
     }
 
+    /// Looks up a signature on several classes of hosts at once.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn get_on(&mut self, signature: &Signature, classes: &[Token]) -> Result<Vec<Entry>, LearnedError> {
+        let marks = vec!["?"; classes.len()].join(", ");
+        let sql = format!("SELECT token, key, sealed FROM records WHERE token IN ({marks})");
+        let mut query = sqlx::query_as(sqlx::AssertSqlSafe(sql));
+        for class in classes {
+            query = query.bind(self.place_of(signature, *class).0.to_be_bytes().to_vec());
+        }
+        let rows: Vec<(Vec<u8>, i64, Vec<u8>)> = query.fetch_all(&mut self.conn).await.map_err(|e| self.unusable(e))?;
+        Ok(rows.into_iter().filter_map(|(token, key, sealed)| self.opened(&token, key, &sealed)).collect())
+    }
+
     /// Looks up all signatures of the same programs, on all classes of hosts.
     ///
     /// # Errors
     /// When the file cannot be read.
     pub async fn likes(&mut self, signature: &Signature) -> Result<Vec<Entry>, LearnedError> {
+        self.some_likes(signature, u32::MAX).await
+    }
+
+    /// Looks up so many signatures of the same programs, at most.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn some_likes(&mut self, signature: &Signature, most: u32) -> Result<Vec<Entry>, LearnedError> {
         let likes = signature.likes(&self.tokens).0.to_be_bytes().to_vec();
-        let query = sqlx::query_as("SELECT token, key, sealed FROM records WHERE likes = ?").bind(likes);
+        let query =
+            sqlx::query_as("SELECT token, key, sealed FROM records WHERE likes = ? LIMIT ?").bind(likes).bind(most);
         let rows: Vec<(Vec<u8>, i64, Vec<u8>)> = query.fetch_all(&mut self.conn).await.map_err(|e| self.unusable(e))?;
         Ok(rows.into_iter().filter_map(|(token, key, sealed)| self.opened(&token, key, &sealed)).collect())
     }

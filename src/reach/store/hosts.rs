@@ -34,6 +34,15 @@ impl Store {
 }
 
 impl Reader {
+    /// Returns a number that changes with what is known of hosts from probes, and that no other database has.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn probed_version(&self) -> Result<i64, StoreError> {
+        let found: Result<(i64,), _> = sqlx::query_as(sql::HOSTS_VERSION).fetch_one(&self.pool).await;
+        found.map(|(version,)| version).map_err(|source| StoreError::from_sqlx(&self.path, source))
+    }
+
     /// Returns what is known of hosts from probes.
     ///
     /// # Errors
@@ -71,11 +80,14 @@ mod tests {
         let mut facts = Facts::default();
         facts.machine.hostname = "login1".to_owned();
         let first = Probed { at: Some(Timestamp(5)), facts: Some(facts), failure: None };
+        let before = store.reader().probed_version().await.unwrap();
         store.keep_probed(&HostReport { host: host.clone(), probed: first.clone() }).await.unwrap();
         assert_eq!(store.reader().probed().await.unwrap()[&host], first);
+        assert_eq!(store.reader().probed_version().await.unwrap(), before + 1);
         let failure = ProbeFailure { at: Timestamp(9_000), message: "refused".to_owned() };
         let second = Probed { failure: Some(failure.clone()), ..Probed::default() };
         store.keep_probed(&HostReport { host: host.clone(), probed: second }).await.unwrap();
+        assert_eq!(store.reader().probed_version().await.unwrap(), before + 2, "a failure is news too");
         let known = store.reader().probed().await.unwrap();
         assert_eq!(known[&host], Probed { failure: Some(failure), ..first.clone() });
         store.keep_probed(&HostReport { host: host.clone(), probed: first.clone() }).await.unwrap();

@@ -14,6 +14,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0007.sql"),
     include_str!("migrations/0008.sql"),
     include_str!("migrations/0009.sql"),
+    include_str!("migrations/0010.sql"),
 ];
 
 /// What kind of file it is, and whether anything is in it.
@@ -177,6 +178,9 @@ pub(super) const KEEP_HOST: &str = "INSERT INTO hosts (host, at, facts, failure)
 /// What probes found.
 pub(super) const HOSTS: &str = "SELECT host, at, facts, failure FROM hosts ORDER BY host";
 
+/// How often that has changed.
+pub(super) const HOSTS_VERSION: &str = "SELECT version FROM versions WHERE name = 'hosts'";
+
 /// Keeps where a copy of a file lies.
 pub(super) const KEEP_REPLICA: &str = "INSERT OR REPLACE INTO replicas (root, path, host, place, size, mtime, at) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
@@ -236,7 +240,7 @@ pub(super) const CHECK: &str = "PRAGMA quick_check(10)";
 const ALL: &[&str] = &[
     FORMAT, WRITTEN_BY, SET_WRITTEN_BY, SKIP_RUNS, INSERT_RUN, RUNS, ACTIVE, RUN, LAST, PLAN, TEXT, ATTEMPTS,
     ATTEMPTS_OF, UNSUCCESSFUL, MARKS, EVENTS, OVER, DELETE_RUNS, MEMOS, MEMO_SIZES, MEMOS_FROM, REPLACE_MEMOS,
-    SUBMISSIONS, KEEP_HOST, HOSTS, KEEP_REPLICA, DROP_REPLICA, REPLICAS, REPLICAS_OF, KEEP_DATASET, DROP_DATASET, DATASETS, KEEP_RATE, RATES, WAITS, KEEP_SHARED,
+    SUBMISSIONS, KEEP_HOST, HOSTS, HOSTS_VERSION, KEEP_REPLICA, DROP_REPLICA, REPLICAS, REPLICAS_OF, KEEP_DATASET, DROP_DATASET, DATASETS, KEEP_RATE, RATES, WAITS, KEEP_SHARED,
     SHARED,
 ];
 

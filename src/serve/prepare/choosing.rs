@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::decide::graph::estimate::Estimate;
-use crate::decide::route::need::{Asker, Need, Place};
+use crate::decide::route::need::{Asker, Need, Place, light_login};
 use crate::decide::route::veto::{Veto, fit};
 use crate::language::hosts::{Hosts, partitions};
 use crate::language::manifest::Workflow;
@@ -16,6 +16,7 @@ use crate::model::id::TaskId;
 use crate::model::plan::Plan;
 use crate::model::resources::{Amount, Request};
 use crate::model::task::Settings;
+use crate::reach::machine::host_name;
 use crate::serve::prepare::places::Places;
 
 /// Before the name of a policy, among the entries of `on`: what was said of a run stays with its tasks.
@@ -93,6 +94,8 @@ impl Places {
             return Ok(());
         }
         let before = self.lists.len();
+        let login_of = light_login(&host_name(), hosts.iter().map(|host| (host, facts.get(&host.name))));
+        let means = Means { hosts, facts, asker, login_of };
         let mut known: HashMap<(u16, usize, bool), u16> = HashMap::new();
         let mut told: BTreeMap<u16, (Vec<TaskId>, Vec<Excluded>)> = BTreeMap::new();
         for (task, id) in plan.tasks.iter().zip(0..).map(|(task, id)| (task, TaskId(id))) {
@@ -110,7 +113,7 @@ impl Places {
             }
             let (mut left, mut excluded) = (Vec::new(), Vec::new());
             for name in names {
-                match lacks(name, &task.settings, stays, hosts, facts, asker) {
+                match means.lacks(name, &task.settings, stays) {
                     None => left.push(name.clone()),
                     Some(why) => excluded.push(Excluded { host: name.clone(), why }),
                 }
@@ -146,38 +149,45 @@ fn names_elsewhere(plan: &Plan, task: TaskId) -> bool {
     })
 }
 
-/// Returns why a task cannot run on a host; none where it can.
-fn lacks(
-    name: &HostName,
-    task: &Settings,
-    stays: bool,
-    hosts: &Hosts,
-    facts: &BTreeMap<HostName, Facts>,
+/// What hosts are judged by.
+struct Means<'a> {
+    hosts: &'a Hosts,
+    facts: &'a BTreeMap<HostName, Facts>,
     asker: Asker,
-) -> Option<String> {
-    if name.is_local() {
-        return None;
-    }
-    if stays {
-        return Some("it names files outside the workflow's directory, which are not brought".to_owned());
-    }
-    let Some(host) = hosts.get(name.as_str()) else { return Some("hosts.toml does not name it".to_owned()) };
-    if asker == Asker::Agent && host.policy.agents != Agents::Allow {
-        return Some("a person has to start it there (`policy.agents` in hosts.toml)".to_owned());
-    }
-    let facts = facts.get(name);
-    let place = Place::of(host, facts, partitions(host, facts));
-    let mut least: Option<Vec<Veto>> = None;
-    for request in &task.resources {
-        match fit(&need(request, task), &place) {
-            Ok(_) => return None,
-            Err(vetoes) => {
-                least = least.filter(|known| known.len() <= vetoes.len()).or(Some(vetoes));
+    /// The cluster whose login node this machine is.
+    login_of: Option<&'a HostName>,
+}
+
+impl Means<'_> {
+    /// Returns why a task cannot run on a host; none where it can.
+    fn lacks(&self, name: &HostName, task: &Settings, stays: bool) -> Option<String> {
+        if name.is_local() {
+            let is_heavy = task.resources.iter().all(|request| need(request, task).is_heavy());
+            // What names files outside can run nowhere else.
+            let of = self.login_of.filter(|_| is_heavy && !stays)?;
+            return Some(Veto::LoginNode { of: of.clone() }.to_string());
+        }
+        if stays {
+            return Some("it names files outside the workflow's directory, which are not brought".to_owned());
+        }
+        let Some(host) = self.hosts.get(name.as_str()) else { return Some("hosts.toml does not name it".to_owned()) };
+        if self.asker == Asker::Agent && host.policy.agents != Agents::Allow {
+            return Some("a person has to start it there (`policy.agents` in hosts.toml)".to_owned());
+        }
+        let facts = self.facts.get(name);
+        let place = Place::of(host, facts, partitions(host, facts));
+        let mut least: Option<Vec<Veto>> = None;
+        for request in &task.resources {
+            match fit(&need(request, task), &place) {
+                Ok(_) => return None,
+                Err(vetoes) => {
+                    least = least.filter(|known| known.len() <= vetoes.len()).or(Some(vetoes));
+                }
             }
         }
+        let words: Vec<String> = least.unwrap_or_default().iter().map(ToString::to_string).collect();
+        Some(words.join("; "))
     }
-    let words: Vec<String> = least.unwrap_or_default().iter().map(ToString::to_string).collect();
-    Some(words.join("; "))
 }
 
 fn need(request: &Request, task: &Settings) -> Need {
@@ -212,6 +222,7 @@ fn nowhere(task: &str, excluded: &[Excluded]) -> ApiError {
 mod tests {
     use super::*;
     use crate::language::hosts::{merge, read, shipped};
+    use crate::model::facts::Machine;
     use crate::model::plan::{Instance, Slice};
     use crate::model::task::{Command, Task, Template};
     use crate::model::units::Walltime;
@@ -273,6 +284,13 @@ batch = "none"
         );
         let (of, whys) = placed(Asker::Agent);
         assert!(!of[0].contains("hpc") && whys.contains("a person has to start it there"), "{of:?} {whys}");
+        // On the cluster's own login node nothing heavy is placed here; what can run nowhere else is.
+        let machine = Machine { hostname: host_name(), ..Machine::default() };
+        let facts = BTreeMap::from([("hpc".parse().unwrap(), Facts { machine, ..Facts::default() })]);
+        let mut near = Places::of(&plan, &hosts);
+        near.exclude(&plan, &hosts, &facts, Asker::Person).unwrap();
+        let here = |task: u32| near.of_task(TaskId(task)).iter().any(HostName::is_local);
+        assert_eq!([here(0), here(1), here(2)], [false, false, true]);
         let strict = Places { lists: vec![vec!["hpc".parse().unwrap()]], ..Places::of(&plan, &hosts) };
         let refused = strict.clone().exclude(&plan, &hosts, &BTreeMap::new(), Asker::Agent).unwrap_err();
         assert!(refused.message.starts_with("no host of task `a` can run it: `hpc`: "), "{}", refused.message);

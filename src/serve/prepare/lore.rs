@@ -1,12 +1,13 @@
 //! What was learned of the commands of a plan, and where its files lie: read before a run is taken in, beside the engine's loop.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::decide::engine::protocol::Verdict;
 use crate::decide::learn::hosts::{Factor, ratios};
 use crate::decide::learn::profile::Profile;
+use crate::decide::learn::shipped::prior;
 use crate::decide::outlook::known::{Known, Seen};
 use crate::language::command::{Signature, Token, TokenKey, commands, signature};
 use crate::language::manifest::render;
@@ -25,6 +26,10 @@ use crate::reach::learned::{Entry, Learned, LearnedError, Place};
 const MOST_COMMANDS: usize = 500;
 /// Similar commands that are kept of one.
 const MOST_SIMILAR: usize = 3;
+/// Hosts that a command is looked up for by itself, for one decision.
+const MOST_CLASSES: usize = 500;
+/// Commands like it that are looked at then.
+const MOST_LIKES: u32 = 64;
 /// Commands that two classes of hosts are compared by at most.
 const MOST_COMPARED: usize = 8;
 
@@ -102,11 +107,18 @@ pub async fn lore(state: &StateDir, plan: &Plan, verdicts: &[Verdict], hosts: &[
     lore
 }
 
-/// Where nothing was learned yet.
+/// What is shipped, where nothing was learned yet.
 fn cold(plan: &Plan, verdicts: &[Verdict], lore: Lore) -> Lore {
-    let key = TokenKey::new([0; 32]);
-    let is_learnable = first_of_each(plan, verdicts).any(|(_, first)| signature_of(plan, first, &key).is_some());
-    Lore { is_learnable, ..lore }
+    let (key, mut lore) = (TokenKey::new([0; 32]), lore);
+    for (task, first) in first_of_each(plan, verdicts) {
+        let Some(signature) = signature_of(plan, first, &key) else { continue };
+        lore.is_learnable = true;
+        let known = Known { prior: prior(&signature), ..Known::default() };
+        if let Some(slot) = lore.of_task.get_mut(task.index()).filter(|_| !known.is_empty()) {
+            *slot = Some(Arc::new(known));
+        }
+    }
+    lore
 }
 
 async fn read(
@@ -163,8 +175,13 @@ fn first_of_each<'p>(plan: &'p Plan, verdicts: &'p [Verdict]) -> impl Iterator<I
 
 /// Reads what is known of a command.
 pub async fn known_of(learned: &mut Learned, signature: &Signature) -> Result<Option<Known>, LearnedError> {
+    Ok(known(signature, learned.likes(signature).await?))
+}
+
+/// Sorts what is known of a command and of those like it; none where that is nothing.
+fn known(signature: &Signature, entries: Vec<Entry>) -> Option<Known> {
     let (own, mut similar): (Vec<Entry>, Vec<Entry>) =
-        learned.likes(signature).await?.into_iter().partition(|entry| entry.signature == *signature);
+        entries.into_iter().partition(|entry| entry.signature == *signature);
     // Those with inputs of the same kinds first, then those of which most was seen.
     similar.sort_by_key(|entry| {
         (entry.signature.inputs != signature.inputs, std::cmp::Reverse(entry.profile.summary().count()))
@@ -173,9 +190,9 @@ pub async fn known_of(learned: &mut Learned, signature: &Signature) -> Result<Op
     let known = Known {
         seen: seen.collect(),
         similar: similar.into_iter().take(MOST_SIMILAR).map(|entry| entry.profile).collect(),
-        prior: None,
+        prior: prior(signature),
     };
-    Ok((!known.is_empty()).then_some(known))
+    (!known.is_empty()).then_some(known)
 }
 
 /// Finds out how many times longer the classes of the hosts take than those that something was learned on, by all that ran on
@@ -257,12 +274,19 @@ pub async fn command(
     let mut learned = Learned::open(&place, passphrase().as_deref(), now).await?;
     let key = learned.tokens().clone();
     let Some(signature) = signature(lines, inputs, &key) else { return Ok(None) };
-    let Some(mut known) = known_of(&mut learned, &signature).await? else { return Ok(None) };
     let classes: BTreeMap<HostName, Token> =
         hosts.iter().map(|host| (host.clone(), class_of(host.as_str(), &key))).collect();
+    // For one decision: this very command on as many hosts as are looked up in no time, and some commands like it.
+    let here = classes.get(&HostName::local()).into_iter();
+    let asked: Vec<Token> = here.chain(classes.values().take(MOST_CLASSES)).copied().collect();
+    let mut entries = learned.get_on(&signature, &asked).await?;
+    entries.extend(learned.some_likes(&signature, MOST_LIKES).await?);
+    let mut met = HashSet::new();
+    entries.retain(|entry| met.insert((entry.signature.clone(), entry.class)));
+    let Some(mut known) = known(&signature, entries.clone()) else { return Ok(None) };
     if known.seen.iter().any(|seen| classes.values().any(|class| *class != seen.class)) {
         let all: Vec<Token> = classes.values().copied().collect();
-        Pairs::of(learned.likes(&signature).await?).scale(&mut known, &all);
+        Pairs::of(entries).scale(&mut known, &all);
     }
     learned.close().await;
     Ok(Some(Command { known, classes }))
