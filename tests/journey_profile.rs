@@ -179,3 +179,41 @@ fn what_was_learned_survives_being_killed_while_more_is_written() {
     world.json(&["profile", "import", "more.txt"]);
     assert_eq!(world.csync(&["profile", "export"]).exits(0).out.lines().count(), 2002);
 }
+
+/// Holds as many megabytes as it is told, in the shell itself; where it was given less than it holds for good, until it is ended
+/// for that.
+const HOLDING: &str = r#"
+name = "holding"
+[params]
+mb = "20"
+least = "0"
+[tasks.hold]
+foreach = { range = [1, 3] }
+run = "held=$(head -c {params.mb}000000 /dev/zero | tr '\\0' x); sleep 1.2; if [ {mem_mb} -lt {params.least} ]; then sleep 600; fi; true"
+on = "hpc"
+"#;
+
+#[test]
+fn a_job_that_runs_out_of_learned_memory_is_tried_again_with_more() {
+    let world = World::new();
+    fs::create_dir(world.path("config")).unwrap();
+    world.write("config/hosts.toml", "[hosts.hpc]\nsimulated = { nodes = 1, cores = 4 }\n");
+    world.write("workflow.toml", HOLDING);
+    let config = world.path("config");
+    let csync = |args: &[&str]| -> crate::world::Done {
+        world.command(args).env("CSYNC_CONFIG", &config).output().unwrap().into()
+    };
+    // Nothing is known: the cluster is asked for nothing. Three attempts are enough to tell; an engine that leaves has learned.
+    csync(&["submit"]).exits(0);
+    csync(&["engine", "stop"]).exits(0);
+    // 150 MB where 20 were ever needed: the task allows no retry, and the mistake was not its.
+    csync(&["submit", "--rerun=hold", "--only", "hold", "-p", "mb=150", "-p", "least=140"]).exits(0);
+    let why = csync(&["why", "--json", "hold[1]"]).exits(0).out;
+    let told: serde_json::Value = serde_json::from_str(&why).unwrap();
+    let attempts = told["instances"][0]["instance"]["attempts"].as_array().unwrap();
+    let mems: Vec<u64> = attempts.iter().map(|attempt| attempt["grant"]["mem"].as_u64().unwrap()).collect();
+    assert!((2..=5).contains(&mems.len()) && mems.windows(2).all(|pair| pair[0] < pair[1]), "{mems:?} {why}");
+    assert!(mems[0] < 140 << 20 && *mems.last().unwrap() >= 140 << 20, "{mems:?}");
+    let why = csync(&["why", "hold[1]"]).exits(0).out;
+    assert!(why.contains("out of memory") && why.contains("it succeeded"), "{why}");
+}

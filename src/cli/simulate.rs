@@ -1,12 +1,13 @@
 //! `csync simulate`: what would become of a workflow on described hosts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
+use crate::cli::foreseen::Known;
 use crate::cli::planned::planned;
 use crate::cli::profile::learned_if_there;
 use crate::cli::submission::key_value;
@@ -20,9 +21,9 @@ use crate::decide::simulate::world::{Belief, Course, Strategy, World};
 use crate::language::command::{Signature, TokenKey};
 use crate::language::scenario::{self, Scenario};
 use crate::model::api::ErrorKind;
-use crate::model::id::InstanceId;
+use crate::model::id::{InstanceId, TaskId};
 use crate::model::plan::Plan;
-use crate::model::resources::Amount;
+use crate::model::resources::{Amount, Request};
 use crate::model::units::Bytes;
 use crate::reach::learned::Learned;
 use crate::serve::prepare::lore::signature_of;
@@ -87,6 +88,8 @@ struct Sources {
     guessed: u32,
     /// Files that tasks make and of which nobody knows how large they will be.
     unsized_files: u32,
+    /// Those that count as large as others of their task.
+    likened_files: u32,
 }
 
 /// Runs it.
@@ -158,15 +161,19 @@ fn problem(
     sources: &mut Sources,
 ) -> Result<Problem, Failure> {
     let mut files: Vec<File> = vec![File::default(); plan.producers.len()];
-    let known: Vec<Option<f64>> = (0..plan.paths.len() as u32).map(|path| size(plan, plan.paths.get(path))).collect();
+    let elsewhere = Known::load(context, &plan.root)?.replicas;
+    let elsewhere: HashMap<&str, f64> = elsewhere.iter().map(|it| (it.path.as_str(), it.size.0 as f64)).collect();
+    let size = |path: &str| size(plan, path).or_else(|| elsewhere.get(path).copied());
+    let known: Vec<Option<f64>> = (0..plan.paths.len() as u32).map(|path| size(plan.paths.get(path))).collect();
+    let mut alike = Alike::default();
     let mut tasks: Vec<Work> = Vec::with_capacity(plan.instances.len());
     for instance in plan.instance_ids() {
         let row = plan.instance(instance);
         let task = plan.task(row.task);
         let said = described.tasks.get(&task.name).copied().unwrap_or_default();
-        for path in plan.outputs(instance) {
+        for (path, place) in plan.outputs(instance).iter().zip(0..) {
             let bytes = said.output.map(|bytes| bytes.0 as f64).or(known.get(path.index()).copied().flatten());
-            sources.unsized_files += u32::from(bytes.is_none());
+            alike.add((row.task, place), path.index(), bytes);
             if let Some(file) = files.get_mut(path.index()) {
                 file.bytes = bytes.unwrap_or_default();
             }
@@ -180,6 +187,12 @@ fn problem(
             after: Vec::new(),
             only: Vec::new(),
         });
+    }
+    for (path, bytes) in alike.guessed() {
+        *(if bytes.is_some() { &mut sources.likened_files } else { &mut sources.unsized_files }) += 1;
+        if let Some((file, bytes)) = files.get_mut(path).zip(bytes) {
+            file.bytes = bytes;
+        }
     }
     for (number, file) in files.iter_mut().enumerate() {
         if plan.producers.get(number).copied().flatten().is_none() {
@@ -201,6 +214,29 @@ fn problem(
         let of = named.map_or_else(String::new, |instance| format!(" ({})", plan.label(instance)));
         Failure::new(ErrorKind::Invalid, format!("the workflow does not fit the hosts: {error}{of}"))
     })
+}
+
+/// Files that instances of one task make in the same place of their lists: those whose size is known tell of the others.
+#[derive(Default)]
+struct Alike {
+    sizes: HashMap<(TaskId, u32), Vec<f64>>,
+    lacking: Vec<((TaskId, u32), usize)>,
+}
+
+impl Alike {
+    fn add(&mut self, kind: (TaskId, u32), path: usize, bytes: Option<f64>) {
+        match bytes {
+            Some(bytes) => self.sizes.entry(kind).or_default().push(bytes),
+            None => self.lacking.push((kind, path)),
+        }
+    }
+
+    /// Returns the files of unknown size, with the middle of those of their kind.
+    fn guessed(mut self) -> Vec<(usize, Option<f64>)> {
+        self.sizes.values_mut().for_each(|sizes| sizes.sort_unstable_by(f64::total_cmp));
+        let middle = |kind| self.sizes.get(kind).and_then(|sizes| sizes.get(sizes.len() / 2)).copied();
+        self.lacking.iter().map(|(kind, path)| (*path, middle(kind))).collect()
+    }
 }
 
 /// Returns the size of a file that is on disk.
@@ -243,17 +279,12 @@ fn order(plan: &Plan, tasks: &mut [Work]) -> Result<(), Failure> {
 /// Returns what an instance asks for, in its first alternative.
 fn room(plan: &Plan, instance: InstanceId) -> Room {
     let Some(request) = plan.task_of(instance).settings.resources.first() else { return Room::cores(1) };
-    let cores = match request.cpus {
-        Amount::Exact(cores) => cores,
-        Amount::Range { min, max } => min.or(max).unwrap_or(1),
-        Amount::Auto => 1,
-    };
     let memory = match request.mem {
         Amount::Exact(memory) => memory.0,
         Amount::Range { min, max } => min.or(max).map_or(0, |memory| memory.0),
         Amount::Auto => 0,
     };
-    Room { cores: cores.max(1) * request.processes.unwrap_or(1).max(1), memory, gpus: request.gpus }
+    Room { cores: request.cores(), memory, gpus: request.gpus }
 }
 
 /// Returns how long each instance runs on a host of speed one.
@@ -284,11 +315,7 @@ fn seconds(
                 all.push(found);
                 continue;
             }
-            let asked = task.settings.resources.first().and_then(|request| match request.time {
-                Amount::Exact(time) => Some(time.0 as f64),
-                Amount::Range { min, max } => max.or(min).map(|time| time.0 as f64),
-                Amount::Auto => None,
-            });
+            let asked = task.settings.resources.first().and_then(Request::walltime).map(|time| time.0 as f64);
             let shipped = signature.as_ref().and_then(shipped::prior).and_then(|prior| prior.wall).map(|law| law.base);
             *(match (asked, shipped) {
                 (Some(_), _) => &mut sources.asked,
@@ -394,6 +421,12 @@ impl Sources {
         let parts: Vec<String> =
             parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", number(*n))).collect();
         let mut words = format!("Run times: {}.", parts.join(", "));
+        if self.likened_files > 0 {
+            let files = many(self.likened_files, "file");
+            words.push_str(
+                &format_args!(" {files} of unknown size count as large as others of their task.").to_string(),
+            );
+        }
         if self.unsized_files > 0 {
             let files = many(self.unsized_files, "file");
             words.push_str(

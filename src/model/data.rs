@@ -8,8 +8,7 @@ use crate::model::host::HostName;
 use crate::model::plan::Fingerprint;
 use crate::model::units::{Bytes, Timestamp};
 
-/// Where the files of datasets are found, from a workflow's directory: `data:reads/a.fq` is `.csync/data/reads/a.fq`.
-pub const DATA: &str = ".csync/data/";
+pub use crate::model::plan::{DATA, spoken};
 
 /// Splits the path of a dataset's file into the directory that stands for the dataset and the rest; other paths are their rest.
 pub fn within(path: &str) -> (&str, &str) {

@@ -1,12 +1,21 @@
 //! A workflow expanded: instances, the paths they read and write, and their order. Built once per submission, kept in the
 //! store, immutable while the run lives. Structure of arrays: a million instances cost about 60 bytes each plus their names.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::id::{InstanceId, PathId, TaskId};
 use crate::model::task::{Task, shared};
+
+/// Where the files of datasets are found, from a workflow's directory: `data:reads/a.fq` is `.csync/data/reads/a.fq`.
+pub const DATA: &str = ".csync/data/";
+
+/// Returns a path as people write it: of a dataset's file `data:NAME/FILE`.
+pub fn spoken(path: &str) -> Cow<'_, str> {
+    path.strip_prefix(DATA).map_or(Cow::Borrowed(path), |rest| Cow::Owned(format!("data:{rest}")))
+}
 
 /// Many strings in one allocation, by index.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -230,7 +239,7 @@ impl Plan {
                 label.push_str(name);
                 label.push('=');
             }
-            label.push_str(self.cell(instance, index as u32));
+            label.push_str(&spoken(self.cell(instance, index as u32)));
         }
         label.push(']');
         label

@@ -40,6 +40,27 @@ pub struct Request {
     pub processes: Option<u32>,
 }
 
+impl Request {
+    /// Returns the cores that it asks for, of all its processes; of a range the least.
+    pub fn cores(&self) -> u32 {
+        let cores = match self.cpus {
+            Amount::Exact(cores) => cores,
+            Amount::Range { min, max } => min.or(max).unwrap_or(1),
+            Amount::Auto => 1,
+        };
+        cores.max(1).saturating_mul(self.processes.unwrap_or(1).max(1))
+    }
+
+    /// Returns the walltime that it asks for, of a range the most; none where that is left to csync.
+    pub fn walltime(&self) -> Option<Walltime> {
+        match self.time {
+            Amount::Exact(time) => Some(time),
+            Amount::Range { min, max } => max.or(min),
+            Amount::Auto => None,
+        }
+    }
+}
+
 /// What the memory of a grant means where the attempt runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -158,6 +158,14 @@ impl Run {
         self.set(key.instance, Phase::Running);
     }
 
+    /// Takes in when the batch system expects to start an attempt.
+    pub(super) fn expected(&mut self, key: JobKey, at: Timestamp, turn: &mut Turn<'_>) {
+        let Some(live) = self.live_mut(key) else { return };
+        if let Some(bound) = live.placed.filter(|bound| bound.started.is_none()) {
+            turn.shared.board.expected(live.host, bound, key, at);
+        }
+    }
+
     /// Takes in how far an attempt is.
     pub(super) fn staged(&mut self, key: JobKey, stage: Stage) {
         let Some(live) = self.live_mut(key) else { return };

@@ -136,6 +136,7 @@ impl Engine {
                 turn.shared.know(event);
             }
             Event::Staged(key, stage) => with(&mut self.runs, key.run, |run| run.staged(key, stage)),
+            Event::Expected(key, at) => with(&mut self.runs, key.run, |run| run.expected(key, at, &mut turn)),
             Event::Started(key, at) => with(&mut self.runs, key.run, |run| run.started(key, at, &mut turn)),
             Event::Ended(ended) => {
                 let run = ended.key.run;
@@ -192,7 +193,8 @@ impl Engine {
         if verdicts.len() != plan.instances.len() {
             return Err(Illegal::Misfit(id));
         }
-        let mut run = Run::new(id, plan, verdicts, routes).ok_or(Illegal::Cycle(id))?;
+        let mut run =
+            Run::new(id, plan, verdicts, routes, self.shared.outlooks.get_mut(&id)).ok_or(Illegal::Cycle(id))?;
         let mut turn = Turn { shared: &mut self.shared, now, actions };
         run.kick(&mut turn);
         run.settle(&mut turn);

@@ -154,9 +154,9 @@ impl Walk<'_> {
     }
 }
 
-/// Returns, per instance, the length of the longest chain that starts with it.
+/// Returns, per instance, what the longest chain weighs that starts with it.
 #[expect(clippy::indexing_slicing, reason = "one element per task or instance of the plan; ids are the plan's own")]
-pub(in crate::decide) fn heights(plan: &Plan, steps: &[Step]) -> Vec<u32> {
+pub(in crate::decide) fn heights(plan: &Plan, steps: &[Step], mut weigh: impl FnMut(InstanceId) -> u32) -> Vec<u32> {
     let mut heights = vec![0u32; plan.instances.len()];
     // Longest chain inside and below a task, and longest chain below the tasks that need it.
     let mut chain = vec![0u32; plan.tasks.len()];
@@ -166,7 +166,7 @@ pub(in crate::decide) fn heights(plan: &Plan, steps: &[Step]) -> Vec<u32> {
             Step::Instance(instance) => {
                 let task = plan.instance(instance).task.index();
                 let after = plan.dependents(instance).iter().map(|dependent| heights[dependent.index()]).max();
-                let height = 1 + after.unwrap_or(0).max(below[task]);
+                let height = after.unwrap_or(0).max(below[task]).saturating_add(weigh(instance));
                 heights[instance.index()] = height;
                 chain[task] = chain[task].max(height);
             }

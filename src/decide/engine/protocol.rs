@@ -256,6 +256,8 @@ pub enum Event {
     Opened(HostId),
     /// An attempt is further, or its host was lost and came back.
     Staged(JobKey, Stage),
+    /// When the batch system expects to start an attempt that waits.
+    Expected(JobKey, Timestamp),
     /// An attempt started.
     Started(JobKey, Timestamp),
     /// An attempt ended.

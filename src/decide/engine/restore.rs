@@ -40,7 +40,9 @@ pub(super) fn restore(mut told: Restored, turn: &mut Turn<'_>) -> Result<Run, Il
     if !fits {
         return Err(Illegal::Misfit(told.run));
     }
-    let mut run = Run::new(told.run, told.plan, told.verdicts, told.routes).ok_or(Illegal::Cycle(told.run))?;
+    let outlook = turn.shared.outlooks.get_mut(&told.run);
+    let run = Run::new(told.run, told.plan, told.verdicts, told.routes, outlook);
+    let mut run = run.ok_or(Illegal::Cycle(told.run))?;
     run.halt = told.halt;
     run.state = told.state;
     // Stable: what is said of one instance keeps its order.

@@ -10,6 +10,7 @@ use crate::decide::engine::protocol::{Halt, Routes, Stage, TimerId, Verdict};
 use crate::decide::engine::queue::Queue;
 use crate::decide::engine::retry::Tally;
 use crate::decide::outlook::board::Bound;
+use crate::decide::outlook::foresee::Outlook;
 use crate::model::api::{Counts, RunState};
 use crate::model::id::{HostId, InstanceId, JobKey, RunId, TaskId};
 use crate::model::job::Outcome;
@@ -107,10 +108,19 @@ pub struct Run {
     reason = "one element per task or instance of the plan; ids were checked at the door"
 )]
 impl Run {
-    /// Makes a run in which everything stands as its verdict says; none when the plan has a cycle.
-    pub(super) fn new(id: RunId, plan: Arc<Plan>, verdicts: Vec<Verdict>, routes: Routes) -> Option<Self> {
+    /// Makes a run in which everything stands as its verdict says; none when the plan has a cycle. What most time hangs on goes
+    /// first, as far as that is known; else what most tasks hang on.
+    pub(super) fn new(
+        id: RunId,
+        plan: Arc<Plan>,
+        verdicts: Vec<Verdict>,
+        routes: Routes,
+        outlook: Option<&mut Outlook>,
+    ) -> Option<Self> {
         let needed_by = NeededBy::new(&plan);
-        let heights = heights(&plan, &order(&plan, &needed_by)?);
+        let mut outlook = outlook.filter(|outlook| outlook.knows_any());
+        let weigh = |instance| outlook.as_mut().map_or(1, |outlook| outlook.weight(&plan, instance));
+        let heights = heights(&plan, &order(&plan, &needed_by)?, weigh);
         let phases = verdicts.iter().map(|verdict| match verdict {
             Verdict::Fresh => Phase::Cached,
             Verdict::Left => Phase::Left,

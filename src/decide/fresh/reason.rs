@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::id::{InstanceId, PathId, TaskId};
-use crate::model::plan::Plan;
+use crate::model::plan::{Plan, spoken};
 
 /// Why an instance runs, or does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,9 +43,9 @@ impl Reason {
             Self::Fresh => "up to date".to_owned(),
             Self::NeverRan => "it has not run here yet".to_owned(),
             Self::Definition => "its definition changed".to_owned(),
-            Self::Input(path) => format!("input `{}` changed", plan.path(path)),
-            Self::OutputMissing(path) => format!("output `{}` is missing", plan.path(path)),
-            Self::OutputChanged(path) => format!("output `{}` was changed by something else", plan.path(path)),
+            Self::Input(path) => format!("input `{}` changed", spoken(plan.path(path))),
+            Self::OutputMissing(path) => format!("output `{}` is missing", spoken(plan.path(path))),
+            Self::OutputChanged(path) => format!("output `{}` was changed by something else", spoken(plan.path(path))),
             Self::Forced => "asked for by --rerun".to_owned(),
             Self::NotCached => "`cache = false`: it always runs".to_owned(),
             Self::Upstream(instance) => format!("`{}` runs first", plan.label(instance)),
@@ -53,7 +53,7 @@ impl Reason {
             Self::When => "its `when` is false".to_owned(),
             Self::Only => "left out by --only".to_owned(),
             Self::Absent(path) => {
-                format!("input `{}` is missing, and what would make it is left out by `when`", plan.path(path))
+                format!("input `{}` is missing, and what would make it is left out by `when`", spoken(plan.path(path)))
             }
         }
     }

@@ -29,6 +29,15 @@ const PRIOR: f64 = 3.0;
 /// Waits in a queue that are remembered, and how many of them count for more than what was known before.
 const WAITS: (usize, usize) = (32, 3);
 
+/// Starts that batch systems told of, that are remembered.
+const EXPECTED: usize = 32;
+/// By what factors a start may come earlier or later than a batch system expects.
+pub(super) const EARLIER: f64 = 0.25;
+pub(super) const LATER: f64 = 2.0;
+/// How much what a batch system tells of a start counts beside what was seen there before: it knows what runs and what waits, but
+/// neither who comes nor who ends early.
+const BELIEVED: f64 = 1.0 / 3.0;
+
 /// Seconds after which what a queue makes jobs wait is estimated anew.
 const STALE: f64 = 60.0;
 
@@ -128,6 +137,8 @@ struct Site {
     /// Core-seconds ever bound here.
     given: f64,
     waits: VecDeque<(QueueId, f64)>,
+    /// How long its batch system expects what waits there to wait.
+    expected: VecDeque<(JobKey, QueueId, f64)>,
     /// What waits in its queues.
     queued: BTreeSet<(QueueId, Timestamp, JobKey)>,
     /// Its queues by their numbers.
@@ -320,6 +331,16 @@ impl Board {
         }
     }
 
+    /// Takes in when its batch system expects to start a task.
+    pub fn expected(&mut self, host: HostId, bound: Bound, key: JobKey, at: Timestamp) {
+        let site = self.of(host);
+        site.expected.retain(|(of, ..)| *of != key);
+        if site.expected.len() >= EXPECTED {
+            site.expected.pop_front();
+        }
+        site.expected.push_back((key, bound.queue, (seconds(at) - seconds(bound.since)).max(0.0)));
+    }
+
     /// Takes in that a task started.
     pub fn started(&mut self, host: HostId, bound: &mut Bound, key: JobKey, at: Timestamp) {
         if bound.started.is_some() {
@@ -329,6 +350,7 @@ impl Board {
         let site = self.of(host);
         site.running.0 += bound.cpus;
         site.running.1 += seconds(at) * f64::from(bound.cpus);
+        site.expected.retain(|(of, ..)| *of != key);
         if site.queued.remove(&(bound.queue, bound.since, key)) {
             site.waits.push_back((bound.queue, (seconds(at) - seconds(bound.since)).max(0.0)));
             if site.waits.len() > WAITS.0 {
@@ -340,6 +362,7 @@ impl Board {
     /// Takes in that a task is over, which ran for so many seconds, when it ran to its end.
     pub fn over(&mut self, host: HostId, bound: Bound, key: JobKey, ran: Option<f64>) {
         let site = self.of(host);
+        site.expected.retain(|(of, ..)| *of != key);
         site.queued.remove(&(bound.queue, bound.since, key));
         site.cores = site.cores.saturating_sub(bound.cpus);
         site.work = (site.work - bound.expected * f64::from(bound.cpus)).max(0.0);
@@ -403,12 +426,26 @@ impl Site {
         self.wait(queue, known.unwrap_or(facts.wait), now)
     }
 
+    /// Brings in what the batch system expects of those that wait in a queue: all that is known where the rest is a guess, a part
+    /// of it else.
+    fn told(&self, queue: QueueId, known: Estimate) -> Estimate {
+        let mut all: Vec<f64> =
+            self.expected.iter().filter(|(_, of, _)| *of == queue).map(|(.., wait)| *wait).collect();
+        let Some(told) = Estimate::of_seen(&mut all, Source::Measured) else { return known };
+        if known.source == Source::Guessed {
+            return Estimate { low: told.low * EARLIER, high: told.high * LATER, ..told };
+        }
+        // As factors: a minute more is much of a minute and little of a day.
+        let middle = (known.middle + 1.0).powf(1.0 - BELIEVED) * (told.middle + 1.0).powf(BELIEVED) - 1.0;
+        Estimate { low: known.low.min(middle), middle, high: known.high.max(middle), source: known.source }
+    }
+
     /// Returns how long a queue makes jobs wait: as was seen lately, and no less than what waits there now has waited.
     fn wait(&self, queue: QueueId, known: Estimate, now: f64) -> Estimate {
         let mut lately: Vec<f64> = Vec::new();
         lately.extend(self.waits.iter().filter(|(of, _)| *of == queue).map(|(_, seconds)| *seconds));
         let wait = if lately.len() >= WAITS.1 { Estimate::of_seen(&mut lately, Source::Learned) } else { None };
-        let wait = wait.unwrap_or(known);
+        let wait = self.told(queue, wait.unwrap_or(known));
         let nobody = JobKey { run: RunId(0), instance: InstanceId(0), attempt: 0 };
         let first = (queue, Timestamp(i64::MIN), nobody);
         let longest = self.queued.range(first..).next().filter(|(of, ..)| *of == queue);

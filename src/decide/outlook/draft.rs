@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::decide::graph::estimate::Source;
 use crate::decide::graph::queues::Queues;
 use crate::decide::outlook::board::{Board, Sheet, SiteFacts};
 use crate::decide::outlook::files::Hosts;
@@ -15,6 +16,9 @@ use crate::model::host::HostName;
 use crate::model::id::{HostId, InstanceId, TaskId};
 use crate::model::plan::Plan;
 use crate::model::units::Timestamp;
+
+/// Tasks that hosts are compared by at most.
+const MOST_COMPARED: usize = 200;
 
 /// Instances of a task on one host.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,7 +71,8 @@ pub struct Wanted<'a> {
 /// When what is known of the hosts makes no sense.
 pub fn draft(wanted: Wanted<'_>, survey: &Survey, outlook: &mut Outlook) -> Result<Draft, ProblemError> {
     let numbers: HashMap<&HostName, u16> = survey.sites.iter().map(|site| &site.name).zip(0..).collect();
-    let (tasks, of) = works(wanted, survey, &numbers, outlook);
+    let speeds = speeds(wanted, survey, outlook);
+    let (tasks, of) = works(wanted, survey, (&numbers, &speeds), outlook);
     let Wanted { plan, policy, .. } = wanted;
     let file = |path: u32| {
         let path = crate::model::id::PathId(path);
@@ -76,7 +81,7 @@ pub fn draft(wanted: Wanted<'_>, survey: &Survey, outlook: &mut Outlook) -> Resu
     };
     let files = (0..plan.paths.len() as u32).map(file).collect();
     let effort = Effort::fair(tasks.len(), survey.sites.len());
-    let problem = Problem::new(network(survey, &numbers), tasks, files)?;
+    let problem = Problem::new(network(survey, &numbers, &speeds), tasks, files)?;
     let made = schedule(&problem, policy, effort);
     let mut board = board(survey);
     let mut lines: BTreeMap<(TaskId, u16), Line> = BTreeMap::new();
@@ -116,13 +121,37 @@ pub fn board(survey: &Survey) -> Board {
     board
 }
 
-fn network(survey: &Survey, numbers: &HashMap<&HostName, u16>) -> Network {
+/// Returns how many times faster each host of a survey is than this machine, by what was learned of the tasks on both; as fast
+/// where nothing was.
+fn speeds(wanted: Wanted<'_>, survey: &Survey, outlook: &mut Outlook) -> Vec<f64> {
+    let Wanted { plan, runs, .. } = wanted;
+    let mut sums = vec![(0.0, 0.0); survey.sites.len()];
+    let tasks = (0..plan.tasks.len() as u32).map(TaskId).filter(|task| outlook.knows(*task));
+    let firsts: Vec<InstanceId> = tasks.filter_map(|task| plan.instances_of(task).find(|it| runs(*it))).collect();
+    for instance in firsts.into_iter().take(MOST_COMPARED) {
+        let mut learned = |host: u16| {
+            let found = outlook.expect(plan, instance, HostId(host), (0, 0.0));
+            matches!(found.source, Source::Learned(_)).then_some(found.middle)
+        };
+        let Some(here) = learned(0) else { continue };
+        for (sum, host) in sums.iter_mut().zip(0..) {
+            if let Some(there) = learned(host) {
+                *sum = (sum.0 + here, sum.1 + there);
+            }
+        }
+    }
+    let speed = |(here, there): (f64, f64)| if there > 0.0 { (here / there).clamp(0.05, 20.0) } else { 1.0 };
+    sums.into_iter().map(speed).collect()
+}
+
+fn network(survey: &Survey, numbers: &HashMap<&HostName, u16>, speeds: &[f64]) -> Network {
     let sites: Vec<Site> = survey
         .sites
         .iter()
-        .map(|site| Site {
+        .zip(speeds)
+        .map(|(site, speed)| Site {
             room: Room::cores(site.slots.max(1)),
-            speed: 1.0,
+            speed: *speed,
             wait: if site.is_batch { Wait::Each(site.wait.middle) } else { Wait::None },
             rate: site.rate,
         })
@@ -145,7 +174,7 @@ fn network(survey: &Survey, numbers: &HashMap<&HostName, u16>) -> Network {
 fn works(
     wanted: Wanted<'_>,
     survey: &Survey,
-    numbers: &HashMap<&HostName, u16>,
+    (numbers, speeds): (&HashMap<&HostName, u16>, &[f64]),
     outlook: &mut Outlook,
 ) -> (Vec<Work>, Vec<Option<InstanceId>>) {
     let Wanted { plan, runs, routes, policy } = wanted;
@@ -174,8 +203,11 @@ fn works(
         let only = if only.is_empty() { vec![0] } else { only };
         let most = only.iter().filter_map(|&site| survey.sites.get(usize::from(site))).map(|site| site.slots).max();
         let cpus = outlook.want(plan, instance, policy).cpus.min(most.unwrap_or(1).max(1));
+        let first = only.first().copied().unwrap_or(0);
+        // Times are told for this machine: on the first host that it may go to, it takes what is expected there.
+        let speed = speeds.get(usize::from(first)).copied().unwrap_or(1.0);
         works.push(Work {
-            seconds: outlook.expect(plan, instance, HostId(only.first().copied().unwrap_or(0)), (0, 0.0)).middle,
+            seconds: outlook.expect(plan, instance, HostId(first), (0, 0.0)).middle * speed,
             room: Room::cores(cpus),
             inputs: plan.inputs(instance).iter().map(|path| path.0).collect(),
             outputs: plan.outputs(instance).iter().map(|path| path.0).collect(),

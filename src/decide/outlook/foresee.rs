@@ -1,6 +1,7 @@
 //! What an attempt will need on a host, by what was learned.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use crate::decide::graph::estimate::{Estimate, Source};
@@ -15,7 +16,7 @@ use crate::model::batch::Flavour;
 use crate::model::choice::{Excluded, Policy};
 use crate::model::id::{HostId, InstanceId, PathId, TaskId};
 use crate::model::plan::Plan;
-use crate::model::resources::Amount;
+use crate::model::resources::{Amount, Request};
 use crate::model::units::{Bytes, Walltime};
 
 /// Least memory that is asked for by what was learned: a shell and what watches it have to fit too.
@@ -106,7 +107,11 @@ impl Outlook {
     /// Takes of which class hosts are of which that was not known.
     pub fn classify(&mut self, classes: Vec<(HostId, Token)>) {
         for (host, class) in classes {
-            self.classes.entry(host).or_insert(class);
+            if let Entry::Vacant(slot) = self.classes.entry(host) {
+                slot.insert(class);
+                self.asked.retain(|(_, of, _), _| *of != host);
+                self.runs.retain(|(_, of, _), _| *of != host);
+            }
         }
     }
 
@@ -145,9 +150,8 @@ impl Outlook {
         (host, flavour): (HostId, Option<Flavour>),
     ) -> Foresight {
         let task = plan.instance(instance).task;
-        let (Some(known), Some(&class)) = (self.of(task).cloned(), self.classes.get(&host)) else {
-            return Foresight::default();
-        };
+        let Some(known) = self.of(task).cloned() else { return Foresight::default() };
+        let class = self.class(host);
         // Exactly: what is larger than all that was seen is another case.
         let input = self.input(plan, instance);
         let key = (task, host, (input as f32).to_bits());
@@ -157,7 +161,9 @@ impl Outlook {
         // Where no batch system holds anybody to it, it is kept free, and too little of it is everybody's trouble.
         let caution = if flavour.is_some() { Caution::Balanced } else { Caution::Safe };
         let question = |grain| Question { input, grain, caution };
-        let mem = known.memory(class, question(1024.0 * 1024.0));
+        // What people commonly ask of a batch system is no measure of what to keep free on a machine of one's own.
+        let counts = |found: &Prediction| flavour.is_some() || found.source != Basis::Shipped;
+        let mem = known.memory(class, question(1024.0 * 1024.0)).filter(counts);
         let time = flavour.and_then(|_| known.time_limit(class, question(60.0)));
         let foresight = Foresight { mem, time };
         keep(&mut self.asked, key, foresight);
@@ -167,7 +173,7 @@ impl Outlook {
     /// Foresees how long an instance runs on a host.
     pub fn run_time(&mut self, plan: &Plan, instance: InstanceId, host: HostId) -> Option<Prediction> {
         let task = plan.instance(instance).task;
-        let (known, class) = (self.of(task)?, *self.classes.get(&host)?);
+        let (known, class) = (self.of(task)?, self.class(host));
         let input = bucket(self.input(plan, instance));
         let key = (task, host, (input as f32).to_bits());
         if let Some(found) = self.runs.get(&key) {
@@ -179,14 +185,13 @@ impl Outlook {
     }
 
     /// Estimates how long an instance runs on a host: as was learned; as long as others of its task did, which is how many and how
-    /// long in all; by its limit; or not at all.
+    /// long in all; by its limit; by what is shipped; or not at all.
     pub fn expect(&mut self, plan: &Plan, instance: InstanceId, host: HostId, ended: (u32, f64)) -> Estimate {
-        if let Some(found) = self.run_time(plan, instance, host) {
-            let source = match found.source {
-                Basis::Shipped => Source::Prior,
-                _ => Source::Learned(found.n),
-            };
-            return Estimate { low: found.low, middle: found.middle, high: found.high, source };
+        let found = self.run_time(plan, instance, host);
+        let estimate =
+            |found: Prediction, source| Estimate { low: found.low, middle: found.middle, high: found.high, source };
+        if let Some(found) = found.filter(|found| found.source != Basis::Shipped) {
+            return estimate(found, Source::Learned(found.n));
         }
         if ended.0 > 0 {
             let mean = ended.1 / f64::from(ended.0);
@@ -195,8 +200,25 @@ impl Outlook {
         match plan.task_of(instance).resources.first().map(|request| request.time) {
             // Limits are far above what is used.
             Some(Amount::Exact(time)) => Estimate::guess(time.0 as f64 * 0.05, time.0 as f64 * 0.3, time.0 as f64),
-            _ => UNKNOWN_RUN,
+            _ => found.map_or(UNKNOWN_RUN, |found| estimate(found, Source::Prior)),
         }
+    }
+
+    /// Returns the class of a host; of one that nobody classified none that anything was learned on.
+    fn class(&self, host: HostId) -> Token {
+        self.classes.get(&host).copied().unwrap_or(Token(0))
+    }
+
+    /// Returns whether anything is known of any task.
+    pub fn knows_any(&self) -> bool {
+        self.known.iter().any(Option::is_some)
+    }
+
+    /// Returns what an instance weighs where what hangs on each is compared: tenths of the seconds that it is expected to run on
+    /// this machine.
+    pub fn weight(&mut self, plan: &Plan, instance: InstanceId) -> u32 {
+        let expected = self.expect(plan, instance, HostId::LOCAL, (0, 0.0)).middle;
+        (expected * 10.0).clamp(1.0, 1e8) as u32
     }
 
     /// Returns what an instance is placed by.
@@ -210,18 +232,8 @@ impl Outlook {
             }
         }
         let request = plan.task_of(instance).resources.first();
-        let cores = request.map_or(1, |request| match request.cpus {
-            Amount::Exact(cpus) => cpus,
-            Amount::Range { min, max } => min.or(max).unwrap_or(1),
-            Amount::Auto => 1,
-        });
-        let processes = request.and_then(|request| request.processes).unwrap_or(1);
-        let asked = request.and_then(|request| match request.time {
-            Amount::Exact(time) => Some(time.0 as f64),
-            Amount::Range { min, max } => max.or(min).map(|time| time.0 as f64),
-            Amount::Auto => None,
-        });
-        let cpus = cores.max(1).saturating_mul(processes.max(1));
+        let cpus = request.map_or(1, Request::cores);
+        let asked = request.and_then(Request::walltime).map(|time| time.0 as f64);
         Want { cpus, asked: asked.unwrap_or(UNKNOWN_LIMIT), inputs, policy }
     }
 

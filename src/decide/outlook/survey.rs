@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use crate::decide::graph::estimate::Estimate;
+use crate::decide::graph::estimate::{Estimate, Source};
 use crate::decide::graph::net::{Link, Net};
 use crate::decide::graph::queues::{Queues, UNKNOWN_LIMIT, Wait};
-use crate::decide::outlook::board::SiteFacts;
+use crate::decide::outlook::board::{EARLIER, LATER, SiteFacts};
 use crate::language::hosts::{Hosts, partitions};
 use crate::model::batch::PartitionState;
 use crate::model::facts::Facts;
 use crate::model::host::{Batch, Host, HostName};
-use crate::model::units::Timestamp;
+use crate::model::units::{Price, Timestamp};
 
 /// Until a job starts in a queue of which nothing is known: seconds or an hour.
 pub const UNKNOWN_WAIT: Estimate = Estimate::guess(5.0, 120.0, 3600.0);
+/// Until a batch system that would start a job now may start it all the same.
+const MINUTE: f64 = 60.0;
 /// Cores of a cluster of which nothing is known.
 const UNKNOWN_SLOTS: u32 = 64;
 
@@ -24,6 +26,17 @@ pub struct Survey {
     pub sites: Vec<SiteFacts>,
     /// How files come from one to another.
     pub ways: Vec<(HostName, HostName, Link)>,
+}
+
+impl Survey {
+    /// Takes in how many seconds the batch system of a host would make a job wait by its own word; what is known better stays.
+    pub fn told(&mut self, host: &HostName, seconds: f64) {
+        let guessed = |site: &&mut SiteFacts| site.name == *host && site.is_batch && site.wait == UNKNOWN_WAIT;
+        for site in self.sites.iter_mut().filter(guessed) {
+            let (low, high) = (seconds * EARLIER, seconds.max(MINUTE) * LATER);
+            site.wait = Estimate { low, middle: seconds, high, source: Source::Measured(1) };
+        }
+    }
 }
 
 /// Surveys some hosts; this machine, which is always among them, has so many cores; it is that time.
@@ -37,6 +50,9 @@ pub fn survey(
 ) -> Survey {
     let mut queues = Queues::of_hosts(seen);
     let here = HostName::local();
+    // Where any host has a rate, one that has none costs nothing; where none has, core-hours count.
+    let none = if hosts.iter().any(|host| host.rate.is_some()) { 0.0 } else { 1.0 };
+    let rate = |host: Option<&Host>| host.and_then(|host| host.rate).map_or(none, Price::value);
     let mut survey = Survey::default();
     survey.sites.push(SiteFacts {
         name: here.clone(),
@@ -44,7 +60,7 @@ pub fn survey(
         slots: cores,
         wait: Estimate::ZERO,
         queues: Queues::default(),
-        rate: 1.0,
+        rate: rate(hosts.get(here.as_str())),
     });
     for host in names.iter().filter(|name| !name.is_local()).filter_map(|name| hosts.get(name.as_str())) {
         let is_batch = host.batch != Some(Batch::None);
@@ -56,7 +72,7 @@ pub fn survey(
             slots: slots(host, facts.get(&host.name)),
             wait: if is_batch { usual() } else { Estimate::ZERO },
             queues,
-            rate: 1.0,
+            rate: rate(Some(host)),
         });
     }
     let all: Vec<HostName> = survey.sites.iter().map(|site| site.name.clone()).collect();

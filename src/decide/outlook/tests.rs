@@ -1,12 +1,19 @@
-use crate::decide::learn::profile::Profile;
-use crate::decide::learn::profile::Question;
+use std::collections::BTreeMap;
+
+use crate::decide::graph::net::Net;
+use crate::decide::graph::queues::Wait;
+use crate::decide::learn::profile::{Profile, Question};
+use crate::decide::learn::waits::Waited;
 use crate::decide::outlook::files::{Files, Hosts};
 use crate::decide::outlook::foresee::coarse;
 use crate::decide::outlook::known::{Known, Seen, foreseen};
+use crate::decide::outlook::survey::survey;
 use crate::language::command::Token;
+use crate::language::hosts::{merge, read, shipped};
 use crate::model::choice::Basis;
 use crate::model::id::{HostId, PathId};
 use crate::model::observation::Observation;
+use crate::model::units::Timestamp;
 
 const HERE: Token = Token(1);
 const THERE: Token = Token(2);
@@ -62,4 +69,30 @@ fn files_are_wherever_their_directory_is_seen() {
     files.made(PathId(0), 7, Hosts::one(hpc));
     assert_eq!(files.at(PathId(0)).iter().collect::<Vec<_>>(), [hpc]);
     assert!(files.at(PathId(1)).is_empty() && Hosts::one(HostId(64)).is_empty());
+}
+
+#[test]
+fn hosts_are_surveyed_with_their_rates_and_what_their_queues_say() {
+    let text =
+        "[hosts.hpc]\nbatch = \"slurm\"\nrate = 0.5\n[hosts.lab]\nbatch = \"none\"\n[hosts.old]\nbatch = \"slurm\"\n";
+    let (file, mistakes) = read(text, &[]);
+    assert_eq!(mistakes, []);
+    let hosts = merge(&file, &shipped(), &BTreeMap::new());
+    let names = ["hpc", "lab", "old"].map(|name| name.parse().unwrap());
+    let wait = |n: i32| {
+        let waited = Waited { submitted: f64::from(n), seconds: 40.0, cores: 1, asked: 600.0 };
+        Wait { host: "old".parse().unwrap(), queue: None, waited }
+    };
+    let seen: Vec<Wait> = (0..9).map(wait).collect();
+    let mut found = survey(&names, &hosts, &BTreeMap::new(), &Net::default(), &seen, (4, Timestamp(0)));
+    assert_eq!(found.sites.iter().map(|site| site.rate).collect::<Vec<_>>(), [0.0, 0.5, 0.0, 0.0]);
+    for name in ["hpc", "lab", "old"] {
+        found.told(&name.parse().unwrap(), 3.0);
+    }
+    let waits: Vec<f64> = found.sites.iter().map(|site| site.wait.middle).collect();
+    assert_eq!(waits, [0.0, 3.0, 0.0, 40.0], "a queue's own word counts where nothing better is known");
+    let (file, _) = read("[hosts.lab]\nbatch = \"none\"\n", &[]);
+    let hosts = merge(&file, &shipped(), &BTreeMap::new());
+    let found = survey(&names[1..2], &hosts, &BTreeMap::new(), &Net::default(), &[], (4, Timestamp(0)));
+    assert!(found.sites.iter().all(|site| (site.rate - 1.0).abs() < 1e-9), "core-hours");
 }

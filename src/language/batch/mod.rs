@@ -33,6 +33,7 @@ use crate::language::batch::call::{Ask, Call, Target, Unsayable};
 use crate::model::batch::{
     BatchFacts, BatchId, Cancelled, CouldNotAsk, Dialect, Ending, Flavour, Queue, Reply, Submission, Submitted,
 };
+use crate::model::units::Walltime;
 
 /// Returns the script that learns what a batch system offers; read-only, each command with a deadline of its own.
 pub const fn probe_script(flavour: Flavour) -> &'static str {
@@ -85,6 +86,22 @@ pub fn parse_queue(flavour: Flavour, reply: &Reply<'_>) -> Result<Queue, CouldNo
         Flavour::Slurm => slurm::parse_queue(reply),
         Flavour::Pbs => pbs::parse_queue(reply),
         Flavour::Sge => sge::parse_queue(reply),
+    }
+}
+
+/// Returns the command that asks when a job of that size would start, and submits nothing; none where nobody tells.
+pub fn start(flavour: Flavour, cpus: u32, time: Option<Walltime>, account: Option<&str>) -> Option<String> {
+    match flavour {
+        Flavour::Slurm => Some(slurm::start(cpus, time, account)),
+        Flavour::Pbs | Flavour::Sge => None,
+    }
+}
+
+/// Reads in how many seconds it would start; none where that is not said.
+pub fn parse_start(flavour: Flavour, output: &str) -> Option<f64> {
+    match flavour {
+        Flavour::Slurm => slurm::parse_start(output),
+        Flavour::Pbs | Flavour::Sge => None,
     }
 }
 

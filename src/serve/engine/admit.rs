@@ -21,7 +21,7 @@ use crate::model::api::{ApiError, Counts, ErrorKind, RunState, RunSummary, Submi
 use crate::model::data::{DataFact, Elsewhere, Rate, Replica};
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::model::facts::Facts;
-use crate::model::host::{Agents, HostName};
+use crate::model::host::{Agents, Batch, HostName};
 use crate::model::id::{InstanceId, JobKey, RunId, TaskId};
 use crate::model::plan::Plan;
 use crate::reach::clock;
@@ -36,10 +36,11 @@ use crate::serve::engine::handle::Reply;
 use crate::serve::engine::refusal::{chain, files, illegal, refuse, storage};
 use crate::serve::engine::runner::{Given, Runner};
 use crate::serve::engine::sites::connection_settings;
+use crate::serve::engine::starts::StartAsk;
 use crate::serve::prepare::lore::{Lore, Lying, lore, lying};
 use crate::serve::prepare::places::Places;
 use crate::serve::prepare::{self, Asked, Prepared, places, sets};
-use crate::serve::site::unsaid;
+use crate::serve::site::{prelude, unsaid};
 
 /// A submission, ready to be taken in.
 #[derive(Debug)]
@@ -72,11 +73,45 @@ struct Seen {
     waits: Vec<Wait>,
     rates: Vec<Rate>,
     shared: Vec<DataFact>,
+    /// In how many seconds clusters would start a job, by their own word.
+    starts: Vec<(HostName, f64)>,
 }
 
 impl Seen {
     async fn load(reader: &Reader) -> Result<Self, StoreError> {
-        Ok(Self { waits: reader.waits().await?, rates: reader.rates().await?, shared: reader.shared().await? })
+        let (waits, rates, shared) = (reader.waits().await?, reader.rates().await?, reader.shared().await?);
+        Ok(Self { waits, rates, shared, starts: Vec::new() })
+    }
+}
+
+impl Admission {
+    /// Returns what the submitter's environment says.
+    pub(super) fn env(&self) -> &[(String, String)] {
+        &self.means.env
+    }
+
+    /// Returns what to ask the clusters that tasks may go to, of those whose queues nobody knows.
+    pub(super) fn unknown_queues(&self) -> Vec<StartAsk> {
+        let (places, plan) = (&self.prepared.places, &self.prepared.plan);
+        let mut chosen = (0..plan.tasks.len() as u32).map(TaskId).filter(|task| places.policy(*task).is_some());
+        let Some(first) = chosen.next() else { return Vec::new() };
+        let request = plan.task(first).resources.first();
+        let (cpus, time) = request.map_or((1, None), |request| (request.cores(), request.walltime()));
+        let names = places.names().into_iter().filter(|name| !self.ground.seen.waits.iter().any(|it| it.host == *name));
+        let ask = |name: HostName| {
+            let host =
+                self.hosts.get(name.as_str()).filter(|host| !host.name.is_local() && host.simulated.is_none())?;
+            let flavour = host.batch.and_then(Batch::flavour)?;
+            let system = self.facts.get(&name).and_then(|facts| facts.batch.as_ref());
+            let prelude = system.filter(|system| system.flavour() == flavour).map(prelude).unwrap_or_default();
+            Some(StartAsk { host: name, flavour, prelude, cpus, time, account: host.account.clone() })
+        };
+        names.filter_map(ask).collect()
+    }
+
+    /// Takes what they said.
+    pub(super) fn told_starts(&mut self, starts: Vec<(HostName, f64)>) {
+        self.ground.seen.starts = starts;
     }
 }
 
@@ -380,7 +415,9 @@ impl Runner {
         if places.chooses() {
             let net = net(hosts, &seen.rates, &seen.shared);
             let here = (self.settings.capacity.cpus, clock::now());
-            let Survey { sites, ways } = survey(&places.names(), hosts, facts, &net, &seen.waits, here);
+            let mut surveyed = survey(&places.names(), hosts, facts, &net, &seen.waits, here);
+            seen.starts.iter().for_each(|(host, seconds)| surveyed.told(host, *seconds));
+            let Survey { sites, ways } = surveyed;
             let sites = sites.into_iter().map(|site| (self.sites.number(&site.name), site)).collect();
             let mut ends = |(from, to, link)| (self.sites.number(&from), self.sites.number(&to), link);
             let ways = ways.into_iter().map(&mut ends).collect();

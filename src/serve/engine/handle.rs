@@ -247,8 +247,10 @@ impl Handle {
         let runtime = tokio::runtime::Handle::current();
         let catalog = self.catalog(&submission).await?;
         let prepared = spawn_blocking(move || prepare(submission, &state, &reader, &runtime, &catalog)).await;
-        let admission =
+        let mut admission =
             prepared.map_err(|error| refuse(ErrorKind::Internal, format!("planning failed: {error}")))??;
+        let starts = self.starts(admission.env(), admission.unknown_queues()).await;
+        admission.told_starts(starts);
         self.ask(|reply| Message::Admit(Box::new(admission), reply)).await
     }
 

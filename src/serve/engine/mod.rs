@@ -12,6 +12,7 @@
 //! | `link` | the connection to the worker, adoption of what it has |
 //! | `learner` | what attempts taught, written beside all that |
 //! | `adviser` | what coding agents' hooks look up, kept fresh beside all that |
+//! | `starts` | when clusters would start a job, by their own word |
 //! | `check` | up-to-date checks while a run goes |
 //! | `watch` | who follows a run |
 //! | `data`, `datasets` | files on hosts, at a person's word |
@@ -35,6 +36,7 @@ mod refusal;
 mod runner;
 mod settings;
 mod sites;
+mod starts;
 mod timers;
 mod views;
 mod watch;

@@ -22,6 +22,7 @@ use crate::reach::store::Sent;
 use crate::reach::transport::ConnectionSettings;
 use crate::serve::engine::adviser::hosts_changed;
 use crate::serve::engine::runner::{Given, Runner};
+use crate::serve::engine::starts::Starts;
 use crate::serve::prepare::places::Places;
 use crate::serve::site::stock::Stock;
 use crate::serve::site::{Means, Order, Reporter, Site, SiteJob, SiteNews, dialect, prelude};
@@ -44,6 +45,8 @@ pub(super) struct Sites {
     pub(super) stock: Arc<Stock>,
     /// Why attempts wait in queues, in the batch systems' words.
     reasons: HashMap<JobKey, Arc<str>>,
+    /// When clusters said lately that they would start a job.
+    pub(super) starts: Starts,
     to: mpsc::Sender<(HostId, SiteNews)>,
     pub(super) news: mpsc::Receiver<(HostId, SiteNews)>,
 }
@@ -69,6 +72,7 @@ impl Default for Sites {
             contacts: HashMap::new(),
             stock: Arc::default(),
             reasons: HashMap::new(),
+            starts: Starts::default(),
             to,
             news,
         }
@@ -461,6 +465,11 @@ impl Runner {
                         Some(reason) => drop(self.sites.reasons.insert(key, reason)),
                         None => drop(self.sites.reasons.remove(&key)),
                     }
+                }
+            }
+            SiteNews::Expected(expected) => {
+                for (key, at) in expected {
+                    self.tell_or_log(Event::Expected(key, at));
                 }
             }
             SiteNews::Started(key, at) => {

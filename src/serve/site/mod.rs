@@ -106,6 +106,8 @@ pub enum SiteNews {
     Staged(JobKey, Stage),
     /// Why attempts wait, in the batch system's words; no longer, where there are none.
     Reasons(Vec<(JobKey, Option<Arc<str>>)>),
+    /// When the batch system expects to start attempts that wait.
+    Expected(Vec<(JobKey, Timestamp)>),
     /// An attempt started.
     Started(JobKey, Timestamp),
     /// An attempt ended.

@@ -66,11 +66,31 @@ pub(super) struct Asked {
     pub(super) away: bool,
 }
 
+/// What a batch system says of a submission that waits.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Queueing {
+    /// Why.
+    pub(super) reason: Option<Arc<str>>,
+    /// Until when, as far as it can tell: for an array, until the first member starts that waits.
+    pub(super) until: Option<Timestamp>,
+}
+
+impl Queueing {
+    fn of(queue: Option<&Queue>, id: Option<&BatchId>) -> Self {
+        let (Some(queue), Some(id)) = (queue, id) else { return Self::default() };
+        let waiting = queue.of(id).filter(|queued| queued.state == QueueState::Waiting);
+        Self {
+            reason: queue.of(id).find_map(|queued| queued.reason.as_deref()).map(Arc::from),
+            until: waiting.filter_map(|queued| queued.start).min(),
+        }
+    }
+}
+
 /// What is known of a member.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum MemberNews {
-    /// It waits, for this reason.
-    Waiting(Option<Arc<str>>),
+    /// It waits.
+    Waiting(Queueing),
     /// Nobody knows it, for now.
     Missing,
     /// It runs since then.
@@ -436,6 +456,8 @@ fn members(means: &Means, ground: &Ground, live: &Live, told: &Told<'_>, heard: 
         return;
     }
     let records = told.records.get(name.as_str());
+    // Once for all members: an array has thousands.
+    let queueing = Queueing::of(told.queue, live.sent.batch.as_ref());
     for (member, index) in live.members.iter().zip(1u32..) {
         if member.over {
             continue;
@@ -458,6 +480,7 @@ fn members(means: &Means, ground: &Ground, live: &Live, told: &Told<'_>, heard: 
             member,
             record,
             queue: told.queue,
+            queueing: &queueing,
             endings: told.endings,
             gone: told.gone.contains(name.as_str()),
             crew: told.crews.get(name.as_str()).copied(),
@@ -499,6 +522,7 @@ struct Witnesses<'a> {
     member: &'a Member,
     record: Option<&'a Record>,
     queue: Option<&'a Queue>,
+    queueing: &'a Queueing,
     endings: &'a Endings<'a>,
     /// Its submission's directory is not there.
     gone: bool,
@@ -558,7 +582,7 @@ impl Witnesses<'_> {
     fn alone(&self) -> MemberNews {
         let started = self.member_started();
         if !self.gone && matches!(self.crew, None | Some(Crew::Alive)) {
-            return started.map_or(MemberNews::Waiting(None), MemberNews::Running);
+            return started.map_or(MemberNews::Waiting(Queueing::default()), MemberNews::Running);
         }
         if self.member.missing < MISSING {
             return MemberNews::Missing;
@@ -576,13 +600,6 @@ impl Witnesses<'_> {
         }
     }
 
-    /// Why it waits, as the batch system says.
-    fn reason(&self) -> Option<Arc<str>> {
-        let (queue, id) = (self.queue?, self.live.sent.batch.as_ref()?);
-        let queued = queue.of(id).find(|queued| queued.reason.is_some())?;
-        queued.reason.as_deref().map(Arc::from)
-    }
-
     fn asked(&self) -> AskedFor {
         let Some(grant) = self.member.grant else { return AskedFor::default() };
         AskedFor { mem: grant.is_limited().then_some(grant.mem), time: grant.time }
@@ -595,8 +612,8 @@ impl Witnesses<'_> {
     fn news(&self, verdict: Verdict, ending: Option<&Ending>) -> Option<MemberNews> {
         let started = self.member_started();
         match verdict {
-            Verdict::Live(QueueState::Waiting | QueueState::Held) => Some(MemberNews::Waiting(self.reason())),
-            Verdict::Live(_) => Some(started.map_or(MemberNews::Waiting(None), MemberNews::Running)),
+            Verdict::Live(QueueState::Waiting | QueueState::Held) => Some(MemberNews::Waiting(self.queueing.clone())),
+            Verdict::Live(_) => Some(started.map_or(MemberNews::Waiting(Queueing::default()), MemberNews::Running)),
             Verdict::Over { outcome, note } => Some(self.over(outcome, note.into_iter().collect(), ending)),
             Verdict::Remove { outcome } => Some(MemberNews::Remove(outcome)),
             // Its record is asked for again, whatever its age.

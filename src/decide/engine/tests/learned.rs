@@ -7,6 +7,7 @@ use crate::decide::engine::limits::Limits;
 use crate::decide::engine::protocol::Event;
 use crate::decide::engine::tests::plan::Workflow;
 use crate::decide::engine::tests::world::{RUN, World};
+use crate::decide::learn::evidence::{Law, Prior};
 use crate::decide::learn::profile::Profile;
 use crate::decide::outlook::files::{Files, Hosts};
 use crate::decide::outlook::foresee::Outlook;
@@ -14,7 +15,7 @@ use crate::decide::outlook::known::{Known, Seen};
 use crate::language::command::Token;
 use crate::model::api::RunState;
 use crate::model::batch::Flavour;
-use crate::model::id::{HostId, TaskId};
+use crate::model::id::{HostId, InstanceId, TaskId};
 use crate::model::job::Outcome;
 use crate::model::observation::Observation;
 use crate::model::resources::{Amount, Hold, Request};
@@ -25,10 +26,15 @@ const HERE: Token = Token(1);
 
 /// Ten attempts that needed so many megabytes each.
 fn known(megabytes: u32) -> Arc<Known> {
+    lasting(megabytes, 50.0)
+}
+
+/// Ten attempts that needed so many megabytes, and took so long.
+fn lasting(megabytes: u32, wall: f32) -> Arc<Known> {
     let mut profile = Profile::default();
     for id in 0..10 {
         let memory = megabytes as f32 * 1e6;
-        let seen = Observation { id, at: id as u32, input: 0.0, memory, wall: 50.0, ..Observation::default() };
+        let seen = Observation { id, at: id as u32, input: 0.0, memory, wall, ..Observation::default() };
         profile.observe(7, seen);
     }
     let seen = vec![Seen { class: HERE, profile, scale: Vec::new() }];
@@ -173,4 +179,47 @@ fn a_run_that_began_before_anything_was_learned_learns_from_itself() {
     world.run_well();
     let holds: Vec<Hold> = world.grants.iter().map(|(_, grant)| grant.hold).collect();
     assert_eq!(holds.last(), Some(&Hold::Room), "{holds:?}");
+}
+
+#[test]
+fn what_most_time_hangs_on_goes_first() {
+    let first = |known: Vec<Option<Arc<Known>>>| {
+        let mut world = World::with_cores(1);
+        let plan = Workflow::default().task("short", 1).task("then", 1).reads("short").task("long", 1).plan();
+        let classes = HashMap::from([(HostId::LOCAL, HERE)]);
+        let files = Files::new(3, Hosts::one(HostId::LOCAL));
+        world.tell(Event::Outlook(RUN, Box::new(Outlook::new(known, classes, files))));
+        world.submit(&plan);
+        world.grants[0].0.instance
+    };
+    assert_eq!(first(vec![None; 3]), InstanceId(0), "two tasks against one");
+    let (short, long) = (lasting(100, 20.0), lasting(100, 3000.0));
+    assert_eq!(first(vec![Some(Arc::clone(&short)), Some(short), Some(long)]), InstanceId(2));
+}
+
+/// What is shipped of a program, and nothing else.
+fn shipped() -> Arc<Known> {
+    let law = |base: f64| Some(Law { base, per_byte: 0.0, spread: 2.0 });
+    Arc::new(Known { prior: Some(Prior { memory: law(3e9), wall: law(1800.0) }), ..Known::default() })
+}
+
+#[test]
+fn what_is_shipped_is_asked_of_batch_systems_alone_and_no_more_than_there_is() {
+    let granted = |flavour: Option<Flavour>, gib: u64| {
+        let mut world = World::with_cores(4);
+        world.room.mem = Bytes::gib(gib);
+        world.tell(Event::Limits(HostId::LOCAL, Arc::new(Limits { flavour, ..Limits::default() })));
+        world.tell(Event::Room(HostId::LOCAL, world.room));
+        let plan = Workflow::default().task("a", 1).plan();
+        tell_known(&mut world, 1, 1, Some(shipped()));
+        world.submit(&plan);
+        let grant = world.grants[0].1;
+        (grant.hold, grant.mem, grant.time)
+    };
+    let (hold, mem, time) = granted(Some(Flavour::Slurm), 64);
+    assert_eq!((hold, time), (Hold::Limit, Some(Walltime(3600))));
+    assert!((6_000_000_000..6_900_000_000).contains(&mem.0), "{mem}");
+    assert_eq!(granted(Some(Flavour::Slurm), 4).1, Bytes::gib(4), "what there is");
+    let (hold, _, time) = granted(None, 64);
+    assert_eq!((hold, time), (Hold::Nothing, None), "what people ask for is no measure of this machine");
 }

@@ -200,6 +200,28 @@ fn what_waits_too_long_in_a_queue_is_called_back_for_a_host_that_is_free() {
 }
 
 #[test]
+fn a_start_that_is_not_expected_soon_is_reason_to_go_elsewhere() {
+    let mut world = world();
+    for host in [HERE, LAB] {
+        world.tell(Event::Shut(host));
+    }
+    submit(&mut world, &plan(4, 600), Policy::Fastest, &[]);
+    world.tell(Event::Opened(LAB));
+    let look_again = |world: &mut World| {
+        world.now = world.now.after(Duration::from_mins(1));
+        world.fire_timers();
+        world.obey();
+        in_flight(world)
+    };
+    assert_eq!(look_again(&mut world), [0, 0, 4], "two minutes are expected");
+    for n in 0..4 {
+        let key = world.engine.run(RUN).unwrap().key(InstanceId(n));
+        world.tell(Event::Expected(key, world.now.after(Duration::from_hours(6))));
+    }
+    assert_eq!(look_again(&mut world), [0, 4, 0]);
+}
+
+#[test]
 fn a_call_back_outlives_the_engine() {
     let mut world = world();
     for host in [HERE, LAB] {

@@ -7,8 +7,9 @@ use proptest::prelude::*;
 
 use super::{Recorded, SLURMS, recorded, reply, said};
 use crate::language::batch::call::Ask;
-use crate::language::batch::{parse_queue, queue, sge};
+use crate::language::batch::{parse_queue, parse_start, queue, sge, start};
 use crate::model::batch::{BatchId, Flavour, Members, Prospect, Queue, QueueState};
+use crate::model::units::Walltime;
 
 /// Prints what `qstat -F json` said of jobs as `qstat -f -w` prints it.
 pub(super) fn job_text(json: &str) -> String {
@@ -106,6 +107,28 @@ fn a_busy_slurm_in_four_versions() {
             .collect();
         assert!(never.contains(&"PartitionTimeLimit"), "{folder}: {never:?}");
     }
+}
+
+#[test]
+fn a_start_that_slurm_expects_is_read_and_nothing_else() {
+    // Midnight of that day, as `date +%s` prints it.
+    const MIDNIGHT: u64 = 1_795_219_200;
+    for folder in SLURMS {
+        let wait = |name: &str| {
+            let said = reply(folder, name);
+            parse_start(Flavour::Slurm, &format!("{MIDNIGHT}\n{}{}", said.stdout, said.stderr))
+        };
+        let idle = wait("sbatch-testonly").unwrap();
+        let busy = wait("sbatch-testonly-busy").unwrap();
+        assert!((3.0 * 3600.0..5.0 * 3600.0).contains(&idle) && busy > 40.0 * 3600.0, "{folder}: {idle} {busy}");
+        assert_eq!(wait("sbatch-testonly-impossible"), None, "{folder}");
+    }
+    assert_eq!(parse_start(Flavour::Slurm, "sbatch: Job 4 to start at 2026-11-21T03:37:38 using 2\n"), None);
+    assert_eq!(parse_start(Flavour::Slurm, "9999999999\nsbatch: Job 4 to start at 2026-11-21T03:37:38 u\n"), Some(0.0));
+    let asked = start(Flavour::Slurm, 4, Some(Walltime(90)), Some("a b")).unwrap();
+    let wanted = "sbatch --test-only '--cpus-per-task=4' '--time=2' '--account=a b' '--wrap=true' 2>&1";
+    assert!(asked.contains(wanted), "{asked}");
+    assert_eq!(start(Flavour::Pbs, 1, None, None), None);
 }
 
 #[test]

@@ -26,7 +26,7 @@ use crate::serve::site::desk::keep::stamp;
 use crate::serve::site::fetch::Fetched;
 use crate::serve::site::quota::Quota;
 use crate::serve::site::send::{Ground, NotSent, SentOut, ground};
-use crate::serve::site::tick::{Asked, Heard, MemberNews, tick};
+use crate::serve::site::tick::{Asked, Heard, MemberNews, Queueing, tick};
 use crate::serve::site::{Means, Order, SiteJob, SiteNews, pause};
 
 /// How long jobs are gathered before they go out together.
@@ -39,6 +39,8 @@ const WATCHED: Duration = Duration::from_secs(2);
 const PULSE: Duration = Duration::from_secs(5);
 /// Looks in a row without a word of the batch system after which nothing more is given to it.
 const SILENT: u32 = 2;
+/// By how many microseconds a start must be expected otherwise than before to be told.
+const EXPECTED: u64 = 60_000_000;
 /// Submissions under way at once: each takes a channel.
 const SENDING: usize = 4;
 
@@ -54,6 +56,8 @@ pub(super) struct Member {
     pub(super) missing: u32,
     /// Why it waits, in the batch system's words.
     pub(super) reason: Option<Arc<str>>,
+    /// When the batch system expects to start it.
+    pub(super) until: Option<Timestamp>,
     /// What it was granted, as far as this engine knows.
     pub(super) grant: Option<Grant>,
     /// It was asked to end.
@@ -61,10 +65,16 @@ pub(super) struct Member {
 }
 
 impl Member {
+    /// Returns whether the batch system expects to start it at another time than before: a minute more or less is none.
+    pub(super) fn expects(&self, told: &Queueing) -> bool {
+        let known = self.until.map_or(i64::MIN, |until| until.0);
+        told.until.is_some_and(|until| until.0.abs_diff(known) > EXPECTED)
+    }
+
     /// Returns whether news say no more than what is known: of most of ten thousand members, most of the time.
     pub(super) fn is_known(&self, news: &MemberNews) -> bool {
         let stage = match news {
-            MemberNews::Waiting(reason) if self.reason == *reason => Stage::Waiting,
+            MemberNews::Waiting(told) if self.reason == told.reason && !self.expects(told) => Stage::Waiting,
             MemberNews::Running(at) if self.started == Some(*at) => Stage::Running,
             _ => return false,
         };
@@ -127,6 +137,8 @@ pub(super) struct Desk {
     removed: HashMap<JobKey, Outcome>,
     /// Why members wait, not told yet.
     reasons: Vec<(JobKey, Option<Arc<str>>)>,
+    /// When attempts are expected to start, news.
+    expected: Vec<(JobKey, Timestamp)>,
     /// Submissions whose members are over, to be cleared away.
     closing: Vec<JobName>,
     sending: usize,
@@ -196,6 +208,7 @@ impl Desk {
             stops: HashSet::new(),
             removed: HashMap::new(),
             reasons: Vec::new(),
+            expected: Vec::new(),
             closing: Vec::new(),
             sending: 0,
             asking: false,

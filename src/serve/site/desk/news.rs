@@ -56,6 +56,10 @@ impl Desk {
             let reasons = std::mem::take(&mut self.reasons);
             self.say(SiteNews::Reasons(reasons)).await;
         }
+        if !self.expected.is_empty() {
+            let expected = std::mem::take(&mut self.expected);
+            self.say(SiteNews::Expected(expected)).await;
+        }
         let closed: HashSet<&JobName> = heard.closed.iter().collect();
         self.closing.retain(|name| !closed.contains(name));
         for name in heard.closed {
@@ -79,11 +83,15 @@ impl Desk {
         };
         let (key, before) = (member.key, member.stage);
         match news {
-            MemberNews::Waiting(reason) => {
+            MemberNews::Waiting(told) => {
                 member.missing = 0;
-                if member.reason != *reason {
-                    member.reason.clone_from(reason);
-                    self.reasons.push((key, reason.clone()));
+                if member.reason != told.reason {
+                    member.reason.clone_from(&told.reason);
+                    self.reasons.push((key, told.reason.clone()));
+                }
+                if let Some(until) = told.until.filter(|_| member.expects(told)) {
+                    member.until = Some(until);
+                    self.expected.push((key, until));
                 }
             }
             MemberNews::Missing => {

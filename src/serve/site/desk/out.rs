@@ -113,6 +113,7 @@ impl Desk {
             over: false,
             missing: 0,
             reason: None,
+            until: None,
             grant: None,
             stopping: false,
         };
