@@ -110,6 +110,16 @@ struct Watched {
     told: Vec<oneshot::Sender<()>>,
 }
 
+/// Whether the host is being asked for something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Asking {
+    #[default]
+    No,
+    Yes,
+    /// And somebody gave it a new chance meanwhile: what was asked before that may fail for a reason that is gone.
+    OnceMore,
+}
+
 /// What one of our own tasks came back with.
 enum Done {
     Sent(JobName, Result<SentOut, NotSent>, Vec<Boxed>),
@@ -166,7 +176,7 @@ pub(super) struct Desk {
     edited: Option<(SystemTime, u64)>,
     next_pulse: Instant,
     connected: bool,
-    asking: bool,
+    asking: Asking,
     /// The number of the next look.
     turn: u64,
     /// Looks in a row that brought nothing new.
@@ -211,7 +221,7 @@ impl Desk {
             expected: Vec::new(),
             closing: Vec::new(),
             sending: 0,
-            asking: false,
+            asking: Asking::No,
             turn: 0,
             quiet: 0,
             next_tick: now,
@@ -249,7 +259,7 @@ impl Desk {
     /// When there is something to do although nothing happens.
     fn due(&self) -> Instant {
         let never = Instant::now() + Duration::from_hours(1);
-        if self.asking || !self.has_work() && self.away.is_none() {
+        if self.asking != Asking::No || !self.has_work() && self.away.is_none() {
             return never;
         }
         if self.away.is_some() || self.ground.is_none() {
@@ -270,12 +280,12 @@ impl Desk {
     /// Begins what can begin.
     fn dispatch(&mut self) {
         let now = Instant::now();
-        if self.asking {
+        if self.asking != Asking::No {
             return;
         }
         let Some(ground) = self.ground.clone() else {
             if (self.has_work() || self.away.is_some()) && now >= self.next_try {
-                self.asking = true;
+                self.asking = Asking::Yes;
                 self.try_again();
                 self.spawn(|means| async move { Done::Ground(ground_of(&means).await) });
             }
@@ -344,7 +354,7 @@ impl Desk {
             away: self.away.is_some(),
         };
         self.turn += 1;
-        self.asking = true;
+        self.asking = Asking::Yes;
         self.spawn(|means| async move { Done::Heard(tick(&means, &ground, asked).await) });
     }
 
@@ -365,7 +375,10 @@ impl Desk {
                 self.next_tick = Instant::now();
             }
             Order::Withdraw(keys) => drop(self.take_back(keys).await),
-            Order::Try => self.next_try = Instant::now(),
+            Order::Try => match self.asking {
+                Asking::No => self.next_try = Instant::now(),
+                Asking::Yes | Asking::OnceMore => self.asking = Asking::OnceMore,
+            },
             Order::Adopt(sent, jobs) => self.adopt(sent, jobs).await,
             Order::Configure(means) => self.configure(*means).await,
             Order::Watch(key, by, told) => {
@@ -405,9 +418,17 @@ impl Desk {
     }
 
     async fn finish(&mut self, done: Done) {
+        let is_answer = matches!(done, Done::Ground(_) | Done::Heard(_));
+        let asked = if is_answer { std::mem::take(&mut self.asking) } else { Asking::No };
+        self.take(done).await;
+        if asked == Asking::OnceMore {
+            self.next_try = Instant::now();
+        }
+    }
+
+    async fn take(&mut self, done: Done) {
         match done {
             Done::Ground(Ok(ground)) => {
-                self.asking = false;
                 self.ground = Some(Arc::new(ground));
                 self.entered = true;
                 self.keep();
@@ -421,7 +442,6 @@ impl Desk {
             }
             Done::Boxed(name, index, news) => self.hear_boxed(name, index, news).await,
             Done::Heard(Ok(heard)) => {
-                self.asking = false;
                 if heard.no_ground {
                     // Made anew; then it is seen what became of what lay there.
                     (self.ground, self.entered) = (None, false);
@@ -438,10 +458,7 @@ impl Desk {
                 }
                 self.hear(heard).await;
             }
-            Done::Ground(Err(error)) | Done::Heard(Err(error)) => {
-                self.asking = false;
-                self.leave(&error).await;
-            }
+            Done::Ground(Err(error)) | Done::Heard(Err(error)) => self.leave(&error).await,
             Done::Fetched(name, members) => self.fetched(&name, members).await,
         }
     }
