@@ -2,7 +2,8 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `wrapper.sh` | the program that runs on the host (POSIX sh); its head is the reference of all formats |
+//! | `wrapper.sh` | the program that runs on the host (POSIX sh): jobs and their guardians; its head is the reference of all formats |
+//! | `host.sh` | its second half: members without a batch system, cancels, news |
 //! | `directory` | a submission's and a member's files |
 //! | `record` | what a member says about its start and its end |
 //! | `news` | one request and one reply for all that changed on a host |
@@ -24,7 +25,7 @@ pub use record::{Ended, Granted, How, Process, Record, Stage};
 pub use whereabouts::{Whereabouts, parse_whereabouts, whereabouts_script};
 
 /// The program that runs on the host.
-pub const WRAPPER: &str = include_str!("wrapper.sh");
+pub const WRAPPER: &str = concat!(include_str!("wrapper.sh"), include_str!("host.sh"));
 
 /// Writes a value as it stands in a line of a file.
 fn escape(value: &str, to: &mut String) {
