@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::io::{self, BufWriter, Read, Write};
 
 use tar::{Builder, EntryType, Header};
-use tokio::io::{AsyncWriteExt, copy};
+use tokio::io::{AsyncWriteExt, copy_buf};
 use tokio::task::spawn_blocking;
 use tokio_util::io::SyncIoBridge;
 
@@ -171,8 +171,9 @@ pub(super) async fn send(
     });
     let (stdin, _) = channel.split();
     let mut theirs = tokio::io::BufReader::with_capacity(BUFFER, theirs);
-    // A write that fails is explained by how the command ended.
-    let sent = copy(&mut theirs, stdin).await;
+    // In large pieces: in small ones each is a packet, and sshd sees to every one of them. A write that fails is explained by how
+    // the command ended.
+    let sent = copy_buf(&mut theirs, stdin).await;
     drop(theirs);
     if sent.is_ok() {
         drop(stdin.shutdown().await);
