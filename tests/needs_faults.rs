@@ -215,6 +215,12 @@ fn a_job_that_prints_without_end_fills_no_disk_here() {
     assert!(log.len() < 150_000_000 && text.contains("bytes were left out here"), "{} bytes", log.len());
     let tail = bed.csync(&["logs", "last", "t", "-n", "2"]).exits(0).out;
     assert!(tail.ends_with("last\n"), "{tail}");
+    // Ten gigabytes are not kept where they are printed either.
+    submit(&bed, "run = \"echo first; dd if=/dev/zero bs=1M count=10240 status=none\"\non = \"lab\"").exits(0);
+    why_says(&bed, "t", &["it succeeded", "9.0G of output dropped"]);
+    let log = bed.csync_command(&["logs", "last", "t"]).output().unwrap().stdout;
+    assert!(log.starts_with(b"first\n\0") && log.len() < 150_000_000, "{} bytes", log.len());
+    nothing_left(&bed, "station");
 }
 
 #[test]

@@ -112,6 +112,8 @@ fn what_pbs_refuses_or_never_starts_is_explained() {
         if words.starts_with("asks for") {
             let checked = bed.csync(&["check"]).exits(0);
             assert!(checked.err.contains(words), "{}", checked.err);
+            let dry = bed.csync(&["submit", "--dry-run"]).exits(0);
+            assert!(dry.err.contains(words), "{}", dry.err);
         }
         bed.csync(&["submit"]).exits(1);
         why_says(&bed, "t", &[words]);
