@@ -93,6 +93,9 @@ pub struct DatasetAsk {
     pub env: Vec<(String, String)>,
 }
 
+/// What stands in the place of a workflow's directory where an image is meant: its name is the path.
+pub const IMAGES: &str = "image:";
+
 /// A copy of a workflow's file that lies on a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replica {
@@ -102,7 +105,7 @@ pub struct Replica {
     pub path: String,
     /// The host that has it.
     pub host: HostName,
-    /// The directory that stands for the workflow's there; of a dataset's file, for the dataset's.
+    /// The directory that stands for the workflow's there; of a dataset's file, for the dataset's; an image's digest.
     pub place: String,
     /// Its size.
     pub size: Bytes,
@@ -112,7 +115,25 @@ pub struct Replica {
     pub at: Timestamp,
 }
 
+/// Says that a host has an image.
+pub fn has_image(host: &HostName, image: &str, (digest, size): (String, Bytes), at: Timestamp) -> DataFact {
+    DataFact::Lies(Replica {
+        root: IMAGES.to_owned(),
+        path: image.to_owned(),
+        host: host.clone(),
+        place: digest,
+        size,
+        mtime: 0,
+        at,
+    })
+}
+
 impl Replica {
+    /// Returns whether it is an image.
+    pub fn is_image(&self) -> bool {
+        self.root == IMAGES
+    }
+
     /// Returns its fingerprint: that of the file here, once it is fetched.
     pub const fn fingerprint(&self) -> Fingerprint {
         Fingerprint { size: self.size.0, mtime: self.mtime.saturating_mul(1_000_000), hash: None }

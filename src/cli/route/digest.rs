@@ -23,7 +23,7 @@ use crate::model::units::{Bytes, Price};
 use crate::reach::config::ConfigDir;
 
 /// The file's kind and version.
-const MAGIC: &[u8; 8] = b"csyncdg1";
+const MAGIC: &[u8; 8] = b"csyncdg2";
 /// Bytes of the hash behind it.
 const HASH: usize = 32;
 
@@ -123,7 +123,7 @@ struct Kept {
     agents: Agents,
     login_node: LoginNode,
     internet: Internet,
-    containers: bool,
+    containers: Vec<ContainerRuntime>,
     rate: Option<Price>,
     simulated: bool,
     partitions: Vec<Partition>,
@@ -155,7 +155,7 @@ impl Digest {
                 agents: host.policy.agents,
                 login_node: host.policy.login_node,
                 internet: host.internet,
-                containers: place.runs_containers(),
+                containers: place.runtimes(),
                 rate: host.rate,
                 simulated: host.simulated.is_some(),
                 partitions: place.partitions.iter().map(slim).collect(),
@@ -185,8 +185,7 @@ impl Digest {
             host.policy.agents = kept.agents;
             host.policy.login_node = kept.login_node;
             host.internet = kept.internet;
-            // Which one does not matter here.
-            host.containers.extend(kept.containers.then_some(ContainerRuntime::Apptainer));
+            host.containers = kept.containers;
             host.rate = kept.rate;
             host.simulated = kept.simulated.then(Simulated::default);
             let facts = kept.machine.map(|machine| {
@@ -247,7 +246,7 @@ mod tests {
             agents: Agents::Deny,
             login_node: LoginNode::Free,
             internet: Internet { login: Some(true), compute: Some(false) },
-            containers: true,
+            containers: vec![ContainerRuntime::Podman],
             rate: Price::of(0.5),
             simulated: false,
             partitions: vec![Partition { name: "long".to_owned(), cores_per_node: Some(8), ..Partition::default() }],

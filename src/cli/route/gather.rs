@@ -17,13 +17,15 @@ use crate::decide::graph::known::net;
 use crate::decide::graph::net::Net;
 use crate::decide::graph::queues::{Queues, Wait};
 use crate::decide::route::need::{Asker, Input, Need, Place, light_login};
+use crate::language::container::{BadImage, Image, RUNTIMES, pulled_name};
 use crate::language::manifest::localized;
 use crate::language::shell::words;
 use crate::model::api::ErrorKind;
-use crate::model::data::{DATA, DataFact, Rate, Replica};
-use crate::model::facts::{Facts, Gpu};
+use crate::model::data::{DATA, DataFact, IMAGES, Rate, Replica};
+use crate::model::facts::{ContainerProgram, Facts, Gpu};
 use crate::model::host::HostName;
 use crate::reach::clock;
+use crate::reach::docker::runtimes;
 use crate::reach::machine::{host_name, room};
 use crate::reach::store::{Place as StorePlace, Reader};
 
@@ -53,6 +55,10 @@ pub(super) struct Seen {
     root: String,
     /// Where files of it lie that the command may name.
     replicas: Vec<Replica>,
+    /// The image that it runs in.
+    image: Option<Image>,
+    /// Hosts that have it.
+    images: Vec<Replica>,
     rates: Vec<Rate>,
     shared: Vec<DataFact>,
     /// Datasets, where the command may name any.
@@ -64,16 +70,24 @@ pub(super) struct Seen {
 
 impl Seen {
     /// Reads it; nothing where nothing ran yet.
-    pub(super) fn load(context: &Context, given: &Line) -> Result<Self, Failure> {
+    pub(super) fn load(context: &Context, args: &Args, given: &Line) -> Result<Self, Failure> {
+        let image = args.image.as_deref().map(image).transpose()?;
         let speaks = given.names.iter().any(|name| name.contains("data:") || name.contains(":/"));
         let root = directory(Path::new("."))?;
         let names: Vec<&str> = given.names.iter().map(|name| within(name, &root)).collect();
         let place = StorePlace::of(&context.state_dir()?);
         context.block_on(async {
             let read = async {
-                let Some(reader) = Reader::open(&place).await? else { return Ok(Self { root, ..Self::default() }) };
+                let Some(reader) = Reader::open(&place).await? else {
+                    return Ok(Self { root, image, ..Self::default() });
+                };
                 Ok(Self {
                     replicas: reader.replicas_of(&root, &names).await?,
+                    images: match image.as_ref().and_then(|image| pulled_name(&image.to_string())) {
+                        Some(name) => reader.replicas_of(IMAGES, &[&name]).await?,
+                        None => Vec::new(),
+                    },
+                    image,
                     rates: reader.rates().await?,
                     shared: reader.shared().await?,
                     waits: reader.waits().await?,
@@ -115,6 +129,14 @@ impl Seen {
         Some((bytes as f64, whole.collect()))
     }
 
+    /// Returns an image with the hosts that were seen to have it; none of a file, which goes along as files do.
+    fn copies_of(&self, image: &Image) -> Option<Input> {
+        let name = pulled_name(&image.to_string())?;
+        let copies = self.images.iter();
+        let (at, sizes): (Vec<_>, Vec<_>) = copies.map(|copy| (copy.host.clone(), copy.size.0 as f64)).unzip();
+        Some(Input { name, bytes: sizes.into_iter().fold(0.0, f64::max), at })
+    }
+
     /// Returns the hosts that have copies of a file of this directory, and its size there.
     fn copies(&self, path: &str) -> (Vec<HostName>, Option<f64>) {
         let copies = self.replicas.iter().filter(|replica| replica.path == path || replica.here() == path);
@@ -127,6 +149,10 @@ impl Seen {
 fn within<'n>(name: &'n str, root: &str) -> &'n str {
     let below = name.strip_prefix(root.trim_end_matches('/')).and_then(|rest| rest.strip_prefix('/'));
     below.unwrap_or(name)
+}
+
+fn image(name: &str) -> Result<Image, Failure> {
+    name.parse().map_err(|error: BadImage| Failure::usage(format!("`{name}` names no image: {error}")))
 }
 
 /// A command as it was given.
@@ -179,7 +205,12 @@ pub(super) fn wanted(
             time: args.time.map(|time| Estimate::known(time.0 as f64)),
             gpus: args.gpus,
             internet: args.internet,
-            container: args.container,
+            runtimes: match &seen.image {
+                Some(image) => image.runtimes(),
+                None if args.container => &RUNTIMES,
+                None => &[],
+            },
+            image: seen.image.as_ref().and_then(|image| seen.copies_of(image)),
             inputs: Vec::new(),
             asker,
             now: clock::now().0 as f64 / 1e6,
@@ -304,6 +335,9 @@ pub(super) fn here() -> Facts {
     if room.gpus > 0 {
         facts.machine.gpus.push(Gpu { count: room.gpus, ..Gpu::default() });
     }
+    let program =
+        |runtime| ContainerProgram { runtime, version: String::new(), usable: None, limits: None, gpus: None };
+    facts.containers = runtimes().into_iter().map(program).collect();
     facts
 }
 

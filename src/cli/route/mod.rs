@@ -50,6 +50,9 @@ pub struct Args {
     /// It runs in a container
     #[arg(long)]
     container: bool,
+    /// It runs in a container of this image
+    #[arg(long, value_name = "IMAGE")]
+    image: Option<String>,
     /// A file or directory that it reads and does not name, here, as HOST:PATH, or as data:NAME/FILE
     #[arg(short, long = "input", value_name = "PATH")]
     inputs: Vec<String>,
@@ -77,7 +80,7 @@ const SHOWN: usize = 20;
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let asker = if args.for_agent { Asker::Agent } else { Asker::Person };
     let given = Line::read(args)?;
-    let seen = Seen::load(context, &given)?;
+    let seen = Seen::load(context, args, &given)?;
     let known = RouteHosts::load(context, seen.version)?;
     let (net, here) = (seen.net(&known), here());
     let Wanted { mut need, command, unknown } = wanted((args, given), asker, &known, &seen, &net)?;

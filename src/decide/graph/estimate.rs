@@ -73,6 +73,11 @@ impl Estimate {
         Self { low, middle, high, source: Source::Guessed }
     }
 
+    /// Estimates how long a host takes to have an image that it has not: from its registry, by whatever way it has there.
+    pub fn pulling(bytes: f64) -> Self {
+        Self::guess(bytes / 100e6, bytes / 20e6, bytes / 2e6).plus(&Self::guess(0.5, 2.0, 10.0))
+    }
+
     /// Takes the quantiles of what was seen, as they stand where there are few; none of nothing. Changes the order of `seen`.
     pub fn of_seen(seen: &mut [f64], source: fn(u32) -> Source) -> Option<Self> {
         seen.sort_by(f64::total_cmp);

@@ -73,6 +73,8 @@ pub struct Want {
     pub asked: f64,
     /// What it reads: bytes, and who has them. Of what nobody has nothing is known.
     pub inputs: Vec<(f64, Hosts)>,
+    /// The image of its container, where somebody has it: bytes, and who.
+    pub image: Option<(f64, Hosts)>,
     /// What counts.
     pub policy: Policy,
 }
@@ -246,6 +248,14 @@ impl Board {
             blocked = blocked.max(free - now);
             from = from.and(Hosts::one(source));
             transfer = transfer.plus(&cost);
+            moved += bytes;
+        }
+        if let Some((bytes, at)) = want.image
+            && !at.has(host)
+            // What this machine has nobody looked at.
+            && host != HostId::LOCAL
+        {
+            transfer = transfer.plus(&Estimate::pulling(bytes));
             moved += bytes;
         }
         let is_full = site.cores + want.cpus > facts.slots.max(1);

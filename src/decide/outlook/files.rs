@@ -1,5 +1,7 @@
 //! How large a run's files are, and which hosts have them.
 
+use std::collections::BTreeMap;
+
 use crate::model::id::{HostId, PathId};
 
 /// Hosts as bits: the first 64, which are more than anybody places tasks on.
@@ -41,12 +43,14 @@ pub struct Files {
     at: Vec<Hosts>,
     /// Hosts that see one directory, so that a file on one is on all of them.
     alike: Hosts,
+    /// Images, by what tasks name as their container: their sizes, and who has them.
+    images: BTreeMap<String, (u64, Hosts)>,
 }
 
 impl Files {
     /// Makes room for so many paths of which nothing is known; `alike` see the run's directory.
     pub fn new(paths: usize, alike: Hosts) -> Self {
-        Self { bytes: vec![0; paths], at: vec![Hosts::default(); paths], alike }
+        Self { bytes: vec![0; paths], at: vec![Hosts::default(); paths], alike, images: BTreeMap::new() }
     }
 
     /// Notes that hosts have a file.
@@ -56,6 +60,18 @@ impl Files {
             *size = bytes;
             *at = at.and(all);
         }
+    }
+
+    /// Notes that hosts have the image of a container.
+    pub fn has_image(&mut self, container: &str, bytes: u64, hosts: Hosts) {
+        let known = self.images.entry(container.to_owned()).or_default();
+        *known = (known.0.max(bytes), known.1.and(hosts));
+    }
+
+    /// Returns the size of a container's image and who has it, where anybody does.
+    pub fn image(&self, container: &str) -> Option<(f64, Hosts)> {
+        let &(bytes, at) = self.images.get(container)?;
+        Some((bytes as f64, at))
     }
 
     /// Notes that a file was made anew: it is nowhere else.

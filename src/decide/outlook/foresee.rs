@@ -234,7 +234,9 @@ impl Outlook {
         let request = plan.task_of(instance).resources.first();
         let cpus = request.map_or(1, Request::cores);
         let asked = request.and_then(Request::walltime).map(|time| time.0 as f64);
-        Want { cpus, asked: asked.unwrap_or(UNKNOWN_LIMIT), inputs, policy }
+        let container = plan.task_of(instance).container.as_deref();
+        let image = container.and_then(|container| self.files.image(container));
+        Want { cpus, asked: asked.unwrap_or(UNKNOWN_LIMIT), inputs, image, policy }
     }
 
     /// Returns what to ask for after an attempt on a host ran out of this much memory.

@@ -20,8 +20,10 @@ pub struct Need {
     pub gpus: u32,
     /// Whether it reaches for the internet.
     pub internet: bool,
-    /// Whether it runs in a container.
-    pub container: bool,
+    /// What may run its container; empty where it runs in none.
+    pub runtimes: &'static [ContainerRuntime],
+    /// The image that it runs in, where that is known.
+    pub image: Option<Input>,
     /// What it reads.
     pub inputs: Vec<Input>,
     /// Who asks.
@@ -115,10 +117,24 @@ impl<'a> Place<'a> {
         self.wait.or_else(learned)
     }
 
-    /// Returns which programs run containers here that this account may use; by what a person said where they said it.
-    pub fn runs_containers(&self) -> bool {
-        let found = self.facts.into_iter().flat_map(|facts| &facts.containers);
+    /// Returns whether one of these programs runs containers here that this account may use; by what a person said where they
+    /// said it.
+    pub(super) fn has_any(&self, runtimes: &[ContainerRuntime]) -> bool {
         let said: &[ContainerRuntime] = &self.host.containers;
-        !said.is_empty() || found.into_iter().any(|program| program.usable != Some(false))
+        if !said.is_empty() {
+            return said.iter().any(|runtime| runtimes.contains(runtime));
+        }
+        self.found().any(|runtime| runtimes.contains(&runtime))
+    }
+
+    /// Returns what runs containers here that this account may use.
+    pub fn runtimes(&self) -> Vec<ContainerRuntime> {
+        let said: &[ContainerRuntime] = &self.host.containers;
+        if said.is_empty() { self.found().collect() } else { said.to_vec() }
+    }
+
+    fn found(&self) -> impl Iterator<Item = ContainerRuntime> {
+        let found = self.facts.into_iter().flat_map(|facts| &facts.containers);
+        found.filter(|program| program.usable != Some(false)).map(|program| program.runtime)
     }
 }

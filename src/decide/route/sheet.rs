@@ -1,7 +1,7 @@
 //! Cost sheets, and the order of places.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::Serialize;
 
@@ -9,7 +9,7 @@ use crate::decide::graph::estimate::Estimate;
 use crate::decide::graph::net::Net;
 use crate::decide::graph::search::Reach;
 use crate::decide::place::plan::Policy;
-use crate::decide::route::need::{Need, Place};
+use crate::decide::route::need::{Input, Need, Place};
 use crate::decide::route::veto::{Veto, fit};
 use crate::model::host::{Batch, HostName};
 
@@ -92,10 +92,11 @@ pub fn route<'a>(net: &Net, need: &Need, places: &'a [Place<'a>], policy: Policy
     let groups = groups(net, need);
     // Where any host has a rate, one that has none costs nothing.
     let priced = places.iter().any(|place| place.host.rate.is_some());
+    let image = need.image.as_ref().map(Missing::new);
     let mut routes = Routes::default();
     let mut weights: Vec<Weight> = Vec::with_capacity(places.len());
     for (place, at) in places.iter().zip(0..) {
-        match costs(net, need, place, &groups) {
+        match costs(net, need, place, &groups, image.as_ref()) {
             Ok(costs) => weights.push(costs.weight(place, policy, priced, at)),
             Err(reasons) => routes.vetoed.push(Vetoed { host: &place.host.name, reasons }),
         }
@@ -109,7 +110,7 @@ pub fn route<'a>(net: &Net, need: &Need, places: &'a [Place<'a>], policy: Policy
     let of = |weight: &Weight| places.get(weight.at as usize);
     let is_here = |weight: &&Weight| of(weight).is_some_and(|place| place.host.name.is_local());
     let here = rest.iter().find(is_here);
-    let made = best.iter().chain(here).filter_map(|weight| sheet(net, need, of(weight)?, &groups));
+    let made = best.iter().chain(here).filter_map(|weight| sheet(net, need, of(weight)?, &groups, image.as_ref()));
     routes.places = made.collect();
     routes.others = all - routes.places.len();
     routes
@@ -153,7 +154,38 @@ impl Costs<'_> {
     }
 }
 
-fn costs<'a>(net: &Net, need: &Need, place: &'a Place<'a>, groups: &[Group<'_>]) -> Result<Costs<'a>, Vec<Veto>> {
+/// An image that some hosts have not.
+struct Missing<'a> {
+    image: &'a Input,
+    at: HashSet<&'a str>,
+}
+
+impl<'a> Missing<'a> {
+    fn new(image: &'a Input) -> Self {
+        // What this machine has nobody looked at.
+        let at = image.at.iter().map(HostName::as_str).chain([HostName::LOCAL]).collect();
+        Self { image, at }
+    }
+
+    /// Returns what has to come to a host.
+    fn bytes(&self, place: &Place<'_>) -> Result<f64, Vec<Veto>> {
+        if self.at.contains(place.host.name.as_str()) {
+            return Ok(0.0);
+        }
+        if place.host.internet.login == Some(false) && self.image.at.is_empty() {
+            return Err(vec![Veto::NoImage { image: self.image.name.clone() }]);
+        }
+        Ok(self.image.bytes)
+    }
+}
+
+fn costs<'a>(
+    net: &Net,
+    need: &Need,
+    place: &'a Place<'a>,
+    groups: &[Group<'_>],
+    image: Option<&Missing<'_>>,
+) -> Result<Costs<'a>, Vec<Veto>> {
     let partition = fit(need, place)?;
     let (mut transfer, mut moved) = (Estimate::ZERO, 0.0);
     let stop = if groups.is_empty() { None } else { place.stop.or_else(|| net.stop(&place.host.name)) };
@@ -166,6 +198,11 @@ fn costs<'a>(net: &Net, need: &Need, place: &'a Place<'a>, groups: &[Group<'_>])
             moved += group.bytes;
         }
     }
+    let missing = image.map_or(Ok(0.0), |image| image.bytes(place))?;
+    if missing > 0.0 {
+        transfer = transfer.plus(&Estimate::pulling(missing));
+        moved += missing;
+    }
     let partition = partition.map(|partition| partition.name.as_str());
     let wait = place.wait(partition, need).unwrap_or_else(|| unknown_wait(place));
     let run = need.time.map(|time| time.to_run_at(&place.speed));
@@ -176,8 +213,14 @@ fn costs<'a>(net: &Net, need: &Need, place: &'a Place<'a>, groups: &[Group<'_>])
 }
 
 /// Makes the sheet of a place that can run it.
-fn sheet<'a>(net: &Net, need: &Need, place: &'a Place<'a>, groups: &[Group<'_>]) -> Option<Sheet<'a>> {
-    let found = costs(net, need, place, groups).ok()?;
+fn sheet<'a>(
+    net: &Net,
+    need: &Need,
+    place: &'a Place<'a>,
+    groups: &[Group<'_>],
+    image: Option<&Missing<'_>>,
+) -> Option<Sheet<'a>> {
+    let found = costs(net, need, place, groups, image).ok()?;
     let (cost, host) = (found.cost(place), &place.host.name);
     let Costs { partition, wait, transfer, run, total, moved, core_hours } = found;
     let stop = place.stop.or_else(|| net.stop(host));

@@ -3,9 +3,10 @@ use crate::decide::graph::net::{Link, Net};
 use crate::decide::place::plan::Policy;
 use crate::decide::route::need::{Asker, Input, Need, Place};
 use crate::decide::route::sheet::{Routes, route};
+use crate::language::container::RUNTIMES;
 use crate::model::batch::{Partition, PartitionState};
-use crate::model::facts::Facts;
-use crate::model::host::{Agents, Batch, Host, HostName};
+use crate::model::facts::{ContainerProgram, Facts};
+use crate::model::host::{Agents, Batch, ContainerRuntime, Host, HostName};
 use crate::model::units::{Bytes, Price, Walltime};
 
 fn name(name: &str) -> HostName {
@@ -176,7 +177,8 @@ fn every_veto_says_what_is_missing() {
         time: Some(Estimate::known(36_000.0)),
         gpus: 1,
         internet: true,
-        container: true,
+        runtimes: &RUNTIMES,
+        image: None,
         inputs: Vec::new(),
         asker: Asker::Agent,
         now: 0.0,
@@ -198,6 +200,61 @@ fn a_partition_with_gpus_is_left_to_those_who_need_them() {
     let huge = Need { gpus: 8, ..need() };
     let routes = route(&net, &huge, &places, Policy::Fastest, 9);
     assert_eq!(said(&routes), ["hpc: 8 GPUs on one node, where it has 4 GPUs"]);
+}
+
+#[test]
+fn a_file_that_apptainer_alone_runs_goes_where_it_is() {
+    let with = |named, runtimes: &[ContainerRuntime]| {
+        let mut host = host(named, Some(Batch::None));
+        host.containers = runtimes.to_vec();
+        host
+    };
+    let docker = with("lab", &[ContainerRuntime::Docker]);
+    let apptainer = with("hpc", &[ContainerRuntime::Podman, ContainerRuntime::Apptainer]);
+    let mut probed = facts(8, 8);
+    let program =
+        |runtime, usable| ContainerProgram { runtime, version: "1".to_owned(), usable, limits: None, gpus: None };
+    probed.containers =
+        vec![program(ContainerRuntime::Singularity, Some(false)), program(ContainerRuntime::Docker, Some(true))];
+    let seen = host("seen", Some(Batch::None));
+    let places = [
+        Place::of(&docker, None, Vec::new()),
+        Place::of(&apptainer, None, Vec::new()),
+        Place::of(&seen, Some(&probed), Vec::new()),
+    ];
+    let net = star(&[("lab", 1.0), ("hpc", 1.0), ("seen", 1.0)]);
+    let sif = Need { runtimes: &[ContainerRuntime::Apptainer, ContainerRuntime::Singularity], ..need() };
+    let routes = route(&net, &sif, &places, Policy::Fastest, 9);
+    assert_eq!(order(&routes), ["hpc"]);
+    let why = "neither Apptainer nor Singularity is there, and nothing else runs that image";
+    assert_eq!(said(&routes), [format!("lab: {why}"), format!("seen: {why}")]);
+    // One that is in a registry goes to all of them.
+    let any = Need { runtimes: &RUNTIMES, ..need() };
+    assert_eq!(route(&net, &any, &places, Policy::Fastest, 9).places.len(), 3);
+}
+
+#[test]
+fn an_image_that_is_not_there_has_to_come() {
+    let (mut lab, hpc) = (host("lab", Some(Batch::None)), host("hpc", Some(Batch::None)));
+    let net = star(&[("lab", 1.0), ("hpc", 1.0)]);
+    let image = Input { name: "star:1".to_owned(), bytes: 2e9, at: vec![hpc.name.clone()] };
+    let wanted = Need { image: Some(image), ..need() };
+    let places = [Place::of(&lab, None, Vec::new()), Place::of(&hpc, None, Vec::new())];
+    let routes = route(&net, &wanted, &places, Policy::Fastest, 9);
+    assert_eq!(order(&routes), ["hpc", "lab"]);
+    assert_eq!((routes.places[0].moved, routes.places[1].moved), (0.0, 2e9));
+    assert_eq!(routes.places[1].transfer, Estimate::pulling(2e9));
+    // Without internet it comes from who has it, and where nobody has it not at all.
+    lab.internet.login = Some(false);
+    let places = [Place::of(&lab, None, Vec::new())];
+    assert_eq!(order(&route(&net, &wanted, &places, Policy::Fastest, 9)), ["lab"]);
+    let image = Input { name: "star:1".to_owned(), bytes: 0.0, at: Vec::new() };
+    let wanted = Need { image: Some(image), ..need() };
+    let routes = route(&net, &wanted, &places, Policy::Fastest, 9);
+    assert_eq!(
+        said(&routes),
+        ["lab: star:1 is not there, and there is no internet to take it from (`csync images push`)"]
+    );
 }
 
 #[test]

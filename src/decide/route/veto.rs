@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::decide::route::need::{Asker, Need, Place};
 use crate::model::batch::{Partition, PartitionState};
-use crate::model::host::{Agents, Batch, HostName};
+use crate::model::host::{Agents, Batch, ContainerRuntime, HostName};
 use crate::model::units::{Bytes, Walltime};
 
 /// Something that a command needs more of than there is.
@@ -61,6 +61,13 @@ pub enum Veto {
     },
     /// Where jobs run there is no internet.
     NoInternet,
+    /// The image is not there, and cannot be taken there from its registry.
+    NoImage {
+        /// Which.
+        image: String,
+    },
+    /// Neither Apptainer nor Singularity is there, which the image needs.
+    NoApptainer,
     /// Nothing there runs containers.
     NoContainers,
     /// There is no way from where an input lies.
@@ -97,6 +104,12 @@ impl fmt::Display for Veto {
             }
             Self::Time { asked, most } => write!(f, "{asked} of walltime, where {most} is allowed"),
             Self::NoInternet => f.write_str("there is no internet where jobs run"),
+            Self::NoImage { image } => {
+                write!(f, "{image} is not there, and there is no internet to take it from (`csync images push`)")
+            }
+            Self::NoApptainer => {
+                f.write_str("neither Apptainer nor Singularity is there, and nothing else runs that image")
+            }
             Self::NoContainers => f.write_str("nothing there runs containers"),
             Self::NoWay { input } => write!(f, "there is no way to it from where {input} lies"),
         }
@@ -121,8 +134,9 @@ pub fn fit<'p>(need: &Need, place: &'p Place<'_>) -> Result<Option<&'p Partition
     if let Some(of) = place.login_of.filter(|_| need.is_heavy()) {
         vetoes.push(Veto::LoginNode { of: of.clone() });
     }
-    if need.container && !place.runs_containers() {
-        vetoes.push(Veto::NoContainers);
+    if !need.runtimes.is_empty() && !place.has_any(need.runtimes) {
+        let any = need.runtimes.contains(&ContainerRuntime::Docker);
+        vetoes.push(if any { Veto::NoContainers } else { Veto::NoApptainer });
     }
     let online = if batch == Batch::None { host.internet.login } else { host.internet.compute };
     if need.internet && online == Some(false) {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::model::host::ContainerRuntime;
+
 /// An image, as `container` names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Image {
@@ -13,6 +15,14 @@ pub enum Image {
     /// A file.
     File(Archive, String),
 }
+
+/// What runs images by their names.
+pub const RUNTIMES: [ContainerRuntime; 4] = [
+    ContainerRuntime::Apptainer,
+    ContainerRuntime::Singularity,
+    ContainerRuntime::Docker,
+    ContainerRuntime::Podman,
+];
 
 /// What an image's file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +70,15 @@ impl Image {
         match self {
             Self::File(archive, path) => Self::File(*archive, place(path)),
             other => other.clone(),
+        }
+    }
+
+    /// Returns what can run it.
+    pub const fn runtimes(&self) -> &'static [ContainerRuntime] {
+        if self.is_for_daemons() {
+            &RUNTIMES
+        } else {
+            &[ContainerRuntime::Apptainer, ContainerRuntime::Singularity]
         }
     }
 
@@ -126,6 +145,14 @@ impl FromStr for Image {
             return Err(BadImage::File(text.to_owned()));
         }
         registry(text)
+    }
+}
+
+/// Returns the name of an image that comes from a registry; none of a file, and of what is no name.
+pub fn pulled_name(container: &str) -> Option<String> {
+    match container.parse() {
+        Ok(Image::Registry(name)) => Some(name),
+        Ok(Image::Apptainer(_) | Image::File(..)) | Err(_) => None,
     }
 }
 

@@ -11,6 +11,6 @@ mod wrap;
 #[cfg(test)]
 mod tests;
 
-pub use image::{Archive, BadImage, Image};
+pub use image::{Archive, BadImage, Image, RUNTIMES, pulled_name};
 pub use sandbox::{BadFile, FIND_SOCKETS, Held, NOBODY, Sandbox, WORK, inside};
 pub use wrap::{BadBind, Wrapping, bind, list_command, make_command, read_list, words, wrap};

@@ -36,8 +36,7 @@ impl Daemon {
             .into_iter()
             .flat_map(|image| {
                 let size = Bytes(u64::try_from(image.size).unwrap_or_default());
-                let digest = image.repo_digests.first().and_then(|name| name.split_once("@sha256:"));
-                let digest = digest.map_or_else(|| image.id.clone(), |(_, digest)| format!("sha256:{digest}"));
+                let digest = digest(&image.repo_digests, &image.id);
                 let called: Vec<String> = image.repo_tags.into_iter().filter(|name| name != "<none>:<none>").collect();
                 let short = image.id.trim_start_matches("sha256:").chars().take(12).collect::<String>();
                 let labels = if called.is_empty() { vec![short] } else { called };
@@ -53,11 +52,22 @@ impl Daemon {
     /// # Errors
     /// When it does not answer.
     pub async fn has(&self, image: &str) -> Result<bool, DockerError> {
-        match self.docker.inspect_image(image).await {
-            Ok(_) => Ok(true),
-            Err(error) if is_missing(&error) => Ok(false),
-            Err(error) => Err(refused(&self.host, "look for an image", error)),
-        }
+        Ok(self.look(image).await?.is_some())
+    }
+
+    /// Returns an image's digest, and what it takes on the daemon's disk; none where the daemon has none.
+    ///
+    /// # Errors
+    /// When the daemon does not answer.
+    pub async fn look(&self, image: &str) -> Result<Option<(String, Bytes)>, DockerError> {
+        let seen = match self.docker.inspect_image(image).await {
+            Ok(seen) => seen,
+            Err(error) if is_missing(&error) => return Ok(None),
+            Err(error) => return Err(refused(&self.host, "look for an image", error)),
+        };
+        let size = Bytes(seen.size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default());
+        let digests = seen.repo_digests.unwrap_or_default();
+        Ok(Some((digest(&digests, seen.id.as_deref().unwrap_or_default()), size)))
     }
 
     /// Pulls an image; `progress` is told what the daemon says.
@@ -125,4 +135,10 @@ impl Daemon {
         }
         Ok(loaded)
     }
+}
+
+/// Returns the digest that a registry has of an image, where it came from one; its id otherwise.
+fn digest(names: &[String], id: &str) -> String {
+    let digest = names.first().and_then(|name| name.split_once("@sha256:"));
+    digest.map_or_else(|| id.to_owned(), |(_, digest)| format!("sha256:{digest}"))
 }

@@ -2,6 +2,7 @@
 //! needed, and no port is opened.
 
 mod error;
+mod here;
 mod images;
 mod left;
 mod login;
@@ -11,6 +12,7 @@ mod task;
 mod wire;
 
 pub use error::DockerError;
+pub use here::runtimes;
 pub use images::Held;
 pub use left::{ENDING, Left, sweep};
 pub use sandbox::{Confined, Ending, Given, Order};

@@ -1,6 +1,6 @@
 //! How runs come in: from a submission, or back from the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,11 +14,12 @@ use crate::decide::outlook::files::Files;
 use crate::decide::outlook::foresee::Outlook;
 use crate::decide::outlook::survey::{Survey, survey};
 use crate::decide::route::need::Asker;
+use crate::language::container::pulled_name;
 use crate::language::hook::agent_of;
 use crate::language::hosts::Hosts;
 use crate::language::quote::sh;
 use crate::model::api::{ApiError, Counts, ErrorKind, RunState, RunSummary, Submission, Submitted};
-use crate::model::data::{DataFact, Elsewhere, Rate, Replica};
+use crate::model::data::{DataFact, Elsewhere, IMAGES, Rate, Replica};
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::model::facts::Facts;
 use crate::model::host::{Agents, Batch, HostName};
@@ -433,6 +434,14 @@ impl Runner {
         let mut files = Files::new(plan.paths.len(), alike);
         for Lying { path, bytes, hosts } in lying {
             files.lies(path, bytes, self.sites.set(&hosts));
+        }
+        let containers: BTreeSet<&str> = plan.tasks.iter().filter_map(|task| task.container.as_deref()).collect();
+        for container in containers {
+            let name = pulled_name(container);
+            let copies = name.map(|name| self.sites.stock.copies(IMAGES, &name)).unwrap_or_default();
+            for copy in copies {
+                files.has_image(container, copy.size.0, self.sites.set(&[copy.host]));
+            }
         }
         let outlook = Outlook::new(lore.of_task, classes, files).excluding(places.excluded.clone());
         self.tell_or_log(Event::Outlook(run, Box::new(outlook)));

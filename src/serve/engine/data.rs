@@ -25,13 +25,13 @@ const MOST: u64 = 1 << 50;
 type Heap = (HostName, String, String);
 
 impl Handle {
-    /// Returns every file of a workflow that lies on a host. Those of datasets are their owners'.
+    /// Returns every file of a workflow that lies on a host. Those of datasets are their owners', and images are no files.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub async fn data(&self) -> Result<Vec<Replica>, ApiError> {
         let mut all = self.reader.replicas(None).await.map_err(|error| storage(&error))?;
-        all.retain(|replica| !replica.is_of_dataset());
+        all.retain(|replica| !replica.is_of_dataset() && !replica.is_image());
         Ok(all)
     }
 

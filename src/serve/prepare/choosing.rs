@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::decide::graph::estimate::Estimate;
 use crate::decide::route::need::{Asker, Need, Place, light_login};
 use crate::decide::route::veto::{Veto, fit};
+use crate::language::container::Image;
 use crate::language::hosts::{Hosts, partitions};
 use crate::language::manifest::Workflow;
 use crate::model::api::{ApiError, ErrorKind};
@@ -16,6 +17,7 @@ use crate::model::id::TaskId;
 use crate::model::plan::Plan;
 use crate::model::resources::{Amount, Request};
 use crate::model::task::Settings;
+use crate::reach::docker::runtimes;
 use crate::reach::machine::host_name;
 use crate::serve::prepare::places::Places;
 
@@ -162,6 +164,9 @@ impl Means<'_> {
     /// Returns why a task cannot run on a host; none where it can.
     fn lacks(&self, name: &HostName, task: &Settings, stays: bool) -> Option<String> {
         if name.is_local() {
+            if !has_runtime(task, self.hosts) {
+                return Some("nothing here runs its container".to_owned());
+            }
             let is_heavy = task.resources.iter().all(|request| need(request, task).is_heavy());
             // What names files outside can run nowhere else.
             let of = self.login_of.filter(|_| is_heavy && !stays)?;
@@ -190,6 +195,16 @@ impl Means<'_> {
     }
 }
 
+/// Returns whether this machine runs what a task's container is, unless the task itself says where that is found.
+fn has_runtime(task: &Settings, hosts: &Hosts) -> bool {
+    let Some(Ok(image)) = task.container.as_ref().map(|image| image.parse::<Image>()) else { return true };
+    let said = hosts.get(HostName::LOCAL).map(|host| host.containers.clone()).unwrap_or_default();
+    let found = || if said.is_empty() { runtimes() } else { said.clone() };
+    !task.modules.is_empty()
+        || task.env.contains_key("PATH")
+        || found().iter().any(|runtime| image.runtimes().contains(runtime))
+}
+
 fn need(request: &Request, task: &Settings) -> Need {
     fn least<T: Copy>(amount: Amount<T>) -> Option<T> {
         match amount {
@@ -198,12 +213,13 @@ fn need(request: &Request, task: &Settings) -> Need {
             Amount::Range { min, .. } => min,
         }
     }
+    let image: Option<Image> = task.container.as_ref().and_then(|image| image.parse().ok());
     Need {
         cpus: least(request.cpus).unwrap_or(1),
         memory: least(request.mem).map(|mem| Estimate::known(mem.0 as f64)),
         time: least(request.time).map(|time| Estimate::known(time.0 as f64)),
         gpus: request.gpus,
-        container: task.container.is_some(),
+        runtimes: image.map_or(&[], |image| image.runtimes()),
         ..Need::default()
     }
 }
@@ -248,6 +264,27 @@ batch = "none"
             needs: Vec::new(),
             columns: Vec::new(),
             definition: [0; 16],
+        }
+    }
+
+    #[test]
+    fn this_machine_is_no_choice_for_what_nothing_here_runs() {
+        let text = "[hosts.local]\ncontainers = [\"docker\"]\n";
+        let (file, mistakes) = read(text, &[]);
+        assert_eq!(mistakes, []);
+        let hosts = merge(&file, &shipped(), &BTreeMap::new());
+        let task = |container: Option<&str>, modules: &[&str]| Settings {
+            container: container.map(str::to_owned),
+            modules: modules.iter().map(|&name| name.to_owned()).collect(),
+            ..Settings::default()
+        };
+        for (container, modules, runs) in [
+            (None, &[][..], true),
+            (Some("docker://x"), &[], true),
+            (Some("x.sif"), &[], false),
+            (Some("x.sif"), &["apptainer"], true),
+        ] {
+            assert_eq!(has_runtime(&task(container, modules), &hosts), runs, "{container:?}");
         }
     }
 

@@ -19,6 +19,7 @@ use crate::language::manifest::{absolute, contained, is_remote, render_at};
 use crate::language::quote::sh;
 use crate::model::api::Stream;
 use crate::model::batch::{BatchId, JobName};
+use crate::model::data::{IMAGES, has_image};
 use crate::model::host::ContainerRuntime;
 use crate::model::id::JobKey;
 use crate::model::job::Outcome;
@@ -226,6 +227,7 @@ impl Boxes {
         } else {
             let pulls = || tracing::info!(host = daemon.host(), image = spec.image, "pulls");
             boxed.warning = daemon.make_pulling(&spec, pulls).await?;
+            learn(means, &daemon, &spec.image).await;
             Standing::Made
         };
         let (attached, since) = match standing {
@@ -266,6 +268,16 @@ impl Boxes {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|name| !names.contains(name));
     }
+}
+
+/// Learns that a host has an image, where that was not known.
+async fn learn(means: &Means, daemon: &Daemon, image: &str) {
+    let known = means.stock.copies(IMAGES, image);
+    if known.iter().any(|copy| copy.host == means.host.name) {
+        return;
+    }
+    let Ok(Some(seen)) = daemon.look(image).await else { return };
+    means.learn(vec![has_image(&means.host.name, image, seen, clock::now())]).await;
 }
 
 /// Sees to it that a container ends when it is to: asks first, and then does not.

@@ -145,7 +145,11 @@ impl Stock {
                     let of = inner.replicas.entry(replica.root.clone()).or_default();
                     let copies = of.entry(replica.path.clone()).or_default();
                     // Copies of an earlier content are of no use to anybody.
-                    copies.retain(|copy| copy.host != replica.host && copy.fingerprint() == replica.fingerprint());
+                    // Of an image every runtime keeps another form.
+                    copies.retain(|copy| {
+                        let same = replica.is_image() || copy.fingerprint() == replica.fingerprint();
+                        copy.host != replica.host && same
+                    });
                     copies.push(replica.clone());
                 }
                 DataFact::Gone { root, path, host } => {
