@@ -17,6 +17,8 @@ pub mod transcript;
 
 pub mod container;
 
+pub mod conda;
+
 pub mod manifest;
 
 pub mod batch;

@@ -1,5 +1,6 @@
 //! A command, put into its container.
 
+use crate::language::conda;
 use crate::language::container::{Image, Wrapping, bind, wrap};
 use crate::language::manifest::Rendered;
 use crate::language::manifest::paths::{is_remote, normal, parent};
@@ -11,20 +12,25 @@ use crate::model::plan::Plan;
 use crate::model::resources::Grant;
 use crate::model::task::{Settings, Task};
 
-/// Returns the file of a task's image, where it lies in the workflow's directory: then it is an input like others, but for
-/// `{inputs}`.
-pub(super) fn image_file(task: &Settings, root: &str) -> Option<String> {
-    let image: Image = task.container.as_ref()?.parse().ok()?;
-    let path = normal(image.file().filter(|path| !path.starts_with('~'))?, root);
+/// Returns the file of a task's image, or of its conda environment, where it lies in the workflow's directory: then it is an input
+/// like others, but for `{inputs}`.
+pub(super) fn own_file(task: &Settings, root: &str) -> Option<String> {
+    let image: Option<Image> = task.container.as_ref().and_then(|image| image.parse().ok());
+    let path = match (&image, &task.conda) {
+        (Some(image), _) => image.file()?,
+        (None, Some(conda)) if conda::is_file(conda) => conda,
+        (None, _) => return None,
+    };
+    let path = normal(Some(path).filter(|path| !path.starts_with('~'))?, root);
     (!path.starts_with('/') && !path.starts_with("../") && !is_remote(&path)).then(|| path.into_owned())
 }
 
-/// Returns the inputs that a task declares: all but its image.
+/// Returns the inputs that a task declares: all but the file of its image or its environment.
 pub(super) fn declared(plan: &Plan, instance: InstanceId) -> &[PathId] {
     let (task, inputs) = (plan.task_of(instance), plan.inputs(instance));
     match inputs.split_last() {
-        // A copy of the directory holds the image as any other file.
-        Some((_, rest)) if !task.tree && image_file(task, &plan.root).is_some() => rest,
+        // A copy of the directory holds it as any other file.
+        Some((_, rest)) if !task.tree && own_file(task, &plan.root).is_some() => rest,
         _ => inputs,
     }
 }

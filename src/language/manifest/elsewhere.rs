@@ -1,5 +1,6 @@
 //! What a plan asks for that cannot be served: hosts that nobody knows, files that cannot be brought, images without a name.
 
+use crate::language::conda::is_file;
 use crate::language::container::{Image, bind};
 use crate::language::document::nearest;
 use crate::language::manifest::draft::{Foreach, Origin, Workflow};
@@ -45,6 +46,11 @@ pub fn elsewhere(
                 let help =
                     "an image in a registry is written as `docker://python:3.12-slim`, one in a file as `tools.sif`";
                 all.push((id, Diagnostic::error(place("container"), message).help(help)));
+            }
+            if let Some(file) = task.conda.as_deref().filter(|conda| is_file(conda)) {
+                let message = format!("task `{}` runs in a container, where no environment is made of `{file}`", task.name);
+                let help = "leave out `container` or `conda`; an environment that the image has is named by its name";
+                all.push((id, Diagnostic::error(place("conda"), message).help(help)));
             }
             let bad = task.binds.iter().find_map(|entry| bind(entry, &plan.root).err());
             if let Some(why) = bad {

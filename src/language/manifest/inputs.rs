@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 
 use crate::language::document::Mistakes;
-use crate::language::manifest::contain::image_file;
+use crate::language::manifest::contain::own_file;
 use crate::language::manifest::draft::TaskDraft;
 use crate::language::manifest::expand::{Expansion, MOST_FILES};
 use crate::language::manifest::fill::{Filler, Segment, write_path, write_pattern};
@@ -93,7 +93,7 @@ impl<'e, 'a> Inputs<'e, 'a> {
             })
             .collect();
         let constant = written.iter().all(|input| input.constant);
-        let image = image_file(self.of.plan.task(id), &self.of.plan.root);
+        let own = own_file(self.of.plan.task(id), &self.of.plan.root);
         let mut shared: Option<Slice> = None;
         let mut fewest = usize::MAX;
         let instances = self.of.plan.instances_of(id);
@@ -102,13 +102,13 @@ impl<'e, 'a> Inputs<'e, 'a> {
             let active = self.left.binary_search(&instance).is_err();
             let slice = match shared {
                 Some(slice) => slice,
-                None => self.instance(instance, id, &written, image.as_deref(), active, mistakes),
+                None => self.instance(instance, id, &written, own.as_deref(), active, mistakes),
             };
             // Instances that read the same share one list of it.
             if constant && shared.is_none() && active {
                 shared = Some(slice);
             }
-            fewest = fewest.min(slice.len as usize - usize::from(image.is_some()));
+            fewest = fewest.min(slice.len as usize - usize::from(own.is_some()));
             if let Some(instance) = self.of.plan.instances.get_mut(instance.index()) {
                 instance.inputs = slice;
             }

@@ -61,7 +61,7 @@ keys! {
         Container = "container": "Container image.",
         Binds = "binds": "Directories that the container sees: `/host/path` or `/host/path:/inside`.",
         Modules = "modules": "Environment modules to load.",
-        Conda = "conda": "Conda environment to activate: a name or a path.",
+        Conda = "conda": "Conda environment to activate: a name, a directory, or a file such as `environment.yml`, of which one is made once.",
         Setup = "setup": "Shell lines before the command.",
         Stdin = "stdin": "File that the command reads as standard input.",
         Secrets = "secrets": "Names of secrets handed over as environment variables.",

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::language::conda;
 use crate::language::manifest::Rendered;
 use crate::language::manifest::contain::declared;
 use crate::language::manifest::paths::{is_remote, part};
@@ -119,10 +120,16 @@ impl Filling<'_> {
             if !modules.is_empty() {
                 load(modules, script);
             }
-            if let Some(conda) = &task.conda {
-                script.push_str("eval \"$(conda shell.bash hook)\"\nconda activate ");
-                script.push_str(&sh(conda));
-                script.push('\n');
+            match &task.conda {
+                None => {}
+                // An image's shell need not be bash.
+                Some(name) if task.container.is_some() => {
+                    script.push_str("eval \"$(conda shell.bash hook)\"\nconda activate ");
+                    script.push_str(&sh(name));
+                    script.push('\n');
+                }
+                Some(file) if conda::is_file(file) => script.push_str(&conda::activate(&absolute(self.root, file))),
+                Some(name) => script.push_str(&conda::activate(name)),
             }
             script.push_str("set -u\n");
         }

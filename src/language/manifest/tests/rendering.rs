@@ -75,12 +75,25 @@ fn what_comes_before_the_command() {
         "modules = [\"gcc/12\", \"a b\"]\nconda = \"my env\"\nsetup = [\"export N={cpus}\"]\nenv = { T = \"{cpus} {params.p}\" }\nrun = [\"x\", \"y z\"]",
     );
     assert!(script.starts_with("set +u\nif ! type module"), "{script}");
-    let rest = "module load gcc/12 'a b'\neval \"$(conda shell.bash hook)\"\nconda activate 'my env'\nset -u\nexport N=4\nexec x 'y z'\n";
-    assert!(script.ends_with(rest), "{script}");
+    let (modules, rest) = script.split_once("csync_conda_die() {").unwrap();
+    assert!(modules.ends_with("module load gcc/12 'a b'\n"), "{script}");
+    assert!(rest.ends_with("\ncsync_conda name 'my env'\nset -u\nexport N=4\nexec x 'y z'\n"), "{script}");
     assert_eq!(
         rendered("env = { T = \"{cpus} {params.p}\" }\nrun = \"x\"").env,
         [("T".to_owned(), "4 a b".to_owned())]
     );
+}
+
+#[test]
+fn an_environment_of_a_file_is_an_input_of_its_own() {
+    let keys = "conda = \"envs/a.yml\"\ninputs = [\"b\"]\noutputs = [\"c\"]\nrun = \"x {inputs}\"";
+    let plan = expanded(&format!("[tasks.a]\n{keys}")).plan;
+    let paths: Vec<&str> = plan.inputs(InstanceId(0)).iter().map(|path| plan.path(*path)).collect();
+    assert_eq!(paths, ["b", "envs/a.yml"]);
+    let script = script(keys);
+    assert!(script.ends_with("\ncsync_conda file /lab/flow/envs/a.yml\nset -u\nx b"), "{script}");
+    let inside = self::script("conda = \"tools\"\ncontainer = \"docker://x\"\nrun = \"y\"");
+    assert!(inside.contains("conda activate tools"), "{inside}");
 }
 
 const LAYERS: &str = r#"
@@ -205,6 +218,10 @@ on = ["hcp", "local"]
 run = "x"
 on = "hpc"
 outputs = ["../x"]
+[tasks.h]
+run = "x"
+container = "docker://x"
+conda = "env.yml"
 "#;
     let (workflow, mistakes) = read(text);
     assert_eq!(mistakes, []);
@@ -228,6 +245,7 @@ outputs = ["../x"]
             "4 task `e` goes over `nas:/vol1/*.gz`, and files of other machines are known as datasets alone @ \"nas:/vol1/*.gz\" ? `csync data add NAME HOST:/DIRECTORY` names one; then write `data:NAME/*`",
             "5 task `f` runs on `hcp`, and there is no such host or tag @ on ? did you mean `hpc`?",
             "6 task `g` names `../x`, which csync does not bring to other hosts: it is outside the workflow's directory @ \"../x\" ? copy it, or link to it, below the workflow's directory and write that name",
+            "7 task `h` runs in a container, where no environment is made of `env.yml` @ conda ? leave out `container` or `conda`; an environment that the image has is named by its name",
         ]
     );
 }
