@@ -9,12 +9,16 @@ use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::hosts::{Known, unreached};
 use crate::cli::view::table::{Cell, Column, Page, Table};
-use crate::language::container::{Image, list_command, make_command, read_list};
+use crate::language::container::{Image, list_command, make_command, pulled_name, read_list};
 use crate::language::quote::sh;
 use crate::model::api::ErrorKind;
+use crate::model::data::ImagesSeen;
+use crate::model::host::HostName;
 use crate::model::units::Bytes;
+use crate::reach::client::Client;
+use crate::reach::docker::Daemon;
 use crate::reach::transport::{Exec, Meter, Put, Transport};
-use crate::serve::site::ground_of;
+use crate::serve::site::{NotReady, convert, ground_of};
 
 /// Columns of the list.
 const COLUMNS: &[Column] =
@@ -81,6 +85,7 @@ fn list(context: &Context, args: &List) -> Result<Exit, Failure> {
     let known = Known::load(context)?;
     let kept = context.block_on(async {
         let place = Place::find(context, &known, args.on.as_deref()).await?;
+        let host = place.host.name.clone();
         let mut kept = Vec::new();
         if let Some(daemon) = place.daemon().await? {
             let held = daemon.images().await.map_err(|error| failed(&error))?;
@@ -95,6 +100,10 @@ fn list(context: &Context, args: &List) -> Result<Exit, Failure> {
         let reply = reply.map_err(|error| unreached(&error, &place.host))?;
         let files = read_list(&String::from_utf8_lossy(&reply.stdout));
         kept.extend(files.into_iter().map(|(name, digest, size)| Kept { name, digest, size, by: "csync" }));
+        // Whoever chooses hosts goes by it; where nobody does now, the next list is as good.
+        if let Some(client) = context.find().await? {
+            tell(&client, host, &kept, Seen::All).await?;
+        }
         Ok(kept)
     })?;
     if context.json() {
@@ -115,6 +124,45 @@ fn list(context: &Context, args: &List) -> Result<Exit, Failure> {
     }
     context.print(table.print().trim_end())?;
     Ok(Exit::Success)
+}
+
+/// How much of a host's images was seen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// Everything.
+    All,
+    /// Some.
+    Some,
+}
+
+/// Tells the engine which images are on a host.
+async fn tell(client: &Client, host: HostName, kept: &[Kept], seen: Seen) -> Result<(), Failure> {
+    if host.is_local() {
+        return Ok(());
+    }
+    let known = |image: &Kept| Some((pulled_name(&image.name)?, image.digest.clone(), image.size));
+    let images = kept.iter().filter_map(known).collect();
+    Ok(client.keep_images(&ImagesSeen { host, images, all: seen == Seen::All }).await?)
+}
+
+/// Tells the engine that a host has an image now: as its daemon holds it, or as the file that was made of it.
+async fn told_of(context: &Context, place: &Place, name: &str) -> Result<(), Failure> {
+    if place.host.name.is_local() {
+        return Ok(());
+    }
+    let mut kept = Vec::new();
+    if let Some(daemon) = place.daemon().await?
+        && let Some((digest, size)) = daemon.look(name).await.map_err(|error| failed(&error))?
+    {
+        kept.push(Kept { name: name.to_owned(), digest, size, by: "daemon" });
+    } else {
+        let reply = place.way.exec(Exec::new(list_command(&images(place).await?))).await;
+        let reply = reply.map_err(|error| unreached(&error, &place.host))?;
+        let files = read_list(&String::from_utf8_lossy(&reply.stdout)).into_iter();
+        let same = files.filter(|(kept, ..)| pulled_name(kept) == pulled_name(name));
+        kept.extend(same.map(|(name, digest, size)| Kept { name, digest, size, by: "csync" }));
+    }
+    tell(&context.reach().await?, place.host.name.clone(), &kept, Seen::Some).await
 }
 
 /// Returns where images are kept as files on a host.
@@ -145,16 +193,21 @@ fn pull(context: &Context, args: &One) -> Result<Exit, Failure> {
         };
         if let (Some(name), Some(daemon)) = (by_name, place.daemon().await?) {
             daemon.pull(name, |_| {}).await.map_err(|error| failed(&error))?;
+            told_of(context, &place, name).await?;
             return Ok(format!("{} has {name}.", place.host.name));
         }
-        make(&place, &image).await
+        let made = make(&place, &image).await?;
+        if let Image::Registry(name) | Image::Apptainer(name) = &image {
+            told_of(context, &place, name).await?;
+        }
+        Ok(made)
     })?;
     told(context, &said)
 }
 
 /// Has an image made ready as a file, by Apptainer or Singularity.
 async fn make(place: &Place, image: &Image) -> Result<String, Failure> {
-    let command = make_command(image, &images(place).await?, &[]);
+    let command = make_command(image, &images(place).await?, None, &[]);
     let reply = place.way.exec(Exec::new(command).within(PATIENCE)).await;
     let reply = reply.map_err(|error| unreached(&error, &place.host))?;
     if reply.status.is_success() {
@@ -177,9 +230,9 @@ fn push(context: &Context, args: &One) -> Result<Exit, Failure> {
         match &image {
             Image::Registry(name) => {
                 let here = Place::find(context, &known, None).await?.needed_daemon().await?;
-                let there = place.needed_daemon().await?;
-                let loaded = there.take(&here, name).await.map_err(|error| failed(&error))?;
-                Ok(format!("{} has {}.", place.host.name, loaded.unwrap_or_else(|| name.clone())))
+                let said = push_named(context, &place, &here, (&image, name)).await?;
+                told_of(context, &place, name).await?;
+                Ok(said)
             }
             Image::File(_, path) => push_file(&place, &image, path).await,
             Image::Apptainer(url) => Err(Failure::usage(format!("`{url}` is not on this machine"))
@@ -187,6 +240,31 @@ fn push(context: &Context, args: &One) -> Result<Exit, Failure> {
         }
     })?;
     told(context, &said)
+}
+
+/// Takes an image of this machine's daemon to a host: to its daemon, or made into a file where Apptainer or Singularity runs it.
+async fn push_named(
+    context: &Context,
+    place: &Place,
+    here: &Daemon,
+    (image, name): (&Image, &str),
+) -> Result<String, Failure> {
+    let host = &place.host;
+    if let Some(there) = place.daemon().await? {
+        let loaded = there.take(here, name).await.map_err(|error| failed(&error))?;
+        return Ok(format!("{} has {}.", host.name, loaded.unwrap_or_else(|| name.to_owned())));
+    }
+    let archive = context.state_dir()?.live_dir().join(format!("image-{}.tar", std::process::id()));
+    std::fs::create_dir_all(archive.parent().unwrap_or(&archive))
+        .map_err(|error| Failure::usage(format!("{} cannot be written", archive.display())).because(&error))?;
+    let to = images(place).await?;
+    let made = convert(here, image, &place.way, (&to, &host.containers), archive).await;
+    let made = made.map_err(|error| match error {
+        NotReady::Transport(error) => unreached(&error, host),
+        NotReady::Docker(error) => failed(&error),
+        error => Failure::new(ErrorKind::Conflict, error.to_string()).exiting(Exit::RunFailed),
+    })?;
+    Ok(format!("{} has it: {made}.", host.name))
 }
 
 async fn push_file(place: &Place, image: &Image, path: &str) -> Result<String, Failure> {

@@ -115,6 +115,17 @@ pub struct Replica {
     pub at: Timestamp,
 }
 
+/// What was seen of the images on a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImagesSeen {
+    /// The host.
+    pub host: HostName,
+    /// What each is known as, its digest, and its size.
+    pub images: Vec<(String, String, Bytes)>,
+    /// Whether that is all that there are: then others are no longer there.
+    pub all: bool,
+}
+
 /// Says that a host has an image.
 pub fn has_image(host: &HostName, image: &str, (digest, size): (String, Bytes), at: Timestamp) -> DataFact {
     DataFact::Lies(Replica {

@@ -148,12 +148,20 @@ impl FromStr for Image {
     }
 }
 
-/// Returns the name of an image that comes from a registry; none of a file, and of what is no name.
+/// Returns what an image that comes from a registry is known as, however it was written; none of a file, and of what is no name.
 pub fn pulled_name(container: &str) -> Option<String> {
-    match container.parse() {
-        Ok(Image::Registry(name)) => Some(name),
-        Ok(Image::Apptainer(_) | Image::File(..)) | Err(_) => None,
+    let name: String = match container.parse() {
+        Ok(Image::Registry(name)) => name,
+        Ok(Image::Apptainer(url)) => return Some(url),
+        Ok(Image::File(..)) | Err(_) => return None,
+    };
+    // Docker's own registry goes without saying, and what Podman was given as a file is on `localhost`.
+    let mut short = name.as_str();
+    for before in ["docker.io/", "localhost/", "library/"] {
+        short = short.strip_prefix(before).unwrap_or(short);
     }
+    let last = short.rsplit('/').next().unwrap_or(short);
+    Some(if last.contains([':', '@']) { short.to_owned() } else { format!("{short}:latest") })
 }
 
 /// Checks a name as registries have them: `[HOST[:PORT]/]PATH[:TAG][@DIGEST]`.

@@ -9,6 +9,7 @@
 #   input=FILE          what lies elsewhere by way of links is seen inside too
 #   env=NAME            a variable that goes in; its value is taken from this process's, so that it is on no command line
 #   gpus=N cpus=N mem=BYTES
+#   of=FILE             what `docker save` wrote of the image: it is made of that, and of no registry
 #   runtimes=NAMES      what may run it, the preferred one first
 #
 # 125 is returned where the container could not be started; else what the command returned.
@@ -176,7 +177,9 @@ END
 c_convert() {
   case $c_kind in
     # Which says why, where a registry cannot be reached; `build` does not.
-    registry | apptainer) "$c_runtime" pull "$1" "$c_from" ;;
+    registry | apptainer)
+      if [ -n "$c_of" ]; then "$c_runtime" build "$1" "docker-archive:$c_of"; else "$c_runtime" pull "$1" "$c_from"; fi
+      ;;
     *) "$c_runtime" build "$1" "$c_from" ;;
   esac
 }
@@ -268,7 +271,7 @@ c_options() {
     registry) c_image=docker://$c_name ;;
     sif | apptainer) c_image=$c_name ;;
   esac
-  c_workdir=$PWD c_binds= c_inputs= c_env= c_gpus=0 c_cpus= c_mem=
+  c_workdir=$PWD c_binds= c_inputs= c_env= c_gpus=0 c_cpus= c_mem= c_of=
   c_runtimes='apptainer singularity docker podman' c_last_parent= c_taken=1
   case $c_name in '~/'*) c_name=$HOME/${c_name#'~/'} ;; esac
   for c_; do
@@ -283,6 +286,7 @@ c_options() {
       gpus=*) c_gpus=${c_#*=} ;;
       cpus=*) c_cpus=${c_#*=} ;;
       mem=*) c_mem=${c_#*=} ;;
+      of=*) c_of=${c_#*=} ;;
       runtimes=*) c_runtimes=${c_#*=} ;;
     esac
   done

@@ -105,6 +105,21 @@ fn a_command_is_wrapped_with_what_it_sees() {
     assert!(!script.contains("\n#"), "comments stay at home");
 }
 
+#[test]
+fn an_image_is_known_by_one_name_however_it_is_written() {
+    for (written, known) in [
+        ("docker://python", Some("python:latest")),
+        ("docker.io/library/python:3", Some("python:3")),
+        ("localhost/box:1", Some("box:1")),
+        ("localhost:5000/lab/box", Some("localhost:5000/lab/box:latest")),
+        ("library://lab/tools/bwa:1", Some("library://lab/tools/bwa:1")),
+        ("tools.sif", None),
+        ("BOX", None),
+    ] {
+        assert_eq!(pulled_name(written).as_deref(), known, "{written}");
+    }
+}
+
 proptest! {
     #[test]
     fn what_is_read_is_printed_so_that_it_is_read_alike(text in "[a-zA-Z0-9:/@.~_ -]{0,30}") {

@@ -137,9 +137,13 @@ pub fn words(invocation: &Invocation, label: &str) -> Vec<String> {
 }
 
 /// Returns the command, in POSIX sh, that has an image ready on a host: pulled, converted, loaded. It prints `KIND WHERE`.
-pub fn make_command(image: &Image, images: &str, runtimes: &[ContainerRuntime]) -> String {
+pub fn make_command(image: &Image, images: &str, of: Option<&str>, runtimes: &[ContainerRuntime]) -> String {
     let mut script =
         format!("CSYNC_IMAGES={} /bin/sh -c {} csync make {}", sh(images), sh(&SHORT), sh(&image.to_string()));
+    if let Some(archive) = of {
+        script.push(' ');
+        script.push_str(&sh(&format!("of={archive}")));
+    }
     if !runtimes.is_empty() {
         script.push(' ');
         script.push_str(&sh(&format!("runtimes={}", names(runtimes))));

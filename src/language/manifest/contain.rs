@@ -1,10 +1,13 @@
 //! A command, put into its container.
 
+use std::fmt::Write as _;
+
 use crate::language::conda;
-use crate::language::container::{Image, Wrapping, bind, wrap};
+use crate::language::container::{Image, Wrapping, bind, make_command, wrap};
 use crate::language::manifest::Rendered;
 use crate::language::manifest::paths::{is_remote, normal, parent};
 use crate::language::manifest::render::{absolute, load};
+use crate::language::quote::sh;
 use crate::model::host::ContainerRuntime;
 use crate::model::id::{InstanceId, PathId};
 use crate::model::job::Invocation;
@@ -68,6 +71,32 @@ pub fn contained(
 ) -> Option<(Image, Wrapping)> {
     let image = plan.task_of(instance).container.as_ref()?.parse().ok()?;
     Some((image, wrapping(plan, root, instance, grant, rendered, &[])))
+}
+
+/// Returns the script, for bash in strict mode but for variables that are not set, that has ready what an attempt needs before it
+/// runs: the image of its container below `images`, of an archive of it where there is one, or its conda environment.
+pub fn ready_script(
+    plan: &Plan,
+    root: &str,
+    instance: InstanceId,
+    rendered: &Rendered,
+    (images, archive, runtimes): (&str, Option<&str>, &[ContainerRuntime]),
+) -> Option<String> {
+    let task = plan.task_of(instance);
+    let mut script = String::new();
+    // By these its programs are found.
+    for (name, value) in &rendered.env {
+        let _infallible = writeln!(script, "export {name}={}", sh(value));
+    }
+    if !task.modules.is_empty() {
+        load(&task.modules, &mut script);
+    }
+    match (&task.container, &task.conda) {
+        (Some(image), _) => script.push_str(&make_command(&image.parse().ok()?, images, archive, runtimes)),
+        (None, Some(file)) if conda::is_file(file) => script.push_str(&conda::make(&absolute(root, file), images)),
+        (None, _) => return None,
+    }
+    Some(script)
 }
 
 fn wrapping(

@@ -12,7 +12,7 @@ use crate::model::api::{
     Affected, Clean, Cleaned, DataAsk, DataDone, EngineInfo, InstancePage, Progress, RunDetail, RunPlan, RunState,
     RunSummary, Selection, StopEngine, Stream, Submission, Submitted, TryHost, Why,
 };
-use crate::model::data::{DatasetAsk, Holding, Replica};
+use crate::model::data::{DatasetAsk, Holding, ImagesSeen, Replica};
 use crate::model::facts::HostReport;
 use crate::model::host::HostName;
 use crate::model::id::{InstanceId, RunId};
@@ -236,6 +236,14 @@ impl Client {
     /// Has a host tried again now, whatever was wrong with it.
     pub async fn try_host(&self, host: &HostName) -> Result<TryHost, ClientError> {
         http::post(&self.socket, "/v1/hosts/try", &TryHost { host: host.to_string() }).await
+    }
+
+    /// Tells which images were seen on a host.
+    ///
+    /// # Errors
+    /// When the engine cannot be spoken to.
+    pub async fn keep_images(&self, seen: &ImagesSeen) -> Result<(), ClientError> {
+        http::post(&self.socket, "/v1/images", seen).await
     }
 
     /// Hands over what a probe found on a host; returns what is known of it now.

@@ -1,10 +1,12 @@
 //! Images: which there are, and more of them.
 
+use std::path::Path;
 use std::pin::pin;
 
 use bollard::query_parameters::{CreateImageOptionsBuilder, ImportImageOptionsBuilder, ListImagesOptionsBuilder};
 use bytes::Bytes as Chunk;
 use futures_util::{Stream, StreamExt};
+use tokio::io::AsyncWriteExt;
 use tokio_util::io::ReaderStream;
 
 use crate::model::units::Bytes;
@@ -68,6 +70,24 @@ impl Daemon {
         let size = Bytes(seen.size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default());
         let digests = seen.repo_digests.unwrap_or_default();
         Ok(Some((digest(&digests, seen.id.as_deref().unwrap_or_default()), size)))
+    }
+
+    /// Writes an image to a file, as `docker save` does.
+    ///
+    /// # Errors
+    /// When the daemon does not give it, or the file cannot be written.
+    pub async fn save(&self, image: &str, path: &Path) -> Result<(), DockerError> {
+        let broken = |error: std::io::Error| {
+            let detail = format!("{}: {error}", path.display());
+            DockerError::Refused { host: self.host.clone(), action: "have an image written down", detail }
+        };
+        let mut file = tokio::fs::File::create(path).await.map_err(broken)?;
+        let mut chunks = pin!(self.docker.export_image(image));
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|error| refused(&self.host, "give an image", error))?;
+            file.write_all(&chunk).await.map_err(broken)?;
+        }
+        file.flush().await.map_err(broken)
     }
 
     /// Pulls an image; `progress` is told what the daemon says.

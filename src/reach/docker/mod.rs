@@ -27,8 +27,9 @@ use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_util::future::BoxFuture;
 use tokio::net::UnixStream;
 
+use crate::language::container::FIND_SOCKETS;
 use crate::model::host::HostName;
-use crate::reach::transport::{Remote, Stream};
+use crate::reach::transport::{Exec, Remote, Stream, Transport};
 
 /// How long an answer may take; what streams takes as long as it takes.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -87,6 +88,30 @@ impl Daemon {
         .await
     }
 
+    /// Connects to this machine's daemon; none where nothing listens that this account may use.
+    pub async fn here() -> Option<Self> {
+        for socket in sockets() {
+            if let Ok(daemon) = Self::at(&socket).await {
+                return Some(daemon);
+            }
+        }
+        None
+    }
+
+    /// Connects to the daemon of the host at the end of a way; none where nothing listens that this account may use.
+    ///
+    /// # Errors
+    /// When the host cannot be asked, or who listens does not answer as a daemon does.
+    pub async fn found(host: &str, way: &Remote) -> Result<Option<Self>, DockerError> {
+        let gone = |error: &dyn std::error::Error| DockerError::NoDaemon { host: host.to_owned(), detail: words(error) };
+        let reply = way.exec(Exec::new(FIND_SOCKETS)).await.map_err(|error| gone(&error))?;
+        let text = String::from_utf8_lossy(&reply.stdout).into_owned();
+        match text.lines().find_map(|line| line.strip_prefix("use ")) {
+            Some(socket) => Ok(Some(Self::over(host, way, socket).await?)),
+            None => Ok(None),
+        }
+    }
+
     /// Makes a container. A Podman that has no program of its own to be the first process does without.
     async fn create_container(
         &self,
@@ -106,6 +131,24 @@ impl Daemon {
     pub fn host(&self) -> &str {
         &self.host
     }
+}
+
+/// Returns where daemons of this machine listen, in the order of [`FIND_SOCKETS`].
+fn sockets() -> Vec<String> {
+    let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let said = |name: &str| var(name).and_then(|value| value.strip_prefix("unix://").map(str::to_owned));
+    let run = var("XDG_RUNTIME_DIR");
+    let own = |end: &str| run.as_ref().map(|run| format!("{run}/{end}"));
+    let fixed = |path: &str| Some(path.to_owned());
+    let all = [
+        said("DOCKER_HOST"),
+        fixed("/var/run/docker.sock"),
+        own("docker.sock"),
+        said("CONTAINER_HOST"),
+        own("podman/podman.sock"),
+        fixed("/run/podman/podman.sock"),
+    ];
+    all.into_iter().flatten().filter(|path| std::path::Path::new(path).exists()).collect()
 }
 
 /// An error with its causes.

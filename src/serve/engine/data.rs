@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::model::api::{ApiError, DataAsk, DataDone, ErrorKind};
-use crate::model::data::{DataFact, Replica};
+use crate::model::data::{DataFact, IMAGES, ImagesSeen, Replica, has_image};
 use crate::model::host::{Host, HostName};
 use crate::reach::clock;
 use crate::reach::stage::{StageError, Take, fetch, relay};
@@ -188,6 +188,25 @@ impl Handle {
             return Ok(());
         }
         self.look(move |runner| runner.learn(facts)).await
+    }
+
+    /// Takes in which images somebody saw on a host.
+    ///
+    /// # Errors
+    /// When the engine is leaving, or the store cannot be read.
+    pub async fn keep_images(&self, seen: ImagesSeen) -> Result<(), ApiError> {
+        let ImagesSeen { host, images, all } = seen;
+        let mut facts = Vec::new();
+        if all {
+            let known = self.reader.replicas(Some(IMAGES)).await.map_err(|error| storage(&error))?;
+            let gone = known.into_iter().filter(|copy| copy.host == host);
+            let gone = gone.filter(|copy| images.iter().all(|(name, ..)| *name != copy.path));
+            let fact = |copy: Replica| DataFact::Gone { root: copy.root, path: copy.path, host: Some(host.clone()) };
+            facts.extend(gone.map(fact));
+        }
+        let now = clock::now();
+        facts.extend(images.into_iter().map(|(name, digest, size)| has_image(&host, &name, (digest, size), now)));
+        self.learn(facts).await
     }
 
     async fn forget(&self, root: &str, names: &[String], host: &HostName) -> Result<(), ApiError> {

@@ -14,12 +14,12 @@ use std::time::Duration;
 use tokio::sync::{Mutex as Turn, Notify, Semaphore, mpsc};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::language::container::{FIND_SOCKETS, Image, words};
+use crate::language::container::{Image, pulled_name, words};
 use crate::language::manifest::{absolute, contained, is_remote, render_at};
 use crate::language::quote::sh;
 use crate::model::api::Stream;
 use crate::model::batch::{BatchId, JobName};
-use crate::model::data::{IMAGES, has_image};
+use crate::model::data::{DataFact, IMAGES, has_image};
 use crate::model::host::ContainerRuntime;
 use crate::model::id::JobKey;
 use crate::model::job::Outcome;
@@ -30,6 +30,7 @@ use crate::reach::config::StateDir;
 use crate::reach::docker::{Daemon, DockerError, Over, Spec, Standing};
 use crate::reach::store::Sent;
 use crate::reach::transport::{Exec, Transport};
+use crate::serve::site::images::holder;
 use crate::serve::site::inputs::chain;
 use crate::serve::site::send::{Ground, NotSent, PRINTED, SentOut, begin, refused};
 use crate::serve::site::tick::MemberNews;
@@ -48,6 +49,8 @@ const STOPPED: [i64; 3] = [137, 143, 255];
 #[derive(Debug)]
 pub(super) struct Boxes {
     daemon: Turn<Option<Daemon>>,
+    /// Held by who has an image come.
+    images: Turn<()>,
     /// How many run at a time.
     room: Arc<Semaphore>,
     /// Containers that somebody here follows.
@@ -99,7 +102,7 @@ pub(super) fn is_boxed(means: &Means, job: &SiteJob) -> bool {
 impl Boxes {
     pub(super) fn new(means: &Means) -> Self {
         let most = means.host.max_jobs.unwrap_or(means.cores).max(1);
-        Self { daemon: Turn::default(), room: Arc::new(Semaphore::new(most as usize)), known: Mutex::default() }
+        Self { daemon: Turn::default(), images: Turn::default(), room: Arc::new(Semaphore::new(most as usize)), known: Mutex::default() }
     }
 
     /// Says that a container is followed from here.
@@ -113,13 +116,9 @@ impl Boxes {
         let mut kept = self.daemon.lock().await;
         if kept.is_none() {
             let host = means.host.name.as_str();
-            let gone =
-                |error: &dyn std::error::Error| DockerError::NoDaemon { host: host.to_owned(), detail: chain(error) };
-            let way = means.way().await.map_err(|error| gone(&error))?;
-            let reply = way.exec(Exec::new(FIND_SOCKETS)).await.map_err(|error| gone(&error))?;
-            let text = String::from_utf8_lossy(&reply.stdout).into_owned();
-            let Some(socket) = text.lines().find_map(|line| line.strip_prefix("use ")) else { return Ok(None) };
-            let daemon = Daemon::over(host, &way, socket).await?;
+            let gone = |error| DockerError::NoDaemon { host: host.to_owned(), detail: chain(&error) };
+            let way = means.way().await.map_err(gone)?;
+            let Some(daemon) = Daemon::found(host, &way).await? else { return Ok(None) };
             self.clear(&daemon, &means.state.id()).await;
             *kept = Some(daemon);
         }
@@ -225,9 +224,7 @@ impl Boxes {
             let Some(standing) = daemon.standing(&spec.name).await? else { return Ok(None) };
             standing
         } else {
-            let pulls = || tracing::info!(host = daemon.host(), image = spec.image, "pulls");
-            boxed.warning = daemon.make_pulling(&spec, pulls).await?;
-            learn(means, &daemon, &spec.image).await;
+            boxed.warning = self.make(means, &daemon, &spec).await?;
             Standing::Made
         };
         let (attached, since) = match standing {
@@ -256,6 +253,24 @@ impl Boxes {
         Ok(Some(ended(&over, asked.clone(), stopped, notes)))
     }
 
+    /// Makes a member's container. Its image is had from its registry, or from where it is: by the first who needs it.
+    async fn make(&self, means: &Means, daemon: &Daemon, spec: &Spec) -> Result<Option<String>, DockerError> {
+        let done = match daemon.make(spec).await {
+            Err(DockerError::NoImage { .. }) => {
+                let _turn = self.images.lock().await;
+                if !daemon.has(&spec.image).await? {
+                    have(means, daemon, &spec.image).await?;
+                }
+                daemon.make(spec).await
+            }
+            done => done,
+        };
+        if done.is_ok() {
+            learn(means, daemon, &spec.image).await;
+        }
+        done
+    }
+
     /// Removes containers whose end is known.
     pub(super) async fn discard(&self, means: &Means, names: Vec<String>) {
         if let Ok(Some(daemon)) = self.daemon(means).await {
@@ -270,14 +285,36 @@ impl Boxes {
     }
 }
 
+/// Has an image come to a daemon: from its registry, and where that is not to be had from another daemon, through this process.
+async fn have(means: &Means, daemon: &Daemon, image: &str) -> Result<(), DockerError> {
+    let name = pulled_name(image).unwrap_or_default();
+    means.learn(vec![DataFact::Gone { root: IMAGES.to_owned(), path: name, host: Some(means.host.name.clone()) }]).await;
+    let pulled = if means.host.internet.login == Some(false) {
+        let detail = "there is no internet".to_owned();
+        Err(DockerError::NoImage { host: means.host.name.to_string(), image: image.to_owned(), detail })
+    } else {
+        tracing::info!(host = daemon.host(), image, "pulls");
+        daemon.pull(image, |_| {}).await
+    };
+    match pulled {
+        Err(error @ DockerError::NoImage { .. }) => {
+            let Some(other) = holder(means, image).await else { return Err(error) };
+            tracing::info!(from = other.host(), to = daemon.host(), image, "takes an image from another daemon");
+            daemon.take(&other, image).await.map(drop)
+        }
+        done => done,
+    }
+}
+
 /// Learns that a host has an image, where that was not known.
 async fn learn(means: &Means, daemon: &Daemon, image: &str) {
-    let known = means.stock.copies(IMAGES, image);
+    let Some(name) = pulled_name(image) else { return };
+    let known = means.stock.copies(IMAGES, &name);
     if known.iter().any(|copy| copy.host == means.host.name) {
         return;
     }
     let Ok(Some(seen)) = daemon.look(image).await else { return };
-    means.learn(vec![has_image(&means.host.name, image, seen, clock::now())]).await;
+    means.learn(vec![has_image(&means.host.name, &name, seen, clock::now())]).await;
 }
 
 /// Sees to it that a container ends when it is to: asks first, and then does not.

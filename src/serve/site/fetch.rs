@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use tokio::task::spawn_blocking;
 
+use crate::language::container::pulled_name;
 use crate::language::manifest::absolute;
 use crate::language::quote::sh;
 use crate::model::api::Stream;
-use crate::model::data::{DATA, DataFact, Elsewhere, Replica, counts};
+use crate::model::data::{DATA, DataFact, Elsewhere, IMAGES, Replica, counts};
 use crate::model::host::HostName;
 use crate::model::id::{JobKey, PathId};
 use crate::model::job::{Ended, Outcome};
@@ -64,6 +65,7 @@ pub(super) struct Wanted {
 /// Fetches what members made and printed.
 pub(super) async fn fetch(means: &Means, ground: &Ground, wanted: Wanted) -> Vec<(u32, Fetched)> {
     let Wanted { sent, mut members, last } = wanted;
+    means.learn(lost_images(means, &members)).await;
     let name = &sent.name;
     let way = match means.way().await {
         Ok(way) => way,
@@ -101,6 +103,14 @@ pub(super) async fn fetch(means: &Means, ground: &Ground, wanted: Wanted) -> Vec
     let done = spawn_blocking(move || members.into_iter().map(|member| settle(member, &back)).collect()).await;
     // A panic there is reported; the members are seen again by the next look.
     done.unwrap_or_default()
+}
+
+/// Returns what is known no more of the host's images: where a container could not be started, its image may be gone.
+fn lost_images(means: &Means, members: &[(u32, SiteJob, Ended)]) -> Vec<DataFact> {
+    let failed = members.iter().filter(|(.., ended)| matches!(ended.outcome, Outcome::Exit { code: 125, .. }));
+    let names = failed.filter_map(|(_, job, _)| pulled_name(job.plan.task_of(job.key.instance).container.as_deref()?));
+    let known = names.filter(|name| !means.stock.copies(IMAGES, name).is_empty());
+    known.map(|path| DataFact::Gone { root: IMAGES.to_owned(), path, host: Some(means.host.name.clone()) }).collect()
 }
 
 /// What came back, by workflows' directories.

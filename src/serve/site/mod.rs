@@ -10,6 +10,7 @@
 mod boxes;
 mod desk;
 mod fetch;
+mod images;
 mod inputs;
 mod jobs;
 mod quota;
@@ -19,6 +20,7 @@ pub mod stock;
 mod tick;
 mod tree;
 
+pub use images::{NotReady, convert};
 pub use jobs::{JobDirectory, Rest, There, bring_rest, remove, run_of, there, whereabouts};
 pub use said::{dialect, unsaid};
 pub use send::{Ground, ground_of};

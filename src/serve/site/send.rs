@@ -20,6 +20,7 @@ use crate::model::units::Bytes;
 use crate::reach::store::Sent;
 use crate::reach::transport::{Exec, Remote, Transport, TransportError};
 use crate::serve::site::boxes::is_boxed;
+use crate::serve::site::images::{ready, wish};
 use crate::serve::site::inputs::bring_inputs;
 use crate::serve::site::said::{request, submission};
 use crate::serve::site::tree::{copy_script, list};
@@ -131,8 +132,13 @@ pub(super) fn group(jobs: Vec<SiteJob>, means: &Means) -> Vec<Vec<SiteJob>> {
         let run = task.tree.then_some(job.key.run);
         let boxed = is_boxed(means, &job);
         let same = format!(
-            "{}|{:?}|{:?}|{:?}|{run:?}|{:?}|{boxed}",
-            job.plan.root, request, task.batch, task.checkpoint, job.behind
+            "{}|{:?}|{:?}|{:?}|{run:?}|{:?}|{boxed}|{:?}",
+            job.plan.root,
+            request,
+            task.batch,
+            task.checkpoint,
+            job.behind,
+            wish(means, &job)
         );
         groups.entry(same).or_default().push(job);
     }
@@ -150,7 +156,7 @@ pub(super) fn group(jobs: Vec<SiteJob>, means: &Means) -> Vec<Vec<SiteJob>> {
     chunks.collect()
 }
 
-/// Begins with a submission: its intent is written down, inputs are brought.
+/// Begins with a submission: its intent is written down, inputs are brought, and what else jobs cannot get themselves.
 pub(super) async fn begin(means: &Means, ground: &Ground, sent: &Sent, jobs: &[SiteJob]) -> Result<(), NotSent> {
     let (written, answer) = oneshot::channel();
     means.reporter.say(SiteNews::Intend(sent.clone(), written)).await;
@@ -161,7 +167,8 @@ pub(super) async fn begin(means: &Means, ground: &Ground, sent: &Sent, jobs: &[S
     for job in jobs {
         means.reporter.say(SiteNews::Staged(job.key, Stage::StagingIn)).await;
     }
-    bring_inputs(means, ground, jobs).await
+    bring_inputs(means, ground, jobs).await?;
+    ready(means, ground, jobs).await
 }
 
 /// Sends a submission: it is begun, its directory is made, the batch system is told.

@@ -103,6 +103,11 @@ impl Stock {
         inner.links = hosts.links().clone();
     }
 
+    /// Returns a host as it is configured.
+    pub fn host(&self, name: &HostName) -> Option<Host> {
+        self.inner().hosts.get(name).cloned()
+    }
+
     /// Returns whether anything lies on hosts.
     pub fn needs_hosts(&self) -> bool {
         !self.inner().replicas.is_empty()
