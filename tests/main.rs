@@ -52,6 +52,7 @@ mod needs_picture;
 mod needs_placement;
 mod needs_podman;
 mod needs_registry;
+mod needs_runtimes;
 mod needs_scale;
 mod needs_sites;
 mod needs_ssh;

@@ -69,7 +69,7 @@ impl Docker {
         self.dir.path().join("sock")
     }
 
-    fn variable(&self) -> String {
+    pub(crate) fn variable(&self) -> String {
         format!("unix://{}", self.socket().display())
     }
 
@@ -94,6 +94,11 @@ impl Docker {
         (containers, volumes)
     }
 
+    /// Returns how many containers run.
+    fn running(&self) -> usize {
+        self.ask("/containers/json").matches("\"Id\"").count()
+    }
+
     /// Runs csync with this daemon as the machine's.
     pub(crate) fn csync(&self, world: &World, args: &[&str]) -> Done {
         self.command(world, args).output().unwrap().into()
@@ -114,7 +119,7 @@ impl Docker {
 }
 
 /// Writes an image as `docker save` does, for a kind of machine.
-fn archive(world: &World, arch: &str, commands: &str) {
+pub(crate) fn archive(world: &World, arch: &str, commands: &str) {
     let busybox = std::env::split_paths(&std::env::var_os("PATH").unwrap())
         .map(|dir| dir.join("busybox"))
         .find(|program| program.exists())
@@ -269,14 +274,16 @@ fn a_sandbox_ends_with_who_asked_for_it() {
     signal(told.id(), "INT");
     let done: Done = told.wait_with_output().unwrap().into();
     assert_eq!((done.code, docker.left()), (130, (0, 0)), "{}", done.err);
-    // One that was killed cannot clean up: the next does.
+    // One that was killed cannot clean up. What it ran ends all the same, and the next removes it.
     let mut killed = start();
     begun(&mut killed);
+    assert_eq!(docker.running(), 1);
     killed.kill().unwrap();
     killed.wait().unwrap();
+    until("nothing runs any more", || docker.running() == 0);
     assert_eq!(docker.left().0, 1);
     let next = docker.csync(&world, &["run", "--image", "box:1", "--", "echo", "next"]).exits(0);
-    assert!(next.err.contains("ended 1 that a csync which died had left"), "{}", next.err);
+    assert!(next.err.contains("removed 1 that a csync which died had left"), "{}", next.err);
     assert_eq!((next.out.as_str(), docker.left()), ("next\n", (0, 0)));
 }
 

@@ -34,6 +34,29 @@ const SIGNALS: [(SignalKind, &str); 6] = [
 const AGAIN: u32 = 60;
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// Variables that go in besides those that were declared: csync's own, and what the batch system granted. As the prelude has them.
+const VARIABLES: [&str; 19] = [
+    "CSYNC_RUN",
+    "CSYNC_TASK",
+    "CSYNC_JOB",
+    "CSYNC_STATE_ID",
+    "CSYNC_MEMBER",
+    "CUDA_VISIBLE_DEVICES",
+    "HIP_VISIBLE_DEVICES",
+    "ROCR_VISIBLE_DEVICES",
+    "OMP_NUM_THREADS",
+    "SLURM_JOB_ID",
+    "SLURM_ARRAY_TASK_ID",
+    "SLURM_CPUS_PER_TASK",
+    "PBS_JOBID",
+    "PBS_ARRAY_INDEX",
+    "JOB_ID",
+    "SGE_TASK_ID",
+    "NSLOTS",
+    "LANG",
+    "TZ",
+];
+
 /// Exit code where the container could not be started.
 const NOT_STARTED: u8 = 125;
 
@@ -224,23 +247,31 @@ fn watchman(socket: &str, name: &str) -> Option<Child> {
 /// Reads what the prelude says.
 fn spec(image: String, words: &[String]) -> Spec {
     let of = |name: &str| std::env::var(name).unwrap_or_default();
+    let variable = |name: &str| std::env::var(name).ok().map(|value| format!("{name}={value}"));
     let job = of(VAR_JOB);
+    let (user, group) = (rustix::process::getuid(), rustix::process::getgid());
     let mut spec = Spec {
         name: format!("csync-{}-{}", job.replace(|c: char| !c.is_ascii_digit(), "-"), std::process::id()),
         image,
         state: of(VAR_STATE),
         job,
         stdin: !is_nothing(),
+        user: format!("{}:{}", user.as_raw(), group.as_raw()),
+        gpu_ids: gpu_ids(&of("CUDA_VISIBLE_DEVICES")),
+        env: VARIABLES.iter().filter_map(|name| variable(name)).collect(),
         ..Spec::default()
     };
     let mut words = words.iter();
     for word in words.by_ref() {
         let Some((key, value)) = word.split_once('=').filter(|_| word != "--") else { break };
         match key {
-            "env" => spec.env.extend(std::env::var(value).ok().map(|it| format!("{value}={it}"))),
-            "bind" => spec.binds.push(value.to_owned()),
-            "user" => value.clone_into(&mut spec.user),
-            "keep_id" => spec.keep_id = !value.is_empty(),
+            "env" => spec.env.extend(variable(value)),
+            "bind" if value.contains(':') => spec.binds.push(value.to_owned()),
+            "bind" => spec.binds.push(format!("{value}:{value}")),
+            // In a rootless Podman root is who started it, and others are who they are if it is told.
+            "runtime" => spec.keep_id = value == "podman" && !user.is_root(),
+            // Without NVIDIA's, those that are here are AMD's.
+            "gpus_of" if value == "amd" => spec.amd = true,
             "gpus" => spec.gpus = value.parse().unwrap_or_default(),
             "cpus" => spec.cpus = value.parse().unwrap_or_default(),
             "mem" => spec.memory = value.parse().ok().map(Bytes),
@@ -250,6 +281,11 @@ fn spec(image: String, words: &[String]) -> Spec {
     }
     spec.command = words.cloned().collect();
     spec
+}
+
+/// Reads which GPUs were granted; none where all were.
+fn gpu_ids(visible: &str) -> Vec<String> {
+    visible.split(',').map(str::trim).filter(|id| !id.is_empty()).map(str::to_owned).collect()
 }
 
 /// Returns whether there is nothing to be read on standard input.
@@ -265,9 +301,9 @@ mod tests {
     #[test]
     fn what_the_prelude_says_is_read() {
         let words = [
-            "bind=/w:/w",
+            "runtime=docker",
+            "bind=/w",
             "bind=/r:/r:ro",
-            "user=7:8",
             "mem=",
             "cpus=2",
             "gpus=0",
@@ -280,7 +316,11 @@ mod tests {
         let words: Vec<String> = words.into_iter().map(str::to_owned).collect();
         let spec = spec("box:1".to_owned(), &words);
         assert_eq!(spec.binds, ["/w:/w", "/r:/r:ro"]);
-        assert_eq!((spec.cpus, spec.memory, spec.gpus, &*spec.workdir, &*spec.user), (2, None, 0, "/w/a=b", "7:8"));
+        let user = format!("{}:{}", rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+        assert_eq!((spec.cpus, spec.memory, spec.gpus, &*spec.workdir, spec.user), (2, None, 0, "/w/a=b", user));
+        assert!(!spec.keep_id && spec.env.iter().all(|pair| pair.contains('=')));
+        let prelude = include_str!("../language/container/prelude.sh");
+        assert!(VARIABLES.iter().all(|name| prelude.contains(name)), "both forms let in the same");
         assert_eq!(spec.command, ["x", "--", "a=b"]);
     }
 

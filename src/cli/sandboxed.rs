@@ -17,7 +17,7 @@ use crate::cli::hosts::Known;
 use crate::cli::view::words::duration;
 use crate::language::container::{Image, Sandbox, inside};
 use crate::model::units::Bytes;
-use crate::reach::docker::{Confined, Ending, Given, Order};
+use crate::reach::docker::{Confined, DockerError, Ending, Given, Order};
 use crate::reach::machine::processes;
 
 /// Most that is given to a sandbox.
@@ -61,16 +61,16 @@ pub(super) fn run(context: &Context, wanted: &Wanted<'_>) -> Result<Exit, Failur
     let confined = context.block_on(async {
         let place = Place::find(context, &known, wanted.on).await?;
         let daemon = place.needed_daemon().await?;
-        let mine = owner.clone();
-        let left = daemon.sweep(move |other| is_left(&mine, other)).await.map_err(|error| failed(&error))?;
-        if left > 0 {
-            context.say(&format!("csync: ended {left} that a csync which died had left on {}", daemon.host()));
-        }
-        if !daemon.has(&image).await.map_err(|error| failed(&error))? {
-            context.say(&format!("csync: {} pulls {image}", daemon.host()));
-            daemon.pull(&image, |_| {}).await.map_err(|error| failed(&error))?;
-        }
         let order = Order { image: &image, command: &command, env: &[], files: &files, sandbox, owner: &owner };
+        let made = match daemon.prepare(&order).await {
+            Err(DockerError::NoImage { .. }) => {
+                context.say(&format!("csync: {} pulls {image}", daemon.host()));
+                daemon.pull(&image, |_| {}).await.map_err(|error| failed(&error))?;
+                daemon.prepare(&order).await
+            }
+            made => made,
+        };
+        let made = made.map_err(|error| failed(&error))?;
         let mut interrupts = interrupts()?;
         let cancel = async move {
             interrupts.recv().await;
@@ -85,7 +85,17 @@ pub(super) fn run(context: &Context, wanted: &Wanted<'_>) -> Result<Exit, Failur
                 out.write_all(bytes).and_then(|()| out.flush())
             };
         };
-        daemon.confine(&order, print, cancel).await.map_err(|error| failed(&error))
+        let confined = daemon.confine(&made, &order, print, cancel);
+        let (confined, left) = tokio::join!(confined, daemon.sweep(|other| is_left(&owner, other)));
+        let confined = confined.map_err(|error| failed(&error))?;
+        match left {
+            Ok(0) => {}
+            Ok(left) => {
+                context.say(&format!("csync: removed {left} that a csync which died had left on {}", daemon.host()));
+            }
+            Err(error) => context.say(&format!("csync: {error}")),
+        }
+        Ok(confined)
     })?;
     conclude(context, &confined, sandbox)
 }

@@ -70,8 +70,9 @@ fn an_environment_of_a_file_is_made_once_and_active() {
         assert_eq!(made.lines().count(), 1, "{made}");
         fs::remove_file(home.join("made")).unwrap();
         // Another content is another environment.
-        fs::write(&file, "changed").unwrap();
-        assert!(text(&run(home, program, &script).stdout).starts_with("tool of changed\n"));
+        fs::write(&file, format!("{program} changed")).unwrap();
+        let said = text(&run(home, program, &script).stdout);
+        assert!(said.starts_with(&format!("tool of {program} changed\n")), "{said}");
         fs::remove_file(home.join("made")).unwrap();
     }
 }

@@ -17,12 +17,8 @@ pub enum Image {
 }
 
 /// What runs images by their names.
-pub const RUNTIMES: [ContainerRuntime; 4] = [
-    ContainerRuntime::Apptainer,
-    ContainerRuntime::Singularity,
-    ContainerRuntime::Docker,
-    ContainerRuntime::Podman,
-];
+pub const RUNTIMES: [ContainerRuntime; 4] =
+    [ContainerRuntime::Apptainer, ContainerRuntime::Singularity, ContainerRuntime::Docker, ContainerRuntime::Podman];
 
 /// What an image's file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,11 +71,7 @@ impl Image {
 
     /// Returns what can run it.
     pub const fn runtimes(&self) -> &'static [ContainerRuntime] {
-        if self.is_for_daemons() {
-            &RUNTIMES
-        } else {
-            &[ContainerRuntime::Apptainer, ContainerRuntime::Singularity]
-        }
+        if self.is_for_daemons() { &RUNTIMES } else { &[ContainerRuntime::Apptainer, ContainerRuntime::Singularity] }
     }
 
     /// Returns whether Docker and Podman can run it.

@@ -63,7 +63,9 @@ c_choose() {
             ;;
         esac
         if c_daemon "$c_runtime" && c_by_itself; then return 0; fi
-        if c_have "$c_runtime"; then
+        if [ -n "$c_socket" ] && ! c_have "$c_runtime"; then
+          c_why=" as this task needs it: there is a daemon, and no \`$c_runtime\` command, by which tasks with \`modules\`, \`stdin\` or \`checkpoint\`, in copies of the directory and with compressed images are run"
+        elif c_have "$c_runtime"; then
           # Podman needs no daemon.
           [ $c_runtime = docker ] && [ -z "$c_socket" ] && [ -z "${DOCKER_HOST:-}" ] || return 0
           c_why=" that this account may use ($c_runtime is installed, and its socket refuses this account or is not there)"
@@ -292,6 +294,13 @@ c_options() {
   done
 }
 
+# Whose GPUs were granted and are here.
+c_gpus_of() {
+  [ "$c_gpus" != 0 ] || return 0
+  if [ -e /dev/nvidiactl ] || c_have nvidia-smi; then echo nvidia; fi
+  if [ -e /dev/kfd ] || c_have rocm-smi; then echo amd; fi
+}
+
 # Names of the variables that go in: those that were declared, csync's own, by which what runs inside is found again, and what
 # the batch system granted.
 c_variables() {
@@ -335,10 +344,12 @@ c_apptainer() {
   # Room for temporary files as outside: without this it is 64 MiB of memory.
   c_tmp=$(mktemp -d "${TMPDIR:-/tmp}/csync-XXXXXX") || c_die "no directory for temporary files can be made in ${TMPDIR:-/tmp} on $c_host"
   set -- "$c_sif" "$@"
-  [ "$c_gpus" = 0 ] || {
-    [ ! -e /dev/kfd ] || set -- --rocm "$@"
-    if [ -e /dev/nvidiactl ] || c_have nvidia-smi; then set -- --nv "$@"; fi
-  }
+  case $(c_gpus_of) in
+    *amd*) set -- --rocm "$@" ;;
+  esac
+  case $(c_gpus_of) in
+    *nvidia*) set -- --nv "$@" ;;
+  esac
   # A home below what is temporary cannot be mounted beside what is shown of it.
   case ${HOME:-/} in /tmp/* | /var/tmp/*) set -- --no-home "$@" ;; esac
   IFS=$c_nl
@@ -353,23 +364,20 @@ c_apptainer() {
   exit "$c_code"
 }
 
-# By csync itself, which speaks to the daemon and needs no other program.
+# By csync itself, which speaks to the daemon and needs no other program. No process was started until here.
 c_box() {
-  for c_ in $(c_variables); do
+  for c_ in $c_env; do
     set -- "env=$c_" "$@"
   done
   IFS=$c_nl
   set -f
   for c_ in $c_binds; do
-    case $c_ in
-      *:*) set -- "bind=$c_" "$@" ;;
-      *) set -- "bind=$c_:$c_" "$@" ;;
-    esac
+    set -- "bind=$c_" "$@"
   done
   unset IFS
   set +f
-  c_whom
-  exec "$CSYNC_PROGRAM" box run "$c_socket" "$c_reference" "user=$c_user" "keep_id=$c_keep" "gpus=$c_gpus" "cpus=$c_cpus" "mem=$c_mem" \
+  [ "$c_gpus" = 0 ] || set -- "gpus_of=$(c_gpus_of)" "$@"
+  exec "$CSYNC_PROGRAM" box run "$c_socket" "$c_reference" "runtime=$c_runtime" "gpus=$c_gpus" "cpus=$c_cpus" "mem=$c_mem" \
     "workdir=$c_workdir" "$@"
 }
 
@@ -414,7 +422,12 @@ c_docker() {
   done
   unset IFS
   set +f
-  [ "$c_gpus" = 0 ] || set -- --gpus all "$@"
+  case $(c_gpus_of) in
+    '') ;;
+    # Those that were granted; NVIDIA's come by its own hook, others by their devices.
+    *nvidia*) if [ -n "${CUDA_VISIBLE_DEVICES:-}" ]; then set -- --gpus "\"device=$CUDA_VISIBLE_DEVICES\"" "$@"; else set -- --gpus all "$@"; fi ;;
+    *) set -- --device /dev/kfd --device /dev/dri "$@" ;;
+  esac
   [ -z "$c_mem" ] || set -- --memory "$c_mem" --memory-swap "$c_mem" "$@"
   [ -z "$c_cpus" ] || set -- --cpus "$c_cpus" "$@"
   c_whom
@@ -432,7 +445,7 @@ c_docker() {
 
 # ----------------------------------------------------------------------------------------------------------------------------
 
-c_host=$(uname -n)
+{ read -r c_host </proc/sys/kernel/hostname; } 2>/dev/null || c_host=$(uname -n)
 c_images=${CSYNC_IMAGES:-${HOME:-/tmp}/.csync/images}
 c_what=$1 c_image=$2
 shift 2

@@ -1,3 +1,7 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -132,6 +136,90 @@ proptest! {
     fn no_name_of_an_image_is_an_option(text in "\\PC{0,20}") {
         if let Ok(Image::Registry(name) | Image::Apptainer(name)) = text.parse::<Image>() {
             prop_assert!(!name.starts_with('-') && !name.contains(char::is_whitespace), "{}", name);
+        }
+    }
+}
+
+/// Runs the prelude with stand-ins of runtimes, which print what they were started with.
+fn run_with(programs: &[&str], variables: &[(&str, &str)], words: &[&str]) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let bin = dir.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    for program in programs {
+        let text = "#!/bin/sh\ncase $1 in image | pull) exit 0 ;; rm) exit 0 ;; esac\nprintf '%s\\n' \"$@\"\n";
+        fs::write(bin.join(program), text).unwrap();
+        fs::set_permissions(bin.join(program), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    fs::write(dir.path().join("tools.sif"), "").unwrap();
+    let prelude = dir.path().join("prelude.sh");
+    fs::write(&prelude, include_str!("prelude.sh")).unwrap();
+    let mut command = Command::new("/bin/sh");
+    command.arg(&prelude).arg("run").args(words).current_dir(dir.path()).env_clear();
+    command.env("HOME", "/u/ada").env("PATH", format!("{}:/usr/bin:/bin", bin.display()));
+    command.env("CSYNC_IMAGES", dir.path().join("images")).env("TMPDIR", dir.path()).envs(variables.iter().copied());
+    let done = command.output().unwrap();
+    let said = String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
+    said.replace(&dir.path().display().to_string(), "DIR").replace('\n', " ")
+}
+
+#[test]
+fn what_was_granted_and_asked_for_is_what_a_runtime_is_started_with() {
+    let nothing: &[(&str, &str)] = &[];
+    let sif = "sif:tools.sif";
+    for (programs, variables, words, has, has_not) in [
+        (
+            &["apptainer"][..],
+            nothing,
+            &[sif, "--", "x"][..],
+            &["exec --contain --cleanenv"][..],
+            &["--nv", "--rocm"][..],
+        ),
+        // Nobody granted any.
+        (&["apptainer", "nvidia-smi"], nothing, &[sif, "--", "x"], &[], &["--nv"]),
+        (&["apptainer", "nvidia-smi"], nothing, &[sif, "gpus=1", "--", "x"], &["--nv"], &["--rocm"]),
+        (&["apptainer", "rocm-smi"], nothing, &[sif, "gpus=2", "--", "x"], &["--rocm"], &["--nv"]),
+        (
+            &["singularity", "rocm-smi", "nvidia-smi"],
+            nothing,
+            &[sif, "runtimes=singularity", "gpus=2", "--", "x"],
+            &["--rocm", "--nv"],
+            &[],
+        ),
+        (
+            &["apptainer"],
+            nothing,
+            &[sif, "workdir=/w/sub", "bind=/w", "bind=/w/below", "bind=/ref:/inside:ro", "--", "x", "a b"],
+            &["--bind /w ", "--bind /ref:/inside:ro", "--pwd /w/sub", "tools.sif x a b"],
+            &["/w/below"],
+        ),
+        (
+            &["docker", "nvidia-smi"],
+            &[("DOCKER_HOST", "tcp://lab:1"), ("WORD", "in")],
+            &["registry:x", "runtimes=docker", "gpus=1", "cpus=2", "mem=64", "env=WORD", "bind=/w", "--", "x"],
+            &["--gpus all", "--memory 64 --memory-swap 64", "--cpus 2", "--env WORD", "--volume /w:/w", "--entrypoint"],
+            &["--device"],
+        ),
+        (
+            &["docker", "nvidia-smi"],
+            &[("DOCKER_HOST", "tcp://lab:1"), ("CUDA_VISIBLE_DEVICES", "1,3")],
+            &["registry:x", "runtimes=docker", "gpus=2", "--", "x"],
+            &["--gpus \"device=1,3\"", "--env CUDA_VISIBLE_DEVICES"],
+            &["--gpus all"],
+        ),
+        (
+            &["docker", "rocm-smi"],
+            &[("DOCKER_HOST", "tcp://lab:1")],
+            &["registry:x", "runtimes=docker", "gpus=2", "--", "x"],
+            &["--device /dev/kfd --device /dev/dri"],
+            &["--gpus"],
+        ),
+    ] {
+        let said = run_with(programs, variables, words);
+        for text in has {
+            assert!(said.contains(text), "{programs:?} {words:?}: {text} is not in {said}");
+        }
+        for text in has_not {
+            assert!(!said.contains(text), "{programs:?} {words:?}: {text} is in {said}");
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::model::task::{Settings, Task};
 
 /// Returns the file of a task's image, or of its conda environment, where it lies in the workflow's directory: then it is an input
 /// like others, but for `{inputs}`.
-pub(super) fn own_file(task: &Settings, root: &str) -> Option<String> {
+pub(super) fn file_of(task: &Settings, root: &str) -> Option<String> {
     let image: Option<Image> = task.container.as_ref().and_then(|image| image.parse().ok());
     let path = match (&image, &task.conda) {
         (Some(image), _) => image.file()?,
@@ -28,12 +28,18 @@ pub(super) fn own_file(task: &Settings, root: &str) -> Option<String> {
     (!path.starts_with('/') && !path.starts_with("../") && !is_remote(&path)).then(|| path.into_owned())
 }
 
+/// Returns the file of an instance's image, or of its conda environment, that goes along as its last input.
+pub fn own_file(plan: &Plan, instance: InstanceId) -> Option<String> {
+    let task = plan.task_of(instance);
+    if task.tree { None } else { file_of(task, &plan.root) }
+}
+
 /// Returns the inputs that a task declares: all but the file of its image or its environment.
 pub(super) fn declared(plan: &Plan, instance: InstanceId) -> &[PathId] {
     let (task, inputs) = (plan.task_of(instance), plan.inputs(instance));
     match inputs.split_last() {
         // A copy of the directory holds it as any other file.
-        Some((_, rest)) if !task.tree && own_file(task, &plan.root).is_some() => rest,
+        Some((_, rest)) if !task.tree && file_of(task, &plan.root).is_some() => rest,
         _ => inputs,
     }
 }
@@ -99,6 +105,28 @@ pub fn ready_script(
     Some(script)
 }
 
+/// Returns the directories of the host that an attempt's container sees, absolute: what it makes lies in one of them.
+pub fn shown(plan: &Plan, root: &str, instance: InstanceId) -> Vec<String> {
+    let mut all = directories(plan, root, instance);
+    let binds = plan.task_of(instance).binds.iter().filter_map(|entry| bind(entry, root).ok());
+    all.extend(binds.map(|bind| bind.split(':').next().unwrap_or_default().to_owned()));
+    all
+}
+
+/// Returns the directories that it may write to.
+fn directories(plan: &Plan, root: &str, instance: InstanceId) -> Vec<String> {
+    let mut directories = vec![root.to_owned()];
+    for path in plan.outputs(instance).iter().map(|path| absolute(root, plan.path(*path))) {
+        // Made by whoever runs the job, and where the task writes.
+        if let Some(parent) = parent(&path).filter(|parent| !within(parent, root))
+            && directories.last().is_none_or(|last| last != parent)
+        {
+            directories.push(parent.to_owned());
+        }
+    }
+    directories
+}
+
 fn wrapping(
     plan: &Plan,
     root: &str,
@@ -109,19 +137,10 @@ fn wrapping(
 ) -> Wrapping {
     let task: &Task = plan.task_of(instance);
     let whole = |path: &PathId| absolute(root, plan.path(*path));
-    let mut directories = vec![root.to_owned()];
-    for path in plan.outputs(instance).iter().map(whole) {
-        // Made by whoever runs the job, and where the task writes.
-        if let Some(parent) = parent(&path).filter(|parent| !within(parent, root))
-            && directories.last().is_none_or(|last| last != parent)
-        {
-            directories.push(parent.to_owned());
-        }
-    }
     let env = task.env.keys().chain(&task.secrets).cloned().collect();
     Wrapping {
         workdir: rendered.workdir.clone(),
-        directories,
+        directories: directories(plan, root, instance),
         binds: task.binds.iter().filter_map(|entry| bind(entry, root).ok()).collect(),
         inputs: declared(plan, instance).iter().map(whole).filter(|path| !is_remote(path)).collect(),
         env,
@@ -133,7 +152,8 @@ fn wrapping(
     }
 }
 
-fn within(path: &str, root: &str) -> bool {
+/// Returns whether a path is a directory, or lies in it.
+pub fn within(path: &str, root: &str) -> bool {
     let root = format!("{}/", root.trim_end_matches('/'));
     format!("{path}/").starts_with(&root)
 }

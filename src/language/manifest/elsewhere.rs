@@ -48,7 +48,8 @@ pub fn elsewhere(
                 all.push((id, Diagnostic::error(place("container"), message).help(help)));
             }
             if let Some(file) = task.conda.as_deref().filter(|conda| is_file(conda)) {
-                let message = format!("task `{}` runs in a container, where no environment is made of `{file}`", task.name);
+                let message =
+                    format!("task `{}` runs in a container, where no environment is made of `{file}`", task.name);
                 let help = "leave out `container` or `conda`; an environment that the image has is named by its name";
                 all.push((id, Diagnostic::error(place("conda"), message).help(help)));
             }

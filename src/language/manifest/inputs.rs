@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 
 use crate::language::document::Mistakes;
-use crate::language::manifest::contain::own_file;
+use crate::language::manifest::contain::file_of;
 use crate::language::manifest::draft::TaskDraft;
 use crate::language::manifest::expand::{Expansion, MOST_FILES};
 use crate::language::manifest::fill::{Filler, Segment, write_path, write_pattern};
@@ -93,7 +93,7 @@ impl<'e, 'a> Inputs<'e, 'a> {
             })
             .collect();
         let constant = written.iter().all(|input| input.constant);
-        let own = own_file(self.of.plan.task(id), &self.of.plan.root);
+        let own = file_of(self.of.plan.task(id), &self.of.plan.root);
         let mut shared: Option<Slice> = None;
         let mut fewest = usize::MAX;
         let instances = self.of.plan.instances_of(id);

@@ -60,7 +60,7 @@ mod when;
 mod tests;
 
 pub use check::{read, read_knowing};
-pub use contain::{contain, contained, ready_script};
+pub use contain::{contain, contained, own_file, ready_script, shown, within};
 pub use draft::{Origin, Workflow};
 pub use elsewhere::{Known, elsewhere, is_here};
 pub use expand::expand;

@@ -129,6 +129,18 @@ impl Daemon {
         self.load_stream(other.docker.export_image(image).map(|chunk| chunk.map_err(std::io::Error::other))).await
     }
 
+    /// Loads the archive in a file; returns what the image is called there.
+    ///
+    /// # Errors
+    /// As [`Daemon::load`].
+    pub async fn load_file(&self, path: &Path) -> Result<Option<String>, DockerError> {
+        let unreadable = |error: std::io::Error| {
+            let detail = format!("{}: {error}", path.display());
+            DockerError::Refused { host: self.host.clone(), action: "load an image", detail }
+        };
+        self.load(std::fs::File::open(path).map_err(unreadable)?).await
+    }
+
     /// Loads an archive, as `docker save` writes them; returns what the image is called there.
     ///
     /// # Errors

@@ -36,24 +36,35 @@ impl Left {
 
     /// Reads it, and removes the file.
     pub fn take(path: &Path) -> Option<Self> {
-        let left = serde_json::from_slice(&fs::read(path).ok()?).ok();
+        let left = Self::read(path);
         fs::remove_file(path).ok();
         left
     }
+
+    fn read(path: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(path).ok()?).ok()
+    }
 }
 
-/// Removes the containers of jobs that a dead worker left, as their files in a directory say.
+/// Removes the containers of jobs that a dead worker left, as their files in a directory say. Of those that a daemon does not
+/// remove the files stay: the next sweep tries again.
 pub async fn sweep(dir: &Path) {
     let Ok(entries) = fs::read_dir(dir) else { return };
     let files = entries.filter_map(|entry| Some(entry.ok()?.path()));
     for path in files.filter(|path| path.extension().is_some_and(|end| end == ENDING)) {
-        let Some(left) = Left::take(&path).filter(|left| left.used.is_none()) else { continue };
+        let Some(left) = Left::read(&path).filter(|left| left.used.is_none()) else {
+            fs::remove_file(&path).ok();
+            continue;
+        };
         let removed = async {
             Daemon::at(&left.socket).await?.discard(&left.name).await?;
             Ok::<(), DockerError>(())
         };
         match tokio::time::timeout(PATIENCE, removed).await {
-            Ok(Ok(())) => tracing::warn!(container = left.name, "ended a container that a dead worker left"),
+            Ok(Ok(())) => {
+                fs::remove_file(&path).ok();
+                tracing::warn!(container = left.name, "ended a container that a dead worker left");
+            }
             Ok(Err(error)) => {
                 tracing::warn!(container = left.name, %error, "a container that was left may be there still");
             }
@@ -65,6 +76,19 @@ pub async fn sweep(dir: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_no_daemon_removes_is_kept_for_the_next_sweep() {
+        let dir = tempfile::tempdir().unwrap();
+        let (stays, over) = (dir.path().join("1.1.1.box"), dir.path().join("2.1.1.box"));
+        let left = |used| Left { socket: "/nonexistent/docker.sock".to_owned(), name: "csync-1".to_owned(), used };
+        left(None).keep(&stays);
+        left(Some(Over::default())).keep(&over);
+        fs::write(dir.path().join("3.1.1.box"), "{").unwrap();
+        sweep(dir.path()).await;
+        let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(names, [stays]);
+    }
 
     #[test]
     fn what_is_written_is_read_once() {

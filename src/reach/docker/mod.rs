@@ -1,6 +1,7 @@
 //! Docker and Podman by their API: over a socket of this machine, or one of a host through its connection. No client program is
 //! needed, and no port is opened.
 
+mod archive;
 mod error;
 mod here;
 mod images;
@@ -11,6 +12,7 @@ mod seen;
 mod task;
 mod wire;
 
+pub use archive::image_id;
 pub use error::DockerError;
 pub use here::runtimes;
 pub use images::Held;
@@ -90,7 +92,7 @@ impl Daemon {
 
     /// Connects to this machine's daemon; none where nothing listens that this account may use.
     pub async fn here() -> Option<Self> {
-        for socket in sockets() {
+        for socket in here::sockets() {
             if let Ok(daemon) = Self::at(&socket).await {
                 return Some(daemon);
             }
@@ -103,7 +105,8 @@ impl Daemon {
     /// # Errors
     /// When the host cannot be asked, or who listens does not answer as a daemon does.
     pub async fn found(host: &str, way: &Remote) -> Result<Option<Self>, DockerError> {
-        let gone = |error: &dyn std::error::Error| DockerError::NoDaemon { host: host.to_owned(), detail: words(error) };
+        let gone =
+            |error: &dyn std::error::Error| DockerError::NoDaemon { host: host.to_owned(), detail: words(error) };
         let reply = way.exec(Exec::new(FIND_SOCKETS)).await.map_err(|error| gone(&error))?;
         let text = String::from_utf8_lossy(&reply.stdout).into_owned();
         match text.lines().find_map(|line| line.strip_prefix("use ")) {
@@ -131,24 +134,6 @@ impl Daemon {
     pub fn host(&self) -> &str {
         &self.host
     }
-}
-
-/// Returns where daemons of this machine listen, in the order of [`FIND_SOCKETS`].
-fn sockets() -> Vec<String> {
-    let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let said = |name: &str| var(name).and_then(|value| value.strip_prefix("unix://").map(str::to_owned));
-    let run = var("XDG_RUNTIME_DIR");
-    let own = |end: &str| run.as_ref().map(|run| format!("{run}/{end}"));
-    let fixed = |path: &str| Some(path.to_owned());
-    let all = [
-        said("DOCKER_HOST"),
-        fixed("/var/run/docker.sock"),
-        own("docker.sock"),
-        said("CONTAINER_HOST"),
-        own("podman/podman.sock"),
-        fixed("/run/podman/podman.sock"),
-    ];
-    all.into_iter().flatten().filter(|path| std::path::Path::new(path).exists()).collect()
 }
 
 /// An error with its causes.

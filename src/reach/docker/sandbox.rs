@@ -20,19 +20,23 @@ use crate::language::container::{Held, NOBODY, Sandbox, WORK};
 use crate::model::units::Bytes;
 use crate::reach::docker::error::refused;
 use crate::reach::docker::seen::{Seen, show};
+use crate::reach::docker::task::YOUNG;
 use crate::reach::docker::{Daemon, DockerError};
 
 /// The label of what this program started, with the words of who did.
 const LABEL: &str = "csync.owner";
 
 /// Says what limits its control group holds, of either version of these, and waits for its files before it becomes the command.
+/// When the other end of its standard input is gone, so is who asked for it: then everything in it ends.
 const WAITING: &str = "\
 at=/sys/fs/cgroup mem= pids=
 for f in $at/memory.max $at/memory/memory.limit_in_bytes; do [ ! -r $f ] || read -r mem <$f; done
 for f in $at/pids.max $at/pids/pids.max; do [ ! -r $f ] || read -r pids <$f; done
 echo \"csync ${mem:-?} ${pids:-?}\"
 read -r csync_go || exit 125
-exec \"$@\"";
+exec 3<&0
+(while read -r csync_go; do :; done; kill -KILL -1) <&3 3<&- &
+exec \"$@\" </dev/null 3<&-";
 
 /// How long a daemon may take to say what limits it holds.
 const LIMITS: Duration = Duration::from_secs(20);
@@ -92,21 +96,21 @@ pub struct Confined {
 }
 
 impl Daemon {
-    /// Runs a command in a sandbox. What it prints is handed to `print` as it comes, standard error with `true`; it is ended
+    /// Runs a command in a sandbox that was made for it. What it prints is handed to `print` as it comes, standard error with `true`; it is ended
     /// when `cancel` is done. Nothing of it is left.
     ///
     /// # Errors
     /// When it could not be started, the daemon does not hold its limits, or went away.
     pub async fn confine(
         &self,
+        made: &str,
         order: &Order<'_>,
         print: impl FnMut(bool, &[u8]) + Send,
         cancel: impl Future<Output = ()> + Send,
     ) -> Result<Confined, DockerError> {
-        let made = self.create(order).await?;
-        let done = self.follow(&made, order, print, cancel).await;
+        let done = self.follow(made, order, print, cancel).await;
         // Whatever happened: nothing of it stays, its files included.
-        let gone = self.discard(&made).await;
+        let gone = self.discard(made).await;
         let done = done?;
         gone.map(|()| done)
     }
@@ -131,10 +135,20 @@ impl Daemon {
         Ok(swept)
     }
 
-    async fn create(&self, order: &Order<'_>) -> Result<String, DockerError> {
+    /// Makes a sandbox for a command.
+    ///
+    /// # Errors
+    /// When it cannot be made; [`DockerError::NoImage`] where the image is not there.
+    pub async fn prepare(&self, order: &Order<'_>) -> Result<String, DockerError> {
         let platform = CreateContainerOptions::default();
-        let created = self.create_container(platform, body(order)).await;
-        created.map(|created| created.id).map_err(|error| refused(&self.host, "make a container", error))
+        match self.create_container(platform, body(order)).await {
+            Ok(created) => Ok(created.id),
+            Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, message }) => {
+                let (host, image) = (self.host.clone(), order.image.to_owned());
+                Err(DockerError::NoImage { host, image, detail: message })
+            }
+            Err(error) => Err(refused(&self.host, "make a container", error)),
+        }
     }
 
     /// Removes a container, whatever it does, with what belongs to it.
@@ -180,21 +194,24 @@ impl Daemon {
         if !ignored.is_empty() {
             return Err(DockerError::Unlimited { host: host.clone(), limits: ignored });
         }
-        self.give(id, order, input).await?;
+        // Held to the end: with it ends the sandbox.
+        let _leash = self.give(id, order, input).await?;
         let began = Instant::now();
+        let mut young = pin!(tokio::time::sleep(YOUNG));
         let mut stats = pin!(self.docker.stats(id, Some(StatsOptionsBuilder::default().stream(true).build())));
         let waiting = WaitContainerOptionsBuilder::default().condition("not-running").build();
         let mut ended = pin!(self.docker.wait_container(id, Some(waiting)));
         let mut deadline = pin!(tokio::time::sleep(Duration::from_secs(order.sandbox.time.0)));
         let mut cancel = pin!(cancel);
-        let (mut open, mut watched, mut why, mut code) = (true, true, None, None);
+        let (mut open, mut grown, mut watched, mut why, mut code) = (true, false, true, None, None);
         while open || code.is_none() {
             tokio::select! {
                 line = output.next(), if open => match line {
                     Some(Ok(line)) => show(&mut print, &line),
                     Some(Err(_)) | None => open = false,
                 },
-                stat = stats.next(), if watched => match stat {
+                () = &mut young, if !grown => grown = true,
+                stat = stats.next(), if grown && watched && code.is_none() => match stat {
                     Some(Ok(stat)) => seen.take_in(&stat),
                     Some(Err(_)) | None => watched = false,
                 },
@@ -217,7 +234,7 @@ impl Daemon {
         let code = code.unwrap_or_default();
         let ending = match why {
             Some(why) => why,
-            None if self.was_oom(id, code, &seen, order.sandbox.memory).await => Ending::Oom,
+            None if code != 0 && self.was_oom(id, code, &seen, order.sandbox.memory).await => Ending::Oom,
             None => Ending::Exit(code),
         };
         Ok(Confined { ending, wall: began.elapsed(), peak: Bytes(seen.peak), cpu: seen.user + seen.system })
@@ -232,13 +249,13 @@ impl Daemon {
         }
     }
 
-    /// Gives a container its files, and lets it go on.
+    /// Gives a container its files, and lets it go on, as long as what is returned is held.
     async fn give(
         &self,
         id: &str,
         order: &Order<'_>,
         mut input: Pin<Box<dyn AsyncWrite + Send>>,
-    ) -> Result<(), DockerError> {
+    ) -> Result<Pin<Box<dyn AsyncWrite + Send>>, DockerError> {
         if !order.files.is_empty() {
             let upload = UploadToContainerOptionsBuilder::default().path(WORK).build();
             let files = archive(order.files).map_err(|error| refused(&self.host, "take files", error.into()))?;
@@ -247,9 +264,10 @@ impl Daemon {
         }
         let told = async {
             input.write_all(b"\n").await?;
-            input.shutdown().await
+            input.flush().await
         };
-        told.await.map_err(|error| refused(&self.host, "begin", error.into()))
+        told.await.map_err(|error| refused(&self.host, "begin", error.into()))?;
+        Ok(input)
     }
 
     /// Finds out what limits a container is held to: it says so itself, or the daemon does.
@@ -285,7 +303,7 @@ impl Daemon {
     async fn was_oom(&self, id: &str, code: i64, seen: &Seen, limit: Bytes) -> bool {
         let state = self.docker.inspect_container(id, None::<bollard::query_parameters::InspectContainerOptions>).await;
         let said = state.ok().and_then(|container| container.state).and_then(|state| state.oom_killed);
-        code != 0 && said == Some(true) || code == 137 && seen.peak >= limit.0 / 100 * 99
+        said == Some(true) || code == 137 && seen.peak >= limit.0 / 100 * 99
     }
 }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use bollard::container::{AttachContainerResults, LogOutput};
 use bollard::errors::Error;
 use bollard::models::{
-    ContainerCreateBody, ContainerInspectResponse, ContainerState, DeviceRequest, HostConfig, HostConfigLogConfig,
+    ContainerCreateBody, ContainerInspectResponse, ContainerState, DeviceMapping, DeviceRequest, HostConfig,
+    HostConfigLogConfig,
 };
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder,
@@ -20,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use crate::model::units::{Bytes, Timestamp};
+use crate::reach::clock;
 use crate::reach::docker::error::{is_missing, refused};
 use crate::reach::docker::seen::{Seen, show};
 use crate::reach::docker::{Daemon, DockerError};
@@ -29,7 +31,7 @@ const STATE: &str = "csync.state";
 /// The label that names the attempt that a container is of.
 const JOB: &str = "csync.job";
 /// What ends sooner is not measured: to ask costs as much as it does.
-const YOUNG: Duration = Duration::from_secs(1);
+pub(super) const YOUNG: Duration = Duration::from_secs(1);
 
 /// What a task's container is made of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,6 +62,10 @@ pub struct Spec {
     pub memory: Option<Bytes>,
     /// GPUs.
     pub gpus: u32,
+    /// Which of them, where some were granted; else all.
+    pub gpu_ids: Vec<String>,
+    /// Whether they are AMD's, which come by their devices.
+    pub amd: bool,
     /// Whether somebody has something for it to read.
     pub stdin: bool,
 }
@@ -96,6 +102,8 @@ pub enum Standing {
 pub struct Attached {
     output: Pin<Box<dyn Stream<Item = Result<LogOutput, Error>> + Send>>,
     input: Option<Pin<Box<dyn AsyncWrite + Send>>>,
+    /// When it was started from here.
+    since: Option<Timestamp>,
 }
 
 impl Daemon {
@@ -144,13 +152,13 @@ impl Daemon {
             attached.map_err(|error| refused(&self.host, "attach to a container", error))?;
         let started = self.docker.start_container(name, None::<StartContainerOptions>).await;
         started.map_err(|error| refused(&self.host, "start a container", error))?;
-        Ok(Attached { output, input: stdin.then_some(input) })
+        Ok(Attached { output, input: stdin.then_some(input), since: Some(clock::now()) })
     }
 
     /// Goes on with a container that somebody else started: what it printed is heard from the beginning.
     pub fn take_up(&self, name: &str) -> Attached {
         let options = LogsOptionsBuilder::default().follow(true).stdout(true).stderr(true).build();
-        Attached { output: self.docker.logs(name, Some(options)).boxed(), input: None }
+        Attached { output: self.docker.logs(name, Some(options)).boxed(), input: None, since: None }
     }
 
     /// Returns where a container stands; none where there is none of that name.
@@ -186,7 +194,7 @@ impl Daemon {
         mut print: impl FnMut(bool, &[u8]) + Send,
         signals: &mut mpsc::Receiver<&'static str>,
     ) -> Result<Over, DockerError> {
-        let Attached { mut output, mut input } = attached;
+        let Attached { mut output, mut input, since } = attached;
         let name = &*spec.name;
         let mut seen = Seen::default();
         let feeding = async move {
@@ -226,6 +234,11 @@ impl Daemon {
                 },
                 () = &mut feeding => {}
             }
+        }
+        // Of one that succeeded, and was seen from its beginning, there is nothing more to be asked.
+        if code == Some(0) && since.is_some() {
+            let (peak, cpu) = (Bytes(seen.peak), (seen.user, seen.system));
+            return Ok(Over { code: 0, oom: false, started: since, ended: Some(clock::now()), peak, cpu });
         }
         let last = self.state(name).await?.ok_or_else(|| DockerError::Refused {
             host: self.host.clone(),
@@ -284,14 +297,25 @@ fn time(text: Option<&str>) -> Option<Timestamp> {
 /// What a container is made of.
 fn body(spec: &Spec) -> ContainerCreateBody {
     let memory = spec.memory.map(|bytes| i64::try_from(bytes.0).unwrap_or(i64::MAX));
-    let gpus =
-        DeviceRequest { count: Some(-1), capabilities: Some(vec![vec!["gpu".to_owned()]]), ..DeviceRequest::default() };
+    let all = spec.gpu_ids.is_empty();
+    let gpus = DeviceRequest {
+        count: all.then_some(-1),
+        device_ids: (!all).then(|| spec.gpu_ids.clone()),
+        capabilities: Some(vec![vec!["gpu".to_owned()]]),
+        ..DeviceRequest::default()
+    };
+    let device = |path: &str| DeviceMapping {
+        path_on_host: Some(path.to_owned()),
+        path_in_container: Some(path.to_owned()),
+        cgroup_permissions: Some("rwm".to_owned()),
+    };
     let host = HostConfig {
         binds: Some(spec.binds.clone()),
         memory,
         memory_swap: memory,
         nano_cpus: (spec.cpus > 0).then(|| i64::from(spec.cpus) * 1_000_000_000),
-        device_requests: (spec.gpus > 0).then(|| vec![gpus]),
+        device_requests: (spec.gpus > 0 && !spec.amd).then(|| vec![gpus]),
+        devices: (spec.gpus > 0 && spec.amd).then(|| vec![device("/dev/kfd"), device("/dev/dri")]),
         init: Some(true),
         userns_mode: spec.keep_id.then(|| "keep-id".to_owned()),
         // What is printed can be asked for again.
@@ -345,6 +369,13 @@ mod tests {
         assert_eq!(host.device_requests.unwrap()[0].capabilities, Some(vec![vec!["gpu".to_owned()]]));
         assert_eq!((host.userns_mode.as_deref(), made.user.as_deref()), (Some("keep-id"), Some("7:8")));
         assert_eq!(made.labels.unwrap()[STATE], "ab");
+        // Those that were granted; AMD's by their devices.
+        let some = Spec { gpu_ids: vec!["1".to_owned(), "3".to_owned()], ..spec.clone() };
+        let request = body(&some).host_config.unwrap().device_requests.unwrap().remove(0);
+        assert_eq!((request.count, request.device_ids), (None, Some(vec!["1".to_owned(), "3".to_owned()])));
+        let amd = body(&Spec { amd: true, ..spec.clone() }).host_config.unwrap();
+        let devices: Vec<_> = amd.devices.unwrap().into_iter().filter_map(|device| device.path_on_host).collect();
+        assert_eq!((devices, amd.device_requests), (vec!["/dev/kfd".to_owned(), "/dev/dri".to_owned()], None));
         let plain = body(&Spec::default()).host_config.unwrap();
         assert_eq!((plain.memory, plain.nano_cpus, plain.device_requests, plain.userns_mode), (None, None, None, None));
     }

@@ -25,6 +25,9 @@ pub const VAR_PROGRAM: &str = "CSYNC_PROGRAM";
 /// The variable that names the file for what a container used.
 pub const VAR_RECORD: &str = "CSYNC_RECORD";
 
+/// The variable that names what the container of a job sees of this machine, a directory per line.
+pub const VAR_SHOWN: &str = "CSYNC_SHOWN";
+
 /// From the engine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -9,11 +9,12 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use crate::decide::engine::protocol::{Adopted, Event};
-use crate::language::manifest::absolute;
+use crate::language::manifest::{absolute, shown};
 use crate::model::id::{HostId, JobKey};
+use crate::model::plan::Plan;
 use crate::reach::config::StateDir;
 use crate::reach::docker::ENDING;
-use crate::reach::executor::wire::{Hello, VAR_PROGRAM, VAR_RECORD};
+use crate::reach::executor::wire::{Hello, VAR_PROGRAM, VAR_RECORD, VAR_SHOWN};
 use crate::reach::executor::{Connected, Launch, Local, LocalEvent};
 use crate::reach::files::aside::set_aside;
 use crate::serve::engine::refusal::chain;
@@ -194,12 +195,14 @@ impl Runner {
     }
 }
 
-/// Returns the variables of a job in a container: with what it is run where a daemon does it, and where what it used is left.
-pub(super) fn for_container(state: &StateDir, launch: &Launch, key: JobKey) -> Vec<(String, String)> {
+/// Returns the variables of a job in a container: with what it is run where a daemon does it, where what it used is left, and what
+/// it sees of this machine.
+pub(super) fn for_container(state: &StateDir, launch: &Launch, plan: &Plan, key: JobKey) -> Vec<(String, String)> {
     let record = state.live_dir().join(format!("{key}.{ENDING}"));
     let program = launch.program.clone().or_else(|| std::env::current_exe().ok());
     let path = |path: PathBuf| path.into_os_string().into_string().ok();
-    let all = [(VAR_PROGRAM, program.and_then(path)), (VAR_RECORD, path(record))];
+    let shown = shown(plan, &plan.root, key.instance).join("\n");
+    let all = [(VAR_PROGRAM, program.and_then(path)), (VAR_RECORD, path(record)), (VAR_SHOWN, Some(shown))];
     all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 

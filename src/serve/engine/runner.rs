@@ -594,7 +594,7 @@ impl Runner {
             let task = run.plan().task_of(key.instance);
             care.means.give_secrets(task, &mut job.env);
             if task.container.is_some() {
-                job.env.extend(for_container(&self.state, &self.settings.launch, key));
+                job.env.extend(for_container(&self.state, &self.settings.launch, run.plan(), key));
             }
             jobs.push(job);
         }

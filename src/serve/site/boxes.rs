@@ -8,14 +8,16 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Mutex as Turn, Notify, Semaphore, mpsc};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::language::container::{Image, pulled_name, words};
-use crate::language::manifest::{absolute, contained, is_remote, render_at};
+use crate::language::container::{Archive, Image, pulled_name, words};
+use crate::language::manifest::{absolute, contained, is_remote, own_file, render_at};
 use crate::language::quote::sh;
 use crate::model::api::Stream;
 use crate::model::batch::{BatchId, JobName};
@@ -27,12 +29,12 @@ use crate::model::resources::{Grant, Meter, Usage};
 use crate::model::units::{Bytes, Timestamp};
 use crate::reach::clock;
 use crate::reach::config::StateDir;
-use crate::reach::docker::{Daemon, DockerError, Over, Spec, Standing};
+use crate::reach::docker::{Daemon, DockerError, Over, Spec, Standing, image_id};
 use crate::reach::store::Sent;
 use crate::reach::transport::{Exec, Transport};
 use crate::serve::site::images::holder;
 use crate::serve::site::inputs::chain;
-use crate::serve::site::send::{Ground, NotSent, PRINTED, SentOut, begin, refused};
+use crate::serve::site::send::{By, Ground, NotSent, PRINTED, SentOut, begin, refused};
 use crate::serve::site::tick::MemberNews;
 use crate::serve::site::{Means, SiteJob};
 
@@ -62,6 +64,8 @@ pub(super) struct Boxes {
 pub(super) struct Boxed {
     pub(super) key: JobKey,
     pub(super) spec: Spec,
+    /// The archive here of its image, where that is a file.
+    pub(super) archive: Option<PathBuf>,
     pub(super) grant: Grant,
     /// Whether the engine before may have started it.
     pub(super) adopted: bool,
@@ -96,13 +100,31 @@ pub(super) fn is_boxed(means: &Means, job: &SiteJob) -> bool {
     let runtime = means.host.containers.first();
     let is_daemon = matches!(runtime, Some(ContainerRuntime::Docker | ContainerRuntime::Podman));
     let here = means.dialect.is_none() && means.host.simulated.is_none();
-    here && plain && is_daemon && matches!(image, Image::Registry(_))
+    let known = match &image {
+        Image::Registry(_) => true,
+        Image::File(Archive::Docker, _) => archive_of(job).is_some(),
+        Image::File(..) | Image::Apptainer(_) => false,
+    };
+    here && plain && is_daemon && known
+}
+
+/// Returns the file here of an attempt's image, where its image is one of the workflow's directory and not compressed.
+pub(super) fn archive_of(job: &SiteJob) -> Option<PathBuf> {
+    let plan = &job.plan;
+    let path = own_file(plan, job.key.instance)?;
+    let path = PathBuf::from(absolute(&plan.root, &path));
+    (path.extension().is_some_and(|end| end == "tar") && path.is_file()).then_some(path)
 }
 
 impl Boxes {
     pub(super) fn new(means: &Means) -> Self {
         let most = means.host.max_jobs.unwrap_or(means.cores).max(1);
-        Self { daemon: Turn::default(), images: Turn::default(), room: Arc::new(Semaphore::new(most as usize)), known: Mutex::default() }
+        Self {
+            daemon: Turn::default(),
+            images: Turn::default(),
+            room: Arc::new(Semaphore::new(most as usize)),
+            known: Mutex::default(),
+        }
     }
 
     /// Says that a container is followed from here.
@@ -144,11 +166,14 @@ impl Boxes {
         sent: &Sent,
         jobs: &[SiteJob],
     ) -> Result<(SentOut, Vec<Boxed>), NotSent> {
-        begin(means, ground, sent, jobs).await?;
+        begin(means, ground, sent, jobs, By::Daemon).await?;
         let way = means.way().await.map_err(NotSent::Unreached)?;
         let specs: Vec<(Spec, String)> =
             (1..).zip(jobs).filter_map(|(index, job)| spec(means, ground, job, name_of(&sent.name, index))).collect();
-        let mut script = "printf '%s:%s\\n' \"$(id -u)\" \"$(id -g)\"\n".to_owned();
+        // Whose GPUs are there decides how they are shown.
+        let mut script = "printf '%s:%s' \"$(id -u)\" \"$(id -g)\"\n\
+            if [ -e /dev/kfd ] && [ ! -e /dev/nvidiactl ]; then echo ' amd'; else echo; fi\n"
+            .to_owned();
         script.extend(specs.iter().map(|(_, lines)| lines.as_str()));
         let reply = way.exec(Exec::new(script)).await.map_err(NotSent::Unreached)?;
         let text = String::from_utf8_lossy(&reply.stdout).into_owned();
@@ -156,10 +181,12 @@ impl Boxes {
             let message = String::from_utf8_lossy(&reply.stderr).trim().to_owned();
             return Err(refused(jobs, &Outcome::Stage { message }));
         };
+        let (user, amd) = user.strip_suffix(" amd").map_or((user, false), |user| (user, true));
         let podman = means.host.containers.first() == Some(&ContainerRuntime::Podman);
         let boxed = specs.into_iter().zip(jobs).map(|((spec, _), job)| Boxed {
             key: job.key,
-            spec: Spec { user: user.to_owned(), keep_id: podman && user != "0:0", ..spec },
+            archive: archive_of(job),
+            spec: Spec { user: user.to_owned(), keep_id: podman && user != "0:0", amd, ..spec },
             grant: job.grant,
             adopted: false,
             broken: false,
@@ -216,17 +243,17 @@ impl Boxes {
         asked: &mut Option<Outcome>,
         told: &(impl Fn(MemberNews) + Send + Sync),
     ) -> Result<Option<MemberNews>, DockerError> {
-        let spec = boxed.spec.clone();
         let none = || DockerError::NoDaemon { host: means.host.name.to_string(), detail: "nothing listens".to_owned() };
         let daemon = self.daemon(means).await?.ok_or_else(none)?;
         let again = std::mem::replace(&mut boxed.adopted, true);
         let standing = if again {
-            let Some(standing) = daemon.standing(&spec.name).await? else { return Ok(None) };
+            let Some(standing) = daemon.standing(&boxed.spec.name).await? else { return Ok(None) };
             standing
         } else {
-            boxed.warning = self.make(means, &daemon, &spec).await?;
+            boxed.warning = self.make(means, &daemon, boxed).await?;
             Standing::Made
         };
+        let spec = boxed.spec.clone();
         let (attached, since) = match standing {
             Standing::Made => (daemon.begin(&spec.name, false).await?, clock::now()),
             Standing::Runs(at) => (daemon.take_up(&spec.name), at),
@@ -254,19 +281,40 @@ impl Boxes {
     }
 
     /// Makes a member's container. Its image is had from its registry, or from where it is: by the first who needs it.
-    async fn make(&self, means: &Means, daemon: &Daemon, spec: &Spec) -> Result<Option<String>, DockerError> {
+    async fn make(&self, means: &Means, daemon: &Daemon, boxed: &mut Boxed) -> Result<Option<String>, DockerError> {
+        if let Some(archive) = &boxed.archive {
+            // Known by what is in it, so that it comes once, whatever it is called.
+            let path = archive.clone();
+            let id = spawn_blocking(move || image_id(&path)).await.map_err(io::Error::other).and_then(|id| id);
+            let id = id.and_then(|id| id.ok_or_else(|| io::Error::other("it holds no image")));
+            boxed.spec.image = id.map_err(|error| DockerError::Refused {
+                host: daemon.host().to_owned(),
+                action: "take an image",
+                detail: format!("{}: {error}", archive.display()),
+            })?;
+        }
+        let spec = &boxed.spec;
         let done = match daemon.make(spec).await {
             Err(DockerError::NoImage { .. }) => {
                 let _turn = self.images.lock().await;
-                if !daemon.has(&spec.image).await? {
-                    have(means, daemon, &spec.image).await?;
+                let there = daemon.has(&spec.image).await?;
+                match &boxed.archive {
+                    _ if there => {}
+                    None => have(means, daemon, &spec.image).await?,
+                    Some(archive) => {
+                        let loaded = daemon.load_file(archive).await?;
+                        // Some daemons keep another id than the archive says.
+                        if !daemon.has(&spec.image).await? {
+                            boxed.spec.image = loaded.unwrap_or_default();
+                        }
+                    }
                 }
-                daemon.make(spec).await
+                daemon.make(&boxed.spec).await
             }
             done => done,
         };
-        if done.is_ok() {
-            learn(means, daemon, &spec.image).await;
+        if done.is_ok() && boxed.archive.is_none() {
+            learn(means, daemon, &boxed.spec.image).await;
         }
         done
     }
@@ -288,7 +336,9 @@ impl Boxes {
 /// Has an image come to a daemon: from its registry, and where that is not to be had from another daemon, through this process.
 async fn have(means: &Means, daemon: &Daemon, image: &str) -> Result<(), DockerError> {
     let name = pulled_name(image).unwrap_or_default();
-    means.learn(vec![DataFact::Gone { root: IMAGES.to_owned(), path: name, host: Some(means.host.name.clone()) }]).await;
+    means
+        .learn(vec![DataFact::Gone { root: IMAGES.to_owned(), path: name, host: Some(means.host.name.clone()) }])
+        .await;
     let pulled = if means.host.internet.login == Some(false) {
         let detail = "there is no internet".to_owned();
         Err(DockerError::NoImage { host: means.host.name.to_string(), image: image.to_owned(), detail })
@@ -365,7 +415,12 @@ fn spec(means: &Means, ground: &Ground, job: &SiteJob, name: String) -> Option<(
     let root = means.root(ground, &plan.root);
     let rendered = render_at(plan, &root, instance, &job.grant, job.key.attempt);
     let (image, wrapping) = contained(plan, &root, instance, &job.grant, &rendered)?;
-    let Image::Registry(image) = image else { return None };
+    let image = match image {
+        Image::Registry(name) => name,
+        // Known once its archive was read.
+        Image::File(..) => String::new(),
+        Image::Apptainer(_) => return None,
+    };
     let task = plan.task_of(instance);
     let own = [
         ("CSYNC_RUN".to_owned(), job.key.run.to_string()),
@@ -390,7 +445,7 @@ fn spec(means: &Means, ground: &Ground, job: &SiteJob, name: String) -> Option<(
         // A file of an earlier attempt must not pass for this one's.
         let _infallible = writeln!(
             script,
-            "p={}; if [ -f \"$p\" ] || [ -h \"$p\" ]; then rm -f -- \"$p\"; fi; mkdir -p -- {} || exit 1",
+            "p={}; if [ -f \"$p\" ] || [ -h \"$p\" ]; then rm -f -- \"$p\" || {{ ls -ld -- \"${{p%/*}}\" >&2; exit 1; }}; fi; mkdir -p -- {} || exit 1",
             sh(&path),
             sh(parent)
         );

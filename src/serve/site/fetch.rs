@@ -1,6 +1,6 @@
 //! Back from a host: outputs of what succeeded, and what every member printed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io::{self, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 
 use crate::language::container::pulled_name;
-use crate::language::manifest::absolute;
+use crate::language::manifest::{absolute, shown, within};
 use crate::language::quote::sh;
 use crate::model::api::Stream;
 use crate::model::data::{DATA, DataFact, Elsewhere, IMAGES, Replica, counts};
@@ -74,6 +74,16 @@ pub(super) async fn fetch(means: &Means, ground: &Ground, wanted: Wanted) -> Vec
     if let Err(StageError::Transport(error)) = logs(means, &way, ground, &sent, &members).await {
         return later(&members, error);
     }
+    match escaped(means, &way, ground, &members).await {
+        Err(error) => return later(&members, error),
+        Ok(escaped) => {
+            for (_, job, ended) in &mut members {
+                if let Some(message) = escaped.get(&job.key) {
+                    ended.outcome = Outcome::Stage { message: message.clone() };
+                }
+            }
+        }
+    }
     let mut outputs: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (_, job, _) in members.iter().filter(|(.., ended)| ended.outcome == Outcome::Success) {
         let of = outputs.entry(job.plan.root.clone()).or_default();
@@ -103,6 +113,50 @@ pub(super) async fn fetch(means: &Means, ground: &Ground, wanted: Wanted) -> Vec
     let done = spawn_blocking(move || members.into_iter().map(|member| settle(member, &back)).collect()).await;
     // A panic there is reported; the members are seen again by the next look.
     done.unwrap_or_default()
+}
+
+/// Returns what is wrong with what containers made: an output that is a link to what its container did not see is not fetched.
+async fn escaped(
+    means: &Means,
+    way: &Remote,
+    ground: &Ground,
+    members: &[(u32, SiteJob, Ended)],
+) -> Result<HashMap<JobKey, String>, TransportError> {
+    let (mut asked, mut list) = (Vec::new(), Vec::new());
+    for (_, job, _) in members.iter().filter(|(.., ended)| ended.outcome == Outcome::Success) {
+        let (plan, instance) = (&job.plan, job.key.instance);
+        let task = plan.task_of(instance);
+        if task.container.is_none() || task.tree || plan.outputs(instance).is_empty() {
+            continue;
+        }
+        let root = means.root(ground, &plan.root);
+        let shown = shown(plan, &root, instance);
+        let outputs: Vec<String> =
+            plan.outputs(instance).iter().map(|&path| absolute(&root, plan.path(path))).collect();
+        for path in shown.iter().chain(&outputs) {
+            list.extend([path.as_bytes(), b"\0"].concat());
+        }
+        asked.push((job.key, shown.len(), outputs));
+    }
+    if asked.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let script = "xargs -0 sh -c 'for p; do readlink -f -- \"$p\" || echo; printf \"\\0\"; done' sh";
+    let reply = way.exec(Exec::new(script).reading(list)).await?;
+    let text = String::from_utf8_lossy(&reply.stdout).into_owned();
+    let mut real = text.split('\0').map(|path| path.strip_suffix('\n').unwrap_or(path));
+    let mut escaped = HashMap::new();
+    for (key, shown, outputs) in asked {
+        let shown: Vec<&str> = real.by_ref().take(shown).filter(|path| !path.is_empty()).collect();
+        for (output, target) in outputs.iter().zip(real.by_ref().take(outputs.len()).collect::<Vec<_>>()) {
+            if !target.is_empty() && !shown.iter().any(|dir| within(target, dir)) {
+                let message =
+                    format!("its output {output} is a link that leads out of what its container sees, to {target}");
+                escaped.insert(key, message);
+            }
+        }
+    }
+    Ok(escaped)
 }
 
 /// Returns what is known no more of the host's images: where a container could not be started, its image may be gone.

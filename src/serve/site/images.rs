@@ -38,7 +38,9 @@ pub enum NotReady {
     #[error("{0}")]
     Said(String),
     /// Nobody has it.
-    #[error("{host} has no internet, and nobody who is known to have {image} can give it; `csync images push` takes it there")]
+    #[error(
+        "{host} has no internet, and nobody who is known to have {image} can give it; `csync images push` takes it there"
+    )]
     Nowhere {
         /// The host.
         host: String,
@@ -153,8 +155,8 @@ async fn ship(means: &Means, ground: &Ground, way: &Remote, image: &Image) -> Re
         let names = [format!("{file}.sif"), format!("{file}.name")];
         let moving = means.stock.begin(&other, host, Vec::new());
         let ssh = means.stock.direct(&other, host).await;
-        let ends = ((&from, &*there.images()), (way, &*images));
-        match relay(ends.0, ends.1, &names, MOST, ssh.as_deref(), moving.meter()).await {
+        let kept = there.images();
+        match relay((&from, &kept), (way, &images), &names, MOST, ssh.as_deref(), moving.meter()).await {
             Ok((_, missing)) if missing.is_empty() => return Ok(Shipped::Ready),
             Ok(_) => {}
             Err(error) => tracing::warn!(from = %other, to = %host, image = name, %error, "an image did not come"),

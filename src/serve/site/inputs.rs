@@ -16,7 +16,7 @@ use crate::model::job::Outcome;
 use crate::reach::clock;
 use crate::reach::stage::{Seen, StageError, bring, look, relay};
 use crate::reach::transport::{Exec, Remote, Transport};
-use crate::serve::site::send::{Ground, NotSent, inputs_of, refused};
+use crate::serve::site::send::{By, Ground, NotSent, inputs_of, refused};
 use crate::serve::site::stock::Moving;
 use crate::serve::site::{Means, SiteJob, SiteNews};
 
@@ -27,10 +27,10 @@ const TELL: Duration = Duration::from_millis(500);
 const MOST: u64 = 1 << 50;
 
 /// Brings the inputs of jobs, workflow by workflow.
-pub(super) async fn bring_inputs(means: &Means, ground: &Ground, jobs: &[SiteJob]) -> Result<(), NotSent> {
+pub(super) async fn bring_inputs(means: &Means, ground: &Ground, jobs: &[SiteJob], by: By) -> Result<(), NotSent> {
     let way = means.way().await.map_err(NotSent::Unreached)?;
     let keys: Vec<JobKey> = jobs.iter().map(|job| job.key).collect();
-    for (root, mut names) in inputs_of(jobs) {
+    for (root, mut names) in inputs_of(jobs, by) {
         names.sort_unstable();
         names.dedup();
         let brought = match sees(means, &way, root).await {

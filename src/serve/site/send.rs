@@ -19,7 +19,7 @@ use crate::model::job::Outcome;
 use crate::model::units::Bytes;
 use crate::reach::store::Sent;
 use crate::reach::transport::{Exec, Remote, Transport, TransportError};
-use crate::serve::site::boxes::is_boxed;
+use crate::serve::site::boxes::{archive_of, is_boxed};
 use crate::serve::site::images::{ready, wish};
 use crate::serve::site::inputs::bring_inputs;
 use crate::serve::site::said::{request, submission};
@@ -96,6 +96,15 @@ pub async fn ground_of(host: &Host, way: &Remote) -> Result<Ground, TransportErr
     Ok(Ground { scratch: place })
 }
 
+/// What runs jobs on a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// Our wrapper, as a process or in a batch job.
+    Wrapper,
+    /// Its Docker or Podman, spoken to from here.
+    Daemon,
+}
+
 /// A submission that went out.
 #[derive(Debug)]
 pub(super) struct SentOut {
@@ -157,7 +166,13 @@ pub(super) fn group(jobs: Vec<SiteJob>, means: &Means) -> Vec<Vec<SiteJob>> {
 }
 
 /// Begins with a submission: its intent is written down, inputs are brought, and what else jobs cannot get themselves.
-pub(super) async fn begin(means: &Means, ground: &Ground, sent: &Sent, jobs: &[SiteJob]) -> Result<(), NotSent> {
+pub(super) async fn begin(
+    means: &Means,
+    ground: &Ground,
+    sent: &Sent,
+    jobs: &[SiteJob],
+    by: By,
+) -> Result<(), NotSent> {
     let (written, answer) = oneshot::channel();
     means.reporter.say(SiteNews::Intend(sent.clone(), written)).await;
     if answer.await.is_err() {
@@ -167,13 +182,13 @@ pub(super) async fn begin(means: &Means, ground: &Ground, sent: &Sent, jobs: &[S
     for job in jobs {
         means.reporter.say(SiteNews::Staged(job.key, Stage::StagingIn)).await;
     }
-    bring_inputs(means, ground, jobs).await?;
+    bring_inputs(means, ground, jobs, by).await?;
     ready(means, ground, jobs).await
 }
 
 /// Sends a submission: it is begun, its directory is made, the batch system is told.
 pub(super) async fn send(means: &Means, ground: &Ground, sent: &Sent, jobs: Vec<SiteJob>) -> Result<SentOut, NotSent> {
-    begin(means, ground, sent, &jobs).await?;
+    begin(means, ground, sent, &jobs, By::Wrapper).await?;
     let directory = ground.submission(&sent.name);
     let archive = pack(means, ground, sent, &jobs).map_err(|error| refused(&jobs, &spawn(error.to_string())))?;
     let Call { script: call, notes } = if let (Some(dialect), Some(first)) = (&means.dialect, jobs.first()) {
@@ -260,7 +275,7 @@ async fn run(means: &Means, script: &str, archive: &[u8]) -> Result<(Vec<u8>, Ve
 }
 
 /// Returns the inputs of jobs, by the directory that they are relative to.
-pub(super) fn inputs_of(jobs: &[SiteJob]) -> BTreeMap<&str, Vec<String>> {
+pub(super) fn inputs_of(jobs: &[SiteJob], by: By) -> BTreeMap<&str, Vec<String>> {
     let mut inputs: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     let mut before = None;
     for job in jobs {
@@ -276,7 +291,11 @@ pub(super) fn inputs_of(jobs: &[SiteJob]) -> BTreeMap<&str, Vec<String>> {
             let producer = plan.producer(path).filter(|_| !job.after.is_empty());
             producer.is_some_and(|producer| job.after.iter().any(|key| key.instance == producer))
         };
-        let paths = plan.inputs(job.key.instance).iter().filter(|&&path| !is_made_there(path));
+        // A daemon takes an image's archive itself, from here.
+        let own = usize::from(by == By::Daemon && archive_of(job).is_some());
+        let paths = plan.inputs(job.key.instance);
+        let paths = paths.get(..paths.len() - own).unwrap_or_default();
+        let paths = paths.iter().filter(|&&path| !is_made_there(path));
         of.extend(paths.map(|&path| plan.path(path).to_owned()));
     }
     inputs

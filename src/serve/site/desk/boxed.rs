@@ -55,7 +55,16 @@ impl Desk {
             let grant = self.jobs.get(&key)?.grant;
             let spec =
                 Spec { name: name_of(name, index), memory: grant.is_limited().then_some(grant.mem), ..Spec::default() };
-            Some(Boxed { key, spec, grant, adopted: true, broken: false, warning: None, stop: Arc::default() })
+            Some(Boxed {
+                key,
+                spec,
+                archive: None,
+                grant,
+                adopted: true,
+                broken: false,
+                warning: None,
+                stop: Arc::default(),
+            })
         });
         let boxed = boxed.collect();
         self.follow(name, boxed);
