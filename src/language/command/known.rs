@@ -1,4 +1,4 @@
-//! The names that stay readable: programs that everybody has, and their subcommands.
+//! The names that stay readable: programs that everybody has, and their subcommands. Each list is sorted.
 
 /// How a known program is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,249 +7,102 @@ pub enum Program {
     Plain,
     /// With one of these subcommands first.
     Subcommands(&'static [&'static str]),
-    /// With a script or a module first.
+    /// With a script or a module first, which is somebody's own: its name never stays readable.
     Runs,
 }
 
-/// Scripts whose names stay readable: none, a script is somebody's own.
-pub const SCRIPTS: &[&str] = &[];
+/// Looks a program up by the last part of its path.
+pub fn program(name: &str) -> Option<Program> {
+    if let Ok(at) = WITH_SUBCOMMANDS.binary_search_by_key(&name, |(program, _)| program) {
+        return WITH_SUBCOMMANDS.get(at).map(|(_, subcommands)| Program::Subcommands(subcommands));
+    }
+    if RUNNERS.binary_search(&name).is_ok() {
+        return Some(Program::Runs);
+    }
+    PLAIN.binary_search(&name).is_ok().then_some(Program::Plain)
+}
+
+/// Programs that run a script of somebody's own.
+#[rustfmt::skip]
+const RUNNERS: &[&str] = &[
+    "R", "Rscript", "bash", "java", "julia", "matlab", "node", "octave", "perl", "python", "python2", "python3", "sh",
+    "torchrun",
+];
 
 /// Programs with subcommands.
-const WITH_SUBCOMMANDS: [(&str, &[&str]); 26] = [
+#[rustfmt::skip]
+const WITH_SUBCOMMANDS: &[(&str, &[&str])] = &[
     ("baysor", &["preview", "run", "segfree"]),
-    (
-        "bcftools",
-        &[
-            "annotate",
-            "call",
-            "concat",
-            "consensus",
-            "filter",
-            "index",
-            "isec",
-            "merge",
-            "mpileup",
-            "norm",
-            "query",
-            "sort",
-            "stats",
-            "view",
-        ],
-    ),
-    (
-        "bedtools",
-        &[
-            "bamtobed",
-            "closest",
-            "coverage",
-            "genomecov",
-            "getfasta",
-            "intersect",
-            "merge",
-            "multicov",
-            "sort",
-            "subtract",
-        ],
-    ),
+    ("bcftools", &[
+        "annotate", "call", "concat", "consensus", "filter", "index", "isec", "merge", "mpileup", "norm", "query", "sort",
+        "stats", "view",
+    ]),
+    ("bedtools", &[
+        "bamtobed", "closest", "coverage", "genomecov", "getfasta", "intersect", "merge", "multicov", "sort", "subtract",
+    ]),
     ("bwa", &["aln", "index", "mem", "sampe", "samse"]),
     ("bwa-mem2", &["index", "mem"]),
+    ("cdo", &["mergetime", "remapbil", "remapcon", "seldate", "selvar", "timmean", "yearmean"]),
     ("cellbender", &["remove-background"]),
     ("cellranger", &["aggr", "count", "mkfastq", "mkref", "multi", "reanalyze"]),
-    (
-        "gatk",
-        &[
-            "ApplyBQSR",
-            "BaseRecalibrator",
-            "CombineGVCFs",
-            "FilterMutectCalls",
-            "GenomicsDBImport",
-            "GenotypeGVCFs",
-            "HaplotypeCaller",
-            "MarkDuplicates",
-            "Mutect2",
-            "SelectVariants",
-            "VariantFiltration",
-        ],
-    ),
+    ("diamond", &["blastp", "blastx", "makedb"]),
+    ("dorado", &["aligner", "basecaller", "correct", "demux", "duplex"]),
+    ("gatk", &[
+        "ApplyBQSR", "BaseRecalibrator", "CombineGVCFs", "FilterMutectCalls", "GenomicsDBImport", "GenotypeGVCFs",
+        "HaplotypeCaller", "MarkDuplicates", "Mutect2", "SelectVariants", "VariantFiltration",
+    ]),
     ("gmx", &["editconf", "energy", "genion", "grompp", "mdrun", "pdb2gmx", "rms", "rmsf", "solvate", "trjconv"]),
     ("kallisto", &["bus", "index", "quant"]),
-    (
-        "picard",
-        &[
-            "AddOrReplaceReadGroups",
-            "CollectAlignmentSummaryMetrics",
-            "CollectInsertSizeMetrics",
-            "CollectMultipleMetrics",
-            "CreateSequenceDictionary",
-            "MarkDuplicates",
-            "SortSam",
-        ],
-    ),
-    ("plink2", &[]),
+    ("macs2", &["bdgdiff", "callpeak"]),
+    ("macs3", &["callpeak"]),
+    ("mmseqs", &["cluster", "createdb", "easy-cluster", "easy-linclust", "easy-search", "linclust", "search"]),
+    ("nextflow", &["run"]),
+    ("picard", &[
+        "AddOrReplaceReadGroups", "CollectAlignmentSummaryMetrics", "CollectInsertSizeMetrics", "CollectMultipleMetrics",
+        "CreateSequenceDictionary", "MarkDuplicates", "SortSam",
+    ]),
     ("qiime", &["dada2", "demux", "diversity", "feature-classifier", "feature-table", "phylogeny", "taxa", "tools"]),
     ("salmon", &["alevin", "index", "quant"]),
     ("sambamba", &["index", "markdup", "merge", "sort", "view"]),
-    (
-        "samtools",
-        &[
-            "calmd", "collate", "depth", "faidx", "fasta", "fastq", "fixmate", "flagstat", "idxstats", "index",
-            "markdup", "merge", "mpileup", "sort", "stats", "view",
-        ],
-    ),
+    ("samtools", &[
+        "calmd", "collate", "depth", "faidx", "fasta", "fastq", "fixmate", "flagstat", "idxstats", "index", "markdup",
+        "merge", "mpileup", "sort", "stats", "view",
+    ]),
     ("seqkit", &["fx2tab", "grep", "rmdup", "sample", "seq", "sort", "split", "split2", "stats"]),
     ("seqtk", &["comp", "mergepe", "sample", "seq", "subseq", "trimfq"]),
-    ("mmseqs", &["cluster", "createdb", "easy-cluster", "easy-linclust", "easy-search", "linclust", "search"]),
-    ("diamond", &["blastp", "blastx", "makedb"]),
-    ("nextflow", &["run"]),
-    ("snakemake", &[]),
-    ("macs2", &["bdgdiff", "callpeak"]),
-    ("macs3", &["callpeak"]),
-    ("cdo", &["mergetime", "remapbil", "remapcon", "seldate", "selvar", "timmean", "yearmean"]),
-    ("dorado", &["aligner", "basecaller", "correct", "demux", "duplex"]),
-];
-
-/// Programs that run a script of somebody's own.
-const RUNNERS: [&str; 16] = [
-    "Rscript", "R", "bash", "java", "julia", "matlab", "mpirun", "mpiexec", "node", "octave", "perl", "python",
-    "python2", "python3", "sh", "torchrun",
 ];
 
 /// Programs without subcommands.
-const PLAIN: [&str; 125] = [
-    "STAR",
-    "STARsolo",
-    "abyss-pe",
-    "admixture",
-    "antsRegistration",
-    "antsApplyTransforms",
-    "augustus",
-    "awk",
-    "bam2fq",
-    "bamCoverage",
-    "bbduk.sh",
-    "bbmap.sh",
-    "bcl2fastq",
-    "bismark",
-    "blastn",
-    "blastp",
-    "blastx",
-    "tblastn",
-    "tblastx",
-    "makeblastdb",
-    "bowtie",
-    "bowtie2",
-    "bowtie2-build",
-    "bracken",
-    "busco",
-    "bunzip2",
-    "bzip2",
-    "canu",
-    "cat",
-    "cd-hit",
-    "cd-hit-est",
-    "cellpose",
-    "centrifuge",
-    "charmm",
-    "clustalo",
-    "computeMatrix",
-    "cp",
-    "cp2k",
-    "cp2k.psmp",
-    "cut",
-    "cutadapt",
-    "dcm2niix",
-    "deepvariant",
-    "delly",
-    "eggnog-mapper",
-    "fastp",
-    "fastqc",
-    "fasterq-dump",
-    "fastq-dump",
-    "featureCounts",
-    "flye",
-    "fmriprep",
-    "freebayes",
-    "gaussian",
-    "g16",
-    "grep",
-    "gromacs",
-    "gzip",
-    "gunzip",
-    "hifiasm",
-    "hisat2",
-    "hisat2-build",
-    "hmmscan",
-    "hmmsearch",
-    "htseq-count",
-    "iqtree",
-    "iqtree2",
-    "jellyfish",
-    "kraken2",
-    "kraken2-build",
-    "lammps",
-    "lmp",
-    "mafft",
-    "manta",
-    "md5sum",
-    "megahit",
-    "metabat2",
-    "metaphlan",
-    "minimap2",
-    "mothur",
-    "mrtrix3",
-    "multiqc",
-    "muscle",
-    "namd2",
-    "namd3",
-    "ncks",
-    "nwchem",
-    "orca",
-    "pigz",
-    "pilon",
-    "prefetch",
-    "prodigal",
-    "prokka",
-    "psi4",
-    "pw.x",
-    "quast",
-    "quast.py",
-    "racon",
-    "raxml-ng",
-    "recon-all",
-    "relion_refine",
-    "rsem-calculate-expression",
-    "sed",
-    "sha256sum",
-    "sort",
-    "spades.py",
-    "stringtie",
-    "strelka",
-    "tar",
-    "trim_galore",
-    "trimmomatic",
-    "uniq",
-    "ashlar",
-    "backsub",
-    "bioformats2raw",
-    "raw2ometiff",
-    "cesm.exe",
-    "emapper.py",
-    "ilastik_cli",
-    "ncclimo",
-    "run_alphafold.py",
-    "run_deepvariant",
-    "spotiflow-predict",
-    "vasp_std",
-    "vina",
+#[rustfmt::skip]
+const PLAIN: &[&str] = &[
+    "STAR", "STARsolo", "abyss-pe", "admixture", "antsApplyTransforms", "antsRegistration", "ashlar", "augustus", "awk",
+    "backsub", "bam2fq", "bamCoverage", "bbduk.sh", "bbmap.sh", "bcl2fastq", "bioformats2raw", "bismark", "blastn",
+    "blastp", "blastx", "bowtie", "bowtie2", "bowtie2-build", "bracken", "bunzip2", "busco", "bzip2", "canu", "cat",
+    "cd-hit", "cd-hit-est", "cellpose", "centrifuge", "cesm.exe", "charmm", "clustalo", "computeMatrix", "cp", "cp2k",
+    "cp2k.psmp", "cut", "cutadapt", "dcm2niix", "deepvariant", "delly", "eggnog-mapper", "emapper.py", "fasterq-dump",
+    "fastp", "fastq-dump", "fastqc", "featureCounts", "flye", "fmriprep", "freebayes", "g16", "gaussian", "grep",
+    "gromacs", "gunzip", "gzip", "hifiasm", "hisat2", "hisat2-build", "hmmscan", "hmmsearch", "htseq-count", "ilastik_cli",
+    "iqtree", "iqtree2", "jellyfish", "kraken2", "kraken2-build", "lammps", "lmp", "mafft", "makeblastdb", "manta",
+    "md5sum", "megahit", "metabat2", "metaphlan", "minimap2", "mothur", "mrtrix3", "multiqc", "muscle", "namd2", "namd3",
+    "ncclimo", "ncks", "nwchem", "orca", "pigz", "pilon", "plink2", "prefetch", "prodigal", "prokka", "psi4", "pw.x",
+    "quast", "quast.py", "racon", "raw2ometiff", "raxml-ng", "recon-all", "relion_refine", "rsem-calculate-expression",
+    "run_alphafold.py", "run_deepvariant", "sed", "sha256sum", "snakemake", "sort", "spades.py", "spotiflow-predict",
+    "strelka", "stringtie", "tar", "tblastn", "tblastx", "trim_galore", "trimmomatic", "uniq", "vasp_std", "vina",
 ];
 
-/// Looks a program up by the last part of its path.
-pub fn program(name: &str) -> Option<Program> {
-    if let Some((_, subcommands)) = WITH_SUBCOMMANDS.iter().find(|(program, _)| *program == name) {
-        return Some(if subcommands.is_empty() { Program::Plain } else { Program::Subcommands(subcommands) });
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_list_is_sorted_and_names_nothing_twice() {
+        let programs: Vec<&str> = WITH_SUBCOMMANDS.iter().map(|(program, _)| *program).collect();
+        let lists = WITH_SUBCOMMANDS.iter().map(|(_, subcommands)| *subcommands);
+        for list in lists.chain([PLAIN, RUNNERS, &programs]) {
+            assert!(list.is_sorted_by(|one, next| one < next), "{list:?}");
+        }
+        let all: Vec<&str> = programs.iter().chain(PLAIN).chain(RUNNERS).copied().collect();
+        assert!(all.iter().all(|name| all.iter().filter(|other| *other == name).count() == 1));
+        assert!(all.iter().all(|name| program(name).is_some()));
     }
-    if RUNNERS.contains(&name) {
-        return Some(Program::Runs);
-    }
-    PLAIN.contains(&name).then_some(Program::Plain)
 }

@@ -2,6 +2,11 @@
 //!
 //! Names on the list of [`known`] programs stay readable; everything else becomes a keyed [`Token`], the same for one key and
 //! meaningless without it. Values, paths and variables are not even hashed.
+//!
+//! ```text
+//! script -> commands -> words of simple commands     plainly, whatever shell it is for
+//! words -> signature -> Signature { parts, inputs }  of what `env`, `timeout`, `srun`, a container ... start
+//! ```
 
 use std::fmt;
 
@@ -16,7 +21,7 @@ mod read;
 mod tests;
 
 pub use lines::commands;
-pub use read::signature;
+pub use read::{is_small, signature};
 
 /// The key under which names become tokens: a person's, or a lab's.
 #[derive(Clone)]

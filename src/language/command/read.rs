@@ -3,12 +3,40 @@
 use std::collections::BTreeMap;
 
 use crate::language::command::known::{self, Program};
-use crate::language::command::{Kind, Name, Part, Signature, TokenKey};
+use crate::language::command::{Kind, Name, Part, Signature, TokenKey, commands};
+use crate::language::shell::{Means, Word, call, inner_script, unwrap};
 
 /// Most programs of one signature: a long script is known by its first ones.
 const PARTS: usize = 6;
-/// Words that only pass a command on.
-const WRAPPERS: [&str; 10] = ["env", "time", "nice", "nohup", "exec", "command", "stdbuf", "ionice", "srun", "sudo"];
+/// Deepest nesting of programs that start others.
+const DEEPEST: u32 = 6;
+/// Words that only pass a command on: where their options are not understood, the first word that is none is the command.
+const WRAPPERS: [&str; 14] = [
+    "command", "env", "exec", "ionice", "mpiexec", "mpirun", "nice", "nohup", "orterun", "srun", "stdbuf", "sudo",
+    "time", "timeout",
+];
+/// Options of MPI's starters that take a value.
+const OF_MPI: [&str; 17] = [
+    "H",
+    "N",
+    "bind-to",
+    "c",
+    "f",
+    "host",
+    "hostfile",
+    "hosts",
+    "machinefile",
+    "map-by",
+    "n",
+    "np",
+    "perhost",
+    "ppn",
+    "rank-by",
+    "wdir",
+    "x",
+];
+/// The same, of two values.
+const PAIRS_OF_MPI: [&str; 4] = ["env", "genv", "gmca", "mca"];
 /// Words of the shell that start no program worth knowing.
 const SMALL: [&str; 24] = [
     "cd", "mkdir", "echo", "set", "export", "source", ".", "true", "false", "rm", "mv", "ln", "test", "[", "[[",
@@ -20,34 +48,109 @@ const SMALL: [&str; 24] = [
 ///
 /// Known programs alone make the signature where there are any; otherwise the first program does.
 pub fn signature<W: AsRef<str>>(commands: &[Vec<W>], inputs: &[&str], key: &TokenKey) -> Option<Signature> {
-    let all: Vec<Part> = commands.iter().filter_map(|words| part(words, key)).collect();
+    let mut all: Vec<Part> = Vec::new();
+    for words in commands {
+        let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
+        add_parts(&words, key, 0, &mut all);
+    }
     let of_note: Vec<Part> = all.iter().filter(|part| matches!(part.program, Name::Known(_))).cloned().collect();
     let mut parts = if of_note.is_empty() { all.into_iter().take(1).collect() } else { of_note };
     parts.truncate(PARTS);
     (!parts.is_empty()).then(|| Signature { parts, inputs: kinds(inputs) })
 }
 
-/// Reads one simple command; none when it is a small one.
-fn part<W: AsRef<str>>(words: &[W], key: &TokenKey) -> Option<Part> {
-    let mut words = words.iter().map(AsRef::as_ref).peekable();
-    while words.next_if(|word| is_assignment(word) || WRAPPERS.contains(&base(word)) || word.starts_with('-')).is_some()
-    {
+/// Says whether the words begin with a small command of the shell, which starts no program worth knowing.
+pub fn is_small(words: &[&str]) -> bool {
+    words.first().is_none_or(|word| SMALL.contains(&base(word)))
+}
+
+/// Adds what a simple command does: itself, or what it starts.
+fn add_parts(words: &[&str], key: &TokenKey, depth: u32, parts: &mut Vec<Part>) {
+    let words = work(words);
+    let script = if depth < DEEPEST && starts_with(words, &["bash", "sh"]) {
+        inner_script(&meant(words)).map(str::to_owned)
+    } else {
+        None
+    };
+    if let Some(script) = script {
+        for words in commands(&script) {
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            add_parts(&words, key, depth + 1, parts);
+        }
+    } else {
+        parts.extend(part(words, key));
     }
-    let program = base(words.next()?);
-    if program.is_empty() || SMALL.contains(&program) {
+}
+
+/// Returns the words from the program on that does the work: behind assignments, `env`, `timeout`, `srun`, `mpirun`, and inside
+/// of a container.
+fn work<'w, 't>(mut words: &'w [&'t str]) -> &'w [&'t str] {
+    for _ in 0..DEEPEST {
+        let program = words.iter().position(|word| !is_assignment(word)).unwrap_or(words.len());
+        words = words.get(program..).unwrap_or_default();
+        let Some(next) = started(words).filter(|next| (1..words.len()).contains(next)) else { break };
+        words = words.get(next..).unwrap_or_default();
+    }
+    words
+}
+
+fn starts_with(words: &[&str], programs: &[&str]) -> bool {
+    words.first().is_some_and(|word| programs.contains(&base(word)))
+}
+
+/// Returns the word on which the program stands that the first one starts.
+fn started(words: &[&str]) -> Option<usize> {
+    if starts_with(words, &["mpiexec", "mpirun", "orterun"]) {
+        return Some(behind_mpi(words));
+    }
+    let read = meant(words);
+    let head = unwrap(&read).map(|found| found.head).filter(|head| *head > 0);
+    let inside = || {
+        call(&read, 0).filter(|call| !matches!(call.program, "ssh" | "sbatch" | "qsub")).and_then(|call| call.command)
+    };
+    // Where the options are none that anybody knows, the first word that looks like none.
+    let guessed = || {
+        let is_option = |word: &&str| word.starts_with('-') || is_assignment(word);
+        starts_with(words, &WRAPPERS).then(|| 1 + words.iter().skip(1).take_while(|word| is_option(word)).count())
+    };
+    head.or_else(inside).or_else(guessed)
+}
+
+/// Returns the first word behind the options of an MPI starter.
+fn behind_mpi(words: &[&str]) -> usize {
+    let mut at = 1;
+    while let Some(option) = words.get(at).and_then(|word| word.strip_prefix('-')) {
+        let name = option.trim_start_matches('-');
+        at += if PAIRS_OF_MPI.contains(&name) { 3 } else { 1 + usize::from(OF_MPI.contains(&name)) };
+    }
+    at
+}
+
+/// Returns words as a reader of shells has them: nothing in them expands any more.
+fn meant(words: &[&str]) -> Vec<Word> {
+    words.iter().map(|word| Word { span: 0..0, text: (*word).to_owned(), means: Means::Itself, quoted: true }).collect()
+}
+
+/// Reads one simple command; none when it is a small one.
+fn part(words: &[&str], key: &TokenKey) -> Option<Part> {
+    let program = base(words.first()?);
+    // One that starts others, and starts nothing here: `exec > log`.
+    if program.is_empty() || SMALL.contains(&program) || WRAPPERS.contains(&program) {
         return None;
     }
     let known = known::program(program);
     let mut subcommand = None;
     let mut options = Vec::new();
-    for word in words {
+    for word in words.get(1..).unwrap_or_default() {
         if let Some(option) = option(word) {
             options.push(key.token("option", option));
         } else if subcommand.is_none() {
             subcommand = match known {
                 Some(Program::Plain) | None => None,
                 Some(Program::Subcommands(list)) => Some(named(list, word, key)),
-                Some(Program::Runs) => Some(named(known::SCRIPTS, base(word), key)),
+                // A number belongs to the option in front of it.
+                Some(Program::Runs) if word.bytes().all(|byte| byte.is_ascii_digit()) => None,
+                Some(Program::Runs) => Some(named(&[], base(word), key)),
             };
         }
     }

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use crate::language::command::read::kind;
-use crate::language::command::{Kind, Signature, TokenKey, commands, signature};
+use crate::language::command::{Kind, Signature, TokenKey, commands, is_small, signature};
 
 fn key() -> TokenKey {
     TokenKey::new([7; 32])
@@ -35,6 +35,46 @@ fn known_names_are_readable_and_nothing_else_is() {
         let shown = shown(text);
         assert!(shown.contains("command-") && !shown.contains(secret), "{text}: {shown}");
     }
+}
+
+#[test]
+fn what_starts_a_program_does_not_matter() {
+    let token = |text: &str| signature(&commands(text), &[], &key()).map(|found| found.token(&key()));
+    for (plain, all) in [
+        (
+            "bwa mem -t 8 ref.fa",
+            &[
+                "nice -n 10 bwa mem -t 8 ref.fa",
+                "sudo -u ada bwa mem -t 8 ref.fa",
+                "timeout -k 5 1h bwa mem -t 8 ref.fa",
+                "env -u X A=1 bwa mem -t 8 ref.fa",
+                "A=1 time -f %e bwa mem -t 8 ref.fa",
+                "srun -n 1 --mem 8G bwa mem -t 8 ref.fa",
+                "/usr/bin/time -v srun --exclusive bwa mem -t 8 ref.fa",
+                "apptainer exec --bind /d:/d bwa.sif bwa mem -t 8 ref.fa",
+                "docker run --rm -v /d:/d biocontainers/bwa:1 bwa mem -t 8 ref.fa",
+                "mpirun -np 4 --map-by core bwa mem -t 8 ref.fa",
+                "bash -c 'bwa mem -t 8 ref.fa'",
+                "srun bash -lc \"cd x && bwa mem -t 8 ref.fa\"",
+                "nohup numactl -N 0 taskset -c 0-3 bwa mem -t 8 ref.fa",
+                "timeout --from-the-future bwa mem -t 8 ref.fa",
+            ][..],
+        ),
+        (
+            "./solver -x in",
+            &["mpiexec -n 16 -x LD_LIBRARY_PATH ./solver -x in", "env OMP_NUM_THREADS=2 ./solver -x other"],
+        ),
+        ("torchrun --nproc_per_node=4 train.py", &["torchrun --nproc_per_node 8 train.py"]),
+    ] {
+        assert!(token(plain).is_some(), "{plain}");
+        for text in all {
+            assert_eq!(token(text), token(plain), "{text}");
+        }
+    }
+    for nothing in ["exec > log", "sudo", "timeout", "env A=1", "cd x && time", "A=1"] {
+        assert_eq!(token(nothing), None, "{nothing}");
+    }
+    assert!(is_small(&["cd", "x"]) && is_small(&[]) && !is_small(&["bwa"]));
 }
 
 #[test]
