@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::decide::advise::facts::{Facts, HostFacts};
 use crate::decide::advise::walk::{At, Line, Step};
 use crate::decide::advise::{Advice, Kind};
-use crate::language::shell::{Means, Place, Word, call, place as place_in};
+use crate::language::shell::{Means, Output, Place, Word, call, place as place_in};
 
 /// Directories of the system, and those that hold everybody's data.
 const ROOTS: &[&str] = &[
@@ -51,7 +51,7 @@ pub(super) fn look(line: &Line<'_>, facts: &impl Facts, advice: &mut Vec<Advice>
         let heredoc = line.command(step).is_none_or(|command| command.stands.in_heredoc);
         let Some(program) = step.program().filter(|_| !heredoc) else { continue };
         let danger = match program {
-            "rm" => removes(step, here.as_ref()),
+            "rm" => removes(step, here.as_ref()).or_else(|| removes_found(line, step, here.as_ref())),
             "find" => finds_and_removes(step, here.as_ref()),
             "rsync" => mirrors(step, here.as_ref(), facts),
             "chmod" | "chown" | "chgrp" => for_all_below(step, program),
@@ -167,26 +167,44 @@ fn lexical(step: &Step, raw: &str) -> Option<String> {
 
 /// `find DIR -delete`, and `-exec rm`, of all that is there: nothing else is asked of what it finds.
 fn finds_and_removes(step: &Step, here: Option<&Arc<HostFacts>>) -> Option<String> {
-    let words = step.arguments();
-    let is_dir = |word: &&Word| !word.text.starts_with(['-', '(', '!']);
-    let dirs = words.iter().take_while(is_dir).count();
-    let (dirs, tests) = words.split_at_checked(dirs)?;
-    let mut tests = tests.iter().map(|word| word.text.as_str());
-    let mut removes = false;
-    while let Some(test) = tests.next() {
-        match test {
-            "-delete" => removes = true,
-            "-exec" | "-execdir" => {
-                removes |= tests.next()? == "rm";
-                break;
-            }
-            "-type" | "-maxdepth" | "-mindepth" => drop(tests.next()),
-            "-print" | "-depth" | "-d" | "-xdev" | "-mount" => {}
-            _ => return None,
-        }
-    }
+    let (dirs, tests) = search(step).filter(|(_, tests)| asks_nothing(tests))?;
+    let removal = |pair: &[Word]| matches!(pair, [how, what] if how.text.starts_with("-exec") && what.text == "rm");
+    let removes = tests.iter().any(|word| word.text == "-delete") || tests.windows(2).any(removal);
     let found = dirs.iter().find_map(|word| target(step, word, host_at(step, here))).filter(|_| removes)?;
     Some(found.replacen("`rm -r`", "`find` and removal", 1))
+}
+
+/// `find DIR | xargs rm` of all that is there.
+fn removes_found(line: &Line<'_>, step: &Step, here: Option<&Arc<HostFacts>>) -> Option<String> {
+    let before = step.command.checked_sub(1).filter(|_| step.many && step.own)?;
+    let find =
+        line.steps.iter().find(|other| other.command == before && other.own && other.program() == Some("find"))?;
+    let (dirs, tests) = search(find)?;
+    line.command(find).filter(|command| command.stands.output == Output::Pipe && asks_nothing(tests))?;
+    let found = dirs.iter().find_map(|word| target(find, word, host_at(find, here)))?;
+    Some(found.replacen("`rm -r`", "`find` and removal", 1))
+}
+
+/// Splits the arguments of `find` into where it looks and what it asks.
+fn search(step: &Step) -> Option<(&[Word], &[Word])> {
+    let words = step.arguments();
+    let dirs = words.iter().take_while(|word| !word.text.starts_with(['-', '(', '!'])).count();
+    words.split_at_checked(dirs)
+}
+
+/// Says whether `find` asks nothing of what it finds but what kind it is.
+fn asks_nothing(tests: &[Word]) -> bool {
+    let mut tests = tests.iter().map(|word| word.text.as_str());
+    while let Some(test) = tests.next() {
+        match test {
+            "-type" | "-maxdepth" | "-mindepth" => drop(tests.next()),
+            "-print" | "-print0" | "-depth" | "-d" | "-xdev" | "-mount" | "-delete" => {}
+            // What follows is what is done with it.
+            "-exec" | "-execdir" => return true,
+            _ => return false,
+        }
+    }
+    true
 }
 
 /// `rsync --delete` onto all of a shared directory.
@@ -224,11 +242,12 @@ fn for_all_below(step: &Step, program: &str) -> Option<String> {
     Some(format!("`{program} -R` of {root} changes everything below it; nobody knows how it was."))
 }
 
-/// `squeue -u me | xargs scancel`, `scancel $(squeue ...)`.
+/// `squeue -u me | xargs scancel`, `scancel $(squeue ...)`, `for job in $(squeue ...)`.
 fn listed(line: &Line<'_>, step: &Step) -> Option<String> {
     let lists = ["squeue", "qstat", "qselect", "bjobs"];
     let list = line.steps.iter().filter_map(Step::program).find(|program| lists.contains(program))?;
-    let taken = step.many || step.arguments().iter().any(|word| step.written(word).contains(list));
+    let taken =
+        step.many || !step.loops.is_empty() || step.arguments().iter().any(|word| step.written(word).contains(list));
     taken.then(|| {
         format!(
             "`{}` gets every job that `{list}` lists, also those that others of your sessions and csync submitted.",
@@ -275,8 +294,15 @@ fn scancel(step: &Step) -> Option<String> {
     ];
     let named = |word: &Word| {
         let text = word.text.as_str();
+        // `-vu me`: a letter that takes a value may stand behind others that take none.
+        let letters = text.strip_prefix('-').filter(|rest| !rest.starts_with('-')).unwrap_or_default();
+        let behind = letters.trim_start_matches(|letter| "bcfHiQvV".contains(letter));
         wide.iter().find(|option| {
             text == **option
+                || (!behind.is_empty()
+                    && behind.len() < letters.len()
+                    && option.len() == 2
+                    && option.ends_with(behind.get(..1).unwrap_or_default()))
                 || text
                     .strip_prefix(**option)
                     .is_some_and(|rest| rest.starts_with('=') || (!option.starts_with("--") && !rest.is_empty()))
@@ -292,7 +318,7 @@ fn kills_all(step: &Step, program: &str) -> Option<String> {
     let first = step.arguments().iter().map(|word| word.text.as_str());
     let wide = first
         .into_iter()
-        .find(|text| matches!((program, *text), ("qdel", "-u" | "all" | "-uall") | ("bkill", "-u" | "0")))?;
+        .find(|text| matches!((program, *text), ("qdel", "-u" | "all" | "-uall" | "*") | ("bkill", "-u" | "0")))?;
     Some(format!("`{program} {wide}` ends every job that it fits, not those of this work alone."))
 }
 
@@ -325,9 +351,12 @@ fn pushes(step: &Step, facts: &impl Facts) -> Option<String> {
     }
     words.get(at).filter(|verb| **verb == "push")?;
     let arguments = words.get(at + 1..).unwrap_or_default();
-    let forced = arguments
-        .iter()
-        .any(|word| matches!(*word, "--force" | "-f" | "--mirror") || (word.starts_with('+') && word.len() > 1));
+    // `-uf` is `-u -f`; `-o` takes a value.
+    let letters =
+        |word: &str| word.starts_with('-') && !(word.starts_with("--") || word.starts_with("-o")) && word.contains('f');
+    let forced = arguments.iter().any(|word| {
+        matches!(*word, "--force" | "--mirror") || letters(word) || (word.starts_with('+') && word.len() > 1)
+    });
     let is_ssh = |url: &str| {
         url.starts_with("ssh://") || url.starts_with("git+ssh://") || matches!(place_of(url), Place::There { .. })
     };

@@ -42,7 +42,10 @@ pub(super) fn look(line: &Line<'_>, facts: &impl Facts, advice: &mut Vec<Advice>
 fn path_in(step: &Step, word: &Word) -> Option<String> {
     let text = word.fixed()?;
     let text = if text.starts_with('-') { text.split_once('=')?.1 } else { text };
-    text.contains('/').then(|| step.absolute(text)).flatten()
+    // A bare word may be anything; one with an ending is most likely a file.
+    let is_path =
+        text.contains('/') || text.split_once('.').is_some_and(|(name, end)| !name.is_empty() && !end.is_empty());
+    is_path.then(|| step.absolute(text)).flatten()
 }
 
 fn judge(step: &Step, path: &str, host: &str, facts: &impl Facts) -> Option<Advice> {

@@ -18,12 +18,3 @@ pub(super) fn directives(script: &str, mark: &str) -> Option<Vec<Word>> {
     }
     Some(all)
 }
-
-/// Returns the command that a batch script is about: its last line that runs something.
-pub(super) fn main_line(script: &str) -> Option<&str> {
-    let plain = |line: &&str| {
-        let line = line.trim();
-        !(line.is_empty() || line.starts_with('#') || line.ends_with('\\'))
-    };
-    script.lines().rev().map(str::trim).find(plain)
-}

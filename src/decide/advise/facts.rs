@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::batch::Flavour;
+use crate::model::batch::{Flavour, MemoryResource};
 use crate::model::host::Agents;
 use crate::model::units::{Bytes, Walltime};
 
@@ -70,6 +70,10 @@ pub struct HostFacts {
     pub shared: Vec<String>,
     /// Its partitions.
     pub partitions: Vec<PartitionFacts>,
+    /// Grid Engine: the parallel environment whose slots lie on one machine.
+    pub one_node_environment: Option<String>,
+    /// Grid Engine: the resource by which memory is asked for.
+    pub memory_resource: Option<MemoryResource>,
 }
 
 /// A partition, with what requests are measured by.

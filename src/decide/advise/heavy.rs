@@ -1,6 +1,6 @@
 //! Which programs are heavy work, by their names and first arguments.
 
-use crate::language::shell::{Word, call, unwrap};
+use crate::language::shell::{Word, call, inner_script, read, unwrap};
 
 /// Programs that are never started for a moment.
 const HEAVY: &[&str] = &[
@@ -224,9 +224,10 @@ pub(super) fn is_heavy(words: &[Word], head: usize) -> bool {
     // What is heavy stays that in a container.
     if matches!(program, "docker" | "podman" | "apptainer" | "singularity") {
         let inside = call(words, head).and_then(|call| call.command);
-        return inside.is_some_and(|at| {
-            words.get(at..).is_some_and(|inner| unwrap(inner).is_some_and(|found| starts(inner, found.head)))
-        });
+        let Some(inner) = inside.and_then(|at| words.get(at..)) else { return false };
+        let script = inner_script(inner).and_then(read);
+        let is_work = |words: &[Word]| unwrap(words).is_some_and(|found| starts(words, found.head));
+        return is_work(inner) || script.is_some_and(|script| script.commands.iter().any(|own| is_work(&own.words)));
     }
     starts(words, head)
 }

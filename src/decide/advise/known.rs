@@ -41,6 +41,7 @@ pub struct NameFacts {
 
 /// Returns what is kept of a host.
 pub fn host_facts(host: &Host, probed: Option<&Facts>) -> HostFacts {
+    let dialect = probed.and_then(|facts| Some(&facts.batch.as_ref()?.offers.dialect));
     let shared = host.filesystems.iter().map(|path| path.as_str().to_owned());
     HostFacts {
         name: host.name.as_str().to_owned(),
@@ -49,6 +50,8 @@ pub fn host_facts(host: &Host, probed: Option<&Facts>) -> HostFacts {
         agents: host.policy.agents,
         shared: shared.collect(),
         partitions: partitions(host, probed).iter().map(partition).collect(),
+        one_node_environment: dialect.and_then(|dialect| dialect.one_node_environment.clone()),
+        memory_resource: dialect.and_then(|dialect| dialect.memory_resource.clone()),
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) fn look(line: &Line<'_>, facts: &impl Facts, advice: &mut Vec<Advice>
             continue;
         }
         let Some(stands) = line.command(step).map(|command| command.stands) else { continue };
-        if stands.in_heredoc || stands.substituted {
+        if stands.in_heredoc || stands.substituted || line.forwards(step) {
             continue;
         }
         advice.push(judge(line, step, program, host, facts));

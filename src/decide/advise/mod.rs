@@ -16,6 +16,7 @@ mod poll;
 mod request;
 mod search;
 mod walk;
+mod work;
 
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ mod tests;
 pub use facts::{Facts, Found, HostFacts, Learned, PartitionFacts, Replica, Way};
 pub use known::{NameFacts, Route, host_facts, names, node_names};
 pub use need::need;
+pub use work::{Work, work_of};
 
 use crate::decide::advise::walk::Line;
 use crate::language::shell::{Splice, read, rewrite};

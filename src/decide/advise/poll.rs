@@ -28,6 +28,16 @@ pub(super) fn look(line: &Line<'_>, advice: &mut Vec<Advice>) {
         .iter()
         .find(|step| step.many && asks(step) && line.command(step).and_then(|command| command.head()) == Some("watch"));
     advice.extend(watched.map(|step| say(step, "`watch` without a terminal never ends, and asks")));
+    let endless = line.steps.iter().find(|step| iterates(step));
+    advice.extend(endless.map(|step| say(step, "It never ends, and asks")));
+}
+
+/// `squeue -i 5` prints again and again.
+fn iterates(step: &Step) -> bool {
+    let again = |word: &Word| {
+        word.text.starts_with("--iterate") || (word.text.starts_with("-i") && !word.text.starts_with("--"))
+    };
+    matches!(step.program(), Some("squeue" | "sinfo" | "smap")) && step.arguments().iter().any(again)
 }
 
 fn asks(step: &Step) -> bool {

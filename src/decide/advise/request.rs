@@ -1,11 +1,12 @@
 //! What a submission asks for, beside what its command needs and what its partition allows.
 
-use crate::decide::advise::directives::{directives, main_line};
+use crate::decide::advise::directives::directives;
 use crate::decide::advise::facts::{Facts, HostFacts, Learned, PartitionFacts};
 use crate::decide::advise::walk::{At, Line, Step};
 use crate::decide::advise::{Advice, Kind, Mode};
-use crate::language::shell::{Call, Input, Opt, Output, Splice, Word, call, inner_script, read, unwrap, words};
-use crate::model::batch::Flavour;
+use crate::language::command::{commands, is_small};
+use crate::language::shell::{Call, Input, Means, Opt, Output, Splice, Word, call, inner_script, read, unwrap, words};
+use crate::model::batch::{Flavour, PerWhat};
 use crate::model::units::{Bytes, Walltime};
 
 /// What a submission says.
@@ -16,6 +17,8 @@ struct Asked {
     cores: bool,
     partition: Option<String>,
     gpus: bool,
+    /// PBS: whether it says what chunks it wants, beside which nothing else may say that.
+    chunks: bool,
 }
 
 /// Looks for submissions.
@@ -27,7 +30,7 @@ pub(super) fn look(line: &Line<'_>, facts: &impl Facts, advice: &mut Vec<Advice>
             At::Node(..) | At::Inside => None,
         };
         let stands = line.command(step).map(|command| command.stands).unwrap_or_default();
-        if stands.in_heredoc || stands.substituted || stands.in_function {
+        if stands.in_heredoc || stands.substituted || stands.in_function || line.forwards(step) {
             continue;
         }
         let Some(call) = call(&step.words, step.head).filter(|call| !call.has(&["help", "usage", "version"])) else {
@@ -73,7 +76,7 @@ fn judge(line: &Line<'_>, step: &Step, call: &Call<'_>, host: &HostFacts, facts:
     }
     let learned = learned.unwrap_or_default();
     let chosen = choose(&asked, host, partition, &learned);
-    let with = lacking(&asked, &learned, chosen, flavour, call);
+    let with = lacking(&asked, &learned, chosen, flavour, host);
     if with.is_empty() {
         return None;
     }
@@ -140,10 +143,13 @@ fn asked(call: &Call<'_>, step: &Step, flavour: Flavour, facts: &impl Facts) -> 
     let command = if binary {
         rest.to_vec()
     } else if let Some(wrap) = call.option(&["wrap"]) {
-        wrap.value.filter(|_| wrap.known).and_then(last_command).unwrap_or_default()
+        wrap.value.filter(|_| wrap.known).and_then(only_work).unwrap_or_default()
     } else {
         // Without a file the script comes on standard input, and with one that cannot be read nobody knows what it asks for.
-        let path = step.absolute(rest.first()?.fixed()?).filter(|_| step.at == At::Here)?;
+        let named = rest.first()?.fixed().filter(|_| step.at == At::Here)?;
+        // Whatever lies on the way up, the system finds it from there.
+        let above = || Some(format!("{}/{named}", step.cwd.as_ref().filter(|_| named.starts_with("../"))?));
+        let path = step.absolute(named).or_else(above)?;
         let script = facts.batch_script(&path)?;
         let (mark, program) = match flavour {
             Flavour::Slurm => ("#SBATCH", "sbatch"),
@@ -154,7 +160,7 @@ fn asked(call: &Call<'_>, step: &Step, flavour: Flavour, facts: &impl Facts) -> 
         line.extend(directives(&script, mark)?);
         let head = self::call(&line, 0)?;
         take(&head, flavour, &mut asked);
-        main_line(&script).and_then(last_command).unwrap_or_default()
+        only_work(&script).unwrap_or_default()
     };
     take(call, flavour, &mut asked);
     let head = unwrap(&command).map_or(0, |found| found.head);
@@ -167,8 +173,45 @@ fn asked(call: &Call<'_>, step: &Step, flavour: Flavour, facts: &impl Facts) -> 
     Some((asked, command))
 }
 
-fn last_command(text: &str) -> Option<Vec<Word>> {
-    read(text)?.commands.pop().map(|command| command.words)
+/// Programs beside the work of a batch script that need next to nothing.
+const LIGHT: &[&str] = &[
+    "cat",
+    "conda",
+    "cp",
+    "date",
+    "df",
+    "du",
+    "exit",
+    "head",
+    "hostname",
+    "id",
+    "ls",
+    "ml",
+    "nvidia-smi",
+    "pwd",
+    "spack",
+    "tail",
+    "wc",
+    "which",
+];
+
+/// Returns the command that a script is about: the only one in it that is work. Of several, nobody learned what they need
+/// together.
+fn only_work(text: &str) -> Option<Vec<Word>> {
+    // What stands in front sets variables.
+    let bare = |mut words: Vec<String>| {
+        let sets = |word: &&String| word.split_once('=').is_some_and(|(name, _)| !name.starts_with('-'));
+        words.drain(..words.iter().take_while(sets).count());
+        words
+    };
+    let is_work = |words: &Vec<String>| {
+        let first = words.first().map(String::as_str).unwrap_or_default();
+        !(is_small(&[first]) || first.is_empty() || LIGHT.contains(&first))
+    };
+    let mut work = commands(text).into_iter().map(bare).filter(is_work);
+    let only = work.next().filter(|_| work.next().is_none())?;
+    let means = |text: &str| if text.contains(['$', '`']) { Means::AnyWords } else { Means::Itself };
+    Some(only.into_iter().map(|text| Word { span: 0..0, means: means(&text), text, quoted: true }).collect())
 }
 
 /// Takes in what options ask for.
@@ -203,7 +246,9 @@ fn take(call: &Call<'_>, flavour: Flavour, asked: &mut Asked) {
                         .split_once(&format!("{key}="))
                         .map(|(_, rest)| rest.split(',').next().unwrap_or_default().to_owned());
                 }
-                "ncpus" | "ppn" | "select" | "nodes" => asked.cores = true,
+                "ncpus" | "ppn" => asked.cores = true,
+                "select" | "nodes" => (asked.cores, asked.chunks) = (true, true),
+                "place" => asked.chunks = true,
                 "ngpus" | "gpu" | "gpus" => asked.gpus = true,
                 _ => {}
             }
@@ -303,7 +348,7 @@ fn lacking(
     learned: &Learned,
     chosen: Option<&PartitionFacts>,
     flavour: Flavour,
-    call: &Call<'_>,
+    host: &HostFacts,
 ) -> Vec<String> {
     let memory = learned.memory.filter(|_| asked.memory.is_none()).map(|memory| memory.0.div_ceil(1 << 20));
     let time = learned.walltime.filter(|_| asked.walltime.is_none()).map(clock);
@@ -316,18 +361,39 @@ fn lacking(
             with.extend(memory.map(|mib| format!("--mem={mib}M")));
             with.extend(time.map(|time| format!("--time={time}")));
         }
-        Flavour::Pbs | Flavour::Sge => {
-            let is_pbs = flavour == Flavour::Pbs;
+        Flavour::Pbs => {
             with.extend(chosen.into_iter().flat_map(|partition| ["-q".to_owned(), partition.name.clone()]));
             let mut add = |text: String| with.extend(["-l".to_owned(), text]);
             if let Some(time) = time {
-                add(format!("{}={time}", if is_pbs { "walltime" } else { "h_rt" }));
+                add(format!("walltime={time}"));
             }
-            // Beside `select` PBS takes no other chunk, and `h_vmem` counts for each slot.
-            let chunks =
-                is_pbs && call.options.iter().any(|option| option.value.is_some_and(|value| value.contains("select=")));
-            if let Some(mib) = memory.filter(|_| !chunks && !asked.cores) {
-                add(if is_pbs { format!("mem={mib}mb") } else { format!("h_vmem={mib}M") });
+            let cores = cores.filter(|_| !asked.chunks);
+            if let Some(cores) = cores {
+                add(format!("ncpus={cores}"));
+            }
+            let memory = memory.filter(|_| !asked.chunks && !asked.cores);
+            if let Some(mib) = memory {
+                add(format!("mem={mib}mb"));
+            }
+        }
+        Flavour::Sge => {
+            with.extend(chosen.into_iter().flat_map(|partition| ["-q".to_owned(), partition.name.clone()]));
+            let environment = cores.zip(host.one_node_environment.as_ref());
+            with.extend(
+                environment.into_iter().flat_map(|(cores, name)| ["-pe".to_owned(), name.clone(), cores.to_string()]),
+            );
+            let slots = environment.map_or(1, |(cores, _)| u64::from(cores));
+            let mut add = |text: String| with.extend(["-l".to_owned(), text]);
+            if let Some(time) = time {
+                add(format!("h_rt={time}"));
+            }
+            if let Some(mib) = memory.filter(|_| !asked.cores) {
+                let (name, each) = match &host.memory_resource {
+                    Some(known) if known.per != PerWhat::Slot => (known.name.as_str(), mib),
+                    Some(known) => (known.name.as_str(), mib.div_ceil(slots)),
+                    None => ("h_vmem", mib.div_ceil(slots)),
+                };
+                add(format!("{name}={each}M"));
             }
         }
     }

@@ -25,61 +25,114 @@ pub(super) fn look(line: &Line<'_>, facts: &impl Facts, advice: &mut Vec<Advice>
     }
 }
 
+/// A recursive `grep`, as far as `rg` has the same.
+#[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
+struct Grep<'w> {
+    recursive: bool,
+    numbers: bool,
+    extended: bool,
+    fixed: bool,
+    /// Files that are no text are passed over.
+    text_only: bool,
+    flags: Vec<String>,
+    /// Patterns of files; the last that fits decides, so what is left out comes behind what is taken.
+    takes: Vec<&'w str>,
+    leaves: Vec<&'w str>,
+    operands: Vec<&'w str>,
+}
+
+impl<'w> Grep<'w> {
+    fn read(step: &'w Step) -> Option<Self> {
+        let (extended, fixed) = (step.program() == Some("egrep"), step.program() == Some("fgrep"));
+        let mut grep = Self { extended, fixed, ..Self::default() };
+        for word in step.arguments() {
+            let text = word.fixed()?;
+            if let Some(files) = text.strip_prefix("--include=") {
+                grep.takes.push(files);
+            } else if let Some(dir) = text.strip_prefix("--exclude-dir=") {
+                grep.leaves.push(dir);
+            } else if text == "--recursive" {
+                grep.recursive = true;
+            } else if text.starts_with("--") {
+                return None;
+            } else if let Some(letters) = text.strip_prefix('-').filter(|letters| !letters.is_empty()) {
+                letters.chars().try_for_each(|letter| grep.take(letter))?;
+            } else {
+                grep.operands.push(text);
+            }
+        }
+        Some(grep)
+    }
+
+    fn take(&mut self, letter: char) -> Option<()> {
+        match letter {
+            'r' => self.recursive = true,
+            'n' => self.numbers = true,
+            'E' => self.extended = true,
+            'F' => self.fixed = true,
+            'I' => self.text_only = true,
+            'i' | 'l' | 'w' | 'v' | 'H' => self.flags.push(format!("-{letter}")),
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
 /// Returns the call of `rg` that finds what a recursive `grep` finds.
 fn grep(step: &Step) -> Option<String> {
-    let mut flags = vec!["-uuu".to_owned(), "--no-heading".to_owned()];
-    let (mut recursive, mut numbers, mut extended) = (false, false, step.program() == Some("egrep"));
-    let mut fixed = step.program() == Some("fgrep");
-    let mut operands: Vec<&str> = Vec::new();
-    for word in step.arguments() {
-        let text = word.fixed()?;
-        match text {
-            "--recursive" => recursive = true,
-            "--" => return None,
-            _ if text.starts_with("--include=") => flags.push(format!("-g {}", sh(text.strip_prefix("--include=")?))),
-            _ if text.starts_with("--exclude-dir=") => {
-                flags.push(format!("-g {}", sh(&format!("!**/{}/**", text.strip_prefix("--exclude-dir=")?))));
-            }
-            _ if text.starts_with("--") => return None,
-            _ => match text.strip_prefix('-').filter(|letters| !letters.is_empty()) {
-                None => operands.push(text),
-                Some(letters) => {
-                    for letter in letters.chars() {
-                        match letter {
-                            'r' => recursive = true,
-                            'n' => numbers = true,
-                            'E' => extended = true,
-                            'F' => fixed = true,
-                            'i' | 'l' | 'w' | 'v' | 'H' => flags.push(format!("-{letter}")),
-                            'I' => {}
-                            _ => return None,
-                        }
-                    }
-                }
-            },
-        }
-    }
-    let [pattern, paths @ ..] = operands.as_slice() else { return None };
-    if !recursive || paths.is_empty() || !(fixed || means_the_same(pattern, extended)) {
+    let grep = Grep::read(step)?;
+    let [pattern, paths @ ..] = grep.operands.as_slice() else { return None };
+    if !grep.recursive || paths.is_empty() || !(grep.fixed || means_the_same(pattern, grep.extended)) {
         return None;
     }
-    flags.push(if numbers { "-n" } else { "-N" }.to_owned());
-    if fixed {
-        flags.push("-F".to_owned());
+    // To `grep` these are patterns of names; to `rg` a slash is a path's, and braces are choices.
+    let is_name = |glob: &&str| glob.chars().all(|letter| letter.is_alphanumeric() || "._-+*?".contains(letter));
+    if pattern.starts_with('-') || !grep.takes.iter().chain(&grep.leaves).all(is_name) {
+        return None;
     }
-    let paths: Vec<_> = paths.iter().map(|path| sh(path)).collect();
-    Some(format!("rg {} {} {}", flags.join(" "), sh(pattern), paths.join(" ")))
+    let mut words = vec![if grep.text_only { "rg -uu" } else { "rg -uuu" }.to_owned(), "--no-heading".to_owned()];
+    words.extend(grep.flags);
+    words.extend(grep.takes.iter().map(|files| format!("-g {}", sh(files))));
+    words.extend(grep.leaves.iter().map(|dir| format!("-g {}", sh(&format!("!**/{dir}/**")))));
+    words.push(if grep.numbers { "-n" } else { "-N" }.to_owned());
+    words.extend(grep.fixed.then(|| "-F".to_owned()));
+    words.push(sh(pattern).into_owned());
+    words.extend(paths.iter().map(|path| sh(path).into_owned()));
+    Some(words.join(" "))
 }
 
 /// Says whether a pattern means the same to `grep` and to `rg`.
 fn means_the_same(pattern: &str, extended: bool) -> bool {
-    let plain = |letter: char| letter.is_alphanumeric() || " _-/:,=@%<>\"'#&;~!.^$*".contains(letter);
-    // In basic expressions these are plain letters; brackets have classes and odd corners in both.
-    let more = |letter: char| extended && "+?|()".contains(letter);
-    !pattern.is_empty()
-        && !pattern.starts_with('*')
-        && !pattern.starts_with('-')
-        && pattern.chars().all(|letter| plain(letter) || more(letter))
+    // What stands in front of a letter; at the start, nothing that could be repeated.
+    let mut before = '(';
+    let mut open = 0_u32;
+    for (at, letter) in pattern.char_indices() {
+        let is_last = at + letter.len_utf8() == pattern.len();
+        let same = match letter {
+            // In basic expressions these are anchors at the ends alone; elsewhere `grep` looks for the letter, or refuses.
+            '^' => at == 0,
+            '$' => is_last && at > 0,
+            // Repeated twice, or nothing repeated: `a+?` is one thing here and another there.
+            '*' => !"(|^*+?".contains(before),
+            '+' | '?' if extended => !"(|^*+?".contains(before),
+            '|' if extended => !is_last && !"(|^".contains(before),
+            '(' if extended => {
+                open += 1;
+                true
+            }
+            ')' if extended && open > 0 => {
+                open -= 1;
+                !"(|".contains(before)
+            }
+            letter => letter.is_alphanumeric() || " _-/:,=@%<>\"'#&;~!.".contains(letter),
+        };
+        if !same {
+            return false;
+        }
+        before = if letter == ')' { 'x' } else { letter };
+    }
+    open == 0 && !pattern.is_empty()
 }
 
 /// Returns the call of `fd` that finds what `find DIR [-type f|d] -name PATTERN` finds.

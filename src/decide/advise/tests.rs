@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// A cluster `hpc` behind `gw`, a Grid Engine `grid`, a workstation `ws`; this machine is a laptop unless it says otherwise.
 #[derive(Default)]
-struct World {
+pub(super) struct World {
     here: Option<&'static str>,
     agents: Agents,
     scripts: BTreeMap<&'static str, &'static str>,
@@ -51,6 +51,8 @@ impl World {
             agents: self.agents,
             shared: vec!["/scratch".to_owned()],
             partitions,
+            one_node_environment: (name == "grid").then(|| "smp".to_owned()),
+            ..HostFacts::default()
         }))
     }
 }
@@ -156,6 +158,9 @@ fn heavy_work_on_a_login_node_is_told_how_to_be_a_job() {
         "ssh hpc 'singularity exec --nv img.sif python x.py'",
         "ssh hpc 'conda run -n e python x.py'",
         "ssh hpc 'for f in *.fq; do bwa mem ref $f; done'",
+        "ssh hpc \"python train.py --seed $SEED\"",
+        "ssh hpc cd x '&&' python train.py $SEED",
+        "ssh hpc apptainer exec img.sif bash -c \"'cd x; python train.py'\"",
     ] {
         assert_eq!(kinds(&laptop, line).first(), Some(&"login-node"), "{line}");
     }
@@ -172,6 +177,9 @@ fn heavy_work_on_a_login_node_is_told_how_to_be_a_job() {
         "ssh() { x; }; ssh hpc 'python x.py'",
         "ssh $H 'python x.py'",
         "ssh hpc <<EOF\npython x.py\nEOF",
+        "ssh -L 8888:localhost:8888 hpc 'jupyter lab'",
+        "ssh hpc \"python $SCRIPT\"",
+        "ssh hpc \"echo '$X python train.py'\"",
     ] {
         assert!(!kinds(&laptop, line).contains(&"login-node"), "{line}");
     }
@@ -268,6 +276,7 @@ fn submissions_get_what_they_lack() {
         "/proj/job.sh",
         "#!/bin/bash\n#SBATCH --mem=4G # enough\n#SBATCH -c 2\n\nmodule load x\nsrun python train.py\n",
     );
+    login.scripts.insert("/proj/sub/../job.sh", login.scripts["/proj/job.sh"]);
     login.scripts.insert("/proj/all.sh", "#!/bin/bash\n#SBATCH --mem=4G -t 1:00:00 -c 2 -p long\npython train.py\n");
     for (line, expected) in [
         (
@@ -283,6 +292,12 @@ fn submissions_get_what_they_lack() {
         ),
         ("sbatch all.sh", None),
         ("sbatch unknown.sh", None),
+        ("sbatch --wrap 'bwa mem a | samtools sort'", None),
+        (
+            "sbatch --wrap 'cd x; A=1 bwa mem a && ls'",
+            Some("sbatch --partition=long --mem=16384M --time=30:00:00 --wrap 'cd x; A=1 bwa mem a && ls'"),
+        ),
+        ("cd sub && sbatch ../job.sh x", Some("cd sub && sbatch --partition=long --time=02:00:00 ../job.sh x")),
         ("sbatch $OPTS job.sh", None),
         ("srun --jobid=1 python train.py", None),
         ("srun hostname", None),
@@ -305,12 +320,25 @@ fn submissions_get_what_they_lack() {
     let grid = World { here: Some("grid"), ..World::default() };
     assert_eq!(
         changed(&grid, Mode::Rewrite, "qsub -cwd -b y python train.py").as_deref(),
-        Some("qsub -l h_rt=02:00:00 -l h_vmem=8192M -cwd -b y python train.py")
+        Some("qsub -pe smp 4 -l h_rt=02:00:00 -l h_vmem=2048M -cwd -b y python train.py")
+    );
+    assert_eq!(
+        changed(&grid, Mode::Rewrite, "qsub -pe mpi 4 -b y python train.py").as_deref(),
+        Some("qsub -l h_rt=02:00:00 -pe mpi 4 -b y python train.py"),
+        "what it counts for each of these slots nobody learned"
     );
     let pbs = World { here: Some("pbs"), ..World::default() };
     assert_eq!(
         changed(&pbs, Mode::Rewrite, "qsub -l select=1:ncpus=4 -- python train.py").as_deref(),
         Some("qsub -l walltime=02:00:00 -l select=1:ncpus=4 -- python train.py")
+    );
+    assert_eq!(
+        changed(&pbs, Mode::Rewrite, "qsub -N x -- python train.py").as_deref(),
+        Some("qsub -l walltime=02:00:00 -l ncpus=4 -l mem=8192mb -N x -- python train.py")
+    );
+    assert_eq!(
+        changed(&pbs, Mode::Rewrite, "qsub -l place=excl -- python train.py").as_deref(),
+        Some("qsub -l walltime=02:00:00 -l place=excl -- python train.py")
     );
     assert_eq!(said(&World::default(), "srun python train.py"), [], "no batch system is known here");
 }
@@ -323,6 +351,9 @@ fn waiting_data_and_searches() {
         "until ! ssh hpc squeue -j 1; do sleep 5; done",
         "for i in 1 2 3; do qstat; sleep 2; done",
         "watch -n 1 squeue",
+        "squeue -i 5 -u me",
+        "watch -n1 'squeue -u me | tail'",
+        "squeue --iterate=5",
         "while true; do scontrol show job 1; sleep 9; done",
     ] {
         assert_eq!(kinds(&laptop, line), ["poll"], "{line}");
@@ -338,6 +369,7 @@ fn waiting_data_and_searches() {
          would read it where it lies: `csync submit --on nas -- ...`."
     );
     assert_eq!(kinds(&laptop, "cd /data && wc --files=./reads.fq"), ["data"]);
+    assert_eq!(kinds(&laptop, "cd /data && wc -l reads.fq"), ["data"]);
     assert_eq!(kinds(&laptop, "ssh hpc 'wc /data/both.fq'"), ["data"]);
     for line in [
         "wc /data/both.fq",
@@ -356,6 +388,20 @@ fn waiting_data_and_searches() {
         ("grep -r 'a\\(b' .", None),
         ("grep -r 'a{2}' .", None),
         ("grep -r x", None),
+        ("grep -rI --exclude-dir=t --include='*.c' x .", Some("rg -uu --no-heading -g '*.c' -g '!**/t/**' -N x .")),
+        ("grep -r --include='*.{c,h}' x .", None),
+        ("grep -r --include='src/*.c' x .", None),
+        ("grep -r 'a^b' .", None),
+        ("grep -r 'a$b' .", None),
+        ("grep -r '^a.*b$' .", Some("rg -uuu --no-heading -N '^a.*b$' .")),
+        ("grep -rE 'a+?' .", None),
+        ("grep -r 'a+?' .", None),
+        ("grep -r '*a' .", None),
+        ("grep -rE '(^a|b)c*' .", None),
+        ("grep -rE 'x(a|b)+c?' .", Some("rg -uuu --no-heading -N 'x(a|b)+c?' .")),
+        ("grep -rE '(a|)' .", None),
+        ("egrep -r '()' .", None),
+        ("grep -rF 'a{2}$b' .", Some("rg -uuu --no-heading -N -F 'a{2}$b' .")),
         ("grep x file", None),
         ("grep -rP x .", None),
         ("find . -type f -name '*.py'", Some("fd -u -s -t f -g '*.py' .")),
@@ -394,6 +440,13 @@ fn dangers_are_named() {
         ("ssh hpc 'cd r && git push --force'", "--force-with-lease"),
         ("git push -f git@host:r.git main", "--force-with-lease"),
         ("echo $(rm -rf /home)", "everything below"),
+        ("git push -uf git@host:r.git main", "--force-with-lease"),
+        ("scancel -Qu me", "`scancel -u`"),
+        ("qdel '*'", "`qdel *`"),
+        ("for j in $(squeue -h -o %i); do scancel $j; done", "every job that `squeue` lists"),
+        ("find /home -type f -print0 | xargs -0 rm -f", "/home"),
+        ("find /home -delete", "/home"),
+        ("find /home -type f -exec rm -rf {} +", "/home"),
     ] {
         let said = said(&laptop, line);
         assert!(said.first().is_some_and(|(kind, text)| *kind == "danger" && text.contains(word)), "{line}: {said:?}");
@@ -412,6 +465,12 @@ fn dangers_are_named() {
         "cat <<'EOF'\nrm -rf /\nEOF",
         "git log --pretty=\"$(rm -rf /tmp/x)\"",
         "rm -rf /tmp/x /proj/target",
+        "git push -uo f git@host:r.git",
+        "scancel -v 12",
+        "find /home -name '*.o' -print0 | xargs -0 rm -f",
+        "find /home -type f -print0 | xargs -0 ls",
+        "find /home -type f; rm -f x",
+        "find /home -exec ls {} +",
     ] {
         assert_eq!(said(&laptop, line), [], "{line}");
     }

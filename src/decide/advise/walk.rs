@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::decide::advise::facts::{Facts, HostFacts};
-use crate::language::shell::{Command, LoopKind, Script, Stands, Word, call, inner_script, read, ssh, unwrap};
+use crate::language::shell::{Command, LoopKind, Means, Script, Stands, Word, call, inner_script, read, ssh, unwrap};
 
 /// Deepest nesting of texts in texts.
 const DEEPEST: usize = 3;
@@ -122,6 +122,12 @@ impl<'s> Line<'s> {
         self.script.commands.get(step.command)
     }
 
+    /// Says whether the command that a step belongs to is an `ssh` that is there for something else than to run a command.
+    pub(super) fn forwards(&self, step: &Step) -> bool {
+        let call = self.command(step).and_then(|command| ssh(&command.words, unwrap(&command.words)?.head));
+        call.is_some_and(|ssh| ssh.call.has(&["D", "L", "N", "O", "R", "W", "w"]))
+    }
+
     fn add(&mut self, mut step: Step, defines: &[String], facts: &impl Facts, depth: usize) {
         // What a function or an alias of the line does under a program's name is not the program's doing.
         let named = step.words.first().and_then(Word::fixed);
@@ -137,8 +143,9 @@ impl<'s> Line<'s> {
         let next = if depth < DEEPEST { started(&step) } else { None };
         let frame = Step { words: Vec::new(), head: 0, own: false, ..step.clone() };
         self.steps.push(step);
-        if let Some((text, at, cwd)) = inner {
-            self.add_text(&text, &Step { at, cwd, ..frame.clone() }, facts, depth + 1);
+        if let Some(Inner { text, at, cwd, open }) = inner {
+            let many = frame.many || open;
+            self.add_text(&text, &Step { at, many, cwd, ..frame.clone() }, facts, depth + 1);
         }
         if let Some((words, inside, in_job)) = next {
             let (at, cwd) = if inside { (At::Inside, None) } else { (frame.at.clone(), frame.cwd.clone()) };
@@ -190,11 +197,29 @@ fn moved(command: &Command, cwd: &mut Option<String>) {
     });
 }
 
-/// Returns the text that a program hands to a shell: with where that runs, and in which directory.
-fn inner_text(step: &Step, facts: &impl Facts) -> Option<(String, At, Option<String>)> {
+/// A text that a program hands to a shell.
+struct Inner {
+    text: String,
+    /// Where that runs.
+    at: At,
+    /// In which directory.
+    cwd: Option<String>,
+    /// Whether more follows, which only the shell here knows.
+    open: bool,
+}
+
+/// Returns the text that a program hands to a shell.
+fn inner_text(step: &Step, facts: &impl Facts) -> Option<Inner> {
     let words = step.words.get(step.head..)?;
+    let here = |text: &str| Inner { text: text.to_owned(), at: step.at.clone(), cwd: step.cwd.clone(), open: false };
     if let Some(text) = inner_script(words) {
-        return Some((text.to_owned(), step.at.clone(), step.cwd.clone()));
+        return Some(here(text));
+    }
+    // These hand what they are given to a shell, which takes it apart again.
+    let around = step.words.get(..step.head)?.iter().filter_map(Word::fixed);
+    let mut shells = around.filter(|word| matches!(word.rsplit('/').next(), Some("watch" | "parallel")));
+    if let Some(text) = words.first()?.fixed().filter(|text| text.contains(' ') && shells.next().is_some()) {
+        return Some(here(text));
     }
     let call = ssh(&step.words, step.head)?;
     let destination = step.words.get(call.destination)?.fixed()?;
@@ -203,7 +228,19 @@ fn inner_text(step: &Step, facts: &impl Facts) -> Option<(String, At, Option<Str
         Some(found) if found.is_node => At::Node(found.host, name.to_owned()),
         found => At::There(found.map(|found| found.host), name.to_owned()),
     };
-    Some((call.remote(&step.words)?, at, None))
+    match call.remote(&step.words) {
+        Some(text) => Some(Inner { text, at, cwd: None, open: false }),
+        None => Some(Inner { text: beginning(step.words.get(call.call.command?..)?)?, at, cwd: None, open: true }),
+    }
+}
+
+/// Returns what the other side's shell is given, up to the last word that nothing in it expands before.
+fn beginning(words: &[Word]) -> Option<String> {
+    let known = words.iter().take_while(|word| word.means == Means::Itself).count();
+    let parts: Vec<&str> = words.iter().take(known + 1).map(|word| word.text.as_str()).collect();
+    let text = parts.join(" ");
+    // The last word may go on.
+    Some(text.get(..text.rfind([' ', '\n', '\t'])?)?.to_owned())
 }
 
 /// Returns the command that a program starts, whether that runs in a container, and whether in a job.
