@@ -237,7 +237,25 @@ fn what_came_of_it_is_counted_once() {
     hook.csync(&["hook", "claude"], other.to_string());
     let (out, _) = hook.csync(&["--json", "hook", "stats"], "");
     let stats: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(stats["kinds"]["jump"], json!({"given": 1, "changed": 1, "well": 0, "failed": 1}), "{stats}");
+    assert_eq!(
+        stats["kinds"]["jump"],
+        json!({"given": 1, "changed": 1, "taken": 1, "well": 0, "failed": 1}),
+        "{stats}"
+    );
+    assert_eq!(stats["codes"], json!({"255": 1}));
+    // In another session, another call; and a person may have changed the command.
+    let mut own = event("ssh lab id");
+    own["session_id"] = json!("s2");
+    assert_ne!(hook.csync(&["hook", "claude", "--rewrite"], own.to_string()).0, "");
+    own["hook_event_name"] = json!("PostToolUse");
+    assert_eq!(hook.csync(&["hook", "claude"], own.to_string()).0, "");
+    let (out, _) = hook.csync(&["--json", "hook", "stats"], "");
+    let stats: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        stats["kinds"]["jump"],
+        json!({"given": 2, "changed": 2, "taken": 1, "well": 1, "failed": 1}),
+        "{stats}"
+    );
     let kept = std::fs::read_to_string(hook.state("advice.jsonl")).unwrap();
     for secret in ["lab", "gate", "10.0.0.9", "secret", "nowhere", "t1"] {
         assert!(!kept.contains(secret), "{secret}: {kept}");
@@ -337,6 +355,18 @@ fn it_stands_behind_another_hook() {
     assert!(out.contains("\"allow\"") && out.contains("-J gate") && !out.contains("updatedInput"), "{out}");
     assert_eq!(call("ssh lab forbidden"), (String::new(), Some(2), "because\n".to_owned()));
     assert_eq!(call("ls silent").0, "");
+    // At csync's own deadline what the other said is the answer, and silence where it said nothing.
+    let late = |command: &str| {
+        let mut child = hook.command(&args.iter().map(String::as_str).collect::<Vec<_>>());
+        child.env("CSYNC_HOOK_DEADLINE_MS", "0").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = child.spawn().unwrap();
+        drop(writeln!(child.stdin.take().unwrap(), "{}", event(command)));
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(late("anything").contains("time ssh") && late("ssh lab agreed").contains("allow"));
+    assert!(late("ssh lab silent").lines().count() < 2);
     assert!(call("ssh lab silent").0.contains("-J gate"));
     assert!(quiet(&["uninstall", "--yes"]));
     assert_eq!(settings(), serde_json::from_str::<Value>(&before).unwrap(), "the other is there as it was");
@@ -411,12 +441,89 @@ fn what_runs_teach_is_asked_for() {
     assert_eq!(hook.claude(&[], line), None);
 }
 
+/// What agents ran themselves teaches how long it takes: once for each call, and nothing where the time is not the command's.
+#[test]
+fn what_agents_ran_is_learned_from() {
+    let hook = Hook::new();
+    let line = "ssh hpc 'srun ./simulate --steps 9'";
+    assert!(hook.csync(&["--quiet", "hook", "install", "--yes"], "").1.success());
+    let ran = |id: u32, command: &str, more: Value| {
+        let mut after = event(command);
+        after["hook_event_name"] = json!("PostToolUse");
+        after["tool_use_id"] = json!(format!("t{id}"));
+        after["duration_ms"] = json!(600_000);
+        after.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        assert_eq!(hook.csync(&["hook", "claude"], after.to_string()).0, "");
+    };
+    for id in 0..4 {
+        ran(id, "cd x && ./simulate --steps 10", json!({}));
+        ran(id, "cd x && ./simulate --steps 10", json!({}));
+    }
+    for (id, command, more) in [
+        (10, "./simulate --steps 1", json!({"duration_ms": 900})),
+        (11, "./simulate --steps 1", json!({"tool_response": {"backgroundTaskId": "b"}})),
+        (12, "./simulate --steps 1", json!({"tool_response": {"timedOutAfterMs": 600_000}})),
+        (13, "./simulate --steps 1", json!({"hook_event_name": "PostToolUseFailure", "error": "Exit code 1"})),
+        (14, "./simulate --steps 1; echo over", json!({})),
+        (15, "srun ./simulate --steps 1", json!({})),
+    ] {
+        ran(id, command, more);
+    }
+    let kept = std::fs::read(hook.state("learned.spool")).unwrap();
+    for secret in ["simulate", "steps", "s1"] {
+        assert!(!kept.windows(secret.len()).any(|window| window == secret.as_bytes()), "{secret} stands there");
+    }
+    assert_eq!(hook.claude(&[], line), None, "it is not taken in yet");
+    assert!(hook.csync(&["--quiet", "hook", "refresh"], "").1.success());
+    let said = hook.claude(&[], line).unwrap().to_string();
+    assert!(
+        said.contains("srun --time=") && said.contains("4 runs on other hosts") && !said.contains("--mem"),
+        "{said}"
+    );
+    assert!(!hook.state("learned.spool").exists());
+    assert!(hook.csync(&["--quiet", "profile", "forget", "--all"], "").1.success());
+    assert_eq!(hook.claude(&[], line), None);
+}
+
+#[test]
+fn the_doctor_looks_at_every_agent() {
+    let hook = Hook::new();
+    let findings = || {
+        let output = hook.command(&["--json", "hook", "doctor"]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(findings().contains("not installed for Claude Code"));
+    for agent in ["claude", "codex", "cursor"] {
+        assert!(hook.csync(&["--quiet", "hook", "install", "--yes", "--agent", agent], "").1.success());
+    }
+    let other =
+        json!({"hooks": {"PreToolUse": [{"matcher": "B.sh", "hooks": [{"type": "command", "command": "other-one"}]}]}});
+    hook.world.write("project/.claude/settings.json", &other.to_string());
+    let codex = hook.world.path(".codex/hooks.json");
+    let text = std::fs::read_to_string(&codex).unwrap();
+    std::fs::write(
+        &codex,
+        text.replacen("[\n", "[\n{\"matcher\": \"Bash\", \"hooks\": [{\"command\": \"codex-one\"}]},\n", 1),
+    )
+    .unwrap();
+    let found = findings();
+    for word in ["is installed for Claude Code", "installed for codex", "installed for cursor", "codex-one"] {
+        assert!(found.contains(word), "{word}: {found}");
+    }
+    let inside = hook.command(&["--json", "hook", "doctor"]).current_dir(hook.world.path("project")).output().unwrap();
+    assert!(String::from_utf8_lossy(&inside.stdout).contains("other-one"));
+    let plugin = json!({"enabledPlugins": {"csync@csync": true}, "disableAllHooks": true});
+    hook.world.write(".claude/settings.json", &plugin.to_string());
+    let found = findings();
+    assert!(found.contains("is installed for Claude Code") && found.contains("switches all hooks off"), "{found}");
+}
+
 #[test]
 fn past_sessions_are_looked_through() {
     let hook = Hook::new();
     std::fs::create_dir_all(hook.world.path(".claude/projects/p")).unwrap();
-    let call = |id: &str, command: &str| json!({"cwd": "/p", "message": {"content": [{"type": "tool_use", "id": id, "name": "Bash", "input": {"command": command}}]}});
-    let failed = json!({"message": {"content": [{"type": "tool_result", "tool_use_id": "a", "is_error": true}]}});
+    let call = |id: &str, command: &str| json!({"cwd": "/p", "timestamp": "2026-01-01T00:00:00Z", "message": {"content": [{"type": "tool_use", "id": id, "name": "Bash", "input": {"command": command}}]}});
+    let failed = json!({"timestamp": "2026-01-01T00:01:30Z", "message": {"content": [{"type": "tool_result", "tool_use_id": "a", "is_error": true}]}});
     let lines = [call("a", "ssh lab id"), call("b", "ls"), failed, call("c", "while squeue; do sleep 1; done")]
         .map(|line| line.to_string());
     hook.world.write(".claude/projects/p/s.jsonl", &lines.join("\n"));
@@ -429,4 +536,7 @@ fn past_sessions_are_looked_through() {
         (&json!(1), &json!(1)),
         "{found}"
     );
+    assert_eq!(found["advice"]["jump"]["saved_seconds"], 90.0);
+    let (out, _) = hook.csync(&["discover"], "");
+    assert!(out.contains("1m30s of that would have been saved"), "{out}");
 }

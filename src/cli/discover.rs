@@ -10,8 +10,9 @@ use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::hook::facts_for;
 use crate::cli::view::words::many;
-use crate::decide::advise::{Mode, advise};
+use crate::decide::advise::{Kind, Mode, advise};
 use crate::language::transcript::commands;
+use crate::model::units::Walltime;
 
 /// Largest session that is read.
 const LARGEST: u64 = 256 << 20;
@@ -19,7 +20,8 @@ const LARGEST: u64 = 256 << 20;
 /// Look which commands of past agent sessions could have been routed or sized better
 ///
 /// Reads the sessions that Claude Code keeps on this machine, and nothing else; nothing is stored, and nothing leaves the machine.
-/// What is said to each command is what the hook would say today.
+/// What is said to each command is what the hook would say today. What would have been saved is the time that sessions waited for
+/// commands that failed, for work on login nodes, and for loops that ask a batch system.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The directory of the sessions [default: `projects` below Claude Code's directory]
@@ -39,6 +41,8 @@ struct Found {
     failed: u32,
     /// How long sessions waited for them, in seconds.
     seconds: f64,
+    /// How much of that was waiting for commands that failed, and for loops that only asked: what would have been saved.
+    saved_seconds: f64,
     /// The commands, where they were asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     commands: Vec<String>,
@@ -60,7 +64,11 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
                 let found = kinds.entry(piece.kind.name()).or_default();
                 found.count += 1;
                 found.failed += u32::from(called.failed == Some(true));
-                found.seconds += called.seconds.unwrap_or_default();
+                let seconds = called.seconds.unwrap_or_default();
+                found.seconds += seconds;
+                // One that failed would have been asked for, or reached, as it had to be; a job is not waited for at all.
+                let spared = called.failed == Some(true) || matches!(piece.kind, Kind::LoginNode | Kind::Poll);
+                found.saved_seconds += if spared && piece.kind != Kind::Danger { seconds } else { 0.0 };
                 if args.commands {
                     found.commands.push(called.command.clone());
                 }
@@ -77,9 +85,16 @@ fn show(context: &Context, sessions: u32, total: u32, kinds: &BTreeMap<&str, Fou
     }
     context.print(&format!("{} with {} were read.", many(sessions, "session"), many(total, "command")))?;
     for (kind, found) in kinds {
-        let waited = crate::model::units::Walltime(found.seconds.round() as u64);
-        let count = many(found.count, "command");
-        context.print(&format!("  {kind:<11} {count}: {} failed, sessions waited {waited} for them", found.failed))?;
+        let time = |seconds: f64| Walltime(seconds.round() as u64);
+        let (count, waited) = (many(found.count, "command"), time(found.seconds));
+        let saved = match time(found.saved_seconds) {
+            Walltime(0) => String::new(),
+            saved => format!("; {saved} of that would have been saved"),
+        };
+        context.print(&format!(
+            "  {kind:<11} {count}: {} failed, sessions waited {waited} for them{saved}",
+            found.failed
+        ))?;
         for command in &found.commands {
             context.print(&format!("      {}", command.replace('\n', " ⏎ ")))?;
         }

@@ -22,16 +22,21 @@ pub(super) struct Call<'a> {
     pub(super) session: &'a str,
     pub(super) id: &'a str,
     pub(super) kinds: Vec<&'a str>,
-    pub(super) changed: bool,
+    /// The command to run instead.
+    pub(super) changed: Option<&'a str>,
     pub(super) micros: u64,
 }
 
 /// What became of a command.
 #[derive(Debug)]
-pub(super) struct Outcome {
-    pub(super) id: String,
-    pub(super) well: bool,
-    pub(super) background: bool,
+pub(super) struct Outcome<'a> {
+    pub(super) session: &'a str,
+    pub(super) id: &'a str,
+    /// The command as it ran.
+    pub(super) ran: &'a str,
+    /// Whether it went well; none where that is not known.
+    pub(super) well: Option<bool>,
+    pub(super) code: Option<i32>,
     pub(super) took: Option<f64>,
 }
 
@@ -51,12 +56,21 @@ pub(super) struct Entry {
     pub(super) kinds: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) changed: Option<bool>,
+    /// The command to run instead, as a hash that means something beside the agent's name of the call alone.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) meant: String,
+    /// Whether the changed command is what ran.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) taken: Option<bool>,
     /// How long the answer took, in microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) micros: Option<u64>,
     /// Whether the command went well; none where that is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) well: Option<bool>,
+    /// The exit code of one that failed, where the agent says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) code: Option<i32>,
     /// How long the command took, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) took: Option<f64>,
@@ -71,14 +85,26 @@ fn token(text: &str) -> String {
     blake3::hash(text.as_bytes()).to_hex().get(..16).unwrap_or_default().to_owned()
 }
 
+/// Returns what a call is kept under: agents' names of calls may begin anew with every session.
+fn call_token(session: &str, id: &str) -> String {
+    token(&format!("{session}\0{id}"))
+}
+
+/// Returns a command's hash. What the agent calls the call is kept nowhere, so nobody can guess a command and try it.
+fn command_token(session: &str, id: &str, command: &str) -> String {
+    token(&format!("{session}\0{id}\0{command}"))
+}
+
 /// Writes down what was said.
 pub(super) fn record(state: Option<&Path>, call: &Call<'_>) {
+    let meant = call.changed.map(|command| command_token(call.session, call.id, command));
     let entry = Entry {
-        call: token(call.id),
+        call: call_token(call.session, call.id),
         session: token(call.session),
         agent: call.agent.to_owned(),
         kinds: call.kinds.iter().map(|kind| (*kind).to_owned()).collect(),
-        changed: Some(call.changed),
+        changed: Some(call.changed.is_some()),
+        meant: meant.unwrap_or_default(),
         micros: Some(call.micros),
         ..Entry::default()
     };
@@ -86,16 +112,24 @@ pub(super) fn record(state: Option<&Path>, call: &Call<'_>) {
 }
 
 /// Writes down what became of a call that something was said to; the same outcome may come twice.
-pub(super) fn record_outcome(state: Option<&Path>, outcome: &Outcome) {
-    let call = token(&outcome.id);
+pub(super) fn record_outcome(state: Option<&Path>, outcome: &Outcome<'_>) {
+    let call = call_token(outcome.session, outcome.id);
     let Some(path) = state.map(path).filter(|_| !outcome.id.is_empty()) else { return };
-    if !end_of(&path).is_some_and(|end| end.contains(&call)) {
+    let end = end_of(&path).unwrap_or_default();
+    let mut said = end.lines().filter(|line| line.contains(&call)).peekable();
+    if said.peek().is_none() {
         return;
     }
-    // In the background it has just begun: neither its end nor its time is known.
-    let known = !outcome.background;
-    let entry =
-        Entry { call, well: known.then_some(outcome.well), took: outcome.took.filter(|_| known), ..Entry::default() };
+    let meant = said.filter_map(|line| serde_json::from_str::<Entry>(line).ok()).find(|entry| !entry.meant.is_empty());
+    let ran = command_token(outcome.session, outcome.id, outcome.ran);
+    let entry = Entry {
+        call,
+        taken: meant.map(|entry| entry.meant == ran),
+        well: outcome.well,
+        code: outcome.code,
+        took: outcome.took.filter(|_| outcome.well.is_some()),
+        ..Entry::default()
+    };
     append(state, entry);
 }
 

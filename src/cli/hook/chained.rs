@@ -1,16 +1,18 @@
 //! Another hook that csync's is put behind: it is asked first, as the agent would ask it, and csync judges what it made of the
 //! command. What it says on permission is handed on as it is, and then csync changes nothing.
 //!
-//! The other one takes as long as it takes: what ends it is the agent's own limit, as before.
+//! The other one takes as long as it takes: what ends it is the agent's own limit, as before. From then on csync's deadline runs;
+//! when that passes, or csync's own part fails, what the other said is the answer.
 
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use serde::Deserialize;
 
 use crate::cli::errors::Exit;
-use crate::cli::hook::fast::{Asked, input, judged, record};
+use crate::cli::hook::fast::{Asked, input, judged, print, record, watch};
 use crate::cli::hook::layers;
 use crate::cli::hook::lookup::Lookup;
 use crate::decide::advise::Mode;
@@ -70,28 +72,20 @@ pub(super) fn answer(asked: &Asked, other: &Other) -> Exit {
     }
     let start = Instant::now();
     let theirs = Theirs::read(&answer);
+    let alone = if theirs.is_some() { answer.trim() } else { "" };
+    let speaking = watch(asked, alone.to_owned());
     let event = read(asked.agent, &bytes).filter(|event| event.moment == Moment::Before);
-    let line = match (event, theirs) {
-        (Some(event), theirs) => {
-            let reply = own(asked, &event, theirs.as_ref(), start);
-            if theirs.is_none() && reply.is_none() {
-                None
-            } else {
-                theirs.unwrap_or_default().with(&event, reply.as_ref())
-            }
-        }
-        (None, theirs) => theirs.map(|_| answer.trim().to_owned()),
-    };
-    print(&line.unwrap_or_default());
-    Exit::Success
-}
-
-/// Prints a line, where there is one.
-fn print(line: &str) {
-    if !line.is_empty() {
-        // Whoever does not listen misses nothing that matters.
-        drop(std::io::stdout().lock().write_all(format!("{line}\n").as_bytes()));
+    // What went wrong stands in the log; the other's answer holds.
+    let merged = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let event = event?;
+        let reply = own(asked, &event, theirs.as_ref(), start);
+        if theirs.is_none() && reply.is_none() { None } else { theirs.unwrap_or_default().with(&event, reply.as_ref()) }
+    }));
+    let line = merged.ok().flatten();
+    if !speaking.swap(true, Ordering::AcqRel) {
+        print(line.as_deref().unwrap_or(alone));
     }
+    Exit::Success
 }
 
 /// Returns what csync has to say to the command as the other left it.

@@ -6,19 +6,19 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
-use crate::cli::hook::install::is_ours;
+use crate::cli::hook::install::{Installed, installed, is_ours};
 use crate::cli::hook::lookup::{Lookup, Stale};
 use crate::language::hook::settings::elements;
 use crate::reach::advice;
 
 /// Check that the hook is in place and answers
 ///
-/// Looks at Claude Code's settings of this directory and your own, calls the hook once as an agent would, and names other hooks
-/// that see the same commands: when two change a command, the last one to finish wins.
+/// Looks at the settings of every agent, of this directory and your own, calls the hook once as an agent would, and names other
+/// hooks that see the same commands: when two change a command, the last one to finish wins.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {}
 
@@ -39,6 +39,7 @@ fn finding(well: bool, message: impl Into<String>, fix: Option<&str>) -> Finding
 pub(super) fn run(context: &Context, _args: &Args) -> Result<Exit, Failure> {
     let mut findings = vec![on_path()];
     findings.extend(settings());
+    findings.extend(others());
     findings.push(answers());
     findings.push(index(context)?);
     if context.json() {
@@ -69,7 +70,9 @@ fn settings() -> Vec<Finding> {
     let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
     let own = std::env::var_os("CLAUDE_CONFIG_DIR").map_or_else(|| home.join(".claude"), PathBuf::from);
     let project = std::env::current_dir().unwrap_or_default().join(".claude");
-    let files = [own.join("settings.json"), project.join("settings.json"), project.join("settings.local.json")];
+    let managed = PathBuf::from("/etc/claude-code/managed-settings.json");
+    let files =
+        [managed, own.join("settings.json"), project.join("settings.json"), project.join("settings.local.json")];
     // In one's own home, the project's settings are one's own.
     let mut files: Vec<PathBuf> = files.into_iter().filter_map(|path| path.canonicalize().ok()).collect();
     files.sort();
@@ -77,11 +80,17 @@ fn settings() -> Vec<Finding> {
     let (mut found, mut ours) = (Vec::new(), 0);
     for path in files {
         let Ok(text) = std::fs::read_to_string(&path) else { continue };
-        if serde_json::from_str::<serde_json::Value>(&text).is_err() {
+        let Ok(value) = serde_json::from_str::<Value>(&text) else {
             let message = format!("{} is no JSON: Claude Code drops every hook in it", path.display());
             found.push(finding(false, message, Some("mend it in an editor")));
             continue;
+        };
+        if value["disableAllHooks"] == true {
+            let message = format!("{} switches all hooks off", path.display());
+            found.push(finding(false, message, Some("take `disableAllHooks` out of it")));
         }
+        let plugins = value["enabledPlugins"].as_object().into_iter().flatten();
+        ours += plugins.filter(|(name, on)| name.starts_with("csync@") && **on == true).count();
         for element in elements(&text, &["hooks", "PreToolUse"]) {
             if is_ours(element) {
                 ours += 1;
@@ -102,22 +111,45 @@ fn settings() -> Vec<Finding> {
         _ => found.push(finding(
             false,
             "the hook is installed more than once",
-            Some("`csync hook uninstall`, with and without --project, takes it out"),
+            Some("`csync hook uninstall`, with and without --project, takes it out; `claude plugin uninstall csync` the plugin"),
         )),
     }
     found
 }
 
-/// Says whether a hook's matcher lets commands through.
+/// Looks for our hook in the settings of the other agents, and for others beside it.
+fn others() -> Vec<Finding> {
+    let mut found = Vec::new();
+    for Installed { agent, path, beside } in installed().unwrap_or_default() {
+        let name = agent.name();
+        found.push(finding(true, format!("the hook is installed for {name}: {}", path.display()), None));
+        for element in beside.iter().filter(|element| sees_commands(element)) {
+            let message = format!("{} has another hook on the shell: {}", path.display(), command_of(element));
+            let fix = format!(
+                "where both change a command, one change is lost: `csync hook install --agent {name}` without --rewrite only advises"
+            );
+            found.push(finding(false, message, Some(&fix)));
+        }
+    }
+    found
+}
+
+/// Says whether a hook's matcher lets commands through: a list of names, or else a pattern, which may fit anything.
 pub(super) fn sees_commands(element: &str) -> bool {
-    let value: serde_json::Value = serde_json::from_str(element).unwrap_or_default();
+    let value: Value = serde_json::from_str(element).unwrap_or_default();
     let matcher = value["matcher"].as_str().unwrap_or_default();
-    matcher.is_empty() || matcher.contains("Bash") || matcher.contains('*')
+    let is_list = matcher.chars().all(|letter| letter.is_ascii_alphanumeric() || "_ -,|".contains(letter));
+    let names = || matcher.split([',', '|']).map(str::trim);
+    let shells = ["Bash", "Shell", "bash", "run_shell_command"];
+    matcher.is_empty()
+        || if is_list { names().any(|name| shells.contains(&name)) } else { !matcher.starts_with("mcp__") }
 }
 
 fn command_of(element: &str) -> String {
-    let value: serde_json::Value = serde_json::from_str(element).unwrap_or_default();
-    value["hooks"][0]["command"].as_str().unwrap_or("one of another type").chars().take(80).collect()
+    let value: Value = serde_json::from_str(element).unwrap_or_default();
+    let hook = value.pointer("/hooks/0").unwrap_or(&value);
+    let command = hook["command"].as_str().or_else(|| hook["bash"].as_str());
+    command.unwrap_or("one of another type").chars().take(80).collect()
 }
 
 /// Calls the hook as an agent would.
@@ -166,4 +198,30 @@ fn index(context: &Context) -> Result<Finding, Failure> {
         }
         (true, Stale::No) => finding(true, "the index of hosts is up to date", None),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn matchers_are_lists_or_patterns() {
+        for (matcher, sees) in [
+            ("", true),
+            ("Bash", true),
+            ("Edit|Bash", true),
+            ("Edit, Bash", true),
+            ("Edit|Write", false),
+            ("BashOutput", false),
+            ("B.sh", true),
+            ("^Ba", true),
+            ("*", true),
+            ("mcp__.*", false),
+        ] {
+            assert_eq!(sees_commands(&json!({ "matcher": matcher }).to_string()), sees, "{matcher}");
+        }
+        assert!(sees_commands("{}"));
+        assert_eq!(command_of(r#"{"bash": "x"}"#), "x");
+        assert_eq!(command_of(r#"{"hooks": [{"command": "y"}]}"#), "y");
+    }
 }

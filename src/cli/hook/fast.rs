@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use crate::cli::errors::Exit;
 use crate::cli::hook::calls::{self, Call, Outcome};
 use crate::cli::hook::chained::{self, Other};
 use crate::cli::hook::layers;
+use crate::cli::hook::lesson;
 use crate::cli::hook::lookup::{Lookup, Stale};
 use crate::decide::advise::{Mode, Verdict, advise};
 use crate::language::hook::{Agent, Event, Moment, Reply, Scanner, read, render};
@@ -54,32 +55,45 @@ pub(crate) fn alone(args: &[OsString]) -> Option<Exit> {
     });
     let state = StateDir::locate(|name| std::env::var_os(name)).ok();
     let asked = Asked { agent, mode, state };
+    let log = asked.root().map(Path::to_path_buf);
+    std::panic::set_hook(Box::new(move |info| calls::log(log.as_deref(), &format!("panic: {info}"))));
     if let Some(other) = rest.iter().find_map(|arg| Other::read(arg.to_str()?.strip_prefix(chained::OPTION)?)) {
         return Some(chained::answer(&asked, &other));
     }
-    let speaking = Arc::new(AtomicBool::new(false));
-    let log = asked.root().map(Path::to_path_buf);
-    watch(Arc::clone(&speaking), log.clone());
-    std::panic::set_hook(Box::new(move |info| calls::log(log.as_deref(), &format!("panic: {info}"))));
+    let speaking = watch(&asked, String::new());
     // What went wrong stands in the log; the agent goes on.
     drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| answer(&asked, &speaking))));
     Some(Exit::Success)
 }
 
-/// Ends the process when the deadline passes and nothing was said yet.
+/// Ends the process when the deadline passes and nothing was said yet, with these words where there are any. Who speaks takes the
+/// word first: true means that it is taken.
 #[expect(clippy::exit, reason = "the thread that answers may hang in a system call: nothing else ends it")]
-fn watch(speaking: Arc<AtomicBool>, state: Option<PathBuf>) {
+pub(super) fn watch(asked: &Asked, last: String) -> Arc<AtomicBool> {
+    let speaking = Arc::new(AtomicBool::new(false));
+    let (word, state) = (Arc::clone(&speaking), asked.root().map(Path::to_path_buf));
     let deadline = std::env::var("CSYNC_HOOK_DEADLINE_MS").ok().and_then(|text| text.parse().ok());
     let deadline = deadline.map_or(DEADLINE, Duration::from_millis);
     let watcher = std::thread::Builder::new().stack_size(64 << 10).spawn(move || {
         std::thread::sleep(deadline);
-        if !speaking.swap(true, Ordering::AcqRel) {
+        if !word.swap(true, Ordering::AcqRel) {
+            print(&last);
             calls::log(state.as_deref(), "the deadline passed");
             std::process::exit(0);
         }
     });
     // Without a thread there is no deadline; the answer is as good.
     drop(watcher);
+    speaking
+}
+
+/// Prints a line, where there is one.
+pub(super) fn print(line: &str) {
+    if !line.is_empty() {
+        let mut out = std::io::stdout().lock();
+        // Whoever does not listen misses nothing that matters.
+        drop(out.write_all(format!("{line}\n").as_bytes()).and_then(|()| out.flush()));
+    }
 }
 
 fn answer(asked: &Asked, speaking: &AtomicBool) {
@@ -88,20 +102,29 @@ fn answer(asked: &Asked, speaking: &AtomicBool) {
     let Some(event) = read(asked.agent, &bytes) else { return };
     match event.moment {
         Moment::Before => before(asked, &event, start, speaking),
-        Moment::After { well, background } => {
+        Moment::After { well, unknown } => {
             let reply = event.command.as_ref().filter(|_| asked.agent.is_told_after()).and_then(|command| {
                 let facts = Lookup::open(asked.state.as_ref());
                 judged(asked.agent, &event, command, Mode::Advise, &facts).1
             });
             say(asked, &event, reply.as_ref(), speaking);
-            let outcome = Outcome { id: event.call.clone(), well, background, took: event.took };
-            calls::record_outcome(asked.root(), &outcome);
+            after(asked, &event, (!unknown).then_some(well));
         }
         Moment::Start => {
             say(asked, &event, None, speaking);
             refresh_in_background();
         }
         Moment::End | Moment::Other => say(asked, &event, None, speaking),
+    }
+}
+
+/// Writes down what became of a command, and what is learned of it.
+fn after(asked: &Asked, event: &Event, well: Option<bool>) {
+    let ran = event.command.as_deref().unwrap_or_default();
+    let (session, id, took, code) = (event.session.as_str(), event.call.as_str(), event.took, event.code);
+    calls::record_outcome(asked.root(), &Outcome { session, id, ran, well, code, took });
+    if well == Some(true) {
+        lesson::keep(asked, event, ran);
     }
 }
 
@@ -128,7 +151,7 @@ pub(super) fn record(asked: &Asked, event: &Event, verdict: &Verdict, reply: &Re
         session: &event.session,
         id: &event.call,
         kinds: verdict.advice.iter().map(|piece| piece.kind.name()).collect(),
-        changed: reply.command.is_some(),
+        changed: reply.command.as_deref(),
         micros: u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX),
     };
     calls::record(asked.root(), &call);
@@ -162,15 +185,12 @@ pub(super) fn reply(command: &str, verdict: &Verdict) -> Option<Reply> {
 
 /// Prints the answer, whole or not at all.
 fn say(asked: &Asked, event: &Event, reply: Option<&Reply>, speaking: &AtomicBool) {
-    let Some(mut line) = render(asked.agent, event, reply) else {
+    let Some(line) = render(asked.agent, event, reply) else {
         speaking.store(true, Ordering::Release);
         return;
     };
-    line.push('\n');
     if !speaking.swap(true, Ordering::AcqRel) {
-        let mut out = std::io::stdout().lock();
-        // Whoever does not listen misses nothing that matters.
-        drop(out.write_all(line.as_bytes()).and_then(|()| out.flush()));
+        print(&line);
     }
 }
 

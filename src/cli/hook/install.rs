@@ -171,6 +171,31 @@ pub(super) fn is_ours(element: &str) -> bool {
     squeezed.contains("\"csynchook") || (squeezed.contains("csync\"") && squeezed.contains("[\"hook\","))
 }
 
+/// Our hook in the settings of an agent.
+pub(super) struct Installed {
+    pub(super) agent: Agent,
+    pub(super) path: PathBuf,
+    /// Other hooks on the same event.
+    pub(super) beside: Vec<String>,
+}
+
+/// Finds our hook in the settings of agents other than Claude Code, the person's own and this directory's.
+pub(super) fn installed() -> Result<Vec<Installed>, Failure> {
+    let mut found: Vec<Installed> = Vec::new();
+    let agents = Agent::ALL.into_iter().map(|(agent, _)| agent).filter(|agent| *agent != Agent::Claude);
+    for (agent, project) in agents.flat_map(|agent| [(agent, false), (agent, true)]) {
+        let shape = Shape::of(&Target { agent, project, user: false, yes: false, dry_run: true }, None, None)?;
+        let (Ok(Some(text)), Some((event, _))) = (read(&shape.path), shape.hooks.first()) else { continue };
+        let (ours, beside): (Vec<&str>, Vec<&str>) = elements(&text, event).into_iter().partition(|own| is_ours(own));
+        // In one's own home, the project's settings are one's own.
+        if !ours.is_empty() && !found.iter().any(|known| known.path == shape.path) {
+            let beside = beside.into_iter().map(str::to_owned).collect();
+            found.push(Installed { agent, path: shape.path, beside });
+        }
+    }
+    Ok(found)
+}
+
 /// Runs it.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     if args.chain && args.target.agent != Agent::Claude {
@@ -189,6 +214,9 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         text = append(&text, path, element).map_err(|error| unedited(&shape.path, error))?;
     }
     let exit = change(context, &args.target, &shape.path, before.as_deref(), &text)?;
+    if exit == Exit::Success && !args.target.dry_run {
+        refresh::prepare_to_learn(context)?;
+    }
     refresh::after_change(context);
     Ok(exit)
 }

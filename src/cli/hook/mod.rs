@@ -9,6 +9,7 @@ mod chained;
 mod doctor;
 mod install;
 mod layers;
+mod lesson;
 mod lookup;
 mod refresh;
 mod stats;

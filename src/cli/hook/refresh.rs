@@ -16,7 +16,7 @@ use crate::reach::advice::{self, META_KEY, copy, data_key, host_key, name_key, r
 use crate::reach::clock;
 use crate::reach::config::{ConfigDir, StateDir};
 use crate::reach::index::IndexWriter;
-use crate::reach::learned::{Extract, Learned, LearnedError, Place};
+use crate::reach::learned::{Extract, Learned, LearnedError, Place, take_in};
 use crate::reach::store::{Place as StorePlace, Reader, StoreError};
 
 /// Most names that `ssh` itself is asked about, where its configuration cannot be read without it.
@@ -127,7 +127,9 @@ fn add_learned(context: &Context, state: &StateDir, writer: &mut IndexWriter) {
     let Some(extract) = Extract::open(&place).filter(|_| place.path.exists()) else { return };
     let read = context.block_on(async {
         let read = async {
-            let mut learned = Learned::open(&place, None, clock::now()).await?;
+            let now = clock::now();
+            let mut learned = Learned::open(&place, None, now).await?;
+            take_in(&mut learned, &place, now).await?;
             let all = learned.all().await?;
             learned.close().await;
             Ok::<_, LearnedError>(all)
@@ -137,6 +139,23 @@ fn add_learned(context: &Context, state: &StateDir, writer: &mut IndexWriter) {
     if let Ok(Ok(entries)) = read {
         extract.add_all(&entries, writer);
     }
+}
+
+/// Makes the store of what is learned, and its key: without one, nothing that hooks see can be sealed.
+pub(super) fn prepare_to_learn(context: &Context) -> Result<(), Failure> {
+    let state = context.state_dir()?;
+    state.create()?;
+    let place = Place::of(&state);
+    if place.path.exists() {
+        return Ok(());
+    }
+    context.block_on(async {
+        // Commands are judged without it.
+        if let Ok(learned) = Learned::open(&place, None, clock::now()).await {
+            learned.close().await;
+        }
+        Ok(())
+    })
 }
 
 /// `ssh_config`, as it is written.

@@ -19,8 +19,10 @@ pub(super) struct Args {}
 struct Kind {
     /// How often it was given.
     given: u64,
-    /// How often the command was changed for it.
+    /// How often a changed command was handed back.
     changed: u64,
+    /// How often that is what ran, as far as agents told.
+    taken: u64,
     /// How many of these commands went well, as far as agents told.
     well: u64,
     /// How many failed.
@@ -33,6 +35,8 @@ struct Stats {
     commands: u32,
     sessions: u32,
     kinds: BTreeMap<String, Kind>,
+    /// Exit codes of commands that failed all the same, with how often.
+    codes: BTreeMap<i32, u64>,
     /// Median and 99th percentile of the time in the process, in microseconds.
     micros_p50: Option<u64>,
     micros_p99: Option<u64>,
@@ -53,9 +57,13 @@ pub(super) fn run(context: &Context, _args: &Args) -> Result<Exit, Failure> {
     for (name, kind) in &stats.kinds {
         let _ = writeln!(
             text,
-            "  {name:<11} {:>5} given, {:>5} changed; {} went well, {} failed",
-            kind.given, kind.changed, kind.well, kind.failed
+            "  {name:<11} {:>5} given, {:>5} changed, {:>5} of these ran so; {} went well, {} failed",
+            kind.given, kind.changed, kind.taken, kind.well, kind.failed
         );
+    }
+    if !stats.codes.is_empty() {
+        let codes: Vec<String> = stats.codes.iter().map(|(code, times)| format!("{code} ({times}x)")).collect();
+        let _ = writeln!(text, "Exit codes of those that failed: {}.", codes.join(", "));
     }
     if let (Some(p50), Some(p99)) = (stats.micros_p50, stats.micros_p99) {
         let _ = writeln!(text, "An answer took {p50} µs in the middle, {p99} µs at the 99th percentile.");
@@ -66,14 +74,11 @@ pub(super) fn run(context: &Context, _args: &Args) -> Result<Exit, Failure> {
 
 fn count(entries: &[Entry]) -> Stats {
     let mut said: BTreeMap<&str, &Entry> = BTreeMap::new();
-    let mut ended: BTreeMap<&str, bool> = BTreeMap::new();
+    let mut ended: BTreeMap<&str, &Entry> = BTreeMap::new();
     for entry in entries {
         // The same call may be asked about twice, and its outcome told twice.
-        if !entry.kinds.is_empty() {
-            said.entry(&entry.call).or_insert(entry);
-        } else if let Some(well) = entry.well {
-            ended.entry(&entry.call).or_insert(well);
-        }
+        let of = if entry.kinds.is_empty() { &mut ended } else { &mut said };
+        of.entry(&entry.call).or_insert(entry);
     }
     let mut stats = Stats { commands: said.len() as u32, ..Stats::default() };
     stats.sessions = said.values().map(|entry| entry.session.as_str()).collect::<BTreeSet<_>>().len() as u32;
@@ -82,8 +87,13 @@ fn count(entries: &[Entry]) -> Stats {
             let kind = stats.kinds.entry(name.clone()).or_default();
             kind.given += 1;
             kind.changed += u64::from(entry.changed == Some(true));
-            kind.well += u64::from(ended.get(call) == Some(&true));
-            kind.failed += u64::from(ended.get(call) == Some(&false));
+            let ended = ended.get(call);
+            kind.taken += u64::from(ended.is_some_and(|ended| ended.taken == Some(true)));
+            kind.well += u64::from(ended.is_some_and(|ended| ended.well == Some(true)));
+            kind.failed += u64::from(ended.is_some_and(|ended| ended.well == Some(false)));
+        }
+        if let Some(code) = ended.get(call).and_then(|ended| ended.code) {
+            *stats.codes.entry(code).or_default() += 1;
         }
     }
     let mut micros: Vec<u64> = said.values().filter_map(|entry| entry.micros).collect();
@@ -107,12 +117,13 @@ mod tests {
             micros: Some(300),
             ..Entry::default()
         };
-        let ended = Entry { call: "a".to_owned(), well: Some(false), ..Entry::default() };
+        let ended =
+            Entry { call: "a".to_owned(), well: Some(false), code: Some(255), taken: Some(true), ..Entry::default() };
         let other = Entry { call: "b".to_owned(), changed: Some(false), ..said.clone() };
         let stats = count(&[said.clone(), ended.clone(), said, ended, other]);
-        let kind = Kind { given: 2, changed: 1, well: 0, failed: 1 };
+        let kind = Kind { given: 2, changed: 1, taken: 1, well: 0, failed: 1 };
         assert_eq!((stats.commands, stats.sessions, &stats.kinds["jump"]), (2, 1, &kind));
-        assert_eq!(stats.micros_p50, Some(300));
+        assert_eq!((stats.micros_p50, stats.codes), (Some(300), [(255, 1)].into()));
         assert_eq!(count(&[]), Stats::default());
     }
 }

@@ -5,7 +5,7 @@ use crate::cli::errors::{Exit, Failure};
 use crate::cli::view::words::shell_word;
 use crate::model::api::ErrorKind;
 use crate::reach::clock;
-use crate::reach::learned::{Learned, LearnedError, Place};
+use crate::reach::learned::{Learned, LearnedError, Place, take_in};
 
 mod export;
 mod forget;
@@ -80,7 +80,10 @@ fn place(context: &Context) -> Result<Place, Failure> {
 }
 
 async fn open(place: &Place) -> Result<Learned, Failure> {
-    Ok(Learned::open(place, passphrase().as_deref(), clock::now()).await?)
+    let now = clock::now();
+    let mut learned = Learned::open(place, passphrase().as_deref(), now).await?;
+    take_in(&mut learned, place, now).await?;
+    Ok(learned)
 }
 
 /// Opens what was learned, where anything was.

@@ -19,8 +19,8 @@ pub enum Moment {
     After {
         /// Exit code 0, as far as the agent says.
         well: bool,
-        /// It goes on in the background: nothing is known of its end.
-        background: bool,
+        /// It goes on in the background, or somebody ended it: nothing is known of its own end.
+        unknown: bool,
     },
     /// A session begins.
     Start,
@@ -47,6 +47,8 @@ pub struct Event {
     pub call: String,
     /// How long it took, in milliseconds.
     pub took: Option<f64>,
+    /// The exit code of a command that failed, where the agent says it.
+    pub code: Option<i32>,
     pub(super) input: Fields,
 }
 
@@ -79,6 +81,8 @@ struct Wire {
     #[serde(default)]
     error: Option<String>,
     #[serde(default)]
+    is_interrupt: Option<bool>,
+    #[serde(default)]
     duration_ms: Option<f64>,
 }
 
@@ -89,9 +93,11 @@ struct CopilotResult {
 }
 
 #[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 struct Response {
-    #[serde(default, rename = "backgroundTaskId")]
-    background: Option<String>,
+    background_task_id: Option<serde::de::IgnoredAny>,
+    timed_out_after_ms: Option<serde::de::IgnoredAny>,
+    interrupted: Option<bool>,
 }
 
 /// Finds where the first JSON value of a stream ends: nobody has to end the stream.
@@ -150,6 +156,7 @@ pub fn read(agent: Agent, bytes: &[u8]) -> Option<Event> {
         session: text(wire.session_id),
         call: text(wire.tool_use_id),
         took: wire.duration_ms,
+        code: wire.error.as_deref().and_then(exit_code),
         input,
         name,
     })
@@ -175,17 +182,25 @@ fn shell_tool(agent: Agent, tool: &str) -> bool {
     }
 }
 
+/// Reads `Exit code 2` off the first line of a complaint.
+fn exit_code(error: &str) -> Option<i32> {
+    error.lines().next()?.trim().strip_prefix("Exit code ")?.parse().ok()
+}
+
 fn moment(name: &str, wire: &Wire) -> Moment {
     let response: Response =
         wire.tool_response.as_ref().and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
-    let background = response.background.is_some();
+    let unknown = response.background_task_id.is_some()
+        || response.timed_out_after_ms.is_some()
+        || response.interrupted == Some(true)
+        || wire.is_interrupt == Some(true);
     match name {
         "PreToolUse" | "preToolUse" | "BeforeTool" | "beforeShellExecution" => Moment::Before,
         "PostToolUse" | "postToolUse" | "AfterTool" | "afterShellExecution" => {
             let failed = wire.tool_result.as_ref().is_some_and(|result| result.result_type != "success");
-            Moment::After { well: wire.error.is_none() && !failed, background }
+            Moment::After { well: wire.error.is_none() && !failed, unknown }
         }
-        "PostToolUseFailure" => Moment::After { well: false, background },
+        "PostToolUseFailure" => Moment::After { well: false, unknown },
         "SessionStart" | "sessionStart" => Moment::Start,
         "SessionEnd" | "sessionEnd" => Moment::End,
         _ => Moment::Other,

@@ -60,7 +60,7 @@ fn every_agent_gets_its_own_words() {
     let after = read(Agent::Copilot, copilot.replace("\"toolName\"", result).as_bytes()).unwrap();
     assert_eq!(
         (after.moment, render(Agent::Copilot, &after, Some(&reply()))),
-        (Moment::After { well: false, background: false }, None)
+        (Moment::After { well: false, unknown: false }, None)
     );
     let start = read(Agent::Copilot, br#"{"sessionId":"s","cwd":"/","source":"new"}"#).unwrap();
     assert_eq!((start.moment, start.command), (Moment::Other, None));
@@ -108,9 +108,19 @@ fn odd_input_is_taken_or_left() {
     let after = CLAUDE
         .replace("PreToolUse", "PostToolUse")
         .replace("\"more\":{}", "\"tool_response\":{\"backgroundTaskId\":\"b\"}");
-    assert_eq!(claude(&after).unwrap().moment, Moment::After { well: true, background: true });
-    let failed = CLAUDE.replace("PreToolUse", "PostToolUseFailure").replace("\"more\":{}", "\"error\":\"Exit code 2\"");
-    assert_eq!(claude(&failed).unwrap().moment, Moment::After { well: false, background: false });
+    assert_eq!(claude(&after).unwrap().moment, Moment::After { well: true, unknown: true });
+    for response in ["{\"timedOutAfterMs\":120000}", "{\"interrupted\":true}"] {
+        let after = CLAUDE
+            .replace("PreToolUse", "PostToolUse")
+            .replace("\"more\":{}", &format!("\"tool_response\":{response}"));
+        assert_eq!(claude(&after).unwrap().moment, Moment::After { well: true, unknown: true }, "{response}");
+    }
+    let failed = CLAUDE.replace("PreToolUse", "PostToolUseFailure");
+    let failed = failed.replace("\"more\":{}", "\"error\":\"Exit code 2\\nExit code 3\"");
+    let event = claude(&failed).unwrap();
+    assert_eq!((event.moment, event.code), (Moment::After { well: false, unknown: false }, Some(2)));
+    let stopped = claude(&failed.replace("\"error\":", "\"is_interrupt\":true,\"error\":")).unwrap();
+    assert_eq!(stopped.moment, Moment::After { well: false, unknown: true });
     assert_eq!(render(Agent::Claude, &claude(&failed).unwrap(), Some(&reply())), None, "what ran is not changed");
 }
 

@@ -111,6 +111,11 @@ impl Extract {
         })
     }
 
+    /// Returns what seals what is kept beside the index.
+    pub(super) fn seal(&self) -> &Seal {
+        &self.seal
+    }
+
     fn token(&self, signature: &Signature, class: Token) -> Token {
         self.tokens.token("extract", &format!("{:032x}{:032x}", signature.token(&self.tokens).0, class.0))
     }

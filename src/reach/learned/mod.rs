@@ -10,6 +10,7 @@ mod error;
 mod extract;
 mod key;
 mod seal;
+mod spool;
 mod store;
 
 #[cfg(test)]
@@ -18,4 +19,5 @@ mod tests;
 pub use error::LearnedError;
 pub use extract::Extract;
 pub use key::{MasterKey, protect};
+pub use spool::take_in;
 pub use store::{Entry, Learned, Lesson, Place};

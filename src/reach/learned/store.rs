@@ -95,7 +95,7 @@ pub struct Entry {
 }
 
 /// What one attempt taught.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Lesson {
     /// What the command is like.
     pub signature: Signature,

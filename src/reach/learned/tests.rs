@@ -4,7 +4,7 @@ use crate::decide::learn::profile::Question;
 use crate::language::command::{Signature, TokenKey, signature};
 use crate::model::observation::Observation;
 use crate::model::units::Timestamp;
-use crate::reach::learned::{Learned, LearnedError, Lesson, Place, protect};
+use crate::reach::learned::{Extract, Learned, LearnedError, Lesson, Place, protect, take_in};
 
 const DAY: i64 = 86_400_000_000;
 const NOW: Timestamp = Timestamp(20_000 * DAY);
@@ -243,4 +243,43 @@ async fn two_stores_of_one_key_merge_in_any_order() {
     let (at_a, at_b) = (a.all().await.expect("it is read"), b.all().await.expect("it is read"));
     assert_eq!(at_a, at_b);
     assert_eq!(at_a.first().map(|entry| entry.profile.summary().kept().count()), Some(9));
+}
+
+#[tokio::test]
+async fn what_others_saw_is_taken_in_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let place = place(dir.path());
+    let mut learned = open(dir.path()).await;
+    let extract = Extract::open(&place).expect("the store made its key");
+    let key = extract.tokens().clone();
+    let file = dir.path().join("learned.spool");
+    let write = |numbers: std::ops::Range<u64>| {
+        for n in numbers {
+            extract.spool(&place, &lesson("plantedtool --x", &[], "alpha", n, &key)).expect("it is written");
+        }
+    };
+    write(0..3);
+    let kept = std::fs::read(&file).expect("it is there");
+    std::fs::write(&file, [&kept[..], b"not hex\n", &kept[..], &kept[..kept.len() / 2]].concat())
+        .expect("it is damaged");
+    assert_eq!(
+        take_in(&mut learned, &place, NOW).await.expect("it is taken in"),
+        3,
+        "known ones and damage count for nothing"
+    );
+    assert!(!file.exists() && !dir.path().join("learned.spool.taken").exists());
+    assert_eq!(take_in(&mut learned, &place, NOW).await.expect("nothing is there"), 0);
+    // What was under way when a process ended is not lost.
+    write(3..5);
+    std::fs::rename(&file, dir.path().join("learned.spool.taken")).expect("it is taken");
+    write(5..6);
+    assert_eq!(take_in(&mut learned, &place, NOW).await.expect("it is taken in"), 3);
+    for n in 0..40_000_u64 {
+        if std::fs::metadata(&file).is_ok_and(|meta| meta.len() > 1 << 20) {
+            break;
+        }
+        write(n..n + 1);
+    }
+    assert!(std::fs::metadata(&file).expect("it is there").len() < 2 << 20, "it does not grow without end");
+    learned.close().await;
 }

@@ -21,7 +21,7 @@ use crate::model::units::{Bytes, Timestamp};
 use crate::reach::advice;
 use crate::reach::clock;
 use crate::reach::config::StateDir;
-use crate::reach::learned::{Learned, LearnedError, Lesson, Place};
+use crate::reach::learned::{Learned, LearnedError, Lesson, Place, take_in};
 use crate::serve::engine::adviser::{change, is_asked};
 use crate::serve::engine::runner::{Given, Report, Runner};
 use crate::serve::prepare::lore::{class_of, known_of, passphrase, signature_of};
@@ -185,6 +185,10 @@ async fn open(state: &StateDir) -> Result<Learned, LearnedError> {
     let place = Place::of(state);
     let mut learned = Learned::open(&place, passphrase().as_deref(), now).await?;
     learned.care(now, place.retention()).await?;
+    // What agents' hooks saw is not worth more than the rest.
+    if let Err(error) = take_in(&mut learned, &place, now).await {
+        tracing::debug!(%error, "what hooks saw is taken in another time");
+    }
     Ok(learned)
 }
 
