@@ -27,7 +27,7 @@ for word; do call=\"$call\u{1f}$word\"; done
 call=\"$call\u{1e}A=$A B=$B\u{1e}\"
 while IFS= read -r line || [ -n \"$line\" ]; do call=\"$call$line\u{1d}\"; done
 printf '%s\u{1c}' \"$call\" >>\"$RECORD\"
-echo \"out of $name\"
+echo \"out of $name\" 2>/dev/null
 echo \"err of $name\" >&2
 exit 0
 ";
@@ -129,7 +129,12 @@ fn run(dir: &Path, line: &str, put_in: &[Vec<String>], marked: bool) -> Ran {
         .output()
         .unwrap();
     let record = std::fs::read_to_string(&record).unwrap();
-    let mut calls: Vec<String> = record.split_terminator('\u{1c}').map(|call| strip(call, put_in, marked)).collect();
+    // What `time` measured may be what a command reads.
+    let measured = |call: String| {
+        if call.contains("real\t") { call.replace(|letter: char| letter.is_ascii_digit(), "") } else { call }
+    };
+    let calls = record.split_terminator('\u{1c}').map(|call| measured(strip(call, put_in, marked)));
+    let mut calls: Vec<String> = calls.collect();
     let files = std::fs::read_dir(&work).unwrap().map(|entry| entry.unwrap().path());
     for path in files.filter(|path| path.is_file()) {
         let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
@@ -148,7 +153,10 @@ fn comparable(text: &str, line: &str) -> String {
     let mut lines: Vec<&str> = text.lines().filter(|line| !varies.iter().any(|word| line.contains(word))).collect();
     lines.sort_unstable();
     // Where an error stands is not always the line that bash counts.
-    lines.join("\n").replace(line, "LINE").replace("bash: line 1:", "bash:").replace("bash: line 2:", "bash:")
+    let text = lines.join("\n").replace(line, "LINE");
+    let mut parts = text.split("bash: line ");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + "bash" + part.trim_start_matches(|digit: char| digit.is_ascii_digit()))
 }
 
 /// Takes the options out of a call that were put in, where they were meant for it.
@@ -207,7 +215,7 @@ fn bed() -> tempfile::TempDir {
     }
     // The program, not the shell's word: what it measures is never the same.
     let path = bin.join("time");
-    std::fs::write(&path, "#!/bin/sh\nexec \"$@\"\n").unwrap();
+    std::fs::write(&path, "#!/bin/sh\n[ \"$1\" != -p ] || shift\nexec \"$@\"\n").unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     dir
 }
@@ -216,7 +224,8 @@ fn bed() -> tempfile::TempDir {
 /// likely what the command wrote that was made longer. None where one of them is read again: then nothing is sure.
 fn raced(line: &str) -> Option<Vec<&'static str>> {
     let stands = |file: &str, mark: char| {
-        line.match_indices(file).filter(|(at, _)| line[..*at].trim_end().ends_with(mark)).count()
+        let behind = |at: usize| line[..at].trim_end().trim_end_matches('|').ends_with(mark);
+        line.match_indices(file).filter(|(at, _)| behind(*at)).count()
     };
     let files: Vec<&str> =
         ["out", "err"].into_iter().filter(|file| line.contains(['|', '&']) && stands(file, '>') > 1).collect();

@@ -206,7 +206,7 @@ impl Reader<'_> {
             "heredoc_redirect" => {
                 stands.input = Input::Here;
                 // `<<EOF word`: the grammar mixes it up.
-                if node.child_by_field_name("argument").is_some() {
+                if node.child_by_field_name("argument").is_some() || !self.ends_as_bash_has_it(node) {
                     return None;
                 }
                 let mut strays = Vec::new();
@@ -234,6 +234,27 @@ impl Reader<'_> {
             }
             _ => None,
         }
+    }
+
+    /// Says whether a here-document ends where bash ends it: at a line that is its word and nothing else. The grammar takes one with
+    /// blanks behind it, too, and what follows would be text that it reads as commands.
+    fn ends_as_bash_has_it(&self, node: Node<'_>) -> bool {
+        let mut cursor = node.walk();
+        let (mut start, mut end) = (None, None);
+        for child in node.children(&mut cursor) {
+            match child.kind() {
+                "heredoc_start" => start = Some(self.slice(child)),
+                "heredoc_end" => end = Some(child),
+                _ => {}
+            }
+        }
+        let (Some(start), Some(end)) = (start, end) else { return false };
+        let word: String = start.chars().filter(|letter| !matches!(letter, '"' | '\'' | '\\')).collect();
+        let line = self.text.get(..end.start_byte()).unwrap_or_default().rsplit('\n').next().unwrap_or_default();
+        let tabs = self.slice(node).trim_start_matches(|digit: char| digit.is_ascii_digit()).starts_with("<<-");
+        let begins = line.is_empty() || (tabs && line.bytes().all(|byte| byte == b'\t'));
+        let behind = self.text.as_bytes().get(end.end_byte());
+        begins && matches!(behind, None | Some(b'\n')) && self.slice(end).trim_start_matches('\t') == word
     }
 
     fn command(&mut self, node: Node<'_>, stands: Stands, strays: &[Node<'_>], depth: u32) -> Option<()> {

@@ -318,8 +318,21 @@ fn where_the_grammar_and_bash_differ_nothing_is_read() {
         "salloc -b \\  \\\n --exclusive python x",
         "srun --nodelist \\ \\\n -n2 x",
         "A=(6)\\ssh -T h",
+        "sbatch <<EOF\nx\nEOF\t\nssh h\n",
+        "sbatch <<\"EOF\"\nx\nEOF \nssh h\nEOF\n",
+        "sbatch <<EOF\nx\n EOF\nssh h\n",
+        "sbatch <<EOF\nx\n\tEOF\nssh h\n",
     ] {
         assert_eq!(read(line), None, "{line}");
+    }
+    for line in [
+        "a <<EOF\nx\nEOF\nssh h",
+        "a <<'E F'\nx\nE F\nssh h",
+        "a <<\\EOF | b\nx\nEOF",
+        "a <<-EOF\n\tx\n\tEOF\nssh h",
+        "a 3<<EOF\n\nEOF\n",
+    ] {
+        assert!(read(line).is_some(), "{line}");
     }
     for line in ["ssh h a\\ b", "ssh h \\\\ x", "ssh \\\n h", "A=(6) ssh h", "ssh h a#b '#c'"] {
         assert!(read(line).is_some(), "{line}");
