@@ -31,6 +31,7 @@ impl Run {
     pub(super) fn go_ahead(&mut self, turn: &mut Turn<'_>) {
         let plan = Arc::clone(&self.plan);
         let mut waiting: Vec<InstanceId> = plan.instance_ids().filter(|&it| self.may_go_ahead(it)).collect();
+        self.held_back = false;
         loop {
             let before = waiting.len();
             waiting.retain(|&instance| !self.go_behind(&plan, instance, turn));
@@ -55,6 +56,7 @@ impl Run {
             return false;
         };
         if !turn.shared.hosts.takes_ahead(host) {
+            self.held_back |= turn.shared.hosts.keeps_order(host);
             return false;
         }
         let Some(before) = self.in_hand(plan, instance, host) else { return false };

@@ -218,6 +218,16 @@ impl Hosts {
         host.is_some_and(|host| !host.shut && host.limits.keeps_order && host.given < host.most())
     }
 
+    /// Returns whether a host keeps the order by itself.
+    pub(super) fn keeps_order(&self, host: HostId) -> bool {
+        self.all.get(host.index()).is_some_and(|host| host.limits.keeps_order)
+    }
+
+    /// Returns whether so much room has become free on a host that keeps the order that what was held back may go ahead.
+    pub(super) fn has_room_ahead(&self) -> bool {
+        self.all.iter().any(|host| host.limits.keeps_order && host.takes_more() && host.given < host.most())
+    }
+
     /// Counts an attempt as handed over.
     pub(super) fn given(&mut self, host: HostId) {
         self.of(host).given += 1;

@@ -243,7 +243,9 @@ impl Engine {
             }
         }
         self.place(now, actions);
-        for run in self.runs.values_mut().filter(|run| !with_room.is_empty() && run.is_ahead()) {
+        let has_room = self.shared.hosts.has_room_ahead();
+        let more = |run: &Run| run.is_ahead() && (!with_room.is_empty() || has_room && run.held_back);
+        for run in self.runs.values_mut().filter(|run| more(run)) {
             let mut turn = Turn { shared: &mut self.shared, now, actions };
             run.go_ahead(&mut turn);
             run.settle(&mut turn);

@@ -101,6 +101,8 @@ pub struct Run {
     pub(super) rejects: Vec<InstanceId>,
     /// When what waits in queues is looked at again.
     pub(super) revising: Option<TimerId>,
+    /// Whether something could have gone ahead if its host had had room, as far as that is known.
+    pub(super) held_back: bool,
 }
 
 #[expect(
@@ -148,6 +150,7 @@ impl Run {
             freed: Vec::new(),
             rejects: Vec::new(),
             revising: None,
+            held_back: true,
         };
         run.recount();
         Some(run)

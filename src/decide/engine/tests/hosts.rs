@@ -181,6 +181,9 @@ fn what_waits_for_a_host_alone_goes_ahead_as_far_as_there_is_room() {
     world.tell(Event::Room(CLUSTER, cluster(5)));
     submit_layers(&mut world, 3);
     assert_eq!(in_flight(&world), [0, 5, 0], "the first layer, and two of the second");
+    world.start();
+    world.end(key(&world, 0), Outcome::Success);
+    assert_eq!(in_flight(&world), [0, 5, 0], "the last of the second, for which there is room now");
     world.run_well();
     assert_eq!((world.run_state(), world.counts().done), (RunState::Succeeded, 6));
 }
