@@ -291,6 +291,55 @@ run = "cat {{inputs}} > {{outputs}}; touch {trace}/end"
     assert_eq!(ran.trim(), "6", "each ran once");
     // What came back is known by what it was made of.
     assert!(bed.csync(&["submit"]).exits(0).out.contains("everything is up to date"));
+    configure(&bed, "[hosts.hpc]\nssh = \"login\"\nbatch = \"slurm\"\nmax_jobs = 2\n");
+    the_next_engine_starts_what_was_left_once(&bed, &trace);
+    the_next_engine_hands_over_too(&bed, &trace);
+}
+
+/// Hands over two tasks of six, for which there is room; the engine that does the others is another one.
+fn the_next_engine_starts_what_was_left_once(bed: &Bed, trace: &str) {
+    let run = format!("while [ ! -e {trace}/all ]; do sleep 0.1; done; echo {{item}} >> {trace}/left");
+    bed.write(
+        "six.toml",
+        format!("name = \"six\"\n[tasks.t]\non = \"hpc\"\nforeach = {{ range = [1, 6] }}\nrun = \"{run}\"\n"),
+    );
+    bed.csync(&["submit", "--detach", "six.toml"]).exits(0);
+    let jobs = || bed.on("login", "squeue -h -r -o %T").exits(0).out;
+    until("two run", || jobs().lines().filter(|state| *state == "RUNNING").count() == 2);
+    signal(engine_pid(bed), "KILL");
+    bed.csync(&["engine", "restart"]).exits(0);
+    until("they are followed again", || bed.csync(&["status"]).exits(0).out.contains("hpc: 2 jobs"));
+    assert_eq!(jobs().lines().count(), 2, "no more than there is room for");
+    bed.on("login", &format!("touch {trace}/all")).exits(0);
+    bed.csync(&["wait", "last"]).exits(0);
+    let ran = bed.on("login", &format!("sort {trace}/left")).out;
+    assert_eq!(ran, "1\n2\n3\n4\n5\n6\n", "each ran once");
+}
+
+/// Hands over two layers of three, for which there is room; the engine that does the third is another one.
+fn the_next_engine_hands_over_too(bed: &Bed, trace: &str) {
+    configure(bed, "[hosts.hpc]\nssh = \"login\"\nbatch = \"slurm\"\nmax_jobs = 2\n");
+    let task = |name: &str, before: &str| {
+        format!(
+            "[tasks.{name}]\n{before}outputs = [\"{name}\"]\nrun = \"while [ ! -e {trace}/go-{name} ]; do sleep 0.1; done; echo {name} >> {trace}/handed; touch {name}\"\n"
+        )
+    };
+    let tasks = [task("x", ""), task("y", "inputs = [\"x\"]\n"), task("z", "inputs = [\"y\"]\n")].concat();
+    bed.write("three.toml", format!("name = \"three\"\n[defaults]\non = \"hpc\"\n{tasks}"));
+    bed.csync(&["submit", "--detach", "--ahead", "three.toml"]).exits(0);
+    let pending = || bed.on("login", "squeue -h -t PENDING -o %i").exits(0).out;
+    let go = |name: &str| bed.on("login", &format!("touch {trace}/go-{name}")).exits(0);
+    until("both are known", || bed.csync(&["status"]).exits(0).out.contains("hpc: 2 jobs"));
+    until("the first runs", || pending().lines().count() == 1);
+    let second = pending();
+    signal(engine_pid(bed), "KILL");
+    bed.csync(&["engine", "restart"]).exits(0);
+    go("x");
+    until("the third waits behind the second", || ![second.as_str(), ""].contains(&pending().as_str()));
+    go("y");
+    go("z");
+    bed.csync(&["wait", "last"]).exits(0);
+    assert_eq!(bed.on("login", &format!("cat {trace}/handed")).out, "x\ny\nz\n", "each ran once, in order");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::decide::engine::protocol::{AttemptRecord, Follow, Halt, Mark, Routes,
 use crate::decide::engine::retry::Fault;
 use crate::decide::engine::run::{Live, Run, Trouble};
 use crate::model::api::RunState;
-use crate::model::id::{InstanceId, RunId};
+use crate::model::id::{HostId, InstanceId, RunId};
 use crate::model::job::Outcome;
 use crate::model::plan::Plan;
 use crate::model::task::OnError;
@@ -64,6 +64,7 @@ pub(super) fn restore(mut told: Restored, turn: &mut Turn<'_>) -> Result<Run, Il
     }
     run.recount();
     if run.state == RunState::Active {
+        run.take_place(turn);
         run.resume(turn);
     }
     Ok(run)
@@ -148,6 +149,16 @@ impl Run {
                 Phase::Pending
             }
         };
+    }
+
+    /// Counts what hosts have been handed before as handed over: there is so much less room, also until they say what they know of it.
+    fn take_place(&mut self, turn: &mut Turn<'_>) {
+        for live in self.live.values_mut().filter(|live| live.host != HostId::LOCAL) {
+            live.ahead = live.started.is_none() || !turn.shared.hosts.lets_in_by_itself(live.host);
+            if live.ahead {
+                turn.shared.hosts.given(live.host);
+            }
+        }
     }
 
     /// Sets timers, and starts what can start.

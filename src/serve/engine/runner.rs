@@ -82,11 +82,11 @@ pub(super) enum Report {
 
 /// What the core asked for and is done after the commit.
 #[derive(Default)]
-struct Todo {
+pub(super) struct Todo {
     starts: Vec<(JobKey, Grant)>,
     stops: Vec<JobKey>,
     withdraws: Vec<JobKey>,
-    starts_there: Vec<(HostId, JobKey, Grant)>,
+    pub(super) starts_there: Vec<(HostId, JobKey, Grant)>,
     behind: HashMap<JobKey, Vec<JobKey>>,
     stops_there: Vec<(HostId, JobKey)>,
     withdraws_there: Vec<(HostId, JobKey)>,
@@ -122,7 +122,7 @@ pub struct Runner {
     /// The instance whose attempt's end was noted last; the core tells of it once more.
     noted: Option<(RunId, InstanceId)>,
     actions: Vec<Action>,
-    todo: Todo,
+    pub(super) todo: Todo,
     pub(super) inbox: mpsc::Receiver<Message>,
     reported: mpsc::Receiver<Report>,
     busy: Arc<Busy>,

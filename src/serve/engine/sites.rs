@@ -1,6 +1,6 @@
 //! The runner and the hosts that jobs are handed over to: their numbers, their sites, and what those report.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
@@ -374,8 +374,10 @@ impl Runner {
                 orders.entry(host).or_default().0.push(sent);
             }
         }
+        // What this engine hands over itself, as soon as it goes to work, is nothing that hosts could know.
+        let anew: HashSet<JobKey> = self.todo.starts_there.iter().map(|(_, key, _)| *key).collect();
         let there: Vec<_> = self.core.runs().flat_map(|run| run.in_flight_there().collect::<Vec<_>>()).collect();
-        for (host, key, grant) in there {
+        for (host, key, grant) in there.into_iter().filter(|(_, key, _)| !anew.contains(key)) {
             orders.entry(host).or_default().1.extend(self.site_job(key, grant));
         }
         for (host, (sent, jobs)) in orders {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::decide::engine::limits::Limits;
-use crate::decide::engine::protocol::{Capacity, Event, Halt, Routes, Stage, Verdict};
+use crate::decide::engine::machine::Engine;
+use crate::decide::engine::protocol::{Adopted, Capacity, Event, Halt, Routes, Stage, Verdict};
 use crate::decide::engine::tests::plan::Workflow;
 use crate::decide::engine::tests::world::{RUN, Stored, World, exit};
 use crate::model::api::RunState;
@@ -87,6 +88,28 @@ fn no_more_jobs_than_a_host_takes_are_handed_over_to_it() {
     assert_eq!(in_flight(&world), [0, 16, 0]);
     world.run_well();
     assert_eq!(world.counts().done, 39);
+}
+
+#[test]
+fn what_a_host_has_takes_its_place_before_the_host_says_so() {
+    let mut world = World::with_cores(8);
+    world.tell(Event::Room(CLUSTER, cluster(2)));
+    submit(&mut world, 6, &[CLUSTER]);
+    world.tell(Event::Started(key(&world, 0), world.now));
+    assert_eq!(in_flight(&world), [0, 2, 0]);
+    // The next engine knows the room from the configuration, and what is there from its records.
+    world.engine = Engine::new(7);
+    world.tell(Event::Room(CLUSTER, cluster(2)));
+    for (run, stored) in world.store.clone() {
+        world.tell(stored.event(run));
+    }
+    assert_eq!(in_flight(&world), [0, 2, 0]);
+    for n in [0, 1] {
+        world.tell(Event::Adopted(key(&world, n), Adopted::Live));
+    }
+    assert_eq!(in_flight(&world), [0, 2, 0]);
+    world.run_well();
+    assert_eq!(world.counts().done, 6);
 }
 
 #[test]
