@@ -103,7 +103,7 @@ nothing there but a shell, `tail` and `cksum`, and was the fastest of them (`ben
 scp 10.6, `cat` 10.8, rsync 11.1). Where a former version of 16 MiB and more lies at its place and both ends have `rsync`, only what
 differs moves, there and back: `rsync` speaks over the connection of csync, so it needs no login or jump of its own, and compares the
 whole by its own checksum before the file gets its name. Where `rsync` is missing or fails, the file moves as a whole. Files that
-go from host to host move as a whole.
+go from host to host move as a whole: `rsync` there would write what the first host tells it to, and no host is trusted with that.
 
 With `\"A-B\" = { direct = true }` below `[links]`, files go from host A to host B without passing here: A calls `ssh` to B's address
 as it is configured here, with a key of its own (one that has no passphrase, or is in an agent on A) and its own `known_hosts`. You
