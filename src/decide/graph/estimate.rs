@@ -122,6 +122,14 @@ impl Estimate {
         Self { low: self.low * factor, middle: self.middle * factor, high: self.high * factor, source: self.source }
     }
 
+    /// Returns it so much later, for sure.
+    #[must_use]
+    #[inline]
+    pub fn after(&self, seconds: f64) -> Self {
+        let (low, middle, high) = (self.low + seconds, self.middle + seconds, self.high + seconds);
+        Self { low, middle, high, source: self.source }
+    }
+
     /// Returns how often a rate has to be applied to get through `amount`: seconds of bytes at bytes a second.
     #[must_use]
     #[inline]

@@ -158,7 +158,7 @@ impl Reach<'_> {
     #[inline]
     fn estimate(&self, label: &Label) -> Estimate {
         let Some(Edge::Link(link)) = self.net.graph.edge_weight(label.slowest) else { return Estimate::ZERO };
-        link.rate.to_get_through(self.bytes).plus(&Estimate::known(label.latency))
+        link.rate.to_get_through(self.bytes).after(label.latency)
     }
 
     /// Returns the cheapest label of those that were kept.

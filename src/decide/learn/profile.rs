@@ -199,10 +199,11 @@ impl Profile {
         };
         points.redistribute(&mut outcomes);
         let n = points.len() as f64;
-        let bare = Spread::new(outcomes.clone(), n, Stakes { tail: 0.0, ..Stakes::time(Caution::Lean) })?;
-        let spread = Spread::new(outcomes, n, Stakes { tail: 1.0, ..Stakes::time(Caution::Lean) })?;
+        let seen = Spread::seen(outcomes)?;
+        let middle = line.unwrap_or_else(|| seen.quantile(0.5));
+        let spread = seen.with_tail(n, 1.0)?;
         let (low, high) = (spread.quantile(0.1), spread.quantile(0.9));
-        let middle = line.unwrap_or_else(|| bare.quantile(0.5)).clamp(low, high);
+        let middle = middle.clamp(low, high);
         Some(Prediction { request: middle, low, middle, high, n: self.summary.count(), source: Source::Learned })
     }
 

@@ -77,31 +77,48 @@ impl Stakes {
 /// How far beyond the largest outcome the tail reaches, in parts of the upper half's width, and with what share of its weight.
 const TAIL: [(f64, f64); 5] = [(0.1, 0.3), (0.3, 0.25), (0.6, 0.2), (1.0, 0.15), (2.0, 0.1)];
 
-/// Outcomes in ascending order with a tail beyond, ready to be asked for the best request.
+/// Outcomes in ascending order, with a tail beyond where that counts, ready to be asked for the best request.
 #[derive(Clone, Debug)]
 pub struct Spread {
     outcomes: Vec<Outcome>,
+    /// What they weigh together.
+    weight: f64,
 }
 
 impl Spread {
     /// Sorts outcomes and adds the tail beyond them that `n` observations leave open; none without outcomes.
-    pub fn new(mut outcomes: Vec<Outcome>, n: f64, stakes: Stakes) -> Option<Self> {
+    pub fn new(outcomes: Vec<Outcome>, n: f64, stakes: Stakes) -> Option<Self> {
+        Self::seen(outcomes)?.with_tail(n, stakes.tail)
+    }
+
+    /// Sorts outcomes, with nothing beyond them; none without any.
+    pub fn seen(mut outcomes: Vec<Outcome>) -> Option<Self> {
         outcomes.retain(|outcome| outcome.weight > 0.0 && outcome.value.is_finite() && outcome.value > 0.0);
         // Positive numbers stand in the order of their bits, which compare faster.
         outcomes.sort_unstable_by_key(|outcome| outcome.value.to_bits());
+        Self::of(outcomes)
+    }
+
+    /// Adds the tail that `n` observations leave open, so heavy.
+    pub fn with_tail(mut self, n: f64, tail: f64) -> Option<Self> {
+        let outcomes = &mut self.outcomes;
         let top = outcomes.last()?.value;
         let middle = outcomes.get(outcomes.len() / 2)?.value;
-        let weight: f64 = outcomes.iter().map(|outcome| outcome.weight).sum();
-        let hours = outcomes.iter().map(|outcome| outcome.weight * outcome.hours).sum::<f64>() / weight;
+        let hours = outcomes.iter().map(|outcome| outcome.weight * outcome.hours).sum::<f64>() / self.weight;
         let width = (top - middle).max(0.02 * top);
-        let open = stakes.tail * weight / (n + 1.0);
+        let open = tail * self.weight / (n + 1.0);
         outcomes.extend(TAIL.map(|(reach, share)| Outcome { value: top + reach * width, weight: open * share, hours }));
-        Some(Self { outcomes })
+        Self::of(self.outcomes)
+    }
+
+    fn of(outcomes: Vec<Outcome>) -> Option<Self> {
+        let weight = outcomes.iter().map(|outcome| outcome.weight).sum();
+        if outcomes.is_empty() { None } else { Some(Self { outcomes, weight }) }
     }
 
     /// Returns the value below which this share of the weight lies.
     pub fn quantile(&self, share: f64) -> f64 {
-        let total: f64 = self.outcomes.iter().map(|outcome| outcome.weight).sum();
+        let total = self.weight;
         let mut below = 0.0;
         for (i, outcome) in self.outcomes.iter().enumerate() {
             below += outcome.weight;
@@ -119,7 +136,7 @@ impl Spread {
     /// Drops what lies at or below a value: an attempt with that much has failed.
     pub fn beyond(mut self, failed: f64) -> Option<Self> {
         self.outcomes.retain(|outcome| outcome.value > failed);
-        if self.outcomes.is_empty() { None } else { Some(self) }
+        Self::of(self.outcomes)
     }
 
     /// Returns the request with the least expected cost. A site grants multiples of `grain`; a failure is followed by a
