@@ -49,7 +49,7 @@ fn routing(criterion: &mut Criterion) {
         });
     }
     let places = hosts.iter().map(|host| {
-        let of = Place::of(host, None, (0..4).map(partition).collect());
+        let of = Place::of(host, None, (0..4).map(partition).collect::<Vec<_>>());
         Place { wait: Some(Estimate::known(60.0)), stop: net.stop(&host.name), ..of }
     });
     let places: Vec<_> = places.collect();

@@ -45,19 +45,37 @@ pub(super) struct Details {
     pub(super) trouble: Option<String>,
 }
 
+/// Hosts as they were kept, with what they were made of: they hold where that has not changed.
+pub(super) struct KeptHosts {
+    of: Stamp,
+    hosts: RouteHosts,
+}
+
+impl KeptHosts {
+    /// Reads them; none where there are none.
+    pub(super) fn read(context: &Context) -> Option<Self> {
+        let mut digest = read(&path(context).ok()?)?;
+        Some(Self { of: digest.stamp.take()?, hosts: digest.hosts() })
+    }
+}
+
+fn path(context: &Context) -> Result<PathBuf, Failure> {
+    Ok(context.state_dir()?.root().join("hosts.digest"))
+}
+
 impl RouteHosts {
-    /// Returns the hosts as they are now; the store has counted so many changes of what probes found.
-    pub(super) fn load(context: &Context, version: Option<i64>) -> Result<Self, Failure> {
+    /// Returns the hosts as they are now: as they were kept, where that holds; the store has counted so many changes of what
+    /// probes found.
+    pub(super) fn load(context: &Context, version: Option<i64>, kept: Option<KeptHosts>) -> Result<Self, Failure> {
         let dir = ConfigDir::locate(|name| std::env::var_os(name))?;
-        let path = context.state_dir()?.root().join("hosts.digest");
         let stamp = Stamp::of(&dir, version);
-        if let Some(digest) = stamp.as_ref().and_then(|stamp| read(&path, stamp)) {
-            return Ok(digest.hosts());
+        if let Some(kept) = kept.filter(|kept| stamp.as_ref() == Some(&kept.of)) {
+            return Ok(kept.hosts);
         }
         let digest = Digest::of(stamp, &Known::load(context)?);
         if digest.stamp.is_some() {
             // Without it the next call reads everything too.
-            drop(write(&path, &digest));
+            drop(write(&path(context)?, &digest));
         }
         Ok(digest.hosts())
     }
@@ -207,15 +225,12 @@ impl Digest {
     }
 }
 
-/// Reads a digest; none where there is none, where it is damaged, or made of something else.
-fn read(path: &Path, stamp: &Stamp) -> Option<Digest> {
+/// Reads a digest; none where there is none, or where it is damaged.
+fn read(path: &Path) -> Option<Digest> {
     let bytes = fs::read(path).ok()?;
     let (hash, body) = bytes.strip_prefix(MAGIC)?.split_at_checked(HASH)?;
-    if blake3::hash(body).as_bytes() != hash {
-        return None;
-    }
-    let digest: Digest = postcard::from_bytes(body).ok()?;
-    (digest.stamp.as_ref() == Some(stamp)).then_some(digest)
+    let sound = blake3::hash(body).as_bytes() == hash;
+    sound.then(|| postcard::from_bytes(body).ok()).flatten()
 }
 
 /// Writes it in the place of what is there: all of it or nothing.
@@ -239,6 +254,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("hosts.digest");
         let stamp = |probed| Stamp { files: vec![FileStamp::of(dir.path().join("none"))], probed };
+        let read = |path: &Path, of: &Stamp| read(path).filter(|digest| digest.stamp.as_ref() == Some(of));
         let kept = Kept {
             name: "hpc".parse().unwrap(),
             batch: Some(Batch::Slurm),

@@ -316,7 +316,7 @@ pub(super) fn places<'a>(known: &'a RouteHosts, seen: &Seen, net: &Net, here: &'
     all.map(|host| {
         let facts = if host.name.is_local() { Some(here) } else { facts_of(&host.name) };
         let details = known.of(&host.name);
-        let partitions = details.map(|details| details.partitions.clone()).unwrap_or_default();
+        let partitions = details.map(|details| details.partitions.as_slice()).unwrap_or_default();
         let trouble = details.and_then(|details| details.trouble.clone());
         let queues = queues.remove(&host.name).unwrap_or_default();
         let login_of = login_of.filter(|_| host.name.is_local());

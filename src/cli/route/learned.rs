@@ -1,16 +1,19 @@
 //! What was learned of the command that is asked about, and of the hosts by what ran on them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::Scope;
 
 use crate::cli::context::Context;
 use crate::cli::errors::Failure;
 use crate::decide::graph::estimate::{Estimate, Source};
-use crate::decide::learn::profile::{Prediction, Question, Source as Basis};
+use crate::decide::learn::profile::{Prediction, Question as Of, Source as Basis};
 use crate::decide::route::need::Need;
 use crate::language::command::{Token, commands};
 use crate::model::host::HostName;
 use crate::reach::clock;
-use crate::serve::prepare::lore::{Command, command};
+use crate::reach::learned::LearnedError;
+use crate::serve::prepare::lore::{Command, Lookup};
 
 /// What is foretold of a command.
 #[derive(Default)]
@@ -21,38 +24,78 @@ pub(super) struct Foretold {
     pub(super) words: Option<String>,
 }
 
+/// What is asked of what was learned.
+struct Question {
+    lines: Vec<Vec<String>>,
+    inputs: Vec<String>,
+    hosts: Vec<HostName>,
+}
+
+/// What is known of a command; none where nothing is.
+type Answer = Result<Option<Command>, LearnedError>;
+
+/// What was learned, in a thread of its own: it is opened while other things are read, and closed while the answer is made.
+pub(super) struct Lore {
+    ask: Sender<Question>,
+    told: Receiver<Answer>,
+}
+
+impl Lore {
+    /// Begins to open it.
+    pub(super) fn open<'s>(context: &'s Context, scope: &'s Scope<'s, '_>) -> Result<Self, Failure> {
+        let state = context.state_dir()?;
+        let ((ask, asked), (tell, told)) = (channel::<Question>(), channel());
+        scope.spawn(move || {
+            context.block_on(async {
+                let opened = Lookup::open(&state, clock::now()).await;
+                // Nobody asks any more, or waits for the answer, where the command could not be read.
+                let Ok(Question { lines, inputs, hosts }) = asked.recv() else { return Ok(()) };
+                let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+                match opened {
+                    Ok(Some(mut lookup)) => {
+                        drop(tell.send(lookup.command(&lines, &inputs, &hosts).await));
+                        lookup.close().await;
+                    }
+                    Ok(None) => drop(tell.send(Ok(None))),
+                    Err(error) => drop(tell.send(Err(error))),
+                }
+                Ok(())
+            })
+        });
+        Ok(Self { ask, told })
+    }
+
+    /// Asks it. A thread that could not begin has nothing to tell.
+    fn ask(&self, question: Question) -> Answer {
+        drop(self.ask.send(question));
+        self.told.recv().unwrap_or(Ok(None))
+    }
+}
+
 /// Fills in what a command needs by what was learned, as far as nobody said it.
-pub(super) fn foretell(
-    context: &Context,
-    text: &str,
-    need: &mut Need,
-    hosts: &[HostName],
-) -> Result<Foretold, Failure> {
-    let state = context.state_dir()?;
-    let inputs: Vec<&str> = need.inputs.iter().map(|input| input.name.as_str()).collect();
-    let lines = commands(text);
-    let known = context.block_on(async { Ok(command(&state, &lines, &inputs, hosts, clock::now()).await) })?;
-    let known = match known {
+pub(super) fn foretell(context: &Context, lore: &Lore, text: &str, need: &mut Need, hosts: Vec<HostName>) -> Foretold {
+    let inputs = need.inputs.iter().map(|input| input.name.clone()).collect();
+    let known = match lore.ask(Question { lines: commands(text), inputs, hosts }) {
         Ok(Some(known)) => known,
-        Ok(None) => return Ok(Foretold::default()),
+        Ok(None) => return Foretold::default(),
         Err(error) => {
             context.say(&format!("What was learned is of no use here: {error}."));
-            return Ok(Foretold::default());
+            return Foretold::default();
         }
     };
     let Command { known, classes } = known;
-    let Some(&here) = classes.get(&HostName::local()) else { return Ok(Foretold::default()) };
+    let Some(&here) = classes.get(&HostName::local()) else { return Foretold::default() };
     let bytes: f64 = need.inputs.iter().map(|input| input.bytes).sum();
     let mut words = Vec::new();
     if need.memory.is_none()
-        && let Some(found) = known.memory(here, Question::plain(bytes)).filter(is_seen)
+        && let Some(found) = known.memory(here, Of::plain(bytes)).filter(is_seen)
     {
         // What would be asked for is what has to be there.
         need.memory = Some(Estimate { middle: found.request, high: found.high.max(found.request), ..estimate(&found) });
         words.push("memory");
     }
     let on = |class| known.run_time(class, bytes).filter(is_seen);
-    let Some(time) = on(here) else { return Ok(Foretold { words: said(&words), ..Foretold::default() }) };
+    let Some(time) = on(here) else { return Foretold { words: said(&words), ..Foretold::default() } };
     let mut speeds = BTreeMap::new();
     // Hosts that nothing was learned of are alike: a thousand need one prediction.
     let told = known.seen.iter().flat_map(|seen| seen.scale.iter().map(|(class, _)| *class).chain([seen.class]));
@@ -70,7 +113,7 @@ pub(super) fn foretell(
         need.time = Some(estimate(&time));
         words.push("run time");
     }
-    Ok(Foretold { speeds, words: said(&words) })
+    Foretold { speeds, words: said(&words) }
 }
 
 /// Returns whether somebody saw that: what people commonly ask for says neither where a command fits nor how long this one runs.

@@ -12,9 +12,9 @@ use serde_json::json;
 use crate::cli::by::By;
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
-use crate::cli::route::digest::RouteHosts;
+use crate::cli::route::digest::{KeptHosts, RouteHosts};
 use crate::cli::route::gather::{Line, Seen, Wanted, here, places, wanted};
-use crate::cli::route::learned::foretell;
+use crate::cli::route::learned::{Lore, foretell};
 use crate::cli::view::table::Page;
 use crate::cli::view::words::shell_word;
 use crate::decide::route::need::Asker;
@@ -78,15 +78,29 @@ const SHOWN: usize = 20;
 
 /// Runs it.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
-    let asker = if args.for_agent { Asker::Agent } else { Asker::Person };
     let given = Line::read(args)?;
-    let seen = Seen::load(context, args, &given)?;
-    let known = RouteHosts::load(context, seen.version)?;
-    let (net, here) = (seen.net(&known), here());
-    let Wanted { mut need, command, unknown } = wanted((args, given), asker, &known, &seen, &net)?;
+    // What is known lies in three files, which are read beside one another.
+    std::thread::scope(|scope| {
+        let kept = scope.spawn(|| KeptHosts::read(context));
+        let lore = Lore::open(context, scope)?;
+        let seen = Seen::load(context, args, &given)?;
+        let kept = kept.join().unwrap_or_default();
+        let known = RouteHosts::load(context, seen.version, kept)?;
+        answer(context, (args, given), (&seen, &known, &lore))
+    })
+}
+
+fn answer(
+    context: &Context,
+    (args, given): (&Args, Line),
+    (seen, known, lore): (&Seen, &RouteHosts, &Lore),
+) -> Result<Exit, Failure> {
+    let asker = if args.for_agent { Asker::Agent } else { Asker::Person };
+    let (net, here) = (seen.net(known), here());
+    let Wanted { mut need, command, unknown } = wanted((args, given), asker, known, seen, &net)?;
     let names: Vec<HostName> = known.hosts.iter().map(|host| host.name.clone()).chain([HostName::local()]).collect();
-    let foretold = foretell(context, &command, &mut need, &names)?;
-    let mut places = places(&known, &seen, &net, &here);
+    let foretold = foretell(context, lore, &command, &mut need, names);
+    let mut places = places(known, seen, &net, &here);
     for place in &mut places {
         if let Some(speed) = foretold.speeds.get(&place.host.name) {
             place.speed = *speed;

@@ -1,5 +1,7 @@
 //! What a command needs and what hosts are, as far as routing goes by it.
 
+use std::borrow::Cow;
+
 use crate::decide::graph::estimate::Estimate;
 use crate::decide::graph::net::Stop;
 use crate::decide::graph::queues::{Queues, UNKNOWN_LIMIT};
@@ -61,7 +63,7 @@ pub struct Place<'a> {
     /// As probed.
     pub facts: Option<&'a Facts>,
     /// Its partitions; none where it has no batch system.
-    pub partitions: Vec<Partition>,
+    pub partitions: Cow<'a, [Partition]>,
     /// Seconds from a submission to the start, where that is known better than by what jobs waited there.
     pub wait: Option<Estimate>,
     /// What jobs waited there, by partition.
@@ -102,7 +104,8 @@ pub fn light_login<'h>(
 
 impl<'a> Place<'a> {
     /// Makes a place of which nothing is known but the host.
-    pub fn of(host: &'a Host, facts: Option<&'a Facts>, partitions: Vec<Partition>) -> Self {
+    pub fn of(host: &'a Host, facts: Option<&'a Facts>, partitions: impl Into<Cow<'a, [Partition]>>) -> Self {
+        let partitions = partitions.into();
         let (wait, queues, stop) = (None, Queues::default(), None);
         let speed = Estimate::known(1.0);
         Self { host, facts, partitions, wait, queues, stop, speed, trouble: None, login_of: None }

@@ -189,11 +189,15 @@ impl Learned {
     /// # Errors
     /// When the file cannot be read.
     pub async fn get_on(&mut self, signature: &Signature, classes: &[Token]) -> Result<Vec<Entry>, LearnedError> {
+        // All of one signature are like it. The index by that holds tokens alone and is small: what is not there is missed
+        // without a look at the records, which lie a few to a page.
         let marks = vec!["?"; classes.len()].join(", ");
-        let sql = format!("SELECT token, key, sealed FROM records WHERE token IN ({marks})");
+        let sql = format!("SELECT token, key, sealed FROM records WHERE likes = ? AND token IN ({marks})");
         let mut query = sqlx::query_as(sqlx::AssertSqlSafe(sql));
+        query = query.bind(signature.likes(&self.tokens).0.to_be_bytes().to_vec());
+        let of = signature.token(&self.tokens);
         for class in classes {
-            query = query.bind(self.place_of(signature, *class).0.to_be_bytes().to_vec());
+            query = query.bind(self.place_on(of, *class).0.to_be_bytes().to_vec());
         }
         let rows: Vec<(Vec<u8>, i64, Vec<u8>)> = query.fetch_all(&mut self.conn).await.map_err(|e| self.unusable(e))?;
         Ok(rows.into_iter().filter_map(|(token, key, sealed)| self.opened(&token, key, &sealed)).collect())
@@ -336,7 +340,12 @@ impl Learned {
     }
 
     fn place_of(&self, signature: &Signature, class: Token) -> Token {
-        self.tokens.token("record", &format!("{:032x}{:032x}", signature.token(&self.tokens).0, class.0))
+        self.place_on(signature.token(&self.tokens), class)
+    }
+
+    /// Returns where the record of a signature is, which its token stands for.
+    fn place_on(&self, signature: Token, class: Token) -> Token {
+        self.tokens.token("record", &format!("{:032x}{:032x}", signature.0, class.0))
     }
 
     async fn begin(&mut self) -> Result<(), LearnedError> {

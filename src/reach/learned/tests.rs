@@ -49,6 +49,34 @@ async fn what_was_learned_is_there_again() {
     assert_eq!(learned.all().await.expect("it is read"), []);
 }
 
+#[tokio::test]
+async fn many_classes_are_looked_up_as_one_by_one() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut learned = open(dir.path()).await;
+    let key = learned.tokens().clone();
+    let mut lessons = Vec::new();
+    for host in 0..20 {
+        for words in ["samtools sort -@ 8", "samtools sort -n", "bwa mem"] {
+            lessons.extend((host % 3 > 0).then(|| lesson(words, &[], &format!("host{host}"), host, &key)));
+        }
+    }
+    learned.learn(lessons, NOW).await.expect("it is written");
+    let classes: Vec<_> = (0..20).map(|host| key.token("host", &format!("host{host}"))).collect();
+    for words in ["samtools sort -@ 2", "samtools sort -n", "bwa mem", "bwa index"] {
+        let wanted = read(words, &[], &key);
+        let mut alone = Vec::new();
+        for class in &classes {
+            alone.extend(learned.get(&wanted, *class).await.expect("it is read"));
+        }
+        let mut together = learned.get_on(&wanted, &classes).await.expect("it is read");
+        assert_eq!(alone.len(), if words == "bwa index" { 0 } else { 13 }, "{words}");
+        for found in [&mut alone, &mut together] {
+            found.sort_by_key(|entry| entry.class.0);
+        }
+        assert_eq!(alone, together, "{words}");
+    }
+}
+
 /// Searches every byte of every file for what a day's work was full of.
 #[tokio::test]
 async fn no_planted_secret_is_in_any_byte() {

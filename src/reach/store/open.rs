@@ -133,25 +133,30 @@ impl Reader {
             return Ok(None);
         }
         let options = place.options().read_only(true);
-        let (mut conn, options) = match options.connect().await {
-            Ok(conn) => (conn, options),
-            Err(source) => return Err(StoreError::from_sqlx(path, source)),
+        let lazy = |options| {
+            let pool =
+                SqlitePoolOptions::new().max_connections(1).test_before_acquire(false).connect_lazy_with(options);
+            Self { pool, path: path.clone() }
         };
-        let (format, options) = match format_of(&mut conn, path).await {
+        let mut reader = lazy(options.clone());
+        let format = match reader.format().await {
             // A write-ahead log needs its shared-memory file, which nobody can make in a directory that is read-only; nobody
             // writes there either, so the file stands still.
             Err(StoreError::NoAccess { .. }) => {
-                let options = options.immutable(true);
-                let mut conn = options.connect().await.map_err(|source| StoreError::from_sqlx(path, source))?;
-                (format_of(&mut conn, path).await?, options)
+                reader = lazy(options.immutable(true));
+                reader.format().await?
             }
-            other => (other?, options),
+            other => other?,
         };
         if format < NEWEST {
             return Ok(None);
         }
-        let pool = SqlitePoolOptions::new().max_connections(1).test_before_acquire(false).connect_lazy_with(options);
-        Ok(Some(Self { pool, path: path.clone() }))
+        Ok(Some(reader))
+    }
+
+    async fn format(&self) -> Result<i64, StoreError> {
+        let mut conn = self.pool.acquire().await.map_err(|source| StoreError::from_sqlx(&self.path, source))?;
+        format_of(&mut conn, &self.path).await
     }
 }
 

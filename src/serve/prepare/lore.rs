@@ -223,6 +223,16 @@ impl Pairs {
         pairs
     }
 
+    /// Takes of the entries those that compare anything: the rest is not copied.
+    fn of_some(entries: &[Entry]) -> Self {
+        let mut classes: HashMap<&Signature, u32> = HashMap::new();
+        for entry in entries {
+            *classes.entry(&entry.signature).or_default() += 1;
+        }
+        let several = |entry: &&Entry| classes.get(&entry.signature).is_some_and(|count| *count > 1);
+        Self::of(entries.iter().filter(several).cloned().collect())
+    }
+
     /// Returns how many times longer one class takes than another.
     fn factor(&mut self, class: Token, than: Token) -> Factor {
         let by_signature = &self.by_signature;
@@ -256,40 +266,60 @@ pub struct Command {
     pub classes: BTreeMap<HostName, Token>,
 }
 
-/// Reads what is known of a command, and how the hosts compare by commands like it; none where nothing is.
-///
-/// # Errors
-/// When what was learned cannot be read.
-pub async fn command(
-    state: &StateDir,
-    lines: &[Vec<String>],
-    inputs: &[&str],
-    hosts: &[HostName],
-    now: Timestamp,
-) -> Result<Option<Command>, LearnedError> {
-    let place = Place::of(state);
-    if !place.path.exists() {
-        return Ok(None);
+/// What was learned, open to be asked about one command.
+#[derive(Debug)]
+pub struct Lookup {
+    learned: Learned,
+}
+
+impl Lookup {
+    /// Opens what was learned; none where nothing was.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn open(state: &StateDir, now: Timestamp) -> Result<Option<Self>, LearnedError> {
+        let place = Place::of(state);
+        if !place.path.exists() {
+            return Ok(None);
+        }
+        let learned = Learned::open(&place, passphrase().as_deref(), now).await?;
+        Ok(Some(Self { learned }))
     }
-    let mut learned = Learned::open(&place, passphrase().as_deref(), now).await?;
-    let key = learned.tokens().clone();
-    let Some(signature) = signature(lines, inputs, &key) else { return Ok(None) };
-    let classes: BTreeMap<HostName, Token> =
-        hosts.iter().map(|host| (host.clone(), class_of(host.as_str(), &key))).collect();
-    // For one decision: this very command on as many hosts as are looked up in no time, and some commands like it.
-    let here = classes.get(&HostName::local()).into_iter();
-    let asked: Vec<Token> = here.chain(classes.values().take(MOST_CLASSES)).copied().collect();
-    let mut entries = learned.get_on(&signature, &asked).await?;
-    entries.extend(learned.some_likes(&signature, MOST_LIKES).await?);
-    let mut met = HashSet::new();
-    entries.retain(|entry| met.insert((entry.signature.clone(), entry.class)));
-    let Some(mut known) = known(&signature, entries.clone()) else { return Ok(None) };
-    if known.seen.iter().any(|seen| classes.values().any(|class| *class != seen.class)) {
-        let all: Vec<Token> = classes.values().copied().collect();
-        Pairs::of(entries).scale(&mut known, &all);
+
+    /// Reads what is known of a command, and how the hosts compare by commands like it; none where nothing is.
+    ///
+    /// # Errors
+    /// When what was learned cannot be read.
+    pub async fn command(
+        &mut self,
+        lines: &[Vec<String>],
+        inputs: &[&str],
+        hosts: &[HostName],
+    ) -> Result<Option<Command>, LearnedError> {
+        let key = self.learned.tokens().clone();
+        let Some(signature) = signature(lines, inputs, &key) else { return Ok(None) };
+        let classes: BTreeMap<HostName, Token> =
+            hosts.iter().map(|host| (host.clone(), class_of(host.as_str(), &key))).collect();
+        // For one decision: this very command on as many hosts as are looked up in no time, and some commands like it.
+        let here = classes.get(&HostName::local()).into_iter();
+        let asked: Vec<Token> = here.chain(classes.values().take(MOST_CLASSES)).copied().collect();
+        let mut entries = self.learned.get_on(&signature, &asked).await?;
+        entries.extend(self.learned.some_likes(&signature, MOST_LIKES).await?);
+        let mut met = HashSet::new();
+        entries.retain(|entry| met.insert((entry.signature.clone(), entry.class)));
+        let mut pairs = Pairs::of_some(&entries);
+        let Some(mut known) = known(&signature, entries) else { return Ok(None) };
+        if known.seen.iter().any(|seen| classes.values().any(|class| *class != seen.class)) {
+            let all: Vec<Token> = classes.values().copied().collect();
+            pairs.scale(&mut known, &all);
+        }
+        Ok(Some(Command { known, classes }))
     }
-    learned.close().await;
-    Ok(Some(Command { known, classes }))
+
+    /// Closes it.
+    pub async fn close(self) {
+        self.learned.close().await;
+    }
 }
 
 /// Says where the files of a dataset lie that a path names: on the hosts that have all of them.
