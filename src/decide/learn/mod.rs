@@ -13,6 +13,8 @@ pub mod stakes;
 
 pub mod points;
 
+pub mod slim;
+
 pub mod summary;
 
 pub mod profile;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::decide::learn::points::{MODELS, Model, Point, Points, Target};
+use crate::decide::learn::slim::Columns;
 use crate::decide::learn::stakes::{Caution, Outcome, Spread, Stakes};
 use crate::decide::learn::summary::Summary;
 use crate::model::observation::Observation;
@@ -44,6 +45,25 @@ pub struct Profile {
     /// By how much each model's run time was off, whatever it would have wasted.
     misses: Scores,
     held: Held,
+}
+
+/// A profile in few bytes: it predicts the same, and nothing can be added to it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SlimProfile {
+    kept: Columns,
+    count: u32,
+    memory: Scores,
+    wall: Scores,
+    misses: Scores,
+    held: Held,
+}
+
+impl SlimProfile {
+    /// Returns the profile; none where it is not whole.
+    pub fn profile(&self) -> Option<Profile> {
+        let Self { memory, wall, misses, held, .. } = *self;
+        Some(Profile { summary: Summary::of_slim(&self.kept, self.count)?, memory, wall, misses, held })
+    }
 }
 
 /// How often the 80 % interval of memory held what came next.
@@ -141,6 +161,13 @@ impl Profile {
         let mut summary = std::mem::take(&mut self.summary);
         summary.merge(&other.summary);
         *self = Self::of(summary);
+    }
+
+    /// Returns it in few bytes, for who only asks it.
+    pub fn slim(&self) -> SlimProfile {
+        let Self { memory, wall, misses, held, .. } = *self;
+        let (kept, count) = self.summary.slim();
+        SlimProfile { kept, count, memory, wall, misses, held }
     }
 
     /// Returns what is kept of the attempts.

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::decide::learn::slim::Columns;
 use crate::model::observation::Observation;
 
 /// How many of the latest are kept.
@@ -90,6 +91,16 @@ impl Summary {
     /// Returns how many attempts were seen in all.
     pub fn count(&self) -> u32 {
         self.counts.values().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
+    /// Returns what is kept in few bytes, and how many were seen: enough to predict by, too little to merge.
+    pub fn slim(&self) -> (Columns, u32) {
+        (Columns::of(&self.kept), self.count())
+    }
+
+    /// Makes a summary again of what [`Summary::slim`] said; none where that is not whole.
+    pub fn of_slim(columns: &Columns, count: u32) -> Option<Self> {
+        Some(Self { kept: columns.observations()?, counts: BTreeMap::from([(0, count)]) })
     }
 
     /// Returns when the last one ended, in minutes since 1970.

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use crate::decide::learn::evidence::{Evidence, Law, Prior};
 use crate::decide::learn::hosts::{Factor, ratios};
-use crate::decide::learn::profile::{Prediction, Profile, Question, Source};
+use crate::decide::learn::profile::{Prediction, Profile, Question, SlimProfile, Source};
 use crate::decide::learn::stakes::{Caution, Outcome, Spread, Stakes};
 use crate::decide::learn::summary::Summary;
 use crate::model::observation::{Cut, Observation, Trust};
@@ -307,5 +307,40 @@ proptest! {
         for outcome in &outcomes {
             prop_assert!(cost(best) <= cost(outcome.value) * (1.0 + 1e-9), "{} at {}", best, outcome.value);
         }
+    }
+}
+
+proptest! {
+    // Judging models takes long where nothing is optimized.
+    #![proptest_config(ProptestConfig::with_cases(16))]
+    #[test]
+    fn a_slim_profile_predicts_the_same(
+        seen in proptest::collection::vec((any::<u64>(), 0_u32..3_000, 1_u32..50, 1_u32..90, 0_u8..12), 0..160),
+        input in 0_u32..60,
+    ) {
+        let mut summary = Summary::default();
+        for (id, at, size, need, kind) in seen {
+            let cut = [Cut::Memory, Cut::Time].get(usize::from(kind)).copied().unwrap_or_default();
+            let trust = if kind == 5 { Trust::Low } else { Trust::Full };
+            let (input, wall) = (size as f32 * 1e8, 10.0 + need as f32);
+            let (memory, asked) = (need as f32 * 1e7, if kind > 8 { 4e9 } else { 0.0 });
+            let seen = Observation { id, at, input, memory, wall, cpu: wall, io: 5.0, asked, cut, trust };
+            summary.add(1 + id % 3, seen);
+        }
+        let profile = Profile::of(summary);
+        let bytes = postcard::to_stdvec(&profile.slim()).unwrap();
+        let slim: SlimProfile = postcard::from_bytes(&bytes).unwrap();
+        let slim = slim.profile().unwrap();
+        let input = f64::from(input) * 1e8;
+        for caution in [Caution::Lean, Caution::Balanced, Caution::Safe] {
+            let question = Question { input, grain: 1e8, caution };
+            prop_assert_eq!(slim.memory(question), profile.memory(question));
+            prop_assert_eq!(slim.time_limit(question), profile.time_limit(question));
+        }
+        prop_assert_eq!(slim.run_time(input), profile.run_time(input));
+        prop_assert_eq!(slim.memory_after(3e8).to_bits(), profile.memory_after(3e8).to_bits());
+        prop_assert_eq!((slim.unused(), slim.held()), (profile.unused(), profile.held()));
+        prop_assert_eq!(slim.summary().count(), profile.summary().count());
+        prop_assert_eq!(slim.summary().latest(), profile.summary().latest());
     }
 }

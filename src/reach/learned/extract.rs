@@ -1,7 +1,7 @@
 //! What was learned, in the index that hooks look things up in: as sealed as in the store, under tokens of the same key.
 //!
 //! ```text
-//! own TOKEN    a signature on a class of hosts: its profile
+//! own TOKEN    a signature on a class of hosts: its profile, as far as predictions go by it
 //! any TOKEN    a signature: the class of hosts of which most is known
 //! like TOKEN   a program and its verb: the signature of which most is known
 //! ```
@@ -12,7 +12,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::decide::learn::profile::{Profile, Source};
+use crate::decide::learn::profile::{Profile, SlimProfile, Source};
 use crate::language::command::{Signature, Token, TokenKey};
 use crate::reach::index::{Index, IndexEditor, IndexError, IndexWriter};
 use crate::reach::learned::key::MasterKey;
@@ -57,7 +57,7 @@ impl Extract {
     pub fn add_all(&self, entries: &[Entry], writer: &mut IndexWriter) {
         for entry in entries {
             let token = self.token(&entry.signature, entry.class);
-            self.add(&own(token), &entry.profile, writer);
+            self.add(&own(token), &entry.profile.slim(), writer);
         }
         // The first record of a key counts: those of which most is known come first.
         let mut most: Vec<&Entry> = entries.iter().collect();
@@ -79,7 +79,7 @@ impl Extract {
     pub fn put(&self, entry: &Entry, editor: &mut IndexEditor) -> Result<(), IndexError> {
         let mut put = |key: &str, sealed: Option<Vec<u8>>| sealed.map_or(Ok(()), |sealed| editor.put(key, &sealed));
         let token = self.token(&entry.signature, entry.class);
-        put(&own(token), self.sealed(&own(token), &entry.profile))?;
+        put(&own(token), self.sealed(&own(token), &entry.profile.slim()))?;
         let pointer = self.pointer(entry);
         for key in self.pointing(&entry.signature) {
             let known: Option<Pointer> = editor.get(&key).and_then(|sealed: Vec<u8>| self.opened(&key, &sealed));
@@ -107,7 +107,8 @@ impl Extract {
         ];
         keys.into_iter().filter_map(move |(key, source)| {
             let key = key?;
-            Some((self.opened(&key, &get(&key)?)?, source))
+            let slim: SlimProfile = self.opened(&key, &get(&key)?)?;
+            Some((slim.profile()?, source))
         })
     }
 
