@@ -8,7 +8,9 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
+use csync::reach::docker::{Daemon, Spec, Standing};
 use tempfile::TempDir;
 
 use crate::needs_ssh::Line;
@@ -301,6 +303,46 @@ fn lab(world: &World, docker: &Docker) -> Line {
     );
     fs::write(config.join("hosts.toml"), hosts).unwrap();
     Line { bed, hosts: vec![sshd] }
+}
+
+#[test]
+fn limits_are_tried_and_time_is_held_without_who_asked() {
+    let (world, docker) = (World::new(), Docker::start());
+    let shows = || docker.csync(&world, &["hosts", "show", "local"]).exits(0).out;
+    let tries = || docker.csync(&world, &["hosts", "probe", "local", "--limits"]).exits(0).out;
+    // Nothing is pulled for it.
+    assert!(tries().contains("was not tried: there is no image with a shell"), "{}", shows());
+    assert!(shows().contains("not tried"), "{}", shows());
+    docker.image(&world, "sleep true timeout");
+    assert!(tries().contains("its docker holds limits of memory and processes"), "{}", shows());
+    docker.csync(&world, &["hosts", "probe", "local"]).exits(0);
+    assert!(shows().contains("holds limits: tried"), "what was tried is kept: {}", shows());
+    assert_eq!(docker.left(), (0, 0));
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let daemon = runtime.block_on(Daemon::at(&docker.socket().display().to_string())).unwrap();
+    let run = |name: &str, most: u64, command: &[&str]| {
+        let spec = Spec {
+            name: name.to_owned(),
+            image: "box:1".to_owned(),
+            command: command.iter().map(|&word| word.to_owned()).collect(),
+            most: Some(Duration::from_secs(most)),
+            ..Spec::default()
+        };
+        runtime.block_on(async {
+            daemon.make(&spec).await.unwrap();
+            drop(daemon.begin(name, false).await.unwrap());
+        });
+        let over = || runtime.block_on(daemon.standing(name)).unwrap() == Some(Standing::Over);
+        until("it is over", over);
+        let seen = docker.ask(&format!("/containers/{name}/json"));
+        let (_, code) = seen.split_once("\"ExitCode\":").unwrap();
+        let code = code.split(',').next().unwrap().to_owned();
+        runtime.block_on(daemon.discard(name)).unwrap();
+        code
+    };
+    assert_eq!(run("csync-last-1", 1, &["sleep", "1000"]), "137");
+    assert_eq!(run("csync-last-2", 1000, &["sh", "-c", "exit 3"]), "3");
 }
 
 #[test]

@@ -149,4 +149,17 @@ fn a_podman_that_holds_no_limits_is_refused_for_sandboxes() {
     let refused = podman.csync(&world, &["run", "--image", "box:1", "script.sh"]);
     assert!(refused.code != 0 && !refused.out.contains("ran"), "{} {}", refused.out, refused.err);
     assert!(refused.err.contains("does not hold limits of memory and of processes"), "{}", refused.err);
+
+    // It is found out by a container that says so, and tasks are told.
+    let tried = podman.csync(&world, &["hosts", "probe", "local", "--limits"]).exits(0);
+    assert!(tried.out.contains("does not hold them"), "{} {}", tried.out, tried.err);
+    let shown = podman.csync(&world, &["hosts", "show", "local"]).exits(0);
+    assert!(shown.out.contains("holds no limits: tried"), "{}", shown.out);
+    world.write(
+        "workflow.toml",
+        "name = \"boxed\"\n[tasks.t]\ncontainer = \"box:1\"\nresources = { mem = \"64M\" }\nrun = [\"id\"]\n",
+    );
+    podman.csync(&world, &["submit"]);
+    let told = podman.csync(&world, &["logs", "1", "t"]);
+    assert!(told.err.contains("holds no limits") || told.out.contains("holds no limits"), "{} {}", told.out, told.err);
 }

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::model::units::Bytes;
-use crate::reach::docker::{Daemon, DockerError, Left, Spec};
+use crate::reach::docker::{Daemon, DockerError, Left, Over, Spec};
 use crate::reach::executor::wire::{VAR_DETACHED, VAR_JOB, VAR_RECORD, VAR_STATE};
 
 /// Signals that are passed on.
@@ -148,6 +148,10 @@ async fn task(socket: &str, image: String, words: &[String]) -> Result<Exit, Doc
     if let Some(warning) = daemon.make_pulling(&spec, pulls).await? {
         drop(writeln!(std::io::stderr(), "csync: {warning}"));
     }
+    let unheld = daemon.unheld(&spec);
+    if let Some(warning) = &unheld {
+        drop(writeln!(std::io::stderr(), "csync: {warning}"));
+    }
     let mut left = Left { socket: socket.to_owned(), name: spec.name.clone(), used: None };
     if let Some(path) = &record {
         left.keep(path);
@@ -168,18 +172,14 @@ async fn task(socket: &str, image: String, words: &[String]) -> Result<Exit, Doc
     };
     gone?;
     let code = u8::try_from(over.code).unwrap_or(u8::MAX);
-    left.used = Some(over);
+    left.used = Some(Over { unheld: over.unheld || unheld.is_some(), ..over });
     if let Some(path) = &record {
         left.keep(path);
     }
     Ok(if code == 0 { Exit::Success } else { Exit::Command(code) })
 }
 
-async fn attend(
-    daemon: &Daemon,
-    spec: &Spec,
-    signals: &mut mpsc::Receiver<&'static str>,
-) -> Result<crate::reach::docker::Over, DockerError> {
+async fn attend(daemon: &Daemon, spec: &Spec, signals: &mut mpsc::Receiver<&'static str>) -> Result<Over, DockerError> {
     let attached = daemon.begin(&spec.name, spec.stdin).await?;
     let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
     let print = move |is_error: bool, bytes: &[u8]| {
@@ -228,7 +228,15 @@ fn hear(to: mpsc::Sender<&'static str>, socket: String, name: String) -> tokio::
         }
         while let Some(word) = all.recv().await {
             if guard.is_none() {
-                guard = watchman(&socket, &name);
+                guard = match watchman(&socket, &name) {
+                    Ok(child) => Some(child),
+                    // The next signal tries again; if there is none, the next worker finds what was left.
+                    Err(error) => {
+                        let said = format!("csync: container {name} may outlive this task if it is killed: {error}");
+                        drop(writeln!(std::io::stderr(), "{said}"));
+                        None
+                    }
+                };
             }
             if to.send(word).await.is_err() {
                 return;
@@ -238,10 +246,10 @@ fn hear(to: mpsc::Sender<&'static str>, socket: String, name: String) -> tokio::
 }
 
 /// Starts who removes the container when this process is no more: in a group of its own, and of no job.
-fn watchman(socket: &str, name: &str) -> Option<Child> {
-    let mut command = Command::new(std::env::current_exe().ok()?);
+fn watchman(socket: &str, name: &str) -> std::io::Result<Child> {
+    let mut command = Command::new(std::env::current_exe()?);
     command.args(["box", "remove", socket, name]).env_remove(VAR_JOB).env(VAR_DETACHED, "1").process_group(0);
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
 }
 
 /// Reads what the prelude says.

@@ -13,7 +13,7 @@ use crate::cli::command::Asks;
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::follow::interrupts;
-use crate::cli::hosts::Known;
+use crate::cli::hosts::{Known, owner};
 use crate::cli::view::words::duration;
 use crate::language::container::{Image, Sandbox, inside};
 use crate::model::units::Bytes;
@@ -132,13 +132,6 @@ fn sandbox(asks: &Asks) -> Sandbox {
         time: asks.time.unwrap_or(usual.time),
         ..usual
     }
-}
-
-/// Says whose a sandbox is: this process's, of this state directory.
-fn owner(context: &Context) -> Result<String, Failure> {
-    let pid = rustix::process::getpid();
-    let birth = processes::stat(pid).map_or(0, |stat| stat.start);
-    Ok(format!("{}:{}:{birth}", context.state_dir()?.id(), pid.as_raw_pid()))
 }
 
 /// Returns whether another one of this state directory died.

@@ -155,6 +155,9 @@ pub struct ContainerProgram {
     /// Whether it holds limits of memory and processes itself: in batch jobs the batch system does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<bool>,
+    /// Whether limits were read back from a container that ran there, and held; none where that was not tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tried: Option<bool>,
     /// Whether GPUs can be used in its containers; none where there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpus: Option<bool>,

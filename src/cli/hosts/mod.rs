@@ -20,6 +20,7 @@ use crate::model::api::ErrorKind;
 use crate::model::facts::{BatchSystem, Facts, Probed};
 use crate::model::host::{Batch, Host, HostName};
 use crate::reach::config::{ConfigDir, ConfigDirError, HostsConfig, HostsConfigError};
+use crate::reach::machine::processes;
 use crate::reach::store::{Place, Reader, StoreError};
 use crate::reach::transport::{Attended, TransportError};
 
@@ -150,4 +151,11 @@ impl From<HostsConfigError> for Failure {
             }
         }
     }
+}
+
+/// Says whose a sandbox is: this process's, of this state directory.
+pub(super) fn owner(context: &Context) -> Result<String, Failure> {
+    let pid = rustix::process::getpid();
+    let birth = processes::stat(pid).map_or(0, |stat| stat.start);
+    Ok(format!("{}:{}:{birth}", context.state_dir()?.id(), pid.as_raw_pid()))
 }

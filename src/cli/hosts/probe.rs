@@ -6,13 +6,14 @@ use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
-use crate::cli::hosts::Known;
 use crate::cli::hosts::show::summary;
 use crate::cli::hosts::way::{connections, hint, way};
+use crate::cli::hosts::{Known, owner};
 use crate::language::hosts::{Value, add};
-use crate::model::facts::{Facts, HostReport, ProbeFailure, Probed};
+use crate::model::facts::{ContainerProgram, Facts, HostReport, ProbeFailure, Probed};
 use crate::model::host::{Host, HostName, Origin};
 use crate::reach::clock;
+use crate::reach::docker::Daemon;
 use crate::reach::probe::probe;
 use crate::reach::transport::{Attended, Connections, TransportError};
 
@@ -21,6 +22,9 @@ use crate::reach::transport::{Attended, Connections, TransportError};
 /// One connection each; nothing is changed there. What was found is kept, and `csync hosts show` prints it. The batch system and
 /// the directory for scratch are added to `hosts.toml` where it says nothing of them, so that they stay what they are until you
 /// change them. Without names, all hosts are looked at.
+///
+/// With `--limits` a container runs there for a moment, which says what limits of memory and processes the kernel holds it to; what
+/// a daemon says of itself may be wrong. Nothing is pulled for that: without an image it is not tried.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The hosts
@@ -29,6 +33,9 @@ pub(super) struct Args {
     /// Keep nothing and write nothing: only show what is found
     #[arg(short = 'n', long)]
     dry_run: bool,
+    /// Run a container there too, by its Docker or Podman and of an image that is there, and see whether its limits hold
+    #[arg(long)]
+    limits: bool,
 }
 
 /// What came of looking at one host.
@@ -47,7 +54,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     } else {
         args.hosts.iter().map(|name| known.host(name)).collect::<Result<_, _>>()?
     };
-    let mut looked = context.block_on(look(context, &hosts, args.dry_run))?;
+    let mut looked = context.block_on(look(context, &hosts, args, &known))?;
     if !args.dry_run {
         for one in &mut looked {
             one.added = fix(&known, one)?;
@@ -82,8 +89,8 @@ fn to_json(one: &Looked) -> serde_json::Value {
 }
 
 /// Looks at hosts, all at once; then, one after the other, at those that ask a person something.
-async fn look(context: &Context, hosts: &[&Host], dry_run: bool) -> Result<Vec<Looked>, Failure> {
-    let client = if dry_run { None } else { Some(context.reach().await?) };
+async fn look(context: &Context, hosts: &[&Host], args: &Args, known: &Known) -> Result<Vec<Looked>, Failure> {
+    let client = if args.dry_run { None } else { Some(context.reach().await?) };
     let connections = connections(context, Attended::No)?;
     let mut waiting = FuturesUnordered::new();
     for (index, host) in hosts.iter().enumerate() {
@@ -111,8 +118,14 @@ async fn look(context: &Context, hosts: &[&Host], dry_run: bool) -> Result<Vec<L
     }
     results.sort_by_key(|(index, _)| *index);
     let mut looked = Vec::new();
-    for (index, result) in results {
+    for (index, mut result) in results {
         let Some(host) = hosts.get(index) else { continue };
+        if let Ok(facts) = &mut result {
+            keep_tried(&mut facts.containers, known.facts(host).map(|facts| &*facts.containers).unwrap_or_default());
+            if args.limits {
+                try_limits(context, &attended, host, &mut facts.containers).await?;
+            }
+        }
         if let Some(client) = &client {
             let report = HostReport { host: host.name.clone(), probed: probed(&result) };
             client.keep_probed(&report).await?;
@@ -120,6 +133,46 @@ async fn look(context: &Context, hosts: &[&Host], dry_run: bool) -> Result<Vec<L
         looked.push(Looked { name: host.name.clone(), result, added: Vec::new() });
     }
     Ok(looked)
+}
+
+/// Keeps what was tried before of programs that are the same still.
+fn keep_tried(programs: &mut [ContainerProgram], before: &[ContainerProgram]) {
+    for program in programs {
+        let same = before.iter().find(|before| before.runtime == program.runtime && before.version == program.version);
+        program.tried = same.and_then(|before| before.tried);
+    }
+}
+
+/// Tries whether a host's daemon holds limits, and says how that went.
+async fn try_limits(
+    context: &Context,
+    connections: &Connections,
+    host: &Host,
+    programs: &mut [ContainerProgram],
+) -> Result<(), Failure> {
+    let tried = async {
+        let way = way(connections, host).await.map_err(|error| error.to_string())?;
+        let daemon = Daemon::found(host.name.as_str(), &way).await.map_err(|error| error.to_string())?;
+        let daemon = daemon.ok_or("no Docker and no Podman listens that this account may use")?;
+        let runtime = daemon.runtime();
+        let program = programs.iter_mut().find(|program| program.runtime == runtime);
+        let program = program.ok_or("its daemon is there, and not its command")?;
+        let owner = owner(context).map_err(|failure| failure.to_string())?;
+        program.tried = daemon.try_limits(&owner).await.map_err(|error| error.to_string())?;
+        Ok(match program.tried {
+            Some(true) => format!("its {runtime} holds limits of memory and processes: a container read them back"),
+            Some(false) => format!("its {runtime} takes limits of memory or processes and does not hold them"),
+            None => format!("whether its {runtime} holds limits was not tried: there is no image with a shell"),
+        })
+    };
+    let told: Result<String, String> = tried.await;
+    if !context.json() {
+        context.print(&match told {
+            Ok(told) => format!("{}: {told}", host.name),
+            Err(why) => format!("{}: whether limits hold was not tried: {why}", host.name),
+        })?;
+    }
+    Ok(())
 }
 
 /// Looks at one host.

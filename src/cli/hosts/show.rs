@@ -243,7 +243,13 @@ fn found(facts: &Facts) -> Vec<Line> {
 fn runtime_words(program: &ContainerProgram) -> String {
     let said = [
         (program.usable == Some(false)).then_some("not for this account"),
-        program.limits.map(|held| if held { "holds limits" } else { "holds no limits" }),
+        match (program.tried, program.limits) {
+            (Some(true), _) => Some("holds limits: tried"),
+            (Some(false), _) => Some("holds no limits: tried"),
+            (None, Some(true)) => Some("holds limits, by its own words: not tried"),
+            (None, Some(false)) => Some("holds no limits"),
+            (None, None) => None,
+        },
         program.gpus.map(|usable| if usable { "with GPUs" } else { "without GPUs" }),
     ];
     let said: Vec<&str> = said.into_iter().flatten().collect();
@@ -329,14 +335,25 @@ mod tests {
             version: "4.3.1".to_owned(),
             usable,
             limits,
+            tried: None,
             gpus,
         };
         for (usable, limits, gpus, words) in [
             (None, None, None, "podman 4.3.1"),
             (Some(true), Some(false), None, "podman 4.3.1 (holds no limits)"),
-            (Some(false), Some(true), Some(true), "podman 4.3.1 (not for this account; holds limits; with GPUs)"),
+            (
+                Some(false),
+                Some(true),
+                Some(true),
+                "podman 4.3.1 (not for this account; holds limits, by its own words: not tried; with GPUs)",
+            ),
         ] {
             assert_eq!(runtime_words(&program(usable, limits, gpus)), words);
+        }
+        // What was seen counts for more than what is said.
+        for (tried, words) in [(true, "holds limits: tried"), (false, "holds no limits: tried")] {
+            let program = ContainerProgram { tried: Some(tried), ..program(None, Some(!tried), None) };
+            assert_eq!(runtime_words(&program), format!("podman 4.3.1 ({words})"));
         }
     }
 

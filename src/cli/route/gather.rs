@@ -335,8 +335,14 @@ pub(super) fn here() -> Facts {
     if room.gpus > 0 {
         facts.machine.gpus.push(Gpu { count: room.gpus, ..Gpu::default() });
     }
-    let program =
-        |runtime| ContainerProgram { runtime, version: String::new(), usable: None, limits: None, gpus: None };
+    let program = |runtime| ContainerProgram {
+        runtime,
+        version: String::new(),
+        usable: None,
+        limits: None,
+        tried: None,
+        gpus: None,
+    };
     facts.containers = runtimes().into_iter().map(program).collect();
     facts
 }

@@ -212,8 +212,14 @@ fn a_file_that_apptainer_alone_runs_goes_where_it_is() {
     let docker = with("lab", &[ContainerRuntime::Docker]);
     let apptainer = with("hpc", &[ContainerRuntime::Podman, ContainerRuntime::Apptainer]);
     let mut probed = facts(8, 8);
-    let program =
-        |runtime, usable| ContainerProgram { runtime, version: "1".to_owned(), usable, limits: None, gpus: None };
+    let program = |runtime, usable| ContainerProgram {
+        runtime,
+        version: "1".to_owned(),
+        usable,
+        limits: None,
+        tried: None,
+        gpus: None,
+    };
     probed.containers =
         vec![program(ContainerRuntime::Singularity, Some(false)), program(ContainerRuntime::Docker, Some(true))];
     let seen = host("seen", Some(Batch::None));

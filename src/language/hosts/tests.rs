@@ -114,6 +114,7 @@ fn the_stronger_layer_holds_and_every_value_knows_who_said_it() {
         version: "4".to_owned(),
         usable: None,
         limits: None,
+        tried: None,
         gpus: None,
     };
     let batch = BatchSystem { offers: offers(Flavour::Slurm), bin: None, env: BTreeMap::new() };

@@ -62,7 +62,7 @@ pub(super) fn containers(section: &str) -> Vec<ContainerProgram> {
         let (_, line) = said.iter().find(|(key, _)| *key == name)?;
         let version = version(line)?;
         let (usable, limits, gpus) = (is(name, "usable"), is(name, "limits"), is(name, "gpus"));
-        Some(ContainerProgram { runtime, version, usable, limits, gpus })
+        Some(ContainerProgram { runtime, version, usable, limits, tried: None, gpus })
     };
     let mut programs: Vec<ContainerProgram> = ContainerRuntime::ALL.into_iter().filter_map(of).collect();
     // The command `singularity` of Apptainer is Apptainer.

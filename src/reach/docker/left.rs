@@ -34,10 +34,13 @@ impl Left {
         }
     }
 
-    /// Reads it, and removes the file.
+    /// Reads it, and removes the file. Where no end is written down, the container may be there still: then the file stays for the
+    /// next sweep.
     pub fn take(path: &Path) -> Option<Self> {
         let left = Self::read(path);
-        fs::remove_file(path).ok();
+        if left.as_ref().is_none_or(|left| left.used.is_some()) {
+            fs::remove_file(path).ok();
+        }
         left
     }
 
@@ -97,7 +100,10 @@ mod tests {
         let used = Over { code: 137, oom: true, ..Over::default() };
         let left = Left { socket: "/run/docker.sock".to_owned(), name: "csync-1".to_owned(), used: Some(used) };
         left.keep(&path);
-        assert_eq!(Left::take(&path), Some(left));
+        assert_eq!(Left::take(&path), Some(left.clone()));
         assert_eq!(Left::take(&path), None);
+        let open = Left { used: None, ..left };
+        open.keep(&path);
+        assert_eq!((Left::take(&path), path.exists()), (Some(open), true), "the next sweep looks for it");
     }
 }

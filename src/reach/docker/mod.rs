@@ -6,6 +6,7 @@ mod error;
 mod here;
 mod images;
 mod left;
+mod limits;
 mod login;
 mod sandbox;
 mod seen;
@@ -30,7 +31,7 @@ use futures_util::future::BoxFuture;
 use tokio::net::UnixStream;
 
 use crate::language::container::FIND_SOCKETS;
-use crate::model::host::HostName;
+use crate::model::host::{ContainerRuntime, HostName};
 use crate::reach::transport::{Exec, Remote, Stream, Transport};
 
 /// How long an answer may take; what streams takes as long as it takes.
@@ -41,6 +42,9 @@ const PATIENCE: Duration = Duration::from_mins(2);
 pub struct Daemon {
     docker: Docker,
     host: String,
+    podman: bool,
+    /// Whether it is known to take limits and to hold none.
+    lax: bool,
 }
 
 impl Daemon {
@@ -53,15 +57,23 @@ impl Daemon {
         C: Fn() -> BoxFuture<'static, std::io::Result<Stream>> + Send + Sync + 'static,
     {
         let none = |detail: String| DockerError::NoDaemon { host: host.to_owned(), detail };
+        let pinged = in_time(wire::ping(connect())).await;
+        let wire::Greeting { version: spoken, podman } = pinged.map_err(|error| none(words(&error)))?;
+        // One that does not say holds what it is asked to, as far as is known.
+        let lax = podman && in_time(wire::holds_none(connect())).await.unwrap_or(false);
+        let version = spoken.as_ref().filter(|&spoken| spoken < API_DEFAULT_VERSION).unwrap_or(API_DEFAULT_VERSION);
         let docker = Docker::connect_with_custom_transport(
             move |request| wire::request(request, connect()),
             Some("http://docker"),
             PATIENCE.as_secs(),
-            API_DEFAULT_VERSION,
+            version,
         );
         let docker = docker.map_err(|error| none(error.to_string()))?;
-        let docker = docker.negotiate_version().await.map_err(|error| none(words(&error)))?;
-        Ok(Self { docker, host: host.to_owned() })
+        let docker = match spoken {
+            Some(_) => docker,
+            None => docker.negotiate_version().await.map_err(|error| none(words(&error)))?,
+        };
+        Ok(Self { docker, host: host.to_owned(), podman, lax })
     }
 
     /// Connects to a socket of the host at the end of a way.
@@ -130,10 +142,20 @@ impl Daemon {
         }
     }
 
+    /// Returns what it is: Docker or Podman.
+    pub fn runtime(&self) -> ContainerRuntime {
+        if self.podman { ContainerRuntime::Podman } else { ContainerRuntime::Docker }
+    }
+
     /// Returns the host's name.
     pub fn host(&self) -> &str {
         &self.host
     }
+}
+
+async fn in_time<T>(asking: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let late = |_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
+    tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(late)
 }
 
 /// An error with its causes.

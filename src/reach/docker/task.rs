@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 use crate::model::units::{Bytes, Timestamp};
 use crate::reach::clock;
 use crate::reach::docker::error::{is_missing, refused};
+use crate::reach::docker::limits::is_over;
 use crate::reach::docker::seen::{Seen, show};
 use crate::reach::docker::{Daemon, DockerError};
 
@@ -68,6 +69,8 @@ pub struct Spec {
     pub amd: bool,
     /// Whether somebody has something for it to read.
     pub stdin: bool,
+    /// After how long it ends by itself, where nobody was there to end it.
+    pub most: Option<Duration>,
 }
 
 /// How it ended.
@@ -85,6 +88,9 @@ pub struct Over {
     pub peak: Bytes,
     /// CPU seconds that it was seen to use, user and system.
     pub cpu: (f64, f64),
+    /// Whether it was seen not to be held to its memory.
+    #[serde(default)]
+    pub unheld: bool,
 }
 
 /// Where a container stands.
@@ -114,8 +120,11 @@ impl Daemon {
     pub async fn make(&self, spec: &Spec) -> Result<Option<String>, DockerError> {
         let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
         match self.create_container(options, body(spec)).await {
-            // That an image is for other machines; limits that are not held are found out otherwise.
-            Ok(made) => Ok(made.warnings.into_iter().find(|warning| warning.contains("platform"))),
+            // That an image is for other machines, or that a limit is not held.
+            Ok(made) => {
+                let mut warnings = made.warnings.into_iter();
+                Ok(warnings.find(|warning| warning.contains("platform") || warning.contains("discarded")))
+            }
             Err(Error::DockerResponseServerError { status_code: 409, .. }) => Ok(None),
             Err(Error::DockerResponseServerError { status_code: 404, message }) => {
                 let (host, image) = (self.host.clone(), spec.image.clone());
@@ -235,10 +244,11 @@ impl Daemon {
                 () = &mut feeding => {}
             }
         }
+        let unheld = spec.memory.zip(seen.limit).is_some_and(|(asked, held)| is_over(asked, held));
         // Of one that succeeded, and was seen from its beginning, there is nothing more to be asked.
         if code == Some(0) && since.is_some() {
             let (peak, cpu) = (Bytes(seen.peak), (seen.user, seen.system));
-            return Ok(Over { code: 0, oom: false, started: since, ended: Some(clock::now()), peak, cpu });
+            return Ok(Over { code: 0, oom: false, started: since, ended: Some(clock::now()), peak, cpu, unheld });
         }
         let last = self.state(name).await?.ok_or_else(|| DockerError::Refused {
             host: self.host.clone(),
@@ -254,6 +264,7 @@ impl Daemon {
             ended: time(last.finished_at.as_deref()),
             peak: Bytes(seen.peak),
             cpu: (seen.user, seen.system),
+            unheld,
         })
     }
 
@@ -294,6 +305,20 @@ fn time(text: Option<&str>) -> Option<Timestamp> {
     (at.as_microsecond() > 0).then(|| Timestamp(at.as_microsecond()))
 }
 
+/// Ends a command when its time, which comes first, is over: where the image has a `timeout` that is asked as most are. A daemon
+/// knows no such limit, and who asked for the container may be gone by then.
+const LAST: &str = "\
+if timeout -s KILL 9 true 2>/dev/null; then exec timeout -s KILL \"$@\"; fi
+shift
+exec \"$@\"";
+
+/// Returns the command that is run.
+fn command(spec: &Spec) -> Vec<String> {
+    let Some(most) = spec.most else { return spec.command.clone() };
+    let first = ["/bin/sh", "-c", LAST, "sh"].map(str::to_owned);
+    first.into_iter().chain([most.as_secs().max(1).to_string()]).chain(spec.command.iter().cloned()).collect()
+}
+
 /// What a container is made of.
 fn body(spec: &Spec) -> ContainerCreateBody {
     let memory = spec.memory.map(|bytes| i64::try_from(bytes.0).unwrap_or(i64::MAX));
@@ -327,7 +352,7 @@ fn body(spec: &Spec) -> ContainerCreateBody {
         image: Some(spec.image.clone()),
         // As with Apptainer: what the image itself would run is not asked for.
         entrypoint: Some(Vec::new()),
-        cmd: Some(spec.command.clone()),
+        cmd: Some(command(spec)),
         env: Some(spec.env.iter().cloned().chain(["HOME=/tmp".to_owned()]).collect()),
         user: Some(spec.user.clone()).filter(|user| !user.is_empty()),
         working_dir: Some(spec.workdir.clone()),

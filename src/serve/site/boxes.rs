@@ -26,10 +26,10 @@ use crate::model::host::ContainerRuntime;
 use crate::model::id::JobKey;
 use crate::model::job::Outcome;
 use crate::model::resources::{Grant, Meter, Usage};
-use crate::model::units::{Bytes, Timestamp};
+use crate::model::units::{Bytes, Timestamp, Walltime};
 use crate::reach::clock;
 use crate::reach::config::StateDir;
-use crate::reach::docker::{Daemon, DockerError, Over, Spec, Standing, image_id};
+use crate::reach::docker::{Attached, Daemon, DockerError, Over, Spec, Standing, image_id};
 use crate::reach::store::Sent;
 use crate::reach::transport::{Exec, Transport};
 use crate::serve::site::images::holder;
@@ -42,6 +42,8 @@ use crate::serve::site::{Means, SiteJob};
 const MARK: &str = "docker";
 /// Time between the request to end and the end.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long after its time a container ends by itself, which nobody ended: the engine and the connection may be gone.
+const LAST: Duration = Duration::from_secs(30);
 /// First and longest pause before a daemon that went away is looked for again.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 /// What a container returns that was stopped together with its daemon.
@@ -250,12 +252,13 @@ impl Boxes {
             let Some(standing) = daemon.standing(&boxed.spec.name).await? else { return Ok(None) };
             standing
         } else {
-            boxed.warning = self.make(means, &daemon, boxed).await?;
+            let warning = self.make(means, &daemon, boxed).await?;
+            boxed.warning = if warning.is_some() { warning } else { daemon.unheld(&boxed.spec) };
             Standing::Made
         };
         let spec = boxed.spec.clone();
         let (attached, since) = match standing {
-            Standing::Made => (daemon.begin(&spec.name, false).await?, clock::now()),
+            Standing::Made => (begun(&daemon, boxed).await?, clock::now()),
             Standing::Runs(at) => (daemon.take_up(&spec.name), at),
             Standing::Over => (daemon.take_up(&spec.name), clock::now()),
         };
@@ -277,6 +280,12 @@ impl Boxes {
         }
         // Its end was seen after the daemon had been away: then it may have been stopped together with it.
         let stopped = boxed.broken && standing == Standing::Over && asked.is_none() && STOPPED.contains(&over.code);
+        if over.unheld {
+            notes.push(format!("{} does not hold it to its memory", runtime_of(&daemon)));
+        }
+        if asked.is_none() && ended_itself(&over, boxed.grant.time) {
+            *asked = Some(Outcome::Timeout);
+        }
         Ok(Some(ended(&over, asked.clone(), stopped, notes)))
     }
 
@@ -330,6 +339,32 @@ impl Boxes {
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|name| !names.contains(name));
+    }
+}
+
+/// Starts a member's container. Where its image has no shell, nothing ends it when nobody is there to end it.
+async fn begun(daemon: &Daemon, boxed: &mut Boxed) -> Result<Attached, DockerError> {
+    match daemon.begin(&boxed.spec.name, false).await {
+        Err(DockerError::Refused { detail, .. }) if boxed.spec.most.is_some() && detail.contains("/bin/sh") => {
+            boxed.spec.most = None;
+            daemon.discard(&boxed.spec.name).await?;
+            daemon.make(&boxed.spec).await?;
+            daemon.begin(&boxed.spec.name, false).await
+        }
+        done => done,
+    }
+}
+
+/// Returns whether a container ended for its time, while nobody was there to end it.
+fn ended_itself(over: &Over, time: Option<Walltime>) -> bool {
+    let ran = over.started.zip(over.ended).map(|(started, ended)| ended.since(started));
+    over.code == 137 && !over.oom && ran.zip(time).is_some_and(|(ran, time)| ran >= Duration::from_secs(time.0))
+}
+
+fn runtime_of(daemon: &Daemon) -> &'static str {
+    match daemon.runtime() {
+        ContainerRuntime::Podman => "Podman",
+        _ => "Docker",
     }
 }
 
@@ -462,6 +497,7 @@ fn spec(means: &Means, ground: &Ground, job: &SiteJob, name: String) -> Option<(
         cpus: wrapping.cpus.min(means.cores.max(1)),
         memory: wrapping.memory,
         gpus: wrapping.gpus,
+        most: job.grant.time.map(|time| Duration::from_secs(time.0).saturating_add(LAST)),
         ..Spec::default()
     };
     Some((spec, script))
@@ -527,6 +563,27 @@ mod tests {
             (137, true, Some(Outcome::Cancelled), false, "cancelled"),
         ] {
             assert_eq!(said(&over(code, oom), asked, stopped), class, "{code}");
+        }
+    }
+
+    #[test]
+    fn what_ended_for_its_time_while_nobody_was_there_is_known() {
+        let over = |code, oom, seconds: i64| Over {
+            code,
+            oom,
+            started: Some(Timestamp(1_000_000)),
+            ended: Some(Timestamp(1_000_000 + seconds * 1_000_000)),
+            ..Over::default()
+        };
+        for (over, time, late) in [
+            (over(137, false, 40), Some(Walltime(10)), true),
+            (over(137, false, 9), Some(Walltime(10)), false),
+            (over(137, true, 40), Some(Walltime(10)), false),
+            (over(0, false, 40), Some(Walltime(10)), false),
+            (over(137, false, 40), None, false),
+            (Over { started: None, ..over(137, false, 40) }, Some(Walltime(10)), false),
+        ] {
+            assert_eq!(ended_itself(&over, time), late, "{over:?} {time:?}");
         }
     }
 

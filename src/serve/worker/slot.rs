@@ -198,11 +198,15 @@ fn settle(shop: &Shop, ticket: &Ticket, staged: Staged, life: &Life) -> Box<Ende
         control.notes.extend(notes);
     }
     let boxed = boxed(job);
+    let unheld = boxed.as_ref().is_some_and(|over| over.unheld);
     let usage = boxed.as_ref().map_or_else(|| usage(&control, life), |over| usage_inside(over, life));
     let ran_out = control.group.take().is_some_and(|group| group.ran_out()) || boxed.is_some_and(|over| over.oom);
     let why = control.why.take();
     let mut notes = std::mem::take(&mut control.notes);
     drop(control);
+    if unheld {
+        notes.push("its runtime does not hold it to its memory".to_owned());
+    }
     if life.cleaned.ended > 0 {
         let count = life.cleaned.ended;
         let what = if count == 1 { "1 process left behind was" } else { "processes left behind were" };
