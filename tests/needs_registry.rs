@@ -8,14 +8,14 @@ use crate::needs_docker::Docker;
 use crate::world::{World, signal, until};
 
 /// A registry, which a test has for itself.
-struct Registry {
+pub(crate) struct Registry {
     child: Child,
     port: u16,
 }
 
 impl Registry {
     /// Starts one; `auth` is what its configuration says of logins.
-    fn start(world: &World, auth: &str) -> Self {
+    pub(crate) fn start(world: &World, auth: &str) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let dir = world.path("registry");
         fs::create_dir_all(&dir).unwrap();
@@ -49,7 +49,7 @@ impl Drop for Registry {
 }
 
 /// Takes the test's image to a registry, and removes it here. `login` is what goes along, in base 64.
-fn publish(docker: &Docker, registry: &Registry, login: &str) -> String {
+pub(crate) fn publish(docker: &Docker, registry: &Registry, login: &str) -> String {
     let place = registry.name("lab/box");
     docker.say("POST", &format!("/images/box:1/tag?repo={place}&tag=1"), "Content-Length: 0\r\n");
     let head = format!("X-Registry-Auth: {login}\r\nContent-Length: 0\r\n");

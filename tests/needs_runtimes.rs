@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use crate::needs_docker::{Docker, archive};
+use crate::needs_registry::{Registry, publish};
 use crate::needs_ssh::Line;
 use crate::needs_ssh::sshd::{Bed, Unusual};
 use crate::world::{Done, World, until};
@@ -119,4 +120,38 @@ run = ["/bin/busybox", "ln", "-s", "/etc/passwd", "{outputs}"]
     assert!(again.out.contains("6 done"), "{} {}", again.out, again.err);
     assert_eq!(world.read("made").lines().count(), 1);
     until("no container is left", || there.left() == (0, 0));
+}
+
+#[test]
+fn a_digest_is_converted_once_and_a_tag_that_moved_is_noticed() {
+    let (world, docker) = (World::new(), Docker::start());
+    apptainer(&world);
+    let registry = Registry::start(&world, "");
+    docker.image(&world, "id");
+    let image = publish(&docker, &registry, "e30=");
+    world.write(
+        "workflow.toml",
+        &format!(
+            "name = \"tags\"\n[tasks.t]\nforeach = {{ range = [1, 8] }}\ncontainer = \"docker://{image}\"\ncache = false\n\
+             env = {{ PATH = \"{}:/usr/sbin:/usr/bin:/sbin:/bin\", APPTAINER_NOHTTPS = \"1\", CSYNC_IMAGES_ASK = \"0\" }}\n\
+             outputs = [\"out/{{item}}\"]\nrun = \"if test -e /bin/tr; then echo moved; else echo first; fi > {{outputs}}\"\n",
+            world.path("programs").display()
+        ),
+    );
+    let submit = || {
+        let mut command = world.command(&["submit"]);
+        let done =
+            Done::from(command.env("DOCKER_HOST", "unix:///nonexistent").env("CSYNC_CPUS", "8").output().unwrap());
+        assert!(done.out.contains("8 done"), "{} {}", done.out, done.err);
+        (world.read("out/1"), world.read("out/8"), world.read("made").lines().count())
+    };
+    let all = |word: &str, made| (format!("{word}\n"), format!("{word}\n"), made);
+    assert_eq!(submit(), all("first", 1));
+    assert_eq!(submit(), all("first", 1));
+    docker.image(&world, "id tr");
+    publish(&docker, &registry, "e30=");
+    assert_eq!(submit(), all("moved", 2));
+    // Who cannot be asked changes nothing.
+    drop(registry);
+    assert_eq!(submit(), all("moved", 2));
 }

@@ -117,7 +117,7 @@ c_once() {
     # Left by one that was killed: nobody else writes while the lock is held.
     rm -f -- "$c_file".part*
     c_part=$c_file.part$$
-    if ! "$@" "$c_part" >"$c_part.log" 2>&1 8>&-; then
+    if ! "$@" "$c_part" >"$c_part.log" 2>&1 8>&- 6>&-; then
       c_log=$(cat "$c_part.log")
       rm -f -- "$c_part" "$c_part.log"
       c_failed
@@ -173,7 +173,83 @@ END
   esac
   c_room
   c_sif=$c_images/$c_sum.sif
+  [ "$c_kind$c_of" != registry ] || c_by_digest
   c_once "$c_sif" c_convert
+}
+
+# Makes the image anew where its registry has another one under its name by now. What is made is kept by its digest, and is made once
+# whatever it is called; the name is a link to it. The registry is asked now and then, and not by every job.
+c_by_digest() {
+  ! c_asked || return 0
+  exec 6>"$c_images/$c_sum.asked.lock" || c_die "the directory of images $c_images cannot be written to on $c_host"
+  if c_have flock && ! flock -n 6 2>/dev/null; then
+    c_say "waits for another job that makes $c_image ready"
+    flock 6 2>/dev/null || true
+  fi
+  if ! c_asked; then
+    c_ask
+    c_was=
+    { read -r c_was <"$c_images/$c_sum.digest"; } 2>/dev/null || true
+    if [ -n "$c_at" ] && { [ ! -e "$c_sif" ] || [ "$c_at" != "$c_was" ]; }; then
+      c_whole=$c_images/${c_at#*:}.image c_from=docker://$c_place@$c_at
+      c_once "$c_whole" c_convert
+      ln -f -- "$c_whole" "$c_sif.new" 2>/dev/null || mv -f -- "$c_whole" "$c_sif.new"
+      mv -f -- "$c_sif.new" "$c_sif" || c_die "the image cannot be kept as $c_sif"
+      printf '%s\n' "$c_image" >"$c_images/$c_sum.name"
+      printf '%s\n' "$c_at" >"$c_images/$c_sum.digest"
+      # What it was goes, unless another name has it; who runs it keeps it.
+      [ -z "$c_was" ] || [ "$c_was" = "$c_at" ] ||
+        find "$c_images/${c_was#*:}.image" -links 1 -exec rm -f {} + 2>/dev/null || true
+      c_from=docker://$c_name
+    fi
+    : >"$c_images/$c_sum.asked"
+  fi
+  exec 6>&-
+}
+
+# Whether the image is there, and is not to be asked for again yet. One that did not come from its registry is what it is.
+c_asked() {
+  [ -e "$c_sif" ] || return 1
+  [ -e "$c_images/$c_sum.digest" ] || return 0
+  [ -n "$(find "$c_images/$c_sum.asked" -mmin "-${CSYNC_IMAGES_ASK:-10}" 2>/dev/null)" ]
+}
+
+# Sets c_at to the digest that a registry has under the image's name, and c_place to the name without its tag; c_at to nothing where
+# the registry does not say: it cannot be reached, wants a login, or nothing here can ask it.
+c_ask() {
+  c_at= c_place=$c_name c_tag=latest
+  case $c_name in *@*) return 0 ;; esac
+  c_have curl || return 0
+  case ${c_name##*/} in *:*) c_tag=${c_name##*:} c_place=${c_name%:*} ;; esac
+  c_registry=${c_place%%/*} c_path=${c_place#*/}
+  case $c_place in */*) ;; *) c_registry=docker.io c_path=library/$c_place ;; esac
+  case $c_registry in
+    docker.io | index.docker.io) c_registry=registry-1.docker.io ;;
+    *.* | *:* | localhost) ;;
+    *) c_registry=registry-1.docker.io c_path=$c_place ;;
+  esac
+  [ "$c_registry $c_path" != "registry-1.docker.io ${c_path#*/}" ] || c_path=library/$c_path
+  c_scheme=https
+  [ -z "${APPTAINER_NOHTTPS:-${SINGULARITY_NOHTTPS:-}}" ] || c_scheme=http
+  c_head=$(c_manifest) || return 0
+  case $c_head in
+    *[Bb]earer*realm=*)
+      c_realm=$(printf '%s' "$c_head" | sed -n 's/.*realm="\([^"]*\)".*/\1/p' | head -n 1)
+      c_service=$(printf '%s' "$c_head" | sed -n 's/.*service="\([^"]*\)".*/\1/p' | head -n 1)
+      case $c_realm in https://* | "$c_scheme"://*) ;; *) return 0 ;; esac
+      c_token=$(curl -s -m 10 -G --data-urlencode "service=$c_service" --data-urlencode "scope=repository:$c_path:pull" -- "$c_realm" |
+        tr ',{}' '\n\n\n' | sed -n 's/^ *"\(access_\)\{0,1\}token" *: *"\([^"]*\)".*/\2/p' | head -n 1)
+      [ -n "$c_token" ] || return 0
+      c_head=$(c_manifest -H "Authorization: Bearer $c_token") || return 0
+      ;;
+  esac
+  c_at=$(printf '%s\n' "$c_head" | tr -d '\r' | sed -n 's/^[Dd]ocker-[Cc]ontent-[Dd]igest: *\(sha256:[0-9a-f]\{64\}\)$/\1/p' | tail -n 1)
+}
+
+c_manifest() {
+  curl -s -I --connect-timeout 3 -m 10 "$@" \
+    -H 'Accept: application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json' \
+    -- "$c_scheme://$c_registry/v2/$c_path/manifests/$c_tag"
 }
 
 c_convert() {
