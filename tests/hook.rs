@@ -53,8 +53,9 @@ impl Hook {
 
     /// Calls a tool of `csync mcp`; returns whether that went well, and what came back.
     fn csync_mcp(&self, call: &Value) -> (bool, String) {
-        let hello =
-            json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": "2025-06-18"}});
+        let client = json!({"name": "test", "version": "1"});
+        let params = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client});
+        let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params});
         let call = json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call});
         let (out, status) = self.csync(&["mcp"], format!("{hello}\n{call}\n"));
         assert!(status.success());
