@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::decide::advise::facts::{Facts, HostFacts};
-use crate::decide::advise::walk::{At, Line, Step};
+use crate::decide::advise::walk::{At, Line, Redirect, Step};
 use crate::decide::advise::{Advice, Kind};
 use crate::language::shell::{Means, Output, Place, Word, call, place as place_in};
 
@@ -62,7 +62,7 @@ pub(super) fn look(line: &Line<'_>, facts: &impl Facts, advice: &mut Vec<Advice>
             "shred" | "wipefs" | "blkdiscard" | "sgdisk" | "mkswap" if names_device(step) => {
                 Some(format!("`{program}` erases a whole device."))
             }
-            "tee" | "cp" if names_disk(step) => Some(format!("`{program}` overwrites a whole device.")),
+            "tee" | "cp" if names_disk(step, program) => Some(format!("`{program}` overwrites a whole device.")),
             "git" => pushes(step, facts),
             _ if program == "mkfs" || program.starts_with("mkfs.") => {
                 Some(format!("`{program}` makes a new filesystem: all that is on the device is gone."))
@@ -76,6 +76,23 @@ pub(super) fn look(line: &Line<'_>, facts: &impl Facts, advice: &mut Vec<Advice>
             advice.push(Advice { kind: Kind::Danger, text, command: step.command, change: None });
         }
     }
+    advice.extend(line.redirects.iter().filter_map(|redirect| overwrites(line, redirect)));
+}
+
+/// `> /dev/sda`.
+fn overwrites(line: &Line<'_>, redirect: &Redirect) -> Option<Advice> {
+    let file = &redirect.file;
+    let text = line.script.commands.get(redirect.command).is_some_and(|command| command.stands.in_heredoc);
+    let disk = file.word.text.strip_prefix("/dev/").filter(|name| is_disk(name))?;
+    (file.is_written && !file.stands.in_heredoc && !text).then(|| {
+        let rest = if file.word.fixed().is_some() { "" } else { "..." };
+        let text = format!("`>` overwrites the device /dev/{disk}{rest}.{} There is no way back.", place(&redirect.at));
+        Advice { kind: Kind::Danger, text, command: redirect.command, change: None }
+    })
+}
+
+fn is_disk(name: &str) -> bool {
+    DISKS.iter().any(|disk| name.starts_with(disk))
 }
 
 fn place(at: &At) -> String {
@@ -109,6 +126,10 @@ fn host_at<'f>(step: &'f Step, here: Option<&'f Arc<HostFacts>>) -> Option<&'f A
 
 fn target(step: &Step, word: &Word, host: Option<&Arc<HostFacts>>) -> Option<String> {
     let raw = word.text.as_str();
+    // What was found, of which nobody knows what it is.
+    if step.many && raw.contains("{}") {
+        return None;
+    }
     if raw == "~" && step.written(word).trim_end_matches(['/', '*']) == "~" {
         return Some("`rm -r` of ~: all that is in the home directory goes.".to_owned());
     }
@@ -131,12 +152,13 @@ fn target(step: &Step, word: &Word, host: Option<&Arc<HostFacts>>) -> Option<Str
             "`rm -r` of {bare}: everything below it goes, other people's files too where permissions let it."
         ));
     }
+    let shown = if word.means == Means::Itself { path.as_str() } else { step.written(word) };
     if SYSTEM.iter().any(|dir| path.starts_with(dir)) {
-        return Some(format!("`rm -r` of {path}, which belongs to the system."));
+        return Some(format!("`rm -r` of {shown}, which belongs to the system."));
     }
     let host = host?;
     let shared = host.shared.iter().find(|dir| is_below(&path, dir))?;
-    Some(format!("`rm -r` of {path}: {shared} is shared by every machine of {} that mounts it.", host.name))
+    Some(format!("`rm -r` of {shown}: {shared} is shared by every machine of {} that mounts it.", host.name))
 }
 
 /// Returns the variable that a word is, where that holds all that somebody has: `"$HOME"`, `${SCRATCH}/*`.
@@ -332,10 +354,11 @@ fn names_device(step: &Step) -> bool {
     step.arguments().iter().any(|word| word.text.starts_with("/dev/") && !word.text.starts_with("/dev/shm/"))
 }
 
-fn names_disk(step: &Step) -> bool {
-    let mut paths = step.arguments().iter().filter(|word| !word.text.starts_with('-'));
-    let last = paths.next_back().and_then(|word| word.text.strip_prefix("/dev/"));
-    last.is_some_and(|name| DISKS.iter().any(|disk| name.starts_with(disk)))
+/// `tee` writes all that it names, `cp` the last.
+fn names_disk(step: &Step, program: &str) -> bool {
+    let paths: Vec<&Word> = step.arguments().iter().filter(|word| !word.text.starts_with('-')).collect();
+    let written = if program == "tee" { 0 } else { paths.len().saturating_sub(1) };
+    paths.iter().skip(written).filter_map(|word| word.text.strip_prefix("/dev/")).any(is_disk)
 }
 
 /// A forced push, on another machine or over `ssh`.

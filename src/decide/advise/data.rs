@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::decide::advise::facts::{Facts, Replica};
-use crate::decide::advise::walk::{At, Line, Step};
+use crate::decide::advise::walk::{At, Line, Step, absolute};
 use crate::decide::advise::{Advice, Kind};
 use crate::language::shell::Word;
 
@@ -19,11 +19,7 @@ pub(super) fn look(line: &Line<'_>, facts: &impl Facts, advice: &mut Vec<Advice>
     let here = facts.here().map_or_else(|| "local".to_owned(), |here| here.name.clone());
     let mut left = MOST;
     for step in &line.steps {
-        let host = match &step.at {
-            At::Here => here.as_str(),
-            At::There(Some(host), _) | At::Node(host, _) => host.name.as_str(),
-            At::There(None, _) | At::Inside => continue,
-        };
+        let Some(host) = host_of(&step.at, &here) else { continue };
         let heredoc = line.command(step).is_none_or(|command| command.stands.in_heredoc || command.stands.substituted);
         if heredoc || step.program().is_none_or(|program| NAMES_ONLY.contains(&program)) {
             continue;
@@ -33,14 +29,32 @@ pub(super) fn look(line: &Line<'_>, facts: &impl Facts, advice: &mut Vec<Advice>
                 return;
             }
             left -= 1;
-            advice.extend(judge(step, &path, host, facts));
+            advice.extend(judge(step.command, &path, host, facts));
         }
+    }
+    for redirect in line.redirects.iter().filter(|redirect| !redirect.file.is_written).take(left) {
+        let stands = redirect.file.stands;
+        let path = redirect.file.word.fixed().and_then(|name| absolute(name, redirect.cwd.as_deref()));
+        if let (false, Some(path), Some(host)) =
+            (stands.in_heredoc || stands.substituted, path, host_of(&redirect.at, &here))
+        {
+            advice.extend(judge(redirect.command, &path, host, facts));
+        }
+    }
+}
+
+/// Returns the name of the host where something runs.
+fn host_of<'h>(at: &'h At, here: &'h str) -> Option<&'h str> {
+    match at {
+        At::Here => Some(here),
+        At::There(Some(host), _) | At::Node(host, _) => Some(&host.name),
+        At::There(None, _) | At::Inside => None,
     }
 }
 
 /// Returns the absolute path that a word names: as it is, or behind `--option=`.
 fn path_in(step: &Step, word: &Word) -> Option<String> {
-    let text = word.fixed()?;
+    let text = word.fixed().filter(|text| !(step.many && text.contains('{')))?;
     let text = if text.starts_with('-') { text.split_once('=')?.1 } else { text };
     // A bare word may be anything; one with an ending is most likely a file.
     let is_path =
@@ -48,7 +62,7 @@ fn path_in(step: &Step, word: &Word) -> Option<String> {
     is_path.then(|| step.absolute(text)).flatten()
 }
 
-fn judge(step: &Step, path: &str, host: &str, facts: &impl Facts) -> Option<Advice> {
+fn judge(command: usize, path: &str, host: &str, facts: &impl Facts) -> Option<Advice> {
     let replicas = facts.replicas(path, host);
     let is_here = |replica: &Replica| replica.host == host || (replica.host == "local" && host == "local");
     if replicas.is_empty() || replicas.iter().any(is_here) {
@@ -74,5 +88,5 @@ fn judge(step: &Step, path: &str, host: &str, facts: &impl Facts) -> Option<Advi
         " A job on {} would read it where it lies: `csync submit --on {} -- ...`.",
         nearest.host, nearest.host
     );
-    Some(Advice { kind: Kind::Data, text, command: step.command, change: None })
+    Some(Advice { kind: Kind::Data, text, command, change: None })
 }

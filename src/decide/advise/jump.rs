@@ -14,8 +14,8 @@ const COPIES_OTHERWISE: [&str; 6] = ["J", "F", "S", "D", "rsh", "daemon"];
 
 /// Looks for `ssh` without its jump hosts.
 pub(super) fn look(line: &Line<'_>, facts: &impl Facts, advice: &mut Vec<Advice>) {
-    let own = line.steps.iter().filter(|step| step.own && step.at == At::Here && !step.many && !step.as_other);
-    advice.extend(own.filter_map(|step| login(line, step, facts).or_else(|| copies(line, step, facts))));
+    let here = line.steps.iter().filter(|step| step.at == At::Here && !step.many && !step.as_other);
+    advice.extend(here.filter_map(|step| login(line, step, facts).or_else(|| copies(line, step, facts))));
 }
 
 /// Returns how a command stands, where its words may be changed at all.
@@ -36,7 +36,7 @@ fn lacks(name: &str, facts: &impl Facts) -> Option<Way> {
 fn advice(line: &Line<'_>, step: &Step, text: String, with: Vec<String>, sure: bool) -> Option<Advice> {
     let stands = stands(line, step)?;
     // With standard input from elsewhere the options are the same; an `ssh` in a pipe reads what it is given.
-    let changes = sure && (stands.in_loop.is_none() || stands.input == Input::Inherited);
+    let changes = sure && step.own && (stands.in_loop.is_none() || stands.input == Input::Inherited);
     let splice = Splice { command: step.command, words: step.head + 1..step.head + 1, with };
     Some(Advice { kind: Kind::Jump, text, command: step.command, change: changes.then_some((Mode::Rewrite, splice)) })
 }

@@ -31,6 +31,11 @@ pub(super) fn look(line: &Line<'_>, facts: &impl Facts, advice: &mut Vec<Advice>
         if stands.in_heredoc || stands.substituted || line.forwards(step) {
             continue;
         }
+        // Of a pipe the first is spoken of: all of it is one job.
+        let before = advice.last().is_some_and(|last| last.kind == Kind::LoginNode && last.command + 1 == step.command);
+        if before && step.own && stands.input == Input::Pipe {
+            continue;
+        }
         advice.push(judge(line, step, program, host, facts));
     }
 }
@@ -69,7 +74,16 @@ fn judge(line: &Line<'_>, step: &Step, program: &str, host: &Arc<HostFacts>, fac
         "`{program}` would run on the login node of {name}, where nothing heavy runs (policy.login_node = light)."
     );
     let options = options(host, learned.as_ref());
+    let stands = line.command(step).filter(|_| step.own).map(|command| command.stands).unwrap_or_default();
+    let piped = stands.input == Input::Pipe || stands.output == Output::Pipe;
     match (host.agents, &words) {
+        (agents, _) if piped && agents != Agents::Deny => {
+            let _ = write!(
+                text,
+                " The whole pipe as one job, which takes the files of this directory along: `csync submit {} -- sh -c 'PIPE'`.",
+                options.join(" ")
+            );
+        }
         (Agents::Deny, _) => {
             let _ = write!(text, " Coding agents may start nothing on {name} (policy.agents = deny): a person has to.");
         }

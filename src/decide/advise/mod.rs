@@ -107,7 +107,9 @@ pub struct Verdict {
 
 /// Judges a line that is about to run in a directory.
 pub fn advise(text: &str, cwd: &str, mode: Mode, facts: &impl Facts) -> Verdict {
-    let Some(script) = read(text).filter(|script| !script.commands.is_empty()) else { return Verdict::default() };
+    let Some(script) = read(text).filter(|script| !(script.commands.is_empty() && script.files.is_empty())) else {
+        return Verdict::default();
+    };
     let line = Line::new(&script, cwd, facts);
     let mut advice = Vec::new();
     danger::look(&line, facts, &mut advice);

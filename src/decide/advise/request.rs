@@ -36,7 +36,7 @@ pub(super) fn look(line: &Line<'_>, facts: &impl Facts, advice: &mut Vec<Advice>
         let Some(call) = call(&step.words, step.head).filter(|call| !call.has(&["help", "usage", "version"])) else {
             continue;
         };
-        if let Some(text) = terminal(line, &call, step) {
+        if let Some(text) = terminal(line, &call, step).or_else(|| shell(&call, step, stands.input)) {
             advice.push(Advice { kind: Kind::Request, text, command: step.command, change: None });
         } else if let Some(host) = host.filter(|host| host.batch.is_some()) {
             advice.extend(judge(line, step, &call, &host, facts));
@@ -46,14 +46,28 @@ pub(super) fn look(line: &Line<'_>, facts: &impl Facts, advice: &mut Vec<Advice>
 
 /// Says that what asks for a terminal will not get one.
 fn terminal(line: &Line<'_>, call: &Call<'_>, step: &Step) -> Option<String> {
-    let pty = call.program == "srun" && call.has(&["pty"]);
-    let interactive = matches!(call.program, "qlogin" | "qsh") || (call.program == "qsub" && call.has(&["I"]));
-    let what = if pty { "--pty" } else { call.program };
+    let shell = call.command.is_none();
+    let (what, instead) = match call.program {
+        "srun" if call.has(&["pty"]) => ("--pty", "Without it, `srun COMMAND` prints what it prints."),
+        "qlogin" | "qsh" => (call.program, "`qrsh -now n COMMAND` prints what it prints."),
+        "qrsh" if shell => ("qrsh", "`qrsh -now n COMMAND` prints what it prints."),
+        "qsub" if call.has(&["I"]) => ("qsub -I", "`qsub -W block=true -- COMMAND` stays until it has run."),
+        "bsub" if call.has(&["Is", "Ip", "ISs", "ISp"]) => ("bsub -Is", "`bsub -K COMMAND` stays until it has run."),
+        _ => return None,
+    };
     // `ssh -tt` makes one.
     let made = line.command(step)?.words.iter().any(|word| word.text.starts_with("-t") || word.text.starts_with("-qt"));
-    let lacks = step.at == At::Here || (step.at != At::Inside && !made);
-    ((pty || interactive) && lacks).then(|| {
-        format!("`{what}` waits for a terminal, and there is none here: the command would hang. Without it, `srun COMMAND` prints what it prints.")
+    let lacks = !step.has_terminal && (step.at == At::Here || (step.at != At::Inside && !made));
+    lacks.then(|| format!("`{what}` waits for a terminal, and there is none here: the command would hang. {instead}"))
+}
+
+/// `salloc` alone starts a shell, which has nothing to read.
+fn shell(call: &Call<'_>, step: &Step, input: Input) -> Option<String> {
+    let ends = call.program == "salloc" && call.command.is_none() && !call.has(&["no-shell"]);
+    (ends && step.own && !step.has_terminal && input == Input::Inherited).then(|| {
+        "`salloc` starts a shell in the allocation; without a terminal that ends at once, and the allocation with it. \
+         `salloc ... COMMAND` runs the command in it, and so does `srun ... COMMAND`."
+            .to_owned()
     })
 }
 

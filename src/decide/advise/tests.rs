@@ -371,8 +371,14 @@ fn waiting_data_and_searches() {
     assert_eq!(kinds(&laptop, "cd /data && wc --files=./reads.fq"), ["data"]);
     assert_eq!(kinds(&laptop, "cd /data && wc -l reads.fq"), ["data"]);
     assert_eq!(kinds(&laptop, "ssh hpc 'wc /data/both.fq'"), ["data"]);
+    assert_eq!(kinds(&laptop, "wc < /data/reads.fq"), ["data"]);
+    assert_eq!(kinds(&laptop, "cd /data && wc < reads.fq"), ["data"]);
+    assert_eq!(kinds(&laptop, "while read x; do echo $x; done < /data/reads.fq"), ["data"]);
     for line in [
         "wc /data/both.fq",
+        "sort < in > /data/reads.fq",
+        "wc <<< /data/reads.fq",
+        "wc < \"$F\"",
         "scp nas:/data/reads.fq .",
         "wc /data/other",
         "cd $X && wc reads.fq",
@@ -447,6 +453,12 @@ fn dangers_are_named() {
         ("find /home -type f -print0 | xargs -0 rm -f", "/home"),
         ("find /home -delete", "/home"),
         ("find /home -type f -exec rm -rf {} +", "/home"),
+        ("> /dev/sda", "`>` overwrites the device /dev/sda"),
+        ("cat x > /dev/sdb; ls", "/dev/sdb"),
+        ("ssh hpc 'cat > /dev/nvme0n1' < x", "happen on hpc"),
+        ("sudo sh -c 'echo > /dev/vda'", "/dev/vda"),
+        ("for i in 1 2; do ls; done 2> /dev/sdc", "/dev/sdc"),
+        ("tee /dev/sdb log < x", "whole device"),
     ] {
         let said = said(&laptop, line);
         assert!(said.first().is_some_and(|(kind, text)| *kind == "danger" && text.contains(word)), "{line}: {said:?}");
@@ -471,6 +483,12 @@ fn dangers_are_named() {
         "find /home -type f -print0 | xargs -0 ls",
         "find /home -type f; rm -f x",
         "find /home -exec ls {} +",
+        "ls > /dev/null 2> /dev/stderr",
+        "ls 2> /dev/tty > /dev/shm/x",
+        "cat < /dev/sda > image",
+        "echo '> /dev/sda'",
+        "cat <<EOF\n> /dev/sda\nEOF",
+        "cd /scratch && find . -name '*.o' -exec rm -rf {} +",
     ] {
         assert_eq!(said(&laptop, line), [], "{line}");
     }
@@ -502,7 +520,7 @@ fn nasty_lines_behave() {
     let lines = include_str!("../../../tests/replies/hook/lines.jsonl");
     for line in lines.lines() {
         let entry: serde_json::Value = serde_json::from_str(line).unwrap();
-        let here = (entry["here"] == "hpc").then_some("hpc");
+        let here = ["hpc", "grid", "pbs"].into_iter().find(|name| entry["here"] == *name);
         let world = World { here, scripts: [("/proj/job.sh", job)].into(), ..World::default() };
         let verdict = advise(entry["command"].as_str().unwrap(), "/proj", Mode::Rewrite, &world);
         let kinds: Vec<&str> = verdict.advice.iter().map(|piece| piece.kind.name()).collect();

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::decide::advise::facts::{Facts, HostFacts};
-use crate::language::shell::{Command, LoopKind, Means, Script, Stands, Word, call, inner_script, read, ssh, unwrap};
+use crate::language::shell::{
+    Command, File, LoopKind, Means, Opened, Script, Stands, Word, call, in_terminal, inner_script, read, ssh, unwrap,
+};
 
 /// Deepest nesting of texts in texts.
 const DEEPEST: usize = 3;
@@ -46,6 +48,8 @@ pub(super) struct Step {
     pub(super) many: bool,
     /// Whether it runs as another user, who has other settings.
     pub(super) as_other: bool,
+    /// Whether it is given a terminal of its own.
+    pub(super) has_terminal: bool,
     /// The loops around it, each by a number of its own.
     pub(super) loops: Vec<(usize, LoopKind)>,
     /// Its directory, where that is known.
@@ -71,14 +75,32 @@ impl Step {
 
     /// Returns an absolute path for an argument, where the directory is known.
     pub(super) fn absolute(&self, path: &str) -> Option<String> {
-        let path = path.strip_prefix("./").unwrap_or(path);
-        if path.starts_with('/') {
-            return Some(path.to_owned());
-        }
-        (!path.starts_with('~') && !path.split('/').any(|part| part == "..")).then_some(())?;
-        let cwd = self.cwd.as_ref()?;
-        Some(if path == "." { cwd.clone() } else { format!("{}/{path}", cwd.trim_end_matches('/')) })
+        absolute(path, self.cwd.as_deref())
     }
+}
+
+/// Returns an absolute path, where the directory is known.
+pub(super) fn absolute(path: &str, cwd: Option<&str>) -> Option<String> {
+    let path = path.strip_prefix("./").unwrap_or(path);
+    if path.starts_with('/') {
+        return Some(path.to_owned());
+    }
+    (!path.starts_with('~') && !path.split('/').any(|part| part == "..")).then_some(())?;
+    let cwd = cwd?;
+    Some(if path == "." { cwd.to_owned() } else { format!("{}/{path}", cwd.trim_end_matches('/')) })
+}
+
+/// A file that a shell opens for a command.
+#[derive(Clone, Debug)]
+pub(super) struct Redirect {
+    /// The command of the line that it is for, or is in.
+    pub(super) command: usize,
+    /// The file.
+    pub(super) file: File,
+    /// Where the shell runs.
+    pub(super) at: At,
+    /// Its directory, where that is known.
+    pub(super) cwd: Option<String>,
 }
 
 /// A line, with everything that runs because of it.
@@ -88,15 +110,20 @@ pub(super) struct Line<'s> {
     pub(super) script: &'s Script,
     /// What runs, in order.
     pub(super) steps: Vec<Step>,
+    /// What is opened for it.
+    pub(super) redirects: Vec<Redirect>,
     /// The number of the next loop.
     fresh: usize,
 }
 
 impl<'s> Line<'s> {
     pub(super) fn new(script: &'s Script, cwd: &str, facts: &impl Facts) -> Self {
-        let mut line = Self { script, steps: Vec::new(), fresh: script.loops.len() };
+        let mut line = Self { script, steps: Vec::new(), redirects: Vec::new(), fresh: script.loops.len() };
         let mut cwd = cwd.starts_with('/').then(|| cwd.to_owned());
         let text: Arc<str> = script.text.as_str().into();
+        if script.commands.is_empty() {
+            line.open(script, 0, 0, &At::Here, cwd.as_ref());
+        }
         for (index, command) in script.commands.iter().enumerate().take(MOST) {
             let step = Step {
                 command: index,
@@ -108,13 +135,23 @@ impl<'s> Line<'s> {
                 in_job: false,
                 many: false,
                 as_other: false,
+                has_terminal: false,
                 loops: loops(script, command.stands, 0),
                 cwd: cwd.clone(),
             };
+            line.open(script, index, index, &At::Here, cwd.as_ref());
             line.add(step, &script.defines, facts, 0);
             moved(command, &mut cwd);
         }
         line
+    }
+
+    /// Adds the files that are opened for a command of a text.
+    fn open(&mut self, script: &Script, index: usize, command: usize, at: &At, cwd: Option<&String>) {
+        for file in script.files.iter().filter(|file| script.opener(file) == index) {
+            let redirect = Redirect { command, file: file.clone(), at: at.clone(), cwd: cwd.cloned() };
+            self.redirects.push(redirect);
+        }
     }
 
     /// Returns the command of the line that a step belongs to.
@@ -139,18 +176,26 @@ impl<'s> Line<'s> {
         step.head = found.head;
         step.many |= found.many;
         step.as_other |= found.as_other;
+        step.has_terminal |= found.has_terminal;
         let inner = if depth < DEEPEST { inner_text(&step, facts) } else { None };
-        let next = if depth < DEEPEST { started(&step) } else { None };
-        let frame = Step { words: Vec::new(), head: 0, own: false, ..step.clone() };
+        let next = if depth < DEEPEST { started(&step) } else { Vec::new() };
+        let as_other = step.as_other || matches!(step.program(), Some("su" | "runuser"));
+        let frame = Step { words: Vec::new(), head: 0, own: false, as_other, ..step.clone() };
         self.steps.push(step);
-        if let Some(Inner { text, at, cwd, open }) = inner {
+        if let Some(Inner { text, at, cwd, open, has_terminal }) = inner {
             let many = frame.many || open;
-            self.add_text(&text, &Step { at, many, cwd, ..frame.clone() }, facts, depth + 1);
+            let has_terminal = (frame.has_terminal && at == frame.at) || has_terminal;
+            self.add_text(&text, &Step { at, many, has_terminal, cwd, ..frame.clone() }, facts, depth + 1);
         }
-        if let Some((words, inside, in_job)) = next {
-            let (at, cwd) = if inside { (At::Inside, None) } else { (frame.at.clone(), frame.cwd.clone()) };
-            let in_job = frame.in_job || in_job;
-            self.add(Step { words, at, in_job, cwd, ..frame }, defines, facts, depth + 1);
+        for Started { words, how } in next {
+            let mut step = Step { words, ..frame.clone() };
+            match how {
+                How::Inside => (step.at, step.cwd) = (At::Inside, None),
+                How::InJob => step.in_job = true,
+                How::InTerminal => step.has_terminal = true,
+                How::ForEach => step.many = true,
+            }
+            self.add(step, defines, facts, depth + 1);
         }
     }
 
@@ -161,7 +206,11 @@ impl<'s> Line<'s> {
         self.fresh += script.loops.len();
         let mut cwd = frame.cwd.clone();
         let text: Arc<str> = text.into();
-        for inner in script.commands.iter().take(MOST) {
+        if script.commands.is_empty() {
+            self.open(&script, 0, frame.command, &frame.at, cwd.as_ref());
+        }
+        for (index, inner) in script.commands.iter().enumerate().take(MOST) {
+            self.open(&script, index, frame.command, &frame.at, cwd.as_ref());
             if inner.stands.in_heredoc || self.steps.len() >= MOST * 2 {
                 continue;
             }
@@ -206,20 +255,42 @@ struct Inner {
     cwd: Option<String>,
     /// Whether more follows, which only the shell here knows.
     open: bool,
+    /// Whether that is given a terminal.
+    has_terminal: bool,
 }
 
 /// Returns the text that a program hands to a shell.
 fn inner_text(step: &Step, facts: &impl Facts) -> Option<Inner> {
     let words = step.words.get(step.head..)?;
-    let here = |text: &str| Inner { text: text.to_owned(), at: step.at.clone(), cwd: step.cwd.clone(), open: false };
+    let here = |text: &str| Inner {
+        text: text.to_owned(),
+        at: step.at.clone(),
+        cwd: step.cwd.clone(),
+        open: false,
+        has_terminal: false,
+    };
     if let Some(text) = inner_script(words) {
         return Some(here(text));
     }
     // These hand what they are given to a shell, which takes it apart again.
     let around = step.words.get(..step.head)?.iter().filter_map(Word::fixed);
-    let mut shells = around.filter(|word| matches!(word.rsplit('/').next(), Some("watch" | "parallel")));
-    if let Some(text) = words.first()?.fixed().filter(|text| text.contains(' ') && shells.next().is_some()) {
-        return Some(here(text));
+    let around: Vec<&str> = around.map(|word| word.rsplit('/').next().unwrap_or(word)).collect();
+    let first = words.first()?;
+    if first.text.contains(' ') && around.iter().any(|name| matches!(*name, "watch" | "parallel")) {
+        let known = first.fixed().map(str::to_owned).or_else(|| beginning(words.get(..1)?))?;
+        return Some(Inner { open: first.fixed().is_none(), ..here(&known) });
+    }
+    if first.fixed() == Some("-c") && around.last() == Some(&"flock") {
+        return words.get(1)?.fixed().map(here);
+    }
+    if matches!(step.program(), Some("su" | "runuser")) {
+        let names =
+            |word: &Word| word.text.starts_with('-') && !word.text.starts_with("--") && word.text.ends_with('c');
+        let at = step.arguments().iter().position(|word| names(word) || word.text == "--command")?;
+        return step.arguments().get(at + 1)?.fixed().map(|text| Inner { cwd: None, ..here(text) });
+    }
+    if let Some(Opened::Text(text)) = in_terminal(words) {
+        return Some(Inner { has_terminal: true, ..here(text) });
     }
     let call = ssh(&step.words, step.head)?;
     let destination = step.words.get(call.destination)?.fixed()?;
@@ -228,10 +299,13 @@ fn inner_text(step: &Step, facts: &impl Facts) -> Option<Inner> {
         Some(found) if found.is_node => At::Node(found.host, name.to_owned()),
         found => At::There(found.map(|found| found.host), name.to_owned()),
     };
-    match call.remote(&step.words) {
-        Some(text) => Some(Inner { text, at, cwd: None, open: false }),
-        None => Some(Inner { text: beginning(step.words.get(call.call.command?..)?)?, at, cwd: None, open: true }),
-    }
+    let whole = call.remote(&step.words);
+    let open = whole.is_none();
+    let text = match whole {
+        Some(text) => text,
+        None => beginning(step.words.get(call.call.command?..)?)?,
+    };
+    Some(Inner { text, at, cwd: None, open, has_terminal: false })
 }
 
 /// Returns what the other side's shell is given, up to the last word that nothing in it expands before.
@@ -243,16 +317,71 @@ fn beginning(words: &[Word]) -> Option<String> {
     Some(text.get(..text.rfind([' ', '\n', '\t'])?)?.to_owned())
 }
 
-/// Returns the command that a program starts, whether that runs in a container, and whether in a job.
-fn started(step: &Step) -> Option<(Vec<Word>, bool, bool)> {
-    let call = call(&step.words, step.head)?;
-    let inside = match call.program {
-        "docker" | "podman" | "apptainer" | "singularity" => true,
-        // Their command is a script of the other machine, or of this one; `srun` starts a program.
-        "srun" | "salloc" | "qrsh" | "bsub" => false,
-        _ => return None,
+/// A command that a program starts.
+struct Started {
+    words: Vec<Word>,
+    how: How,
+}
+
+/// How a command is started.
+enum How {
+    /// In a container.
+    Inside,
+    /// In a job.
+    InJob,
+    /// In a terminal that is made for it.
+    InTerminal,
+    /// For each of the files that are found.
+    ForEach,
+}
+
+/// Returns the commands that a program starts.
+fn started(step: &Step) -> Vec<Started> {
+    let of = |at: usize, how: How| {
+        step.words.get(at..).map(|words| Started { words: words.to_vec(), how }).into_iter().collect()
     };
-    Some((step.words.get(call.command?..)?.to_vec(), inside, !inside))
+    match step.program() {
+        Some("find" | "gfind") => return executed(step.arguments()),
+        Some("fd" | "fdfind") => {
+            let runs = |word: &Word| matches!(word.text.as_str(), "-x" | "-X" | "--exec" | "--exec-batch");
+            let at = step.arguments().iter().position(runs);
+            return at.map_or_else(Vec::new, |at| of(step.head + at + 2, How::ForEach));
+        }
+        Some("tmux") => {
+            return match step.words.get(step.head..).and_then(in_terminal) {
+                Some(Opened::Words(at)) => of(step.head + at, How::InTerminal),
+                _ => Vec::new(),
+            };
+        }
+        _ => {}
+    }
+    let Some(call) = call(&step.words, step.head) else { return Vec::new() };
+    let how = match call.program {
+        "docker" | "podman" | "apptainer" | "singularity" => How::Inside,
+        // Their command is a script of the other machine, or of this one; `srun` starts a program.
+        "srun" | "salloc" | "qrsh" | "bsub" => How::InJob,
+        _ => return Vec::new(),
+    };
+    call.command.map_or_else(Vec::new, |at| of(at, how))
+}
+
+/// Returns what `find` starts for what it finds.
+fn executed(arguments: &[Word]) -> Vec<Started> {
+    let mut found = Vec::new();
+    let mut rest = arguments;
+    let starts = |word: &Word| matches!(word.text.as_str(), "-exec" | "-execdir" | "-ok" | "-okdir");
+    while let Some(at) = rest.iter().position(starts) {
+        rest = rest.get(at + 1..).unwrap_or_default();
+        let ends = |at: &usize| match rest.get(*at).map(|word| word.text.as_str()) {
+            Some("+") => at.checked_sub(1).and_then(|before| rest.get(before)).is_some_and(|word| word.text == "{}"),
+            end => end == Some(";"),
+        };
+        let end = (0..rest.len()).find(ends).unwrap_or(rest.len());
+        let words = rest.get(..end).unwrap_or_default().to_vec();
+        found.push(Started { words, how: How::ForEach });
+        rest = rest.get(end..).unwrap_or_default();
+    }
+    found
 }
 
 /// Takes the host out of `user@host` and `ssh://user@host:port`.

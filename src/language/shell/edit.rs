@@ -103,6 +103,12 @@ fn is_meant(before: &Script, after: &Script, splices: &[Splice]) -> bool {
     before.commands.len() == after.commands.len()
         && before.loops.len() == after.loops.len()
         && before.defines == after.defines
+        && before.files.len() == after.files.len()
+        && before
+            .files
+            .iter()
+            .zip(&after.files)
+            .all(|(old, new)| old.is_written == new.is_written && is_same(before, &old.word, after, &new.word))
         && before.commands.iter().zip(&after.commands).enumerate().all(|(index, (old, new))| {
             let own: Vec<&Splice> = splices.iter().filter(|splice| splice.command == index).collect();
             old.stands == new.stands && old.assigns == new.assigns && has_words(before, old, after, new, &own)

@@ -2,7 +2,7 @@
 //! programs that csync knows, and edits that change named words and no other byte.
 //!
 //! ```text
-//! text -> read -> Script { commands, loops }          two readers must agree: tree-sitter's grammar and `word`
+//! text -> read -> Script { commands, loops, files }          two readers must agree: tree-sitter's grammar and `word`
 //! Command -> unwrap -> where the program stands behind sudo, env, timeout, ...
 //! words -> call -> Call { options, operands, command }  by the tables of `tables`
 //! Script + Splice -> rewrite -> text                  read again, it must be the same commands but for the splices
@@ -26,6 +26,6 @@ pub use call::{Call, Place, SshCall, call, place, ssh};
 pub use edit::{Refused, Splice, rewrite};
 pub use options::{Opt, Reading};
 pub use read::{LONGEST, read};
-pub use script::{Command, Input, Loop, LoopKind, Output, Script, Span, Stands};
+pub use script::{Command, File, Input, Loop, LoopKind, Output, Script, Span, Stands};
 pub use word::{Means, Word, words};
-pub use wrap::{Unwrapped, inner_script, unwrap};
+pub use wrap::{Opened, Unwrapped, in_terminal, inner_script, unwrap};

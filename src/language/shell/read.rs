@@ -6,7 +6,7 @@ use std::cell::RefCell;
 
 use tree_sitter::{Node, Parser};
 
-use crate::language::shell::script::{Command, Input, Loop, LoopKind, Output, Script, Span, Stands};
+use crate::language::shell::script::{Command, File, Input, Loop, LoopKind, Output, Script, Span, Stands};
 use crate::language::shell::word::{Means, Word, word};
 
 /// Longest text that is read: what a person or an agent types is shorter, and reading takes time.
@@ -50,6 +50,8 @@ pub fn read(text: &str) -> Option<Script> {
     script.commands.sort_by_key(|command| command.span.start);
     // What stands behind a redirection is come by twice.
     script.commands.dedup_by(|one, other| one.span == other.span);
+    script.files.sort_by_key(|file| file.word.span.start);
+    script.files.dedup_by(|one, other| one.word.span == other.word.span);
     Some(script)
 }
 
@@ -67,8 +69,8 @@ struct Reader<'t> {
     script: Script,
 }
 
-impl Reader<'_> {
-    fn slice(&self, node: Node<'_>) -> &str {
+impl<'t> Reader<'t> {
+    fn slice(&self, node: Node<'_>) -> &'t str {
         self.text.get(node.byte_range()).unwrap_or_default()
     }
 
@@ -159,7 +161,7 @@ impl Reader<'_> {
         let mut pipes = false;
         let mut cursor = node.walk();
         for redirect in node.children_by_field_name("redirect", &mut cursor) {
-            strays.extend(self.redirect(redirect, &mut stands)?);
+            strays.extend(self.redirect(redirect, &mut stands, &last_of(body.unwrap_or(node)).byte_range())?);
             pipes |= redirect.kind() == "heredoc_redirect" && has_child(redirect, "pipeline");
         }
         if pipes {
@@ -200,7 +202,7 @@ impl Reader<'_> {
     }
 
     /// Takes a redirection in; returns words that follow its file and are none of it.
-    fn redirect<'n>(&self, node: Node<'n>, stands: &mut Stands) -> Option<Vec<Node<'n>>> {
+    fn redirect<'n>(&mut self, node: Node<'n>, stands: &mut Stands, of: &Span) -> Option<Vec<Node<'n>>> {
         let own = |stands: &Stands| stands.output == Output::Captured;
         match node.kind() {
             "heredoc_redirect" => {
@@ -212,7 +214,7 @@ impl Reader<'_> {
                 let mut strays = Vec::new();
                 let mut cursor = node.walk();
                 for inner in node.children_by_field_name("redirect", &mut cursor) {
-                    strays.extend(self.redirect(inner, stands)?);
+                    strays.extend(self.redirect(inner, stands, of)?);
                 }
                 Some(strays)
             }
@@ -230,7 +232,13 @@ impl Reader<'_> {
                     _ => stands.redirected = true,
                 }
                 let mut cursor = node.walk();
-                Some(node.children_by_field_name("destination", &mut cursor).skip(1).collect())
+                let mut behind = node.children_by_field_name("destination", &mut cursor);
+                // What no word is made of is no name that is known.
+                if let Some(word) = behind.next().and_then(|name| self.word(name)) {
+                    let is_written = !text.starts_with('<');
+                    self.script.files.push(File { word, is_written, span: of.clone(), stands: *stands });
+                }
+                Some(behind.collect())
             }
             _ => None,
         }
@@ -274,7 +282,7 @@ impl Reader<'_> {
                     assigns.push(self.slice(name).to_owned());
                 }
                 "file_redirect" | "herestring_redirect" => {
-                    let behind = self.redirect(child, &mut stands)?;
+                    let behind = self.redirect(child, &mut stands, &node.byte_range())?;
                     if !behind.is_empty() {
                         return None;
                     }
@@ -382,6 +390,18 @@ fn find_holes(node: Node<'_>, holes: &mut Vec<Span>) {
         let mut cursor = node.walk();
         node.children(&mut cursor).filter(Node::is_named).for_each(|child| find_holes(child, holes));
     }
+}
+
+/// Returns the statement that a redirection behind this one belongs to: to bash, the last of a list.
+fn last_of(mut node: Node<'_>) -> Node<'_> {
+    while let Some(last) = matches!(node.kind(), "list" | "pipeline")
+        .then(|| node.named_child_count().checked_sub(1))
+        .flatten()
+        .and_then(|last| node.named_child(last as u32))
+    {
+        node = last;
+    }
+    node
 }
 
 fn has_child(node: Node<'_>, kind: &str) -> bool {

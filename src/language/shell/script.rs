@@ -16,6 +16,8 @@ pub struct Script {
     pub commands: Vec<Command>,
     /// The loops, outer ones first.
     pub loops: Vec<Loop>,
+    /// The files that redirections open, in the order in which they stand.
+    pub files: Vec<File>,
     /// Names that the text itself gives a meaning to: functions and aliases.
     pub defines: Vec<String>,
 }
@@ -38,6 +40,19 @@ impl Command {
     pub fn head(&self) -> Option<&str> {
         self.words.first()?.fixed()
     }
+}
+
+/// A file that a redirection opens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Its name.
+    pub word: Word,
+    /// Whether it is opened to be written.
+    pub is_written: bool,
+    /// The statement that it is opened for: a command, a loop, or nothing but the redirection.
+    pub span: Span,
+    /// Where that stands.
+    pub stands: Stands,
 }
 
 /// Where a command stands, and what its streams are.
@@ -125,6 +140,13 @@ impl Script {
             at = self.loops.get(index).and_then(|found| found.outer);
         }
         false
+    }
+
+    /// Returns the command that a file is opened for: the first of its statement, or the last in front of one without commands.
+    pub fn opener(&self, file: &File) -> usize {
+        let behind = self.commands.partition_point(|command| command.span.start < file.span.start);
+        let is_own = self.commands.get(behind).is_some_and(|command| command.span.start < file.span.end);
+        if is_own { behind } else { behind.saturating_sub(1) }
     }
 
     /// Returns the bytes of a span; empty for one that is none of this text.

@@ -267,6 +267,31 @@ pub(super) static SHELL: Table = Table::new(
      |dump-strings |help |version |noediting",
 );
 
+pub(super) static SCREEN: Table = Table::new("4 6 a A c= d D e= f h= i L m O p= q Q r R s= S= t= T= U v x X");
+
+pub(super) static FLOCK: Table = Table::new(
+    "s|shared x|exclusive e u|unlock n|nonblock |nb w|timeout= |wait= o|close E|conflict-exit-code= F|no-fork |verbose h|help \
+     V|version",
+);
+
+pub(super) static SYSTEMD_RUN: Table = Table::new(
+    "|user |system |scope u|unit= p|property= d|same-dir |working-directory= t|pty P|pipe q|quiet G|collect |wait |uid= |gid= \
+     |nice= E|setenv= |slice= |slice-inherit |description= |no-block r|remain-after-exit |send-sighup |service-type= H|host= \
+     M|machine= S|shell |no-ask-password |expand-environment= h|help |version",
+);
+
+pub(super) static SCRIPT: Table = Table::new(
+    "a|append c|command= e|return f|flush |force q|quiet I|log-in= O|log-out= B|log-io= T|log-timing= m|logging-format= E|echo= \
+     o|output-limit= t|timing=? h|help V|version",
+);
+
+pub(super) static TMUX: Table = Table::new("2 C D l N u v V c= f= L= S= T=");
+
+/// What opens a session, a window, a part of one.
+pub(super) static TMUX_NEW: Table = Table::new("A a b d D E f h I k P S v X Z c= e= F= l= n= p= s= t= x= y=");
+
+pub(super) static TMUX_KEYS: Table = Table::new("F H K l M R X c= N= t=");
+
 /// What a login to another machine may be wrapped in.
 pub(super) static SSHPASS: Table = Table::new("p= f= d= e v h V P=");
 
@@ -302,6 +327,13 @@ mod tests {
             &WATCH,
             &SHELL,
             &NUMACTL,
+            &SCREEN,
+            &FLOCK,
+            &SYSTEMD_RUN,
+            &SCRIPT,
+            &TMUX,
+            &TMUX_NEW,
+            &TMUX_KEYS,
         ];
         for table in tables {
             let shorts: Vec<char> = table.specs().filter_map(|spec| spec.short).collect();

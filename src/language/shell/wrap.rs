@@ -2,8 +2,8 @@
 
 use crate::language::shell::options::read;
 use crate::language::shell::tables::{
-    COMMAND, DOAS, ENV, EXEC, IONICE, NICE, NOTHING, NUMACTL, PARALLEL, SETSID, SHELL, SSHPASS, STDBUF, SUDO, TASKSET,
-    TIME, TIMEOUT, Table, WATCH, XARGS,
+    COMMAND, DOAS, ENV, EXEC, FLOCK, IONICE, NICE, NOTHING, NUMACTL, PARALLEL, SCREEN, SCRIPT, SETSID, SHELL, SSHPASS,
+    STDBUF, SUDO, SYSTEMD_RUN, TASKSET, TIME, TIMEOUT, TMUX, TMUX_KEYS, TMUX_NEW, Table, WATCH, XARGS,
 };
 use crate::language::shell::word::{Means, Word};
 
@@ -21,6 +21,8 @@ pub struct Unwrapped {
     pub many: bool,
     /// Whether it runs as another user.
     pub as_other: bool,
+    /// Whether it is given a terminal of its own.
+    pub has_terminal: bool,
 }
 
 /// What stands between a wrapper's options and the program.
@@ -41,7 +43,7 @@ fn wrapper(name: &str) -> Option<(&'static Table, Between)> {
         "doas" => (&DOAS, Between::Settings),
         "env" => (&ENV, Between::Settings),
         "timeout" | "gtimeout" => (&TIMEOUT, Between::Words(1)),
-        "nohup" => (&NOTHING, Between::Nothing),
+        "nohup" | "chronic" | "unbuffer" => (&NOTHING, Between::Nothing),
         "nice" => (&NICE, Between::Nothing),
         "ionice" => (&IONICE, Between::Nothing),
         "time" | "gtime" => (&TIME, Between::Nothing),
@@ -55,6 +57,9 @@ fn wrapper(name: &str) -> Option<(&'static Table, Between)> {
         "taskset" => (&TASKSET, Between::Words(1)),
         "numactl" => (&NUMACTL, Between::Nothing),
         "sshpass" => (&SSHPASS, Between::Nothing),
+        "screen" => (&SCREEN, Between::Nothing),
+        "flock" => (&FLOCK, Between::Words(1)),
+        "systemd-run" => (&SYSTEMD_RUN, Between::Nothing),
         _ => return None,
     })
 }
@@ -69,7 +74,8 @@ pub fn unwrap(words: &[Word]) -> Option<Unwrapped> {
     let mut found = Unwrapped::default();
     loop {
         let head = words.get(found.head)?;
-        let name = base(head.fixed()?);
+        // `parallel "$run {}"`: which one nobody knows, but that there is one.
+        let Some(name) = head.fixed().map(base) else { return found.many.then_some(found) };
         let Some((table, between)) = wrapper(name) else { return Some(found) };
         if found.around.len() == DEEPEST {
             return None;
@@ -83,6 +89,9 @@ pub fn unwrap(words: &[Word]) -> Option<Unwrapped> {
             "doas" => has(&["s"]),
             "command" => has(&["v", "V"]),
             "ionice" | "taskset" => has(&["pid", "pgid", "uid"]),
+            // Sessions that are there already.
+            "screen" => has(&["r", "R", "x", "X", "Q"]) || (has(&["d", "D"]) && !has(&["m"])),
+            "systemd-run" => has(&["host", "machine", "shell"]),
             "parallel" => has(&["sshlogin", "sshloginfile", "slf", "onall", "nonall", "pipe", "pipe-part", "sem"]),
             _ => false,
         };
@@ -91,6 +100,7 @@ pub fn unwrap(words: &[Word]) -> Option<Unwrapped> {
         }
         found.many |= matches!(name, "xargs" | "gxargs" | "parallel" | "watch");
         found.as_other |= matches!(name, "sudo" | "doas");
+        found.has_terminal |= matches!(name, "screen" | "unbuffer");
         found.around.push(found.head);
         found.head = behind(words, reading.next, between, found.many)?;
     }
@@ -141,4 +151,41 @@ pub fn inner_script(words: &[Word]) -> Option<&str> {
     let at = reading.options.iter().find(|option| option.name == "c" && option.known)?;
     let is_last = words.get(at.word)?.text.ends_with('c');
     at.value.filter(|value| is_last && !value.starts_with('-'))
+}
+
+/// What a program that gives others a terminal starts in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Opened<'w> {
+    /// A text that a shell is given.
+    Text(&'w str),
+    /// A program and its arguments, from this word on.
+    Words(usize),
+}
+
+/// Returns what `tmux` and `script` start in the terminals that they make. The words begin with the program.
+pub fn in_terminal(words: &[Word]) -> Option<Opened<'_>> {
+    match base(words.first()?.fixed()?) {
+        "script" => {
+            let reading = read(&SCRIPT, words, 1)?;
+            let text = reading.options.iter().find(|option| option.name == "command" && option.known)?;
+            text.value.map(Opened::Text)
+        }
+        "tmux" => {
+            let verb = read(&TMUX, words, 1)?.next;
+            let (table, types) = match words.get(verb)?.fixed()? {
+                "new" | "new-session" | "neww" | "new-window" | "splitw" | "split-window" | "respawn-pane"
+                | "respawnp" | "respawn-window" | "respawnw" => (&TMUX_NEW, false),
+                // What is typed in a session.
+                "send" | "send-keys" => (&TMUX_KEYS, true),
+                _ => return None,
+            };
+            let at = read(table, words, verb + 1)?.next;
+            if types || at + 1 == words.len() {
+                words.get(at)?.fixed().map(Opened::Text)
+            } else {
+                Some(Opened::Words(at))
+            }
+        }
+        _ => None,
+    }
 }
