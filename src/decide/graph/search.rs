@@ -158,6 +158,10 @@ impl Reach<'_> {
     #[inline]
     fn estimate(&self, label: &Label) -> Estimate {
         let Some(Edge::Link(link)) = self.net.graph.edge_weight(label.slowest) else { return Estimate::ZERO };
+        // Nothing waits for no link's rate.
+        if self.bytes <= 0.0 {
+            return Estimate::known(label.latency);
+        }
         link.rate.to_get_through(self.bytes).after(label.latency)
     }
 
