@@ -188,6 +188,25 @@ fn an_engine_that_is_killed_is_not_noticed() {
 }
 
 #[test]
+fn status_names_what_a_dead_engine_left() {
+    let world = World::new();
+    world.write("workflow.toml", GATED);
+    let gate = world.gate("gate");
+    world.csync(&["submit", "--detach"]).exits(0);
+    until("the task runs", || world.json(&["status"])["runs"][0]["counts"]["running"] == 1);
+    let pid = world.json(&["status"])["engine"]["pid"].as_u64().unwrap();
+    signal(pid as u32, "KILL");
+    until("the engine is gone", || world.json(&["status"])["engine"].is_null());
+    assert_eq!(world.json(&["status"])["left"], serde_json::json!([1]));
+    let said = world.csync(&["status"]).exits(0).out;
+    assert!(said.contains("left run 1 (gated) unfinished") && said.contains("`csync watch 1`"), "{said}");
+    open(&gate);
+    world.csync(&["wait", "1"]).exits(0);
+    world.csync(&["engine", "stop"]).exits(0);
+    assert_eq!(world.json(&["status"])["left"], serde_json::json!([]));
+}
+
+#[test]
 fn many_clients_start_one_engine() {
     let world = World::new();
     let clients: Vec<_> = (0..12).map(|_| world.start(&["engine", "restart", "--json"])).collect();

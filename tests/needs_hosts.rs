@@ -48,7 +48,10 @@ fn hosts_come_from_ssh_config_and_what_people_wrote_stays() {
     let dry = csync(&world, &["hosts", "import", "--all", "--dry-run", "--json"]).exits(0).json();
     assert_eq!(dry["added"], serde_json::json!(["hpc", "hpc-data", "archer"]), "git is left out: {dry}");
     assert!(!world.path("config").exists());
-    csync(&world, &["hosts", "import", "hpc"]).exits(0);
+    let told = csync(&world, &["hosts", "import", "hpc"]).exits(0);
+    assert!(!told.err.contains("no entry of its own"), "{told:?}");
+    let known = csync(&world, &["hosts", "import", "hpc"]).exits(0);
+    assert!(known.out.contains("Nothing was added: known already"), "{known:?}");
     let file = "config/hosts.toml";
     let edited = world.read(file).replace("ssh = \"hpc\"", "ssh = \"hpc\" # mine\ntags = [\"gpu\"]") + "# the end\n";
     world.write(file, &edited);
@@ -145,7 +148,10 @@ fn a_host_that_cannot_be_reached_says_what_helps() {
     let world = world();
     // Nobody listens on port 1.
     world.write("ssh/config", "Host dead\n  HostName 127.0.0.1\n  Port 1\n");
-    csync(&world, &["hosts", "import", "dead"]).exits(0);
+    let named = csync(&world, &["hosts", "import", "dead", "daed"]).exits(0);
+    assert!(named.err.contains("daed: ~/.ssh/config has no entry of its own"), "{named:?}");
+    assert!(!named.err.contains("dead: "), "{named:?}");
+    world.write("config/hosts.toml", "[hosts.dead]\nssh = \"dead\"\n");
     let tested = csync(&world, &["hosts", "test", "dead"]).exits(1);
     assert!(tested.err.contains("refused") && tested.err.contains("ssh -v dead"), "{tested:?}");
     let probed = csync(&world, &["hosts", "probe", "dead"]).exits(1);

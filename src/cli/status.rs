@@ -4,15 +4,20 @@ use serde_json::{Value, json};
 
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
+use crate::cli::hosts::unreadable;
 use crate::cli::view;
 use crate::cli::view::table::Page;
-use crate::model::api::RunState;
+use crate::cli::view::words::cut;
+use crate::model::api::{RunState, RunSummary};
+use crate::model::id::RunId;
 use crate::reach::client::ClientError;
 use crate::reach::clock;
+use crate::reach::store::{Place, Reader};
 
 /// Show the engine and what runs now
 ///
-/// Starts nothing: where no engine is running, nothing runs.
+/// Starts nothing. Where no engine is running, it names the runs that the last one left unfinished: what it had started goes on
+/// without it, and the next engine takes them up.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
@@ -28,8 +33,15 @@ pub(super) fn run(context: &Context, _args: &Args) -> Result<Exit, Failure> {
         }
     })?;
     match found {
-        None if context.json() => context.print_json(&json!({"engine": Value::Null, "runs": []}))?,
-        None => context.print("No engine is running, and nothing runs. `csync submit` starts one.")?,
+        None => {
+            let left = left_unfinished(context)?;
+            if context.json() {
+                let left: Vec<RunId> = left.iter().map(|run| run.run).collect();
+                context.print_json(&json!({"engine": Value::Null, "runs": [], "left": left}))?;
+            } else {
+                context.print(&without_engine(&left))?;
+            }
+        }
         Some((client, runs)) if context.json() => {
             context.print_json(&json!({"engine": client.info(), "runs": runs}))?;
         }
@@ -46,4 +58,48 @@ pub(super) fn run(context: &Context, _args: &Args) -> Result<Exit, Failure> {
         }
     }
     Ok(Exit::Success)
+}
+
+/// Reads which runs were not over when the last engine ended, oldest first.
+fn left_unfinished(context: &Context) -> Result<Vec<RunSummary>, Failure> {
+    let place = Place::of(&context.state_dir()?);
+    context.block_on(async {
+        let Some(reader) = Reader::open(&place).await.map_err(|error| unreadable(&error))? else {
+            return Ok(Vec::new());
+        };
+        let active = reader.active_runs().await.map_err(|error| unreadable(&error))?;
+        Ok(active.into_iter().map(|run| run.summary).collect())
+    })
+}
+
+/// Returns the sentences for a machine without an engine.
+fn without_engine(left: &[RunSummary]) -> String {
+    let Some(last) = left.last() else {
+        return "No engine is running, and nothing runs. `csync submit` starts one.".to_owned();
+    };
+    let names: Vec<String> = left.iter().map(|run| format!("{} ({})", run.run, cut(&run.name, 60))).collect();
+    let (were, them) = if left.len() == 1 { ("run", "it") } else { ("runs", "them") };
+    format!(
+        "No engine is running. The last one left {were} {} unfinished: what it had started goes on, nothing new starts.\n\
+         `csync watch {}` starts an engine, which takes {them} up.",
+        names.join(", "),
+        last.run
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::view::fixtures;
+
+    #[test]
+    fn what_is_said_without_an_engine() {
+        assert!(without_engine(&[]).contains("nothing runs"));
+        let run =
+            |number, name: &str| RunSummary { run: RunId(number), name: name.to_owned(), ..fixtures::runs().remove(0) };
+        let one = without_engine(&[run(3, "words")]);
+        assert!(one.contains("left run 3 (words) unfinished") && one.contains("`csync watch 3`"), "{one}");
+        let two = without_engine(&[run(3, "words"), run(5, "align")]);
+        assert!(two.contains("left runs 3 (words), 5 (align) unfinished") && two.contains("takes them up"), "{two}");
+    }
 }

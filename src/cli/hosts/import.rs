@@ -78,10 +78,13 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     }
     let Some(wanted) = choose(context, args, &candidates)? else { return Ok(Exit::Success) };
     let added = write(&known, &wanted, args.dry_run)?;
+    if !args.hosts.is_empty() {
+        note_unlisted(context, &wanted);
+    }
     if context.json() {
         context.print_json(&json!({ "candidates": candidates, "added": added, "dry_run": args.dry_run }))?;
     } else {
-        context.print(&report(&known, &wanted, &added, args.dry_run))?;
+        context.print(&report(&known, args, &added))?;
     }
     Ok(Exit::Success)
 }
@@ -124,6 +127,15 @@ fn listed() -> Result<(Vec<SshAlias>, Vec<String>), Failure> {
     let file = ssh_config().unwrap_or_else(|| home.join(".ssh/config"));
     let found = ssh_aliases(&file, &home)?;
     Ok((found.aliases, found.odd))
+}
+
+/// Says which of the hosts that a person named ssh was told nothing of: a slip, or an address as it stands.
+fn note_unlisted(context: &Context, wanted: &[Candidate]) {
+    // Without a configuration no name is told of, and all are addresses.
+    let Ok((aliases, _)) = listed() else { return };
+    for Candidate { alias, .. } in wanted.iter().filter(|candidate| !aliases.contains(&candidate.alias)) {
+        context.say(&format!("{alias}: ~/.ssh/config has no entry of its own for it; ssh takes it as an address."));
+    }
 }
 
 fn named(names: &[String]) -> Result<Vec<SshAlias>, Failure> {
@@ -246,9 +258,10 @@ fn table(candidates: &[Candidate], page: Page) -> String {
     table.print()
 }
 
-fn report(known: &Known, wanted: &[Candidate], added: &[HostName], dry_run: bool) -> String {
+fn report(known: &Known, args: &Args, added: &[HostName]) -> String {
+    let dry_run = args.dry_run;
     if added.is_empty() {
-        let why = if wanted.is_empty() { "nothing new was chosen" } else { "all of them are known already" };
+        let why = if args.hosts.is_empty() { "nothing new was chosen" } else { "known already" };
         return format!("Nothing was added: {why}.");
     }
     let names: Vec<&str> = added.iter().map(HostName::as_str).collect();

@@ -112,7 +112,7 @@ fn tasks(tasks: &[TaskView], page: Page) -> String {
             Cell::new(some(task.counts.failed)).tone(Tone::Red),
             Cell::new(some(task.counts.running)),
             Cell::new(if ran { duration(task.usage.cpu()) } else { String::new() }),
-            Cell::new(if ran { task.usage.peak_memory.to_string() } else { String::new() }),
+            Cell::new(words::peak(task.usage.peak_memory).unwrap_or_default()),
             Cell::new(task.after.join(", ")),
         ]);
     }
@@ -170,7 +170,7 @@ fn instance_row(instance: &InstanceView, now: Timestamp) -> Vec<Cell> {
         Cell::new(last.map_or(String::new(), |attempt| attempt.attempt.to_string())),
         Cell::new(time),
         Cell::new(usage.map_or(String::new(), |usage| duration(usage.cpu()))),
-        Cell::new(usage.map_or(String::new(), |usage| usage.peak_memory.to_string())),
+        Cell::new(usage.and_then(|usage| words::peak(usage.peak_memory)).unwrap_or_default()),
         Cell::new(outcome.unwrap_or_default()),
     ]
 }

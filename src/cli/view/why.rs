@@ -79,6 +79,7 @@ fn attempt_line(attempt: &AttemptView, now: Timestamp, page: Page) -> String {
     let memory = match grant.hold {
         Hold::Nothing => String::new(),
         Hold::Room => format!(" ({} kept free)", grant.mem),
+        Hold::Limit if attempt.outcome.is_none() => format!(", {}", grant.mem),
         Hold::Limit => format!(" of {}", grant.mem),
     };
     let limit = grant.time.map_or(String::new(), |time| format!(" of {time}"));
@@ -88,11 +89,14 @@ fn attempt_line(attempt: &AttemptView, now: Timestamp, page: Page) -> String {
             words::outcome(outcome),
             duration(usage.wall),
             duration(usage.cpu()),
-            usage.peak_memory
+            words::peak(usage.peak_memory).unwrap_or_else(|| "not seen".to_owned())
         ),
         (Some(outcome), None, _) => words::outcome(outcome),
         (None, _, Some(started)) => format!("runs since {}{limit}; {cores}{memory}", words::elapsed(started, now)),
-        (None, _, None) => format!("handed over {}; {cores}", words::ago(attempt.submitted, now)),
+        (None, _, None) => {
+            let time = grant.time.map_or(String::new(), |time| format!(", {time}"));
+            format!("handed over {}; {cores}{memory}{time}", words::ago(attempt.submitted, now))
+        }
     };
     let place = attempt.host.as_ref().map_or(String::new(), |host| format!("on {host}: "));
     format!("{}  {place}{how}", page.paint.bold(attempt.attempt))

@@ -6,7 +6,7 @@ use crate::cli::view::Paint;
 use crate::model::api::{Counts, RunState};
 use crate::model::id::RunId;
 use crate::model::job::{Outcome, State};
-use crate::model::units::Timestamp;
+use crate::model::units::{Bytes, Timestamp};
 
 /// Returns a length of time as people say it: `12ms`, `3.2s`, `1m 32s`, `2h 05m`, `3d 4h`.
 pub(in crate::cli) fn duration(seconds: f64) -> String {
@@ -192,6 +192,11 @@ pub(in crate::cli) fn shell_word(text: &str) -> String {
         return text.to_owned();
     }
     format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// Returns a peak of memory; none where nobody saw any: what was over before the first look, or was killed with its wrapper.
+pub(in crate::cli) fn peak(bytes: Bytes) -> Option<String> {
+    (bytes > Bytes(0)).then(|| bytes.to_string())
 }
 
 /// Returns a command on an instance or task of a run.
