@@ -8,6 +8,9 @@ use crate::language::batch::text::{clock_ms, memory};
 use crate::model::batch::{CouldNotAsk, Ending, EndingClass, Members, Reading, Reply};
 use crate::model::units::{Bytes, Walltime};
 
+/// How comments of versions that report every kill alike say that it was for memory.
+const MEMORY: [&str; 2] = ["exceeded resource mem", "exceeded resource vmem"];
+
 /// Returns the command that asks the history, members of arrays one by one.
 pub fn history(ask: Ask<'_>) -> String {
     records::ask(ask, "-x")
@@ -66,7 +69,9 @@ pub(super) fn class(record: &Record<'_>, word: &str) -> EndingClass {
     }
     let comment = record.get("comment").unwrap_or_default();
     // A script that went on after a process was killed exits with 0: this alone tells.
-    if record.get("resources_used.diag_messages").is_some_and(|text| text.contains("mem limit exceeded")) {
+    // Swap has a limit, and words, of its own.
+    let over_memory = |text: &str| text.contains("mem limit exceeded") || text.contains("memsw limit exceeded");
+    if record.get("resources_used.diag_messages").is_some_and(over_memory) {
         return EndingClass::Oom;
     }
     match record.number("Exit_status") {
@@ -77,12 +82,15 @@ pub(super) fn class(record: &Record<'_>, word: &str) -> EndingClass {
         Some(0) => EndingClass::Completed,
         Some(-29) => EndingClass::Timeout,
         Some(-26 | -27) => EndingClass::Oom,
-        Some(-20) => EndingClass::NodeFail,
-        Some(-11 | -18) => EndingClass::Requeued,
-        Some(-10..=-1) => EndingClass::LaunchFailed,
+        // -4 to -6: its node's daemon was started anew and ended what it found; -14: a node of several was lost.
+        Some(-20 | -14 | -6..=-4) => EndingClass::NodeFail,
+        // Checkpointed, or sent back by a hook after it ran.
+        Some(-12 | -11 | -15 | -18) => EndingClass::Requeued,
+        // Nothing of it ran: no such user, a password, a hook that refused it or broke, other nodes that did not join.
+        Some(-10..=-1 | -13 | -16 | -17 | -19 | -23..=-21 | -30) => EndingClass::LaunchFailed,
         // Versions before 14 report every kill as 271.
         Some(271) if comment.contains("walltime") => EndingClass::Timeout,
-        Some(271) if comment.contains("exceeded resource mem") => EndingClass::Oom,
+        Some(271) if MEMORY.iter().any(|text| comment.contains(text)) => EndingClass::Oom,
         Some(271) if substate == Some(91) => EndingClass::Cancelled,
         Some(_) => EndingClass::Failed,
     }

@@ -60,7 +60,9 @@ fn state(word: &str, substate: Option<i32>) -> QueueState {
 }
 
 fn prospect(record: &Record<'_>, comment: &str) -> Prospect {
-    let held = record.get("Hold_Types").is_some_and(|holds| holds.contains(['u', 'o']));
+    // A system hold is a dependency's (22), or that of a job that PBS failed to start too often: an administrator's to lift.
+    let by_system = |holds: &str| holds.contains(['s', 'p']) && record.number("substate") == Some(20);
+    let held = record.get("Hold_Types").is_some_and(|holds| holds.contains(['u', 'o']) || by_system(holds));
     let stopped = ["Queue not started", "Queue not enabled", "held by"].iter().any(|text| comment.contains(text));
     if comment.starts_with("Can Never Run") {
         Prospect::Never

@@ -15,6 +15,10 @@ const KEPT: &str = "^(Job Id: |Owner: |    (Job_Name|Job_Owner|job_state|substat
 /// Most ids in one command: each costs the server a connection, and some 500 a minute exhaust the ports of a login node.
 const MOST_IDS: usize = 40;
 
+/// What the commands say that did not reach the server. Whole phrases: ids hold the server's name, whatever that is, and a server
+/// that does not reach a node was reached itself.
+pub(super) const UNREACHED: [&str; 4] = ["cannot connect", "Couldn't connect", "Connection refused", "reserved ports"];
+
 /// What `qstat` says of a job.
 #[derive(Clone, Debug)]
 pub(super) struct Record<'a> {
@@ -70,10 +74,9 @@ pub(super) fn ask(ask: Ask<'_>, history: &str) -> String {
 /// Reads the records of this user; none where the server could not be asked. With several ids the exit status speaks of the
 /// last that was not known, so that the text is judged first.
 pub(super) fn parse<'a>(reply: &Reply<'a>) -> Result<Vec<Record<'a>>, CouldNotAsk> {
-    const NO_ANSWER: [&str; 5] =
-        ["connect", "reserved ports", "not configured to maintain job history", "timed out", "End of File"];
+    const NO_ANSWER: [&str; 3] = ["not configured to maintain job history", "timed out", "End of File"];
     const GONE: [&str; 2] = ["Unknown Job Id", "Job has finished"];
-    let complained = NO_ANSWER.iter().any(|text| reply.stderr.contains(text));
+    let complained = NO_ANSWER.iter().chain(&UNREACHED).any(|text| reply.stderr.contains(text));
     let understood = reply.status == 0 || GONE.iter().any(|text| reply.stderr.contains(text));
     if complained || !understood || ended_from_outside(reply.status) {
         return Err(could_not_ask(reply));

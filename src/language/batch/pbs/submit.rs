@@ -7,6 +7,7 @@ use crate::language::batch::call::{
     submit_from, units,
 };
 use crate::language::batch::can_be_waited_for;
+use crate::language::batch::pbs::records::UNREACHED;
 use crate::model::batch::RefusalKind::{ArrayTooLarge, OverLimit, Partition, Permission, Request};
 use crate::model::batch::{BatchId, Cancelled, CouldNotAsk, Flavour, MemberRequest, RefusalKind, Reply, Sharing};
 use crate::model::batch::{Submission, Submitted};
@@ -148,7 +149,9 @@ const MESSAGES: &[(&str, Meaning)] = &[
     ("Couldn't connect", Meaning::Later),
     ("Connection refused", Meaning::Later),
     ("reserved ports in use", Meaning::Later),
+    ("shutting down", Meaning::Later),
     ("would exceed", Meaning::Full),
+    ("Maximum number of jobs already in queue", Meaning::Full),
     ("End of File", Meaning::Unknown),
     ("timed out", Meaning::Unknown),
     ("Array job exceeds", refused(ArrayTooLarge)),
@@ -217,6 +220,6 @@ pub fn parse_cancel(reply: &Reply<'_>) -> Result<Cancelled, CouldNotAsk> {
         }
     }
     let understood = reply.status == 0 || !cancelled.unknown.is_empty() || !cancelled.refused.is_empty();
-    let connected = !["connect", "reserved ports"].iter().any(|text| reply.stderr.contains(text));
+    let connected = !UNREACHED.iter().any(|text| reply.stderr.contains(text));
     if understood && connected { Ok(cancelled) } else { Err(could_not_ask(reply)) }
 }

@@ -81,6 +81,11 @@ fn some_go_and_some_do_not() {
     let cancelled = parse_cancel(Flavour::Pbs, &said(159, "", text)).unwrap();
     assert_eq!(cancelled.unknown, ["9.s"]);
     assert_eq!(cancelled.refused, [("18.s".to_owned(), "Unauthorized Request".to_owned())]);
+    // The server was reached; the node was not. And a server may be called anything.
+    let text = "qdel: Server could not connect to MOM 18.s\nqdel: Unknown Job Id 9.interconnect\n";
+    let cancelled = parse_cancel(Flavour::Pbs, &said(153, "", text)).unwrap();
+    assert_eq!(cancelled.unknown, ["9.interconnect"]);
+    assert_eq!(cancelled.refused, [("18.s".to_owned(), "Server could not connect to MOM".to_owned())]);
     let text = "scancel: error: Kill job error on job id 9: Invalid job id specified\n\
                 scancel: error: Kill job error on job id 8: Access/permission denied\n";
     let cancelled = parse_cancel(Flavour::Slurm, &said(1, "", text)).unwrap();

@@ -182,6 +182,13 @@ fn a_node_of_pbs_that_was_lost() {
     for (status, state, runs, class) in [
         ("-20", "F", "1", NodeFail),
         ("-20", "Q", "1", Live),
+        ("-4", "F", "1", NodeFail),
+        ("-14", "F", "1", NodeFail),
+        ("-12", "F", "1", Requeued),
+        ("-16", "F", "1", LaunchFailed),
+        ("-17", "F", "1", LaunchFailed),
+        ("-22", "F", "1", LaunchFailed),
+        ("-30", "F", "1", LaunchFailed),
         ("-1", "F", "1", LaunchFailed),
         ("271", "F", "1", Failed),
     ] {

@@ -280,6 +280,27 @@ fn grid_engine_explains_errors() {
 }
 
 #[test]
+fn what_pbs_holds_itself_is_told_from_what_waits_for_another() {
+    for (holds, substate, prospect) in [
+        ("n", 10, Prospect::Normal),
+        ("s", 22, Prospect::Normal),
+        ("s", 20, Prospect::Blocked),
+        ("us", 22, Prospect::Blocked),
+        ("p", 20, Prospect::Blocked),
+    ] {
+        let comment = "job held, too many failed attempts to run";
+        let text = format!(
+            "Job Id: 1.s\n    job_state = H\n    Hold_Types = {holds}\n    substate = {substate}\n    comment = {comment}\n"
+        );
+        let queue = parse_queue(Flavour::Pbs, &said(0, &text, "")).unwrap();
+        assert_eq!((queue.jobs[0].prospect, queue.jobs[0].state), (prospect, QueueState::Held), "{holds} {substate}");
+    }
+    // The server's own name is no complaint.
+    let gone = said(153, "Owner: alice\n", "qstat: Unknown Job Id 9.interconnect");
+    assert_eq!(parse_queue(Flavour::Pbs, &gone), Ok(Queue::default()));
+}
+
+#[test]
 fn other_users_jobs_of_pbs_are_left_out() {
     let text = "Owner: alice\nJob Id: 1.s\n    Job_Owner = alice@h\n    job_state = Q\nJob Id: 2.s\n    Job_Owner = bob@h\n    job_state = R\n";
     let queue = parse_queue(Flavour::Pbs, &said(0, text, "")).unwrap();

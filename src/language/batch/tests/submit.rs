@@ -384,6 +384,18 @@ fn every_recorded_submission() {
 }
 
 #[test]
+fn a_queue_of_pbs_that_is_full_or_a_server_that_ends_is_waited_for() {
+    for (stderr, wanted) in [
+        ("qsub: Maximum number of jobs already in queue", "full"),
+        ("qsub: would exceed complex's per-user limit", "full"),
+        ("qsub: Request not allowed: Server shutting down", "later"),
+        ("qsub: Queue is not enabled", "partition"),
+    ] {
+        assert_eq!(class(&parse_submit(Flavour::Pbs, &said(150 + 36, "", stderr))), wanted, "{stderr}");
+    }
+}
+
+#[test]
 fn ids_are_found_among_greetings() {
     for (flavour, stdout, stderr, id) in [
         (Flavour::Slurm, "Welcome to 2 clusters\n1234;cluster\n", "", "1234"),
