@@ -89,9 +89,9 @@ impl<W: Write> Packer<W> {
     /// Takes a file into what the host compares.
     fn tell(&mut self, name: &str, sum: Checksum) {
         // Names that `cksum` prints as they are.
-        if !name.contains(['\n', '\\']) {
+        if !name.contains(['\n', '\r', '\\']) {
             self.list.extend_from_slice(format!("./{name}\0").as_bytes());
-            self.sums.update(format!("{sum}\n").as_bytes());
+            self.sums.update(format!("{sum} ./{name}\n").as_bytes());
         }
         self.names.push(name.to_owned());
     }
@@ -215,7 +215,7 @@ fn done(names: &[String], sums: Option<Checksum>) -> String {
         let _infallible = writeln!(
             script,
             "if command -v cksum >/dev/null; then\n\
-             have=$(cd \"$in/tree\" && xargs -0 cksum <../list | cut -d' ' -f1,2 | cksum)\n\
+             have=$(cd \"$in/tree\" && xargs -0 cksum <../list | cksum)\n\
              [ \"$have\" = '{sums}' ] || {{ echo 'what arrived is not what was sent' >&2; exit 75; }}\nfi"
         );
     }
@@ -234,16 +234,24 @@ impl Level<'_> {
             }
             let _infallible = writeln!(script, " {into} || exit 76");
         }
-        for (name, level) in &self.dirs {
-            let dir = format!("{path}{name}");
-            let there = sh(&format!("./{dir}")).into_owned();
-            // Not every `mv` can refuse to move into a directory that somebody made meanwhile: those move file by file.
+        let dirs: Vec<_> = self.dirs.iter().map(|(name, level)| (format!("{path}{name}"), level)).collect();
+        for dirs in dirs.chunks(NAMES) {
+            script.push_str("set --\nfor d in");
+            for (dir, _) in dirs {
+                let _infallible = write!(script, " {}", sh(dir));
+            }
+            // A directory that is there, even an empty one, stays the one that it is. One that somebody made meanwhile is not
+            // moved into: `mv` renames to a name within a directory, which fails.
             let _infallible = writeln!(
                 script,
-                "if [ -e {there} ] || [ -h {there} ] || ! mv -T \"$in\"/tree/{} {there} 2>/dev/null; then\n\
-                 mkdir -p {there} || exit 76",
-                sh(&dir)
+                "; do [ -e \"./$d\" ] || [ -h \"./$d\" ] || set -- \"$@\" \"$in/tree/$d\"; done\n\
+                 [ $# -eq 0 ] || mv -f -- \"$@\" {into} 2>/dev/null"
             );
+        }
+        for (dir, level) in dirs {
+            let there = sh(&format!("./{dir}")).into_owned();
+            let _infallible =
+                writeln!(script, "if [ -d \"$in\"/tree/{} ]; then\nmkdir -p {there} || exit 76", sh(&dir));
             level.script(script, &format!("{dir}/"));
             script.push_str("fi\n");
         }
