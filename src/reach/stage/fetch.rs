@@ -1,5 +1,6 @@
 //! From a host to here.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::path::Path;
@@ -123,12 +124,16 @@ pub async fn fetch(
 ) -> Result<Fetched, StageError> {
     let Found { files, dirs, missing, left } = find(host, from, names, take).await?;
     let limit = take.limit;
+    let mut fresh = HashSet::new();
     for dir in dirs {
-        let path = to.join(dir);
+        let path = to.join(&dir);
+        if fs::symlink_metadata(&path).is_err() {
+            fresh.insert(dir);
+        }
         fs::create_dir_all(&path).map_err(|source| here(&path, source))?;
     }
     let mut moved = Moved { files: files.len() as u64, ..Moved::default() };
-    let lacking = lacking(host, from, to, files).await?;
+    let lacking = lacking(host, from, to, files, &fresh).await?;
     moved.moved = lacking.len() as u64;
     let size = |(_, seen): &Far| seen.map_or(0, |seen| seen.size);
     meter.expect(lacking.iter().map(size).sum());
@@ -145,9 +150,19 @@ pub async fn fetch(
     Ok(Fetched { moved, missing, left })
 }
 
-/// Leaves out what is here with the same content: of files with the same size, the host is asked for the checksums.
-async fn lacking(host: &dyn Transport, from: &str, to: &Path, files: Vec<Far>) -> Result<Vec<Far>, StageError> {
+/// Leaves out what is here with the same content: of files with the same size, the host is asked for the checksums. In a directory
+/// that was just made, `fresh`, there is none.
+async fn lacking(
+    host: &dyn Transport,
+    from: &str,
+    to: &Path,
+    files: Vec<Far>,
+    fresh: &HashSet<String>,
+) -> Result<Vec<Far>, StageError> {
     let alike = |(name, seen): &Far| {
+        if name.rsplit_once('/').is_some_and(|(dir, _)| fresh.contains(dir)) {
+            return false;
+        }
         let meta = fs::symlink_metadata(to.join(name)).ok().filter(fs::Metadata::is_file);
         meta.zip(*seen).is_some_and(|(meta, seen)| meta.len() == seen.size)
     };

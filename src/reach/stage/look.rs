@@ -66,10 +66,18 @@ pub(super) async fn walk(host: &dyn Transport, root: &str, dirs: &[String]) -> R
     if list.is_empty() {
         return Ok(Vec::new());
     }
-    // Links are followed there: what they lead to is what a program there would have read.
+    // Links are followed there: what they lead to is what a program there would have read. A `find` that prints facts itself
+    // spares a look at each file; its tenth digit of a second is none.
+    let own = sh(
+        r#"find -L "$@" \( -type d -printf '%s %T@ %m directory|%p\n' -o -type f -printf '%s %T@ %m file|%p\n' \) 2>/dev/null"#,
+    );
     let find = sh(r#"find -L "$@" \( -type f -o -type d \) -print0 2>/dev/null"#);
     let script = format!(
-        "cd -- {} || exit 73; {FORMAT}xargs -0 sh -c {find} sh | xargs -0 stat -L -c \"$f\" -- 2>/dev/null; exit 0",
+        "cd -- {} || exit 73\n\
+         case $(find . -prune -printf '%T@ %m|%p' 2>/dev/null) in\n\
+         *[0-9].[0-9]*' '*[0-7]'|.') xargs -0 sh -c {own} sh ;;\n\
+         *) {FORMAT}xargs -0 sh -c {find} sh | xargs -0 stat -L -c \"$f\" -- 2>/dev/null ;;\n\
+         esac; exit 0",
         sh(root)
     );
     let text = ask(host, script, list).await?;
@@ -167,7 +175,7 @@ fn line(line: &str) -> Option<(String, Seen)> {
     let (mtime, nanos) = time.split_once('.').unwrap_or((time, "0"));
     let mode = u32::from_str_radix(facts.next()?, 8).ok()?;
     let is_dir = facts.next()? == "directory";
-    let (mtime, nanos) = (mtime.parse().ok()?, nanos.parse().ok()?);
+    let (mtime, nanos) = (mtime.parse().ok()?, nanos.get(..9).unwrap_or(nanos).parse().ok()?);
     Some((name.strip_prefix("./")?.to_owned(), Seen { size, mtime, nanos, mode, is_dir }))
 }
 
