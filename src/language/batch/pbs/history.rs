@@ -74,6 +74,7 @@ pub(super) fn class(record: &Record<'_>, word: &str) -> EndingClass {
     if record.get("resources_used.diag_messages").is_some_and(over_memory) {
         return EndingClass::Oom;
     }
+    // The negative ones: `JOB_EXEC_...` in OpenPBS's job.h.
     match record.number("Exit_status") {
         None if substate == Some(91) => EndingClass::Cancelled,
         None => EndingClass::NeverRan,
@@ -81,9 +82,10 @@ pub(super) fn class(record: &Record<'_>, word: &str) -> EndingClass {
         Some(0) if !ran(record) => EndingClass::Cancelled,
         Some(0) => EndingClass::Completed,
         Some(-29) => EndingClass::Timeout,
-        Some(-26 | -27) => EndingClass::Oom,
-        // -4 to -6: its node's daemon was started anew and ended what it found; -14: a node of several was lost.
-        Some(-20 | -14 | -6..=-4) => EndingClass::NodeFail,
+        Some(-26 | -27 | -31) => EndingClass::Oom,
+        // -4 to -6: its node's daemon was started anew and ended what it found; -14: a node of several was lost; -32: its
+        // node was set up anew.
+        Some(-32 | -20 | -14 | -6..=-4) => EndingClass::NodeFail,
         // Checkpointed, or sent back by a hook after it ran.
         Some(-12 | -11 | -15 | -18) => EndingClass::Requeued,
         // Nothing of it ran: no such user, a password, a hook that refused it or broke, other nodes that did not join.

@@ -189,6 +189,11 @@ fn a_node_of_pbs_that_was_lost() {
         ("-17", "F", "1", LaunchFailed),
         ("-22", "F", "1", LaunchFailed),
         ("-30", "F", "1", LaunchFailed),
+        ("-13", "F", "1", LaunchFailed),
+        ("-21", "F", "1", LaunchFailed),
+        ("-5", "F", "1", NodeFail),
+        ("-32", "F", "1", NodeFail),
+        ("-31", "F", "1", Oom),
         ("-1", "F", "1", LaunchFailed),
         ("271", "F", "1", Failed),
     ] {
