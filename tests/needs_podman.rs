@@ -66,6 +66,8 @@ impl Podman {
             .env("XDG_RUNTIME_DIR", path("run"))
             .env("HOME", path("home"))
             .env("TMPDIR", dir.path())
+            // conmon leaves a file `oom` where it stands, of a container that ran out of memory.
+            .current_dir(dir.path())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

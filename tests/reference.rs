@@ -105,6 +105,10 @@ differs moves, there and back: `rsync` speaks over the connection of csync, so i
 whole by its own checksum before the file gets its name. Where `rsync` is missing or fails, the file moves as a whole. Files that
 go from host to host move as a whole: `rsync` there would write what the first host tells it to, and no host is trusted with that.
 
+Small files are bound by processor time: of 10,000 with 2.5 KB each, through a jump host, both ends on one machine with two cores,
+csync brings all in 0.53 s and fetches them in 0.68 s; `tar | ssh` takes 0.38 and 0.51 s, rsync 0.71 and 0.81 s (medians of five
+rounds in turn). Comparing what arrived is part of it.
+
 With `\"A-B\" = { direct = true }` below `[links]`, files go from host A to host B without passing here: A calls `ssh` to B's address
 as it is configured here, with a key of its own (one that has no passphrase, or is in an agent on A) and its own `known_hosts`. You
 opt in by laying that key there; restrict it in B's `authorized_keys` (`restrict,command=...` or `from=\"A\"`). Where A does not get there,
