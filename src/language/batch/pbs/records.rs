@@ -15,9 +15,25 @@ const KEPT: &str = "^(Job Id: |Owner: |    (Job_Name|Job_Owner|job_state|substat
 /// Most ids in one command: each costs the server a connection, and some 500 a minute exhaust the ports of a login node.
 const MOST_IDS: usize = 40;
 
-/// What the commands say that did not reach the server. Whole phrases: ids hold the server's name, whatever that is, and a server
-/// that does not reach a node was reached itself.
-pub(super) const UNREACHED: [&str; 4] = ["cannot connect", "Couldn't connect", "Connection refused", "reserved ports"];
+/// What the commands say that did not reach the server, in small letters. Whole phrases: ids hold the server's name, whatever that
+/// is, and a server that "could not connect to MOM" was reached itself.
+const UNREACHED: [&str; 9] = [
+    "cannot connect",
+    "couldn't connect",
+    "unable to connect",
+    "failed to connect",
+    "connection refused",
+    "connection reset",
+    "communication failure",
+    "no route to host",
+    "reserved ports",
+];
+
+/// Returns whether a command did not reach the server, as far as it says so.
+pub(super) fn did_not_reach(stderr: &str) -> bool {
+    let said = stderr.to_ascii_lowercase();
+    UNREACHED.iter().any(|text| said.contains(text))
+}
 
 /// What `qstat` says of a job.
 #[derive(Clone, Debug)]
@@ -76,7 +92,7 @@ pub(super) fn ask(ask: Ask<'_>, history: &str) -> String {
 pub(super) fn parse<'a>(reply: &Reply<'a>) -> Result<Vec<Record<'a>>, CouldNotAsk> {
     const NO_ANSWER: [&str; 3] = ["not configured to maintain job history", "timed out", "End of File"];
     const GONE: [&str; 2] = ["Unknown Job Id", "Job has finished"];
-    let complained = NO_ANSWER.iter().chain(&UNREACHED).any(|text| reply.stderr.contains(text));
+    let complained = NO_ANSWER.iter().any(|text| reply.stderr.contains(text)) || did_not_reach(reply.stderr);
     let understood = reply.status == 0 || GONE.iter().any(|text| reply.stderr.contains(text));
     if complained || !understood || ended_from_outside(reply.status) {
         return Err(could_not_ask(reply));

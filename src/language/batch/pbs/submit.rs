@@ -7,7 +7,7 @@ use crate::language::batch::call::{
     submit_from, units,
 };
 use crate::language::batch::can_be_waited_for;
-use crate::language::batch::pbs::records::UNREACHED;
+use crate::language::batch::pbs::records::did_not_reach;
 use crate::model::batch::RefusalKind::{ArrayTooLarge, OverLimit, Partition, Permission, Request};
 use crate::model::batch::{BatchId, Cancelled, CouldNotAsk, Flavour, MemberRequest, RefusalKind, Reply, Sharing};
 use crate::model::batch::{Submission, Submitted};
@@ -220,6 +220,5 @@ pub fn parse_cancel(reply: &Reply<'_>) -> Result<Cancelled, CouldNotAsk> {
         }
     }
     let understood = reply.status == 0 || !cancelled.unknown.is_empty() || !cancelled.refused.is_empty();
-    let connected = !UNREACHED.iter().any(|text| reply.stderr.contains(text));
-    if understood && connected { Ok(cancelled) } else { Err(could_not_ask(reply)) }
+    if understood && !did_not_reach(reply.stderr) { Ok(cancelled) } else { Err(could_not_ask(reply)) }
 }

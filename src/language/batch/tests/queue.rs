@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::{Recorded, SLURMS, recorded, reply, said};
 use crate::language::batch::call::Ask;
-use crate::language::batch::{parse_queue, parse_start, queue, sge, start};
+use crate::language::batch::{parse_cancel, parse_queue, parse_start, queue, sge, start};
 use crate::model::batch::{BatchId, Flavour, Members, Prospect, Queue, QueueState};
 use crate::model::units::Walltime;
 
@@ -298,6 +298,23 @@ fn what_pbs_holds_itself_is_told_from_what_waits_for_another() {
     // The server's own name is no complaint.
     let gone = said(153, "Owner: alice\n", "qstat: Unknown Job Id 9.interconnect");
     assert_eq!(parse_queue(Flavour::Pbs, &gone), Ok(Queue::default()));
+}
+
+#[test]
+fn who_did_not_reach_pbs_learned_of_no_job() {
+    for complaint in [
+        "qstat: cannot connect to server s (errno=15010)",
+        "Cannot connect to default server host 's' - check pbs_server daemon.",
+        "Couldn't connect to cluster: s",
+        "Unable to connect to server s",
+        "Communication failure.",
+        "No route to host",
+        "pbs_iff: all reserved ports in use",
+    ] {
+        let text = format!("Unknown Job Id 9.s\n{complaint}\n");
+        assert!(parse_queue(Flavour::Pbs, &said(153, "", &format!("qstat: {text}"))).is_err(), "{complaint}");
+        assert!(parse_cancel(Flavour::Pbs, &said(153, "", &format!("qdel: {text}"))).is_err(), "{complaint}");
+    }
 }
 
 #[test]
