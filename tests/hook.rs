@@ -109,6 +109,20 @@ fn advice_is_given_and_commands_are_changed_only_where_that_was_asked_for() {
         let (out, _) = hook.csync(&args, "");
         assert_eq!(out.lines().count(), expected, "{out}");
     }
+    for (agent, expected) in [
+        ("claude", "before: {\"hookSpecificOutput\":{\"hookEventName\":\"PreToolUse\",\"updatedInput\""),
+        ("codex", "\"permissionDecision\":\"allow\",\"updatedInput\""),
+        ("qwen", "qwen before: no answer\nqwen after: {\"hookSpecificOutput\""),
+        ("gemini", "\"tool_input\":{\"command\":\"ssh -J gate"),
+        ("copilot", "before: {\"modifiedArgs\":{\"command\":\"ssh -J gate"),
+        ("cursor", "\"permission\":\"ask\",\"updated_input\""),
+    ] {
+        let (out, _) = hook.csync(&["hook", "test", "--rewrite", "--agent", agent, "ssh lab id"], "");
+        assert!(out.contains(expected), "{agent}: {out}");
+        let (out, _) = hook.csync(&["--json", "hook", "test", "--agent", agent, "ls"], "");
+        let value: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(value["before"], if agent == "cursor" { json!({}) } else { Value::Null }, "{agent}: {out}");
+    }
 }
 
 #[test]

@@ -35,6 +35,10 @@ fn program(variable: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| panic!("tests/run sets {variable}"))
 }
 
+/// The settings of every Codex here.
+const CODEX: &str = "model = \"m\"\nmodel_provider = \"mock\"\n[model_providers.mock]\nname = \"mock\"\n\
+    base_url = \"http://127.0.0.1:@PORT@/v1\"\nwire_api = \"responses\"\n";
+
 /// A client: its word, its settings (with `@PORT@` in them), and how it is started.
 struct Client {
     agent: &'static str,
@@ -45,8 +49,7 @@ struct Client {
 
 impl Client {
     fn codex() -> Self {
-        let settings = "model = \"m\"\nmodel_provider = \"mock\"\napproval_policy = \"never\"\nsandbox_mode = \"danger-full-access\"\n\
-                        [model_providers.mock]\nname = \"mock\"\nbase_url = \"http://127.0.0.1:@PORT@/v1\"\nwire_api = \"responses\"\n";
+        let settings = format!("approval_policy = \"never\"\nsandbox_mode = \"danger-full-access\"\n{CODEX}");
         let codex = program("CSYNC_CODEX_BIN");
         let command = [
             "OPENAI_API_KEY=dummy",
@@ -56,7 +59,20 @@ impl Client {
             "--dangerously-bypass-hook-trust",
             "--json",
         ];
-        Self::new("codex", "../.codex/config.toml", settings.to_owned(), &[&command[..], &["go"]].concat())
+        Self::new("codex", "../.codex/config.toml", settings, &[&command[..], &["go"]].concat())
+    }
+
+    /// At a terminal, with a person who answers as the steps say.
+    fn codex_with_person(bed: &Bed, steps: &Value) -> Self {
+        let work = bed.path("").display().to_string();
+        let known = format!("[projects.\"{}\"]\ntrust_level = \"trusted\"\n", work.trim_end_matches('/'));
+        let settings = format!("approval_policy = \"on-request\"\nsandbox_mode = \"workspace-write\"\n{CODEX}{known}");
+        bed.write("steps.json", steps.to_string());
+        let person = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/person.py");
+        let codex = program("CSYNC_CODEX_BIN");
+        let vars = ["OPENAI_API_KEY=dummy", "TERM=xterm-256color"];
+        let command = ["python3", person, "steps.json", "screen.txt", &codex, "--dangerously-bypass-hook-trust", "go"];
+        Self::new("codex", "../.codex/config.toml", settings, &[&vars[..], &command].concat())
     }
 
     fn gemini() -> Self {
@@ -105,6 +121,11 @@ fn laptop() -> Bed {
 
 /// Runs a client with the hook installed, all that may be changed; returns all that its model was sent.
 fn told(bed: &Bed, client: &Client) -> String {
+    told_of(bed, client, &json!(COMMANDS))
+}
+
+/// The same, of a client whose model wants these commands.
+fn told_of(bed: &Bed, client: &Client, commands: &Value) -> String {
     let home = bed.home().display();
     let csync = Path::new(env!("CARGO_BIN_EXE_csync")).parent().unwrap().display();
     let vars = [
@@ -127,7 +148,7 @@ fn told(bed: &Bed, client: &Client) -> String {
         said
     };
     bed.write(client.file, &client.settings);
-    bed.write("commands.json", json!(COMMANDS).to_string());
+    bed.write("commands.json", commands.to_string());
     bed.write("session.sh", SESSION);
     run(&["csync", "hook", "install", "--agent", client.agent, "--rewrite", "--yes"]);
     let mut words = vec!["bash", "session.sh"];
@@ -165,6 +186,28 @@ fn codex_runs_what_was_changed_unless_a_rule_is_about_it() {
     let forbidden = told(&bed, &Client::codex());
     is_left(&forbidden);
     assert!(forbidden.contains("policy forbids"), "{forbidden}");
+}
+
+/// The word that Codex wants beside a changed command takes none of its questions away: a person is asked about what would run.
+#[test]
+fn codex_asks_a_person_about_what_would_run() {
+    let bed = laptop();
+    let outside = json!([[COMMANDS[0], "it needs the network"]]);
+    let asked = "Would you like to run the following command?";
+    let seen = |bed: &Bed| bed.read("screen.txt").split_whitespace().collect::<String>();
+    let yes = json!([[asked, "y"], ["Worked for", "\u{4}"]]);
+    let told = told_of(&bed, &Client::codex_with_person(&bed, &yes), &outside);
+    assert!(seen(&bed).contains("ssh-Jgate-oHostName="), "{}", seen(&bed));
+    is_changed(&told);
+    let no = json!([[asked, "\u{1b}"], ["Conversation interrupted", "\u{4}"]]);
+    let told = told_of(&bed, &Client::codex_with_person(&bed, &no), &outside);
+    assert!(seen(&bed).contains("ssh-Jgate-oHostName="), "{}", seen(&bed));
+    assert!(!told.contains("function_call_output") && !told.contains(REACHED), "nothing ran: {told}");
+    // What the person wants to be asked about is asked about as it was typed.
+    bed.write("../.codex/rules/own.rules", "prefix_rule(pattern=[\"ssh\", \"-o\"], decision=\"prompt\")\n");
+    let told = told_of(&bed, &Client::codex_with_person(&bed, &yes), &outside);
+    assert!(!seen(&bed).contains("-Jgate"), "{}", seen(&bed));
+    is_left(&told);
 }
 
 #[test]

@@ -4,10 +4,12 @@
 //!
 //! `CSYNC_ORACLE_LINES=100000` runs more lines than a test has time for, `CSYNC_ORACLE_FROM=250` begins behind those of a test.
 
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use csync::decide::advise::{Facts, Found, HostFacts, Learned, Mode, PartitionFacts, Replica, Way, advise};
 use csync::language::shell::read;
@@ -117,9 +119,18 @@ fn run(dir: &Path, line: &str, put_in: &[Vec<String>], marked: bool) -> Ran {
         std::fs::remove_file(entry.unwrap().path()).unwrap();
     }
     std::fs::write(work.join("in"), "from a file\n").unwrap();
+    // What a line leaves behind goes on: whoever is left holds this pipe open.
+    let held = dir.join("held");
+    let (gone, is_over) = mpsc::channel();
+    let left = held.clone();
+    std::thread::spawn(move || {
+        drop(std::fs::File::open(left).and_then(|mut pipe| pipe.read_to_end(&mut Vec::new())));
+        gone.send(()).ok();
+    });
     // A pipe whose reader is gone would end its writer, or not, as it happens.
     let output = Command::new("sh")
-        .args(["-c", "trap '' PIPE; exec timeout -k 1 4 bash -c \"$1\"", "sh", line])
+        .args(["-c", "trap '' PIPE; exec 9>\"$2\"; exec timeout -k 1 4 bash -c \"$1\"", "sh", line])
+        .arg(&held)
         .current_dir(&work)
         .env_clear()
         .env("PATH", format!("{}:/usr/bin:/bin", dir.join("bin").display()))
@@ -128,6 +139,7 @@ fn run(dir: &Path, line: &str, put_in: &[Vec<String>], marked: bool) -> Ran {
         .stdin(Stdio::null())
         .output()
         .unwrap();
+    is_over.recv_timeout(Duration::from_secs(5)).ok();
     let record = std::fs::read_to_string(&record).unwrap();
     // What `time` measured may be what a command reads.
     let measured = |call: String| {
@@ -192,6 +204,7 @@ fn bed() -> tempfile::TempDir {
     let bin = dir.path().join("bin");
     std::fs::create_dir(&bin).unwrap();
     std::fs::create_dir(dir.path().join("work")).unwrap();
+    assert!(Command::new("mkfifo").arg(dir.path().join("held")).status().unwrap().success());
     for name in [
         "ssh",
         "srun",

@@ -4,7 +4,7 @@
 usage: mock_models.py PORT-FILE COMMANDS.json LOG.jsonl
 
 COMMANDS.json is a list of shell commands: each turn gets the next as a call of the client's own shell tool, and after the last
-one a message. LOG.jsonl gets every request. PORT-FILE gets the port, once it is listened on.
+one a message. For Codex, one may be a list: a command that is to run outside of the sandbox, and why. LOG.jsonl gets every request. PORT-FILE gets the port, once it is listened on.
 """
 
 import http.server
@@ -21,12 +21,16 @@ def responses(request):
     done = sum(item.get("type") == "function_call_output" for item in request["input"])
     if done < len(commands):
         names = [tool.get("name") for tool in request.get("tools", [])]
+        command, more = commands[done], {}
+        if isinstance(command, list):
+            command, why = command
+            more = {"sandbox_permissions": "require_escalated", "justification": why}
         name, arguments = next(
             (name, arguments)
             for name, arguments in (
-                ("exec_command", {"cmd": commands[done]}),
-                ("shell_command", {"command": commands[done]}),
-                ("shell", {"command": ["bash", "-lc", commands[done]]}),
+                ("exec_command", {"cmd": command, **more}),
+                ("shell_command", {"command": command, **more}),
+                ("shell", {"command": ["bash", "-lc", command], **more}),
             )
             if name in names
         )

@@ -60,9 +60,12 @@ pub(crate) fn alone(args: &[OsString]) -> Option<Exit> {
     if let Some(other) = rest.iter().find_map(|arg| Other::read(arg.to_str()?.strip_prefix(chained::OPTION)?)) {
         return Some(chained::answer(&asked, &other));
     }
-    let speaking = watch(&asked, String::new());
+    let speaking = watch(&asked, agent.silence().to_owned());
     // What went wrong stands in the log; the agent goes on.
     drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| answer(&asked, &speaking))));
+    if !speaking.swap(true, Ordering::AcqRel) {
+        print(agent.silence());
+    }
     Some(Exit::Success)
 }
 
@@ -133,7 +136,7 @@ fn before(asked: &Asked, event: &Event, start: Instant, speaking: &AtomicBool) {
     let Some(command) = &event.command else { return say(asked, event, None, speaking) };
     let facts = Lookup::open(asked.state.as_ref());
     // What an agent does not take is not said to have been changed.
-    let mode = if asked.agent.takes_changes() { asked.mode } else { Mode::Advise };
+    let mode = if event.takes_changes(asked.agent) { asked.mode } else { Mode::Advise };
     let (verdict, reply) = judged(asked.agent, event, command, mode, &facts);
     say(asked, event, reply.as_ref(), speaking);
     if let Some(reply) = &reply {

@@ -146,7 +146,10 @@ impl Shape {
                 let path = base.join(".cursor/hooks.json");
                 Self {
                     path,
-                    hooks: vec![(vec!["hooks", "preToolUse"], pretty(&hook))],
+                    // Its model hears of a command with its result alone.
+                    hooks: ["preToolUse", "postToolUse", "postToolUseFailure"]
+                        .map(|event| (vec!["hooks", event], pretty(&hook)))
+                        .to_vec(),
                     new: "{\n  \"version\": 1\n}\n",
                 }
             }

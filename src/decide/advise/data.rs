@@ -1,11 +1,12 @@
-//! Data that lies on another host than the command that reads it.
+//! Data that lies on another host than the command that reads it, and data that is brought file by file.
 
 use std::fmt::Write as _;
 
 use crate::decide::advise::facts::{Facts, Replica};
-use crate::decide::advise::walk::{At, Line, Step, absolute};
+use crate::decide::advise::walk::{At, Line, Step, absolute, host_of as host_in};
 use crate::decide::advise::{Advice, Kind};
-use crate::language::shell::Word;
+use crate::language::shell::{LoopKind, Place, Word, place};
+use crate::model::host::Agents;
 
 /// Most paths of a line that are looked up.
 const MOST: usize = 16;
@@ -16,6 +17,7 @@ const NAMES_ONLY: &[&str] =
 
 /// Looks for such data.
 pub(super) fn look(line: &Line<'_>, facts: &impl Facts, advice: &mut Vec<Advice>) {
+    advice.extend(line.steps.iter().find_map(|step| one_by_one(line, step, facts)));
     let here = facts.here().map_or_else(|| "local".to_owned(), |here| here.name.clone());
     let mut left = MOST;
     for step in &line.steps {
@@ -41,6 +43,62 @@ pub(super) fn look(line: &Line<'_>, facts: &impl Facts, advice: &mut Vec<Advice>
             advice.extend(judge(redirect.command, &path, host, facts));
         }
     }
+}
+
+/// `for file in *; do scp $file host:; done`: a connection for every file.
+fn one_by_one(line: &Line<'_>, step: &Step, facts: &impl Facts) -> Option<Advice> {
+    let program = step.program().filter(|program| step.at == At::Here && matches!(*program, "scp" | "rsync"))?;
+    let stands = line.command(step)?.stands;
+    if stands.in_heredoc || stands.substituted || !goes_through_files(line, step) {
+        return None;
+    }
+    let varies = |word: &Word| step.written(word).contains('$') || (step.many && word.shown().contains("{}"));
+    let operands = step.arguments().iter().filter(|word| !word.text.starts_with('-'));
+    let (mut host, mut is_last, mut is_each) = (None, false, false);
+    for word in operands {
+        is_each |= varies(word);
+        is_last = false;
+        if let Place::There { host: name, .. } = place(word.shown()) {
+            // Another host each time is another thing, and so are two.
+            if name.contains(['$', '{']) || host.is_some_and(|other| other != name) {
+                return None;
+            }
+            (host, is_last) = (Some(name), true);
+        }
+    }
+    let name = host_in(host.filter(|_| is_each)?);
+    let found = facts.host(name)?;
+    let how = if is_last { format!("FILES {name}:DIR") } else { format!("{name}:DIR/ .") };
+    let mut text = format!(
+        "`{program}` is started for every file here, each time with a connection of its own. One `rsync -a {how}` brings them \
+         all over one, and leaves out what is there already; `--files-from=LIST` takes their names from a list."
+    );
+    if is_last && found.host.batch.is_some() && found.host.agents != Agents::Deny {
+        let _ = write!(
+            text,
+            " `csync submit --on {} -- ...` takes along what lies in the directory of a job.",
+            found.host.name
+        );
+    }
+    Some(Advice { kind: Kind::Data, text, command: step.command, change: None })
+}
+
+/// Says whether a command is started for each of several things: by `for`, by a loop that reads a list, by `xargs`.
+fn goes_through_files(line: &Line<'_>, step: &Step) -> bool {
+    let has = |number: usize, program: &str| {
+        let within = |other: &&Step| other.loops.iter().any(|(own, _)| *own == number);
+        line.steps.iter().filter(within).any(|other| other.program() == Some(program))
+    };
+    // One that ends when that went well tries again.
+    let reads = |number: usize| has(number, "read");
+    let tries = step.loops.iter().any(|(number, _)| has(*number, "break") || has(*number, "exit"));
+    let around = |word: &Word| word.fixed().is_some_and(|name| name.ends_with("xargs"));
+    !tries
+        && step
+            .loops
+            .iter()
+            .any(|(number, kind)| *kind == LoopKind::Words || (*kind == LoopKind::Condition && reads(*number)))
+        || (step.many && step.words.iter().take(step.head).any(around))
 }
 
 /// Returns the name of the host where something runs.

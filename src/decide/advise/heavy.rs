@@ -218,14 +218,14 @@ pub(super) fn is_heavy(words: &[Word], head: usize) -> bool {
             arguments.iter().position(|word| word.text == *verb).map_or(arguments.len(), |at| at + 1)
         };
         let script =
-            |at: usize| program == "uv" && words.get(at).is_some_and(|word| word.text.strip_suffix(".py").is_some());
+            |at: usize| program == "uv" && words.get(at).is_some_and(|word| word.shown().strip_suffix(".py").is_some());
         return (head + 1 + behind..words.len()).any(|at| starts(words, at) || script(at));
     }
     // What is heavy stays that in a container.
     if matches!(program, "docker" | "podman" | "apptainer" | "singularity") {
         let inside = call(words, head).and_then(|call| call.command);
         let Some(inner) = inside.and_then(|at| words.get(at..)) else { return false };
-        let script = inner_script(inner).and_then(read);
+        let script = inner_script(inner).and_then(|text| read(text.shown()));
         let is_work = |words: &[Word]| unwrap(words).is_some_and(|found| starts(words, found.head));
         return is_work(inner) || script.is_some_and(|script| script.commands.iter().any(|own| is_work(&own.words)));
     }
@@ -240,7 +240,7 @@ fn base(name: &str) -> &str {
 fn starts(words: &[Word], head: usize) -> bool {
     let Some(program) = words.get(head).and_then(Word::fixed).map(base) else { return false };
     let arguments = words.get(head + 1..).unwrap_or_default();
-    let fixed: Vec<&str> = arguments.iter().map(|word| word.text.as_str()).collect();
+    let fixed: Vec<&str> = arguments.iter().map(Word::shown).collect();
     if asks_only(&fixed) {
         return false;
     }

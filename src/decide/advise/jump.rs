@@ -4,7 +4,9 @@ use crate::decide::advise::facts::{Facts, Found, Way};
 use crate::decide::advise::walk::{At, Line, Step, host_of};
 use crate::decide::advise::{Advice, Kind, Mode};
 use crate::language::quote::is_plain;
-use crate::language::shell::{Call, Input, Means, Opt, Output, Place, Splice, Stands, Word, call, place, ssh};
+use crate::language::shell::{
+    Call, Input, Means, Opt, Output, Place, Splice, Stands, Word, call, guessed_ssh, place, ssh,
+};
 
 /// Options that say how to get there, or that ask for something else than a command.
 const OTHERWISE: [&str; 13] = ["J", "W", "N", "O", "F", "G", "Q", "V", "D", "L", "R", "w", "S"];
@@ -36,13 +38,14 @@ fn lacks(name: &str, facts: &impl Facts) -> Option<Way> {
 fn advice(line: &Line<'_>, step: &Step, text: String, with: Vec<String>, sure: bool) -> Option<Advice> {
     let stands = stands(line, step)?;
     // With standard input from elsewhere the options are the same; an `ssh` in a pipe reads what it is given.
-    let changes = sure && step.own && (stands.in_loop.is_none() || stands.input == Input::Inherited);
+    let changes = sure && step.own && !step.again && (stands.in_loop.is_none() || stands.input == Input::Inherited);
     let splice = Splice { command: step.command, words: step.head + 1..step.head + 1, with };
     Some(Advice { kind: Kind::Jump, text, command: step.command, change: changes.then_some((Mode::Rewrite, splice)) })
 }
 
 fn login(line: &Line<'_>, step: &Step, facts: &impl Facts) -> Option<Advice> {
-    let call = ssh(&step.words, step.head)?;
+    let sure = ssh(&step.words, step.head).is_some();
+    let call = guessed_ssh(&step.words, step.head)?;
     let destination = step.words.get(call.destination)?.fixed()?;
     if is_otherwise(&call.call, &OTHERWISE) {
         return None;
@@ -59,7 +62,7 @@ fn login(line: &Line<'_>, step: &Step, facts: &impl Facts) -> Option<Advice> {
         "`{name}` is reached through {}, which `ssh` is not told here: `ssh {shown} {destination}` is the way csync knows.",
         way.jump
     );
-    advice(line, step, text, with, true)
+    advice(line, step, text, with, sure)
 }
 
 /// `scp`, `sftp` and `rsync` with one host among their operands.

@@ -27,7 +27,7 @@ pub use need::need;
 pub use work::{Work, work_of};
 
 use crate::decide::advise::walk::Line;
-use crate::language::shell::{Splice, read, rewrite};
+use crate::language::shell::{Splice, read, rewrite, unix_lines};
 
 /// Most pieces of advice on one line: more is not read.
 const MOST: usize = 4;
@@ -107,7 +107,9 @@ pub struct Verdict {
 
 /// Judges a line that is about to run in a directory.
 pub fn advise(text: &str, cwd: &str, mode: Mode, facts: &impl Facts) -> Verdict {
-    let Some(script) = read(text).filter(|script| !(script.commands.is_empty() && script.files.is_empty())) else {
+    let lines = unix_lines(text);
+    let mode = if lines == text { mode } else { Mode::Advise };
+    let Some(script) = read(&lines).filter(|script| !(script.commands.is_empty() && script.files.is_empty())) else {
         return Verdict::default();
     };
     let line = Line::new(&script, cwd, facts);

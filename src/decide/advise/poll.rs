@@ -23,10 +23,9 @@ pub(super) fn look(line: &Line<'_>, advice: &mut Vec<Advice>) {
             return;
         }
     }
-    let watched = line
-        .steps
-        .iter()
-        .find(|step| step.many && asks(step) && line.command(step).and_then(|command| command.head()) == Some("watch"));
+    let watched = line.steps.iter().find(|step| {
+        step.again && asks(step) && line.command(step).and_then(|command| command.head()) == Some("watch")
+    });
     advice.extend(watched.map(|step| say(step, "`watch` without a terminal never ends, and asks")));
     let endless = line.steps.iter().find(|step| iterates(step));
     advice.extend(endless.map(|step| say(step, "It never ends, and asks")));

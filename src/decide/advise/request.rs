@@ -23,7 +23,7 @@ struct Asked {
 
 /// Looks for submissions.
 pub(super) fn look(line: &Line<'_>, facts: &impl Facts, advice: &mut Vec<Advice>) {
-    for step in line.steps.iter().filter(|step| !step.in_job && !step.many) {
+    for step in line.steps.iter().filter(|step| !(step.in_job || step.many || step.again)) {
         let host = match &step.at {
             At::Here => facts.here(),
             At::There(host, _) => host.clone(),
@@ -113,7 +113,7 @@ fn known(command: &[Word], step: &Step, host: &HostFacts, facts: &impl Facts) ->
         let words: Vec<&str> = words.iter().map(Word::fixed).collect::<Option<_>>()?;
         if words.is_empty() { None } else { facts.request(&words, &host.name, step.cwd.as_deref()) }
     };
-    let Some(script) = inner_script(command).and_then(read) else { return of(command) };
+    let Some(script) = inner_script(command).and_then(Word::fixed).and_then(read) else { return of(command) };
     let mut found = script.commands.iter().filter_map(|inner| of(&inner.words));
     found.next().filter(|_| found.next().is_none())
 }
@@ -225,7 +225,11 @@ fn only_work(text: &str) -> Option<Vec<Word>> {
     let mut work = commands(text).into_iter().map(bare).filter(is_work);
     let only = work.next().filter(|_| work.next().is_none())?;
     let means = |text: &str| if text.contains(['$', '`']) { Means::AnyWords } else { Means::Itself };
-    Some(only.into_iter().map(|text| Word { span: 0..0, means: means(&text), text, quoted: true }).collect())
+    Some(
+        only.into_iter()
+            .map(|text| Word { span: 0..0, means: means(&text), shape: text.clone(), text, quoted: true })
+            .collect(),
+    )
 }
 
 /// Takes in what options ask for.

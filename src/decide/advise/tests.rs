@@ -161,6 +161,8 @@ fn heavy_work_on_a_login_node_is_told_how_to_be_a_job() {
         "ssh hpc \"python train.py --seed $SEED\"",
         "ssh hpc cd x '&&' python train.py $SEED",
         "ssh hpc apptainer exec img.sif bash -c \"'cd x; python train.py'\"",
+        "ssh hpc <<EOF\npython x.py\nEOF",
+        "ssh hpc \"cd $D && python x.py\"",
     ] {
         assert_eq!(kinds(&laptop, line).first(), Some(&"login-node"), "{line}");
     }
@@ -176,7 +178,6 @@ fn heavy_work_on_a_login_node_is_told_how_to_be_a_job() {
         "ssh hpc 'sbatch --wrap \"python x.py\" -t 1 --mem 1 -c 1'",
         "ssh() { x; }; ssh hpc 'python x.py'",
         "ssh $H 'python x.py'",
-        "ssh hpc <<EOF\npython x.py\nEOF",
         "ssh -L 8888:localhost:8888 hpc 'jupyter lab'",
         "ssh hpc \"python $SCRIPT\"",
         "ssh hpc \"echo '$X python train.py'\"",
@@ -518,13 +519,16 @@ fn nothing_is_said_to_the_set_but_what_it_expects() {
 fn nasty_lines_behave() {
     let job = "#!/bin/bash\n#SBATCH --mem=4G # enough\n#SBATCH -c 2\n\nmodule load x\nsrun python train.py\n";
     let lines = include_str!("../../../tests/replies/hook/lines.jsonl");
+    let mut other = Vec::new();
     for line in lines.lines() {
         let entry: serde_json::Value = serde_json::from_str(line).unwrap();
         let here = ["hpc", "grid", "pbs"].into_iter().find(|name| entry["here"] == *name);
         let world = World { here, scripts: [("/proj/job.sh", job)].into(), ..World::default() };
         let verdict = advise(entry["command"].as_str().unwrap(), "/proj", Mode::Rewrite, &world);
         let kinds: Vec<&str> = verdict.advice.iter().map(|piece| piece.kind.name()).collect();
-        assert_eq!(serde_json::json!(kinds), entry["advice"], "{line}");
-        assert_eq!(serde_json::json!(verdict.rewritten), entry["rewritten"], "{line}");
+        if serde_json::json!(kinds) != entry["advice"] || serde_json::json!(verdict.rewritten) != entry["rewritten"] {
+            other.push(format!("{line}\n  {kinds:?} {:?}", verdict.rewritten));
+        }
     }
+    assert!(other.is_empty(), "{}", other.join("\n"));
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::decide::advise::facts::{Facts, HostFacts};
 use crate::language::shell::{
-    Command, File, LoopKind, Means, Opened, Script, Stands, Word, call, in_terminal, inner_script, read, ssh, unwrap,
+    Command, Document, File, Input, LoopKind, Opened, Output, Script, Stands, Word, call, guessed_ssh, in_terminal,
+    inner_script, read, reads_input, ssh, unwrap,
 };
 
 /// Deepest nesting of texts in texts.
@@ -46,6 +47,10 @@ pub(super) struct Step {
     pub(super) in_job: bool,
     /// Whether it is started more than once, or with more words.
     pub(super) many: bool,
+    /// Whether it is started again and again as it is.
+    pub(super) again: bool,
+    /// Whether it stands in a text that only the shell here knows wholly, or that comes from elsewhere.
+    pub(super) open: bool,
     /// Whether it runs as another user, who has other settings.
     pub(super) as_other: bool,
     /// Whether it is given a terminal of its own.
@@ -54,6 +59,8 @@ pub(super) struct Step {
     pub(super) loops: Vec<(usize, LoopKind)>,
     /// Its directory, where that is known.
     pub(super) cwd: Option<String>,
+    /// What its standard input brings it, where that is known.
+    input: Option<Arc<str>>,
 }
 
 impl Step {
@@ -134,9 +141,12 @@ impl<'s> Line<'s> {
                 own: true,
                 in_job: false,
                 many: false,
+                again: false,
+                open: false,
                 as_other: false,
                 has_terminal: false,
                 loops: loops(script, command.stands, 0),
+                input: input(script, index, cwd.as_deref(), Some(facts)),
                 cwd: cwd.clone(),
             };
             line.open(script, index, index, &At::Here, cwd.as_ref());
@@ -161,7 +171,7 @@ impl<'s> Line<'s> {
 
     /// Says whether the command that a step belongs to is an `ssh` that is there for something else than to run a command.
     pub(super) fn forwards(&self, step: &Step) -> bool {
-        let call = self.command(step).and_then(|command| ssh(&command.words, unwrap(&command.words)?.head));
+        let call = self.command(step).and_then(|command| guessed_ssh(&command.words, unwrap(&command.words)?.head));
         call.is_some_and(|ssh| ssh.call.has(&["D", "L", "N", "O", "R", "W", "w"]))
     }
 
@@ -175,6 +185,9 @@ impl<'s> Line<'s> {
         };
         step.head = found.head;
         step.many |= found.many;
+        step.again |= found.again;
+        // What is not known to be the program is not changed.
+        step.own &= !found.unsure;
         step.as_other |= found.as_other;
         step.has_terminal |= found.has_terminal;
         let inner = if depth < DEEPEST { inner_text(&step, facts) } else { None };
@@ -182,10 +195,10 @@ impl<'s> Line<'s> {
         let as_other = step.as_other || matches!(step.program(), Some("su" | "runuser"));
         let frame = Step { words: Vec::new(), head: 0, own: false, as_other, ..step.clone() };
         self.steps.push(step);
-        if let Some(Inner { text, at, cwd, open, has_terminal }) = inner {
-            let many = frame.many || open;
+        if let Some(Inner { text, at, cwd, open, has_terminal, input }) = inner {
+            let open = frame.open || open;
             let has_terminal = (frame.has_terminal && at == frame.at) || has_terminal;
-            self.add_text(&text, &Step { at, many, has_terminal, cwd, ..frame.clone() }, facts, depth + 1);
+            self.add_text(&text, &Step { at, open, has_terminal, cwd, input, ..frame.clone() }, facts, depth + 1);
         }
         for Started { words, how } in next {
             let mut step = Step { words, ..frame.clone() };
@@ -200,7 +213,7 @@ impl<'s> Line<'s> {
     }
 
     /// Adds the commands of a text; each of them is like `frame` but for its words.
-    fn add_text(&mut self, text: &str, frame: &Step, facts: &impl Facts, depth: usize) {
+    fn add_text<F: Facts>(&mut self, text: &str, frame: &Step, facts: &F, depth: usize) {
         let Some(script) = read(text) else { return };
         let first = self.fresh;
         self.fresh += script.loops.len();
@@ -218,7 +231,12 @@ impl<'s> Line<'s> {
             let words = inner.words.clone();
             let own = loops(&script, inner.stands, first);
             let loops = own.into_iter().chain(frame.loops.iter().copied()).collect();
-            let step = Step { text: Arc::clone(&text), words, many, loops, cwd: cwd.clone(), ..frame.clone() };
+            let none: Option<&F> = None;
+            let input = match inner.stands.input {
+                Input::Inherited => frame.input.clone(),
+                _ => input(&script, index, None, none),
+            };
+            let step = Step { text: Arc::clone(&text), words, many, loops, input, cwd: cwd.clone(), ..frame.clone() };
             self.add(step, &script.defines, facts, depth);
             moved(inner, &mut cwd);
         }
@@ -253,68 +271,99 @@ struct Inner {
     at: At,
     /// In which directory.
     cwd: Option<String>,
-    /// Whether more follows, which only the shell here knows.
+    /// Whether something of it is known to the shell here alone, or it comes from elsewhere.
     open: bool,
     /// Whether that is given a terminal.
     has_terminal: bool,
+    /// What is left on its standard input.
+    input: Option<Arc<str>>,
+}
+
+/// Returns what standard input brings a command: a here-document, or a small file of this machine.
+fn input(script: &Script, index: usize, cwd: Option<&str>, facts: Option<&impl Facts>) -> Option<Arc<str>> {
+    let command = script.commands.get(index)?;
+    // A file is only opened where something may run it.
+    let runs = |word: &Word| {
+        let name = word.fixed().unwrap_or_default();
+        matches!(name.rsplit('/').next(), Some("ssh" | "bash" | "sh" | "dash" | "zsh" | "ksh"))
+    };
+    let facts = facts.filter(|_| command.words.iter().any(runs));
+    let read = |name: &str| facts?.batch_script(&absolute(name, cwd)?).map(Arc::from);
+    match command.stands.input {
+        Input::Here => {
+            let of = |document: &&Document| script.first_of(&document.of) == Some(index);
+            script.documents.iter().rev().find(of).map(|document| document.text.as_str().into())
+        }
+        Input::File => {
+            let opened = |file: &&File| !file.is_written && script.first_of(&file.span) == Some(index);
+            read(script.files.iter().rev().find(opened)?.word.fixed()?)
+        }
+        // `cat FILE |`
+        Input::Pipe => match script.commands.get(index.checked_sub(1)?)? {
+            Command { words, stands, .. } if stands.output == Output::Pipe => match words.as_slice() {
+                [cat, file] if cat.fixed() == Some("cat") => read(file.fixed()?),
+                _ => None,
+            },
+            _ => None,
+        },
+        Input::Inherited => None,
+    }
 }
 
 /// Returns the text that a program hands to a shell.
 fn inner_text(step: &Step, facts: &impl Facts) -> Option<Inner> {
     let words = step.words.get(step.head..)?;
-    let here = |text: &str| Inner {
+    let here = |text: &str, known: bool| Inner {
         text: text.to_owned(),
         at: step.at.clone(),
         cwd: step.cwd.clone(),
-        open: false,
+        open: !known,
         has_terminal: false,
+        input: step.input.clone(),
     };
+    let of = |word: &Word| here(word.shown(), word.fixed().is_some());
     if let Some(text) = inner_script(words) {
-        return Some(here(text));
+        return Some(of(text));
+    }
+    if reads_input(words) {
+        return step.input.as_deref().map(|text| Inner { input: None, ..here(text, false) });
     }
     // These hand what they are given to a shell, which takes it apart again.
     let around = step.words.get(..step.head)?.iter().filter_map(Word::fixed);
     let around: Vec<&str> = around.map(|word| word.rsplit('/').next().unwrap_or(word)).collect();
     let first = words.first()?;
-    if first.text.contains(' ') && around.iter().any(|name| matches!(*name, "watch" | "parallel")) {
-        let known = first.fixed().map(str::to_owned).or_else(|| beginning(words.get(..1)?))?;
-        return Some(Inner { open: first.fixed().is_none(), ..here(&known) });
+    if first.shown().contains(' ') && around.iter().any(|name| matches!(*name, "watch" | "parallel")) {
+        return Some(of(first));
     }
     if first.fixed() == Some("-c") && around.last() == Some(&"flock") {
-        return words.get(1)?.fixed().map(here);
+        return words.get(1).map(of);
     }
     if matches!(step.program(), Some("su" | "runuser")) {
         let names =
             |word: &Word| word.text.starts_with('-') && !word.text.starts_with("--") && word.text.ends_with('c');
         let at = step.arguments().iter().position(|word| names(word) || word.text == "--command")?;
-        return step.arguments().get(at + 1)?.fixed().map(|text| Inner { cwd: None, ..here(text) });
+        return step.arguments().get(at + 1).map(|text| Inner { cwd: None, ..of(text) });
     }
-    if let Some(Opened::Text(text)) = in_terminal(words) {
-        return Some(Inner { has_terminal: true, ..here(text) });
+    if let Some(Opened::Text(text, known)) = in_terminal(words) {
+        return Some(Inner { has_terminal: true, input: None, ..here(text, known) });
     }
-    let call = ssh(&step.words, step.head)?;
+    let call = guessed_ssh(&step.words, step.head)?;
     let destination = step.words.get(call.destination)?.fixed()?;
     let name = host_of(destination);
     let at = match facts.host(name) {
         Some(found) if found.is_node => At::Node(found.host, name.to_owned()),
         found => At::There(found.map(|found| found.host), name.to_owned()),
     };
-    let whole = call.remote(&step.words);
-    let open = whole.is_none();
-    let text = match whole {
-        Some(text) => text,
-        None => beginning(step.words.get(call.call.command?..)?)?,
+    // What is typed there, in a way.
+    let input = step.input.clone().filter(|_| !call.call.has(&["n", "N", "f", "W", "O"]));
+    let Some(command) = call.call.command else {
+        let text = input?.to_string();
+        return Some(Inner { text, at, cwd: None, open: true, has_terminal: false, input: None });
     };
-    Some(Inner { text, at, cwd: None, open, has_terminal: false })
-}
-
-/// Returns what the other side's shell is given, up to the last word that nothing in it expands before.
-fn beginning(words: &[Word]) -> Option<String> {
-    let known = words.iter().take_while(|word| word.means == Means::Itself).count();
-    let parts: Vec<&str> = words.iter().take(known + 1).map(|word| word.text.as_str()).collect();
-    let text = parts.join(" ");
-    // The last word may go on.
-    Some(text.get(..text.rfind([' ', '\n', '\t'])?)?.to_owned())
+    let known = ssh(&step.words, step.head).is_some();
+    let open = !known || step.words.get(command..)?.iter().any(|word| word.fixed().is_none());
+    let text = call.shown(&step.words)?;
+    Some(Inner { text, at, cwd: None, open, has_terminal: false, input })
 }
 
 /// A command that a program starts.

@@ -32,7 +32,8 @@ pub fn work_of(text: &str, cwd: &str, facts: &impl Facts) -> Option<Work> {
     }
     let line = Line::new(&script, cwd, facts);
     let mut working = line.steps.iter().filter(|step| !hands_on(step) && !is_small(&texts(step)));
-    let only = working.next().filter(|step| step.command == last && !step.many && !step.in_job)?;
+    let only =
+        working.next().filter(|step| step.command == last && !(step.many || step.again || step.open || step.in_job))?;
     let leaves = only.program().is_none_or(|program| LEAVE.contains(&program));
     // Of what stands in a text, the exit code may be that of what follows.
     if leaves || working.next().is_some() || (!only.own && text.contains([';', '\n'])) {

@@ -13,7 +13,7 @@ pub mod settings;
 mod tests;
 
 pub use chain::Theirs;
-pub use read::{Event, Moment, Scanner, read};
+pub use read::{Event, Moment, Scanner, read, sent};
 pub use render::{Reply, render};
 pub use rules::{Rules, Started, from_arguments};
 
@@ -86,6 +86,11 @@ impl Agent {
     /// Returns whether the model is told something only together with a command's result; what is said before it runs goes to
     /// the person, or nowhere.
     pub const fn is_told_after(self) -> bool {
-        matches!(self, Self::Qwen | Self::Gemini)
+        matches!(self, Self::Qwen | Self::Gemini | Self::Cursor)
+    }
+
+    /// Returns what it is answered where there is nothing to say: Cursor takes no silence.
+    pub const fn silence(self) -> &'static str {
+        if matches!(self, Self::Cursor) { "{}" } else { "" }
     }
 }

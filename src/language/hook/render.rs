@@ -50,17 +50,19 @@ struct Output<'a> {
     updated_input: Option<&'a Fields>,
     #[serde(skip_serializing_if = "Option::is_none")]
     agent_message: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    additional_context: Option<&'a str>,
 }
 
 /// Returns the line that answers an event; none where silence is the answer. Cursor takes no silence.
 pub fn render(agent: Agent, event: &Event, reply: Option<&Reply>) -> Option<String> {
-    let silence = || (agent == Agent::Cursor).then(|| "{}".to_owned());
+    let silence = || Some(agent.silence().to_owned()).filter(|line| !line.is_empty());
     let is_before = matches!(event.moment, Moment::Before | Moment::Start);
     let is_heard = is_before || (agent.is_told_after() && matches!(event.moment, Moment::After { .. }));
     let Some(reply) = reply.filter(|_| is_heard) else { return silence() };
     let text = cut(&reply.text);
     // What ran is not changed.
-    let changed = reply.command.as_ref().filter(|_| agent.takes_changes() && is_before);
+    let changed = reply.command.as_ref().filter(|_| event.takes_changes(agent) && is_before);
     let changed = changed.and_then(|command| with_command(&event.input, command));
     let changed = changed.as_ref();
     let context = (!text.is_empty()).then_some(text);
@@ -85,10 +87,15 @@ pub fn render(agent: Agent, event: &Event, reply: Option<&Reply>) -> Option<Stri
             Output { specific: specific(changed, None, context), ..Output::default() }
         }
         Agent::Copilot => Output { modified: changed, context, ..Output::default() },
+        Agent::Cursor if !is_before => {
+            // No other event hands something to its model.
+            let context = context.filter(|_| event.name == "postToolUse");
+            Output { additional_context: context, ..Output::default() }
+        }
         Agent::Cursor => Output {
             permission: changed.map(|_| "ask"),
             updated_input: changed,
-            agent_message: context,
+            agent_message: context.filter(|_| changed.is_some()),
             ..Output::default()
         },
     };

@@ -4,7 +4,7 @@
 use serde::Deserialize;
 
 use crate::language::hook::Agent;
-use crate::language::shell::{Word, inner_script, read, ssh, unwrap};
+use crate::language::shell::{Script, Word, guessed_ssh, inner_script, read, reads_input, unix_lines, unwrap};
 
 /// Deepest nesting of texts in texts.
 const DEEPEST: u32 = 3;
@@ -155,11 +155,14 @@ impl Rules {
         if self.patterns.contains(&Pattern::Any) || self.fit_text(line) {
             return true;
         }
-        self.fit_script(line, 0)
+        self.fit_script(&unix_lines(line), 0)
     }
 
     fn fit_script(&self, text: &str, depth: u32) -> bool {
         let Some(script) = read(text) else { return true };
+        if depth < DEEPEST && handed(&script).any(|text| self.fit_script(text, depth + 1)) {
+            return true;
+        }
         script.commands.iter().any(|command| {
             let from = |at: usize| command.words.get(at).map(|word| word.span.start..command.span.end);
             let slices = (0..command.words.len()).filter_map(from).map(|span| script.slice(&span));
@@ -183,8 +186,8 @@ impl Rules {
                 return true;
             }
         }
-        let script = words.get(head..).and_then(inner_script).map(str::to_owned);
-        let inner = script.or_else(|| ssh(words, head)?.remote(words));
+        let script = words.get(head..).and_then(inner_script).map(|text| text.shown().to_owned());
+        let inner = script.or_else(|| guessed_ssh(words, head)?.shown(words));
         inner.is_some_and(|inner| depth < DEEPEST && self.fit_script(&inner, depth + 1))
     }
 
@@ -199,6 +202,16 @@ impl Rules {
             }
         })
     }
+}
+
+/// Returns the here-documents that shells are given to run, those of other machines too.
+fn handed(script: &Script) -> impl Iterator<Item = &str> {
+    script.documents.iter().filter_map(|document| {
+        let words = &script.commands.get(script.first_of(&document.of)?)?.words;
+        let head = unwrap(words)?.head;
+        let runs = guessed_ssh(words, head).is_some() || words.get(head..).is_some_and(reads_input);
+        runs.then_some(document.text.as_str())
+    })
 }
 
 /// Matches a text against a pattern in which `*` is any text.

@@ -75,13 +75,54 @@ fn every_agent_gets_its_own_words() {
         json!({"permission": "ask", "updated_input": {"command": "ssh -J g n ls"}, "agent_message": "why"})
     );
     let event = read(Agent::Cursor, cursor.as_bytes()).unwrap();
-    assert_eq!(render(Agent::Cursor, &event, None).unwrap(), "{}");
+    let advice = Reply { command: None, ..reply() };
+    for silent in [None, Some(&advice)] {
+        assert_eq!(render(Agent::Cursor, &event, silent).unwrap(), "{}", "its model hears nothing before a command");
+    }
+    let after = cursor.replace("preToolUse", "postToolUse");
+    assert_eq!(answer(Agent::Cursor, &after).unwrap(), json!({"additional_context": "why"}));
+    let shell = |event: &str| format!(r#"{{"hook_event_name":"{event}","command":"x","cwd":"/"}}"#);
+    for event in ["beforeShellExecution", "afterShellExecution"] {
+        assert_eq!(answer(Agent::Cursor, &shell(event)).unwrap(), json!({}), "{event} takes neither");
+    }
     for (agent, _) in Agent::ALL {
         let event = read(agent, CLAUDE.as_bytes()).unwrap();
         let line = render(agent, &event, Some(&reply())).unwrap_or_default();
         assert!((agent == Agent::Codex || !line.contains("allow")) && !line.contains('\n'), "{line}");
         assert_eq!(Agent::named(agent.name()), Some(agent));
     }
+}
+
+/// Events as the documents of Cursor have them, with every field that they name.
+#[test]
+fn cursor_is_read_as_its_documents_have_it() {
+    let event = |name: &str, more: &Value| {
+        let mut event = json!({"conversation_id": "c", "generation_id": "g", "model": "m", "model_id": "m",
+            "model_params": [{"id": "effort", "value": "max"}], "hook_event_name": name, "cursor_version": "1.7.2",
+            "workspace_roots": ["/project"], "user_email": null, "transcript_path": null, "tool_name": "Shell",
+            "tool_input": {"command": "ssh n ls", "working_directory": "/project/sub"}, "tool_use_id": "t", "cwd": ""});
+        event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        read(Agent::Cursor, event.to_string().as_bytes()).unwrap()
+    };
+    let before = event("preToolUse", &json!({"agent_message": "x"}));
+    assert_eq!((before.session.as_str(), before.call.as_str(), before.cwd.as_str()), ("c", "t", "/project/sub"));
+    let line = render(Agent::Cursor, &before, Some(&reply())).unwrap();
+    let updated = r#""updated_input":{"command":"ssh -J g n ls","working_directory":"/project/sub"}"#;
+    assert!(line.contains(updated), "every field as it came: {line}");
+    let output =
+        |code: i32| json!({"tool_output": json!({"exitCode": code, "output": ""}).to_string(), "duration": 54.5});
+    let well = event("postToolUse", &output(0));
+    assert_eq!((well.moment, well.took), (Moment::After { well: true, unknown: false }, Some(54.5)));
+    let failed = event("postToolUse", &output(3));
+    assert_eq!((failed.moment, failed.code), (Moment::After { well: false, unknown: false }, Some(3)));
+    for (kind, unknown) in [("error", false), ("timeout", true), ("permission_denied", true)] {
+        let failed =
+            event("postToolUseFailure", &json!({"failure_type": kind, "error_message": "x", "is_interrupt": false}));
+        assert_eq!(failed.moment, Moment::After { well: false, unknown }, "{kind}");
+        assert_eq!(render(Agent::Cursor, &failed, Some(&reply())).unwrap(), "{}", "it takes no words");
+    }
+    let elsewhere = event("preToolUse", &json!({"tool_input": {"command": "ls"}}));
+    assert_eq!(elsewhere.cwd, "/project");
 }
 
 #[test]
@@ -146,13 +187,17 @@ fn rules_fit_what_they_forbid_however_it_is_wrapped() {
         "for i in 1; do ssh n; done",
         "unknown-wrapper ssh n",
         "ssh (",
+        "bash -c \"cd $D && ssh n\"",
+        "bash -s <<EOF\nssh n\nEOF",
+        "ssh n\r\n",
     ] {
         assert!(ssh.fit(line), "{line}");
     }
-    for line in ["scp a b", "ls", "echo 'ssh-keygen'"] {
+    for line in ["scp a b", "ls", "echo 'ssh-keygen'", "cat > x <<EOF\nssh n\nEOF", "scp a b\r\n"] {
         assert!(!ssh.fit(line), "{line}");
     }
     assert!(rules(&["Bash(git push --force:*)"]).fit("ssh h 'git push --force x'"));
+    assert!(rules(&["Bash(git push *)"]).fit("ssh h \"cd $D && git push -f\""));
     assert!(rules(&["Bash(npm run build)"]).fit("cd x; npm run build"));
     assert!(!rules(&["Bash(npm run build)"]).fit("npm run build-all"));
     assert!(rules(&["Bash(* --force*)"]).fit("git push --force-with-lease"));

@@ -1,6 +1,6 @@
 //! Calls of the programs that csync knows: their options, operands, and the command that they start.
 
-use crate::language::shell::options::{Opt, Reading, read};
+use crate::language::shell::options::{Opt, Reading, guess, read};
 use crate::language::shell::tables::{
     APPTAINER, APPTAINER_RUN, BSUB, DOCKER, DOCKER_EXEC, DOCKER_RUN, QSUB, RSYNC, SALLOC, SBATCH, SCP, SFTP, SRUN, SSH,
     Table,
@@ -133,6 +133,19 @@ pub struct SshCall<'w> {
 
 /// Reads a call of `ssh`: its options may stand behind the destination too.
 pub fn ssh(words: &[Word], head: usize) -> Option<SshCall<'_>> {
+    ssh_by(read, words, head)
+}
+
+/// Reads a call of `ssh` some of whose values may become several words: `ssh -i $KEY host`. It may be spoken of, and not changed.
+pub fn guessed_ssh(words: &[Word], head: usize) -> Option<SshCall<'_>> {
+    ssh_by(guess, words, head)
+}
+
+fn ssh_by<'w>(
+    read: impl Fn(&'static Table, &'w [Word], usize) -> Option<Reading<'w>>,
+    words: &'w [Word],
+    head: usize,
+) -> Option<SshCall<'w>> {
     let program = base(words.get(head)?.fixed()?);
     if program != "ssh" {
         return None;
@@ -162,6 +175,12 @@ impl SshCall<'_> {
     pub fn remote(&self, words: &[Word]) -> Option<String> {
         let parts: Option<Vec<&str>> = words.get(self.call.command?..)?.iter().map(Word::fixed).collect();
         Some(parts?.join(" "))
+    }
+
+    /// Returns that text also where some of it expands here, with variables in the places of what only the shell knows.
+    pub fn shown(&self, words: &[Word]) -> Option<String> {
+        let parts: Vec<&str> = words.get(self.call.command?..)?.iter().map(Word::shown).collect();
+        Some(parts.join(" "))
     }
 }
 

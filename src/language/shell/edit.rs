@@ -104,6 +104,12 @@ fn is_meant(before: &Script, after: &Script, splices: &[Splice]) -> bool {
         && before.loops.len() == after.loops.len()
         && before.defines == after.defines
         && before.files.len() == after.files.len()
+        && before.documents.len() == after.documents.len()
+        && before
+            .documents
+            .iter()
+            .zip(&after.documents)
+            .all(|(old, new)| before.slice(&old.span) == after.slice(&new.span) && old.known == new.known)
         && before
             .files
             .iter()

@@ -22,10 +22,10 @@ mod wrap;
 #[cfg(test)]
 mod tests;
 
-pub use call::{Call, Place, SshCall, call, place, ssh};
+pub use call::{Call, Place, SshCall, call, guessed_ssh, place, ssh};
 pub use edit::{Refused, Splice, rewrite};
 pub use options::{Opt, Reading};
-pub use read::{LONGEST, read};
-pub use script::{Command, File, Input, Loop, LoopKind, Output, Script, Span, Stands};
+pub use read::{LONGEST, read, unix_lines};
+pub use script::{Command, Document, File, Input, Loop, LoopKind, Output, Script, Span, Stands};
 pub use word::{Means, Word, words};
-pub use wrap::{Opened, Unwrapped, in_terminal, inner_script, unwrap};
+pub use wrap::{Opened, Unwrapped, in_terminal, inner_script, reads_input, unwrap};

@@ -30,6 +30,15 @@ pub struct Reading<'w> {
 /// Reads options from a word on, up to the first word that is none of theirs. None where one is not in the table, or where a
 /// word expands into something that could be one.
 pub(super) fn read<'w>(table: &'static Table, words: &'w [Word], from: usize) -> Option<Reading<'w>> {
+    read_with(table, words, from, false)
+}
+
+/// The same, where a value that may become several words is taken for one: good enough to speak of, not to change anything.
+pub(super) fn guess<'w>(table: &'static Table, words: &'w [Word], from: usize) -> Option<Reading<'w>> {
+    read_with(table, words, from, true)
+}
+
+fn read_with<'w>(table: &'static Table, words: &'w [Word], from: usize, guesses: bool) -> Option<Reading<'w>> {
     let mut reading = Reading { next: from, ..Reading::default() };
     while let Some(word) = words.get(reading.next) {
         let text = word.text.as_str();
@@ -45,7 +54,7 @@ pub(super) fn read<'w>(table: &'static Table, words: &'w [Word], from: usize) ->
             }
             break;
         }
-        let mut step = Step { table, words, at: reading.next, options: &mut reading.options };
+        let mut step = Step { table, words, at: reading.next, guesses, options: &mut reading.options };
         reading.next = if table.one_dash {
             step.one_dash(text)?
         } else if let Some(long) = text.strip_prefix("--") {
@@ -61,6 +70,7 @@ struct Step<'w, 'r> {
     table: &'static Table,
     words: &'w [Word],
     at: usize,
+    guesses: bool,
     options: &'r mut Vec<Opt<'w>>,
 }
 
@@ -70,14 +80,14 @@ impl<'w> Step<'w, '_> {
         let word = self.words.get(self.at)?;
         self.options.push(Opt { name, value: Some(value), known: word.means == Means::Itself, word: self.at });
         // An unquoted expansion in it could split it.
-        (word.means != Means::AnyWords).then_some(self.at + 1)
+        (self.guesses || word.means != Means::AnyWords).then_some(self.at + 1)
     }
 
     /// The words that follow, as values.
     fn following(&mut self, name: &'static str, count: usize) -> Option<usize> {
         let first = self.words.get(self.at + 1)?;
         for word in self.words.get(self.at + 1..=self.at + count)? {
-            if word.means == Means::AnyWords {
+            if word.means == Means::AnyWords && !self.guesses {
                 return None;
             }
         }

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 
 use tree_sitter::{Node, Parser};
 
-use crate::language::shell::script::{Command, File, Input, Loop, LoopKind, Output, Script, Span, Stands};
+use crate::language::shell::script::{Command, Document, File, Input, Loop, LoopKind, Output, Script, Span, Stands};
 use crate::language::shell::word::{Means, Word, word};
 
 /// Longest text that is read: what a person or an agent types is shorter, and reading takes time.
@@ -31,6 +31,16 @@ fn parser() -> Option<Parser> {
     Some(parser)
 }
 
+/// Returns a text with lines that end as Unix has it. What bash makes of others nobody meant, and some shells take them off: it
+/// may be spoken of, but not changed.
+pub fn unix_lines(text: &str) -> Cow<'_, str> {
+    if text.contains('\r') {
+        text.replace("\r\n", "\n").trim_end_matches('\r').to_owned().into()
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
 /// Reads a text. None where it is no bash, too long, or more than is understood for sure.
 pub fn read(text: &str) -> Option<Script> {
     // Other control characters do not come from people, and the readers may differ on them.
@@ -52,6 +62,8 @@ pub fn read(text: &str) -> Option<Script> {
     script.commands.dedup_by(|one, other| one.span == other.span);
     script.files.sort_by_key(|file| file.word.span.start);
     script.files.dedup_by(|one, other| one.word.span == other.word.span);
+    script.documents.sort_by_key(|document| document.span.start);
+    script.documents.dedup_by(|one, other| one.span == other.span);
     Some(script)
 }
 
@@ -211,6 +223,7 @@ impl<'t> Reader<'t> {
                 if node.child_by_field_name("argument").is_some() || !self.ends_as_bash_has_it(node) {
                     return None;
                 }
+                self.document(node, of);
                 let mut strays = Vec::new();
                 let mut cursor = node.walk();
                 for inner in node.children_by_field_name("redirect", &mut cursor) {
@@ -220,6 +233,11 @@ impl<'t> Reader<'t> {
             }
             "herestring_redirect" => {
                 stands.input = Input::Here;
+                let word = node.named_child(0).filter(|child| child.kind() != "file_descriptor");
+                if let Some(word) = word.and_then(|word| self.word(word)) {
+                    let (text, known) = (word.shown().to_owned(), word.fixed().is_some());
+                    self.script.documents.push(Document { span: word.span, text, known, of: of.clone() });
+                }
                 Some(Vec::new())
             }
             "file_redirect" => {
@@ -263,6 +281,27 @@ impl<'t> Reader<'t> {
         let begins = line.is_empty() || (tabs && line.bytes().all(|byte| byte == b'\t'));
         let behind = self.text.as_bytes().get(end.end_byte());
         begins && matches!(behind, None | Some(b'\n')) && self.slice(end).trim_start_matches('\t') == word
+    }
+
+    /// Takes in what a here-document hands to standard input.
+    fn document(&mut self, node: Node<'_>, of: &Span) {
+        let mut cursor = node.walk();
+        let mut find = |kind: &str| node.children(&mut cursor).find(|child| child.kind() == kind);
+        let (start, body) = (find("heredoc_start"), find("heredoc_body"));
+        let (Some(start), Some(body), None) = (start, body, node.child_by_field_name("descriptor")) else { return };
+        let quoted = self.slice(start).contains(['"', '\'', '\\']);
+        let mut holes = Vec::new();
+        if !quoted {
+            find_holes(body, &mut holes);
+        }
+        let span = body.byte_range();
+        let text = self.slice(body);
+        let known = quoted || !text.contains(['$', '`']);
+        let text = if quoted { text.to_owned() } else { unescaped(self.text, &span, &holes) };
+        let strips = self.slice(node).starts_with("<<-");
+        let stripped = || text.lines().map(|line| line.trim_start_matches('\t')).collect::<Vec<_>>().join("\n");
+        let text = if strips { stripped() } else { text };
+        self.script.documents.push(Document { span, text, known, of: of.clone() });
     }
 
     fn command(&mut self, node: Node<'_>, stands: Stands, strays: &[Node<'_>], depth: u32) -> Option<()> {
@@ -349,7 +388,8 @@ impl<'t> Reader<'t> {
         if matches!(node.kind(), "variable_assignment" | "array") {
             // Arrays have brackets that the reader of words does not know; nobody edits them.
             let text = self.slice(node).split(['=', '(']).next().unwrap_or_default().to_owned();
-            return Some(Word { span, text, means: Means::AnyWords, quoted: false });
+            let shape = format!("{text}$_");
+            return Some(Word { span, text, means: Means::AnyWords, shape, quoted: false });
         }
         let mut holes = Vec::new();
         find_holes(node, &mut holes);
@@ -380,6 +420,29 @@ impl<'t> Reader<'t> {
 /// Says whether a byte, or the end of the text, may stand beside a word.
 const fn ends_words(byte: Option<u8>) -> bool {
     matches!(byte, None | Some(b' ' | b'\t' | b'\n' | b';' | b'|' | b'&' | b'<' | b'>' | b'(' | b')' | b'`'))
+}
+
+/// Returns what a here-document means whose end is not quoted, with `$_` in the place of what is substituted in it.
+fn unescaped(text: &str, span: &Span, holes: &[Span]) -> String {
+    let mut meant = String::with_capacity(span.len());
+    let mut at = span.start;
+    while let Some(letter) = text.get(at..span.end).and_then(|rest| rest.chars().next()) {
+        if let Some(hole) = holes.iter().find(|hole| hole.start == at && !hole.is_empty()) {
+            meant.push_str("$_");
+            at = hole.end;
+            continue;
+        }
+        at += letter.len_utf8();
+        let next = text.get(at..span.end).and_then(|rest| rest.chars().next());
+        match next.filter(|next| letter == '\\' && matches!(next, '$' | '`' | '\\' | '\n')) {
+            Some(next) => {
+                at += 1;
+                meant.extend(Some(next).filter(|next| *next != '\n'));
+            }
+            None => meant.push(letter),
+        }
+    }
+    meant
 }
 
 /// Collects the outermost substitutions below a node.

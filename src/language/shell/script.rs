@@ -18,6 +18,8 @@ pub struct Script {
     pub loops: Vec<Loop>,
     /// The files that redirections open, in the order in which they stand.
     pub files: Vec<File>,
+    /// The texts that are handed to standard inputs, in the order in which they stand.
+    pub documents: Vec<Document>,
     /// Names that the text itself gives a meaning to: functions and aliases.
     pub defines: Vec<String>,
 }
@@ -53,6 +55,19 @@ pub struct File {
     pub span: Span,
     /// Where that stands.
     pub stands: Stands,
+}
+
+/// A text that is handed to a standard input: a here-document, a here-string.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// The bytes that it stands on.
+    pub span: Span,
+    /// What it means, with variables in the places of what only the shell knows.
+    pub text: String,
+    /// Whether nothing in it expands.
+    pub known: bool,
+    /// The statement that it is handed to.
+    pub of: Span,
 }
 
 /// Where a command stands, and what its streams are.
@@ -145,8 +160,13 @@ impl Script {
     /// Returns the command that a file is opened for: the first of its statement, or the last in front of one without commands.
     pub fn opener(&self, file: &File) -> usize {
         let behind = self.commands.partition_point(|command| command.span.start < file.span.start);
-        let is_own = self.commands.get(behind).is_some_and(|command| command.span.start < file.span.end);
-        if is_own { behind } else { behind.saturating_sub(1) }
+        if self.first_of(&file.span) == Some(behind) { behind } else { behind.saturating_sub(1) }
+    }
+
+    /// Returns the first command of a statement.
+    pub fn first_of(&self, statement: &Span) -> Option<usize> {
+        let behind = self.commands.partition_point(|command| command.span.start < statement.start);
+        self.commands.get(behind).filter(|command| command.span.start < statement.end).map(|_| behind)
     }
 
     /// Returns the bytes of a span; empty for one that is none of this text.

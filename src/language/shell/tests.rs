@@ -205,10 +205,16 @@ fn calls_are_read_by_their_tables() {
 
 #[test]
 fn shells_and_places() {
-    let inner = |text: &str| inner_script(&read(text).unwrap().commands[0].words).map(str::to_owned);
+    let inner = |text: &str| {
+        let words = &read(text).unwrap().commands[0].words;
+        inner_script(words).map(|inner| inner.shown().to_owned())
+    };
     assert_eq!(inner("bash -lc 'a b' x"), Some("a b".to_owned()));
     assert_eq!(inner("sh -euo pipefail -c 'a'"), Some("a".to_owned()));
-    for text in ["bash x.sh", "bash -c \"$x\"", "bash -c -e x", "bash -ce x", "python -c x"] {
+    assert_eq!(inner("bash -c \"cd ${x} && a `b` \\$d\""), Some("cd ${x} && a $_ $d".to_owned()));
+    assert_eq!(inner("bash -c \"a $(b c) ${#d}\""), Some("a $_ $_".to_owned()));
+    assert_eq!(inner("bash -c \"$e/a *.b ${f:-g}\""), Some("$e/a *.b $_".to_owned()));
+    for text in ["bash x.sh", "bash -c $x", "bash -c \"$@\"", "bash -c -e x", "bash -ce x", "python -c x"] {
         assert_eq!(inner(text), None, "{text}");
     }
     assert_eq!(place("u@h:/a:b"), Place::There { user: Some("u"), host: "h", path: "/a:b" });

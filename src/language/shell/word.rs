@@ -11,6 +11,9 @@ pub struct Word {
     pub text: String,
     /// How far that is known.
     pub means: Means,
+    /// Where it expands, what it means as a shell would read it again: variables stand in it, and `$_` for what else only the
+    /// shell knows.
+    pub shape: String,
     /// Whether some of it is quoted: then it is no alias and no word of the shell.
     pub quoted: bool,
 }
@@ -31,6 +34,11 @@ impl Word {
     pub fn fixed(&self) -> Option<&str> {
         (self.means == Means::Itself).then_some(self.text.as_str())
     }
+
+    /// Returns what the word means, with variables in the places of what only the shell knows.
+    pub fn shown(&self) -> &str {
+        if self.means == Means::Itself { &self.text } else { &self.shape }
+    }
 }
 
 /// Reads the word that stands on these bytes. Substitutions stand on the bytes of `holes`: a command in them may hold anything.
@@ -38,11 +46,18 @@ impl Word {
 pub(super) fn word(text: &str, span: Span, holes: &[Span]) -> Option<Word> {
     // A word that begins so is none: the rest of the line is a comment.
     let raw = text.get(span.clone()).filter(|raw| !raw.starts_with('#'))?;
-    let mut decoder =
-        Decoder { rest: raw, end: span.end, holes, text: String::new(), means: Means::Itself, quoted: false };
+    let mut decoder = Decoder {
+        rest: raw,
+        end: span.end,
+        holes,
+        text: String::new(),
+        shape: String::new(),
+        means: Means::Itself,
+        quoted: false,
+    };
     decoder.run()?;
-    let Decoder { text, means, quoted, .. } = decoder;
-    Some(Word { span, text, means, quoted })
+    let Decoder { text, shape, means, quoted, .. } = decoder;
+    Some(Word { span, text, means, shape, quoted })
 }
 
 /// Splits a text that holds words and nothing else into them: no operators, no comments, no lines.
@@ -95,12 +110,29 @@ fn double_end(text: &str) -> Option<usize> {
     None
 }
 
+/// Returns the variable behind a `$`, as it is written; one without a meaning where it is more than that.
+fn variable(rest: &str) -> &str {
+    let inside = rest.strip_prefix('{').unwrap_or(rest);
+    let name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    let length = inside.find(|letter| !name(letter)).unwrap_or(inside.len());
+    let is_name = inside.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+    match (is_name, inside.len() == rest.len()) {
+        (true, true) => rest.get(..length).unwrap_or("_"),
+        (true, false) if inside.get(length..).is_some_and(|rest| rest.starts_with('}')) => {
+            rest.get(..length + 2).unwrap_or("_")
+        }
+        _ => "_",
+    }
+}
+
 struct Decoder<'a> {
     rest: &'a str,
     /// Where the word ends in the whole text.
     end: usize,
     holes: &'a [Span],
     text: String,
+    /// What comes behind the first expansion too; empty before there is one.
+    shape: String,
     means: Means,
     quoted: bool,
 }
@@ -110,7 +142,7 @@ impl Decoder<'_> {
         // A home directory is one word, whatever is in its name.
         if self.rest.starts_with('~') {
             self.text.push('~');
-            self.expands(Means::OneWord);
+            self.expands(Means::OneWord, "");
         }
         while let Some(letter) = self.next() {
             match letter {
@@ -122,12 +154,13 @@ impl Decoder<'_> {
                 '<' | '>' if self.rest.starts_with('(') && self.text.is_empty() => return self.process(),
                 // A byte that ends words stands in one: the readers do not agree.
                 ' ' | '\t' | '\n' | ';' | '|' | '&' | '<' | '>' | '(' | ')' => return None,
-                '*' | '?' => self.expands(Means::AnyWords),
+                '*' => self.expands(Means::AnyWords, "*"),
+                '?' => self.expands(Means::AnyWords, "?"),
                 // Alone they mean themselves: `{}`, `[`.
-                '{' if self.rest.contains(',') || self.rest.contains("..") => self.expands(Means::AnyWords),
-                '[' if self.rest.contains(']') => self.expands(Means::AnyWords),
+                '{' if self.rest.contains(',') || self.rest.contains("..") => self.expands(Means::AnyWords, "{"),
+                '[' if self.rest.contains(']') => self.expands(Means::AnyWords, "["),
                 // `~` behind `=` or `:` in assignments, and as an argument of some builtins.
-                '~' if self.text.ends_with(['=', ':']) => self.expands(Means::AnyWords),
+                '~' if self.text.ends_with(['=', ':']) => self.expands(Means::AnyWords, "~"),
                 letter => self.push(letter),
             }
         }
@@ -143,6 +176,8 @@ impl Decoder<'_> {
     fn push(&mut self, letter: char) {
         if self.means == Means::Itself {
             self.text.push(letter);
+        } else {
+            self.shape.push(letter);
         }
     }
 
@@ -154,7 +189,12 @@ impl Decoder<'_> {
         Some(())
     }
 
-    fn expands(&mut self, means: Means) {
+    /// Something expands here, that `shown` stands for.
+    fn expands(&mut self, means: Means, shown: &str) {
+        if self.means == Means::Itself {
+            self.shape.clone_from(&self.text);
+        }
+        self.shape.push_str(shown);
         if self.means != Means::AnyWords {
             self.means = means;
         }
@@ -201,8 +241,9 @@ impl Decoder<'_> {
         match self.rest.chars().next() {
             // It stands for itself where no name follows.
             Some(letter) if letter.is_ascii_alphanumeric() || "_({[@*#?-$!".contains(letter) => {
-                // `"$@"` and `"${x[@]}"` become any number of words.
-                let many = self.rest.starts_with('@') || self.rest.starts_with('{');
+                // `"$@"` and `"${x[@]}"` become any number of words; so may what another variable names: `"${!x}"`.
+                let many =
+                    self.rest.starts_with(['@', '{']) && (self.rest.contains('@') || self.rest.starts_with("{!"));
                 self.expansion(if many { Means::AnyWords } else { Means::OneWord })
             }
             _ => {
@@ -233,7 +274,8 @@ impl Decoder<'_> {
 
     /// Passes over an expansion behind its `$`.
     fn expansion(&mut self, means: Means) -> Option<()> {
-        self.expands(means);
+        self.expands(means, "$");
+        self.shape.push_str(variable(self.rest));
         match self.next()? {
             '(' if self.rest.starts_with('(') => self.nested('(', ')'),
             '(' => self.pass_hole(2),
@@ -258,10 +300,10 @@ impl Decoder<'_> {
                 '\\' => drop(self.next()?),
                 '\'' => self.rest = self.rest.split_once('\'')?.1,
                 '"' => {
-                    let (means, text) = (self.means, self.text.len());
+                    let (means, shape) = (self.means, self.shape.len());
                     self.double()?;
                     self.means = means;
-                    self.text.truncate(text);
+                    self.shape.truncate(shape);
                 }
                 '`' => self.rest = self.rest.split_once('`')?.1,
                 letter if letter == open => depth += 1,
@@ -273,13 +315,13 @@ impl Decoder<'_> {
     }
 
     fn backticks(&mut self, means: Means) -> Option<()> {
-        self.expands(means);
+        self.expands(means, "$_");
         self.pass_hole(1)
     }
 
     /// `<(...)`: a name of the shell's choice.
     fn process(&mut self) -> Option<()> {
-        self.expands(Means::OneWord);
+        self.expands(Means::OneWord, "$_");
         self.pass_hole(1)?;
         self.rest.is_empty().then_some(())
     }
