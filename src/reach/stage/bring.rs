@@ -5,15 +5,15 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
+use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::spawn_blocking;
 
 use crate::language::quote::sh;
 use crate::reach::clock;
 use crate::reach::stage::look::{Seen, here, list, look, sums};
 use crate::reach::stage::pack::{Bridge, Packer, Packing, Unpacked, send};
-use crate::reach::stage::{LARGE, Moved, Queue, StageError, checked, delta, next, plain, streams, words};
+use crate::reach::stage::{Filling, LARGE, Moved, StageError, checked, delta, plain, streams, words};
 use crate::reach::transport::{Checksum, Exec, Meter, Put, Sum, Transport};
 
 /// How long after a file was written it may be written again with the same time, in seconds.
@@ -40,9 +40,14 @@ impl Wanted {
         (seconds, if seconds + RACY > now { nanos } else { 0 })
     }
 
-    fn is_unchanged(&self) -> bool {
+    /// Returns whether it is still what it was when it was found; `meta` is of what was read.
+    fn is_unchanged(&self, meta: io::Result<Metadata>) -> bool {
         let facts = |meta: &Metadata| (meta.size(), meta.mtime(), meta.mtime_nsec());
-        fs::metadata(&self.path).is_ok_and(|meta| facts(&meta) == facts(&self.meta))
+        meta.is_ok_and(|meta| facts(&meta) == facts(&self.meta))
+    }
+
+    fn is_large(&self) -> bool {
+        self.meta.size() >= LARGE
     }
 
     fn sum(&self) -> io::Result<Checksum> {
@@ -70,70 +75,140 @@ pub async fn bring(
     names: &[String],
     meter: &Meter,
 ) -> Result<Moved, StageError> {
+    let (found, mut walked) = mpsc::unbounded_channel();
     let finding = {
         let (from, names) = (from.to_owned(), names.to_vec());
-        spawn_blocking(move || files_of(&from, &names))
+        // Fails when nobody wants the rest.
+        spawn_blocking(move || files_of(&from, &names, |files| found.send(files).is_ok()))
     };
-    let (found, roots) = tokio::join!(finding, look(host, to, names.iter().map(String::as_str)));
-    let files = found.map_err(|error| here(Path::new("."), io::Error::other(error)))??;
-    let there = looked(host, to, names, roots?, &files).await?;
-    let mut moved = Moved { files: files.len() as u64, ..Moved::default() };
-    let (mut lacking, mut doubtful) = (Vec::new(), Vec::new());
-    for file in files {
-        match there.get(&file.name) {
-            Some(seen) if seen.is(file.meta.size(), file.time()) => {}
-            Some(seen) if seen.size == file.meta.size() && !seen.is_dir => doubtful.push(file),
-            _ => lacking.push(file),
+    let roots = look(host, to, names.iter().map(String::as_str)).await?;
+    let now = clock::now().0 / 1_000_000;
+    let mut sorted = Sorted { there: known(names, &roots), ..Sorted::default() };
+    let (streams, queue) = mpsc::unbounded_channel();
+    if roots.values().any(|seen| seen.is_dir) {
+        let mut files = Vec::new();
+        while let Some(found) = walked.recv().await {
+            files.extend(found);
+        }
+        sorted.look_below(host, to, &files).await?;
+        let mut small = sorted.sort(files, meter);
+        small.extend(sorted.doubts(host, to, meter).await?);
+        for stream in streams_of(small) {
+            streams.send(stream).ok();
         }
     }
-    if !doubtful.is_empty() {
-        lacking.extend(differing(host, to, doubtful).await?);
-    }
-    let (large, small): (Vec<_>, Vec<_>) = lacking.into_iter().partition(|file| file.meta.size() >= LARGE);
-    moved.moved = (large.len() + small.len()) as u64;
-    meter.expect(large.iter().chain(&small).map(|file| file.meta.size()).sum());
-    let now = clock::now().0 / 1_000_000;
-    moved.bytes += small.iter().map(|file| file.meta.size()).sum::<u64>();
-    let queue: Queue<Wanted> = Mutex::new(streams(small, |file| file.meta.size()).into_iter());
+    let queue = tokio::sync::Mutex::new(queue);
+    // Nothing is below what is not there: what is found goes while the rest is looked for.
+    let feeding = async {
+        let streams = streams;
+        while let Some(found) = walked.recv().await {
+            streams.send(sorted.sort(found, meter)).ok();
+        }
+        let doubts = sorted.doubts(host, to, meter).await?;
+        for stream in streams_of(doubts) {
+            streams.send(stream).ok();
+        }
+        Ok(())
+    };
     let sending = || send_all(host, to, &queue, now, meter);
-    tokio::try_join!(sending(), sending())?;
-    for file in large {
-        let has_former = there.get(&file.name).is_some_and(|seen| seen.size >= LARGE && !seen.is_dir);
+    let sent = tokio::try_join!(feeding, sending(), sending());
+    drop(walked);
+    // What cannot be read here explains why less was sent than there is.
+    finding.await.map_err(|error| here(Path::new("."), io::Error::other(error)))??;
+    sent?;
+    let mut moved = sorted.moved;
+    for file in sorted.large {
+        let has_former = sorted.there.get(&file.name).is_some_and(|seen| seen.size >= LARGE && !seen.is_dir);
         moved.bytes += one(host, to, &file, has_former, now, meter).await?;
     }
     Ok(moved)
 }
 
-/// Looks for files of which their names, or the directories that they are below, were looked for: in a directory that is not there
-/// no file is.
-async fn looked(
-    host: &dyn Transport,
-    to: &str,
-    names: &[String],
-    roots: HashMap<String, Seen>,
-    files: &[Wanted],
-) -> Result<HashMap<String, Seen>, StageError> {
-    let mut there: HashMap<String, Seen> =
-        names.iter().filter_map(|name| Some((plain(name), *roots.get(name)?))).collect();
-    let is_below = |name: &str| {
-        let mut above = name.match_indices('/').filter_map(|(end, _)| name.get(..end)).chain([""]);
-        above.any(|dir| there.get(dir).is_some_and(|seen| seen.is_dir))
-    };
-    let below = files.iter().map(|file| file.name.as_str()).filter(|name| is_below(name));
-    let below = look(host, to, below).await?;
-    there.extend(below);
-    Ok(there)
+fn streams_of(files: Vec<Wanted>) -> Vec<Vec<Wanted>> {
+    streams(files, |file| file.meta.size())
+}
+
+/// Returns what the host has under the names that were asked for.
+fn known(names: &[String], roots: &HashMap<String, Seen>) -> HashMap<String, Seen> {
+    names.iter().filter_map(|name| Some((plain(name), *roots.get(name)?))).collect()
+}
+
+/// What becomes of the files that were found.
+#[derive(Default)]
+struct Sorted {
+    /// What the host has.
+    there: HashMap<String, Seen>,
+    /// Of the same size as there: their contents are compared.
+    doubtful: Vec<Wanted>,
+    /// To be sent one by one.
+    large: Vec<Wanted>,
+    moved: Moved,
+}
+
+impl Sorted {
+    /// Looks for files of which their names, or the directories that they are below, were looked for: in a directory that is not
+    /// there no file is.
+    async fn look_below(&mut self, host: &dyn Transport, to: &str, files: &[Wanted]) -> Result<(), StageError> {
+        let is_below = |name: &str| {
+            let mut above = name.match_indices('/').filter_map(|(end, _)| name.get(..end)).chain([""]);
+            above.any(|dir| self.there.get(dir).is_some_and(|seen| seen.is_dir))
+        };
+        let below = files.iter().map(|file| file.name.as_str()).filter(|name| is_below(name));
+        let below = look(host, to, below).await?;
+        self.there.extend(below);
+        Ok(())
+    }
+
+    /// Returns what is to be sent of these now.
+    fn sort(&mut self, files: Vec<Wanted>, meter: &Meter) -> Vec<Wanted> {
+        self.moved.files += files.len() as u64;
+        let (mut large, mut small) = (Vec::new(), Vec::new());
+        for file in files {
+            match self.there.get(&file.name) {
+                Some(seen) if seen.is(file.meta.size(), file.time()) => {}
+                Some(seen) if seen.size == file.meta.size() && !seen.is_dir => self.doubtful.push(file),
+                _ if file.is_large() => large.push(file),
+                _ => small.push(file),
+            }
+        }
+        self.add(large, &small, meter);
+        small
+    }
+
+    /// Returns what is to be sent of those that were in doubt.
+    async fn doubts(&mut self, host: &dyn Transport, to: &str, meter: &Meter) -> Result<Vec<Wanted>, StageError> {
+        if self.doubtful.is_empty() {
+            return Ok(Vec::new());
+        }
+        let differing = differing(host, to, std::mem::take(&mut self.doubtful)).await?;
+        let (large, small): (Vec<_>, Vec<_>) = differing.into_iter().partition(Wanted::is_large);
+        self.add(large, &small, meter);
+        Ok(small)
+    }
+
+    /// Takes in what has to move.
+    fn add(&mut self, large: Vec<Wanted>, small: &[Wanted], meter: &Meter) {
+        let bytes = |files: &[Wanted]| files.iter().map(|file| file.meta.size()).sum::<u64>();
+        meter.expect(bytes(&large) + bytes(small));
+        self.moved.moved += (large.len() + small.len()) as u64;
+        self.moved.bytes += bytes(small);
+        self.large.extend(large);
+    }
 }
 
 /// Sends streams of small files as long as there are any.
 async fn send_all(
     host: &dyn Transport,
     to: &str,
-    queue: &Queue<Wanted>,
+    queue: &tokio::sync::Mutex<UnboundedReceiver<Vec<Wanted>>>,
     now: i64,
     meter: &Meter,
 ) -> Result<(), StageError> {
-    while let Some(files) = next(queue) {
+    loop {
+        let Some(files) = queue.lock().await.recv().await else { return Ok(()) };
+        if files.is_empty() {
+            continue;
+        }
         let packing = move |packer: &mut Packer<Bridge>| {
             for file in &files {
                 pack(file, now, |packing, content| packer.add(packing, content))?;
@@ -142,17 +217,22 @@ async fn send_all(
         };
         send(host, to, meter, packing).await?;
     }
-    Ok(())
 }
 
-/// Finds what is to be brought: files, and the files of directories.
-fn files_of(from: &Path, names: &[String]) -> Result<Vec<Wanted>, StageError> {
-    let mut files = Vec::new();
+/// Finds what is to be brought: files, and the files of directories. Hands it over in pieces that make a stream each, as long as
+/// they are taken.
+fn files_of(from: &Path, names: &[String], mut found: impl FnMut(Vec<Wanted>) -> bool) -> Result<(), StageError> {
+    let mut filling = Filling::default();
+    // What is large goes by itself.
+    let mut push = |file: Wanted| {
+        let size = if file.is_large() { 0 } else { file.meta.size() };
+        filling.push(file, size).is_none_or(&mut found)
+    };
     for name in names {
         let path = from.join(checked(name)?);
         let meta = fs::metadata(&path).map_err(|source| here(&path, source))?;
         if !meta.is_dir() {
-            files.push(Wanted { name: plain(name), path, meta });
+            push(Wanted { name: plain(name), path, meta });
             continue;
         }
         for entry in walkdir::WalkDir::new(&path).follow_links(true) {
@@ -165,12 +245,14 @@ fn files_of(from: &Path, names: &[String]) -> Result<Vec<Wanted>, StageError> {
                     why: "it is not UTF-8, so no command can name it",
                 });
             };
-            if meta.is_file() {
-                files.push(Wanted { name: plain(&format!("{name}/{below}")), path: entry.path().to_owned(), meta });
+            let name = plain(&format!("{name}/{below}"));
+            if meta.is_file() && !push(Wanted { name, path: entry.path().to_owned(), meta }) {
+                return Ok(());
             }
         }
     }
-    Ok(files)
+    found(filling.files);
+    Ok(())
 }
 
 /// Compares files of the same size by their contents. Returns those that differ; the others get the time that they have here, so
@@ -207,13 +289,13 @@ async fn differing(host: &dyn Transport, to: &str, files: Vec<Wanted>) -> Result
 fn pack(
     file: &Wanted,
     now: i64,
-    add: impl FnOnce(&Packing<'_>, File) -> Result<Checksum, Unpacked>,
+    add: impl FnOnce(&Packing<'_>, &File) -> Result<Checksum, Unpacked>,
 ) -> Result<(), StageError> {
     let content = File::open(&file.path).map_err(|source| here(&file.path, source))?;
     let (size, mode) = (file.meta.size(), file.meta.permissions().mode());
-    match add(&Packing { name: &file.name, size, mode, mtime: file.stamp(now) }, content) {
+    match add(&Packing { name: &file.name, size, mode, mtime: file.stamp(now) }, &content) {
         Err(Unpacked::Failed(source)) => Err(here(&file.path, source)),
-        Ok(_) if file.is_unchanged() => Ok(()),
+        Ok(_) if file.is_unchanged(content.metadata()) => Ok(()),
         Ok(_) | Err(Unpacked::Short) => Err(StageError::Changed { path: file.path.clone() }),
     }
 }
@@ -238,7 +320,11 @@ async fn one(
         let (from, mtime) = (file.path.clone(), Some(file.stamp(now)));
         host.put(&Put { from, to: target, mode, mtime, meter: meter.clone() }).await?.sent
     };
-    if file.is_unchanged() { Ok(moved) } else { Err(StageError::Changed { path: file.path.clone() }) }
+    if file.is_unchanged(fs::metadata(&file.path)) {
+        Ok(moved)
+    } else {
+        Err(StageError::Changed { path: file.path.clone() })
+    }
 }
 
 /// Makes the directory of a file of a host.

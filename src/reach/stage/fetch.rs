@@ -11,12 +11,16 @@ use tokio::task::spawn_blocking;
 use tokio_util::io::SyncIoBridge;
 
 use crate::language::quote::sh;
-use crate::reach::stage::look::{here, list, look, sums, walk};
+use crate::reach::stage::look::{here, list, look, sum_of_sums, sums, walk};
+use crate::reach::stage::pack::is_printed_as_it_is;
 use crate::reach::stage::unpack::{Asked, unpack};
 use crate::reach::stage::{
     BUFFER, LARGE, MOST_FILES, Moved, Queue, Seen, StageError, delta, next, plain, streams, words,
 };
 use crate::reach::transport::{Get, Meter, Sum, Transport};
+
+/// How much a host's `tar` writes at once, in half kilobytes: each piece is a packet.
+const RECORD: u32 = 64;
 
 /// What is taken of what a host has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,14 +128,8 @@ pub async fn fetch(
 ) -> Result<Fetched, StageError> {
     let Found { files, dirs, missing, left } = find(host, from, names, take).await?;
     let limit = take.limit;
-    let mut fresh = HashSet::new();
-    for dir in dirs {
-        let path = to.join(&dir);
-        if fs::symlink_metadata(&path).is_err() {
-            fresh.insert(dir);
-        }
-        fs::create_dir_all(&path).map_err(|source| here(&path, source))?;
-    }
+    let fresh: HashSet<&str> =
+        dirs.iter().map(String::as_str).filter(|dir| fs::symlink_metadata(to.join(dir)).is_err()).collect();
     let mut moved = Moved { files: files.len() as u64, ..Moved::default() };
     let lacking = lacking(host, from, to, files, &fresh).await?;
     moved.moved = lacking.len() as u64;
@@ -142,6 +140,11 @@ pub async fn fetch(
     let queue: Queue<Far> = Mutex::new(streams(small, size).into_iter());
     let fetching = || fetch_all(host, from, to, &queue, limit, meter);
     tokio::try_join!(fetching(), fetching())?;
+    // Those that no file came in.
+    for dir in &dirs {
+        let path = to.join(dir);
+        fs::create_dir_all(&path).map_err(|source| here(&path, source))?;
+    }
     for (name, seen) in large {
         if let Some(seen) = seen {
             moved.bytes += one(host, from, to, (&name, seen), limit, meter).await?;
@@ -151,13 +154,13 @@ pub async fn fetch(
 }
 
 /// Leaves out what is here with the same content: of files with the same size, the host is asked for the checksums. In a directory
-/// that was just made, `fresh`, there is none.
+/// that is not here yet, `fresh`, there is none.
 async fn lacking(
     host: &dyn Transport,
     from: &str,
     to: &Path,
     files: Vec<Far>,
-    fresh: &HashSet<String>,
+    fresh: &HashSet<&str>,
 ) -> Result<Vec<Far>, StageError> {
     let alike = |(name, seen): &Far| {
         if name.rsplit_once('/').is_some_and(|(dir, _)| fresh.contains(dir)) {
@@ -226,7 +229,7 @@ async fn stream(
 ) -> Result<(), StageError> {
     let names: Vec<String> = files.into_iter().map(|(name, _)| name).collect();
     // Links are followed there: what they lead to is what a program here would have read.
-    let mut channel = host.open(&format!("cd -- {} && exec tar -chf - --null -T -", sh(from))).await?;
+    let mut channel = host.open(&format!("cd -- {} && exec tar -b {RECORD} -chf - --null -T -", sh(from))).await?;
     let list = list(names.iter().map(String::as_str))?;
     let (mut ours, theirs) = tokio::io::duplex(BUFFER);
     let (stdin, stdout) = channel.split();
@@ -247,8 +250,9 @@ async fn stream(
         drop(ours);
         read
     };
-    let summing = sums(host, from, names.iter().map(String::as_str));
-    let ((), _read, sums) = tokio::join!(asking, reading, summing);
+    let told = || names.iter().map(String::as_str).filter(|name| is_printed_as_it_is(name));
+    let summing = sum_of_sums(host, from, told());
+    let ((), _read, whole) = tokio::join!(asking, reading, summing);
     let unpacked = unpacking.await;
     let (status, complaints) = channel.wait().await?;
     let there = |words| StageError::There { host: host.host().to_owned(), action: "does not give files", words };
@@ -262,7 +266,12 @@ async fn stream(
     if arrived.len() != names.len() {
         return Err(there(format!("{} of {} files came", arrived.len(), names.len())));
     }
-    let sums = sums?;
+    // What differs, or what has another name there than here, is looked for one by one.
+    let sums = if whole?.is_some_and(|whole| whole == arrived.sum(told())) && told().count() == names.len() {
+        None
+    } else {
+        sums(host, from, names.iter().map(String::as_str)).await?
+    };
     let let_in = spawn_blocking(move || {
         if let Some(sums) = sums {
             arrived.compare(&names, &sums)?;

@@ -147,6 +147,33 @@ pub async fn sums(
     Ok(sums.filter(|sums| sums.len() == count))
 }
 
+/// Returns the checksum of what `cksum` prints of files of a host, in the order of their names; nothing where it does not say it.
+///
+/// One line, not one for each file: `cksum` writes each by itself, and each would be a packet. Into a file where there is room for
+/// one, since whoever reads a pipe is woken for each, too.
+///
+/// # Errors
+/// When the host cannot be asked.
+pub(super) async fn sum_of_sums(
+    host: &dyn Transport,
+    root: &str,
+    names: impl IntoIterator<Item = &str>,
+) -> Result<Option<Checksum>, StageError> {
+    let list = list(names)?;
+    if list.is_empty() {
+        return Ok(None);
+    }
+    let script = format!(
+        "cd -- {} || exit 73\n\
+         if t=$(mktemp 2>/dev/null); then\n\
+         trap 'rm -f \"$t\"' EXIT; xargs -0 cksum >\"$t\" 2>/dev/null; cksum <\"$t\"\n\
+         else xargs -0 cksum 2>/dev/null | cksum; fi\nexit 0",
+        sh(root)
+    );
+    let text = ask(host, script, list).await?;
+    Ok(Checksum::read(&text))
+}
+
 /// Returns names as `xargs -0` reads them. Those that begin with `-` are no options behind `./`.
 pub(super) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Vec<u8>, StageError> {
     let mut list = Vec::new();

@@ -40,7 +40,7 @@ pub const LARGE: u64 = 16 << 20;
 
 /// Most bytes of one stream of small files, and most files: what a cut costs. Two streams run at a time: while one is compared and
 /// gets its names, the other is on its way.
-const STREAM: (u64, usize) = (64 << 20, 2_500);
+const STREAM: (u64, usize) = (64 << 20, 5_000);
 
 /// The streams that are still to go.
 type Queue<T> = Mutex<IntoIter<Vec<T>>>;
@@ -169,18 +169,41 @@ fn words(stderr: &[u8]) -> String {
 
 /// Splits what is to be sent into streams: none is large enough that losing it to a cut hurts.
 fn streams<T>(files: Vec<T>, size: impl Fn(&T) -> u64) -> Vec<Vec<T>> {
-    let mut streams: Vec<Vec<T>> = Vec::new();
-    let mut bytes = 0;
-    for file in files {
-        let (most, count) = STREAM;
-        bytes += size(&file);
-        match streams.last_mut() {
-            Some(stream) if bytes <= most && stream.len() < count => stream.push(file),
-            _ => {
-                bytes = size(&file);
-                streams.push(vec![file]);
-            }
-        }
-    }
+    let mut filling = Filling::default();
+    let mut streams: Vec<Vec<T>> = files
+        .into_iter()
+        .filter_map(|file| {
+            let size = size(&file);
+            filling.push(file, size)
+        })
+        .collect();
+    streams.extend(Some(filling.files).filter(|files| !files.is_empty()));
     streams
+}
+
+/// A stream that is being filled.
+struct Filling<T> {
+    files: Vec<T>,
+    bytes: u64,
+}
+
+impl<T> Default for Filling<T> {
+    fn default() -> Self {
+        Self { files: Vec::new(), bytes: 0 }
+    }
+}
+
+impl<T> Filling<T> {
+    /// Adds a file; returns the stream before it where that is full.
+    fn push(&mut self, file: T, size: u64) -> Option<Vec<T>> {
+        let (most, count) = STREAM;
+        let is_full = !self.files.is_empty() && (self.bytes + size > most || self.files.len() >= count);
+        let full = is_full.then(|| {
+            self.bytes = 0;
+            std::mem::take(&mut self.files)
+        });
+        self.bytes += size;
+        self.files.push(file);
+        full
+    }
 }

@@ -17,13 +17,16 @@ use crate::reach::transport::{Checksum, Meter, Sum, Transport};
 /// Most names in one command.
 const NAMES: usize = 200;
 
+/// How the directories of streams begin.
+pub(super) const INBOX: &str = ".csync-in-";
+
 /// Names a stream's directory: nobody else's is called so.
 pub(super) fn inbox() -> String {
     let mut bytes = [0; 8];
     // Fails on kernels before 3.17; the process and the clock tell streams apart just as well.
     let _filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
     let clock = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    format!(".csync-in-{:016x}{:x}{:x}", u64::from_le_bytes(bytes), std::process::id(), clock.tv_nsec)
+    format!("{INBOX}{:016x}{:x}{:x}", u64::from_le_bytes(bytes), std::process::id(), clock.tv_nsec)
 }
 
 /// A file that goes into a stream.
@@ -88,10 +91,9 @@ impl<W: Write> Packer<W> {
 
     /// Takes a file into what the host compares.
     fn tell(&mut self, name: &str, sum: Checksum) {
-        // Names that `cksum` prints as they are.
-        if !name.contains(['\n', '\r', '\\']) {
+        if is_printed_as_it_is(name) {
             self.list.extend_from_slice(format!("./{name}\0").as_bytes());
-            self.sums.update(format!("{sum} ./{name}\n").as_bytes());
+            self.sums.update(line_of(name, sum).as_bytes());
         }
         self.names.push(name.to_owned());
     }
@@ -111,6 +113,16 @@ impl<W: Write> Packer<W> {
         }
         self.builder.into_inner()
     }
+}
+
+/// Returns whether `cksum` prints a name as it is.
+pub(super) fn is_printed_as_it_is(name: &str) -> bool {
+    !name.contains(['\n', '\r', '\\'])
+}
+
+/// Returns what `cksum` prints of a file.
+pub(super) fn line_of(name: &str, sum: Checksum) -> String {
+    format!("{sum} ./{name}\n")
 }
 
 /// Sums and counts what is read of a file, which may have become shorter.
@@ -149,7 +161,7 @@ pub(super) async fn send(
 ) -> Result<(), StageError> {
     let script = format!(
         r#"umask 077
-        mkdir -p -- {to} && cd -- {to} || exit 73
+        [ -d {to} ] || mkdir -p -- {to}; cd -- {to} || exit 73
         find . -maxdepth 1 -name '.csync-in-*' -mtime +1 -exec rm -rf {{}} + 2>/dev/null
         in=./{inbox}
         mkdir "$in" || exit 73
@@ -212,11 +224,12 @@ fn done(names: &[String], sums: Option<Checksum>) -> String {
     }
     let mut script = String::new();
     if let Some(sums) = sums {
+        // Into a file: `cksum` writes each line by itself, and whoever reads a pipe is woken for each (half of what it costs).
         let _infallible = writeln!(
             script,
             "if command -v cksum >/dev/null; then\n\
-             have=$(cd \"$in/tree\" && xargs -0 cksum <../list | cksum)\n\
-             [ \"$have\" = '{sums}' ] || {{ echo 'what arrived is not what was sent' >&2; exit 75; }}\nfi"
+             (cd \"$in/tree\" && xargs -0 cksum <../list >../sums)\n\
+             [ \"$(cksum <\"$in/sums\")\" = '{sums}' ] || {{ echo 'what arrived is not what was sent' >&2; exit 75; }}\nfi"
         );
     }
     top.script(&mut script, "");
@@ -250,8 +263,11 @@ impl Level<'_> {
         }
         for (dir, level) in dirs {
             let there = sh(&format!("./{dir}")).into_owned();
-            let _infallible =
-                writeln!(script, "if [ -d \"$in\"/tree/{} ]; then\nmkdir -p {there} || exit 76", sh(&dir));
+            let _infallible = writeln!(
+                script,
+                "if [ -d \"$in\"/tree/{} ]; then\n[ -d {there} ] || mkdir -p {there} || exit 76",
+                sh(&dir)
+            );
             level.script(script, &format!("{dir}/"));
             script.push_str("fi\n");
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::language::quote::sh;
 use crate::reach::stage::unpack::{Arrived, Asked, part_of, unpack};
-use crate::reach::transport::{Local, Meter, Remote};
+use crate::reach::transport::{Local, Meter, Remote, Sum};
 
 /// Two directories: one plays this machine's, the other the host's.
 struct World {
@@ -237,14 +237,96 @@ fn what_a_host_sends_besides_is_refused() {
     take(&world, &archive(&[("./out", Regular, "")]), 4).unwrap().let_in().unwrap();
     let meta = fs::metadata(world.here.join("out")).unwrap();
     assert_eq!((meta.mode() & 0o7777, meta.mtime()), (0o777, 1), "no set-user-id");
-    // A link that waits under the temporary name is not written through.
-    fs::write(world.here.join("victim"), "dear").unwrap();
-    std::os::unix::fs::symlink("victim", part_of(&world.here.join("out"))).unwrap();
-    take(&world, &archive(&[("out", Regular, "")]), 4).unwrap().let_in().unwrap();
-    assert_eq!(fs::read(world.here.join("victim")).unwrap(), b"dear");
     let cut = archive(&[("out", Regular, "")]);
     assert!(take(&world, &cut[..514], 4).is_err());
     assert!(take(&world, b"no archive", 4).is_err());
+}
+
+#[test]
+fn what_arrived_is_compared_before_it_gets_its_name() {
+    let world = World::new();
+    let arrived = take(&world, &archive(&[("out", tar::EntryType::Regular, "")]), 4).unwrap();
+    let evil = Sum::of(b"evil");
+    assert_eq!(arrived.sum(["out"]), Sum::of(format!("{evil} ./out\n").as_bytes()), "as `cksum` prints it");
+    let names = ["dir/in".to_owned(), "out".to_owned()];
+    arrived.compare(&names, &[Sum::of(b""), evil]).unwrap();
+    let error = arrived.compare(&names, &[evil, Sum::of(b"EVIL")]).unwrap_err();
+    assert!(matches!(&error, StageError::Changed { path } if path.ends_with("out")), "{error}");
+    assert!(!world.here.join("out").exists());
+    drop(arrived);
+    assert_eq!(fs::read_dir(&world.here).unwrap().count(), 0, "and leaves nothing behind");
+}
+
+#[test]
+fn directories_that_are_here_stay_and_what_others_left_goes_after_a_day() {
+    let world = World::new();
+    let (old, new) = (world.here.join(".csync-in-old"), world.here.join(".csync-in-new"));
+    for dir in [&old, &new, &world.here.join("dir")] {
+        fs::create_dir(dir).unwrap();
+    }
+    fs::write(old.join("file"), "x").unwrap();
+    let long_ago = fs::metadata(&new).unwrap().modified().unwrap() - std::time::Duration::from_hours(25);
+    fs::File::open(&old).unwrap().set_modified(long_ago).unwrap();
+    let before = fs::metadata(world.here.join("dir")).unwrap().ino();
+    let both = archive(&[("out", tar::EntryType::Regular, ""), ("dir/in", tar::EntryType::Regular, "")]);
+    take(&world, &both, 8).unwrap().let_in().unwrap();
+    assert_eq!(fs::metadata(world.here.join("dir")).unwrap().ino(), before);
+    assert_eq!(tree(&world.here).len(), 2);
+    let mut left: Vec<_> = fs::read_dir(&world.here).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, [".csync-in-new", "dir", "out"]);
+    // A file is in the way of a directory, and the other way round.
+    fs::write(world.here.join("file"), "x").unwrap();
+    for (dir, file) in [("out", "in"), ("dir", "")] {
+        let name = if file.is_empty() { dir.to_owned() } else { format!("{dir}/{file}") };
+        let asked = Asked { host: "far".to_owned(), names: [name.clone()].into(), limit: 4 };
+        let bytes = archive(&[(name.as_str(), tar::EntryType::Regular, "")]);
+        let arrived = unpack(&asked, bytes.as_slice(), &world.here, &Meter::default()).unwrap();
+        assert!(matches!(arrived.let_in().unwrap_err(), StageError::Here { .. }), "{name}");
+    }
+    assert_eq!(tree(&world.here).len(), 3);
+}
+
+#[tokio::test]
+async fn a_directory_here_may_be_a_link_to_another_filesystem() {
+    let world = World::new();
+    let other = tempfile::tempdir_in("/dev/shm").unwrap();
+    world.write("far/deep/a", b"content");
+    world.write("far/b", b"more");
+    world.bring(&["far"]).await.unwrap();
+    let time = fs::metadata(world.there.join("far/b")).unwrap().mtime();
+    fs::remove_dir_all(world.here.join("far")).unwrap();
+    std::os::unix::fs::symlink(other.path(), world.here.join("far")).unwrap();
+    // A link that waits under the temporary name is not written through.
+    fs::write(world.here.join("victim"), "dear").unwrap();
+    std::os::unix::fs::symlink(world.here.join("victim"), part_of(&other.path().join("b"))).unwrap();
+    assert_eq!(world.fetch(&["far"], 1 << 20).await.unwrap().0.moved, 2);
+    assert_eq!(fs::read(world.here.join("victim")).unwrap(), b"dear");
+    assert_eq!(tree(other.path()), tree(&world.there.join("far")));
+    assert_eq!(fs::metadata(other.path().join("b")).unwrap().mtime(), time);
+    assert_eq!(fs::read_dir(&world.here).unwrap().count(), 2, "nothing temporary is left");
+}
+
+#[tokio::test]
+async fn what_takes_several_streams_arrives_whole() {
+    let world = World::new();
+    for number in 0..STREAM.1 + 10 {
+        world.write(&format!("many/{}/{number}", number % 3), number.to_string().as_bytes());
+    }
+    let count = (STREAM.1 + 10) as u64;
+    let meter = Meter::default();
+    let moved = bring(&world.host, &world.here, world.there.to_str().unwrap(), &["many".to_owned()], &meter).await;
+    let bytes = tree(&world.here).values().map(|content| content.len() as u64).sum();
+    assert_eq!(moved.unwrap(), Moved { files: count, moved: count, bytes });
+    assert_eq!((meter.total(), meter.done()), (bytes, bytes));
+    assert_eq!(tree(&world.there), tree(&world.here));
+    assert_eq!(world.bring(&["many"]).await.unwrap().moved, 0);
+    fs::remove_dir_all(world.here.join("many")).unwrap();
+    assert_eq!(world.fetch(&["many"], 1 << 30).await.unwrap().0.moved, count);
+    assert_eq!(tree(&world.there), tree(&world.here));
+    for dir in [&world.here, &world.there] {
+        assert_eq!(fs::read_dir(dir).unwrap().count(), 1, "nothing temporary is left");
+    }
 }
 
 #[test]

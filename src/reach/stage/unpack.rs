@@ -1,17 +1,22 @@
 //! What comes in a stream of `tar` from a host, which is not trusted: every entry is one that was asked for, once, and a file.
 
-use std::collections::HashSet;
-use std::fs::{self, File};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use tar::{Archive, Entry, EntryType};
 
+use crate::reach::clock;
 use crate::reach::stage::StageError;
 use crate::reach::stage::look::here;
+use crate::reach::stage::pack::{INBOX, inbox, line_of};
 use crate::reach::transport::{Checksum, Meter, Sum};
+
+/// After how long what a transfer left is nobody's.
+const OLD: Duration = Duration::from_hours(24);
 
 /// Who sends, and what may come.
 #[derive(Clone, Debug)]
@@ -78,46 +83,64 @@ fn name_of(entry: &Entry<'_, impl Read>) -> Option<String> {
     Some(parts.join("/"))
 }
 
-/// Files that arrived under temporary names; those that are not let in are removed.
-#[derive(Debug, Default)]
+/// Files that arrived in a directory of their own, beside where they go; those that are not let in are removed with it.
+#[derive(Debug)]
 pub(super) struct Arrived {
-    /// Name, temporary path, path, checksum.
-    files: Vec<(String, PathBuf, PathBuf, Checksum)>,
+    to: PathBuf,
+    /// Nobody else's is called so.
+    inbox: PathBuf,
+    /// Names and checksums, in the order in which they came.
+    files: Vec<(String, Checksum)>,
 }
 
 impl Drop for Arrived {
     fn drop(&mut self) {
-        for (_, part, ..) in &self.files {
-            // Left where it is, it is in nobody's way.
-            drop(fs::remove_file(part));
-        }
+        // Left where it is, it is in nobody's way, until a later transfer removes it.
+        drop(fs::remove_dir_all(&self.inbox));
     }
 }
 
 impl Arrived {
+    fn new(to: &Path) -> Result<Self, StageError> {
+        fs::create_dir_all(to).map_err(|source| here(to, source))?;
+        sweep(to);
+        let inbox = to.join(inbox());
+        DirBuilder::new().mode(0o700).create(&inbox).map_err(|source| here(&inbox, source))?;
+        Ok(Self { to: to.to_owned(), inbox, files: Vec::new() })
+    }
+
     /// Compares what arrived with what the host says it has; `theirs` is in the order of `names`.
     pub(super) fn compare(&self, names: &[String], theirs: &[Checksum]) -> Result<(), StageError> {
-        let theirs: std::collections::HashMap<&str, &Checksum> = names.iter().map(String::as_str).zip(theirs).collect();
-        let differs = |(name, _, _, sum): &&(String, PathBuf, PathBuf, Checksum)| {
-            theirs.get(name.as_str()).is_some_and(|theirs| *theirs != sum)
-        };
+        let theirs: HashMap<&str, &Checksum> = names.iter().map(String::as_str).zip(theirs).collect();
+        let differs =
+            |(name, sum): &&(String, Checksum)| theirs.get(name.as_str()).is_some_and(|theirs| *theirs != sum);
         match self.files.iter().find(differs) {
-            Some((_, _, path, _)) => Err(StageError::Changed { path: path.clone() }),
+            Some((name, _)) => Err(StageError::Changed { path: self.to.join(name) }),
             None => Ok(()),
         }
     }
 
-    /// Gives all their names.
-    pub(super) fn let_in(mut self) -> Result<(), StageError> {
-        let mut files = std::mem::take(&mut self.files).into_iter();
-        // A file never takes the place of a directory: the system sees to that.
-        let failed = files.find_map(|(_, part, path, _)| {
-            let error = fs::rename(&part, &path).err()?;
-            drop(fs::remove_file(&part));
-            Some(here(&path, error))
-        });
-        self.files.extend(files);
-        failed.map_or(Ok(()), Err)
+    /// Returns the checksum of what `cksum` prints of these files.
+    pub(super) fn sum<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Checksum {
+        let sums: HashMap<&str, Checksum> = self.files.iter().map(|(name, sum)| (name.as_str(), *sum)).collect();
+        let mut whole = Sum::default();
+        for name in names {
+            if let Some(sum) = sums.get(name) {
+                whole.update(line_of(name, *sum).as_bytes());
+            }
+        }
+        whole.finish()
+    }
+
+    /// Gives all their names: a directory that is not there yet gets its own as a whole.
+    pub(super) fn let_in(self) -> Result<(), StageError> {
+        let mut top = Level::default();
+        for (name, _) in &self.files {
+            let (dirs, file) = name.rsplit_once('/').unwrap_or(("", name));
+            let dirs = dirs.split('/').filter(|part| !part.is_empty());
+            dirs.fold(&mut top, |level, part| level.dirs.entry(part).or_default()).files.push(file);
+        }
+        top.let_in(&self.inbox, &self.to)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -125,40 +148,111 @@ impl Arrived {
     }
 }
 
-/// Takes out of a stream what was asked for, under temporary names.
+/// What arrived in a directory.
+#[derive(Debug, Default)]
+struct Level<'a> {
+    files: Vec<&'a str>,
+    dirs: BTreeMap<&'a str, Self>,
+}
+
+impl Level<'_> {
+    fn let_in(&self, from: &Path, to: &Path) -> Result<(), StageError> {
+        for name in &self.files {
+            let (part, path) = (from.join(name), to.join(name));
+            place(&part, &path).map_err(|source| here(&path, source))?;
+        }
+        for (name, level) in &self.dirs {
+            let (part, path) = (from.join(name), to.join(name));
+            // One that is there, even an empty one, stays the one that it is; so does one that somebody makes meanwhile, as soon as
+            // something is in it.
+            let is_new = fs::symlink_metadata(&path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+            if is_new && fs::rename(&part, &path).is_ok() {
+                continue;
+            }
+            fs::create_dir_all(&path).map_err(|source| here(&path, source))?;
+            level.let_in(&part, &path)?;
+        }
+        Ok(())
+    }
+}
+
+/// Gives a file its name. It never takes the place of a directory: the system sees to that.
+fn place(part: &Path, path: &Path) -> io::Result<()> {
+    match fs::rename(part, path) {
+        // A directory here is a link to another filesystem, or one is mounted there.
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            let beside = part_of(path);
+            let copied = copy(part, &beside).and_then(|()| fs::rename(&beside, path));
+            copied.inspect_err(|_| drop(fs::remove_file(&beside)))
+        }
+        placed => placed,
+    }
+}
+
+/// Copies a file with its permissions and its time.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let (mut from, mut file) = (File::open(from)?, create(to, 0o600)?);
+    let meta = from.metadata()?;
+    io::copy(&mut from, &mut file)?;
+    file.set_permissions(meta.permissions())?;
+    file.set_modified(meta.modified()?)
+}
+
+/// Makes a file, not through a link that somebody put there.
+fn create(path: &Path, mode: u32) -> io::Result<File> {
+    let make = || File::options().write(true).create_new(true).mode(mode).open(path);
+    match make() {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(path)?;
+            make()
+        }
+        file => file,
+    }
+}
+
+/// Takes out of a stream what was asked for.
 pub(super) fn unpack(asked: &Asked, stream: impl Read, to: &Path, meter: &Meter) -> Result<Arrived, StageError> {
-    let mut arrived = Arrived::default();
+    let mut arrived = Arrived::new(to)?;
+    let mut modes = Modes::default();
     // Where the file before went: neighbours lie in one directory.
     let mut made = PathBuf::new();
     asked.each(stream, |name, entry| {
-        let path = to.join(name);
-        let part = part_of(&path);
-        if let Some(dir) = path.parent().filter(|dir| *dir != made) {
+        let part = arrived.inbox.join(name);
+        if let Some(dir) = part.parent().filter(|dir| *dir != made) {
             fs::create_dir_all(dir).map_err(|source| here(dir, source))?;
             dir.clone_into(&mut made);
         }
-        let written = write(entry, &part, meter);
-        // One that was not finished is removed with the others.
-        let sum = written.as_ref().copied().unwrap_or(Sum::default().finish());
-        arrived.files.push((name.to_owned(), part, path.clone(), sum));
-        written.map(drop).map_err(|source| here(&path, source))
+        let sum = write(entry, &part, &mut modes, meter).map_err(|source| here(&to.join(name), source))?;
+        arrived.files.push((name.to_owned(), sum));
+        Ok(())
     })?;
     Ok(arrived)
 }
 
+/// With which permissions files come out right when they are made: the mask and the directory's defaults are the same for all.
+#[derive(Debug, Default)]
+struct Modes(HashMap<u32, bool>);
+
+impl Modes {
+    /// Sees to a file that was made with these permissions.
+    fn settle(&mut self, file: &File, mode: u32) -> io::Result<()> {
+        let is_right = if let Some(is_right) = self.0.get(&mode) {
+            *is_right
+        } else {
+            let is_right = file.metadata()?.permissions().mode() & 0o777 == mode;
+            self.0.insert(mode, is_right);
+            is_right
+        };
+        if is_right { Ok(()) } else { file.set_permissions(fs::Permissions::from_mode(mode)) }
+    }
+}
+
 /// Writes a file and gives it its time.
-fn write(entry: &mut Entry<'_, impl Read>, part: &Path, meter: &Meter) -> io::Result<Checksum> {
+fn write(entry: &mut Entry<'_, impl Read>, part: &Path, modes: &mut Modes, meter: &Meter) -> io::Result<Checksum> {
     let size = entry.size();
     let mode = entry.header().mode().unwrap_or(0o644) & 0o777 | 0o600;
     let mtime = entry.header().mtime().unwrap_or(0);
-    // Not through a link that somebody put there.
-    let mut file = match File::create_new(part) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            fs::remove_file(part)?;
-            File::create_new(part)?
-        }
-        file => file?,
-    };
+    let mut file = create(part, mode)?;
     let mut sum = Sum::default();
     let mut buffer = vec![0; usize::try_from(size).unwrap_or(usize::MAX).clamp(1, 128 << 10)];
     loop {
@@ -172,7 +266,7 @@ fn write(entry: &mut Entry<'_, impl Read>, part: &Path, meter: &Meter) -> io::Re
     if sum.size != size {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("{} of {size} bytes came", sum.size)));
     }
-    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    modes.settle(&file, mode)?;
     file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(mtime))?;
     Ok(sum)
 }
@@ -182,4 +276,19 @@ pub(super) fn part_of(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let hash = blake3::hash(name.as_bytes()).to_hex();
     path.with_file_name(format!(".csync-{}.new", hash.get(..16).unwrap_or_default()))
+}
+
+/// Removes what transfers left that were ended in the middle, a day ago or more.
+fn sweep(to: &Path) {
+    let Ok(entries) = fs::read_dir(to) else { return };
+    let now = SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(clock::now().0).unwrap_or(0));
+    let is_old = |entry: &fs::DirEntry| {
+        let time = entry.metadata().and_then(|meta| meta.modified());
+        time.is_ok_and(|time| now.duration_since(time).is_ok_and(|age| age > OLD))
+    };
+    for entry in entries.flatten() {
+        if entry.file_name().as_encoded_bytes().starts_with(INBOX.as_bytes()) && is_old(&entry) {
+            drop(fs::remove_dir_all(entry.path()));
+        }
+    }
 }
