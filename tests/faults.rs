@@ -120,6 +120,7 @@ fn a_damaged_database_is_told_and_repaired() {
     let length = fs::metadata(&path).expect("the database is there").len();
     fs::write(&path, vec![b'x'; usize::try_from(length).expect("small")]).expect("written");
     world.csync(&["submit", "workflow.toml"]).code(5).says(&["damaged", "csync doctor --repair"]);
+    assert_eq!(world.worker(), None, "an engine that cannot begin leaves no worker");
     world.csync(&["doctor", "--repair"]);
     world.csync(&["submit", "workflow.toml"]).code(0);
 }

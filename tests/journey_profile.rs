@@ -5,23 +5,35 @@ use std::process::Stdio;
 
 use crate::world::{World, until};
 
-/// A secret that the command line of a task holds.
-const VALUE: &str = "plantedvalue4f1d0c";
+/// What a day's work holds that nobody else shall read: in the name of a directory, a file, a script, an option's value, a variable,
+/// a task and a workflow.
+const PLANTED: [&str; 8] = [
+    "planteddirectory",
+    "plantedfile",
+    "plantedscript",
+    "plantedpassword",
+    "plantedvalue",
+    "plantedtask",
+    "plantedworkflow",
+    "plantedhost",
+];
 
 #[test]
 fn what_runs_teach_is_listed_and_sealed() {
     let world = World::new();
+    fs::create_dir(world.path("planteddirectory")).unwrap();
     // Long enough to tell something.
     world.write(
-        "workflow.toml",
-        &format!(
-            "name = \"w\"\n[tasks.a]\ninputs = [\"in.txt\"]\noutputs = [\"{VALUE}.out\"]\n\
-             run = \"sleep 1.1; sort --temporary-directory=/tmp in.txt > {VALUE}.out\"\n"
-        ),
+        "planteddirectory/workflow.toml",
+        "name = \"plantedworkflow\"\n[tasks.plantedtask]\ninputs = [\"in.txt\"]\noutputs = [\"plantedfile.out\"]\n\
+         env = { PLACE = \"plantedhost\" }\n\
+         run = \"sleep 1.1; sort --temporary-directory=/tmp in.txt > plantedfile.out\"\n\
+         [tasks.fails]\nrun = \"VALUE=plantedvalue ./plantedscript.sh -pplantedpassword plantedhost:/data\"\n",
     );
-    world.write("in.txt", "b\na\n");
+    world.write("planteddirectory/in.txt", "b\na\n");
     assert_eq!(world.json(&["profile"])["profiles"], serde_json::json!([]));
-    world.csync(&["submit"]).exits(0);
+    world.csync(&["submit", "planteddirectory/workflow.toml"]).exits(1);
+    world.csync(&["route", "./plantedscript.sh -pplantedpassword plantedhost:/data"]);
     // An engine that leaves has written what it was told.
     world.csync(&["engine", "stop"]).exits(0);
     let listed = world.json(&["profile", "list"]);
@@ -29,13 +41,25 @@ fn what_runs_teach_is_listed_and_sealed() {
     assert_eq!((&profile["command"], &profile["runs"]), (&"sort".into(), &1.into()), "{listed}");
     let exported = world.csync(&["profile", "export"]).exits(0).out;
     assert_eq!(exported.lines().count(), 2, "{exported}");
-    for name in ["learned.db", "learned.db-wal"] {
-        let bytes = std::fs::read(world.state().join(name)).unwrap_or_default();
-        for word in [VALUE, "sort", "in.txt"] {
+    let mut looked = Vec::new();
+    for file in fs::read_dir(world.state()).unwrap().map(|entry| entry.unwrap().path()) {
+        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        // The journal holds what people submitted, in clear: it is theirs alone, and never leaves.
+        if file.is_dir() || name.starts_with("csync.db") {
+            continue;
+        }
+        let bytes = fs::read(&file).unwrap();
+        for word in PLANTED.iter().chain((name.starts_with("learned.db")).then_some(&"sort")) {
             assert!(!bytes.windows(word.len()).any(|window| window == word.as_bytes()), "{word} is in {name}");
         }
+        looked.push(name);
     }
-    assert!(!exported.contains(VALUE), "{exported}");
+    for name in ["learned.db", "engine.log", "worker.log"] {
+        assert!(looked.iter().any(|looked| looked == name), "{name} is not among {looked:?}");
+    }
+    for word in PLANTED {
+        assert!(!exported.contains(word), "{word}: {exported}");
+    }
     world.csync(&["profile", "forget", "sort"]).exits(0);
     assert_eq!(world.json(&["profile"])["profiles"], serde_json::json!([]));
 }

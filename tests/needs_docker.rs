@@ -11,6 +11,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use csync::reach::docker::{Daemon, Spec, Standing};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use tempfile::TempDir;
 
 use crate::needs_ssh::Line;
@@ -122,6 +124,10 @@ impl Docker {
 
 /// Writes an image as `docker save` does, for a kind of machine.
 pub(crate) fn archive(world: &World, arch: &str, commands: &str) {
+    archive_of(world, "box:1", arch, commands);
+}
+
+fn archive_of(world: &World, name: &str, arch: &str, commands: &str) {
     let busybox = std::env::split_paths(&std::env::var_os("PATH").unwrap())
         .map(|dir| dir.join("busybox"))
         .find(|program| program.exists())
@@ -130,7 +136,7 @@ pub(crate) fn archive(world: &World, arch: &str, commands: &str) {
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/testbed/archive.py"))
         .env("ARCH", arch)
         .arg(busybox)
-        .args([world.path("box.tar").as_os_str(), "box:1".as_ref()])
+        .args([world.path("box.tar").as_os_str(), name.as_ref()])
         .args(commands.split_whitespace())
         .status()
         .unwrap();
@@ -273,6 +279,8 @@ fn a_sandbox_ends_with_who_asked_for_it() {
     };
     let mut told = start();
     begun(&mut told);
+    let status = world.csync(&["status"]).exits(0).out;
+    assert!(status.contains("In a sandbox on local since") && status.contains("run --image box:1 long.sh"), "{status}");
     signal(told.id(), "INT");
     let done: Done = told.wait_with_output().unwrap().into();
     assert_eq!((done.code, docker.left()), (130, (0, 0)), "{}", done.err);
@@ -287,6 +295,48 @@ fn a_sandbox_ends_with_who_asked_for_it() {
     let next = docker.csync(&world, &["run", "--image", "box:1", "--", "echo", "next"]).exits(0);
     assert!(next.err.contains("removed 1 that a csync which died had left"), "{}", next.err);
     assert_eq!((next.out.as_str(), docker.left()), ("next\n", (0, 0)));
+    // All three are runs: the one that was killed was handed in by the next.
+    let runs = world.json(&["runs"]);
+    let ended: Vec<_> = runs["runs"].as_array().unwrap().iter().map(|run| run["state"].as_str().unwrap()).collect();
+    assert_eq!(ended, ["failed", "succeeded", "cancelled"], "{runs}");
+    assert_eq!(world.csync(&["logs", "3"]).exits(0).out, "begun\n");
+    assert!(world.csync(&["why", "3"]).exits(0).out.contains("csync was killed while it ran"));
+}
+
+#[test]
+fn a_sandbox_is_kept_as_a_run() {
+    let (world, docker) = (World::new(), Docker::start());
+    docker.image(&world, "sleep");
+    world.write("data.csv", "1,2\n");
+    world.write("big.sh", "cat data.csv; echo told >&2; a=xxxxxxxx; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22; do a=$a$a; done; sleep 3\n");
+    let args = ["--json", "run", "--image", "box:1", "--name", "big", "big.sh", "--files", "data.csv"];
+    let done = docker.csync(&world, &args).exits(0).json();
+    assert_eq!((&done["run"], &done["exit_code"]), (&1.into(), &0.into()), "{done}");
+    world.write("bad.sh", "echo wrong >&2; exit 7\n");
+    docker.csync(&world, &["run", "--image", "box:1", "bad.sh"]).exits(7);
+
+    let runs = world.json(&["runs"]);
+    let named: Vec<_> = runs["runs"].as_array().unwrap().iter().map(|run| (&run["name"], &run["state"])).collect();
+    assert_eq!(named, [(&"bad-sh".into(), &"failed".into()), (&"big".into(), &"succeeded".into())], "{runs}");
+    let log = world.csync(&["logs", "1"]).exits(0);
+    assert_eq!((log.out.as_str(), log.err.as_str()), ("1,2\n", "told\n"));
+    let shown = world.json(&["show", "1"]);
+    let usage = &shown["tasks"][0]["usage"];
+    assert!(usage["peak_memory"].as_u64().unwrap() > 32 << 20 && usage["wall"].as_f64().unwrap() >= 3.0, "{shown}");
+    assert!(world.csync(&["why", "2"]).exits(0).out.contains("exit code 7"));
+    assert!(world.csync(&["show", "2"]).exits(0).out.contains("run --image box:1 bad.sh"));
+    // Outside of a sandbox it is never run.
+    let retried = world.csync(&["retry", "2"]);
+    assert!(retried.code != 0 && retried.err.contains("run 2 was a sandbox"), "{}", retried.err);
+    // What it used is learned, once and of what went well.
+    world.csync(&["engine", "stop"]).exits(0);
+    let learned = world.json(&["profile", "list"]);
+    assert_eq!(
+        (&learned["profiles"][0]["runs"], &learned["profiles"][1]),
+        (&1.into(), &serde_json::Value::Null),
+        "{learned}"
+    );
+    assert_eq!(fs::read_dir(world.state().join("sandboxes")).unwrap().count(), 0);
 }
 
 /// Makes `lab` a host of a world, at the other end of a connection, whose daemon this is.
@@ -298,7 +348,7 @@ fn lab(world: &World, docker: &Docker) -> Line {
     let config = world.path("../.config/csync");
     fs::create_dir_all(&config).unwrap();
     let hosts = format!(
-        "[hosts.lab]\nssh = \"host0\"\nbatch = \"none\"\ncontainers = [\"docker\"]\nscratch = \"{}\"\n",
+        "[hosts.lab]\nssh = \"host0\"\nbatch = \"none\"\ncontainers = [\"docker\"]\nmax_jobs = 4\nscratch = \"{}\"\n",
         world.path("..").canonicalize().unwrap().join("scratch").display()
     );
     fs::write(config.join("hosts.toml"), hosts).unwrap();
@@ -382,11 +432,36 @@ run = "true"
 [tasks.unmade]
 outputs = ["out/unmade"]
 run = "true"
+[tasks.packed]
+container = "packed.tar.gz"
+outputs = ["out/packed"]
+run = "echo packed | sort > {outputs}"
+[tasks.fed]
+inputs = ["fed.txt"]
+stdin = "fed.txt"
+modules = ["gcc/12"]
+outputs = ["out/fed"]
+run = "cat > {outputs}"
+[tasks.saves]
+outputs = ["out/saved"]
+run = "trap 'echo saved > {outputs}; exit 0' USR1; echo up; while :; do sleep 0.1; done"
+checkpoint = { signal = "USR1", before = "60s" }
+resources = { time = "62s" }
 "#,
     );
+    world.write("fed.txt", "fed\n");
+    // Another image, in a file that is compressed.
+    archive_of(&world, "packed:1", "amd64", "sort");
+    let mut packed = GzEncoder::new(fs::File::create(world.path("packed.tar.gz")).unwrap(), Compression::fast());
+    packed.write_all(&fs::read(world.path("box.tar")).unwrap()).unwrap();
+    packed.finish().unwrap();
     let logins = line.hosts[0].logins();
     let done = csync(&["submit"]).exits(1);
-    assert!(done.out.contains("1 done"), "{} {}", done.out, done.err);
+    assert!(done.out.contains("4 done"), "{} {}", done.out, done.err);
+    assert_eq!(world.read("out/packed"), "packed\n");
+    // What reads a file, is told to save its state, or loads modules runs there as anywhere.
+    assert_eq!((world.read("out/fed").as_str(), world.read("out/saved").as_str()), ("fed\n", "saved\n"));
+    assert!(csync(&["why", "1", "fed"]).out.contains("its `modules` were not loaded"));
     assert!(line.hosts[0].logins() <= logins + 1, "one connection");
     assert_eq!(world.read("out/made"), "it's\n");
     let log = |run: &str, task: &str| csync(&["logs", run, task]).exits(0);
@@ -438,6 +513,126 @@ run = "true"
     begun("4", "begun");
     csync(&["cancel", "4"]).exits(0);
     until("it is gone", || docker.left().0 == 0);
+}
+
+#[test]
+fn a_container_ends_at_its_walltime_though_nobody_is_there_to_end_it() {
+    let (world, docker) = (World::new(), Docker::start());
+    let line = lab(&world, &docker);
+    line.write_config("");
+    docker.image(&world, "sleep timeout true");
+    let csync = |args: &[&str]| {
+        let mut command = world.command(args);
+        command.env("CSYNC_SSH_CONFIG", line.bed.path("config")).env("DOCKER_HOST", "unix:///nonexistent");
+        Done::from(command.output().unwrap())
+    };
+    // One of them is told to save its state, and is not ended by `timeout`, which would not pass that on.
+    world.write(
+        "workflow.toml",
+        "name = \"left\"\n[defaults]\ncontainer = \"box:1\"\non = \"lab\"\nresources = { time = \"10s\" }\n\
+         [tasks.a]\nrun = \"echo begun; sleep 1000\"\n\
+         [tasks.b]\nrun = \"trap : USR1; echo begun; while :; do sleep 1; done\"\n\
+         checkpoint = { signal = \"USR1\", before = \"1s\" }\n",
+    );
+    csync(&["submit", "--detach"]).exits(0);
+    let pid = world.json(&["engine", "status"])["engine"]["pid"].as_u64().unwrap();
+    until("both run", || docker.running() == 2);
+    signal(u32::try_from(pid).unwrap(), "KILL");
+    until("both are over by themselves", || docker.running() == 0);
+    // The next engine knows what became of them.
+    let done = csync(&["wait", "1"]).exits(1);
+    for task in ["a", "b"] {
+        let why = csync(&["why", "1", task]).out;
+        assert!(why.contains("walltime"), "{task}: {why} {}", done.out);
+    }
+    until("no container is left", || docker.left() == (0, 0));
+}
+
+/// Has everything of a world belong to nobody, who is given a csync that nobody may run.
+fn as_nobody(world: &World, docker: &Docker, args: &[&str]) -> Done {
+    let program = world.path("../csync");
+    if !program.exists() {
+        fs::copy(env!("CARGO_BIN_EXE_csync"), &program).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let owned = Command::new("chown").args(["-R", "65534:65534"]).arg(world.path("..")).status().unwrap();
+        assert!(owned.success());
+    }
+    let usual = docker.command(world, args);
+    let mut command = Command::new(program);
+    command.args(args).current_dir(world.path("")).env_clear().stdin(Stdio::null()).uid(65534).gid(65534);
+    command.envs(usual.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.output().unwrap().into()
+}
+
+#[test]
+fn what_an_ordinary_person_may_not_do_is_said() {
+    let (world, docker) = (World::new(), Docker::start());
+    docker.image(&world, "id touch mkdir");
+    fs::set_permissions(docker.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let config = world.path("../.config/csync");
+    fs::create_dir_all(&config).unwrap();
+    fs::write(config.join("hosts.toml"), "[hosts.local]\ncontainers = [\"docker\"]\n").unwrap();
+    let nobody = |args: &[&str]| as_nobody(&world, &docker, args);
+    world.write(
+        "workflow.toml",
+        "name = \"whose\"\n[tasks.t]\ncontainer = \"box:1\"\ncache = false\noutputs = [\"out/deep/a\"]\nrun = \"id -u > {outputs}\"\n",
+    );
+    // A socket that does not let this account in.
+    fs::set_permissions(docker.socket(), fs::Permissions::from_mode(0o600)).unwrap();
+    let socket = docker.socket().display().to_string();
+    let denied = nobody(&["run", "--image", "box:1", "true"]);
+    let says = format!("this account may not use the Docker of local ({socket})");
+    assert!(denied.code != 0 && denied.err.contains(&says), "{} {}", denied.out, denied.err);
+    // Where nothing else runs containers, a task says so too.
+    let programs = world.path("programs");
+    fs::create_dir(&programs).unwrap();
+    for entry in ["/usr/bin", "/bin"].iter().flat_map(|dir| fs::read_dir(dir).unwrap()) {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if !["podman", "apptainer", "singularity"].contains(&name) {
+            // The second of the two may be the first by another name.
+            std::os::unix::fs::symlink(&path, programs.join(name)).ok();
+        }
+    }
+    let elsewhere = format!("env = {{ PATH = \"{}\" }}\n", programs.canonicalize().unwrap().display());
+    world.write("denied.toml", &(world.read("workflow.toml") + &elsewhere));
+    let denied = nobody(&["submit", "denied.toml"]);
+    let said = nobody(&["logs", "1", "t"]).err;
+    assert!(denied.code != 0 && said.contains("refuses this account"), "{} {said}", denied.out);
+
+    // Whatever the image says, who asked is who a task is, and to whom its outputs belong.
+    fs::set_permissions(docker.socket(), fs::Permissions::from_mode(0o666)).unwrap();
+    nobody(&["submit"]).exits(0);
+    let whose = |name: &str| std::os::unix::fs::MetadataExt::uid(&fs::symlink_metadata(world.path(name)).unwrap());
+    assert_eq!((world.read("out/deep/a").as_str(), whose("out/deep/a"), whose("out/deep")), ("65534\n", 65534, 65534));
+    // A container that ran as root, which somebody else started, leaves what csync may not replace: that is said, with what helps.
+    fs::remove_dir_all(world.path("out")).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let daemon = runtime.block_on(Daemon::at(&docker.socket().display().to_string())).unwrap();
+    let work = world.path("").canonicalize().unwrap().display().to_string();
+    let spec = Spec {
+        name: "csync-root".to_owned(),
+        image: "box:1".to_owned(),
+        command: ["sh", "-c", "mkdir -p out/deep && touch out/deep/a"].map(str::to_owned).to_vec(),
+        user: "0:0".to_owned(),
+        binds: vec![format!("{work}:{work}")],
+        workdir: work,
+        ..Spec::default()
+    };
+    runtime.block_on(async {
+        daemon.make(&spec).await.unwrap();
+        drop(daemon.begin(&spec.name, false).await.unwrap());
+    });
+    until("it is over", || runtime.block_on(daemon.standing(&spec.name)).unwrap() == Some(Standing::Over));
+    runtime.block_on(daemon.discard(&spec.name)).unwrap();
+    assert_eq!(whose("out/deep/a"), 0);
+    let refused = nobody(&["submit"]);
+    let why = nobody(&["why", "3", "t"]).out;
+    assert!(refused.code != 0 && why.contains("belongs to root") && why.contains("sudo chown -R 65534"), "{why}");
+    assert_eq!(whose("out/deep/a"), 0, "it is as it was");
+    // What csync keeps of it is the person's own, and goes.
+    nobody(&["clean", "--all"]).exits(0);
+    assert_eq!(docker.left(), (0, 0));
 }
 
 #[test]
@@ -536,4 +731,10 @@ fn a_full_image_store_is_said() {
     let full = docker.csync(&world, &["images", "push", "box.tar"]);
     assert!(full.code != 0 && full.err.contains("no space left on device"), "{}", full.err);
     assert!(full.err.contains("docker image prune"), "{}", full.err);
+    // A task that needs the image says so too, and leaves nothing that runs.
+    world.write("workflow.toml", "name = \"full\"\n[tasks.t]\ncontainer = \"box.tar\"\nrun = \"true\"\n");
+    let task = docker.csync(&world, &["submit"]);
+    let said = docker.csync(&world, &["logs", "1", "t"]).err;
+    assert!(task.code != 0 && said.contains("no space left on device"), "{} {said}", task.out);
+    assert_eq!(docker.left().0, 0);
 }

@@ -9,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
+use crate::needs_ssh::Line;
+use crate::needs_ssh::sshd::{Bed, Unusual};
 use crate::world::{Done, World, signal, until};
 
 /// Whom the rootless one belongs to: nobody, where there is no other account.
@@ -89,21 +91,26 @@ impl Podman {
     }
 
     fn image(&self, world: &World) {
-        let busybox = std::env::split_paths(&std::env::var_os("PATH").unwrap())
-            .map(|dir| dir.join("busybox"))
-            .find(|program| program.exists())
-            .expect("tests/run looked for it");
-        let made = Command::new("python3")
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/testbed/archive.py"))
-            .arg(busybox)
-            .args([world.path("box.tar").as_os_str(), "box:1".as_ref()])
-            .args(["id", "sleep"])
-            .status()
-            .unwrap();
-        assert!(made.success());
+        archive(world);
         let pushed = self.csync(world, &["images", "push", "box.tar"]).exits(0).out;
         assert!(pushed.contains("box:1"), "{pushed}");
     }
+}
+
+/// Writes an image as `podman save` does.
+fn archive(world: &World) {
+    let busybox = std::env::split_paths(&std::env::var_os("PATH").unwrap())
+        .map(|dir| dir.join("busybox"))
+        .find(|program| program.exists())
+        .expect("tests/run looked for it");
+    let made = Command::new("python3")
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/testbed/archive.py"))
+        .arg(busybox)
+        .args([world.path("box.tar").as_os_str(), "box:1".as_ref()])
+        .args(["id", "sleep"])
+        .status()
+        .unwrap();
+    assert!(made.success());
 }
 
 impl Drop for Podman {
@@ -143,6 +150,50 @@ fn podman_runs_sandboxes_and_tasks() {
 }
 
 #[test]
+fn another_machines_podman_is_reached_through_its_connection() {
+    let world = World::new();
+    let podman = Podman::start(0);
+    let mut bed = Bed::new();
+    let variable = format!("unix://{}", podman.socket().display());
+    let sshd = bed.unusual_sshd(&Unusual::lines(format!("SetEnv CONTAINER_HOST={variable} DOCKER_HOST={variable}")));
+    let key = bed.read(&format!("host-{}.pub", sshd.address));
+    bed.append("known_hosts", &format!("[{}]:{} {key}", sshd.address, sshd.port));
+    let config = world.path("../.config/csync");
+    fs::create_dir_all(&config).unwrap();
+    let scratch = world.path("..").canonicalize().unwrap().join("scratch");
+    let hosts = format!(
+        "[hosts.lab]\nssh = \"host0\"\nbatch = \"none\"\ncontainers = [\"podman\"]\nscratch = \"{}\"\n",
+        scratch.display()
+    );
+    fs::write(config.join("hosts.toml"), hosts).unwrap();
+    let line = Line { bed, hosts: vec![sshd] };
+    line.write_config("");
+    let csync = |args: &[&str]| {
+        let mut command = world.command(args);
+        command.env("CSYNC_SSH_CONFIG", line.bed.path("config")).env("DOCKER_HOST", "unix:///nonexistent");
+        Done::from(command.output().unwrap())
+    };
+    archive(&world);
+    let pushed = csync(&["images", "push", "box.tar", "--on", "lab"]).exits(0).out;
+    assert!(pushed.contains("lab has") && pushed.contains("box:1"), "{pushed}");
+    let listed = csync(&["images", "list", "--on", "lab"]).exits(0).out;
+    assert!(listed.contains("box:1"), "{listed}");
+    world.write("data.csv", "far\n");
+    world.write("script.sh", "cat data.csv; exit 7\n");
+    let done = csync(&["run", "--on", "lab", "--image", "box:1", "script.sh", "--files", "data.csv"]).exits(7);
+    assert_eq!(done.out, "far\n", "{}", done.err);
+    world.write(
+        "workflow.toml",
+        "name = \"far\"\n[defaults]\ncontainer = \"box:1\"\non = \"lab\"\n\
+         [tasks.t]\ninputs = [\"data.csv\"]\nstdin = \"data.csv\"\noutputs = [\"out\"]\n\
+         run = \"echo told; cat > {outputs}; test ! -e /etc/debian_version\"\n[tasks.fails]\nrun = \"exit 5\"\n",
+    );
+    let done = csync(&["submit"]).exits(1);
+    assert!(done.out.contains("1 done") && done.out.contains("exit code 5"), "{} {}", done.out, done.err);
+    assert_eq!((world.read("out").as_str(), csync(&["logs", "2", "t"]).exits(0).out.as_str()), ("far\n", "told\n"));
+}
+
+#[test]
 fn a_podman_that_holds_no_limits_is_refused_for_sandboxes() {
     let world = World::new();
     let podman = Podman::start(NOBODY);
@@ -157,6 +208,14 @@ fn a_podman_that_holds_no_limits_is_refused_for_sandboxes() {
     assert!(tried.out.contains("does not hold them"), "{} {}", tried.out, tried.err);
     let shown = podman.csync(&world, &["hosts", "show", "local"]).exits(0);
     assert!(shown.out.contains("holds no limits: tried"), "{}", shown.out);
+    // Then it is known beforehand, and nothing is routed or pulled there.
+    let again = podman.csync(&world, &["run", "--image", "none.invalid/x:1", "script.sh"]);
+    assert!(again.code != 0 && again.err.contains("does not hold limits: that was tried"), "{}", again.err);
+    let config = world.path("../.config/csync");
+    fs::create_dir_all(&config).unwrap();
+    fs::write(config.join("hosts.toml"), "[hosts.local]\ncontainers = [\"podman\"]\n").unwrap();
+    let routed = podman.csync(&world, &["route", "--sandbox", "--image", "box:1", "--explain", "true"]);
+    assert!(routed.out.contains("does not hold the limits of a sandbox"), "{} {}", routed.out, routed.err);
     world.write(
         "workflow.toml",
         "name = \"boxed\"\n[tasks.t]\ncontainer = \"box:1\"\nresources = { mem = \"64M\" }\nrun = [\"id\"]\n",

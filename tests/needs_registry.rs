@@ -1,7 +1,9 @@
 //! Journeys of images that a registry has: a real one, with a login and without, started for these tests.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 
 use crate::needs_docker::Docker;
@@ -92,7 +94,7 @@ fn images_come_from_a_registry_which_may_ask_for_a_login() {
         &format!("name = \"pulled\"\n[tasks.t]\ncontainer = \"docker://{image}\"\nrun = \"echo from it\"\n"),
     );
     let failed = docker.csync(&world, &["submit"]);
-    let said = docker.csync(&world, &["logs", "1", "t"]);
+    let said = docker.csync(&world, &["logs", "3", "t"]);
     assert!(failed.code != 0 && said.err.contains("docker login"), "{} {}", said.out, said.err);
     // As `docker login` writes it.
     let config = world.path("../.docker");
@@ -100,6 +102,95 @@ fn images_come_from_a_registry_which_may_ask_for_a_login() {
     let login = format!("{{\"auths\": {{\"127.0.0.1:{}\": {{\"auth\": \"YW5uOmh1c2g=\"}}}}}}", closed.port);
     fs::write(config.join("config.json"), login).unwrap();
     docker.csync(&world, &["submit"]).exits(0);
-    let said = docker.csync(&world, &["logs", "2", "t"]);
+    let said = docker.csync(&world, &["logs", "4", "t"]);
     assert_eq!(said.out, "from it\n", "{}", said.err);
+}
+
+/// What asks for tokens in front of a registry, as Docker Hub does.
+struct Gate {
+    child: Child,
+    port: u16,
+}
+
+impl Gate {
+    fn start(registry: &Registry) -> Self {
+        let mut child = Command::new("python3")
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/testbed/token.py"))
+            .arg(registry.port.to_string())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        Self { port: line.trim().parse().unwrap(), child }
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        signal(self.child.id(), "KILL");
+        self.child.wait().ok();
+    }
+}
+
+#[test]
+fn a_registry_may_ask_for_tokens_as_docker_hub_does() {
+    let (world, docker) = (World::new(), Docker::start());
+    docker.image(&world, "");
+    let registry = Registry::start(&world, "");
+    for name in ["lab/box", "shut/box"] {
+        let place = registry.name(name);
+        docker.say("POST", &format!("/images/box:1/tag?repo={place}&tag=1"), "Content-Length: 0\r\n");
+        let pushed = docker.say(
+            "POST",
+            &format!("/images/{place}/push?tag=1"),
+            "X-Registry-Auth: e30=\r\nContent-Length: 0\r\n",
+        );
+        assert!(pushed.contains("digest: sha256:"), "{pushed}");
+        docker.say("DELETE", &format!("/images/{place}:1"), "");
+    }
+    let gate = Gate::start(&registry);
+    let image = |name: &str| format!("127.0.0.1:{}/{name}/box:1", gate.port);
+    // What is public is for everybody, and is not to be had without the token that everybody gets.
+    world.write("script.sh", "echo here\n");
+    assert_eq!(docker.csync(&world, &["run", "--image", &image("lab"), "script.sh"]).exits(0).out, "here\n");
+    let refused = docker.csync(&world, &["run", "--image", &image("shut"), "script.sh"]);
+    assert!(refused.code != 0 && refused.err.contains("docker login"), "{}", refused.err);
+    let config = world.path("../.docker");
+    fs::create_dir_all(&config).unwrap();
+    let login = format!("{{\"auths\": {{\"127.0.0.1:{}\": {{\"auth\": \"YW5uOmh1c2g=\"}}}}}}", gate.port);
+    fs::write(config.join("config.json"), login).unwrap();
+    assert_eq!(docker.csync(&world, &["run", "--image", &image("shut"), "script.sh"]).exits(0).out, "here\n");
+
+    // For Apptainer the digest is asked for with such a token: the image is taken by it, and a tag that moved is noticed.
+    let programs = world.path("programs");
+    fs::create_dir(&programs).unwrap();
+    let text = format!(
+        "#!/bin/sh\nif [ $1 = pull ]; then echo \"$3\" >>{}; echo image >\"$2\"; fi\n",
+        world.path("pulled").display()
+    );
+    world.write("programs/apptainer", &text);
+    fs::set_permissions(programs.join("apptainer"), fs::Permissions::from_mode(0o755)).unwrap();
+    world.write(
+        "workflow.toml",
+        &format!(
+            "name = \"tokens\"\n[tasks.t]\ncontainer = \"docker://{}\"\ncache = false\nrun = [\"true\"]\n\
+             env = {{ PATH = \"{}:/usr/sbin:/usr/bin:/sbin:/bin\", APPTAINER_NOHTTPS = \"1\", CSYNC_IMAGES_ASK = \"0\" }}\n",
+            image("lab"),
+            programs.display()
+        ),
+    );
+    let pulled = || {
+        let done = docker.csync(&world, &["submit"]);
+        assert!(done.out.contains("1 done"), "{} {}", done.out, done.err);
+        world.read("pulled").lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let first = pulled();
+    let by_digest = format!("docker://127.0.0.1:{}/lab/box@sha256:", gate.port);
+    assert!(first.len() == 1 && first[0].starts_with(&by_digest), "{first:?}");
+    assert_eq!(pulled(), first, "it is what it was");
+    docker.image(&world, "tr");
+    publish(&docker, &registry, "e30=");
+    let moved = pulled();
+    assert!(moved.len() == 2 && moved[1].starts_with(&by_digest) && moved[1] != moved[0], "{moved:?}");
 }

@@ -64,6 +64,12 @@ fn one_workflow_runs_by_docker_alone_and_by_apptainer_alone() {
         let mut command = here.command(&world, args);
         Done::from(command.env("CSYNC_SSH_CONFIG", line.bed.path("config")).output().unwrap())
     };
+    // One that was taken there beforehand does not come again.
+    let pushed = csync(&["images", "push", "box:1", "--on", "hpc"]).exits(0).out;
+    assert!(pushed.contains("hpc has it") && pushed.contains(".sif"), "{pushed}");
+    let listed = csync(&["images", "list", "--on", "hpc"]).exits(0).out;
+    assert!(listed.contains("box:1"), "{listed}");
+    assert_eq!(world.read("made").lines().count(), 1);
     world.write("in.txt", "hello\n");
     world.write(
         "workflow.toml",

@@ -179,7 +179,7 @@ async fn task(socket: &str, image: String, words: &[String]) -> Result<Exit, Doc
     Ok(if code == 0 { Exit::Success } else { Exit::Command(code) })
 }
 
-async fn attend(daemon: &Daemon, spec: &Spec, signals: &mut mpsc::Receiver<&'static str>) -> Result<Over, DockerError> {
+async fn attend(daemon: &Daemon, spec: &Spec, signals: &mut mpsc::Receiver<String>) -> Result<Over, DockerError> {
     let attached = daemon.begin(&spec.name, spec.stdin).await?;
     let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
     let print = move |is_error: bool, bytes: &[u8]| {
@@ -217,7 +217,7 @@ fn not_found(detail: &str) -> Option<u8> {
 }
 
 /// Passes signals on. Who is asked to end may be killed after that: then somebody else removes the container.
-fn hear(to: mpsc::Sender<&'static str>, socket: String, name: String) -> tokio::task::JoinHandle<()> {
+fn hear(to: mpsc::Sender<String>, socket: String, name: String) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move {
         let mut guard: Option<Child> = None;
         let streams = SIGNALS.iter().filter_map(|(kind, name)| Some((signal(*kind).ok()?, *name)));
@@ -238,7 +238,7 @@ fn hear(to: mpsc::Sender<&'static str>, socket: String, name: String) -> tokio::
                     }
                 };
             }
-            if to.send(word).await.is_err() {
+            if to.send(word.to_owned()).await.is_err() {
                 return;
             }
         }

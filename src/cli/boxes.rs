@@ -5,8 +5,8 @@ use crate::cli::errors::{Exit, Failure};
 use crate::cli::hosts::{Known, connections, unreached, way};
 use crate::language::container::FIND_SOCKETS;
 use crate::model::api::ErrorKind;
-use crate::model::host::{Host, HostName};
-use crate::reach::docker::{Daemon, DockerError};
+use crate::model::host::{ContainerRuntime, Host, HostName};
+use crate::reach::docker::{Daemon, DockerError, runtimes};
 use crate::reach::transport::{Attended, Exec, Remote, Transport};
 
 /// A host, and the way to it.
@@ -35,8 +35,25 @@ impl Place {
             Found::Socket(socket) => {
                 Some(Daemon::over(self.host.name.as_str(), &self.way, &socket).await.map_err(|error| failed(&error))?)
             }
+            // Where nothing else runs containers, to go on would be to say something else in the end.
+            Found::Denied(socket) if self.is_for_docker() => return Err(self.denied(&socket)),
             Found::Denied(_) | Found::Nothing => None,
         })
+    }
+
+    /// Returns whether Docker alone runs containers there, as far as that is known.
+    fn is_for_docker(&self) -> bool {
+        if self.host.name.is_local() {
+            return runtimes().is_empty();
+        }
+        matches!(self.host.containers.as_slice(), [ContainerRuntime::Docker])
+    }
+
+    fn denied(&self, socket: &str) -> Failure {
+        let host = &self.host.name;
+        Failure::new(ErrorKind::Conflict, format!("this account may not use the Docker of {host} ({socket})"))
+            .hint(format!("who may is in the group of that socket: `ls -l {socket}` on {host}"))
+            .exiting(Exit::RunFailed)
     }
 
     /// Connects to the daemon of the host.
@@ -46,10 +63,7 @@ impl Place {
             Found::Socket(socket) => {
                 return Daemon::over(host.as_str(), &self.way, &socket).await.map_err(|error| failed(&error));
             }
-            Found::Denied(socket) => {
-                Failure::new(ErrorKind::Conflict, format!("this account may not use the Docker of {host} ({socket})"))
-                    .hint(format!("who may is in the group of that socket: `ls -l {socket}` on {host}"))
-            }
+            Found::Denied(socket) => self.denied(&socket),
             Found::Nothing => Failure::new(ErrorKind::Conflict, format!("no Docker and no Podman listens on {host}"))
                 .why("a sandbox needs one that holds limits: Apptainer and Singularity hold none")
                 .hint("Podman listens after `systemctl --user start podman.socket`"),

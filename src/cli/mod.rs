@@ -33,6 +33,7 @@ mod command;
 mod far;
 mod hook;
 mod place;
+mod record;
 mod sandboxed;
 mod script;
 

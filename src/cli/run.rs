@@ -30,7 +30,8 @@ use crate::reach::client::{InstanceQuery, LogQuery};
 /// With `--image` it runs in a sandbox, by the Docker or Podman of this machine or of the host of `--on`, whose socket is
 /// reached over SSH: as nobody, without a network, on a read-only image, with 2 cores, 4 GiB and 10 minutes unless `--cpus`,
 /// `--mem` and `--time` say otherwise. A script of this directory goes along and is run by what its name says; what it prints
-/// comes through, and nothing else of it is left. It is recorded nowhere.
+/// comes through, and nothing of it is left on the host. When it is over it is a run like any other, which `csync retry` alone
+/// does not take.
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "csync run [OPTIONS] -- COMMAND [ARGUMENT]...")]
 pub struct Args {
@@ -39,7 +40,7 @@ pub struct Args {
     #[command(flatten)]
     elsewhere: Elsewhere,
     /// Run it in a sandbox of this image: no network, nothing of the host but the script and what `--files` names
-    #[arg(long, value_name = "IMAGE", conflicts_with_all = ["detach", "with", "max_size", "yes", "gpus", "nodes", "processes", "partition", "account", "qos", "retries", "name"])]
+    #[arg(long, value_name = "IMAGE", conflicts_with_all = ["detach", "with", "max_size", "yes", "gpus", "nodes", "processes", "partition", "account", "qos", "retries"])]
     image: Option<String>,
     /// With `--image`: a file that goes along, of this directory; may stand behind the script too
     #[arg(long, value_name = "FILE", requires = "image", value_delimiter = ',')]

@@ -5,20 +5,28 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::process::Pid;
 use serde_json::json;
 
 use crate::cli::boxes::{Place, failed};
-use crate::cli::command::Asks;
+use crate::cli::command::{Asks, literal, task_name, toml_string};
 use crate::cli::context::Context;
-use crate::cli::errors::{Exit, Failure};
+use crate::cli::errors::{Exit, Failure, Source};
 use crate::cli::follow::interrupts;
 use crate::cli::hosts::{Known, owner};
+use crate::cli::record::{Record, is_dead};
+use crate::cli::submission::{Wishes, WorkflowFile, directory, submission};
 use crate::cli::view::words::duration;
 use crate::language::container::{Image, Sandbox, inside};
+use crate::language::hook::agent_of;
+use crate::model::api::ErrorKind;
+use crate::model::done::DoneRun;
+use crate::model::host::{Agents, HostName};
+use crate::model::id::RunId;
+use crate::model::job::Outcome;
+use crate::model::resources::{Grant, Hold, Meter, Usage};
 use crate::model::units::Bytes;
-use crate::reach::docker::{Confined, DockerError, Ending, Given, Order};
-use crate::reach::machine::processes;
+use crate::reach::clock;
+use crate::reach::docker::{Confined, Daemon, DockerError, Ending, Given, Order};
 
 /// Most that is given to a sandbox.
 const MOST: u64 = 1 << 30;
@@ -58,9 +66,12 @@ pub(super) fn run(context: &Context, wanted: &Wanted<'_>) -> Result<Exit, Failur
     let sandbox = sandbox(wanted.asks);
     let owner = owner(context)?;
     let known = Known::load(context)?;
-    let confined = context.block_on(async {
+    let head = head(wanted, (&image, sandbox), &command, &files)?;
+    let (confined, run) = context.block_on(async {
         let place = Place::find(context, &known, wanted.on).await?;
+        for_whom(&place, &head)?;
         let daemon = place.needed_daemon().await?;
+        is_held(&place, &known, &daemon)?;
         let order = Order { image: &image, command: &command, env: &[], files: &files, sandbox, owner: &owner };
         let made = match daemon.prepare(&order).await {
             Err(DockerError::NoImage { .. }) => {
@@ -71,23 +82,14 @@ pub(super) fn run(context: &Context, wanted: &Wanted<'_>) -> Result<Exit, Failur
             made => made,
         };
         let made = made.map_err(|error| failed(&error))?;
-        let mut interrupts = interrupts()?;
-        let cancel = async move {
-            interrupts.recv().await;
-        };
-        let quiet = context.json();
-        let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
-        let print = move |is_error: bool, bytes: &[u8]| {
-            // Whoever does not want to hear more is not told; with `--json` nothing but the value belongs there.
-            let _told = if is_error || quiet {
-                err.write_all(bytes).and_then(|()| err.flush())
-            } else {
-                out.write_all(bytes).and_then(|()| out.flush())
-            };
-        };
-        let confined = daemon.confine(&made, &order, print, cancel);
-        let (confined, left) = tokio::join!(confined, daemon.sweep(|other| is_left(&owner, other)));
-        let confined = confined.map_err(|error| failed(&error))?;
+        let mut record = Record::begin(&context.state_dir()?, head);
+        let (confined, left, client) = tokio::join!(
+            daemon.follow(&made, &order, printer(context.json(), &mut record), interrupted()?),
+            daemon.sweep(|other| is_left(&owner, other)),
+            context.reach(),
+        );
+        // Whatever happened: nothing of it stays, its files included.
+        let (gone, kept) = tokio::join!(daemon.discard(&made), record.keep(client, &confined));
         match left {
             Ok(0) => {}
             Ok(left) => {
@@ -95,12 +97,121 @@ pub(super) fn run(context: &Context, wanted: &Wanted<'_>) -> Result<Exit, Failur
             }
             Err(error) => context.say(&format!("csync: {error}")),
         }
-        Ok(confined)
+        let run = kept.unwrap_or_else(|failure| {
+            context.say("csync: it is not kept as a run:");
+            context.tell(&failure);
+            None
+        });
+        let confined = confined.map_err(|error| failed(&error))?;
+        gone.map_err(|error| failed(&error))?;
+        Ok((confined, run))
     })?;
-    conclude(context, &confined, sandbox)
+    conclude(context, &confined, (sandbox, run))
 }
 
-fn conclude(context: &Context, confined: &Confined, sandbox: Sandbox) -> Result<Exit, Failure> {
+/// Prints what comes, and keeps it.
+fn printer(quiet: bool, record: &mut Record) -> impl FnMut(bool, &[u8]) + Send {
+    let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
+    move |is_error: bool, bytes: &[u8]| {
+        // First: whoever hears of it may end this process, and finds it kept.
+        record.write(is_error, bytes);
+        // Whoever does not want to hear more is not told; with `--json` nothing but the value belongs there.
+        let _told = if is_error || quiet {
+            err.write_all(bytes).and_then(|()| err.flush())
+        } else {
+            out.write_all(bytes).and_then(|()| out.flush())
+        };
+    }
+}
+
+/// Waits for Ctrl-C.
+fn interrupted() -> Result<impl Future<Output = ()> + Send, Failure> {
+    let mut interrupts = interrupts()?;
+    Ok(async move {
+        interrupts.recv().await;
+    })
+}
+
+/// Refuses what a coding agent asks for where that is for people to start.
+fn for_whom(place: &Place, head: &DoneRun) -> Result<(), Failure> {
+    let env = &head.submission.env;
+    let agent = agent_of(|name| env.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str()));
+    let (host, agents) = (&place.host, place.host.policy.agents);
+    let free = agents == Agents::Allow || (host.name.is_local() && agents == Agents::Ask);
+    let Some(agent) = agent.filter(|_| !free) else { return Ok(()) };
+    let command = head.submission.command.as_deref().unwrap_or("csync run --image");
+    Err(Failure::new(ErrorKind::Conflict, format!("{agent} may not start anything on `{}` by itself", host.name)).hint(
+        format!("a person may type it: `{command}`; `agents` in `[hosts.{}.policy]` of hosts.toml says so", host.name),
+    ))
+}
+
+/// Refuses a daemon whose limits were tried and not held, before anything is pulled there. What a daemon says of itself is found out
+/// by each sandbox anew.
+fn is_held(place: &Place, known: &Known, daemon: &Daemon) -> Result<(), Failure> {
+    let (host, runtime) = (&place.host, daemon.runtime());
+    let facts = known.probed.get(&host.name).and_then(|probed| probed.facts.as_ref());
+    let mut programs = facts.into_iter().flat_map(|facts| &facts.containers);
+    if !programs.any(|program| program.runtime == runtime && program.tried == Some(false)) {
+        return Ok(());
+    }
+    let message = format!("the {runtime} of {} does not hold limits: that was tried", host.name);
+    Err(Failure::new(ErrorKind::Conflict, message)
+        .hint(format!(
+            "`csync route --sandbox --image IMAGE COMMAND` says where it may run; `csync hosts probe {} --limits` tries it again",
+            host.name
+        ))
+        .exiting(Exit::RunFailed))
+}
+
+/// Says as what it is kept: the command as a workflow of one task.
+fn head(
+    wanted: &Wanted<'_>,
+    (image, sandbox): (&str, Sandbox),
+    command: &[String],
+    files: &[Given],
+) -> Result<DoneRun, Failure> {
+    let root = directory(Path::new("."))?;
+    let text = text_of(wanted, (image, sandbox), command, files);
+    let file = WorkflowFile { source: Source { name: "<the command>".to_owned(), text }, path: None, root };
+    let now = clock::now();
+    let grant = Grant { cpus: sandbox.cpus, mem: sandbox.memory, hold: Hold::Limit, time: Some(sandbox.time), gpus: 0 };
+    Ok(DoneRun {
+        submission: submission(&file, Wishes::default())?,
+        host: wanted.on.filter(|on| *on != HostName::LOCAL).and_then(|on| on.parse().ok()),
+        grant,
+        asked: now,
+        started: None,
+        ended: now,
+        outcome: Outcome::Success,
+        usage: Usage { meter: Meter::Cgroup, ..Usage::default() },
+        input: files.iter().map(|file| file.content.len() as u64).sum(),
+        notes: Vec::new(),
+    })
+}
+
+/// Writes the command as a workflow.
+fn text_of(wanted: &Wanted<'_>, (image, sandbox): (&str, Sandbox), command: &[String], files: &[Given]) -> String {
+    // A script is known by its name, and not by what runs it.
+    let called = wanted.command.first().map(Path::new).and_then(Path::file_name).unwrap_or_default();
+    let task = task_name(&called.to_string_lossy());
+    let list = |words: Vec<String>| words.join(", ");
+    let words = list(command.iter().map(|word| toml_string(&literal(word))).collect());
+    let plain = |name: &str| name.chars().all(|c| c.is_alphanumeric() || "._-/+ ".contains(c));
+    let inputs: Vec<&str> = files.iter().map(|file| file.name.as_str()).filter(|name| plain(name)).collect();
+    let inputs = list(inputs.into_iter().map(toml_string).collect());
+    let on = wanted.on.map(|on| format!("on = {}\n", toml_string(&literal(on)))).unwrap_or_default();
+    format!(
+        "name = {}\n\n[tasks.{task}]\ncontainer = {}\nrun = [{words}]\ninputs = [{inputs}]\ncache = false\n{on}\
+         resources = {{ cpus = {}, mem = \"{}B\", time = \"{}s\" }}\n",
+        toml_string(wanted.asks.name.as_deref().unwrap_or(&task)),
+        toml_string(&format!("docker://{}", literal(image))),
+        sandbox.cpus,
+        sandbox.memory.0,
+        sandbox.time.0
+    )
+}
+
+fn conclude(context: &Context, confined: &Confined, (sandbox, run): (Sandbox, Option<RunId>)) -> Result<Exit, Failure> {
     let (exit, words) = match confined.ending {
         Ending::Exit(code) => (Exit::Command(u8::try_from(code).unwrap_or(u8::MAX)), None),
         Ending::Oom => (Exit::RunFailed, Some(format!("over its memory of {}; `--mem` gives more", sandbox.memory))),
@@ -110,11 +221,12 @@ fn conclude(context: &Context, confined: &Confined, sandbox: Sandbox) -> Result<
     let exit = if confined.ending == Ending::Exit(0) { Exit::Success } else { exit };
     if context.json() {
         context.print_json(&json!({
+            "run": run,
             "exit_code": exit.number(),
             "ending": words.as_deref().unwrap_or("exit"),
             "wall": confined.wall.as_secs_f64(),
             "peak_memory": confined.peak.0,
-            "cpu": confined.cpu,
+            "cpu": confined.cpu.0 + confined.cpu.1,
         }))?;
     } else if let Some(words) = words {
         context.say(&format!("csync: {words} (after {})", duration(confined.wall.as_secs_f64())));
@@ -136,11 +248,8 @@ fn sandbox(asks: &Asks) -> Sandbox {
 
 /// Returns whether another one of this state directory died.
 fn is_left(mine: &str, other: &str) -> bool {
-    let mut words = other.split(':');
-    let same = words.next().is_some_and(|state| mine.split(':').next() == Some(state));
-    let pid = words.next().and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw);
-    let birth = words.next().and_then(|birth| birth.parse::<u64>().ok());
-    same && pid.is_some_and(|pid| processes::stat(pid).map(|stat| stat.start) != birth)
+    let same = other.split(':').next().is_some_and(|state| mine.split(':').next() == Some(state));
+    same && other.split_once(':').is_some_and(|(_, who)| is_dead(who))
 }
 
 /// Reads what goes along, and makes the command of a script. `--files` may stand behind the script, up to a `--`.
@@ -237,7 +346,10 @@ fn read(dir: &Path, file: &Path) -> Result<Given, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
     use super::*;
+    use crate::reach::machine::processes;
 
     fn planned(dir: &Path, words: &[&str], files: &[&str]) -> Result<(String, Vec<String>), String> {
         let words: Vec<OsString> = words.iter().map(OsString::from).collect();
@@ -291,6 +403,35 @@ mod tests {
             assert!(refused.contains(says), "{files}: {refused}");
         }
         assert!(planned(dir, &["./odd.data"], &[]).unwrap_err().contains("what runs"));
+        // What is in a script may be anything; its name is text.
+        let odd = OsString::from_vec(b"\xff.py".to_vec());
+        let refused = plan(dir, std::slice::from_ref(&odd), &[]).unwrap_err().to_json().to_string();
+        assert!(refused.contains("is not UTF-8"), "{refused}");
+        let refused = plan(dir, &[OsString::from("true")], &[odd.into()]).unwrap_err().to_json().to_string();
+        assert!(refused.contains("is not UTF-8"), "{refused}");
+    }
+
+    #[test]
+    fn it_is_kept_as_a_workflow_of_one_task() {
+        let asks = Asks::default();
+        let words = [OsString::from("sub/script.py"), OsString::from("{x}")];
+        let wanted = Wanted { image: "python:3", on: Some("lab"), files: &[], asks: &asks, command: &words };
+        let file = |name: &str| Given { name: name.to_owned(), content: Vec::new(), executable: false };
+        let command = ["python3", "./sub/script.py", "{x}"].map(str::to_owned);
+        let text = text_of(&wanted, ("python:3", sandbox(&asks)), &command, &[file("sub/script.py"), file("a*.csv")]);
+        insta::assert_snapshot!(text, @r#"
+        name = "script-py"
+
+        [tasks.script-py]
+        container = "docker://python:3"
+        run = ["python3", "./sub/script.py", "{{x}}"]
+        inputs = ["sub/script.py"]
+        cache = false
+        on = "lab"
+        resources = { cpus = 2, mem = "4294967296B", time = "600s" }
+        "#);
+        let (_, mistakes) = crate::language::manifest::read(&text);
+        assert!(mistakes.is_empty(), "{mistakes:?}");
     }
 
     #[test]

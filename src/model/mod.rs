@@ -30,3 +30,5 @@ pub mod data;
 pub mod job;
 
 pub mod api;
+
+pub mod done;

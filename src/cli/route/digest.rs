@@ -17,13 +17,13 @@ use crate::cli::hosts::Known;
 use crate::decide::route::need::Place;
 use crate::language::hosts::{Hosts, partitions};
 use crate::model::batch::Partition;
-use crate::model::facts::{Facts, Gpu};
+use crate::model::facts::{ContainerProgram, Facts, Gpu};
 use crate::model::host::{Agents, Batch, ContainerRuntime, Host, HostName, Internet, Link, LoginNode, Simulated};
 use crate::model::units::{Bytes, Price};
 use crate::reach::config::ConfigDir;
 
 /// The file's kind and version.
-const MAGIC: &[u8; 8] = b"csyncdg2";
+const MAGIC: &[u8; 8] = b"csyncdg3";
 /// Bytes of the hash behind it.
 const HASH: usize = 32;
 
@@ -142,6 +142,8 @@ struct Kept {
     login_node: LoginNode,
     internet: Internet,
     containers: Vec<ContainerRuntime>,
+    /// What is known not to hold limits.
+    lax: Vec<ContainerRuntime>,
     rate: Option<Price>,
     simulated: bool,
     partitions: Vec<Partition>,
@@ -156,6 +158,16 @@ struct KeptMachine {
     cores: Option<u32>,
     memory: Option<Bytes>,
     gpus: u32,
+}
+
+/// Returns what was found not to hold limits.
+fn lax(facts: Option<&Facts>) -> Vec<ContainerRuntime> {
+    let programs = facts.into_iter().flat_map(|facts| &facts.containers);
+    programs.filter(|program| program.tried.or(program.limits) == Some(false)).map(|program| program.runtime).collect()
+}
+
+fn lax_program(runtime: ContainerRuntime) -> ContainerProgram {
+    ContainerProgram { runtime, version: String::new(), usable: None, limits: Some(false), tried: None, gpus: None }
 }
 
 impl Digest {
@@ -174,6 +186,7 @@ impl Digest {
                 login_node: host.policy.login_node,
                 internet: host.internet,
                 containers: place.runtimes(),
+                lax: lax(known.facts(host)),
                 rate: host.rate,
                 simulated: host.simulated.is_some(),
                 partitions: place.partitions.iter().map(slim).collect(),
@@ -206,16 +219,19 @@ impl Digest {
             host.containers = kept.containers;
             host.rate = kept.rate;
             host.simulated = kept.simulated.then(Simulated::default);
-            let facts = kept.machine.map(|machine| {
-                let mut facts = Facts::default();
+            let mut facts = (!kept.lax.is_empty()).then(Facts::default);
+            if let Some(machine) = kept.machine {
+                let facts = facts.get_or_insert_default();
                 facts.machine.hostname = machine.name;
                 facts.machine.cores = machine.cores;
                 facts.machine.memory = machine.memory;
                 if machine.gpus > 0 {
                     facts.machine.gpus.push(Gpu { count: machine.gpus, ..Gpu::default() });
                 }
-                facts
-            });
+            }
+            if let Some(facts) = &mut facts {
+                facts.containers = kept.lax.into_iter().map(lax_program).collect();
+            }
             of.insert(kept.name, Details { facts, partitions: kept.partitions, trouble: kept.trouble });
             host
         };
@@ -263,6 +279,7 @@ mod tests {
             login_node: LoginNode::Free,
             internet: Internet { login: Some(true), compute: Some(false) },
             containers: vec![ContainerRuntime::Podman],
+            lax: vec![ContainerRuntime::Podman],
             rate: Price::of(0.5),
             simulated: false,
             partitions: vec![Partition { name: "long".to_owned(), cores_per_node: Some(8), ..Partition::default() }],
@@ -285,6 +302,7 @@ mod tests {
         assert_eq!((hpc.internet.compute, hpc.containers.len()), (Some(false), 1));
         assert!(found.hosts.links().values().all(|link| link.direct) && found.hosts.links().len() == 1);
         let details = found.of(&hpc.name).unwrap();
+        assert_eq!(lax(details.facts.as_ref()), [ContainerRuntime::Podman]);
         let machine = &details.facts.as_ref().unwrap().machine;
         assert_eq!((machine.hostname.as_str(), machine.cores, machine.gpus[0].count), ("login1", Some(4), 2));
         assert_eq!((details.partitions[0].cores_per_node, details.trouble.as_deref()), (Some(8), Some("no route")));

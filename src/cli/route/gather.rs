@@ -16,7 +16,7 @@ use crate::decide::graph::estimate::Estimate;
 use crate::decide::graph::known::net;
 use crate::decide::graph::net::Net;
 use crate::decide::graph::queues::{Queues, Wait};
-use crate::decide::route::need::{Asker, Input, Need, Place, light_login};
+use crate::decide::route::need::{Asker, DAEMONS, Input, Need, Place, light_login};
 use crate::language::container::{BadImage, Image, RUNTIMES, pulled_name};
 use crate::language::manifest::localized;
 use crate::language::shell::words;
@@ -205,7 +205,9 @@ pub(super) fn wanted(
             time: args.time.map(|time| Estimate::known(time.0 as f64)),
             gpus: args.gpus,
             internet: args.internet,
+            sandboxed: args.sandbox,
             runtimes: match &seen.image {
+                _ if args.sandbox => &DAEMONS,
                 Some(image) => image.runtimes(),
                 None if args.container => &RUNTIMES,
                 None => &[],
@@ -326,8 +328,8 @@ pub(super) fn places<'a>(known: &'a RouteHosts, seen: &Seen, net: &Net, here: &'
     .collect()
 }
 
-/// Returns what this machine has, as a probe would say it.
-pub(super) fn here() -> Facts {
+/// Returns what this machine has, as a probe would say it, with what one found of its limits.
+pub(super) fn here(known: &RouteHosts) -> Facts {
     let room = room(None, None);
     let mut facts = Facts::default();
     facts.machine.cores = Some(room.cpus);
@@ -344,6 +346,10 @@ pub(super) fn here() -> Facts {
         gpus: None,
     };
     facts.containers = runtimes().into_iter().map(program).collect();
+    let probed = known.of(&HostName::local()).and_then(|details| details.facts.as_ref());
+    for lax in probed.into_iter().flat_map(|facts| &facts.containers) {
+        facts.containers.iter_mut().filter(|it| it.runtime == lax.runtime).for_each(|it| it.limits = lax.limits);
+    }
     facts
 }
 

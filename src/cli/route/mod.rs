@@ -53,6 +53,9 @@ pub struct Args {
     /// It runs in a container of this image
     #[arg(long, value_name = "IMAGE")]
     image: Option<String>,
+    /// It runs in a sandbox, as `csync run --image` makes them: where Docker or Podman holds its limits
+    #[arg(long, requires = "image")]
+    sandbox: bool,
     /// A file or directory that it reads and does not name, here, as HOST:PATH, or as data:NAME/FILE
     #[arg(short, long = "input", value_name = "PATH")]
     inputs: Vec<String>,
@@ -96,7 +99,7 @@ fn answer(
     (seen, known, lore): (&Seen, &RouteHosts, &Lore),
 ) -> Result<Exit, Failure> {
     let asker = if args.for_agent { Asker::Agent } else { Asker::Person };
-    let (net, here) = (seen.net(known), here());
+    let (net, here) = (seen.net(known), here(known));
     let Wanted { mut need, command, unknown } = wanted((args, given), asker, known, seen, &net)?;
     let names: Vec<HostName> = known.hosts.iter().map(|host| host.name.clone()).chain([HostName::local()]).collect();
     let foretold = foretell(context, lore, &command, &mut need, names);

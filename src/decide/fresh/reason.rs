@@ -34,6 +34,8 @@ pub enum Reason {
     Only,
     /// An input is missing, and what would make it is left out by `when`.
     Absent(PathId),
+    /// It ran in a sandbox, without the engine, and was over when it was kept.
+    Sandboxed,
 }
 
 impl Reason {
@@ -55,6 +57,7 @@ impl Reason {
             Self::Absent(path) => {
                 format!("input `{}` is missing, and what would make it is left out by `when`", spoken(plan.path(path)))
             }
+            Self::Sandboxed => "it ran in a sandbox (`csync run --image`)".to_owned(),
         }
     }
 }

@@ -24,6 +24,8 @@ pub struct Need {
     pub internet: bool,
     /// What may run its container; empty where it runs in none.
     pub runtimes: &'static [ContainerRuntime],
+    /// Whether it is somebody else's, and runs only where its limits are held.
+    pub sandboxed: bool,
     /// The image that it runs in, where that is known.
     pub image: Option<Input>,
     /// What it reads.
@@ -77,6 +79,9 @@ pub struct Place<'a> {
     /// The cluster whose login node it is, where nothing heavy may run there.
     pub login_of: Option<&'a HostName>,
 }
+
+/// What makes sandboxes.
+pub const DAEMONS: [ContainerRuntime; 2] = [ContainerRuntime::Docker, ContainerRuntime::Podman];
 
 /// Seconds that something may run, on one core, to be light.
 const LIGHT: f64 = 60.0;
@@ -134,6 +139,17 @@ impl<'a> Place<'a> {
     pub fn runtimes(&self) -> Vec<ContainerRuntime> {
         let said: &[ContainerRuntime] = &self.host.containers;
         if said.is_empty() { self.found().collect() } else { said.to_vec() }
+    }
+
+    /// Returns whether a sandbox is held to its limits here, as far as anybody knows: what was tried counts more than what a daemon
+    /// says of itself.
+    pub fn holds_limits(&self) -> bool {
+        let programs = self.facts.map(|facts| facts.containers.as_slice()).unwrap_or_default();
+        let lax = |runtime| {
+            let program = programs.iter().find(|program| program.runtime == runtime);
+            program.is_some_and(|program| program.tried.or(program.limits) == Some(false))
+        };
+        self.runtimes().into_iter().any(|runtime| DAEMONS.contains(&runtime) && !lax(runtime))
     }
 
     fn found(&self) -> impl Iterator<Item = ContainerRuntime> {

@@ -1,7 +1,7 @@
 use crate::decide::graph::estimate::{Estimate, Source};
 use crate::decide::graph::net::{Link, Net};
 use crate::decide::place::plan::Policy;
-use crate::decide::route::need::{Asker, Input, Need, Place};
+use crate::decide::route::need::{Asker, DAEMONS, Input, Need, Place};
 use crate::decide::route::sheet::{Routes, route};
 use crate::language::container::RUNTIMES;
 use crate::model::batch::{Partition, PartitionState};
@@ -178,6 +178,7 @@ fn every_veto_says_what_is_missing() {
         gpus: 1,
         internet: true,
         runtimes: &RUNTIMES,
+        sandboxed: false,
         image: None,
         inputs: Vec::new(),
         asker: Asker::Agent,
@@ -237,6 +238,41 @@ fn a_file_that_apptainer_alone_runs_goes_where_it_is() {
     // One that is in a registry goes to all of them.
     let any = Need { runtimes: &RUNTIMES, ..need() };
     assert_eq!(route(&net, &any, &places, Policy::Fastest, 9).places.len(), 3);
+}
+
+#[test]
+fn a_sandbox_goes_where_its_limits_are_held() {
+    let program = |runtime, limits, tried| ContainerProgram {
+        runtime,
+        version: "1".to_owned(),
+        usable: Some(true),
+        limits,
+        tried,
+        gpus: None,
+    };
+    let (docker, podman) = (ContainerRuntime::Docker, ContainerRuntime::Podman);
+    let cases = [
+        ("told", vec![program(podman, Some(true), None)], true),
+        ("untold", vec![program(docker, None, None)], true),
+        ("lax", vec![program(podman, Some(false), None)], false),
+        // What was tried counts.
+        ("tried", vec![program(podman, Some(true), Some(false))], false),
+        ("better", vec![program(podman, Some(false), Some(true))], true),
+        ("both", vec![program(podman, None, Some(false)), program(docker, None, None)], true),
+        ("none", vec![program(ContainerRuntime::Apptainer, None, None)], false),
+    ];
+    for (named, programs, goes) in cases {
+        let lab = host(named, Some(Batch::None));
+        let mut probed = facts(8, 8);
+        probed.containers = programs;
+        let places = [Place::of(&lab, Some(&probed), Vec::new())];
+        let net = star(&[(named, 1.0)]);
+        let sandbox = Need { runtimes: &DAEMONS, sandboxed: true, ..need() };
+        let routes = route(&net, &sandbox, &places, Policy::Fastest, 9);
+        assert_eq!(routes.places.len(), usize::from(goes), "{named}: {:?}", said(&routes));
+        // A task goes there all the same.
+        assert_eq!(route(&net, &Need { runtimes: &RUNTIMES, ..need() }, &places, Policy::Fastest, 9).places.len(), 1);
+    }
 }
 
 #[test]

@@ -70,6 +70,8 @@ pub enum Veto {
     NoApptainer,
     /// Nothing there runs containers.
     NoContainers,
+    /// What runs containers there does not hold a sandbox to its limits, as was tried or as it says itself.
+    NoLimits,
     /// There is no way from where an input lies.
     NoWay {
         /// The input.
@@ -111,6 +113,7 @@ impl fmt::Display for Veto {
                 f.write_str("neither Apptainer nor Singularity is there, and nothing else runs that image")
             }
             Self::NoContainers => f.write_str("nothing there runs containers"),
+            Self::NoLimits => f.write_str("what runs containers there does not hold the limits of a sandbox"),
             Self::NoWay { input } => write!(f, "there is no way to it from where {input} lies"),
         }
     }
@@ -137,6 +140,8 @@ pub fn fit<'p>(need: &Need, place: &'p Place<'_>) -> Result<Option<&'p Partition
     if !need.runtimes.is_empty() && !place.has_any(need.runtimes) {
         let any = need.runtimes.contains(&ContainerRuntime::Docker);
         vetoes.push(if any { Veto::NoContainers } else { Veto::NoApptainer });
+    } else if need.sandboxed && !place.holds_limits() {
+        vetoes.push(Veto::NoLimits);
     }
     let online = if batch == Batch::None { host.internet.login } else { host.internet.compute };
     if need.internet && online == Some(false) {

@@ -68,7 +68,7 @@ pub fn is_small(words: &[&str]) -> bool {
 fn add_parts(words: &[&str], key: &TokenKey, depth: u32, parts: &mut Vec<Part>) {
     let words = work(words);
     let script = if depth < DEEPEST && starts_with(words, &["bash", "sh"]) {
-        inner_script(&meant(words)).map(str::to_owned)
+        inner_script(&meant(words)).and_then(Word::fixed).map(str::to_owned)
     } else {
         None
     };
@@ -128,7 +128,16 @@ fn behind_mpi(words: &[&str]) -> usize {
 
 /// Returns words as a reader of shells has them: nothing in them expands any more.
 fn meant(words: &[&str]) -> Vec<Word> {
-    words.iter().map(|word| Word { span: 0..0, text: (*word).to_owned(), means: Means::Itself, quoted: true }).collect()
+    words
+        .iter()
+        .map(|word| Word {
+            span: 0..0,
+            text: (*word).to_owned(),
+            means: Means::Itself,
+            shape: String::new(),
+            quoted: true,
+        })
+        .collect()
 }
 
 /// Reads one simple command; none when it is a small one.

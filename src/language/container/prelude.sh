@@ -33,18 +33,20 @@ c_sha256() {
   [ -n "$c_sum" ] || c_die "neither sha256sum, shasum nor openssl is on ${c_host}"
 }
 
-# Sets c_socket to where a daemon listens, if this account may use it.
+# Sets c_socket to where a daemon listens, if this account may use it, and c_denied to where one listens that it may not.
 c_daemon() {
-  c_socket=
+  c_socket= c_denied=
   case $1 in
     docker) set -- "${DOCKER_HOST#unix://}" /var/run/docker.sock "${XDG_RUNTIME_DIR:-/nonexistent}/docker.sock" ;;
     podman) set -- "${CONTAINER_HOST#unix://}" "${XDG_RUNTIME_DIR:-/nonexistent}/podman/podman.sock" /run/podman/podman.sock ;;
   esac
   for c_; do
-    if [ -S "$c_" ] && [ -w "$c_" ]; then
+    [ -S "$c_" ] || continue
+    if [ -w "$c_" ]; then
       c_socket=$c_
       return
     fi
+    c_denied=$c_
   done
   return 1
 }
@@ -64,11 +66,14 @@ c_choose() {
         esac
         if c_daemon "$c_runtime" && c_by_itself; then return 0; fi
         if [ -n "$c_socket" ] && ! c_have "$c_runtime"; then
-          c_why=" as this task needs it: there is a daemon, and no \`$c_runtime\` command, by which tasks with \`modules\`, \`stdin\` or \`checkpoint\`, in copies of the directory and with compressed images are run"
+          c_why=" as this task needs it: there is a daemon, and no \`$c_runtime\` command, by which tasks in copies of the directory, and with OCI archives or images compressed by other than gzip, are run"
         elif c_have "$c_runtime"; then
-          # Podman needs no daemon.
-          [ $c_runtime = docker ] && [ -z "$c_socket" ] && [ -z "${DOCKER_HOST:-}" ] || return 0
+          # Podman needs no daemon, and Docker's may be another machine's.
+          [ $c_runtime = docker ] && [ -z "$c_socket" ] || return 0
+          case ${DOCKER_HOST:-unix:} in unix:*) ;; *) return 0 ;; esac
           c_why=" that this account may use ($c_runtime is installed, and its socket refuses this account or is not there)"
+        elif [ -n "$c_denied" ]; then
+          c_why=" that this account may use ($c_denied refuses this account)"
         fi
         ;;
     esac
@@ -467,18 +472,20 @@ c_whom() {
 # no session, below no job and of none, and waits on a pipe that ends with this process.
 c_guard() {
   c_tmp=$(mktemp -d "${TMPDIR:-/tmp}/csync-XXXXXX") && mkfifo "$c_tmp/end" || c_die "no directory for temporary files can be made on $c_host"
+  # Both ends, before there is anybody else: who waits has its own from the start, however soon this process is over.
+  exec 9<>"$c_tmp/end" 8<"$c_tmp/end"
   c_own=
   ! c_have setsid || c_own=setsid
   # shellcheck disable=SC2016
   (env -u CSYNC_MEMBER CSYNC_DETACHED=1 $c_own /bin/sh -c '
-    read -r over <"$1/end"
+    read -r over
     rm -rf "$1"
     [ "$over" != over ] || exit 0
     for try in 1 2 3; do
-      "$2" rm -f "$3" && exit
+      "$2" rm -f "$3" </dev/null && exit
       sleep 1
-    done' sh "$c_tmp" "$c_runtime" "$c_box" </dev/null >/dev/null 2>&1 7<&- 8<&- &)
-  exec 9<>"$c_tmp/end"
+    done' sh "$c_tmp" "$c_runtime" "$c_box" <&8 >/dev/null 2>&1 7<&- 8<&- 9>&- &)
+  exec 8<&-
 }
 
 c_docker() {

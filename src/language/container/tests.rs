@@ -1,6 +1,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
@@ -140,26 +142,65 @@ proptest! {
     }
 }
 
+const STAND_IN: &str = "#!/bin/sh\ncase $1 in image | pull) exit 0 ;; rm) exit 0 ;; esac\nprintf '%s\\n' \"$@\"\n";
+
+fn program(dir: &Path, name: &str, text: &str) {
+    let path = dir.join("bin").join(name);
+    fs::create_dir_all(dir.join("bin")).unwrap();
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// Runs the prelude with the programs of a directory before others.
+fn run_in(dir: &Path, variables: &[(&str, &str)], words: &[&str]) -> String {
+    fs::write(dir.join("tools.sif"), "").unwrap();
+    let prelude = dir.join("prelude.sh");
+    fs::write(&prelude, include_str!("prelude.sh")).unwrap();
+    let mut command = Command::new("/bin/sh");
+    command.arg(&prelude).arg("run").args(words).current_dir(dir).env_clear();
+    command.env("HOME", "/u/ada").env("PATH", format!("{}:/usr/bin:/bin", dir.join("bin").display()));
+    command.env("CSYNC_IMAGES", dir.join("images")).env("TMPDIR", dir).envs(variables.iter().copied());
+    let done = command.output().unwrap();
+    let said = String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
+    said.replace(&dir.display().to_string(), "DIR").replace('\n', " ")
+}
+
 /// Runs the prelude with stand-ins of runtimes, which print what they were started with.
 fn run_with(programs: &[&str], variables: &[(&str, &str)], words: &[&str]) -> String {
     let dir = tempfile::tempdir().unwrap();
-    let bin = dir.path().join("bin");
-    fs::create_dir(&bin).unwrap();
-    for program in programs {
-        let text = "#!/bin/sh\ncase $1 in image | pull) exit 0 ;; rm) exit 0 ;; esac\nprintf '%s\\n' \"$@\"\n";
-        fs::write(bin.join(program), text).unwrap();
-        fs::set_permissions(bin.join(program), fs::Permissions::from_mode(0o755)).unwrap();
+    for name in programs {
+        program(dir.path(), name, STAND_IN);
     }
-    fs::write(dir.path().join("tools.sif"), "").unwrap();
-    let prelude = dir.path().join("prelude.sh");
-    fs::write(&prelude, include_str!("prelude.sh")).unwrap();
-    let mut command = Command::new("/bin/sh");
-    command.arg(&prelude).arg("run").args(words).current_dir(dir.path()).env_clear();
-    command.env("HOME", "/u/ada").env("PATH", format!("{}:/usr/bin:/bin", bin.display()));
-    command.env("CSYNC_IMAGES", dir.path().join("images")).env("TMPDIR", dir.path()).envs(variables.iter().copied());
-    let done = command.output().unwrap();
-    let said = String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
-    said.replace(&dir.path().display().to_string(), "DIR").replace('\n', " ")
+    run_in(dir.path(), variables, words)
+}
+
+#[test]
+fn who_waits_for_the_end_learns_of_it_however_late_it_begins() {
+    let dir = tempfile::tempdir().unwrap();
+    program(dir.path(), "docker", STAND_IN);
+    // Who waits is started by `env`, and here not before the job is over.
+    let go = dir.path().join("go");
+    let late =
+        format!("#!/bin/sh\n[ \"$1\" != -u ] || until [ -e {} ]; do :; done\nexec /usr/bin/env \"$@\"\n", go.display());
+    program(dir.path(), "env", &late);
+    run_in(dir.path(), &[("DOCKER_HOST", "tcp://lab:1")], &["registry:x", "runtimes=docker", "--", "x"]);
+    let named = dir.path().as_os_str().as_encoded_bytes();
+    let waits = || {
+        let lines =
+            fs::read_dir("/proc").unwrap().filter_map(|entry| fs::read(entry.unwrap().path().join("cmdline")).ok());
+        lines.filter(|line| line.windows(named.len()).any(|part| part == named)).count()
+    };
+    assert_eq!(waits(), 1, "it is about to begin");
+    fs::write(go, "").unwrap();
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while waits() > 0 {
+        assert!(Instant::now() < deadline, "it waits for a job that is over");
+        std::thread::yield_now();
+    }
+    let left = fs::read_dir(dir.path())
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("csync-"));
+    assert_eq!(left.count(), 0, "its directory is gone");
 }
 
 #[test]

@@ -53,6 +53,16 @@ pub fn elsewhere(
                 let help = "leave out `container` or `conda`; an environment that the image has is named by its name";
                 all.push((id, Diagnostic::error(place("conda"), message).help(help)));
             }
+            let mut made =
+                plan.instances_of(id).flat_map(|instance| plan.outputs(instance)).map(|path| plan.path(*path));
+            if let Some(path) = made.find(|path| path.starts_with("../")) {
+                let message = format!(
+                    "task `{}` makes `{path}` in a container, to which all around the workflow's directory would be open for that",
+                    task.name
+                );
+                let help = "write below the workflow's directory, or name the place by its absolute path";
+                all.push((id, Diagnostic::error(files_place(workflow, id), message).help(help)));
+            }
             let bad = task.binds.iter().find_map(|entry| bind(entry, &plan.root).err());
             if let Some(why) = bad {
                 let message = format!("task `{}`: {why}", task.name);

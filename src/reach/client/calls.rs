@@ -13,6 +13,7 @@ use crate::model::api::{
     RunSummary, Selection, StopEngine, Stream, Submission, Submitted, TryHost, Why,
 };
 use crate::model::data::{DatasetAsk, Holding, ImagesSeen, Replica};
+use crate::model::done::DoneRun;
 use crate::model::facts::HostReport;
 use crate::model::host::HostName;
 use crate::model::id::{InstanceId, RunId};
@@ -120,6 +121,11 @@ impl Client {
     /// Submits a workflow; planning a large one takes its time.
     pub async fn submit(&self, submission: &Submission) -> Result<Submitted, ClientError> {
         http::post_patiently(&self.socket, "/v1/runs", submission).await
+    }
+
+    /// Hands in a command that is over, to be kept as a run.
+    pub async fn keep_done(&self, done: &DoneRun) -> Result<Submitted, ClientError> {
+        http::post(&self.socket, "/v1/runs/done", done).await
     }
 
     /// Lists what lies on hosts.

@@ -182,6 +182,11 @@ impl StateDir {
         self.root.join("live")
     }
 
+    /// Returns where what sandboxes print lies until they are kept as runs.
+    pub fn sandbox_dir(&self) -> PathBuf {
+        self.root.join("sandboxes")
+    }
+
     /// Returns the directory of a run.
     pub fn run_dir(&self, run: RunId) -> PathBuf {
         self.root.join(format!("runs/{run}"))

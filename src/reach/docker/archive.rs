@@ -1,13 +1,16 @@
 //! What `docker save` writes: which image is in it, without having it loaded.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
+use flate2::read::GzDecoder;
 use serde::Deserialize;
 
 /// Most that a table of contents is.
 const MOST: u64 = 16 << 20;
+/// How what gzip wrote begins.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// An image in `manifest.json`.
 #[derive(Deserialize)]
@@ -16,14 +19,25 @@ struct Entry {
     config: String,
 }
 
-/// Returns the id of the image in an archive that is not compressed; none where it holds none, or is something else.
+/// Returns the id of the image in an archive, compressed by gzip or not; none where it holds none, or is something else.
 ///
 /// # Errors
 /// When the file cannot be read.
 pub fn image_id(path: &Path) -> io::Result<Option<String>> {
-    let mut archive = tar::Archive::new(BufReader::new(File::open(path)?));
+    let mut file = BufReader::new(File::open(path)?);
+    if file.fill_buf()?.starts_with(&GZIP) {
+        let mut archive = tar::Archive::new(GzDecoder::new(file));
+        let Ok(entries) = archive.entries() else { return Ok(None) };
+        return first(entries);
+    }
+    let mut archive = tar::Archive::new(file);
     // What is passed over is not read.
     let Ok(entries) = archive.entries_with_seek() else { return Ok(None) };
+    first(entries)
+}
+
+/// Finds the table of contents, and reads the id from it.
+fn first<R: Read>(entries: tar::Entries<'_, R>) -> io::Result<Option<String>> {
     for entry in entries {
         let Ok(entry) = entry else { return Ok(None) };
         if entry.path().is_ok_and(|name| name.as_os_str() == "manifest.json") {
@@ -46,6 +60,8 @@ fn id(manifest: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     #[test]
@@ -70,6 +86,10 @@ mod tests {
             builder.append_data(&mut header, name, content.as_bytes()).unwrap();
         }
         builder.finish().unwrap();
+        assert_eq!(image_id(&path).unwrap(), Some(format!("sha256:{hex}")));
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(&std::fs::read(&path).unwrap()).unwrap();
+        std::fs::write(&path, packed.finish().unwrap()).unwrap();
         assert_eq!(image_id(&path).unwrap(), Some(format!("sha256:{hex}")));
         std::fs::write(&path, b"\x1f\x8b no archive").unwrap();
         assert_eq!(image_id(&path).unwrap(), None);

@@ -91,8 +91,8 @@ pub struct Confined {
     pub wall: Duration,
     /// The most memory that it was seen to use.
     pub peak: Bytes,
-    /// The CPU seconds that it was seen to use.
-    pub cpu: f64,
+    /// The CPU seconds that it was seen to use: its own, and the kernel's for it.
+    pub cpu: (f64, f64),
 }
 
 impl Daemon {
@@ -164,7 +164,12 @@ impl Daemon {
         }
     }
 
-    async fn follow(
+    /// Runs a command in a sandbox that was made for it, as [`Daemon::confine`] does; what is left of it is for the caller to
+    /// [discard](Daemon::discard), however it ends.
+    ///
+    /// # Errors
+    /// As [`Daemon::confine`].
+    pub async fn follow(
         &self,
         id: &str,
         order: &Order<'_>,
@@ -237,7 +242,7 @@ impl Daemon {
             None if code != 0 && self.was_oom(id, code, &seen, order.sandbox.memory).await => Ending::Oom,
             None => Ending::Exit(code),
         };
-        Ok(Confined { ending, wall: began.elapsed(), peak: Bytes(seen.peak), cpu: seen.user + seen.system })
+        Ok(Confined { ending, wall: began.elapsed(), peak: Bytes(seen.peak), cpu: (seen.user, seen.system) })
     }
 
     async fn kill(&self, id: &str) -> Result<(), DockerError> {

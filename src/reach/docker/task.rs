@@ -69,8 +69,12 @@ pub struct Spec {
     pub amd: bool,
     /// Whether somebody has something for it to read.
     pub stdin: bool,
+    /// The file, as it sees it, that it reads as its standard input, where nobody has something for it.
+    pub from: Option<String>,
     /// After how long it ends by itself, where nobody was there to end it.
     pub most: Option<Duration>,
+    /// The signal that its command answers, which `timeout` would not pass on.
+    pub answers: Option<String>,
 }
 
 /// How it ended.
@@ -201,7 +205,7 @@ impl Daemon {
         attached: Attached,
         mut reading: Option<impl AsyncRead + Send + Unpin>,
         mut print: impl FnMut(bool, &[u8]) + Send,
-        signals: &mut mpsc::Receiver<&'static str>,
+        signals: &mut mpsc::Receiver<String>,
     ) -> Result<Over, DockerError> {
         let Attached { mut output, mut input, since } = attached;
         let name = &*spec.name;
@@ -238,7 +242,7 @@ impl Daemon {
                     None => return Err(refused(&self.host, "say how a container ended", cut_off())),
                 }),
                 signal = signals.recv(), if told => match signal {
-                    Some(signal) => self.signal(name, signal).await?,
+                    Some(signal) => self.signal(name, &signal).await?,
                     None => told = false,
                 },
                 () = &mut feeding => {}
@@ -305,18 +309,33 @@ fn time(text: Option<&str>) -> Option<Timestamp> {
     (at.as_microsecond() > 0).then(|| Timestamp(at.as_microsecond()))
 }
 
-/// Ends a command when its time, which comes first, is over: where the image has a `timeout` that is asked as most are. A daemon
-/// knows no such limit, and who asked for the container may be gone by then.
+/// Has a command read a file, and ends it when its time is over: where the image has a `timeout` that is asked as most are, or a
+/// `sleep` where signals have to come through; that is nobody's child, so that the command waits for none but its own. A daemon knows
+/// no such limit, and who asked for the container may be gone by then. `$1`: how, `$2`: seconds, `$3`: the file.
 const LAST: &str = "\
-if timeout -s KILL 9 true 2>/dev/null; then exec timeout -s KILL \"$@\"; fi
-shift
+how=$1 most=$2
+[ -z \"$3\" ] || exec <\"$3\" || exit 125
+shift 3
+case $how in
+sleep) ( (sleep \"$most\" && kill -KILL -1) </dev/null >/dev/null 2>&1 &) ;;
+timeout) if timeout -s KILL 9 true 2>/dev/null; then exec timeout -s KILL \"$most\" \"$@\"; fi ;;
+esac
 exec \"$@\"";
 
 /// Returns the command that is run.
 fn command(spec: &Spec) -> Vec<String> {
-    let Some(most) = spec.most else { return spec.command.clone() };
-    let first = ["/bin/sh", "-c", LAST, "sh"].map(str::to_owned);
-    first.into_iter().chain([most.as_secs().max(1).to_string()]).chain(spec.command.iter().cloned()).collect()
+    if spec.most.is_none() && spec.from.is_none() {
+        return spec.command.clone();
+    }
+    let how = match spec.most {
+        None => "",
+        Some(_) if spec.answers.is_some() => "sleep",
+        Some(_) => "timeout",
+    };
+    let most = spec.most.map_or(0, |most| most.as_secs().max(1)).to_string();
+    let from = spec.from.as_deref().unwrap_or_default();
+    let first = ["/bin/sh", "-c", LAST, "sh", how, &most, from].map(str::to_owned);
+    first.into_iter().chain(spec.command.iter().cloned()).collect()
 }
 
 /// What a container is made of.

@@ -117,10 +117,12 @@ impl Reader {
     /// # Errors
     /// When the store cannot be read.
     pub async fn rates(&self) -> Result<Vec<Rate>, StoreError> {
-        let rows: Vec<RateRow> = sqlx::query_as(sql::RATES)
-            .fetch_all(&self.pool)
+        let (list,): (String,) = sqlx::query_as(sql::RATES)
+            .fetch_one(&self.pool)
             .await
             .map_err(|source| StoreError::from_sqlx(&self.path, source))?;
+        let rows: Vec<RateRow> = serde_json::from_str(&list)
+            .map_err(|error| StoreError::Corrupt { path: self.path.clone(), detail: format!("rates: {error}") })?;
         let rate = |(source, target, rate, bytes, at): RateRow| {
             let bytes = Bytes(u64::try_from(bytes).ok()?);
             Some(Rate { source: source.parse().ok()?, target: target.parse().ok()?, rate, bytes, at: Timestamp(at) })
@@ -230,6 +232,12 @@ mod tests {
         };
         store.keep_data(&[DataFact::Rate(rate(1.5, 1)), DataFact::Rate(rate(2.5, 2))]).await.unwrap();
         assert_eq!(reader.rates().await.unwrap(), [rate(2.5, 2)]);
+        // No number of JSON; nothing moves that fast either.
+        store.keep_data(&[DataFact::Rate(rate(f64::INFINITY, 3))]).await.unwrap();
+        assert_eq!(reader.rates().await.unwrap(), []);
+        let odd = Rate { source: "lab".parse().unwrap(), ..rate(0.25, 4) };
+        store.keep_data(&[DataFact::Rate(odd.clone()), DataFact::Rate(rate(3e9, 5))]).await.unwrap();
+        assert_eq!(reader.rates().await.unwrap(), [odd, rate(3e9, 5)]);
         let shared = |seen, at| {
             let (host, directory) = ("hpc".parse().unwrap(), "/w".to_owned());
             DataFact::Shared { host, directory, seen, at: Timestamp(at) }

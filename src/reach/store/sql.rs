@@ -215,8 +215,9 @@ pub(super) const REPLICAS_OF: &str = "SELECT DISTINCT it.root, it.path, it.host,
 pub(super) const KEEP_RATE: &str =
     "INSERT OR REPLACE INTO rates (source, target, rate, bytes, at) VALUES (?1, ?2, ?3, ?4, ?5)";
 
-/// How fast files moved.
-pub(super) const RATES: &str = "SELECT source, target, rate, bytes, at FROM rates ORDER BY source, target";
+/// How fast files moved, as one JSON list: sqlx hands over one row a good deal faster than a thousand.
+pub(super) const RATES: &str = "SELECT json_group_array(json_array(source, target, rate, bytes, at)) \
+    FROM (SELECT source, target, rate, bytes, at FROM rates WHERE abs(rate) < 1e300 ORDER BY source, target)";
 
 /// How long attempts waited on hosts, in which partition, when and with what, in seconds, the newest first: from when they were
 /// handed over until they ran, the staging of what was missing there included.

@@ -33,6 +33,7 @@ pub fn router(handle: Handle) -> Router {
         .route("/v1/engine", get(engine))
         .route("/v1/engine/stop", post(stop))
         .route("/v1/runs", get(runs).post(submit))
+        .route("/v1/runs/done", post(keep_done))
         .route("/v1/runs/{run}", get(run))
         .route("/v1/runs/{run}/instances", get(instances))
         .route("/v1/runs/{run}/progress", get(progress))
@@ -108,6 +109,11 @@ async fn submit(State(handle): State<Handle>, body: Result<Bytes, BytesRejection
     let submission = spawn_blocking(move || parse(&body)).await;
     let submission = submission.map_err(|error| refuse(ErrorKind::Internal, error.to_string()))??;
     Ok(Json(handle.submit(submission).await?))
+}
+
+async fn keep_done(State(handle): State<Handle>, body: Result<Bytes, BytesRejection>) -> Answer<Submitted> {
+    let body = body.map_err(too_large)?;
+    Ok(Json(handle.keep_done(parse(&body)?).await?))
 }
 
 async fn data(State(handle): State<Handle>) -> Answer<Vec<Replica>> {

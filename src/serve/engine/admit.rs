@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::decide::engine::protocol::{Event, Mark, Verdict};
 use crate::decide::engine::run::Run;
 use crate::decide::fresh::memos::{Hashes, Memos};
+use crate::decide::fresh::reason::Reason;
 use crate::decide::graph::datasets::Catalog;
 use crate::decide::graph::known::net;
 use crate::decide::graph::queues::Wait;
@@ -392,7 +393,7 @@ impl Runner {
             self.batch.memo(workflow, memo);
         }
         self.batch.event(clock::now(), Some(run), "submitted");
-        tracing::info!(%run, name = prepared.plan.name, instances = prepared.plan.instances.len(), "submitted");
+        tracing::info!(%run, instances = prepared.plan.instances.len(), "submitted");
         self.survey(run, &prepared.plan, ground, Chosen { places: &prepared.places, hosts: &hosts, facts: &facts });
         let told = self.tell(Event::Submitted { run, plan: prepared.plan, verdicts: prepared.verdicts, routes });
         let answer = match told {
@@ -457,6 +458,10 @@ impl Runner {
         }
         let active = stored.summary.state == RunState::Active;
         let StoredPlan { plan, verdicts, reasons, env } = plan;
+        if active && reasons.contains(&Reason::Sandboxed) {
+            // What was asked for in a sandbox never runs outside of one.
+            return Err(refuse(ErrorKind::Conflict, "an engine died while it kept this sandbox"));
+        }
         let plan = Arc::new(plan);
         let lock =
             (active && makes_files(&plan, &verdicts) != Makes::Nothing).then(|| self.take_back_lock(&stored.summary));
@@ -570,6 +575,13 @@ impl Runner {
     /// Answers a refusal of something that does not fit the state.
     pub(super) fn refuse_retry(&self, run: RunId) -> Option<ApiError> {
         let (it, care) = self.view(run)?;
+        if care.reasons.contains(&Reason::Sandboxed) {
+            let command = care.head.command.as_deref().unwrap_or("csync run --image");
+            return Some(ApiError {
+                hint: Some(format!("`{command}` in {} runs it again", care.head.root)),
+                ..refuse(ErrorKind::Conflict, format!("run {run} was a sandbox, which is not run again by itself"))
+            });
+        }
         let names_secrets = it.plan().tasks.iter().any(|task| !task.secrets.is_empty());
         (names_secrets && care.means.secrets.is_empty()).then(|| ApiError {
             hint: Some("submit the workflow again: what is up to date is not run again".to_owned()),

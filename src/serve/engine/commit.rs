@@ -71,7 +71,7 @@ impl Runner {
         // Each fails when who asked has gone.
         match message {
             Message::Look(look) => look(self),
-            Message::Admit(_, reply) => drop(reply.send(Err(refusal()))),
+            Message::Admit(_, reply) | Message::Done(_, reply) => drop(reply.send(Err(refusal()))),
             Message::Restore(loaded, reply) => drop(reply.send(self.restore(*loaded))),
             Message::Cancel(_, _, reply) | Message::Retry(_, _, reply) => drop(reply.send(Err(refusal()))),
             Message::Forget(_, reply) | Message::KeepProbed(_, reply) => drop(reply.send(Err(refusal()))),

@@ -19,6 +19,7 @@ use crate::reach::config::StateDir;
 use crate::reach::store::{Reader, RunFilter};
 use crate::serve::engine::admit::{Admission, Loaded, load, prepare};
 use crate::serve::engine::care::Care;
+use crate::serve::engine::done::Done;
 use crate::serve::engine::refusal::{leaving, no_run, refuse, storage};
 use crate::serve::engine::runner::Runner;
 use crate::serve::engine::views::{Seen, join, plan_instances, plan_tasks, select};
@@ -34,6 +35,7 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, ApiError>>;
 pub(super) enum Message {
     Look(Look),
     Admit(Box<Admission>, Reply<Submitted>),
+    Done(Box<Done>, Reply<Submitted>),
     Restore(Box<Loaded>, Reply<()>),
     Cancel(RunId, Vec<String>, Reply<Affected>),
     Retry(RunId, Vec<String>, Reply<Affected>),

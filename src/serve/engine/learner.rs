@@ -96,13 +96,7 @@ impl Runner {
     /// Notes what an attempt needed, when it tells that.
     pub(super) fn teach(&mut self, ended: &Ended, given: Option<Given>) {
         let asked = self.learner.asked.remove(&ended.key).unwrap_or_default();
-        let cut = match ended.outcome {
-            Outcome::Success => Cut::Nothing,
-            Outcome::Oom => Cut::Memory,
-            Outcome::Timeout => Cut::Time,
-            _ => return,
-        };
-        if ended.usage.wall < SHORTEST && cut == Cut::Nothing {
+        if cut(ended).is_none() {
             return;
         }
         let Some(run) = self.core.run(ended.key.run) else { return };
@@ -110,17 +104,25 @@ impl Runner {
             Some(Given::Host(host)) => self.sites.name(host).to_owned(),
             _ => self.sites.name(HostId::LOCAL).to_owned(),
         };
-        let told = Told {
-            plan: Arc::clone(run.plan()),
-            key: ended.key,
-            host,
-            cut,
-            asked,
-            usage: ended.usage,
-            input: ended.inputs.iter().flatten().map(|input| input.size).sum(),
-            at: ended.ended,
-        };
-        self.learner.tell(&self.state, &self.reports, told);
+        let (plan, input) = (Arc::clone(run.plan()), ended.inputs.iter().flatten().map(|input| input.size).sum());
+        self.learn_of(ended, plan, host, (asked, input));
+    }
+
+    /// Notes what an attempt of a plan needed on a host, when it tells that: `asked` of memory, with so many bytes of inputs.
+    pub(super) fn learn_of(&mut self, ended: &Ended, plan: Arc<Plan>, host: String, (asked, input): (Bytes, u64)) {
+        let Some(cut) = cut(ended) else { return };
+        let (key, usage, at) = (ended.key, ended.usage, ended.ended);
+        self.learner.tell(&self.state, &self.reports, Told { plan, key, host, cut, asked, usage, input, at });
+    }
+}
+
+/// Returns what ended an attempt before its time; none where it tells nothing of what it needs.
+fn cut(ended: &Ended) -> Option<Cut> {
+    match ended.outcome {
+        Outcome::Success => (ended.usage.wall >= SHORTEST).then_some(Cut::Nothing),
+        Outcome::Oom => Some(Cut::Memory),
+        Outcome::Timeout => Some(Cut::Time),
+        _ => None,
     }
 }
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::task::spawn_blocking;
-use tokio::time::sleep;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{sleep, timeout};
 
 use crate::decide::engine::protocol::{Adopted, Event};
 use crate::language::manifest::{absolute, shown};
@@ -15,7 +15,7 @@ use crate::model::plan::Plan;
 use crate::reach::config::StateDir;
 use crate::reach::docker::ENDING;
 use crate::reach::executor::wire::{Hello, VAR_PROGRAM, VAR_RECORD, VAR_SHOWN};
-use crate::reach::executor::{Connected, Launch, Local, LocalEvent};
+use crate::reach::executor::{ConnectError, Connected, Launch, Local, LocalEvent};
 use crate::reach::files::aside::set_aside;
 use crate::serve::engine::refusal::chain;
 use crate::serve::engine::runner::Given;
@@ -27,6 +27,8 @@ use crate::serve::engine::settings::Settings;
 const MOST_NEWS: usize = 16;
 /// First and longest pause before another try to get a worker.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// How long a worker may take to leave when it has nothing to do.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Where the connection stands.
 #[derive(Debug, Default)]
@@ -45,6 +47,26 @@ pub(super) struct Linked {
     made: Result<(Local, mpsc::Receiver<LocalEvent>, Hello), String>,
     /// No worker lived before this one, and nothing that one had started lives any more.
     swept: bool,
+}
+
+/// A worker that is being looked for, and what will be heard of it.
+type Looking = JoinHandle<Result<(Connected, mpsc::Receiver<LocalEvent>), ConnectError>>;
+
+/// The look for a worker that begins before the store is open: it takes as long as that does, and needs nothing of it.
+pub(super) struct Early(Looking);
+
+impl Early {
+    /// Begins to look.
+    pub(super) fn begin(state: &StateDir, settings: &Settings) -> Self {
+        Self(look(state, settings, Duration::ZERO))
+    }
+
+    /// Lets the worker go, if this look started one: there will be no engine for it.
+    pub(super) async fn give_up(self) {
+        if let Ok(Ok((Connected { local, swept: Some(_), .. }, mut events))) = self.0.await {
+            farewell(&local, &mut events).await;
+        }
+    }
 }
 
 impl Link {
@@ -70,18 +92,11 @@ impl Link {
 impl Runner {
     /// Lets the worker go when nothing runs, and waits until it has.
     pub(super) async fn dismiss_worker(&mut self) {
-        /// How long a worker may take to leave when it has nothing to do.
-        const PATIENCE: Duration = Duration::from_secs(5);
         if !self.in_flight().is_empty() {
             return;
         }
         let Link::Up { local, events, .. } = &mut self.link else { return };
-        local.leave();
-        let gone = async { while !matches!(events.recv().await, None | Some(LocalEvent::Lost)) {} };
-        tokio::select! {
-            () = gone => {}
-            () = sleep(PATIENCE) => tracing::warn!("the local worker does not leave"),
-        }
+        farewell(local, events).await;
     }
 
     pub(super) fn worker_pid(&self) -> Option<u32> {
@@ -96,12 +111,21 @@ impl Runner {
     pub(super) fn connect(&mut self, pause: Duration) {
         let trouble = self.link_trouble().cloned();
         self.link = Link::Making { pause, trouble };
-        let handed: Vec<JobKey> = self.in_flight();
-        let outputs = self.outputs_of(&handed);
-        let (state, settings, reports) = (self.state.clone(), self.settings.clone(), self.reports.clone());
+        let looking = look(&self.state, &self.settings, pause);
+        self.await_worker(looking);
+    }
+
+    /// Takes the worker that is being looked for already.
+    pub(super) fn connect_to(&mut self, early: Early) {
+        self.link = Link::Making { pause: Duration::ZERO, trouble: None };
+        self.await_worker(early.0);
+    }
+
+    fn await_worker(&self, looking: Looking) {
+        let outputs = self.outputs_of(&self.in_flight());
+        let reports = self.reports.clone();
         tokio::spawn(async move {
-            sleep(pause).await;
-            let linked = find(&state, &settings, outputs).await;
+            let linked = found(looking, outputs).await;
             // Fails when the runner has left.
             reports.send(Report::Linked(Box::new(linked))).await.ok();
         });
@@ -206,18 +230,39 @@ pub(super) fn for_container(state: &StateDir, launch: &Launch, plan: &Plan, key:
     all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
-/// Finds a living worker or, when there is none, clears away what a dead one left and starts another.
-async fn find(state: &StateDir, settings: &Settings, outputs: Vec<PathBuf>) -> Linked {
-    let (sender, events) = mpsc::channel(MOST_NEWS);
-    match Local::connect(state, settings.limits, &settings.launch, sender).await {
-        Ok(Connected { local, hello, swept }) => {
+/// Looks, after a pause, for a living worker or, when there is none, clears away what a dead one left and starts another.
+fn look(state: &StateDir, settings: &Settings, pause: Duration) -> Looking {
+    let (state, limits, launch) = (state.clone(), settings.limits, settings.launch.clone());
+    tokio::spawn(async move {
+        sleep(pause).await;
+        let (sender, events) = mpsc::channel(MOST_NEWS);
+        let connected = Local::connect(&state, limits, &launch, sender).await?;
+        Ok((connected, events))
+    })
+}
+
+/// Waits for a worker, and puts away what a dead one left half-written before the new one is handed anything.
+async fn found(looking: Looking, outputs: Vec<PathBuf>) -> Linked {
+    let made = match looking.await {
+        Ok(Ok((Connected { local, hello, swept }, events))) => {
             if swept.is_some() {
-                // Before the new worker is handed anything. Fails when it panics, which is reported.
+                // Fails when it panics, which is reported.
                 spawn_blocking(move || quarantine(&outputs)).await.ok();
             }
-            Linked { made: Ok((local, events, hello)), swept: swept.is_some() }
+            return Linked { made: Ok((local, events, hello)), swept: swept.is_some() };
         }
-        Err(error) => Linked { made: Err(chain(&error)), swept: false },
+        Ok(Err(error)) => chain(&error),
+        Err(error) => chain(&error),
+    };
+    Linked { made: Err(made), swept: false }
+}
+
+/// Tells a worker to leave, and waits until it has.
+async fn farewell(local: &Local, events: &mut mpsc::Receiver<LocalEvent>) {
+    local.leave();
+    let gone = async { while !matches!(events.recv().await, None | Some(LocalEvent::Lost)) {} };
+    if timeout(FAREWELL, gone).await.is_err() {
+        tracing::warn!("the local worker does not leave");
     }
 }
 

@@ -12,6 +12,7 @@
 //! | `link` | the connection to the worker, adoption of what it has |
 //! | `learner` | what attempts taught, written beside all that |
 //! | `adviser` | what coding agents' hooks look up, kept fresh beside all that |
+//! | `done` | commands that ran without the engine, kept as runs |
 //! | `starts` | when clusters would start a job, by their own word |
 //! | `check` | up-to-date checks while a run goes |
 //! | `watch` | who follows a run |
@@ -27,11 +28,13 @@ mod clean;
 mod commit;
 mod data;
 mod datasets;
+mod done;
 mod handle;
 mod hosts;
 mod learner;
 mod link;
 mod logs;
+mod open;
 mod refusal;
 mod runner;
 mod settings;

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -148,11 +147,8 @@ enum Input {
 }
 
 impl Runner {
-    /// Opens the store and takes up the runs that were live. Nobody else may be the engine of this state directory.
-    ///
-    /// # Errors
-    /// When the store cannot be used.
-    pub async fn open(state: StateDir, settings: Settings) -> Result<(Self, Handle), StoreError> {
+    /// Opens the store and takes up the runs that were live; no worker is looked for.
+    pub(super) async fn take_up(state: StateDir, settings: Settings) -> Result<(Self, Handle), StoreError> {
         let store = Store::open(&Place::of(&state)).await?;
         let (to, inbox) = mpsc::channel(MOST_MESSAGES);
         // As many as there are tasks of our own that may report at once: the link, and one check per run.
@@ -196,7 +192,6 @@ impl Runner {
         runner.adopt_there(sent, &facts);
         runner.store.write(&runner.batch).await?;
         runner.batch.clear();
-        runner.connect(Duration::ZERO);
         Ok((runner, handle))
     }
 
@@ -319,6 +314,7 @@ impl Runner {
         match message {
             Message::Look(look) => look(self),
             Message::Admit(admission, reply) => self.admit(*admission, reply).await,
+            Message::Done(done, reply) => self.keep_done(*done, reply).await,
             Message::Restore(loaded, reply) => {
                 let restored = self.restore(*loaded);
                 self.answer(reply, restored);

@@ -266,8 +266,7 @@ fn reasons(plan: &Plan, view: &InstanceView, reason: Option<Reason>, causes: Vec
             said.push(format!("it has been running{since}{}", nth(last)));
         }
         (State::Done, Some(last)) => {
-            let seconds = last.usage.map_or(0.0, |usage| usage.wall);
-            said.push(format!("it succeeded in {seconds:.1} s{}", nth(last)));
+            said.push(format!("it succeeded{}", nth(last)));
             said.extend(last.notes.iter().cloned());
         }
         (State::Cached, _) => said.push("it is up to date: nothing that it depends on has changed".to_owned()),

@@ -4,13 +4,13 @@
 //! A container is called as its submission; by that name, and by the label of the state directory, the next engine finds it. It
 //! stays until its end is known here.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Mutex as Turn, Notify, Semaphore, mpsc};
 use tokio::task::spawn_blocking;
@@ -26,6 +26,7 @@ use crate::model::host::ContainerRuntime;
 use crate::model::id::JobKey;
 use crate::model::job::Outcome;
 use crate::model::resources::{Grant, Meter, Usage};
+use crate::model::task::Checkpoint;
 use crate::model::units::{Bytes, Timestamp, Walltime};
 use crate::reach::clock;
 use crate::reach::config::StateDir;
@@ -59,6 +60,8 @@ pub(super) struct Boxes {
     room: Arc<Semaphore>,
     /// Containers that somebody here follows.
     known: Mutex<HashSet<String>>,
+    /// Archives that were read, and the ids of their images.
+    archives: Mutex<HashMap<(PathBuf, u64, SystemTime), String>>,
 }
 
 /// What is needed to run a member, or to find it again.
@@ -73,8 +76,10 @@ pub(super) struct Boxed {
     pub(super) adopted: bool,
     /// Whether the daemon went away while it was followed.
     pub(super) broken: bool,
-    /// What the daemon warned of when it was made.
-    pub(super) warning: Option<String>,
+    /// When, before the end of its walltime, it is to save its state, and by what signal.
+    pub(super) checkpoint: Option<Checkpoint>,
+    /// What the daemon warned of when it was made, and what else there is to say.
+    pub(super) notes: Vec<String>,
     /// Told when it is to end.
     pub(super) stop: Arc<Notify>,
 }
@@ -94,11 +99,13 @@ pub(super) fn name_of(submission: &JobName, index: u32) -> String {
     format!("{submission}-{index}")
 }
 
-/// Returns whether an attempt is one for the daemon of its host: what has to be done around the container is done by the wrapper.
+/// Said of a task whose modules nobody loads.
+const NO_MODULES: &str = "its `modules` were not loaded: nothing of them is seen in a container that a daemon runs";
+
+/// Returns whether an attempt is one for the daemon of its host: a copy of the directory is made by the wrapper alone.
 pub(super) fn is_boxed(means: &Means, job: &SiteJob) -> bool {
     let task = job.plan.task_of(job.key.instance);
     let Some(Ok(image)) = task.container.as_ref().map(|image| image.parse::<Image>()) else { return false };
-    let plain = task.modules.is_empty() && task.stdin.is_none() && task.checkpoint.is_none() && !task.tree;
     let runtime = means.host.containers.first();
     let is_daemon = matches!(runtime, Some(ContainerRuntime::Docker | ContainerRuntime::Podman));
     let here = means.dialect.is_none() && means.host.simulated.is_none();
@@ -107,15 +114,16 @@ pub(super) fn is_boxed(means: &Means, job: &SiteJob) -> bool {
         Image::File(Archive::Docker, _) => archive_of(job).is_some(),
         Image::File(..) | Image::Apptainer(_) => false,
     };
-    here && plain && is_daemon && known
+    here && !task.tree && is_daemon && known
 }
 
-/// Returns the file here of an attempt's image, where its image is one of the workflow's directory and not compressed.
+/// Returns the file here of an attempt's image, where its image is one of the workflow's directory that a daemon takes as it is.
 pub(super) fn archive_of(job: &SiteJob) -> Option<PathBuf> {
     let plan = &job.plan;
     let path = own_file(plan, job.key.instance)?;
     let path = PathBuf::from(absolute(&plan.root, &path));
-    (path.extension().is_some_and(|end| end == "tar") && path.is_file()).then_some(path)
+    let name = path.file_name()?.to_str()?;
+    ([".tar", ".tar.gz", ".tgz"].iter().any(|end| name.ends_with(end)) && path.is_file()).then_some(path)
 }
 
 impl Boxes {
@@ -126,6 +134,7 @@ impl Boxes {
             images: Turn::default(),
             room: Arc::new(Semaphore::new(most as usize)),
             known: Mutex::default(),
+            archives: Mutex::default(),
         }
     }
 
@@ -192,7 +201,8 @@ impl Boxes {
             grant: job.grant,
             adopted: false,
             broken: false,
-            warning: None,
+            checkpoint: job.plan.task_of(job.key.instance).checkpoint.clone(),
+            notes: notes_of(job),
             stop: Arc::default(),
         });
         Ok((SentOut { batch: Some(mark()), notes: Vec::new() }, boxed.collect()))
@@ -253,7 +263,7 @@ impl Boxes {
             standing
         } else {
             let warning = self.make(means, &daemon, boxed).await?;
-            boxed.warning = if warning.is_some() { warning } else { daemon.unheld(&boxed.spec) };
+            boxed.notes.extend(warning.or_else(|| daemon.unheld(&boxed.spec)));
             Standing::Made
         };
         let spec = boxed.spec.clone();
@@ -274,7 +284,7 @@ impl Boxes {
             over = attending => over?,
             () = warden(boxed, since, asked, sender) => return Ok(None),
         };
-        let mut notes: Vec<String> = boxed.warning.take().into_iter().collect();
+        let mut notes = std::mem::take(&mut boxed.notes);
         if logs.lost > 0 {
             notes.push(format!("{} of output dropped", Bytes(logs.lost)));
         }
@@ -293,10 +303,7 @@ impl Boxes {
     async fn make(&self, means: &Means, daemon: &Daemon, boxed: &mut Boxed) -> Result<Option<String>, DockerError> {
         if let Some(archive) = &boxed.archive {
             // Known by what is in it, so that it comes once, whatever it is called.
-            let path = archive.clone();
-            let id = spawn_blocking(move || image_id(&path)).await.map_err(io::Error::other).and_then(|id| id);
-            let id = id.and_then(|id| id.ok_or_else(|| io::Error::other("it holds no image")));
-            boxed.spec.image = id.map_err(|error| DockerError::Refused {
+            boxed.spec.image = self.id_of(archive).await.map_err(|error| DockerError::Refused {
                 host: daemon.host().to_owned(),
                 action: "take an image",
                 detail: format!("{}: {error}", archive.display()),
@@ -326,6 +333,21 @@ impl Boxes {
             learn(means, daemon, &boxed.spec.image).await;
         }
         done
+    }
+
+    /// Returns what the image in an archive is known by: read once for every state of the file, all of which may have to be unpacked.
+    async fn id_of(&self, archive: &Path) -> io::Result<String> {
+        let meta = fs::metadata(archive)?;
+        let state = (archive.to_owned(), meta.len(), meta.modified()?);
+        let known = || self.archives.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(id) = known().get(&state) {
+            return Ok(id.clone());
+        }
+        let path = state.0.clone();
+        let id = spawn_blocking(move || image_id(&path)).await.map_err(io::Error::other)??;
+        let id = id.ok_or_else(|| io::Error::other("it holds no image"))?;
+        known().insert(state, id.clone());
+        Ok(id)
     }
 
     /// Removes containers whose end is known.
@@ -402,22 +424,40 @@ async fn learn(means: &Means, daemon: &Daemon, image: &str) {
     means.learn(vec![has_image(&means.host.name, &name, seen, clock::now())]).await;
 }
 
-/// Sees to it that a container ends when it is to: asks first, and then does not.
-async fn warden(boxed: &Boxed, since: Timestamp, asked: &mut Option<Outcome>, signals: mpsc::Sender<&'static str>) {
+/// Sees to it that a container saves its state and ends when it is to: asks first, and then does not.
+async fn warden(boxed: &Boxed, since: Timestamp, asked: &mut Option<Outcome>, signals: mpsc::Sender<String>) {
     if asked.is_none() {
         let ran = clock::now().since(since);
         let left = boxed.grant.time.map(|time| Duration::from_secs(time.0).saturating_sub(ran));
-        let deadline = left.and_then(|left| Instant::now().checked_add(left));
-        *asked = Some(tokio::select! {
-            () = boxed.stop.notified() => Outcome::Cancelled,
-            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => Outcome::Timeout,
+        let after = |left: Duration| Instant::now().checked_add(left);
+        let deadline = left.and_then(after);
+        // Late, where nobody was there to tell it in time, is better than never.
+        let early = |save: &Checkpoint| after(left?.saturating_sub(Duration::from_secs(save.before)));
+        let mut save = boxed.checkpoint.as_ref().and_then(|save| Some((early(save)?, save)));
+        *asked = Some(loop {
+            let at = save.map(|(at, _)| at);
+            tokio::select! {
+                () = boxed.stop.notified() => break Outcome::Cancelled,
+                () = sleep_until(at.unwrap_or_else(Instant::now)), if at.is_some() => {
+                    if let Some((_, save)) = save.take() {
+                        signals.send(save.signal.clone()).await.ok();
+                    }
+                }
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => break Outcome::Timeout,
+            }
         });
     }
     // Fails when it is over.
-    signals.send("TERM").await.ok();
+    signals.send("TERM".to_owned()).await.ok();
     sleep(GRACE).await;
-    signals.send("KILL").await.ok();
+    signals.send("KILL".to_owned()).await.ok();
     std::future::pending::<()>().await;
+}
+
+/// Returns what is to be said of an attempt whatever becomes of it.
+fn notes_of(job: &SiteJob) -> Vec<String> {
+    let loads = !job.plan.task_of(job.key.instance).modules.is_empty();
+    loads.then(|| NO_MODULES.to_owned()).into_iter().collect()
 }
 
 fn ended(over: &Over, asked: Option<Outcome>, stopped: bool, mut notes: Vec<String>) -> MemberNews {
@@ -485,9 +525,22 @@ fn spec(means: &Means, ground: &Ground, job: &SiteJob, name: String) -> Option<(
             sh(parent)
         );
     }
+    if let Some(from) = &rendered.stdin {
+        let _infallible = writeln!(
+            script,
+            "[ -r {0} ] || {{ printf '%s\\n' {1} >&2; exit 1; }}",
+            sh(from),
+            sh(&format!("{from}, which it is to read, is not there"))
+        );
+        if !seen(from) {
+            binds.push(format!("{from}:{from}:ro"));
+        }
+    }
     let spec = Spec {
         name,
         image,
+        from: rendered.stdin.clone(),
+        answers: task.checkpoint.as_ref().map(|save| save.signal.clone()),
         command: words(&rendered.invocation, &wrapping.label),
         workdir: wrapping.workdir,
         env: env.collect(),

@@ -138,10 +138,11 @@ impl Shop {
         Self::tell(office, &news);
         let News::Ended(ended) = news else { return };
         office.desk.keep(ended);
-        let low = office.desk.waiting() <= office.desk.limits().cpus as usize;
+        let waiting = office.desk.waiting();
+        let low = waiting <= office.desk.limits().cpus as usize;
         match &mut office.link {
             Some(link) if low => link.flush(&self.bell),
-            Some(link) => link.wait(&self.bell),
+            Some(link) => link.wait(waiting, &self.bell),
             None => {}
         }
         if office.desk.is_idle() && (office.leaving || office.link.is_none() || self.strays.has_unknown()) {

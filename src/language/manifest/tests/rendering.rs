@@ -222,6 +222,10 @@ outputs = ["../x"]
 run = "x"
 container = "docker://x"
 conda = "env.yml"
+[tasks.i]
+run = "x"
+container = "docker://x"
+outputs = ["y", "../z"]
 "#;
     let (workflow, mistakes) = read(text);
     assert_eq!(mistakes, []);
@@ -246,6 +250,8 @@ conda = "env.yml"
             "5 task `f` runs on `hcp`, and there is no such host or tag @ on ? did you mean `hpc`?",
             "6 task `g` names `../x`, which csync does not bring to other hosts: it is outside the workflow's directory @ \"../x\" ? copy it, or link to it, below the workflow's directory and write that name",
             "7 task `h` runs in a container, where no environment is made of `env.yml` @ conda ? leave out `container` or `conda`; an environment that the image has is named by its name",
+            "8 task `i` makes `../z` in a container, to which all around the workflow's directory would be open for that @ \"../z\" ? write below the workflow's directory, or name the place by its absolute path",
+            "8 task `i` names `../z`, which csync does not bring to other hosts: it is outside the workflow's directory @ \"../z\" ? copy it, or link to it, below the workflow's directory and write that name",
         ]
     );
 }

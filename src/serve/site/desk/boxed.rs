@@ -52,7 +52,8 @@ impl Desk {
         let Some(live) = self.live.get(name).filter(|live| is_marked(&live.sent)) else { return };
         let boxed = members.iter().filter_map(|&index| {
             let key = *live.sent.members.get(index as usize - 1)?;
-            let grant = self.jobs.get(&key)?.grant;
+            let job = self.jobs.get(&key)?;
+            let grant = job.grant;
             let spec =
                 Spec { name: name_of(name, index), memory: grant.is_limited().then_some(grant.mem), ..Spec::default() };
             Some(Boxed {
@@ -62,7 +63,8 @@ impl Desk {
                 grant,
                 adopted: true,
                 broken: false,
-                warning: None,
+                checkpoint: job.plan.task_of(key.instance).checkpoint.clone(),
+                notes: Vec::new(),
                 stop: Arc::default(),
             })
         });

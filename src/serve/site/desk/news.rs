@@ -9,6 +9,7 @@ use crate::decide::engine::protocol::Stage;
 use crate::model::batch::{Flavour, JobName};
 use crate::model::id::JobKey;
 use crate::model::job::{Ended, Outcome};
+use crate::reach::transport::TransportError;
 use crate::serve::site::desk::{Desk, Done, Way, is_over, never_ran};
 use crate::serve::site::fetch::{Fetched, Wanted, fetch};
 use crate::serve::site::tick::{Heard, MemberNews};
@@ -214,20 +215,14 @@ impl Desk {
     }
 
     pub(super) async fn fetched(&mut self, name: &JobName, members: Vec<(u32, Fetched)>) {
-        let (mut away, mut again) = (None, Vec::new());
-        for (index, fetched) in members {
-            match fetched {
-                Fetched::Ended(ended) => self.end(*ended).await,
-                Fetched::Later(error) => {
-                    // Seen again by the next look.
-                    if let Some(member) =
-                        self.live.get_mut(name).and_then(|live| live.members.get_mut(index as usize - 1))
-                    {
-                        member.over = false;
-                        again.push(index);
-                    }
-                    away = Some(error);
-                }
+        let (ended, again, away) = sorted(members);
+        for ended in ended {
+            self.end(ended).await;
+        }
+        for index in &again {
+            // Seen again by the next look.
+            if let Some(member) = self.live.get_mut(name).and_then(|live| live.members.get_mut(*index as usize - 1)) {
+                member.over = false;
             }
         }
         self.fetch_later();
@@ -242,5 +237,38 @@ impl Desk {
         {
             self.close(name);
         }
+    }
+}
+
+/// Returns what is over, what is to be fetched again, and how the host was lost. The first error is the one that says that, whether
+/// somebody must log in too; the others repeat its words.
+fn sorted(members: Vec<(u32, Fetched)>) -> (Vec<Ended>, Vec<u32>, Option<TransportError>) {
+    let (mut over, mut again, mut away) = (Vec::new(), Vec::new(), None);
+    for (index, fetched) in members {
+        match fetched {
+            Fetched::Ended(ended) => over.push(*ended),
+            Fetched::Later(error) => {
+                again.push(index);
+                away.get_or_insert(error);
+            }
+        }
+    }
+    (over, again, away)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_that_is_needed_is_told_however_many_members_wait_for_it() {
+        let host = || "far".to_owned();
+        let members = vec![
+            (2, Fetched::Later(TransportError::NeedsLogin { host: host(), detail: "a code".to_owned() })),
+            (5, Fetched::Later(TransportError::Configuration { host: host(), detail: "its words".to_owned() })),
+        ];
+        let (over, again, away) = sorted(members);
+        assert_eq!((over.len(), again), (0, vec![2, 5]));
+        assert!(matches!(away, Some(TransportError::NeedsLogin { .. })), "{away:?}");
     }
 }
