@@ -2,7 +2,7 @@
 //! one, which takes limits and does not hold them.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -56,8 +56,10 @@ impl Podman {
         let line = if user == 0 {
             format!("exec {service}")
         } else {
+            // Nor is every machine's way to networks of its own open to all.
             format!(
-                "mount --bind {at}/sub /etc/subuid && mount --bind {at}/sub /etc/subgid && \
+                "mknod -m 666 {at}/tun c 10 200 && mount --bind {at}/tun /dev/net/tun && \
+                 mount --bind {at}/sub /etc/subuid && mount --bind {at}/sub /etc/subgid && \
                  exec setpriv --reuid={user} --regid={user} --clear-groups {service}"
             )
         };
@@ -191,6 +193,44 @@ fn another_machines_podman_is_reached_through_its_connection() {
     let done = csync(&["submit"]).exits(1);
     assert!(done.out.contains("1 done") && done.out.contains("exit code 5"), "{} {}", done.out, done.err);
     assert_eq!((world.read("out").as_str(), csync(&["logs", "2", "t"]).exits(0).out.as_str()), ("far\n", "told\n"));
+}
+
+#[test]
+fn a_rootless_podman_runs_its_users_tasks_as_who_they_are() {
+    let world = World::new();
+    let podman = Podman::start(NOBODY);
+    archive(&world);
+    world.write(
+        "workflow.toml",
+        "name = \"boxed\"\n[tasks.t]\ncontainer = \"box:1\"\ninputs = [\"given\"]\noutputs = [\"out\"]\n\
+         run = \"id -u; cat {inputs} > {outputs}\"\n",
+    );
+    world.write("given", "it reads and writes what is theirs\n");
+    fs::set_permissions(world.path("given"), fs::Permissions::from_mode(0o600)).unwrap();
+    // All of it is theirs, csync itself too: they see nothing of whoever runs the tests.
+    let home = world.path("..");
+    let program = home.join("csync");
+    fs::copy(env!("CARGO_BIN_EXE_csync"), &program).unwrap();
+    fs::set_permissions(&home, fs::Permissions::from_mode(0o755)).unwrap();
+    for name in ["..", ".", "box.tar", "given", "workflow.toml"] {
+        chown(world.path(name), Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    let csync = |args: &[&str]| {
+        let like = world.command(args);
+        let mut command = Command::new("setpriv");
+        command.args([format!("--reuid={NOBODY}"), format!("--regid={NOBODY}"), "--clear-groups".to_owned()]);
+        command.arg(&program).args(args).current_dir(like.get_current_dir().unwrap()).env_clear();
+        command.envs(like.get_envs().filter_map(|(name, value)| Some((name, value?)))).stdin(Stdio::null());
+        command.env("DOCKER_HOST", format!("unix://{}", podman.socket().display()));
+        Done::from(command.output().unwrap())
+    };
+    csync(&["images", "push", "box.tar"]).exits(0);
+    let done = csync(&["submit"]);
+    assert_eq!(done.code, 0, "{} {}", done.out, done.err);
+    assert_eq!(csync(&["logs", "1", "t"]).exits(0).out, format!("{NOBODY}\n"));
+    assert_eq!(world.read("out"), "it reads and writes what is theirs\n");
+    let made = fs::metadata(world.path("out")).unwrap();
+    assert_eq!((made.uid(), made.gid()), (NOBODY, NOBODY));
 }
 
 #[test]

@@ -276,8 +276,6 @@ fn spec(image: String, words: &[String]) -> Spec {
             "env" => spec.env.extend(variable(value)),
             "bind" if value.contains(':') => spec.binds.push(value.to_owned()),
             "bind" => spec.binds.push(format!("{value}:{value}")),
-            // In a rootless Podman root is who started it, and others are who they are if it is told.
-            "runtime" => spec.keep_id = value == "podman" && !user.is_root(),
             // Without NVIDIA's, those that are here are AMD's.
             "gpus_of" if value == "amd" => spec.amd = true,
             "gpus" => spec.gpus = value.parse().unwrap_or_default(),
@@ -308,25 +306,13 @@ mod tests {
 
     #[test]
     fn what_the_prelude_says_is_read() {
-        let words = [
-            "runtime=docker",
-            "bind=/w",
-            "bind=/r:/r:ro",
-            "mem=",
-            "cpus=2",
-            "gpus=0",
-            "workdir=/w/a=b",
-            "--",
-            "x",
-            "--",
-            "a=b",
-        ];
+        let words = ["bind=/w", "bind=/r:/r:ro", "mem=", "cpus=2", "gpus=0", "workdir=/w/a=b", "--", "x", "--", "a=b"];
         let words: Vec<String> = words.into_iter().map(str::to_owned).collect();
         let spec = spec("box:1".to_owned(), &words);
         assert_eq!(spec.binds, ["/w:/w", "/r:/r:ro"]);
         let user = format!("{}:{}", rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
         assert_eq!((spec.cpus, spec.memory, spec.gpus, &*spec.workdir, spec.user), (2, None, 0, "/w/a=b", user));
-        assert!(!spec.keep_id && spec.env.iter().all(|pair| pair.contains('=')));
+        assert!(spec.env.iter().all(|pair| pair.contains('=')));
         let prelude = include_str!("../language/container/prelude.sh");
         assert!(VARIABLES.iter().all(|name| prelude.contains(name)), "both forms let in the same");
         assert_eq!(spec.command, ["x", "--", "a=b"]);

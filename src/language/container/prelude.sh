@@ -458,7 +458,7 @@ c_box() {
   unset IFS
   set +f
   [ "$c_gpus" = 0 ] || set -- "gpus_of=$(c_gpus_of)" "$@"
-  exec "$CSYNC_PROGRAM" box run "$c_socket" "$c_reference" "runtime=$c_runtime" "gpus=$c_gpus" "cpus=$c_cpus" "mem=$c_mem" \
+  exec "$CSYNC_PROGRAM" box run "$c_socket" "$c_reference" "gpus=$c_gpus" "cpus=$c_cpus" "mem=$c_mem" \
     "workdir=$c_workdir" "$@"
 }
 

@@ -45,6 +45,8 @@ pub struct Daemon {
     podman: bool,
     /// Whether it is known to take limits and to hold none.
     lax: bool,
+    /// Whether its root is who started it: a rootless Podman.
+    rootless: bool,
 }
 
 impl Daemon {
@@ -60,7 +62,8 @@ impl Daemon {
         let pinged = in_time(wire::ping(connect())).await;
         let wire::Greeting { version: spoken, podman } = pinged.map_err(|error| none(words(&error)))?;
         // One that does not say holds what it is asked to, as far as is known.
-        let lax = podman && in_time(wire::holds_none(connect())).await.unwrap_or(false);
+        let wire::Nature { rootless, lax } =
+            if podman { in_time(wire::nature(connect())).await.unwrap_or_default() } else { wire::Nature::default() };
         let version = spoken.as_ref().filter(|&spoken| spoken < API_DEFAULT_VERSION).unwrap_or(API_DEFAULT_VERSION);
         let docker = Docker::connect_with_custom_transport(
             move |request| wire::request(request, connect()),
@@ -73,7 +76,7 @@ impl Daemon {
             Some(_) => docker,
             None => docker.negotiate_version().await.map_err(|error| none(words(&error)))?,
         };
-        Ok(Self { docker, host: host.to_owned(), podman, lax })
+        Ok(Self { docker, host: host.to_owned(), podman, lax, rootless })
     }
 
     /// Connects to a socket of the host at the end of a way.

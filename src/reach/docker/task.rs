@@ -51,8 +51,6 @@ pub struct Spec {
     pub binds: Vec<String>,
     /// Who it is: `UID:GID`.
     pub user: String,
-    /// Whether a rootless Podman is to see to it that this is who asks.
-    pub keep_id: bool,
     /// The state directory that it belongs to.
     pub state: String,
     /// The attempt.
@@ -123,7 +121,7 @@ impl Daemon {
     /// When it cannot be made; [`DockerError::NoImage`] where the image is not there.
     pub async fn make(&self, spec: &Spec) -> Result<Option<String>, DockerError> {
         let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
-        match self.create_container(options, body(spec)).await {
+        match self.create_container(options, body(spec, self.rootless)).await {
             // That an image is for other machines, or that a limit is not held.
             Ok(made) => {
                 let mut warnings = made.warnings.into_iter();
@@ -339,7 +337,7 @@ fn command(spec: &Spec) -> Vec<String> {
 }
 
 /// What a container is made of.
-fn body(spec: &Spec) -> ContainerCreateBody {
+fn body(spec: &Spec, rootless: bool) -> ContainerCreateBody {
     let memory = spec.memory.map(|bytes| i64::try_from(bytes.0).unwrap_or(i64::MAX));
     let all = spec.gpu_ids.is_empty();
     let gpus = DeviceRequest {
@@ -361,7 +359,8 @@ fn body(spec: &Spec) -> ContainerCreateBody {
         device_requests: (spec.gpus > 0 && !spec.amd).then(|| vec![gpus]),
         devices: (spec.gpus > 0 && spec.amd).then(|| vec![device("/dev/kfd"), device("/dev/dri")]),
         init: Some(true),
-        userns_mode: spec.keep_id.then(|| "keep-id".to_owned()),
+        // There root is who started it, and others are who they are if it is told so.
+        userns_mode: (rootless && !spec.user.is_empty() && spec.user != "0:0").then(|| "keep-id".to_owned()),
         // What is printed can be asked for again.
         log_config: Some(HostConfigLogConfig { typ: Some("json-file".to_owned()), config: None }),
         ..HostConfig::default()
@@ -399,12 +398,11 @@ mod tests {
             cpus: 2,
             memory: Some(Bytes::gib(1)),
             gpus: 1,
-            keep_id: true,
             user: "7:8".to_owned(),
             state: "ab".to_owned(),
             ..Spec::default()
         };
-        let made = body(&spec);
+        let made = body(&spec, true);
         let host = made.host_config.unwrap();
         assert_eq!(
             (host.memory, host.memory_swap, host.nano_cpus),
@@ -415,12 +413,12 @@ mod tests {
         assert_eq!(made.labels.unwrap()[STATE], "ab");
         // Those that were granted; AMD's by their devices.
         let some = Spec { gpu_ids: vec!["1".to_owned(), "3".to_owned()], ..spec.clone() };
-        let request = body(&some).host_config.unwrap().device_requests.unwrap().remove(0);
+        let request = body(&some, false).host_config.unwrap().device_requests.unwrap().remove(0);
         assert_eq!((request.count, request.device_ids), (None, Some(vec!["1".to_owned(), "3".to_owned()])));
-        let amd = body(&Spec { amd: true, ..spec.clone() }).host_config.unwrap();
+        let amd = body(&Spec { amd: true, ..spec.clone() }, false).host_config.unwrap();
         let devices: Vec<_> = amd.devices.unwrap().into_iter().filter_map(|device| device.path_on_host).collect();
         assert_eq!((devices, amd.device_requests), (vec!["/dev/kfd".to_owned(), "/dev/dri".to_owned()], None));
-        let plain = body(&Spec::default()).host_config.unwrap();
+        let plain = body(&Spec::default(), true).host_config.unwrap();
         assert_eq!((plain.memory, plain.nano_cpus, plain.device_requests, plain.userns_mode), (None, None, None, None));
     }
 

@@ -31,12 +31,22 @@ pub(super) async fn ping(connecting: BoxFuture<'static, io::Result<Stream>>) -> 
     Ok(Greeting { version, podman: said.contains_key("libpod-api-version") })
 }
 
-/// Returns whether a Podman takes limits and holds none: a rootless one without the second version of control groups does, without a
-/// word, and says itself that it can.
-pub(super) async fn holds_none(connecting: BoxFuture<'static, io::Result<Stream>>) -> Result<bool, Error> {
+/// What a Podman says of itself when it is asked.
+#[derive(Default)]
+pub(super) struct Nature {
+    /// Whether its root is who started it.
+    pub(super) rootless: bool,
+    /// Whether it takes limits and holds none: a rootless one without the second version of control groups does, without a word,
+    /// and says itself that it can.
+    pub(super) lax: bool,
+}
+
+/// Asks a Podman what it is.
+pub(super) async fn nature(connecting: BoxFuture<'static, io::Result<Stream>>) -> Result<Nature, Error> {
     let answer = ask("/info", connecting).await?.into_body().collect().await?.to_bytes();
     let info: Info = serde_json::from_slice(&answer).unwrap_or_default();
-    Ok(info.rootless && info.cgroup_version == "1" || info.memory_limit == Some(false))
+    let lax = info.rootless && info.cgroup_version == "1" || info.memory_limit == Some(false);
+    Ok(Nature { rootless: info.rootless, lax })
 }
 
 /// What a Podman says of itself, of more than Docker knows of.

@@ -193,11 +193,10 @@ impl Boxes {
             return Err(refused(jobs, &Outcome::Stage { message }));
         };
         let (user, amd) = user.strip_suffix(" amd").map_or((user, false), |user| (user, true));
-        let podman = means.host.containers.first() == Some(&ContainerRuntime::Podman);
         let boxed = specs.into_iter().zip(jobs).map(|((spec, _), job)| Boxed {
             key: job.key,
             archive: archive_of(job),
-            spec: Spec { user: user.to_owned(), keep_id: podman && user != "0:0", amd, ..spec },
+            spec: Spec { user: user.to_owned(), amd, ..spec },
             grant: job.grant,
             adopted: false,
             broken: false,
