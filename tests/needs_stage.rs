@@ -298,3 +298,88 @@ fn hosts_that_reach_each_other_send_without_us() {
     assert_eq!(bed.on("laptop", &format!("cksum < {}", bed.path("big").display())).out, sum);
     bed.on("grid", "rm -r ~/.ssh").exits(0);
 }
+
+/// What a host does with an agent that it was lent, before it calls `ssh` as it was told: it looks for keys, and for other ways in.
+const CURIOUS: &str = r#"#!/bin/sh
+call() {
+  /usr/bin/ssh -F none -o BatchMode=yes -o IdentityFile=none -o UserKnownHostsFile=/dev/null -o StrictHostKeyChecking=no \
+    "$@" 'echo got in' </dev/null 2>&1 | grep -E 'got in|Permission denied'
+}
+ssh-add -L | cut -d ' ' -f 1,2 >~/said/keys
+call -l alice 10.92.0.20 >~/said/target
+call -l noisy 10.92.0.20 >~/said/another-user
+call -l alice 10.92.0.1 >~/said/another-host
+call -l noisy 127.0.0.1 >~/said/itself
+echo done >~/said/done
+while [ -e ~/said/wait ]; do sleep 0.1; done
+exec /usr/bin/ssh "$@"
+"#;
+
+#[test]
+fn a_key_that_is_lent_opens_one_host_for_one_transfer() {
+    let bed = Bed::shared();
+    know(
+        &bed,
+        "[hosts.grid]\nbatch = \"none\"\n[hosts.center]\nssh = \"curious\"\nbatch = \"none\"\nkeep_above = \"1M\"\n\
+         [links]\n\"center-grid\" = { agent = true }\n",
+    );
+    let config = bed.home().join(".ssh/config");
+    let before = fs::read_to_string(&config).unwrap();
+    let curious = "Host curious\n  HostName pbs\n  HostKeyAlias pbs\n  User noisy\n  ProxyJump gate\n";
+    fs::write(&config, format!("{curious}{before}")).unwrap();
+    let on = |script: &str| bed.on("pbs", &format!("HOME=~noisy; cd && {script}"));
+    on(&format!(
+        "mkdir -p bin said && cat >bin/ssh <<'END' && chmod 700 bin/ssh && mv .bashrc said/bashrc\n{CURIOUS}END"
+    ))
+    .exits(0);
+    on("echo 'PATH=$HOME/bin:$PATH' >.bashrc").exits(0);
+    bed.write(
+        "workflow.toml",
+        "name = \"lent\"\n[tasks.make]\noutputs = [\"one\", \"two\"]\n\
+         run = \"head -c 3000000 /dev/urandom > one; head -c 3000000 /dev/urandom > two; cksum < one; cksum < two\"\n\
+         on = \"center\"\n",
+    );
+    bed.csync(&["submit"]).exits(0);
+    let sums = bed.csync(&["logs", "last", "make"]).exits(0).out;
+    let log = bed.dir().join("h/grid/sshd.log");
+    let calls = || fs::read_to_string(&log).unwrap().matches("Connection from 10.92.0.30").count();
+    let through =
+        || fs::read_to_string(bed.home().join("state/engine.log")).unwrap().matches("but through here").count();
+    let agents = || {
+        let mine = bed.home().join("state/ssh/agent-");
+        let running = bed.on("laptop", "ps -A -o args").exits(0).out;
+        let is_mine = |line: &&str| line.starts_with("ssh-agent ") && line.contains(mine.to_str().unwrap());
+        running.lines().filter(is_mine).count()
+    };
+    bed.csync(&["data", "move", "one", "--to", "grid"]).exits(0);
+    let said = |name: &str| on(&format!("cat said/{name}")).out;
+    assert_eq!(through(), 0, "{}", fs::read_to_string(bed.home().join("state/engine.log")).unwrap());
+    // It was asked for the target twice and let in as one user; nowhere else, and there was one key to ask for.
+    assert_eq!(calls(), 3);
+    assert_eq!(said("target"), "got in\n");
+    for other in ["another-user", "another-host", "itself"] {
+        assert!(
+            said(other).contains("Permission denied") && !said(other).contains("got in"),
+            "{other}: {}",
+            said(other)
+        );
+    }
+    let key = fs::read_to_string(bed.home().join(".ssh/id_ed25519.pub")).unwrap();
+    assert_eq!(said("keys").trim(), key.split(' ').take(2).collect::<Vec<_>>().join(" "));
+    until("the agent has left", || agents() == 0);
+    // An engine that is killed in the midst of it takes the agent along.
+    on("rm said/done; touch said/wait").exits(0);
+    let mut moving = bed.csync_command(&["data", "move", "two", "--to", "grid"]).spawn().unwrap();
+    until("it was asked", || said("done") == "done\n");
+    assert!(agents() > 0, "it has an agent");
+    let lock = fs::read_to_string(bed.home().join("state/engine.lock")).unwrap();
+    bed.on("laptop", &format!("kill -9 {}", lock.split(' ').next().unwrap())).exits(0);
+    until("the agent went with it", || agents() == 0);
+    on("rm said/wait").exits(0);
+    moving.wait().unwrap();
+    bed.csync(&["data", "move", "two", "--to", "grid"]).exits(0);
+    bed.csync(&["data", "get", "one", "two"]).exits(0);
+    let here = ["one", "two"].map(|name| bed.on("laptop", &format!("cksum < {}", bed.path(name).display())).out);
+    assert_eq!(here.concat(), sums);
+    on("mv said/bashrc .bashrc; rm -r bin said").exits(0);
+}

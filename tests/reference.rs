@@ -112,8 +112,15 @@ rounds in turn). Comparing what arrived is part of it.
 With `\"A-B\" = { direct = true }` below `[links]`, files go from host A to host B without passing here: A calls `ssh` to B's address
 as it is configured here, with a key of its own (one that has no passphrase, or is in an agent on A) and its own `known_hosts`. You
 opt in by laying that key there; restrict it in B's `authorized_keys` (`restrict,command=...` or `from=\"A\"`). Where A does not get there,
-bytes pass through here as always, and `engine.log` says why. What arrived is compared by checksums that both hosts say to us. No agent
-of yours is forwarded to any host.
+bytes pass through here as always, and `engine.log` says why. What arrived is compared by checksums that both hosts say to us. Your own
+SSH agent is forwarded to no host.
+
+With `\"A-B\" = { agent = true }` no key need lie on A. For each transfer csync starts an `ssh-agent` of its own, puts the keys of B
+into it that are files without a passphrase (`IdentityFile`), and forwards it to A over one more connection, by the system's `ssh`. It
+signs for nobody but B, as this user, coming from A (`ssh-add -h`: destination constraints): whoever rules A can use it for B while
+the transfer lasts, and for nothing else. It ends with the transfer, and with csync, even when that is killed. A gets B's host keys as they
+are known here, and none of its own settings count. It takes OpenSSH 8.9 here, on A and on B (its sshd), `AllowAgentForwarding` on A, and
+an A that lets you in without asking anything; else bytes pass through here.
 
 ## A cluster that is none
 

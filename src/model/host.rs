@@ -546,6 +546,8 @@ impl Host {
 pub struct Link {
     /// Whether the first reaches the second itself, with a key or an agent that a person opted in.
     pub direct: bool,
+    /// Whether it does so with a key of this machine, which an agent of one transfer uses for the second alone.
+    pub agent: bool,
 }
 
 /// Links by the hosts that they go from and to.

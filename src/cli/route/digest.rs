@@ -236,7 +236,7 @@ impl Digest {
             host
         };
         let hosts = self.hosts.into_iter().map(host).collect();
-        let links = self.direct.into_iter().map(|ends| (ends, Link { direct: true })).collect();
+        let links = self.direct.into_iter().map(|ends| (ends, Link { direct: true, ..Link::default() })).collect();
         RouteHosts { hosts: Hosts::new(hosts, links), of }
     }
 }

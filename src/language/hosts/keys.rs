@@ -85,6 +85,7 @@ keys! {
     /// A link.
     LinkKey {
         Direct = "direct": "Whether the first host reaches the second itself, with a key that lies there: then files do not pass here.",
+        Agent = "agent": "Whether it does so with a key of this machine: an agent that is made for one transfer is forwarded to it, and signs for the second host alone.",
     }
 }
 

@@ -454,9 +454,11 @@ impl Reader<'_, '_> {
             let pair = self.pair(child, hosts);
             let mut link = Link::default();
             let table = format!("`links.{}`", tree.key(child).escape_debug());
-            self.keys::<LinkKey>(child, &table, |reader, LinkKey::Direct, id| {
-                link.direct = reader.boolean(id, "direct").unwrap_or_default();
+            self.keys::<LinkKey>(child, &table, |reader, key, id| match key {
+                LinkKey::Direct => link.direct = reader.boolean(id, "direct").unwrap_or_default(),
+                LinkKey::Agent => link.agent = reader.boolean(id, "agent").unwrap_or_default(),
             });
+            link.direct |= link.agent;
             links.extend(pair.map(|pair| (pair, link)));
         }
         links

@@ -138,6 +138,31 @@ impl KnownHosts {
         kinds
     }
 
+    /// Writes what is known of a host under a name, as a file of known hosts: its keys, and the authorities that vouch for it. What
+    /// must not be trusted is among them only as that. Nothing where it is not known.
+    pub fn under(&self, place: &Place, name: &str) -> String {
+        let mut own: Vec<&Entry> = self.plain(&place.name).collect();
+        if let Some(bare) = place.bare.as_deref().filter(|_| own.is_empty()) {
+            own.extend(self.plain(bare));
+        }
+        let marked = |marker| self.entries.iter().filter(move |entry| entry.marker == marker && entry.is_for(place));
+        own.extend(marked(Marker::Authority));
+        own.retain(|entry| !marked(Marker::Revoked).any(|revoked| revoked.key == entry.key));
+        if own.is_empty() {
+            return String::new();
+        }
+        own.extend(marked(Marker::Revoked));
+        let line = |entry: &Entry| {
+            let first = match entry.marker {
+                Marker::None => "",
+                Marker::Authority => "@cert-authority ",
+                Marker::Revoked => "@revoked ",
+            };
+            format!("{first}{name} {} {}\n", entry.key.kind, entry.key.text)
+        };
+        own.into_iter().map(line).collect()
+    }
+
     fn plain<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Entry> {
         self.entries.iter().filter(move |entry| entry.marker == Marker::None && entry.names.has(name))
     }
@@ -329,6 +354,28 @@ mod tests {
         ] {
             assert_eq!(known(text).judge_authority(&place, &authority), verdict, "{text}");
             assert_eq!(known(text).has_authority(&place), has, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_known_of_a_host_is_written_under_another_name() {
+        let place = Place::new("h.example.org", 2222, None);
+        for (text, written) in [
+            ("[h.example.org]:2222 ssh-rsa A\nh.example.org ssh-rsa B\nx ssh-rsa C", "n ssh-rsa A\n"),
+            ("*.example.org ssh-rsa B comment\nx ssh-rsa C", "n ssh-rsa B\n"),
+            (
+                "@cert-authority *.example.org ssh-rsa CA\n[h.example.org]:2222 ssh-rsa A",
+                "n ssh-rsa A\n@cert-authority n ssh-rsa CA\n",
+            ),
+            (
+                "h.example.org ssh-rsa A\nh.example.org ssh-dss B\n@revoked * ssh-rsa A",
+                "n ssh-dss B\n@revoked n ssh-rsa A\n",
+            ),
+            ("h.example.org ssh-rsa A\n@revoked * ssh-rsa A", ""),
+            ("@cert-authority * ssh-rsa CA\n@revoked * ssh-rsa CA", ""),
+            ("x ssh-rsa C", ""),
+        ] {
+            assert_eq!(known(text).under(&place, "n"), written, "{text}");
         }
     }
 

@@ -1,5 +1,5 @@
 //! From one host to another without passing here, where a person said that the first reaches the second itself: the first packs
-//! and calls `ssh`, with its own keys; we make room before, compare afterwards, and give the names.
+//! and calls `ssh`, with its own keys or those that are lent to it; we make room before, compare afterwards, and give the names.
 
 use std::time::Duration;
 
@@ -9,16 +9,29 @@ use crate::reach::stage::look::{list, sums};
 use crate::reach::stage::pack::{closing, inbox};
 use crate::reach::stage::relay::Place;
 use crate::reach::stage::words;
-use crate::reach::transport::Exec;
+use crate::reach::transport::{Exec, Lender, Transport};
 
 /// How long a transfer may take: nobody here sees whether it moves.
 const LONGEST: Duration = Duration::from_hours(24);
 
-/// Has one host send files to another with this command (`ssh ... HOST`), which takes a command line of the other as one word.
-pub(super) async fn direct(from: Place<'_>, to: Place<'_>, names: &[String], ssh: &str) -> Result<(), StageError> {
+/// How one host reaches another itself.
+#[derive(Clone, Debug)]
+pub enum Direct {
+    /// With keys of its own, by this command (`ssh ... HOST`), which takes a command line of the other as one word.
+    Own(String),
+    /// With keys of this machine, which are lent to it while it sends.
+    Lent(Box<Lender>),
+}
+
+/// Has one host send files to another.
+pub(super) async fn direct(from: Place<'_>, to: Place<'_>, names: &[String], how: &Direct) -> Result<(), StageError> {
     let inbox = inbox();
     let place = exec(to, "cannot take files", &room(to.1, &inbox), Vec::new()).await?;
-    let sent = send(from, place.trim_end_matches('\n'), names, ssh).await;
+    let place = place.trim_end_matches('\n');
+    let sent = match how {
+        Direct::Own(ssh) => send(from, place, names, "", ssh).await,
+        Direct::Lent(lender) => send_with(lender, from.1, place, names).await,
+    };
     let done = match sent {
         Ok(()) => let_in(from, to, names, &inbox).await,
         Err(error) => Err(error),
@@ -39,10 +52,25 @@ fn room(to: &str, inbox: &str) -> String {
     )
 }
 
-async fn send((host, dir): Place<'_>, place: &str, names: &[String], ssh: &str) -> Result<(), StageError> {
+/// Has a host send over a connection that ends with it, and the agent that it shows there too.
+async fn send_with(lender: &Lender, dir: &str, place: &str, names: &[String]) -> Result<(), StageError> {
+    let lent = lender.lend().await?;
+    let (before, ssh) = lender.call();
+    let sent = send((lent.remote() as &dyn Transport, dir), place, names, &before, &ssh).await;
+    lent.end().await;
+    sent
+}
+
+async fn send(
+    (host, dir): Place<'_>,
+    place: &str,
+    names: &[String],
+    before: &str,
+    ssh: &str,
+) -> Result<(), StageError> {
     // Any login shell understands it.
     let far = format!("exec tar -xopf - -C {}", sh(place));
-    let script = format!("cd -- {} && tar -chf - --null -T - | {ssh} {}", sh(dir), sh(&far));
+    let script = format!("{before}cd -- {} && tar -chf - --null -T - | {ssh} {}", sh(dir), sh(&far));
     let list = list(names.iter().map(String::as_str))?;
     exec((host, dir), "does not reach the other host", &script, list).await.map(drop)
 }

@@ -31,6 +31,7 @@ use std::vec::IntoIter;
 use crate::reach::transport::TransportError;
 
 pub use bring::bring;
+pub use direct::Direct;
 pub use fetch::{Fetched, Take, fetch};
 pub use look::{Seen, list_all, look, sums};
 pub use relay::relay;

@@ -9,7 +9,7 @@ use tokio_util::io::SyncIoBridge;
 
 use crate::language::quote::sh;
 use crate::reach::stage::bring::make_dir_of;
-use crate::reach::stage::direct::direct;
+use crate::reach::stage::direct::{Direct, direct};
 use crate::reach::stage::fetch::{Far, Found, Take, find};
 use crate::reach::stage::look::{Seen, list, look, sums};
 use crate::reach::stage::pack::{Packing, Unpacked, send};
@@ -21,8 +21,8 @@ use crate::reach::transport::{Checksum, Landing, Meter, Transport};
 pub(super) type Place<'a> = (&'a dyn Transport, &'a str);
 
 /// Brings files from a directory of one host to a directory of another, which is made; directories with all that is in them.
-/// Returns what moved, and the names that the first does not have. Where `ssh` is how the first reaches the second itself, nothing
-/// passes here, unless that fails.
+/// Returns what moved, and the names that the first does not have. Where the first reaches the second itself, nothing passes here,
+/// unless that fails.
 ///
 /// # Errors
 /// When a host cannot be asked, the first sends something else or more than `limit`, or the second does not take it. What arrived
@@ -32,7 +32,7 @@ pub async fn relay(
     to: Place<'_>,
     names: &[String],
     limit: u64,
-    ssh: Option<&str>,
+    how: Option<&Direct>,
     meter: &Meter,
 ) -> Result<(Moved, Vec<String>), StageError> {
     let Found { files, missing, .. } = find(from.0, from.1, names, Take::up_to(limit)).await?;
@@ -42,9 +42,9 @@ pub async fn relay(
     let size = |(_, seen): &Far| seen.map_or(0, |seen| seen.size);
     let total = lacking.iter().map(size).sum();
     meter.expect(total);
-    if let Some(ssh) = ssh.filter(|_| !lacking.is_empty()) {
+    if let Some(how) = how.filter(|_| !lacking.is_empty()) {
         let names: Vec<String> = lacking.iter().map(|(name, _)| name.clone()).collect();
-        match direct(from, to, &names, ssh).await {
+        match direct(from, to, &names, how).await {
             Ok(()) => {
                 meter.count(total);
                 return Ok((Moved { bytes: total, ..moved }, missing));

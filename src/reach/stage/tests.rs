@@ -529,11 +529,12 @@ async fn a_host_that_reaches_another_sends_to_it_itself() {
     for (ssh, arrives) in [(gets_there, true), ("false".to_owned(), false), (spoils, false)] {
         let other = world.dir.path().join("other");
         let to = other.to_str().unwrap();
-        let sent = direct::direct((&world.host, from), (&second, to), &names, &ssh).await;
+        let how = Direct::Own(ssh.clone());
+        let sent = direct::direct((&world.host, from), (&second, to), &names, &how).await;
         assert_eq!(sent.is_ok(), arrives, "{ssh}: {sent:?}");
         assert_eq!(fs::read_dir(&other).unwrap().count(), if arrives { 3 } else { 0 }, "{ssh}");
         // Then through here.
-        let passed = relay((&world.host, from), (&second, to), &names, 1 << 30, Some(&ssh), &Meter::default()).await;
+        let passed = relay((&world.host, from), (&second, to), &names, 1 << 30, Some(&how), &Meter::default()).await;
         assert_eq!(passed.unwrap().0.moved, if arrives { 0 } else { 4 }, "{ssh}");
         assert_eq!(tree(&other), all, "{ssh}");
         fs::remove_dir_all(&other).unwrap();

@@ -18,8 +18,8 @@ use crate::language::ssh::trouble::last_words;
 use crate::language::ssh::{Destination, Hop, Options, Person};
 use crate::model::host::{Host, HostName, Simulated};
 use crate::reach::transport::{
-    Limits, LinkState, Local, Member, Native, NativeSettings, OpenSsh, Remote, SshSettings, Transport, TransportError,
-    simulated,
+    Lender, Limits, LinkState, Local, Member, Native, NativeSettings, OpenSsh, Remote, SshSettings, Transport,
+    TransportError, simulated,
 };
 
 /// Longest chain of jump hosts.
@@ -234,6 +234,29 @@ impl Connections {
         let choice = self.choose_among(&mut ways, &alias.parse()?).await?;
         let user = choice.way.last().and_then(|step| step.options.get("user")).map(str::to_owned);
         Ok(Road { ssh: self.openssh(&mut ways, host, &choice.way, limits)?, user })
+    }
+
+    /// Returns who lends one host the keys of this machine for another, over a connection of the system's `ssh`; nothing is
+    /// connected.
+    ///
+    /// # Errors
+    /// What is wrong with the names or the configuration.
+    pub async fn lender(
+        &self,
+        from: &HostName,
+        alias: &str,
+        limits: Limits,
+        to: &str,
+    ) -> Result<Lender, TransportError> {
+        let mut ways = self.ways.lock().await;
+        let near = self.choose_among(&mut ways, &alias.parse()?).await?.way;
+        let far = self.choose_among(&mut ways, &to.parse()?).await?.way;
+        let hop = |way: &[Step], name: &str| {
+            let step = way.last().ok_or_else(|| unusable(name, "it has no way".to_owned()))?;
+            self.hop(step).map_err(|detail| unusable(name, detail))
+        };
+        let (holder, target) = (hop(&near, alias)?, hop(&far, to)?);
+        Lender::new(self.openssh(&mut ways, from, &near, limits)?, holder, target)
     }
 
     /// Says by which member a host is reached, and why.

@@ -141,6 +141,13 @@ impl Gate {
 
     /// Asks for a connection; it is counted when it may be tried.
     pub(super) fn pass(&mut self, now: Timestamp) -> Result<(), Hold> {
+        self.pass_beside(now)?;
+        self.state = LinkState::Connecting { since: now };
+        Ok(())
+    }
+
+    /// Asks for a connection beside the one that everything else goes over; it is counted likewise.
+    pub(super) fn pass_beside(&mut self, now: Timestamp) -> Result<(), Hold> {
         if let Some(until) = self.held_until.filter(|until| *until > now) {
             let (reason, needs_login) = match &self.state {
                 LinkState::NeedsLogin { reason } => (reason.clone(), true),
@@ -157,7 +164,6 @@ impl Gate {
             return Err(Hold { wait: MINUTE.saturating_sub(now.since(*first)), reason, needs_login: false });
         }
         self.tried.push_back(now);
-        self.state = LinkState::Connecting { since: now };
         Ok(())
     }
 

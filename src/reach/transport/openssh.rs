@@ -165,21 +165,22 @@ impl OpenSsh {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns `ssh` with what every use of it here has in common.
+    /// Returns `ssh` with what every use of it over the master has in common.
     fn command(&self) -> Command {
+        self.command_over(&self.socket, "no")
+    }
+
+    /// Returns `ssh` with what every use of it here has in common: `agent` is what is forwarded of one.
+    fn command_over(&self, control: &Path, agent: &str) -> Command {
         let mut command = Command::new(&self.settings.program);
         if let Some(config) = &self.settings.config {
             command.arg("-F").arg(config);
         }
-        command.arg("-S").arg(&self.socket).args(["-T", "-e", "none"]);
-        for option in [
-            "LogLevel=INFO",
-            "ForwardX11=no",
-            "ForwardAgent=no",
-            "ClearAllForwardings=yes",
-            "PermitLocalCommand=no",
-            "RemoteCommand=none",
-        ] {
+        command.arg("-S").arg(control).args(["-T", "-e", "none"]);
+        command.args(["-o", &format!("ForwardAgent={agent}")]);
+        for option in
+            ["LogLevel=INFO", "ForwardX11=no", "ClearAllForwardings=yes", "PermitLocalCommand=no", "RemoteCommand=none"]
+        {
             command.args(["-o", option]);
         }
         match &self.settings.agent {
@@ -311,12 +312,7 @@ impl OpenSsh {
         let mut command = self.command();
         command.args(["-f", "-N", "-o", "ControlMaster=yes"]);
         command.args(["-o", &format!("ControlPersist={}", self.settings.persist.as_secs())]);
-        command.args(["-o", &format!("ConnectTimeout={}", self.settings.connect_timeout.as_secs())]);
-        command.args(["-o", &format!("ServerAliveInterval={}", self.settings.alive_interval.as_secs())]);
-        command.args(["-o", &format!("ServerAliveCountMax={}", self.settings.alive_count)]);
-        if let Some(jump) = &self.jump {
-            command.args(["-o", &format!("ProxyCommand={}", jump.proxy_command())]);
-        }
+        self.connecting(&mut command);
         command.args(self.destination.arguments());
         let patience =
             self.settings.connect_timeout + if self.settings.attended == Attended::No { LOGGING_IN } else { ANSWERING };
@@ -335,6 +331,39 @@ impl OpenSsh {
         };
         let detail = asks_for(&words).filter(|_| trouble == Trouble::NeedsLogin).map(str::to_owned);
         Err(TransportError::from_trouble(&self.host, trouble, detail.unwrap_or_else(|| last_words(&words))))
+    }
+
+    /// Adds how a connection is made and watched.
+    fn connecting(&self, command: &mut Command) {
+        command.args(["-o", &format!("ConnectTimeout={}", self.settings.connect_timeout.as_secs())]);
+        command.args(["-o", &format!("ServerAliveInterval={}", self.settings.alive_interval.as_secs())]);
+        command.args(["-o", &format!("ServerAliveCountMax={}", self.settings.alive_count)]);
+        if let Some(jump) = &self.jump {
+            command.args(["-o", &format!("ProxyCommand={}", jump.proxy_command())]);
+        }
+    }
+
+    /// Opens a channel over a connection of its own, which shows the host the agent at a socket of this machine, and ends with the
+    /// channel; the agent at `own` logs in. It counts like every connection; nobody is asked anything for it.
+    pub(super) async fn carrying(&self, agent: &Path, own: &Path) -> Result<Pipes, TransportError> {
+        if let Some(jump) = &self.jump {
+            Box::pin(jump.ensure()).await?;
+            jump.wake().await;
+        }
+        self.gate().pass_beside(clock::now()).map_err(|hold| hold.error(&self.host))?;
+        // Tokens are put into a path, and a space would end it.
+        let value = |path: &Path| format!("\"{}\"", path.to_string_lossy().replace('%', "%%"));
+        let mut command = self.command_over(Path::new("none"), &value(agent));
+        command.args(["-o", "ControlMaster=no", "-o", "BatchMode=yes", "-o", &format!("IdentityAgent={}", value(own))]);
+        self.connecting(&mut command);
+        command.args(self.destination.arguments()).arg("exec /bin/sh");
+        let child = self.spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
+        Ok(pipes_of(child))
+    }
+
+    /// Returns how `ssh` is used.
+    pub(super) const fn settings(&self) -> &SshSettings {
+        &self.settings
     }
 
     fn unreached(&self, how: Unreached, detail: String) -> TransportError {
@@ -410,7 +439,7 @@ async fn outcome(mut child: Child) -> (bool, String) {
 }
 
 /// Makes a directory that is ours alone, or refuses: whoever can put a socket there could read what we send.
-fn private_directory(dir: &Path) -> Result<(), TransportError> {
+pub(super) fn private_directory(dir: &Path) -> Result<(), TransportError> {
     let unusable = |source| TransportError::File { path: dir.to_path_buf(), source };
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(unusable)?;
     let me = rustix::process::getuid().as_raw();

@@ -85,8 +85,8 @@ impl Handle {
             let names: Vec<String> = copies.iter().map(|copy| copy.path.clone()).collect();
             let goal = ground.root(&root);
             let moving = stock.begin(&source, &target, Vec::new());
-            let ssh = stock.direct(&source, &target).await;
-            let passed = relay((&from, &place), (&to, &goal), &names, MOST, ssh.as_deref(), moving.meter()).await;
+            let how = stock.direct(&source, &target).await;
+            let passed = relay((&from, &place), (&to, &goal), &names, MOST, how.as_ref(), moving.meter()).await;
             self.learn(moving.finish().into_iter().collect()).await?;
             let (moved, missing) = passed.map_err(|error| failed(&error))?;
             self.forget(&root, &missing, &source).await?;

@@ -154,9 +154,9 @@ async fn ship(means: &Means, ground: &Ground, way: &Remote, image: &Image) -> Re
         let Ok(Some((_, file, _))) = listed(&from, &there.images(), image).await else { continue };
         let names = [format!("{file}.sif"), format!("{file}.name")];
         let moving = means.stock.begin(&other, host, Vec::new());
-        let ssh = means.stock.direct(&other, host).await;
+        let how = means.stock.direct(&other, host).await;
         let kept = there.images();
-        match relay((&from, &kept), (way, &images), &names, MOST, ssh.as_deref(), moving.meter()).await {
+        match relay((&from, &kept), (way, &images), &names, MOST, how.as_ref(), moving.meter()).await {
             Ok((_, missing)) if missing.is_empty() => return Ok(Shipped::Ready),
             Ok(_) => {}
             Err(error) => tracing::warn!(from = %other, to = %host, image = name, %error, "an image did not come"),

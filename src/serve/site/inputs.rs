@@ -250,8 +250,8 @@ async fn bring_from_copies(
             absent
         } else {
             let moving = means.stock.begin(&host, &means.host.name, keys.to_vec());
-            let ssh = means.stock.direct(&host, &means.host.name).await;
-            let passing = relay((&source, &from), (way, place), &names, MOST, ssh.as_deref(), moving.meter());
+            let how = means.stock.direct(&host, &means.host.name).await;
+            let passing = relay((&source, &from), (way, place), &names, MOST, how.as_ref(), moving.meter());
             let passed = told(means, &moving, passing).await;
             means.learn(moving.finish().into_iter().collect()).await;
             let (moved, missing) = passed?;

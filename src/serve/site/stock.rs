@@ -15,7 +15,8 @@ use crate::model::host::{Host, HostName, Links};
 use crate::model::id::{JobKey, RunId};
 use crate::model::units::Bytes;
 use crate::reach::clock;
-use crate::reach::transport::{ConnectionSettings, Connections, Meter, Remote, TransportError};
+use crate::reach::stage::Direct;
+use crate::reach::transport::{ConnectionSettings, Connections, Limits, Meter, Remote, TransportError};
 
 /// Transfers below this say nothing of a link: what it costs to begin one shows.
 const TELLING: (u64, f64) = (4 << 20, 0.1);
@@ -126,19 +127,28 @@ impl Stock {
         way(&connections, &host).await
     }
 
-    /// Returns the command by which a host reaches another one itself, where a person said that it does: with that host's own keys,
-    /// at the address that is configured here.
-    pub async fn direct(&self, from: &HostName, to: &HostName) -> Option<String> {
-        let alias = {
+    /// Returns how a host reaches another one itself, where a person said that it does: at the address that is configured here,
+    /// with that host's own keys or with those that are lent to it.
+    pub async fn direct(&self, from: &HostName, to: &HostName) -> Option<Direct> {
+        let (link, near, alias) = {
             let inner = self.inner();
-            inner.links.get(&(from.clone(), to.clone())).filter(|link| link.direct)?;
-            inner.hosts.get(to)?.ssh.clone()?
+            let link = inner.links.get(&(from.clone(), to.clone())).copied().filter(|link| link.direct)?;
+            (link, inner.hosts.get(from)?.clone(), inner.hosts.get(to)?.ssh.clone()?)
         };
-        let choice = self.connections.get()?.choose(alias.as_str()).await;
+        let connections = self.connections.get()?;
+        if link.agent {
+            let limits = Limits { per_minute: near.policy.connections_per_minute, ..Limits::default() };
+            let holder = near.ssh.as_ref()?;
+            let lender = connections.lender(from, holder.as_str(), limits, alias.as_str()).await;
+            let lender = lender.inspect_err(|error| tracing::warn!(%from, %to, %error, "no key is lent"));
+            return lender.ok().map(Box::new).map(Direct::Lent);
+        }
+        let choice = connections.choose(alias.as_str()).await;
         let step = choice.inspect_err(|error| tracing::warn!(%error, "its address is not known")).ok()?.way.pop()?;
         let user = step.options.get("user").map(|user| format!("-l {} ", sh(user))).unwrap_or_default();
-        let host = step.options.host_name().unwrap_or(alias.as_str());
-        Some(format!("ssh -o BatchMode=yes -o ConnectTimeout=20 -p {} {user}-- {}", step.options.port(), sh(host)))
+        let host = sh(step.options.host_name().unwrap_or(alias.as_str())).into_owned();
+        let port = step.options.port();
+        Some(Direct::Own(format!("ssh -o BatchMode=yes -o ConnectTimeout=20 -p {port} {user}-- {host}")))
     }
 
     /// Takes in what was learned. The rates in `facts` are those of single transfers.

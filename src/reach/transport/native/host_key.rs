@@ -21,6 +21,17 @@ pub(super) enum Ended {
     Ssh(#[from] russh::Error),
 }
 
+/// Reads the files of known hosts that hold for a host.
+pub(in crate::reach::transport) fn known_to(hop: &Hop) -> KnownHosts {
+    let mut known = KnownHosts::default();
+    for path in &hop.known_hosts {
+        if let Ok(bytes) = std::fs::read(path) {
+            known.add(&String::from_utf8_lossy(&bytes));
+        }
+    }
+    known
+}
+
 /// Judges the host at the far end of one connection.
 #[derive(Debug)]
 pub(super) struct Checker {
@@ -31,13 +42,7 @@ pub(super) struct Checker {
 impl Checker {
     /// Reads the files of known hosts; those that are missing say nothing.
     pub(super) fn new(hop: &Hop) -> Self {
-        let mut known = KnownHosts::default();
-        for path in &hop.known_hosts {
-            if let Ok(bytes) = std::fs::read(path) {
-                known.add(&String::from_utf8_lossy(&bytes));
-            }
-        }
-        Self { hop: hop.clone(), known }
+        Self { hop: hop.clone(), known: known_to(hop) }
     }
 
     /// Returns the types of keys that the host is asked for: those that it is known by, or any where it is not known.

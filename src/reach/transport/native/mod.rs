@@ -25,6 +25,7 @@ mod pipes;
 
 pub use ask::{Ask, Questions, Seen};
 
+pub(super) use host_key::known_to;
 use host_key::{Checker, Ended};
 use login::{Login, NotIn, Unlocked};
 
