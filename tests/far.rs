@@ -92,7 +92,12 @@ on = {on}
 
     /// Returns the attempts that started, `RUN.INSTANCE.ATTEMPT` a line, in their order.
     pub(crate) fn started(&self) -> Vec<String> {
-        let text = self.bed.on(self.host, &format!("cat {}/started 2>/dev/null", self.trace)).out;
+        self.started_on(self.host)
+    }
+
+    /// Returns the attempts that started on another host.
+    pub(crate) fn started_on(&self, host: &str) -> Vec<String> {
+        let text = self.bed.on(host, &format!("cat {}/started 2>/dev/null", self.trace)).out;
         text.lines().map(str::to_owned).collect()
     }
 
@@ -103,7 +108,12 @@ on = {on}
 
     /// Lets them go.
     pub(crate) fn release(&self) {
-        self.bed.on(self.host, &format!("touch {}/go", self.trace)).exits(0);
+        self.release_on(self.host);
+    }
+
+    /// Lets those go that run on another host.
+    pub(crate) fn release_on(&self, host: &str) {
+        self.bed.on(host, &format!("touch {}/go", self.trace)).exits(0);
     }
 
     /// Waits for the end; each made its file, ran once, and nothing is left.

@@ -4,8 +4,8 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use crate::bed::Bed;
-use crate::far::{HOSTS, Held, configure, configure_ssh, nothing_left, submit_says, why_says};
-use crate::world::until;
+use crate::far::{HOSTS, Held, configure, configure_ssh, engine_pid, nothing_left, submit_says, why_says};
+use crate::world::{signal, until};
 
 /// Brings up a bed whose laptop notices a silent host within some ten seconds.
 fn bed(parts: &[&str]) -> Bed {
@@ -68,6 +68,45 @@ fn work_leaves_a_host_that_is_gone_for_good_and_what_was_there_is_ended_when_it_
     bed.now("heal gate");
     bed.csync(&["wait", "1"]).exits(130);
     assert_eq!(held.started().len(), 2);
+    nothing_left(&bed, "login");
+}
+
+#[test]
+fn what_is_lost_runs_again_when_a_person_says_so_and_is_ended_when_its_host_is_back() {
+    let bed = bed(&["slurm"]);
+    let held = Held::submit(&bed, "login", "[\"hpc\", \"lab\"]", 1, "");
+    held.run();
+    assert!(bed.csync(&["retry", "--lost"]).exits(0).err.contains("nothing that you named is lost"));
+    bed.now("cut gate");
+    why_says(&bed, "t[1]", &["csync retry --lost 1 't[1]'"]);
+    assert!(bed.csync(&["retry"]).exits(0).err.contains("nothing that you named failed"));
+    let said = bed.csync(&["retry", "--lost", "--detach"]).exits(0);
+    assert!(said.err.contains("1 instance "), "{said:?}");
+    until("it runs elsewhere", || held.started_on("station") == ["1.0.2"]);
+    // What was given up is known to the next engine too.
+    signal(engine_pid(&bed), "KILL");
+    bed.now("heal gate");
+    assert!(bed.csync(&["retry", "--lost"]).exits(0).err.contains("nothing that you named is lost"));
+    nothing_left(&bed, "login");
+    assert!(!bed.path("out/1").exists(), "nothing of the first is taken");
+    held.release_on("station");
+    bed.csync(&["wait", "1"]).exits(0);
+    assert_eq!(bed.read("out/1"), "1\n");
+    assert_eq!((held.started(), held.started_on("station").len()), (vec!["1.0.1".to_owned()], 1));
+    nothing_left(&bed, "station");
+
+    // Where there is no other host it runs there again, and not before the first has ended.
+    let held = Held::submit(&bed, "login", "\"hpc\"", 1, "");
+    held.run();
+    bed.now("cut gate");
+    why_says(&bed, "t", &["csync retry --lost 2"]);
+    bed.csync(&["retry", "--lost", "--detach"]).exits(0);
+    bed.now("heal gate");
+    until("it runs again", || held.started() == ["2.0.1", "2.0.2"]);
+    assert_eq!(bed.on("login", "squeue -h -o %j").out.lines().count(), 1, "the first has ended");
+    held.release();
+    bed.csync(&["wait", "2"]).exits(0);
+    assert_eq!(bed.read("out/1"), "1\n");
     nothing_left(&bed, "login");
 }
 

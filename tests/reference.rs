@@ -88,7 +88,9 @@ took. `csync status` and `csync hosts list` say so, and when a host that could n
 
 What is edited here holds for hosts that are at work from their next look on. A host that is taken out gets nothing new; what it
 has is followed to its end, as the host was configured last. A connection whose keep-alives stay without an answer is given up after
-30 s, or what `ServerAliveInterval` and `ServerAliveCountMax` say.
+30 s, or what `ServerAliveInterval` and `ServerAliveCountMax` say. What ran there is `lost` then, which is no failure: it is waited
+for, however long, and nothing of it runs twice. Where you know that the host will not come back, `csync retry --lost` runs it again
+elsewhere; should the host answer after all, what still runs there is ended, and nothing of it is taken.
 
 Files go over the same connection as everything else: small ones together, large ones one by one and on from where a transfer
 broke off, compared by size and checksum (`cksum`) before they get their names. What lies there already does not move, be it

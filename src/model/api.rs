@@ -636,7 +636,18 @@ pub enum Stream {
     Stderr,
 }
 
-/// `POST /v1/runs/{id}/cancel` and `/retry`: which instances; all (that can be) when empty.
+/// `POST /v1/runs/{id}/retry`: which instances are given another chance.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetryAsk {
+    /// Labels: tasks or instances; all that can be when empty.
+    #[serde(default)]
+    pub labels: Vec<String>,
+    /// Those that are lost, which are not waited for any more; without it those that failed, were cancelled or skipped.
+    #[serde(default)]
+    pub lost: bool,
+}
+
+/// `POST /v1/runs/{id}/cancel`: which instances; all (that can be) when empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Selection {
     /// Labels: tasks or instances.

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
-use csync::model::api::{Clean, Counts, ErrorKind, Rerun, RunState, Selection, Stream};
+use csync::model::api::{Clean, Counts, ErrorKind, Rerun, RetryAsk, RunState, Selection, Stream};
 use csync::model::id::{InstanceId, RunId};
 use csync::model::job::{Outcome, State};
 use csync::reach::client::{InstanceQuery, LogQuery, RunRef};
@@ -214,14 +214,15 @@ run = "echo half > {outputs[0]}; echo {item} >> begun; [ -e go ] || sleep 100"
     let one = Selection { labels: vec!["t[4]".into()] };
     assert_eq!(world.runtime.block_on(client.cancel(RunRef::Id(run), &one)).unwrap().instances, 1);
     let all = Selection::default();
+    let again = |which: &Selection| RetryAsk { labels: which.labels.clone(), lost: false };
     assert_eq!(world.runtime.block_on(client.cancel(RunRef::Id(run), &all)).unwrap().instances, 3);
     assert_ended(&world.wait(run), RunState::Cancelled, Counts { cancelled: 4, ..Counts::default() });
     assert!(!world.file("1.out").exists() && world.file(".1.out.failed").exists());
 
     std::fs::write(world.file("go"), "").unwrap();
-    assert_eq!(world.runtime.block_on(client.retry(RunRef::Id(run), &one)).unwrap().instances, 1);
+    assert_eq!(world.runtime.block_on(client.retry(RunRef::Id(run), &again(&one))).unwrap().instances, 1);
     assert_ended(&world.wait(run), RunState::Cancelled, Counts { cancelled: 3, done: 1, ..Counts::default() });
-    assert_eq!(world.runtime.block_on(client.retry(RunRef::Id(run), &all)).unwrap().instances, 3);
+    assert_eq!(world.runtime.block_on(client.retry(RunRef::Id(run), &again(&all))).unwrap().instances, 3);
     assert_ended(&world.wait(run), RunState::Succeeded, Counts { done: 4, ..Counts::default() });
     assert!(world.file("1.out").exists());
 }

@@ -343,6 +343,44 @@ impl Run {
         }
     }
 
+    /// Gives up the attempts of these instances, or of all, of which nothing is heard: they count as cancelled, and others follow.
+    /// Those that were to be ended anyway have ended. Returns how many there were.
+    pub(super) fn retry_lost(&mut self, instances: &[InstanceId], turn: &mut Turn<'_>) -> u32 {
+        let is_meant = |instance: &InstanceId| {
+            self.phases[instance.index()] == Phase::Lost && (instances.is_empty() || instances.contains(instance))
+        };
+        let lost: Vec<InstanceId> = self.live.keys().copied().filter(is_meant).collect();
+        for &instance in &lost {
+            self.forsake(instance, turn);
+        }
+        lost.len() as u32
+    }
+
+    fn forsake(&mut self, instance: InstanceId, turn: &mut Turn<'_>) {
+        let key = self.key(instance);
+        let Some(live) = self.live.remove(&instance) else { return };
+        if live.ahead {
+            turn.shared.hosts.taken(live.host);
+        }
+        let notes = vec![FORSAKEN.to_owned()];
+        let ended = Ended { started: live.started, notes, ..never_ran(key, Outcome::Cancelled, turn.now) };
+        unbind(&ended, live.host, live.placed, turn);
+        // Before its end is recorded: until then it is known where it is.
+        turn.actions.push(Action::Forsake(key));
+        if ended.started.is_some() {
+            self.add_usage(instance, &ended.usage);
+        }
+        if live.stop || self.halt != Halt::Going {
+            self.note_trouble(&ended, &live, None);
+            record_end(Box::new(ended), Follow::Final, turn);
+            return self.fail(instance, true, turn);
+        }
+        // A person asks for another: it is none of those that the task allows.
+        self.note_trouble(&ended, &live, Some(Fault::Theirs));
+        record_end(Box::new(ended), Follow::Retry(turn.now), turn);
+        self.wait_for_retry(instance, Duration::ZERO, turn);
+    }
+
     /// Returns the attempts that a host has and that are not known to have started, with when they were handed over.
     pub(super) fn queued(&self, host: HostId) -> impl Iterator<Item = (Timestamp, JobKey)> {
         let queued = self.live.iter().filter(move |(_, live)| live.host == host && live.started.is_none());
@@ -362,6 +400,10 @@ impl Run {
         }
     }
 }
+
+/// What is noted of an attempt that a person gave up.
+const FORSAKEN: &str =
+    "given up by `csync retry --lost` while nothing was heard of its host; it is ended there as soon as that answers";
 
 /// Returns what was chosen by what was learned, and why; none where the task says all of it.
 fn chosen(foresight: &Foresight, task: &Settings, placement: Option<Placement>) -> Option<Box<Choice>> {

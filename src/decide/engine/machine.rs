@@ -107,7 +107,7 @@ impl Engine {
 
     /// Takes in one event and appends what follows from it. The records among it belong in one transaction.
     ///
-    /// Returns how many instances [`Event::Cancel`] or [`Event::Retry`] touched; 0 for other events.
+    /// Returns how many instances [`Event::Cancel`], [`Event::Retry`] or [`Event::RetryLost`] touched; 0 for others.
     ///
     /// # Errors
     /// When the event cannot be; nothing changes then.
@@ -173,6 +173,11 @@ impl Engine {
             Event::Retry(id, instances) => {
                 let run = self.runs.get_mut(&id).ok_or(Illegal::Unknown(id))?;
                 touched = run.retry(&instances, &mut turn);
+                run.settle(&mut turn);
+            }
+            Event::RetryLost(id, instances) => {
+                let run = self.runs.get_mut(&id).ok_or(Illegal::Unknown(id))?;
+                touched = run.retry_lost(&instances, &mut turn);
                 run.settle(&mut turn);
             }
         }

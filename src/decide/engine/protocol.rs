@@ -272,6 +272,9 @@ pub enum Event {
     Cancel(RunId, Vec<InstanceId>),
     /// `csync retry`: these instances, or all that failed, were cancelled or skipped when none are named.
     Retry(RunId, Vec<InstanceId>),
+    /// `csync retry --lost`: a person says that the attempts of these instances, or of all, need not be waited for of whose hosts
+    /// nothing is heard.
+    RetryLost(RunId, Vec<InstanceId>),
 }
 
 /// Names a timer; a firing with an id that is not awaited is ignored.
@@ -300,6 +303,8 @@ pub enum Action {
     /// Drop this attempt from the executor's queue if it was not started: answered by [`Event::Ended`] with `Cancelled`. An
     /// attempt that runs goes on; an executor may ignore this.
     Withdraw(JobKey),
+    /// Wait no more for this attempt, and end it as soon as its host answers. Nothing of it is taken any more.
+    Forsake(JobKey),
     /// Find out whether this instance is up to date; answered by [`Event::Checked`].
     Check(RunId, InstanceId),
     /// Send [`Event::Timer`] after this long.

@@ -9,8 +9,8 @@ use rustix::io::Errno;
 use serde::Serialize;
 
 use crate::model::api::{
-    Affected, Clean, Cleaned, DataAsk, DataDone, EngineInfo, InstancePage, Progress, RunDetail, RunPlan, RunState,
-    RunSummary, Selection, StopEngine, Stream, Submission, Submitted, TryHost, Why,
+    Affected, Clean, Cleaned, DataAsk, DataDone, EngineInfo, InstancePage, Progress, RetryAsk, RunDetail, RunPlan,
+    RunState, RunSummary, Selection, StopEngine, Stream, Submission, Submitted, TryHost, Why,
 };
 use crate::model::data::{DatasetAsk, Holding, ImagesSeen, Replica};
 use crate::model::done::DoneRun;
@@ -225,8 +225,8 @@ impl Client {
     }
 
     /// Gives instances of a run another chance.
-    pub async fn retry(&self, run: RunRef, which: &Selection) -> Result<Affected, ClientError> {
-        http::post(&self.socket, &format!("/v1/runs/{run}/retry"), which).await
+    pub async fn retry(&self, run: RunRef, ask: &RetryAsk) -> Result<Affected, ClientError> {
+        http::post(&self.socket, &format!("/v1/runs/{run}/retry"), ask).await
     }
 
     /// Waits until a run is over.

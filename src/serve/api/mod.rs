@@ -12,7 +12,8 @@
 //! GET  /v1/runs/{run}/plan            RunPlan
 //! GET  /v1/runs/{run}/why             ?label=                    [Why]
 //! GET  /v1/runs/{run}/logs            ?instance= ?attempt= ?stream= ?follow= ?tail= (lines)   bytes
-//! POST /v1/runs/{run}/cancel, /retry  Selection -> Affected
+//! POST /v1/runs/{run}/cancel      Selection -> Affected
+//! POST /v1/runs/{run}/retry       RetryAsk -> Affected
 //! POST /v1/clean                      Clean -> Cleaned
 //! GET  /v1/hosts                      [HostReport]: what probes found
 //! POST /v1/hosts                      HostReport -> HostReport, with what was known before where this one found nothing

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
 use crate::model::api::{
-    Affected, Clean, Cleaned, DataDone, EngineInfo, ErrorKind, InstancePage, RunDetail, RunState, RunSummary,
+    Affected, Clean, Cleaned, DataDone, EngineInfo, ErrorKind, InstancePage, RetryAsk, RunDetail, RunState, RunSummary,
     Selection, StopEngine, Stream, Submitted, TryHost, Why,
 };
 use crate::model::data::{Holding, Replica};
@@ -240,8 +240,8 @@ async fn cancel(State(handle): State<Handle>, Run(run): Run, body: Result<Bytes,
 }
 
 async fn retry(State(handle): State<Handle>, Run(run): Run, body: Result<Bytes, BytesRejection>) -> Answer<Affected> {
-    let Selection { labels } = said(body)?;
-    Ok(Json(handle.retry(handle.resolve(run).await?, labels).await?))
+    let ask: RetryAsk = said(body)?;
+    Ok(Json(handle.retry(handle.resolve(run).await?, ask).await?))
 }
 
 async fn clean(State(handle): State<Handle>, body: Result<Bytes, BytesRejection>) -> Answer<Cleaned> {

@@ -9,8 +9,8 @@ use tokio::task::spawn_blocking;
 
 use crate::decide::engine::run::Run;
 use crate::model::api::{
-    Affected, ApiError, EngineInfo, ErrorKind, InstancePage, Progress, RunDetail, RunPlan, RunState, RunSummary,
-    Submission, Submitted, Why,
+    Affected, ApiError, EngineInfo, ErrorKind, InstancePage, Progress, RetryAsk, RunDetail, RunPlan, RunState,
+    RunSummary, Submission, Submitted, Why,
 };
 use crate::model::facts::HostReport;
 use crate::model::id::RunId;
@@ -38,7 +38,7 @@ pub(super) enum Message {
     Done(Box<Done>, Reply<Submitted>),
     Restore(Box<Loaded>, Reply<()>),
     Cancel(RunId, Vec<String>, Reply<Affected>),
-    Retry(RunId, Vec<String>, Reply<Affected>),
+    Retry(RunId, RetryAsk, Reply<Affected>),
     Forget(Vec<RunId>, Reply<()>),
     KeepProbed(Box<HostReport>, Reply<()>),
     Stop { now: bool, reply: Reply<EngineInfo> },
@@ -371,13 +371,13 @@ impl Handle {
         self.ask(|reply| Message::Cancel(run, labels, reply)).await
     }
 
-    /// Gives instances another chance.
+    /// Gives instances another chance: those that failed, or those that are lost.
     ///
     /// # Errors
     /// When there is no such run, task or instance, or another run has its directory by now.
-    pub async fn retry(&self, run: RunId, labels: Vec<String>) -> Result<Affected, ApiError> {
+    pub async fn retry(&self, run: RunId, ask: RetryAsk) -> Result<Affected, ApiError> {
         self.with_run(run, move |runner| runner.view(run).map(drop)).await?;
-        self.ask(|reply| Message::Retry(run, labels, reply)).await
+        self.ask(|reply| Message::Retry(run, ask, reply)).await
     }
 
     /// Tells the engine to leave. Without `now` it refuses while runs are live.

@@ -21,6 +21,7 @@
 
 mod admit;
 mod adviser;
+mod again;
 mod brought;
 mod care;
 mod check;

@@ -23,8 +23,9 @@ use crate::reach::clock;
 use crate::reach::config::StateDir;
 use crate::reach::executor::LocalEvent;
 use crate::reach::store::{Batch, HandedTo, Place, Store, StoreError};
-use crate::serve::engine::admit::{facts_of, take_lock};
+use crate::serve::engine::admit::facts_of;
 use crate::serve::engine::adviser::Adviser;
+use crate::serve::engine::again::asked;
 use crate::serve::engine::brought::{Brought, Fetching};
 use crate::serve::engine::care::{Care, drop_secrets};
 use crate::serve::engine::check::Answers;
@@ -89,6 +90,7 @@ pub(super) struct Todo {
     behind: HashMap<JobKey, Vec<JobKey>>,
     stops_there: Vec<(HostId, JobKey)>,
     withdraws_there: Vec<(HostId, JobKey)>,
+    forsaken: Vec<(HostId, JobKey)>,
     checks: Vec<(RunId, InstanceId)>,
     acks: Vec<JobKey>,
     over: Vec<RunId>,
@@ -326,8 +328,8 @@ impl Runner {
                 });
                 self.answer(reply, answer);
             }
-            Message::Retry(run, labels, reply) => {
-                let answer = self.retry(run, &labels);
+            Message::Retry(run, ask, reply) => {
+                let answer = if ask.lost { self.retry_lost(run, &ask.labels) } else { self.retry(run, &ask.labels) };
                 self.answer(reply, answer);
             }
             Message::Forget(runs, reply) => {
@@ -364,50 +366,13 @@ impl Runner {
         Ok(self.info())
     }
 
-    fn select(&self, run: RunId, labels: &[String]) -> Result<Vec<InstanceId>, ApiError> {
+    pub(super) fn select(&self, run: RunId, labels: &[String]) -> Result<Vec<InstanceId>, ApiError> {
         let Some(it) = self.core.run(run) else { return Err(no_run(run)) };
         named(it.plan(), labels).map_err(|error| why::unknown_names(it, &error))
     }
 
-    fn affect(&mut self, event: Event) -> Result<Affected, ApiError> {
+    pub(super) fn affect(&mut self, event: Event) -> Result<Affected, ApiError> {
         self.tell(event).map(|instances| Affected { instances }).map_err(illegal)
-    }
-
-    fn retry(&mut self, run: RunId, labels: &[String]) -> Result<Affected, ApiError> {
-        let instances = self.select(run, labels)?;
-        let was_over = self.core.run(run).is_some_and(|it| it.state() != RunState::Active);
-        if was_over {
-            if let Some(refusal) = self.refuse_retry(run) {
-                return Err(refusal);
-            }
-            self.lock_again(run)?;
-        }
-        let affected = self.affect(Event::Retry(run, instances));
-        if let Some(care) = self.cares.get_mut(&run) {
-            if self.core.run(run).is_some_and(|it| it.state() == RunState::Active) {
-                // What succeeded in this run is asked about by memos that were written since.
-                care.memos = None;
-                care.head.ended = None;
-                self.batch.event(clock::now(), Some(run), &asked("retry", labels));
-            } else if was_over {
-                care.lock = None;
-            }
-        }
-        affected
-    }
-
-    /// Takes the lock of the directory of a run that was over, if it makes files.
-    fn lock_again(&mut self, run: RunId) -> Result<(), ApiError> {
-        let Some((it, care)) = self.view(run) else { return Ok(()) };
-        let plan = it.plan();
-        if plan.instance_ids().all(|instance| plan.outputs(instance).is_empty()) {
-            return Ok(());
-        }
-        let lock = take_lock(&care.head.root, Some(run), &self.state)?;
-        if let Some(care) = self.cares.get_mut(&run) {
-            care.lock = Some(lock);
-        }
-        Ok(())
     }
 
     /// Answers after the commit, which what is said may depend on.
@@ -461,6 +426,11 @@ impl Runner {
                 Some(Given::Host(host)) => self.todo.withdraws_there.push((*host, key)),
                 _ => self.todo.withdraws.push(key),
             },
+            Action::Forsake(key) => {
+                if let Some(Given::Host(host)) = self.handed.get(&key) {
+                    self.todo.forsaken.push((*host, key));
+                }
+            }
             Action::Check(run, instance) => self.todo.checks.push((run, instance)),
             Action::SetTimer(timer, delay) => self.timers.set(timer, delay),
             Action::Tell(run, instance) => self.settled(run, instance),
@@ -547,8 +517,10 @@ impl Runner {
     fn perform(&mut self) {
         let todo = std::mem::take(&mut self.todo);
         let Todo { starts, stops, withdraws, checks, acks, replies, over, .. } = todo;
-        let Todo { starts_there, behind, stops_there, withdraws_there, .. } = todo;
+        let Todo { starts_there, behind, stops_there, withdraws_there, forsaken, .. } = todo;
         self.todo.over = over;
+        // Before what takes their place.
+        self.stop_there(forsaken, Order::Forsake);
         self.start_there(starts_there, behind);
         self.stop_there(stops_there, Order::Stop);
         self.stop_there(withdraws_there, Order::Withdraw);
@@ -687,9 +659,4 @@ impl Runner {
         self.core.forget(run);
         self.cares.remove(&run);
     }
-}
-
-/// Says in the history of a run what a person asked for.
-fn asked(what: &str, labels: &[String]) -> String {
-    if labels.is_empty() { what.to_owned() } else { format!("{what} {}", labels.join(" ")) }
 }

@@ -139,7 +139,9 @@ impl Sites {
             Stage::StagingOut => format!("its outputs are being fetched from `{name}`"),
             // Asked, and unknown; or asked of an engine that was started just now.
             Stage::Lost => match self.reasons.get(&key) {
-                Some(why) => format!("nobody knows what became of it on `{name}`: {why}; `csync cancel` gives it up"),
+                Some(why) => format!(
+                    "nobody knows what became of it on `{name}`: {why}; `csync cancel` gives it up, `csync retry --lost` runs it again"
+                ),
                 None => format!("there is no contact with `{name}`"),
             },
         }

@@ -330,7 +330,10 @@ fn advice(run: RunId, view: &InstanceView, log_tail: &[String]) -> Vec<String> {
         return match view.state {
             State::Skipped | State::Cancelled => vec![retry],
             State::Running => vec![format!("csync logs -f {run} {}", quoted(&view.label))],
-            State::Lost => vec![format!("csync cancel {run} {} gives it up", quoted(&view.label))],
+            State::Lost => vec![
+                format!("csync retry --lost {run} {} runs it again without waiting for its host", quoted(&view.label)),
+                format!("csync cancel {run} {} ends it as soon as its host answers", quoted(&view.label)),
+            ],
             _ => Vec::new(),
         };
     };

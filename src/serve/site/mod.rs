@@ -78,6 +78,8 @@ pub enum Order {
     Stop(Vec<JobKey>),
     /// End these if they have not started.
     Withdraw(Vec<JobKey>),
+    /// Nobody waits for these any more: they are ended as soon as it answers, and nothing is said or brought of them.
+    Forsake(Vec<JobKey>),
     /// Somebody logged in, or gave it a new chance: try it now if it could not be used.
     Try,
     /// What the engine before had there: submissions that are not over, and attempts that were in flight.

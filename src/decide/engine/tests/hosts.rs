@@ -6,7 +6,7 @@ use crate::decide::engine::limits::Limits;
 use crate::decide::engine::machine::Engine;
 use crate::decide::engine::protocol::{Adopted, Capacity, Event, Halt, Routes, Stage, Verdict};
 use crate::decide::engine::tests::plan::Workflow;
-use crate::decide::engine::tests::world::{RUN, Stored, World, exit};
+use crate::decide::engine::tests::world::{RUN, Stored, World, ended, exit};
 use crate::model::api::RunState;
 use crate::model::id::{HostId, InstanceId, JobKey, RunId};
 use crate::model::job::{Outcome, State};
@@ -232,4 +232,73 @@ fn what_went_ahead_of_a_failure_is_skipped_once_its_host_has_dropped_it() {
     world.end(key(&world, 1), Outcome::NodeFail);
     assert_eq!(world.states("b"), [State::Skipped]);
     assert_eq!(world.run_state(), RunState::Failed);
+}
+
+#[test]
+fn what_is_lost_runs_elsewhere_when_a_person_says_so() {
+    let mut world = World::with_cores(8);
+    world.tell(Event::Room(CLUSTER, cluster(10)));
+    world.tell(Event::Room(LAB, cluster(10)));
+    submit(&mut world, 3, &[CLUSTER, LAB]);
+    world.start();
+    let before: Vec<JobKey> = (0..3).map(|n| key(&world, n)).collect();
+    for key in &before[..2] {
+        world.tell(Event::Started(*key, world.now));
+        world.tell(Event::Staged(*key, Stage::Lost));
+    }
+    world.tell(Event::Shut(CLUSTER));
+    // One that is heard of is none of them, however it is named; one that is named is the only one.
+    assert_eq!(world.tell(Event::RetryLost(RUN, vec![InstanceId(2)])), 0);
+    assert_eq!(world.tell(Event::RetryLost(RUN, vec![InstanceId(1), InstanceId(2)])), 1);
+    assert_eq!((in_flight(&world), world.counts().lost), ([0, 2, 1], 1));
+    assert_eq!(world.tell(Event::RetryLost(RUN, Vec::new())), 1);
+    assert_eq!((in_flight(&world), world.counts().lost), ([0, 1, 2], 0));
+    assert_eq!(world.forsaken.iter().copied().collect::<Vec<_>>(), before[..2]);
+    assert_eq!(world.tell(Event::RetryLost(RUN, Vec::new())), 0);
+    // The host answers again: whatever it says of those that nobody waits for changes nothing.
+    for key in &before[..2] {
+        let now = world.now;
+        world.tell(Event::Staged(*key, Stage::Running));
+        world.tell(Event::Started(*key, now));
+        world.tell(Event::Ended(Box::new(ended(*key, Outcome::Success, now))));
+    }
+    world.tell(Event::Opened(CLUSTER));
+    assert_eq!((in_flight(&world), world.counts().done), ([0, 1, 2], 0));
+    world.run_well();
+    assert_eq!((world.run_state(), world.counts().done), (RunState::Succeeded, 3));
+}
+
+#[test]
+fn what_is_lost_costs_no_attempt_of_the_task_when_a_person_gives_it_up() {
+    let mut world = World::with_cores(8);
+    world.tell(Event::Room(CLUSTER, cluster(10)));
+    submit(&mut world, 1, &[CLUSTER]);
+    // More often than attempts may die with their nodes.
+    for _ in 0..10 {
+        world.start();
+        let lost = key(&world, 0);
+        world.tell(Event::Started(lost, world.now));
+        world.tell(Event::Staged(lost, Stage::Lost));
+        assert_eq!(world.tell(Event::RetryLost(RUN, Vec::new())), 1);
+    }
+    world.run_well();
+    assert_eq!(world.run_state(), RunState::Succeeded);
+}
+
+#[test]
+fn what_is_lost_and_was_cancelled_is_over_when_a_person_gives_it_up() {
+    let mut world = World::with_cores(8);
+    world.tell(Event::Room(CLUSTER, cluster(10)));
+    submit(&mut world, 2, &[CLUSTER]);
+    world.start();
+    for n in 0..2 {
+        world.tell(Event::Staged(key(&world, n), Stage::Lost));
+    }
+    world.tell(Event::Cancel(RUN, Vec::new()));
+    assert_eq!((world.run_state(), in_flight(&world)), (RunState::Active, [0, 2, 0]), "nobody knows that they ended");
+    assert_eq!(world.tell(Event::RetryLost(RUN, Vec::new())), 2);
+    assert_eq!((world.run_state(), world.counts().cancelled), (RunState::Cancelled, 2));
+    assert_eq!(world.tell(Event::Retry(RUN, Vec::new())), 2);
+    world.run_well();
+    assert_eq!(world.run_state(), RunState::Succeeded);
 }

@@ -11,7 +11,7 @@ use super::plan::Workflow;
 use super::world::{World, ended, exit};
 use crate::decide::engine::machine::Engine;
 use crate::decide::engine::phase::Phase;
-use crate::decide::engine::protocol::{Adopted, Event, Verdict};
+use crate::decide::engine::protocol::{Adopted, Event, Stage, Verdict};
 use crate::decide::engine::run::Run;
 use crate::model::api::RunState;
 use crate::model::id::{InstanceId, RunId};
@@ -117,6 +117,9 @@ enum Step {
     Obey,
     Cancel(Option<usize>),
     Retry(Option<usize>),
+    /// Nothing is heard any more of the host of an attempt.
+    Lose(usize),
+    RetryLost(Option<usize>),
     WorkerDies,
     /// The engine is killed; how much of what the executor had it still has.
     Kill(u8),
@@ -146,6 +149,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Obey),
         1 => prop::option::weighted(0.8, 0usize..16).prop_map(Step::Cancel),
         2 => prop::option::of(0usize..16).prop_map(Step::Retry),
+        3 => (0usize..8).prop_map(Step::Lose),
+        2 => prop::option::of(0usize..16).prop_map(Step::RetryLost),
         1 => Just(Step::WorkerDies),
         2 => any::<u8>().prop_map(Step::Kill),
     ]
@@ -190,6 +195,15 @@ fn take(world: &mut World, step: &Step) {
         }
         Step::Retry(which) => {
             world.tell(Event::Retry(RunId(1), which.and_then(|n| some_instance(world, n)).into_iter().collect()));
+        }
+        Step::Lose(n) => {
+            let queued: Vec<_> = world.queue.iter().map(|(key, _)| *key).chain(world.running.keys().copied()).collect();
+            if let Some(key) = nth(queued, *n) {
+                world.tell(Event::Staged(key, Stage::Lost));
+            }
+        }
+        Step::RetryLost(which) => {
+            world.tell(Event::RetryLost(RunId(1), which.and_then(|n| some_instance(world, n)).into_iter().collect()));
         }
         Step::WorkerDies => {
             world.running.clear();

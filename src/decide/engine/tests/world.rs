@@ -47,6 +47,8 @@ pub(super) struct World {
     pub(super) running: BTreeMap<JobKey, Grant>,
     /// Asked to end.
     pub(super) stopping: BTreeSet<JobKey>,
+    /// Not waited for any more, of hosts that do not answer.
+    pub(super) forsaken: BTreeSet<JobKey>,
     pub(super) checks: Vec<(RunId, InstanceId)>,
     pub(super) timers: Vec<(TimerId, Timestamp)>,
     /// Instances told to be over, or to be tried again.
@@ -74,6 +76,7 @@ impl World {
             queue: VecDeque::new(),
             running: BTreeMap::new(),
             stopping: BTreeSet::new(),
+            forsaken: BTreeSet::new(),
             checks: Vec::new(),
             timers: Vec::new(),
             told: Vec::new(),
@@ -152,6 +155,13 @@ impl World {
                     if self.queue.iter().any(|(queued, _)| *queued == key) {
                         self.stopping.insert(key);
                     }
+                }
+                Action::Forsake(key) => {
+                    assert!(self.has(key), "{key} is given up and is not there");
+                    self.running.remove(&key);
+                    self.queue.retain(|(queued, _)| *queued != key);
+                    self.stopping.remove(&key);
+                    self.forsaken.insert(key);
                 }
                 Action::Check(run, instance) => self.checks.push((run, instance)),
                 Action::SetTimer(timer, after) => self.timers.push((timer, self.now.after(after))),

@@ -83,6 +83,7 @@ impl Desk {
             } else {
                 self.later.push((name, vec![(index, news)]));
             }
+            self.let_go();
         }
     }
 

@@ -12,6 +12,7 @@ use crate::model::id::{InstanceId, JobKey, RunId};
 use crate::reach::config::KeptHost;
 use crate::reach::store::Sent;
 use crate::reach::transport::LinkState;
+use crate::serve::site::boxes::is_marked;
 use crate::serve::site::desk::{Desk, PULSE, Way, is_over};
 use crate::serve::site::send::Ground;
 use crate::serve::site::{Means, SiteJob, SiteNews};
@@ -109,11 +110,17 @@ impl Desk {
                 self.say(SiteNews::Adopted(key, Adopted::NeverStarted)).await;
             }
         }
-        // Members that the store knows to have ended, or that another submission holds.
+        // Members that the store knows to have ended, or that another submission holds. One that ended may have been given up
+        // while nothing was heard of it: then it is still there, perhaps. Of containers all is removed that nobody waits for.
         for (name, live) in &mut self.live {
+            let is_boxed = is_marked(&live.sent);
             for member in &mut live.members {
                 let holds = self.of.get(&member.key).is_some_and(|(of, _)| of == name);
-                member.over |= !holds || !self.jobs.contains_key(&member.key);
+                let is_waited_for = self.jobs.contains_key(&member.key);
+                member.over |= !holds || is_boxed && !is_waited_for;
+                if !member.over && !is_waited_for {
+                    self.strays.insert(member.key);
+                }
             }
         }
         let done: Vec<JobName> =

@@ -143,7 +143,9 @@ pub(super) struct Desk {
     of: HashMap<JobKey, (JobName, u32)>,
     /// To be ended.
     stops: HashSet<JobKey>,
-    /// Of those, what goes no further, and how it is over then.
+    /// Nobody waits for these, and what became of them is not known yet.
+    strays: HashSet<JobKey>,
+    /// Of those to be ended, what goes no further, and how it is over then.
     removed: HashMap<JobKey, Outcome>,
     /// Why members wait, not told yet.
     reasons: Vec<(JobKey, Option<Arc<str>>)>,
@@ -216,6 +218,7 @@ impl Desk {
             live: BTreeMap::new(),
             of: HashMap::new(),
             stops: HashSet::new(),
+            strays: HashSet::new(),
             removed: HashMap::new(),
             reasons: Vec::new(),
             expected: Vec::new(),
@@ -375,6 +378,12 @@ impl Desk {
                 self.next_tick = Instant::now();
             }
             Order::Withdraw(keys) => drop(self.take_back(keys).await),
+            Order::Forsake(keys) => {
+                for key in keys {
+                    self.forsake(key).await;
+                }
+                self.next_tick = Instant::now();
+            }
             Order::Try => match self.asking {
                 Asking::No => self.next_try = Instant::now(),
                 Asking::Yes | Asking::OnceMore => self.asking = Asking::OnceMore,
@@ -525,6 +534,7 @@ impl Desk {
         self.stops.remove(&ended.key);
         self.removed.remove(&ended.key);
         self.orphans.remove(&ended.key);
+        self.strays.remove(&ended.key);
         self.tell_behind(&ended).await;
         self.jobs.remove(&ended.key);
         if let Some(member) = self.member_mut(ended.key) {
@@ -537,6 +547,9 @@ impl Desk {
     fn close(&mut self, name: &JobName) {
         if let Some(live) = self.live.remove(name) {
             for key in &live.sent.members {
+                if self.strays.remove(key) {
+                    self.stops.remove(key);
+                }
                 if self.of.get(key).is_some_and(|(of, _)| of == name) {
                     self.of.remove(key);
                 }

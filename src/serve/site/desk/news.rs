@@ -10,7 +10,7 @@ use crate::model::batch::{Flavour, JobName};
 use crate::model::id::JobKey;
 use crate::model::job::{Ended, Outcome};
 use crate::reach::transport::TransportError;
-use crate::serve::site::desk::{Desk, Done, Way, is_over, never_ran};
+use crate::serve::site::desk::{Desk, Done, Live, Way, is_over, never_ran};
 use crate::serve::site::fetch::{Fetched, Wanted, fetch};
 use crate::serve::site::tick::{Heard, MemberNews};
 use crate::serve::site::{SiteJob, SiteNews};
@@ -46,6 +46,7 @@ impl Desk {
             }
             self.close(&name);
         }
+        let strays = self.strays.len();
         let mut over: BTreeMap<JobName, Vec<(u32, MemberNews)>> = BTreeMap::new();
         for (name, index, news) in heard.members {
             changed |= self.member_news(&name, index, &news).await;
@@ -69,6 +70,9 @@ impl Desk {
         for (name, members) in over {
             self.fetch(&name, members);
         }
+        if self.strays.len() < strays {
+            self.let_go();
+        }
         // Each fails when nobody waits any more.
         for told in self.watched.values_mut().flat_map(|watched| watched.told.drain(..)) {
             told.send(()).ok();
@@ -83,6 +87,9 @@ impl Desk {
             return false;
         };
         let (key, before) = (member.key, member.stage);
+        if self.strays.contains(&key) {
+            return self.stray_news(name, index, news);
+        }
         match news {
             MemberNews::Waiting(told) => {
                 member.missing = 0;
@@ -131,6 +138,61 @@ impl Desk {
         };
         self.stage(key, stage).await;
         before != stage
+    }
+
+    /// Waits no more for an attempt. It is ended when the host answers, and those that wait for it are told that it did not succeed.
+    pub(super) async fn forsake(&mut self, key: JobKey) {
+        if !self.of.contains_key(&key) {
+            return;
+        }
+        self.removed.remove(&key);
+        self.orphans.remove(&key);
+        self.tell_behind(&never_ran(key, Outcome::Cancelled, Vec::new())).await;
+        self.jobs.remove(&key);
+        self.strays.insert(key);
+        self.stops.insert(key);
+        self.stop_boxed(key);
+    }
+
+    /// Takes in what is known of a member that nobody waits for: it is ended where it waits or runs. Returns whether it is new.
+    fn stray_news(&mut self, name: &JobName, index: u32, news: &MemberNews) -> bool {
+        let member = self.live.get_mut(name).and_then(|live| live.members.get_mut(index as usize - 1));
+        let Some(member) = member else { return false };
+        let key = member.key;
+        match news {
+            MemberNews::Missing => {
+                member.missing += 1;
+                false
+            }
+            MemberNews::Waiting(_) | MemberNews::Running(_) | MemberNews::Remove(_) => {
+                member.missing = 0;
+                if self.stops.insert(key) {
+                    self.next_tick = Instant::now();
+                }
+                self.stop_boxed(key);
+                false
+            }
+            MemberNews::Over { .. } | MemberNews::Lost(_) => {
+                tracing::info!(host = %self.means.host.name, %key, "what was given up is over");
+                member.over = true;
+                self.stops.remove(&key);
+                self.strays.remove(&key);
+                true
+            }
+        }
+    }
+
+    /// Lets go of submissions of which nothing is there any more, and nothing is waited for.
+    pub(super) fn let_go(&mut self) {
+        let done: Vec<JobName> =
+            self.live.values().filter(|live| self.is_done(live)).map(|live| live.sent.name.clone()).collect();
+        for name in done {
+            self.close(&name);
+        }
+    }
+
+    fn is_done(&self, live: &Live) -> bool {
+        live.members.iter().all(|member| member.over && !self.jobs.contains_key(&member.key))
     }
 
     /// Tells those that wait for an attempt that it is over: when it did not succeed, they are not sent, or are ended unrun by their
@@ -230,11 +292,7 @@ impl Desk {
             self.leave(&error).await;
         }
         self.follow_again(name, &again);
-        if self
-            .live
-            .get(name)
-            .is_some_and(|live| live.members.iter().all(|member| !self.jobs.contains_key(&member.key)))
-        {
+        if self.live.get(name).is_some_and(|live| self.is_done(live)) {
             self.close(name);
         }
     }

@@ -72,9 +72,10 @@ impl Desk {
         }
     }
 
-    /// Returns those that cannot be sent yet: what they wait for has no id there yet, or none that can be waited for.
+    /// Returns those that cannot be sent yet: what they wait for has no id there yet, or none that can be waited for; or another
+    /// attempt of the same is still there, which nobody waits for.
     fn held(&self) -> HashSet<JobKey> {
-        if self.waiting.iter().all(|job| job.after.is_empty()) {
+        if self.strays.is_empty() && self.waiting.iter().all(|job| job.after.is_empty()) {
             return HashSet::new();
         }
         let here: HashSet<JobKey> = self.waiting.iter().map(|job| job.key).collect();
@@ -83,7 +84,11 @@ impl Desk {
             let no_id_to_wait_for = || self.batch_of(*key).is_none_or(|id| !self.is_waited_for(&id));
             here.contains(key) || self.of.contains_key(key) && no_id_to_wait_for()
         };
-        self.waiting.iter().filter(|job| job.after.iter().any(is_held)).map(|job| job.key).collect()
+        // Of no instance two attempts run here at a time.
+        let of = |key: &JobKey| (key.run, key.instance);
+        let has_twin = |key: &JobKey| self.strays.iter().any(|stray| of(stray) == of(key));
+        let held = self.waiting.iter().filter(|job| job.after.iter().any(is_held) || has_twin(&job.key));
+        held.map(|job| job.key).collect()
     }
 
     /// Returns whether the batch system itself keeps what comes after a submission until that succeeded.
@@ -93,7 +98,8 @@ impl Desk {
 
     /// Returns whether something can be sent.
     pub(super) fn has_ready(&self) -> bool {
-        self.waiting.iter().any(|job| job.after.is_empty()) || self.held().len() < self.waiting.len()
+        self.strays.is_empty() && self.waiting.iter().any(|job| job.after.is_empty())
+            || self.held().len() < self.waiting.len()
     }
 
     /// Returns the batch system's id of the submission that holds an attempt, once it is known.
