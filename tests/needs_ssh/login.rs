@@ -263,6 +263,9 @@ async fn certificates_of_hosts() {
         let refused = certified(principal, validity, authority).await;
         assert!(refused.iter().all(Option::is_some), "{principal} {validity:?}: {refused:?}");
     }
+    // Of critical options none is known, and who does not know one must refuse.
+    let critical = certified("127.0.0.2", &["-O", "critical:only-on-sundays@example.org=yes"], authority).await;
+    assert!(critical.iter().all(Option::is_some), "{critical:?}");
     // Without an authority it is only a key, which may be known.
     let plain = |bed: &Bed, place: &str, _: &str| format!("{place} {}", bed.read("hostkey.pub"));
     assert_eq!(certified("elsewhere", &[], plain).await, [None; 2]);

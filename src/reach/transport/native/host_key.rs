@@ -132,6 +132,14 @@ fn check_certificate(
     if !principals.is_empty() && !principals.iter().any(|name| name == principal) {
         return Err("it is made out to another host");
     }
+    // No option of a host's certificate is known to anybody; who says that one is critical says that it must be.
+    if !certificate.critical_options().is_empty() {
+        return Err("it has critical options, of which none is known");
+    }
+    // As `CASignatureAlgorithms` is unless it is set.
+    if matches!(certificate.signature().algorithm(), Algorithm::Rsa { hash: None } | Algorithm::Dsa) {
+        return Err("its authority signed it with SHA-1");
+    }
     let seconds = u64::try_from(now.0 / 1_000_000).unwrap_or(0);
     let fingerprint = authority.fingerprint(HashAlg::Sha256);
     certificate
