@@ -26,7 +26,7 @@ use csync::model::observation::{Cut, Observation, Trust};
 use csync::model::units::{Bytes, Timestamp, Walltime};
 use csync::reach::advice::{self, META_KEY, data_key, rate_key};
 use csync::reach::index::IndexWriter;
-use csync::reach::learned::{Entry, Extract, Learned, Place};
+use csync::reach::learned::{Entry, Extract, Learned, Place, Stamp};
 use wait4::Wait4;
 
 fn main() {
@@ -141,7 +141,10 @@ fn changes(state: &Path, place: &Place, entries: &[Entry]) {
         advice::put_data(state, &[DataFact::Lies(lies)]).expect("data is put in");
         walls[0].push(start.elapsed());
         let start = Instant::now();
-        advice::put_learned(state, place, std::slice::from_ref(entry)).expect("what is learned is put in");
+        // As the engine says it that wrote it down.
+        let stamp = Stamp::of(place);
+        let stamps = stamp.clone().zip(stamp);
+        advice::put_learned(state, place, std::slice::from_ref(entry), stamps).expect("what is learned is put in");
         walls[1].push(start.elapsed());
     }
     for (name, walls) in ["a copy of data", "a profile"].iter().zip(&mut walls) {

@@ -1,7 +1,7 @@
 //! What a call of `csync route` costs, as a process, with much known: 1,000 hosts, 100,000 datasets, 10,000 profiles.
 //!
 //! ```text
-//! route_figures make DIR                    writes the configuration, the store and what was learned
+//! route_figures make DIR CSYNC              writes the configuration, the store, what was learned and the index of that
 //! route_figures measure DIR CSYNC [CALLS]   calls csync with it and prints a table
 //! ```
 //!
@@ -38,10 +38,10 @@ fn main() {
     let args: Vec<String> = std::env::args().collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args.as_slice() {
-        [_, "make", dir] => make(Path::new(dir)),
+        [_, "make", dir, csync] => make(Path::new(dir), csync),
         [_, "measure", dir, csync] => measure(Path::new(dir), csync, 200),
         [_, "measure", dir, csync, calls] => measure(Path::new(dir), csync, calls.parse().expect("a number of calls")),
-        _ => println!("route_figures make DIR | measure DIR CSYNC [CALLS]"),
+        _ => println!("route_figures make DIR CSYNC | measure DIR CSYNC [CALLS]"),
     }
 }
 
@@ -49,7 +49,7 @@ fn name(number: u32) -> HostName {
     format!("host{number}").parse().expect("a name")
 }
 
-fn make(dir: &Path) {
+fn make(dir: &Path, csync: &str) {
     let (state, data) = (dir.join("state"), dir.join("data"));
     for made in [&state, &data] {
         std::fs::create_dir_all(made).expect("the directory is made");
@@ -66,7 +66,11 @@ fn make(dir: &Path) {
         store(&state, &data.to_string_lossy()).await;
         learned(&state).await;
     });
-    for file in ["csync.db", "learned.db", "hosts.toml"] {
+    // As every command does that changes the hosts; from then on the engine keeps it.
+    let mut refresh = Command::new(csync);
+    refresh.args(["hook", "refresh"]).env("CSYNC_STATE", &state).env("CSYNC_CONFIG", &state);
+    assert!(refresh.status().expect("it runs").success(), "the index is made");
+    for file in ["csync.db", "learned.db", "advice.idx", "hosts.toml"] {
         let size = std::fs::metadata(state.join(file)).expect("it is there").len();
         println!("{file}: {:.1} MB", size as f64 / 1e6);
     }

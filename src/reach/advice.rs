@@ -12,7 +12,7 @@ use crate::decide::advise::Replica;
 use crate::model::data::{DataFact, Rate};
 use crate::model::host::HostName;
 use crate::reach::index::{IndexEditor, IndexError};
-use crate::reach::learned::{Entry, Extract, Place};
+use crate::reach::learned::{Entry, Extract, Place, Stamp};
 
 /// The key of what the index says of itself.
 pub const META_KEY: &str = "meta";
@@ -98,15 +98,22 @@ fn without(copies: Option<Vec<Replica>>, host: Option<&HostName>) -> Vec<Replica
     copies
 }
 
-/// Puts what was learned of commands into the index. Where the key stands behind a passphrase nothing is.
+/// Puts what was learned of commands into the index. Where the key stands behind a passphrase nothing is. With the stamps of the
+/// store before and after these were all that it learned, an index that held all of it holds all of it still.
 ///
 /// # Errors
 /// [`IndexError`]; [`IndexError::TooLarge`] where it has to be made anew.
-pub fn put_learned(state: &Path, place: &Place, entries: &[Entry]) -> Result<(), IndexError> {
+pub fn put_learned(
+    state: &Path,
+    place: &Place,
+    entries: &[Entry],
+    stamps: Option<(Stamp, Stamp)>,
+) -> Result<(), IndexError> {
     let Some(extract) = Extract::open(place) else { return Ok(()) };
     let _lock = lock(state)?;
     let mut editor = IndexEditor::open(&path(state))?;
-    entries.iter().try_for_each(|entry| extract.put(entry, &mut editor))
+    entries.iter().try_for_each(|entry| extract.put(entry, &mut editor))?;
+    stamps.map_or(Ok(()), |(before, now)| extract.put_stamp(&before, &now, &mut editor))
 }
 
 /// Has the index made anew by a process of its own, and does not wait for it.

@@ -19,7 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// The file's kind and version.
-const MAGIC: &[u8; 8] = b"csyncix4";
+const MAGIC: &[u8; 8] = b"csyncix5";
 /// Bytes of the header.
 const HEADER: usize = 32;
 /// Bytes of a slot.

@@ -16,7 +16,7 @@ use crate::reach::advice::{self, META_KEY, copy, data_key, host_key, name_key, r
 use crate::reach::clock;
 use crate::reach::config::{ConfigDir, StateDir};
 use crate::reach::index::IndexWriter;
-use crate::reach::learned::{Extract, Learned, LearnedError, Place, take_in};
+use crate::reach::learned::{Extract, Learned, LearnedError, Place, Stamp as StoreStamp, take_in};
 use crate::reach::store::{Place as StorePlace, Reader, StoreError};
 
 /// Most names that `ssh` itself is asked about, where its configuration cannot be read without it.
@@ -130,14 +130,23 @@ fn add_learned(context: &Context, state: &StateDir, writer: &mut IndexWriter) {
             let now = clock::now();
             let mut learned = Learned::open(&place, None, now).await?;
             take_in(&mut learned, &place, now).await?;
-            let all = learned.all().await?;
+            // Who closes it last brings the log into the file: the stamp is of what then stands still.
             learned.close().await;
-            Ok::<_, LearnedError>(all)
+            let before = StoreStamp::of(&place);
+            let mut learned = Learned::open(&place, None, now).await?;
+            let all = learned.all().await?;
+            let is_whole = learned.unreadable() == 0;
+            learned.close().await;
+            let stamp = before.filter(|before| is_whole && StoreStamp::of(&place).as_ref() == Some(before));
+            Ok::<_, LearnedError>((all, stamp))
         };
         Ok(read.await)
     });
-    if let Ok(Ok(entries)) = read {
+    if let Ok(Ok((entries, stamp))) = read {
         extract.add_all(&entries, writer);
+        if let Some(stamp) = stamp {
+            extract.add_stamp(&stamp, writer);
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +24,7 @@ use crate::model::units::{Bytes, Price};
 use crate::reach::config::ConfigDir;
 
 /// The file's kind and version.
-const MAGIC: &[u8; 8] = b"csyncdg3";
+const MAGIC: &[u8; 8] = b"csyncdg4";
 /// Bytes of the hash behind it.
 const HASH: usize = 32;
 
@@ -31,7 +32,8 @@ const HASH: usize = 32;
 #[derive(Debug, Default)]
 pub(super) struct RouteHosts {
     pub(super) hosts: Hosts,
-    of: HashMap<HostName, Details>,
+    /// One for each, in their order.
+    of: Vec<Details>,
 }
 
 /// What is known of a host beside its configuration.
@@ -39,8 +41,8 @@ pub(super) struct RouteHosts {
 pub(super) struct Details {
     /// As probed.
     pub(super) facts: Option<Facts>,
-    /// Its partitions.
-    pub(super) partitions: Vec<Partition>,
+    /// Its partitions; hosts whose partitions are alike share them.
+    pub(super) partitions: Arc<[Partition]>,
     /// Why it is not spoken to at present.
     pub(super) trouble: Option<String>,
 }
@@ -80,9 +82,14 @@ impl RouteHosts {
         Ok(digest.hosts())
     }
 
+    /// Returns the hosts, each with what is known of it.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Host, &Details)> {
+        self.hosts.iter().zip(&self.of)
+    }
+
     /// Returns what is known of a host.
-    pub(super) fn of(&self, host: &HostName) -> Option<&Details> {
-        self.of.get(host)
+    pub(super) fn of(&self, name: &HostName) -> Option<&Details> {
+        self.iter().find(|(host, _)| host.name == *name).map(|(_, details)| details)
     }
 }
 
@@ -128,6 +135,8 @@ impl Stamp {
 struct Digest {
     stamp: Option<Stamp>,
     hosts: Vec<Kept>,
+    /// The partitions of hosts: of those that are alike once.
+    partitions: Vec<Arc<[Partition]>>,
     /// Hosts that reach others by themselves.
     direct: Vec<(HostName, HostName)>,
 }
@@ -146,7 +155,8 @@ struct Kept {
     lax: Vec<ContainerRuntime>,
     rate: Option<Price>,
     simulated: bool,
-    partitions: Vec<Partition>,
+    /// Which of the digest's partitions it has; none where it has none.
+    partitions: Option<u32>,
     machine: Option<KeptMachine>,
     trouble: Option<String>,
 }
@@ -172,7 +182,16 @@ fn lax_program(runtime: ContainerRuntime) -> ContainerProgram {
 
 impl Digest {
     fn of(stamp: Option<Stamp>, known: &Known) -> Self {
-        let kept = |host: &Host| {
+        let mut all: Vec<Arc<[Partition]>> = Vec::new();
+        let mut places: HashMap<Vec<u8>, u32> = HashMap::new();
+        let mut place_of = |partitions: Vec<Partition>| {
+            let bytes = postcard::to_stdvec(&partitions).ok().filter(|_| !partitions.is_empty())?;
+            Some(*places.entry(bytes).or_insert_with(|| {
+                all.push(partitions.into());
+                all.len() as u32 - 1
+            }))
+        };
+        let mut kept = |host: &Host| {
             // What this machine has is looked at with each call.
             let facts = known.facts(host).filter(|_| !host.name.is_local());
             let place = Place::of(host, facts, partitions(host, facts));
@@ -189,7 +208,7 @@ impl Digest {
                 lax: lax(known.facts(host)),
                 rate: host.rate,
                 simulated: host.simulated.is_some(),
-                partitions: place.partitions.iter().map(slim).collect(),
+                partitions: place_of(place.partitions.iter().map(slim).collect()),
                 machine: facts.map(|facts| KeptMachine {
                     name: facts.machine.hostname.clone(),
                     cores: facts.machine.cores,
@@ -200,15 +219,13 @@ impl Digest {
             }
         };
         let links = known.hosts.links().iter().filter(|(_, link)| link.direct);
-        Self {
-            stamp,
-            hosts: known.hosts.iter().map(kept).collect(),
-            direct: links.map(|(ends, _)| ends.clone()).collect(),
-        }
+        let direct = links.map(|(ends, _)| ends.clone()).collect();
+        let hosts = known.hosts.iter().map(&mut kept).collect();
+        Self { stamp, hosts, partitions: all, direct }
     }
 
     fn hosts(self) -> RouteHosts {
-        let mut of = HashMap::with_capacity(self.hosts.len());
+        let (mut of, none) = (Vec::with_capacity(self.hosts.len()), Arc::from([]));
         let host = |kept: Kept| {
             let mut host = Host::new(kept.name.clone());
             host.batch = kept.batch;
@@ -232,7 +249,8 @@ impl Digest {
             if let Some(facts) = &mut facts {
                 facts.containers = kept.lax.into_iter().map(lax_program).collect();
             }
-            of.insert(kept.name, Details { facts, partitions: kept.partitions, trouble: kept.trouble });
+            let partitions = kept.partitions.and_then(|place| self.partitions.get(place as usize)).unwrap_or(&none);
+            of.push(Details { facts, partitions: Arc::clone(partitions), trouble: kept.trouble });
             host
         };
         let hosts = self.hosts.into_iter().map(host).collect();
@@ -282,7 +300,7 @@ mod tests {
             lax: vec![ContainerRuntime::Podman],
             rate: Price::of(0.5),
             simulated: false,
-            partitions: vec![Partition { name: "long".to_owned(), cores_per_node: Some(8), ..Partition::default() }],
+            partitions: Some(0),
             machine: Some(KeptMachine {
                 name: "login1".to_owned(),
                 cores: Some(4),
@@ -292,8 +310,10 @@ mod tests {
             trouble: Some("no route".to_owned()),
         };
         let direct = vec![("hpc".parse().unwrap(), "nas".parse().unwrap())];
+        let long = Partition { name: "long".to_owned(), cores_per_node: Some(8), ..Partition::default() };
+        let partitions = vec![Arc::from([long])];
         assert!(read(&path, &stamp(Some(3))).is_none());
-        write(&path, &Digest { stamp: Some(stamp(Some(3))), hosts: vec![kept], direct }).unwrap();
+        write(&path, &Digest { stamp: Some(stamp(Some(3))), hosts: vec![kept], partitions, direct }).unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing temporary stays");
         assert!(read(&path, &stamp(Some(4))).is_none() && read(&path, &stamp(None)).is_none());
         let found = read(&path, &stamp(Some(3))).unwrap().hosts();

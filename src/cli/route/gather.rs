@@ -15,19 +15,19 @@ use crate::decide::graph::datasets::Catalog;
 use crate::decide::graph::estimate::Estimate;
 use crate::decide::graph::known::net;
 use crate::decide::graph::net::Net;
-use crate::decide::graph::queues::{Queues, Wait};
+use crate::decide::graph::queues::Queues;
 use crate::decide::route::need::{Asker, DAEMONS, Input, Need, Place, light_login};
 use crate::language::container::{BadImage, Image, RUNTIMES, pulled_name};
 use crate::language::manifest::localized;
 use crate::language::shell::words;
 use crate::model::api::ErrorKind;
-use crate::model::data::{DATA, DataFact, IMAGES, Rate, Replica};
+use crate::model::data::{DATA, IMAGES, Replica};
 use crate::model::facts::{ContainerProgram, Facts, Gpu};
 use crate::model::host::HostName;
 use crate::reach::clock;
 use crate::reach::docker::runtimes;
 use crate::reach::machine::{host_name, room};
-use crate::reach::store::{Place as StorePlace, Reader};
+use crate::reach::store::{Place as StorePlace, Reader, Routing};
 
 /// Entries of a directory that are counted at most: what is larger is larger than any of this.
 const MOST_ENTRIES: usize = 100_000;
@@ -53,17 +53,14 @@ const THREADS: [&str; 12] = [
 pub(super) struct Seen {
     /// This directory.
     root: String,
-    /// Where files of it lie that the command may name.
-    replicas: Vec<Replica>,
+    /// Where files of it lie that the command may name, and what holds for all commands.
+    known: Routing,
     /// The image that it runs in.
     image: Option<Image>,
     /// Hosts that have it.
     images: Vec<Replica>,
-    rates: Vec<Rate>,
-    shared: Vec<DataFact>,
     /// Datasets, where the command may name any.
     catalog: Catalog,
-    waits: Vec<Wait>,
     /// How often what probes found has changed; none where there is no store.
     pub(super) version: Option<i64>,
 }
@@ -81,17 +78,15 @@ impl Seen {
                 let Some(reader) = Reader::open(&place).await? else {
                     return Ok(Self { root, image, ..Self::default() });
                 };
+                let known = reader.routing(&root, &names).await?;
                 Ok(Self {
-                    replicas: reader.replicas_of(&root, &names).await?,
                     images: match image.as_ref().and_then(|image| pulled_name(&image.to_string())) {
                         Some(name) => reader.replicas_of(IMAGES, &[&name]).await?,
                         None => Vec::new(),
                     },
                     image,
-                    rates: reader.rates().await?,
-                    shared: reader.shared().await?,
-                    waits: reader.waits().await?,
-                    version: Some(reader.probed_version().await?),
+                    version: Some(known.probed),
+                    known,
                     catalog: if speaks { Catalog::new(reader.datasets(None).await?) } else { Catalog::default() },
                     root,
                 })
@@ -102,7 +97,7 @@ impl Seen {
 
     /// Returns what lies between the hosts, and what they share.
     pub(super) fn net(&self, known: &RouteHosts) -> Net {
-        net(&known.hosts, &self.rates, &self.shared)
+        net(&known.hosts, &self.known.rates, &self.known.shared)
     }
 
     /// Returns the size of a dataset's file or directory, and the hosts that have it: named as `data:NAME/FILE`, or by a place.
@@ -139,7 +134,7 @@ impl Seen {
 
     /// Returns the hosts that have copies of a file of this directory, and its size there.
     fn copies(&self, path: &str) -> (Vec<HostName>, Option<f64>) {
-        let copies = self.replicas.iter().filter(|replica| replica.path == path || replica.here() == path);
+        let copies = self.known.replicas.iter().filter(|replica| replica.path == path || replica.here() == path);
         let (hosts, sizes): (Vec<_>, Vec<_>) = copies.map(|copy| (copy.host.clone(), copy.size.0 as f64)).unzip();
         (hosts, sizes.into_iter().reduce(f64::max))
     }
@@ -191,7 +186,7 @@ pub(super) struct Wanted {
 
 /// Reads a command.
 pub(super) fn wanted(
-    (args, given): (&Args, Line),
+    (args, given): (&Args, &Line),
     asker: Asker,
     known: &RouteHosts,
     seen: &Seen,
@@ -200,7 +195,7 @@ pub(super) fn wanted(
     let Line { command, words, .. } = given;
     let mut wanted = Wanted {
         need: Need {
-            cpus: args.cpus.or_else(|| threads(&words)).unwrap_or(1),
+            cpus: args.cpus.or_else(|| threads(words)).unwrap_or(1),
             memory: args.mem.map(|mem| Estimate::known(mem.0 as f64)),
             time: args.time.map(|time| Estimate::known(time.0 as f64)),
             gpus: args.gpus,
@@ -217,7 +212,7 @@ pub(super) fn wanted(
             asker,
             now: clock::now().0 as f64 / 1e6,
         },
-        command,
+        command: command.clone(),
         unknown: Vec::new(),
     };
     for input in &args.inputs {
@@ -311,15 +306,12 @@ fn threads(words: &[String]) -> Option<u32> {
 
 /// Returns the hosts as places.
 pub(super) fn places<'a>(known: &'a RouteHosts, seen: &Seen, net: &Net, here: &'a Facts) -> Vec<Place<'a>> {
-    let mut queues = Queues::of_hosts(&seen.waits);
-    let facts_of = |host: &HostName| known.of(host).and_then(|details| details.facts.as_ref());
-    let login_of = light_login(&host_name(), known.hosts.iter().map(|host| (host, facts_of(&host.name))));
-    let all = known.hosts.iter();
-    all.map(|host| {
-        let facts = if host.name.is_local() { Some(here) } else { facts_of(&host.name) };
-        let details = known.of(&host.name);
-        let partitions = details.map(|details| details.partitions.as_slice()).unwrap_or_default();
-        let trouble = details.and_then(|details| details.trouble.clone());
+    let mut queues = Queues::of_hosts(&seen.known.waits);
+    let login_of = light_login(&host_name(), known.iter().map(|(host, details)| (host, details.facts.as_ref())));
+    let all = known.iter();
+    all.map(|(host, details)| {
+        let facts = if host.name.is_local() { Some(here) } else { details.facts.as_ref() };
+        let (partitions, trouble) = (&*details.partitions, details.trouble.clone());
         let queues = queues.remove(&host.name).unwrap_or_default();
         let login_of = login_of.filter(|_| host.name.is_local());
         let stop = net.stop(&host.name);

@@ -12,8 +12,9 @@ use crate::decide::route::need::Need;
 use crate::language::command::{Token, commands};
 use crate::model::host::HostName;
 use crate::reach::clock;
+use crate::reach::config::StateDir;
 use crate::reach::learned::LearnedError;
-use crate::serve::prepare::lore::{Command, Lookup};
+use crate::serve::prepare::lore::{Command, Digested, Lookup};
 
 /// What is foretold of a command.
 #[derive(Default)]
@@ -25,55 +26,89 @@ pub(super) struct Foretold {
 }
 
 /// What is asked of what was learned.
-struct Question {
+pub(super) struct Question {
     lines: Vec<Vec<String>>,
     inputs: Vec<String>,
     hosts: Vec<HostName>,
 }
 
 /// What is known of a command; none where nothing is.
-type Answer = Result<Option<Command>, LearnedError>;
+pub(super) type Answer = Result<Option<Command>, LearnedError>;
 
-/// What was learned, in a thread of its own: it is opened while other things are read, and closed while the answer is made.
-pub(super) struct Lore {
-    ask: Sender<Question>,
-    told: Receiver<Answer>,
+/// What was learned: out of the index where that has all of it, else in a thread of its own, where it is opened while other things
+/// are read, and closed while the answer is made.
+pub(super) enum Lore<'s> {
+    Digested { digested: Digested, context: &'s Context, state: StateDir },
+    Store { ask: Sender<Question>, told: Receiver<Answer> },
 }
 
-impl Lore {
+impl<'s> Lore<'s> {
     /// Begins to open it.
-    pub(super) fn open<'s>(context: &'s Context, scope: &'s Scope<'s, '_>) -> Result<Self, Failure> {
+    pub(super) fn open(context: &'s Context, scope: &'s Scope<'s, '_>) -> Result<Self, Failure> {
         let state = context.state_dir()?;
+        if let Some(digested) = Digested::open(&state) {
+            return Ok(Self::Digested { digested, context, state });
+        }
         let ((ask, asked), (tell, told)) = (channel::<Question>(), channel());
         scope.spawn(move || {
             context.block_on(async {
                 let opened = Lookup::open(&state, clock::now()).await;
                 // Nobody asks any more, or waits for the answer, where the command could not be read.
-                let Ok(Question { lines, inputs, hosts }) = asked.recv() else { return Ok(()) };
-                let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
-                match opened {
-                    Ok(Some(mut lookup)) => {
-                        drop(tell.send(lookup.command(&lines, &inputs, &hosts).await));
-                        lookup.close().await;
-                    }
-                    Ok(None) => drop(tell.send(Ok(None))),
-                    Err(error) => drop(tell.send(Err(error))),
-                }
+                let Ok(question) = asked.recv() else { return Ok(()) };
+                look_up(opened, &question, |answer| drop(tell.send(answer))).await;
                 Ok(())
             })
         });
-        Ok(Self { ask, told })
+        Ok(Self::Store { ask, told })
     }
 
     /// Asks it. A thread that could not begin has nothing to tell.
     fn ask(&self, question: Question) -> Answer {
-        drop(self.ask.send(question));
-        self.told.recv().unwrap_or(Ok(None))
+        match self {
+            Self::Digested { digested, context, state } => {
+                let inputs: Vec<&str> = question.inputs.iter().map(String::as_str).collect();
+                if let Ok(found) = digested.command(&question.lines, &inputs, &question.hosts) {
+                    return Ok(found);
+                }
+                // The index is damaged just there: the store has it.
+                let mut answer = Ok(None);
+                let asked = context.block_on(async {
+                    let opened = Lookup::open(state, clock::now()).await;
+                    look_up(opened, &question, |told| answer = told).await;
+                    Ok(())
+                });
+                asked.map_or(Ok(None), |()| answer)
+            }
+            Self::Store { ask, told } => {
+                drop(ask.send(question));
+                told.recv().unwrap_or(Ok(None))
+            }
+        }
+    }
+}
+
+/// Asks the store, tells the answer, and closes the store.
+async fn look_up(opened: Result<Option<Lookup>, LearnedError>, question: &Question, tell: impl FnOnce(Answer)) {
+    let Question { lines, inputs, hosts } = question;
+    let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+    match opened {
+        Ok(Some(mut lookup)) => {
+            tell(lookup.command(lines, &inputs, hosts).await);
+            lookup.close().await;
+        }
+        Ok(None) => tell(Ok(None)),
+        Err(error) => tell(Err(error)),
     }
 }
 
 /// Fills in what a command needs by what was learned, as far as nobody said it.
-pub(super) fn foretell(context: &Context, lore: &Lore, text: &str, need: &mut Need, hosts: Vec<HostName>) -> Foretold {
+pub(super) fn foretell(
+    context: &Context,
+    lore: &Lore<'_>,
+    text: &str,
+    need: &mut Need,
+    hosts: Vec<HostName>,
+) -> Foretold {
     let inputs = need.inputs.iter().map(|input| input.name.clone()).collect();
     let known = match lore.ask(Question { lines: commands(text), inputs, hosts }) {
         Ok(Some(known)) => known,

@@ -1,6 +1,6 @@
 //! The graph of the hosts that are configured, by what was measured.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::decide::graph::estimate::{Estimate, Source};
 use crate::decide::graph::net::{Link, Net};
@@ -32,11 +32,13 @@ pub fn net(hosts: &Hosts, rates: &[Rate], shared: &[DataFact]) -> Net {
         let rate = measured(&here, &host.name).unwrap_or(RATE);
         net.link(&here, &host.name, Link { rate, latency: LATENCY });
     }
-    let known = |name: &HostName| !name.is_local() && hosts.get(name.as_str()).is_some();
     let direct = hosts.links().iter().filter(|(_, link)| link.direct).map(|((from, to), _)| sorted(from, to));
-    let mut between: BTreeSet<(&HostName, &HostName)> = direct.collect();
-    between.extend(newest.keys());
-    for (one, other) in between.into_iter().filter(|(one, other)| known(one) && known(other)) {
+    // Most of what was measured begins or ends here, which is in the graph by now.
+    let away = |(one, other): &(&HostName, &HostName)| !one.is_local() && !other.is_local();
+    let between: BTreeSet<(&HostName, &HostName)> = direct.chain(newest.keys().copied()).filter(away).collect();
+    let known: HashSet<&HostName> =
+        if between.is_empty() { HashSet::new() } else { hosts.iter().map(|host| &host.name).collect() };
+    for (one, other) in between.into_iter().filter(|(one, other)| known.contains(one) && known.contains(other)) {
         let rate = measured(one, other).unwrap_or(RATE);
         net.link(one, other, Link { rate, latency: 2.0 * LATENCY });
     }

@@ -1,9 +1,9 @@
 //! What csync ships of programs: what people commonly give them, for when nothing was learned of them yet.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -24,12 +24,6 @@ const FILES: [&str; 5] = [
 /// What is asked for is this much above the middle of what is needed, and the least as far below it: people ask for two to five
 /// times what is used.
 const ASKED: f64 = 2.0;
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    needs: Vec<Needs>,
-}
 
 /// What a program is commonly given.
 #[derive(Debug, Deserialize)]
@@ -89,7 +83,7 @@ pub fn prior(signature: &Signature) -> Option<Prior> {
 
 /// Returns what is shipped of a program.
 pub fn needs(program: &str, subcommand: Option<&str>) -> Option<&'static Needs> {
-    let of = table().get(program)?;
+    let of = all_of(program);
     let named = subcommand.and_then(|name| of.iter().find(|needs| needs.subcommand.as_deref() == Some(name)));
     named.or_else(|| of.iter().find(|needs| needs.subcommand.is_none()))
 }
@@ -101,19 +95,28 @@ fn more(a: Option<Law>, b: Option<Law>) -> Option<Law> {
     }
 }
 
-/// Reads the files when something is asked for the first time; nothing of them is held before.
-fn table() -> &'static HashMap<String, Vec<Needs>> {
-    static TABLE: OnceLock<HashMap<String, Vec<Needs>>> = OnceLock::new();
-    TABLE.get_or_init(|| {
-        let mut table: HashMap<String, Vec<Needs>> = HashMap::new();
-        // A test reads them all: none is in a shape that cannot be read.
-        for file in FILES.iter().filter_map(|text| toml::from_str::<File>(text).ok()) {
-            for needs in file.needs {
-                table.entry(needs.program.clone()).or_default().push(needs);
-            }
-        }
-        table
-    })
+/// What begins an entry.
+const ENTRY: &str = "[[needs]]\n";
+
+/// Returns the entries of a program. They are read when the program is asked for the first time: reading all the files takes
+/// longer than deciding where a command runs.
+fn all_of(program: &str) -> &'static [Needs] {
+    static READ: Mutex<BTreeMap<String, &'static [Needs]>> = Mutex::new(BTreeMap::new());
+    let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = read.get(program) {
+        return known;
+    }
+    let line = format!("program = \"{program}\"\n");
+    let entries = FILES.iter().flat_map(|text| text.split(ENTRY).skip(1)).filter(|entry| entry.starts_with(&line));
+    // A test reads them all: none is in a shape that cannot be read.
+    let found: Vec<Needs> = entries.filter_map(|entry| toml::from_str(entry).ok()).collect();
+    if found.is_empty() {
+        // Names are many; those that are shipped are few, and stay.
+        return &[];
+    }
+    let found: &'static [Needs] = Vec::leak(found);
+    read.insert(program.to_owned(), found);
+    found
 }
 
 #[cfg(test)]
@@ -123,6 +126,12 @@ mod tests {
     use crate::decide::learn::profile::{Question, Source};
     use crate::language::command::known::Program;
     use crate::language::command::{TokenKey, commands, known, signature};
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct File {
+        needs: Vec<Needs>,
+    }
 
     fn read(text: &str) -> Signature {
         signature(&commands(text), &[], &TokenKey::new([1; 32])).expect("it is a command")
@@ -135,6 +144,8 @@ mod tests {
             let file: File = toml::from_str(text).expect("it is read");
             for needs in file.needs {
                 assert!(needs.source.len() > 20, "{needs:?}");
+                let alone = super::needs(&needs.program, needs.subcommand.as_deref()).expect("it is found by itself");
+                assert_eq!((&alone.source, alone.prior()), (&needs.source, needs.prior()));
                 assert!(needs.prior().memory.is_some(), "{needs:?}");
                 let known = known::program(&needs.program);
                 match (known, &needs.subcommand) {

@@ -1,13 +1,18 @@
 //! What was learned, in the index that hooks look things up in: as sealed as in the store, under tokens of the same key.
 //!
 //! ```text
-//! own TOKEN    a signature on a class of hosts: its profile, as far as predictions go by it
+//! own TOKEN    a signature on a class of hosts: its profile, as far as predictions go by it, and what it is of
 //! any TOKEN    a signature: the class of hosts of which most is known
 //! like TOKEN   a program and its verb: the signature of which most is known
+//! on TOKEN     a signature: the classes of hosts that it is known on
+//! kin TOKEN    a program and its verb: some signatures on classes of hosts
+//! as of        the store, as it was when all of this was what it held
 //! ```
 //!
 //! Who reads the index without the key learns how many records there are. A key behind a passphrase is not opened here: working
 //! it out takes longer than a hook may, and nobody is there to ask.
+
+use std::collections::{BTreeMap, HashSet};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -17,10 +22,38 @@ use crate::language::command::{Signature, Token, TokenKey};
 use crate::reach::index::{Index, IndexEditor, IndexError, IndexWriter};
 use crate::reach::learned::key::MasterKey;
 use crate::reach::learned::seal::Seal;
-use crate::reach::learned::store::{Entry, Place, TOKENS};
+use crate::reach::learned::stamp::Stamp;
+use crate::reach::learned::store::{Entry, Place, TOKENS, place_on};
 
 /// What records in the index are sealed with.
 const EXTRACTS: &str = "csync 2026-11 extracts";
+
+/// Where the stamp of the store stands.
+const AS_OF: &str = "as of";
+/// Signatures of a program and its verb that are led to at most.
+pub const MOST_KIN: u32 = 64;
+
+/// A signature on a class of hosts, and what is known of it.
+#[derive(Serialize, Deserialize)]
+struct Own {
+    profile: SlimProfile,
+    signature: Signature,
+    class: Token,
+}
+
+impl Own {
+    fn of(entry: &Entry) -> Self {
+        Self { profile: entry.profile.slim(), signature: entry.signature.clone(), class: entry.class }
+    }
+}
+
+/// Leads to a signature on a class of hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Kin {
+    /// Where the store has it: who asks that for some gets the first.
+    stored: Token,
+    own: Token,
+}
 
 /// Leads to a record of which more is known than of its like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,7 +90,20 @@ impl Extract {
     pub fn add_all(&self, entries: &[Entry], writer: &mut IndexWriter) {
         for entry in entries {
             let token = self.token(&entry.signature, entry.class);
-            self.add(&own(token), &entry.profile.slim(), writer);
+            self.add(&own(token), &Own::of(entry), writer);
+        }
+        let (mut on, mut kin): (BTreeMap<String, Vec<Token>>, BTreeMap<String, Vec<Kin>>) = Default::default();
+        for entry in entries {
+            on.entry(self.on(&entry.signature)).or_default().push(entry.class);
+            kin.entry(self.kin(&entry.signature)).or_default().push(self.kin_of(entry));
+        }
+        for (key, classes) in &on {
+            self.add(key, classes, writer);
+        }
+        for (key, mut all) in kin {
+            all.sort_unstable();
+            all.truncate(MOST_KIN as usize);
+            self.add(&key, &all, writer);
         }
         // The first record of a key counts: those of which most is known come first.
         let mut most: Vec<&Entry> = entries.iter().collect();
@@ -79,7 +125,23 @@ impl Extract {
     pub fn put(&self, entry: &Entry, editor: &mut IndexEditor) -> Result<(), IndexError> {
         let mut put = |key: &str, sealed: Option<Vec<u8>>| sealed.map_or(Ok(()), |sealed| editor.put(key, &sealed));
         let token = self.token(&entry.signature, entry.class);
-        put(&own(token), self.sealed(&own(token), &entry.profile.slim()))?;
+        put(&own(token), self.sealed(&own(token), &Own::of(entry)))?;
+        let (on, kin) = (self.on(&entry.signature), self.kin(&entry.signature));
+        let mut classes: Vec<Token> =
+            editor.get(&on).and_then(|sealed: Vec<u8>| self.opened(&on, &sealed)).unwrap_or_default();
+        if !classes.contains(&entry.class) {
+            classes.push(entry.class);
+            self.sealed(&on, &classes).map_or(Ok(()), |sealed| editor.put(&on, &sealed))?;
+        }
+        let mut all: Vec<Kin> =
+            editor.get(&kin).and_then(|sealed: Vec<u8>| self.opened(&kin, &sealed)).unwrap_or_default();
+        if let Err(place) = all.binary_search(&self.kin_of(entry))
+            && place < MOST_KIN as usize
+        {
+            all.insert(place, self.kin_of(entry));
+            all.truncate(MOST_KIN as usize);
+            self.sealed(&kin, &all).map_or(Ok(()), |sealed| editor.put(&kin, &sealed))?;
+        }
         let pointer = self.pointer(entry);
         for key in self.pointing(&entry.signature) {
             let known: Option<Pointer> = editor.get(&key).and_then(|sealed: Vec<u8>| self.opened(&key, &sealed));
@@ -107,9 +169,54 @@ impl Extract {
         ];
         keys.into_iter().filter_map(move |(key, source)| {
             let key = key?;
-            let slim: SlimProfile = self.opened(&key, &get(&key)?)?;
-            Some((slim.profile()?, source))
+            let own: Own = self.opened(&key, &get(&key)?)?;
+            Some((own.profile.profile()?, source))
         })
+    }
+
+    /// Adds which state of the store an index that is being made holds.
+    pub fn add_stamp(&self, stamp: &Stamp, writer: &mut IndexWriter) {
+        self.add(AS_OF, stamp, writer);
+    }
+
+    /// Puts in which state of the store the index holds now, if it held all of the one before.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub fn put_stamp(&self, before: &Stamp, now: &Stamp, editor: &mut IndexEditor) -> Result<(), IndexError> {
+        let held: Option<Stamp> = editor.get(AS_OF).and_then(|sealed: Vec<u8>| self.opened(AS_OF, &sealed));
+        if held.as_ref() != Some(before) || before == now {
+            return Ok(());
+        }
+        self.sealed(AS_OF, now).map_or(Ok(()), |sealed| editor.put(AS_OF, &sealed))
+    }
+
+    /// Returns whether the index holds what the store holds: then [`Extract::known`] answers as the store does.
+    pub fn is_all(&self, index: &Index, place: &Place) -> bool {
+        let held: Option<Stamp> = index.get::<Vec<u8>>(AS_OF).and_then(|sealed| self.opened(AS_OF, &sealed));
+        held.is_some() && held == Stamp::of(place)
+    }
+
+    /// Looks up what the store would tell of a signature on some classes of hosts, and of others of the same programs; none where
+    /// something cannot be read that is there.
+    pub fn known(&self, index: &Index, signature: &Signature, classes: &HashSet<Token>) -> Option<Vec<Entry>> {
+        let get = |key: &str| index.get::<Vec<u8>>(key);
+        let entry = |own_token: Token| {
+            let key = own(own_token);
+            let Own { profile, signature, class } = self.opened(&key, &get(&key)?)?;
+            Some(Entry { signature, class, profile: profile.profile()? })
+        };
+        let (on, kin) = (self.on(signature), self.kin(signature));
+        let on: Vec<Token> = get(&on).and_then(|sealed| self.opened(&on, &sealed)).unwrap_or_default();
+        let of = signature.token(&self.tokens);
+        let asked = on.into_iter().filter(|class| classes.contains(class));
+        let mut asked: Vec<(Token, Token)> =
+            asked.map(|class| (place_on(of, class, &self.tokens), self.token(signature, class))).collect();
+        asked.sort_unstable();
+        let kin: Vec<Kin> = get(&kin).and_then(|sealed| self.opened(&kin, &sealed)).unwrap_or_default();
+        let met: HashSet<Token> = asked.iter().map(|(_, own)| *own).collect();
+        let more = kin.into_iter().map(|kin| kin.own).filter(|own| !met.contains(own));
+        asked.iter().map(|(_, own)| *own).chain(more).map(entry).collect()
     }
 
     /// Returns what seals what is kept beside the index.
@@ -125,6 +232,19 @@ impl Extract {
     fn pointing(&self, signature: &Signature) -> [String; 2] {
         let (any, like) = (signature.token(&self.tokens), signature.likes(&self.tokens));
         [format!("any {:032x}", any.0), format!("like {:032x}", like.0)]
+    }
+
+    fn on(&self, signature: &Signature) -> String {
+        format!("on {:032x}", signature.token(&self.tokens).0)
+    }
+
+    fn kin(&self, signature: &Signature) -> String {
+        format!("kin {:032x}", signature.likes(&self.tokens).0)
+    }
+
+    fn kin_of(&self, entry: &Entry) -> Kin {
+        let stored = place_on(entry.signature.token(&self.tokens), entry.class, &self.tokens);
+        Kin { stored, own: self.token(&entry.signature, entry.class) }
     }
 
     fn pointer(&self, entry: &Entry) -> Pointer {

@@ -11,13 +11,15 @@ mod extract;
 mod key;
 mod seal;
 mod spool;
+mod stamp;
 mod store;
 
 #[cfg(test)]
 mod tests;
 
 pub use error::LearnedError;
-pub use extract::Extract;
+pub use extract::{Extract, MOST_KIN};
 pub use key::{MasterKey, protect};
 pub use spool::take_in;
+pub use stamp::Stamp;
 pub use store::{Entry, Learned, Lesson, Place};

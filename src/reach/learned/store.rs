@@ -345,7 +345,7 @@ impl Learned {
 
     /// Returns where the record of a signature is, which its token stands for.
     fn place_on(&self, signature: Token, class: Token) -> Token {
-        self.tokens.token("record", &format!("{:032x}{:032x}", signature.0, class.0))
+        place_on(signature, class, &self.tokens)
     }
 
     async fn begin(&mut self) -> Result<(), LearnedError> {
@@ -454,6 +454,11 @@ async fn prepare(conn: &mut SqliteConnection, place: &Place, seal: &Seal) -> Res
         sqlx::query_as("SELECT sealed FROM checks WHERE id = 1").fetch_optional(conn).await.map_err(unusable)?;
     let opens = check.and_then(|(sealed,)| seal.open(b"check", &sealed)).is_some_and(|check| check == CHECK);
     if opens { Ok(()) } else { Err(LearnedError::WrongKey { path: place.path.clone(), key: place.key.clone() }) }
+}
+
+/// Returns where the record of a signature is, which its token stands for.
+pub(super) fn place_on(signature: Token, class: Token, key: &TokenKey) -> Token {
+    key.token("record", &format!("{:032x}{:032x}", signature.0, class.0))
 }
 
 /// What a record is bound to: it opens nowhere else.

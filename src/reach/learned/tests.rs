@@ -1,10 +1,12 @@
 use std::path::Path;
 
 use crate::decide::learn::profile::Question;
-use crate::language::command::{Signature, TokenKey, signature};
+use crate::language::command::{Signature, Token, TokenKey, signature};
 use crate::model::observation::Observation;
 use crate::model::units::Timestamp;
-use crate::reach::learned::{Extract, Learned, LearnedError, Lesson, Place, protect, take_in};
+use crate::reach::advice;
+use crate::reach::index::{Index, IndexError, IndexWriter};
+use crate::reach::learned::{Entry, Extract, Learned, LearnedError, Lesson, MOST_KIN, Place, Stamp, protect, take_in};
 
 const DAY: i64 = 86_400_000_000;
 const NOW: Timestamp = Timestamp(20_000 * DAY);
@@ -310,4 +312,89 @@ async fn what_others_saw_is_taken_in_once() {
     }
     assert!(std::fs::metadata(&file).expect("it is there").len() < 2 << 20, "it does not grow without end");
     learned.close().await;
+}
+
+/// What entries say, as far as anybody asks them.
+fn said(entries: &[Entry]) -> Vec<(Signature, Token, u32, String)> {
+    let say = |entry: &Entry| {
+        let (profile, asked) = (&entry.profile, Question::plain(2e9));
+        let predictions = format!("{:?} {:?}", profile.memory(asked), profile.run_time(2e9));
+        (entry.signature.clone(), entry.class, profile.summary().count(), predictions)
+    };
+    entries.iter().map(say).collect()
+}
+
+#[tokio::test]
+async fn the_index_tells_of_a_command_what_the_store_tells() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let place = place(dir.path());
+    let mut learned = open(dir.path()).await;
+    let key = learned.tokens().clone();
+    let of = |kind: u64, host: &str| {
+        let words = format!("samtools sort --kind{kind}");
+        (0..4).map(|n| lesson(&words, &[], host, kind * 100 + n + host.len() as u64 * 10, &key)).collect::<Vec<_>>()
+    };
+    for kind in 0..80 {
+        let mut lessons = of(kind, "alpha");
+        lessons.extend((kind % 7 == 0).then(|| of(kind, "beta")).into_iter().flatten());
+        learned.learn(lessons, NOW).await.expect("it is written");
+    }
+    learned.close().await;
+    let extract = Extract::open(&place).expect("there is a key");
+    let make = |all: &[Entry]| {
+        let mut writer = IndexWriter::default();
+        extract.add_all(all, &mut writer);
+        extract.add_stamp(&Stamp::of(&place).expect("there is a store"), &mut writer);
+        writer.write(&advice::path(dir.path())).expect("it is written");
+    };
+    let mut learned = open(dir.path()).await;
+    make(&learned.all().await.expect("it is read"));
+    let index = || Index::open(&advice::path(dir.path())).expect("it is there");
+    assert!(extract.is_all(&index(), &place));
+
+    let classes = ["alpha", "beta", "gamma"].map(|host| key.token("host", host));
+    let asked = |kind: u64| read(&format!("samtools sort --kind{kind}"), &[], &key);
+    for kind in [0, 7, 8, 79, 500] {
+        let mut told = learned.get_on(&asked(kind), &classes).await.expect("it is read");
+        let like = learned.some_likes(&asked(kind), MOST_KIN).await.expect("it is read");
+        let more = like.into_iter().filter(|entry| !told.contains(entry)).collect::<Vec<_>>();
+        told.extend(more);
+        let found = extract.known(&index(), &asked(kind), &classes.into_iter().collect()).expect("it is whole");
+        assert_eq!(said(&found), said(&told), "{kind}");
+    }
+
+    // What is learned is in the index too once it was told; before, the index does not pass for all of it.
+    for (kind, host) in [(500, "gamma"), (8, "beta"), (0, "alpha")] {
+        let before = Stamp::of(&place).expect("there is a store");
+        let lessons = of(kind, host).into_iter().map(|mut lesson| {
+            lesson.seen.id ^= 1;
+            lesson
+        });
+        learned.learn(lessons.collect(), NOW).await.expect("it is written");
+        assert!(!extract.is_all(&index(), &place));
+        let entry = learned.get(&asked(kind), key.token("host", host)).await.expect("it is read");
+        let stamps = Some((before, Stamp::of(&place).expect("there is a store")));
+        match advice::put_learned(dir.path(), &place, &[entry.expect("it is there")], stamps) {
+            // Where a key finds no room, which hangs on the store's own key, the index is made anew.
+            Err(IndexError::TooLarge) => make(&learned.all().await.expect("it is read")),
+            put => put.expect("it is written"),
+        }
+        assert!(extract.is_all(&index(), &place));
+        let mut told = learned.get_on(&asked(kind), &classes).await.expect("it is read");
+        let like = learned.some_likes(&asked(kind), MOST_KIN).await.expect("it is read");
+        let more = like.into_iter().filter(|entry| !told.contains(entry)).collect::<Vec<_>>();
+        told.extend(more);
+        let found = extract.known(&index(), &asked(kind), &classes.into_iter().collect()).expect("it is whole");
+        assert_eq!(said(&found), said(&told), "{kind} on {host}");
+    }
+    // An index that missed something does not become whole by what comes after.
+    learned.learn(of(600, "alpha"), NOW).await.expect("it is written");
+    let before = Stamp::of(&place).expect("there is a store");
+    learned.learn(of(601, "alpha"), NOW).await.expect("it is written");
+    let stamps = Some((before, Stamp::of(&place).expect("there is a store")));
+    advice::put_learned(dir.path(), &place, &[], stamps).expect("it is written");
+    assert!(!extract.is_all(&index(), &place));
+    learned.close().await;
+    protect(&place.key, None, Some("words")).expect("it is protected");
+    assert!(Extract::open(&place).is_none(), "behind a passphrase the store is asked");
 }

@@ -1,5 +1,7 @@
 //! What is known of files that lie on hosts, of how fast files move, and of directories that hosts share with this machine.
 
+use serde::de::DeserializeOwned;
+
 use crate::decide::graph::queues::{UNKNOWN_LIMIT, Wait};
 use crate::decide::learn::waits::Waited;
 use crate::model::data::{DataFact, Holding, Rate, Replica};
@@ -14,7 +16,24 @@ type ReplicaRow = (String, String, String, String, i64, i64, i64);
 type RateRow = (String, String, f64, i64, i64);
 type DatasetRow = (String, String, String, Option<i64>, Option<String>, Vec<u8>);
 type WaitRow = (String, Option<String>, f64, f64, Option<u32>, Option<i64>);
+type MicrosRow = (String, Option<String>, i64, i64, Option<u32>, Option<i64>);
 type SharedRow = (String, String, bool, i64);
+type RoutingRow = (String, String, String, String, i64);
+
+/// What routing a command goes by.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Routing {
+    /// Where files that it may name lie.
+    pub replicas: Vec<Replica>,
+    /// How fast files moved, as far as any have.
+    pub rates: Vec<Rate>,
+    /// What was found out of directories that hosts see, or do not see.
+    pub shared: Vec<DataFact>,
+    /// How long the last attempts on hosts waited until they ran; the newest first.
+    pub waits: Vec<Wait>,
+    /// A number that changes with what is known of hosts from probes, and that no other database has.
+    pub probed: i64,
+}
 
 impl Store {
     /// Writes facts; the same ones twice are as good as once.
@@ -121,13 +140,51 @@ impl Reader {
             .fetch_one(&self.pool)
             .await
             .map_err(|source| StoreError::from_sqlx(&self.path, source))?;
-        let rows: Vec<RateRow> = serde_json::from_str(&list)
-            .map_err(|error| StoreError::Corrupt { path: self.path.clone(), detail: format!("rates: {error}") })?;
+        self.rates_of(&list)
+    }
+
+    fn rates_of(&self, list: &str) -> Result<Vec<Rate>, StoreError> {
+        let rows: Vec<RateRow> = self.listed("rates", list)?;
         let rate = |(source, target, rate, bytes, at): RateRow| {
             let bytes = Bytes(u64::try_from(bytes).ok()?);
             Some(Rate { source: source.parse().ok()?, target: target.parse().ok()?, rate, bytes, at: Timestamp(at) })
         };
         Ok(rows.into_iter().filter_map(rate).collect())
+    }
+
+    fn listed<T: DeserializeOwned>(&self, of: &str, list: &str) -> Result<Vec<T>, StoreError> {
+        serde_json::from_str(list)
+            .map_err(|error| StoreError::Corrupt { path: self.path.clone(), detail: format!("{of}: {error}") })
+    }
+
+    /// Returns what routing goes by: where files of a directory lie, of those paths alone, and what holds for all commands.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn routing(&self, root: &str, paths: &[&str]) -> Result<Routing, StoreError> {
+        let (replicas, rates, shared, waits, probed): RoutingRow = sqlx::query_as(sql::ROUTING)
+            .bind(root)
+            .bind(serde_json::to_string(paths).unwrap_or_default())
+            .fetch_one(&self.pool)
+            .await
+            .map_err(|source| StoreError::from_sqlx(&self.path, source))?;
+        let copies: Vec<(String, String, String, i64, i64, i64)> = self.listed("replicas", &replicas)?;
+        let copies = copies.into_iter().filter_map(|(path, host, place, size, mtime, at)| {
+            replica((root.to_owned(), path, host, place, size, mtime, at))
+        });
+        let seen: Vec<(String, String, i64, i64)> = self.listed("shared", &shared)?;
+        let seen = seen.into_iter().filter_map(|(host, dir, seen, at)| shared_of((host, dir, seen != 0, at)));
+        let waited: Vec<MicrosRow> = self.listed("waits", &waits)?;
+        let waited = waited.into_iter().filter_map(|(host, queue, submitted, micros, cores, asked)| {
+            wait_of((host, queue, submitted as f64 / 1e6, micros as f64 / 1e6, cores, asked))
+        });
+        Ok(Routing {
+            replicas: copies.collect(),
+            rates: self.rates_of(&rates)?,
+            shared: seen.collect(),
+            waits: waited.collect(),
+            probed,
+        })
     }
 
     /// Returns how long the last attempts on hosts waited until they ran, in seconds; the newest first.
@@ -139,12 +196,7 @@ impl Reader {
             .fetch_all(&self.pool)
             .await
             .map_err(|source| StoreError::from_sqlx(&self.path, source))?;
-        let wait = |(host, queue, submitted, seconds, cores, asked): WaitRow| {
-            let asked = asked.map_or(UNKNOWN_LIMIT, |asked| asked as f64);
-            let waited = Waited { submitted, seconds: seconds.max(0.0), cores: cores.unwrap_or(1), asked };
-            Some(Wait { host: host.parse().ok()?, queue, waited })
-        };
-        Ok(rows.into_iter().filter_map(wait).collect())
+        Ok(rows.into_iter().filter_map(wait_of).collect())
     }
 
     /// Returns what was found out of directories that hosts see, or do not see.
@@ -156,11 +208,18 @@ impl Reader {
             .fetch_all(&self.pool)
             .await
             .map_err(|source| StoreError::from_sqlx(&self.path, source))?;
-        let shared = |(host, directory, seen, at): SharedRow| {
-            Some(DataFact::Shared { host: host.parse().ok()?, directory, seen, at: Timestamp(at) })
-        };
-        Ok(rows.into_iter().filter_map(shared).collect())
+        Ok(rows.into_iter().filter_map(shared_of).collect())
     }
+}
+
+fn wait_of((host, queue, submitted, seconds, cores, asked): WaitRow) -> Option<Wait> {
+    let asked = asked.map_or(UNKNOWN_LIMIT, |asked| asked as f64);
+    let waited = Waited { submitted, seconds: seconds.max(0.0), cores: cores.unwrap_or(1), asked };
+    Some(Wait { host: host.parse().ok()?, queue, waited })
+}
+
+fn shared_of((host, directory, seen, at): SharedRow) -> Option<DataFact> {
+    Some(DataFact::Shared { host: host.parse().ok()?, directory, seen, at: Timestamp(at) })
 }
 
 fn replica((root, path, host, place, size, mtime, at): ReplicaRow) -> Option<Replica> {
@@ -244,6 +303,11 @@ mod tests {
         };
         store.keep_data(&[shared(false, 1), shared(true, 2)]).await.unwrap();
         assert_eq!(reader.shared().await.unwrap(), [shared(true, 2)]);
+        store.keep_data(&[lies("c", "hpc"), lies("c", "lab"), lies("d", "hpc")]).await.unwrap();
+        let all = reader.routing("/w", &["c", "none", "c"]).await.unwrap();
+        assert_eq!(all.replicas, [replica("c", "hpc"), replica("c", "lab")]);
+        assert_eq!((all.rates, all.shared), (reader.rates().await.unwrap(), reader.shared().await.unwrap()));
+        assert_eq!((all.waits, all.probed), (vec![], reader.probed_version().await.unwrap()));
         store.close().await;
     }
 }

@@ -18,6 +18,7 @@ mod tests;
 
 pub use batch::{Batch, HandedTo, Sent};
 pub use codec::{decode_env, decode_plan, encode_env, encode_plan};
+pub use data::Routing;
 pub use error::StoreError;
 pub use memos::WorkflowKey;
 pub use open::{Place, Reader, Store, set_aside};

@@ -21,7 +21,7 @@ use crate::model::units::{Bytes, Timestamp};
 use crate::reach::advice;
 use crate::reach::clock;
 use crate::reach::config::StateDir;
-use crate::reach::learned::{Learned, LearnedError, Lesson, Place, take_in};
+use crate::reach::learned::{Learned, LearnedError, Lesson, Place, Stamp, take_in};
 use crate::serve::engine::adviser::{change, is_asked};
 use crate::serve::engine::runner::{Given, Report, Runner};
 use crate::serve::prepare::lore::{class_of, known_of, passphrase, signature_of};
@@ -135,6 +135,7 @@ async fn learn(state: StateDir, mut from: mpsc::Receiver<Told>, reports: mpsc::W
             return;
         }
     };
+    let place = Place::of(&state);
     while let Some(first) = from.recv().await {
         let mut batch = vec![first];
         let until = Instant::now() + GATHERED;
@@ -150,10 +151,11 @@ async fn learn(state: StateDir, mut from: mpsc::Receiver<Told>, reports: mpsc::W
         }
         drop(batch);
         let about = about(&lessons);
+        let before = Stamp::of(&place);
         if let Err(error) = learned.learn(lessons, clock::now()).await {
             tracing::warn!(%error, "what some attempts taught is not written");
         } else if is_asked(&state) {
-            tell_hooks(&mut learned, about, &state).await;
+            tell_hooks(&mut learned, about, &state, before).await;
         }
         of.sort();
         of.dedup();
@@ -164,7 +166,7 @@ async fn learn(state: StateDir, mut from: mpsc::Receiver<Told>, reports: mpsc::W
             }
         }
     }
-    learned.close().await;
+    close(learned, &state).await;
 }
 
 /// Returns what lessons are about, each once.
@@ -173,13 +175,33 @@ fn about(lessons: &[Lesson]) -> HashSet<(Signature, Token)> {
 }
 
 /// Puts what is known now into the index that hooks look things up in.
-async fn tell_hooks(learned: &mut Learned, about: HashSet<(Signature, Token)>, state: &StateDir) {
-    let mut entries = Vec::new();
+async fn tell_hooks(
+    learned: &mut Learned,
+    about: HashSet<(Signature, Token)>,
+    state: &StateDir,
+    before: Option<Stamp>,
+) {
+    let (state, mut entries) = (state.clone(), Vec::new());
+    let mut stamps = before.zip(Stamp::of(&Place::of(&state)));
     for (signature, class) in about {
-        entries.extend(learned.get(&signature, class).await.ok().flatten());
+        match learned.get(&signature, class).await {
+            Ok(Some(entry)) => entries.push(entry),
+            // What is left out is found in the store, by those who see that the index has not all of it.
+            _ => stamps = None,
+        }
     }
-    let state = state.clone();
-    change(move || advice::put_learned(state.root(), &Place::of(&state), &entries)).await;
+    change(move || advice::put_learned(state.root(), &Place::of(&state), &entries, stamps)).await;
+}
+
+/// Closes what was learned, whose log goes into its file: the index has all of it still.
+async fn close(learned: Learned, state: &StateDir) {
+    let (state, place) = (state.clone(), Place::of(state));
+    let before = Stamp::of(&place);
+    learned.close().await;
+    if is_asked(&state) {
+        let stamps = before.zip(Stamp::of(&place));
+        change(move || advice::put_learned(state.root(), &place, &[], stamps)).await;
+    }
 }
 
 async fn open(state: &StateDir) -> Result<Learned, LearnedError> {

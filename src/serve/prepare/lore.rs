@@ -18,9 +18,11 @@ use crate::model::job::Invocation;
 use crate::model::plan::Plan;
 use crate::model::resources::{Grant, Hold};
 use crate::model::units::{Bytes, Timestamp};
+use crate::reach::advice;
 use crate::reach::config::StateDir;
 use crate::reach::files::look::Root;
-use crate::reach::learned::{Entry, Learned, LearnedError, Place};
+use crate::reach::index::{Index, IndexError};
+use crate::reach::learned::{Entry, Extract, Learned, LearnedError, MOST_KIN, Place};
 
 /// Commands of a plan that are looked up at most: of more, the rest is taken as it is written.
 const MOST_COMMANDS: usize = 500;
@@ -28,8 +30,6 @@ const MOST_COMMANDS: usize = 500;
 const MOST_SIMILAR: usize = 3;
 /// Hosts that a command is looked up for by itself, for one decision.
 const MOST_CLASSES: usize = 500;
-/// Commands like it that are looked at then.
-const MOST_LIKES: u32 = 64;
 /// Commands that two classes of hosts are compared by at most.
 const MOST_COMPARED: usize = 8;
 
@@ -298,28 +298,76 @@ impl Lookup {
     ) -> Result<Option<Command>, LearnedError> {
         let key = self.learned.tokens().clone();
         let Some(signature) = signature(lines, inputs, &key) else { return Ok(None) };
-        let classes: BTreeMap<HostName, Token> =
-            hosts.iter().map(|host| (host.clone(), class_of(host.as_str(), &key))).collect();
-        // For one decision: this very command on as many hosts as are looked up in no time, and some commands like it.
-        let here = classes.get(&HostName::local()).into_iter();
-        let asked: Vec<Token> = here.chain(classes.values().take(MOST_CLASSES)).copied().collect();
+        let classes = classes(hosts, &key);
+        let asked: Vec<Token> = asked(&classes).collect();
         let mut entries = self.learned.get_on(&signature, &asked).await?;
-        entries.extend(self.learned.some_likes(&signature, MOST_LIKES).await?);
+        entries.extend(self.learned.some_likes(&signature, MOST_KIN).await?);
         let mut met = HashSet::new();
         entries.retain(|entry| met.insert((entry.signature.clone(), entry.class)));
-        let mut pairs = Pairs::of_some(&entries);
-        let Some(mut known) = known(&signature, entries) else { return Ok(None) };
-        if known.seen.iter().any(|seen| classes.values().any(|class| *class != seen.class)) {
-            let all: Vec<Token> = classes.values().copied().collect();
-            pairs.scale(&mut known, &all);
-        }
-        Ok(Some(Command { known, classes }))
+        Ok(command_of(&signature, classes, entries))
     }
 
     /// Closes it.
     pub async fn close(self) {
         self.learned.close().await;
     }
+}
+
+/// What was learned, as the index that hooks read has it: nothing is opened that takes a thread, and one command is looked up in
+/// a tenth of the time.
+#[derive(Debug)]
+pub struct Digested {
+    extract: Extract,
+    index: Index,
+}
+
+impl Digested {
+    /// Opens the index; none where there is none, where it has not all that was learned, and where a passphrase keeps it shut:
+    /// then [`Lookup`] tells, also what is wrong.
+    pub fn open(state: &StateDir) -> Option<Self> {
+        let place = Place::of(state);
+        let index = Index::open(&advice::path(state.root())).ok()?;
+        let extract = Extract::open(&place)?;
+        extract.is_all(&index, &place).then_some(Self { extract, index })
+    }
+
+    /// Says of a command what [`Lookup::command`] says of it.
+    ///
+    /// # Errors
+    /// Where the index is damaged there.
+    pub fn command(
+        &self,
+        lines: &[Vec<String>],
+        inputs: &[&str],
+        hosts: &[HostName],
+    ) -> Result<Option<Command>, IndexError> {
+        let key = self.extract.tokens();
+        let Some(signature) = signature(lines, inputs, key) else { return Ok(None) };
+        let classes = classes(hosts, key);
+        let entries = self.extract.known(&self.index, &signature, &asked(&classes).collect());
+        Ok(command_of(&signature, classes, entries.ok_or(IndexError::Damaged)?))
+    }
+}
+
+fn classes(hosts: &[HostName], key: &TokenKey) -> BTreeMap<HostName, Token> {
+    hosts.iter().map(|host| (host.clone(), class_of(host.as_str(), key))).collect()
+}
+
+/// For one decision: a command on as many hosts as are looked up in no time, this one among them.
+fn asked(classes: &BTreeMap<HostName, Token>) -> impl Iterator<Item = Token> {
+    let here = classes.get(&HostName::local()).into_iter();
+    here.chain(classes.values().take(MOST_CLASSES)).copied()
+}
+
+/// Sorts what is known of a command, and compares the hosts by it and by commands like it.
+fn command_of(signature: &Signature, classes: BTreeMap<HostName, Token>, entries: Vec<Entry>) -> Option<Command> {
+    let mut pairs = Pairs::of_some(&entries);
+    let mut known = known(signature, entries)?;
+    if known.seen.iter().any(|seen| classes.values().any(|class| *class != seen.class)) {
+        let all: Vec<Token> = classes.values().copied().collect();
+        pairs.scale(&mut known, &all);
+    }
+    Some(Command { known, classes })
 }
 
 /// Says where the files of a dataset lie that a path names: on the hosts that have all of them.
