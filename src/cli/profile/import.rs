@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::json;
@@ -138,6 +140,8 @@ const KINDS: usize = 50_000;
 const GATHERED: usize = 64;
 /// Attempts that models are judged by in one import at most: some 2 s of one core. The kinds with the most jobs come first.
 const JUDGEMENTS: usize = 200_000;
+/// Threads that judge at most.
+const MOST_WORKERS: usize = 8;
 
 /// What was read of one kind of command.
 #[derive(Default)]
@@ -230,14 +234,39 @@ impl Taken {
             .collect();
         known.sort_by(|a, b| b.1.count().cmp(&a.1.count()).then_with(|| a.0.cmp(&b.0)));
         let mut left = JUDGEMENTS;
-        let entry = |(signature, summary): (Signature, Summary)| {
+        let judged = |(signature, summary): (Signature, Summary)| {
             let judgements = summary.kept().count().min(JUDGED_ANEW);
-            let profile = if judgements <= left { Profile::of(summary) } else { Profile::unjudged(summary) };
+            let is_judged = judgements <= left;
             left = left.saturating_sub(judgements);
-            Entry { signature, class, profile }
+            (signature, summary, is_judged)
         };
-        known.into_iter().map(entry).collect()
+        profiles(known.into_iter().map(judged).collect(), class)
     }
+}
+
+/// Makes profiles, on all cores: judging the models takes three times as long as reading the report.
+fn profiles(known: Vec<(Signature, Summary, bool)>, class: Token) -> Vec<Entry> {
+    let workers = std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_WORKERS);
+    let queue = Mutex::new(known.into_iter().enumerate());
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || {
+        let mut made = Vec::new();
+        while let Some((place, (signature, summary, is_judged))) = next() {
+            let profile = if is_judged { Profile::of(summary) } else { Profile::unjudged(summary) };
+            made.push((place, Entry { signature, class, profile }));
+        }
+        made
+    };
+    let mut made: Vec<(usize, Entry)> = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
+        let mut made = work();
+        for other in others {
+            made.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        made
+    });
+    made.sort_unstable_by_key(|(place, _)| *place);
+    made.into_iter().map(|(_, entry)| entry).collect()
 }
 
 /// What a job of a history teaches.
