@@ -153,6 +153,43 @@ fn two_thousand_members_are_few_submissions() {
     assert_eq!(bed.on("login", "squeue -h -t PD,R").out, "");
 }
 
+#[test]
+fn ten_thousand_jobs_of_twenty_runs_are_asked_for_together() {
+    let bed = Bed::own(&["slurm"]);
+    configure(&bed, &format!("{HOSTS}max_jobs = 20000\n"));
+    bed.csync(&["hosts", "probe", "hpc"]).exits(0);
+    let trace = bed.scratch("login");
+    for command in ["squeue", "scancel"] {
+        in_front_of(&bed, command, &format!("echo x >> {trace}/{command}"));
+    }
+    let calls = |command: &str| bed.on("login", &format!("cat {trace}/{command} 2>/dev/null | wc -l")).out;
+    let calls = |command: &str| calls(command).trim().parse::<usize>().unwrap();
+    for run in 1..=20 {
+        let file = format!("r{run}/workflow.toml");
+        let task = "[tasks.t]\nforeach = { range = [1, 500] }\nrun = [\"sleep\", \"6000{item}\"]\non = \"hpc\"\n";
+        bed.write(&file, format!("name = \"r{run}\"\n{task}"));
+        bed.csync(&["submit", "--detach", &file]).exits(0);
+    }
+    until("all are in the queue", || bed.on("login", "squeue -h -r -t PD,R | wc -l").out.trim() == "10000");
+    // The next engine knows them all again, by a question for all runs and not one for each.
+    let log = bed.home().join("state/engine.log");
+    signal(engine_pid(&bed), "KILL");
+    fs::write(&log, "").unwrap();
+    let before = calls("squeue");
+    bed.csync(&["show", "last"]).exits(0);
+    until("they are adopted", || fs::read_to_string(&log).unwrap().contains("adopted host=hpc jobs=10000"));
+    let asked = calls("squeue") - before;
+    assert!((1..20).contains(&asked), "{asked} questions");
+    let status = bed.csync(&["status", "--json"]).exits(0).json();
+    assert_eq!(status["runs"].as_array().unwrap().len(), 20, "{status}");
+    // The five hundred of one run end by few orders, and the others stay.
+    bed.csync(&["cancel", "last"]).exits(0);
+    bed.csync(&["wait", "last"]).exits(130);
+    let ended = calls("scancel");
+    assert!((1..20).contains(&ended), "{ended} orders");
+    until("the others wait on", || bed.on("login", "squeue -h -r -t PD,R | wc -l").out.trim() == "9500");
+}
+
 /// Submits a task that says what `first` prints and goes on when it is told to; returns what to do on the host to tell it.
 fn waiting(bed: &Bed, first: &str) -> String {
     let trace = bed.scratch("login");
