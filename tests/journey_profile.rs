@@ -34,6 +34,11 @@ fn what_runs_teach_is_listed_and_sealed() {
     assert_eq!(world.json(&["profile"])["profiles"], serde_json::json!([]));
     world.csync(&["submit", "planteddirectory/workflow.toml"]).exits(1);
     world.csync(&["route", "./plantedscript.sh -pplantedpassword plantedhost:/data"]);
+    // Every kernel that counts bytes does so for itself.
+    let counted = fs::exists("/proc/self/io").unwrap().then(|| {
+        assert!(world.csync(&["why", "last", "plantedtask"]).exits(0).out.contains(", read "));
+        world.json(&["show", "last", "plantedtask"])["instances"][0]["attempts"][0]["usage"]["io"].clone()
+    });
     // An engine that leaves has written what it was told.
     world.csync(&["engine", "stop"]).exits(0);
     let listed = world.json(&["profile", "list"]);
@@ -41,6 +46,16 @@ fn what_runs_teach_is_listed_and_sealed() {
     assert_eq!((&profile["command"], &profile["runs"]), (&"sort".into(), &1.into()), "{listed}");
     let exported = world.csync(&["profile", "export"]).exits(0).out;
     assert_eq!(exported.lines().count(), 2, "{exported}");
+    if let Some(io) = counted {
+        let moved = profile["io_bytes"].as_f64().unwrap_or_default();
+        assert!((4.0..1e7).contains(&moved) && exported.contains(&format!(",{moved},")), "{listed} {exported}");
+        assert_eq!(io["flow"], "calls", "{io}");
+        assert_eq!(
+            io["read"].as_f64().zip(io["written"].as_f64()).map(|(read, written)| read + written),
+            Some(moved),
+            "{io}"
+        );
+    }
     let mut looked = Vec::new();
     for file in fs::read_dir(world.state()).unwrap().map(|entry| entry.unwrap().path()) {
         let name = file.file_name().unwrap().to_string_lossy().into_owned();

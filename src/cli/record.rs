@@ -106,8 +106,8 @@ impl Record {
                     Some(Timestamp(now.0.saturating_sub(i64::try_from(wall.as_micros()).unwrap_or(i64::MAX))));
                 head.outcome = outcome(confined.ending);
                 let (user, system) = confined.cpu;
-                head.usage =
-                    Usage { wall: wall.as_secs_f64(), user, system, peak_memory: confined.peak, meter: Meter::Cgroup };
+                let (wall, peak_memory, io) = (wall.as_secs_f64(), confined.peak, confined.io);
+                head.usage = Usage { wall, user, system, peak_memory, meter: Meter::Cgroup, io };
                 true
             }
             Err(error @ DockerError::Gone { .. }) => {
@@ -239,7 +239,8 @@ mod tests {
     fn what_ran_is_concluded_and_what_was_refused_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::at(dir.path().to_owned(), None);
-        let ended = |ending| Confined { ending, wall: Duration::from_secs(2), peak: Bytes(7), cpu: (1.0, 0.5) };
+        let ended =
+            |ending| Confined { ending, wall: Duration::from_secs(2), peak: Bytes(7), cpu: (1.0, 0.5), io: None };
         let gone = || DockerError::Gone { host: "lab".to_owned(), source: io::Error::other("x").into() };
         for (confined, ran, class, notes) in [
             (Ok(ended(Ending::Exit(0))), true, "success", 0),

@@ -227,6 +227,7 @@ fn conclude(context: &Context, confined: &Confined, (sandbox, run): (Sandbox, Op
             "wall": confined.wall.as_secs_f64(),
             "peak_memory": confined.peak.0,
             "cpu": confined.cpu.0 + confined.cpu.1,
+            "io": confined.io,
         }))?;
     } else if let Some(words) = words {
         context.say(&format!("csync: {words} (after {})", duration(confined.wall.as_secs_f64())));

@@ -118,6 +118,57 @@ pub enum Meter {
     Rusage,
 }
 
+/// What is counted of bytes that were read and written, best first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Flow {
+    /// What all calls read and wrote that the processes waited for made: pipes count, and what was cached too. So count Nextflow
+    /// (`rchar`, `wchar`) and Slurm (`MaxDiskRead`, `MaxDiskWrite`).
+    #[default]
+    Calls,
+    /// The same, as looks at `/proc` saw it: what was read and written after the last one is missing.
+    Sampled,
+    /// What went to and from block devices: nothing of what was cached, nor of a network's filesystem.
+    Devices,
+}
+
+impl Flow {
+    /// Returns whether it says the same of the same attempt every time, whatever was cached and wherever the files lie: only then
+    /// can it be learned.
+    pub const fn is_repeatable(self) -> bool {
+        matches!(self, Self::Calls | Self::Sampled)
+    }
+}
+
+/// Bytes read and written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Io {
+    /// Read.
+    pub read: Bytes,
+    /// Written.
+    pub written: Bytes,
+    /// What is counted.
+    #[serde(default)]
+    pub flow: Flow,
+}
+
+impl Io {
+    /// Returns both together.
+    pub const fn total(self) -> u64 {
+        self.read.0.saturating_add(self.written.0)
+    }
+
+    /// Returns what two attempts read and wrote; the worse count is the sum's.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            read: Bytes(self.read.0.saturating_add(other.read.0)),
+            written: Bytes(self.written.0.saturating_add(other.written.0)),
+            flow: self.flow.max(other.flow),
+        }
+    }
+}
+
 /// Resources that an attempt used, whole process tree.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
@@ -132,6 +183,9 @@ pub struct Usage {
     /// How the peak was measured.
     #[serde(default)]
     pub meter: Meter,
+    /// Bytes read and written; none where nobody counted: what was over at once, and hosts that do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub io: Option<Io>,
 }
 
 impl Usage {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use csync::model::api::Stream;
 use csync::model::job::{Ended, Job, Outcome};
-use csync::model::resources::{Grant, Hold, Meter};
+use csync::model::resources::{Flow, Grant, Hold, Meter};
 use csync::model::units::Bytes;
 use csync::reach::executor::wire::Limits;
 
@@ -295,6 +295,30 @@ fn longer_jobs_are_measured_by_their_tree() {
     assert_eq!(ended.outcome, Outcome::Success);
     assert_eq!(ended.usage.meter, Meter::Proc);
     assert!(ended.usage.peak_memory >= Bytes::mib(60), "{ended:?}");
+}
+
+#[test]
+fn what_a_job_and_its_children_read_and_wrote_is_told() {
+    if !std::path::Path::new("/proc/self/io").exists() {
+        eprintln!("skipped: this kernel counts no bytes");
+        return;
+    }
+    let mut world = World::new();
+    let io = |ended: &Ended| ended.usage.io.unwrap_or_else(|| panic!("{ended:?}"));
+    // Until it was running for a while; what is written into a pipe is read again.
+    let script =
+        "until [ $SECONDS -ge 1 ]; do sleep 0.05; done; head -c 3M /dev/zero | tail -c 1M > kept; cat kept > /dev/null";
+    let ended = world.run(world.script(1, script));
+    assert_eq!(ended.outcome, Outcome::Success);
+    let mib = |bytes: Bytes| bytes.0 >> 20;
+    assert_eq!((mib(io(&ended).read), mib(io(&ended).written), io(&ended).flow), (7, 5, Flow::Calls), "{ended:?}");
+    // One that fails or is ended tells it too.
+    let ended = world.run(walltime(world.script(2, "head -c 5M /dev/zero > kept; sleep 1000"), 1));
+    assert_eq!(ended.outcome, Outcome::Timeout);
+    assert_eq!((mib(io(&ended).read), mib(io(&ended).written)), (5, 5), "{ended:?}");
+    // What is over at once is not looked at.
+    let ended = world.run(world.script(3, "true"));
+    assert_eq!(ended.usage.io.is_some(), ended.usage.wall >= 0.1, "{ended:?}");
 }
 
 #[test]

@@ -22,13 +22,14 @@ const COLUMNS: &[Column] = &[
     Column::Detail("UNUSED"),
     Column::Detail("HELD"),
     Column::Detail("LAST"),
+    Column::Detail("I/O"),
     Column::Extra("HOSTS"),
 ];
 
 /// List what was learned: runs, memory, time, CPU use
 ///
 /// MEMORY and TIME are what an input of the usual size needs, REQUEST what to ask for; UNUSED is the part of the memory asked for
-/// so far that was not used, HELD how often the 80 % interval of memory held what came next.
+/// so far that was not used, I/O the bytes that were read and written, HELD how often the 80 % interval of memory held what came next.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Args {
     /// All commands, not only those with the most runs
@@ -48,6 +49,7 @@ struct Row<'a> {
     memory: Option<Prediction>,
     time: Option<Prediction>,
     cpus: Option<f64>,
+    io: Option<f64>,
     last: Option<Timestamp>,
     unused: Option<f64>,
     held: Option<f64>,
@@ -69,6 +71,7 @@ impl<'a> Row<'a> {
             memory: entry.profile.memory(Question::plain(input)),
             time: entry.profile.run_time(input),
             cpus: middle(used.collect()),
+            io: middle(kept().filter(|seen| seen.io > 0.0).map(|seen| f64::from(seen.io)).collect()),
             unused: entry.profile.unused(),
             held: Some(entry.profile.held())
                 .filter(|held| held.of >= TELLING)
@@ -86,6 +89,7 @@ impl<'a> Row<'a> {
             "memory_bytes": self.memory,
             "time_s": self.time,
             "cpus": self.cpus,
+            "io_bytes": self.io,
             "unused": self.unused,
             "held": self.held,
             "last": self.last,
@@ -139,6 +143,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
             Cell::new(row.unused.map_or_else(dash, percent)),
             Cell::new(row.held.map_or_else(dash, percent)),
             Cell::new(row.last.map_or_else(dash, |last| ago(last, now))),
+            Cell::new(row.io.map_or_else(dash, bytes)),
             Cell::new(format!("hosts-{}", row.entry.class)),
         ]);
     }

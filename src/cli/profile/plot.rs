@@ -15,6 +15,7 @@ use crate::reach::learned::Entry;
 pub(super) enum Quantity {
     Memory,
     Time,
+    Io,
 }
 
 impl Quantity {
@@ -22,12 +23,13 @@ impl Quantity {
         match self {
             Self::Memory => "peak memory",
             Self::Time => "run time",
+            Self::Io => "bytes read and written",
         }
     }
 
     fn words(self, value: f64) -> String {
         match self {
-            Self::Memory => Bytes(value as u64).to_string(),
+            Self::Memory | Self::Io => Bytes(value as u64).to_string(),
             Self::Time => duration(value),
         }
     }
@@ -75,6 +77,7 @@ impl Plot {
             let value = |seen: &crate::model::observation::Observation| match quantity {
                 Quantity::Memory => f64::from(seen.memory),
                 Quantity::Time => f64::from(seen.wall),
+                Quantity::Io => f64::from(seen.io),
             };
             let points = entry.profile.summary().kept();
             points
@@ -102,18 +105,17 @@ impl Plot {
         let longest = series.iter().map(|series| series.points.len()).max().unwrap_or(1);
         let x = if sized { (low, high) } else { (1.0, longest.max(2) as f64) };
         for (series, entry) in series.iter_mut().zip(entries) {
-            series.band = (0..=STEPS)
-                .filter_map(|step| {
-                    let at = x.0 + (x.1 - x.0) * f64::from(step) / f64::from(STEPS);
-                    let input = if sized { at } else { low };
-                    let found: Prediction = match quantity {
-                        Quantity::Memory => entry.profile.memory(Question::plain(input))?,
-                        Quantity::Time => entry.profile.run_time(input)?,
-                    };
-                    most = most.max(found.request).max(found.high);
-                    Some((at, found.low, found.high, found.request))
-                })
-                .collect();
+            let places: Vec<f64> =
+                (0..=STEPS).map(|step| x.0 + (x.1 - x.0) * f64::from(step) / f64::from(STEPS)).collect();
+            let inputs = places.iter().map(|at| if sized { *at } else { low });
+            let found: Vec<Option<Prediction>> = match quantity {
+                Quantity::Memory => inputs.map(|input| entry.profile.memory(Question::plain(input))).collect(),
+                Quantity::Time => inputs.map(|input| entry.profile.run_time(input)).collect(),
+                Quantity::Io => entry.profile.io_over(inputs),
+            };
+            let found = places.iter().zip(found).filter_map(|(at, found)| Some((*at, found?)));
+            series.band = found.map(|(at, found)| (at, found.low, found.high, found.request)).collect();
+            most = series.band.iter().fold(most, |most, (_, _, high, request)| most.max(*high).max(*request));
         }
         series.retain(|series| !series.points.is_empty());
         series.truncate(CLASSES);

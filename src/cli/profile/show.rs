@@ -23,7 +23,8 @@ use crate::reach::learned::Entry;
 /// Show what a command would need
 ///
 /// All that was learned of the same programs counts, whatever their options. Memory and time are given as what to ask for, and
-/// as an interval that holds eight of ten.
+/// as an interval that holds eight of ten; CPU time and the bytes read and written, by calls and through pipes too, as such an
+/// interval where they were counted.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The command, or its first words
@@ -117,8 +118,10 @@ impl<'a> Asked<'a> {
 
 /// Draws it, in the terminal or into a file.
 fn draw(context: &Context, output: Option<&Path>, shown: &str, entries: &[Entry]) -> Result<Exit, Failure> {
-    let plots: Vec<Plot> =
-        [Quantity::Memory, Quantity::Time].into_iter().filter_map(|of| Plot::of(shown, entries, of)).collect();
+    let plots: Vec<Plot> = [Quantity::Memory, Quantity::Time, Quantity::Io]
+        .into_iter()
+        .filter_map(|of| Plot::of(shown, entries, of))
+        .collect();
     if plots.is_empty() {
         return Err(Failure::new(ErrorKind::NotFound, format!("nothing was measured of `{shown}`")));
     }
@@ -177,6 +180,8 @@ struct Needed {
     safe: Option<Prediction>,
     time: Option<Prediction>,
     limit: Option<Prediction>,
+    cpu: Option<Prediction>,
+    io: Option<Prediction>,
 }
 
 impl Needed {
@@ -192,6 +197,8 @@ impl Needed {
             safe: entry.profile.memory(Question { caution: Caution::Safe, ..question }),
             time: entry.profile.run_time(input),
             limit: entry.profile.time_limit(Question { grain: 60.0, ..question }),
+            cpu: entry.profile.cpu_time(input),
+            io: entry.profile.io(input),
         }
     }
 
@@ -204,6 +211,8 @@ impl Needed {
             "memory_safe_bytes": self.safe.map(|found| found.request),
             "time_s": self.time,
             "time_limit_s": self.limit.map(|found| found.request),
+            "cpu_s": self.cpu,
+            "io_bytes": self.io,
         })
     }
 
@@ -219,6 +228,13 @@ impl Needed {
         let (low, high) = (bytes(memory.low), bytes(memory.high));
         let _ = writeln!(page, "  memory  {low} to {high}; ask for {}{safe}", bytes(memory.request));
         let limit = self.limit.map_or_else(String::new, |limit| format!("; ask for {}", duration(limit.request)));
-        let _ = writeln!(page, "  time    {} to {}{limit}\n", duration(time.low), duration(time.high));
+        let _ = writeln!(page, "  time    {} to {}{limit}", duration(time.low), duration(time.high));
+        if let Some(cpu) = self.cpu {
+            let _ = writeln!(page, "  CPU     {} to {}, all cores together", duration(cpu.low), duration(cpu.high));
+        }
+        if let Some(io) = self.io {
+            let _ = writeln!(page, "  I/O     {} to {} read and written", bytes(io.low), bytes(io.high));
+        }
+        page.push('\n');
     }
 }

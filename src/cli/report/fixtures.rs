@@ -27,6 +27,7 @@ fn attempt(number: u32, start: f64, end: f64, outcome: Outcome) -> AttemptView {
             system: wall * 0.1,
             peak_memory: Bytes::mib(300),
             meter: Meter::Proc,
+            io: None,
         }),
         notes: Vec::new(),
         choice: None,

@@ -6,7 +6,7 @@ use crate::model::api::{
 };
 use crate::model::id::{InstanceId, RunId};
 use crate::model::job::{Outcome, State};
-use crate::model::resources::{Grant, Hold, Meter, Usage};
+use crate::model::resources::{Flow, Grant, Hold, Io, Meter, Usage};
 use crate::model::units::{Bytes, Timestamp};
 
 pub(in crate::cli) fn at(seconds: i64) -> Timestamp {
@@ -45,7 +45,8 @@ pub(in crate::cli) fn runs() -> Vec<RunSummary> {
 }
 
 pub(in crate::cli) fn usage(wall: f64, peak: u64) -> Usage {
-    Usage { wall, user: wall * 1.5, system: wall * 0.1, peak_memory: Bytes::mib(peak), meter: Meter::Proc }
+    let io = Some(Io { read: Bytes::mib(3 * peak), written: Bytes::mib(peak), flow: Flow::Calls });
+    Usage { wall, user: wall * 1.5, system: wall * 0.1, peak_memory: Bytes::mib(peak), meter: Meter::Proc, io }
 }
 
 pub(in crate::cli) fn detail() -> RunDetail {

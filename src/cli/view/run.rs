@@ -32,6 +32,7 @@ const TASKS: &[Column] = &[
     Column::Number("RUNNING"),
     Column::Detail("CPU"),
     Column::Detail("PEAK MEMORY"),
+    Column::Detail("I/O"),
     Column::Extra("AFTER"),
 ];
 
@@ -42,6 +43,7 @@ const INSTANCES: &[Column] = &[
     Column::Number("TIME"),
     Column::Detail("CPU"),
     Column::Detail("PEAK MEMORY"),
+    Column::Detail("I/O"),
     Column::Text("HOW IT ENDED"),
 ];
 
@@ -113,6 +115,7 @@ fn tasks(tasks: &[TaskView], page: Page) -> String {
             Cell::new(some(task.counts.running)),
             Cell::new(if ran { duration(task.usage.cpu()) } else { String::new() }),
             Cell::new(words::peak(task.usage.peak_memory).unwrap_or_default()),
+            Cell::new(task.usage.io.map_or_else(String::new, |io| Bytes(io.total()).to_string())),
             Cell::new(task.after.join(", ")),
         ]);
     }
@@ -158,6 +161,7 @@ pub(in crate::cli) fn instances(instances: &InstancePage, offset: u32, now: Time
 fn instance_row(instance: &InstanceView, now: Timestamp) -> Vec<Cell> {
     let last = instance.attempts.last();
     let usage = last.and_then(|attempt| attempt.usage);
+    let io = usage.and_then(|usage| usage.io);
     let time = match (usage, last.and_then(|attempt| attempt.started)) {
         (Some(usage), _) => duration(usage.wall),
         (None, Some(started)) => words::elapsed(started, now),
@@ -171,6 +175,7 @@ fn instance_row(instance: &InstanceView, now: Timestamp) -> Vec<Cell> {
         Cell::new(time),
         Cell::new(usage.map_or(String::new(), |usage| duration(usage.cpu()))),
         Cell::new(usage.and_then(|usage| words::peak(usage.peak_memory)).unwrap_or_default()),
+        Cell::new(io.map_or_else(String::new, |io| Bytes(io.total()).to_string())),
         Cell::new(outcome.unwrap_or_default()),
     ]
 }

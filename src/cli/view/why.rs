@@ -85,11 +85,12 @@ fn attempt_line(attempt: &AttemptView, now: Timestamp, page: Page) -> String {
     let limit = grant.time.map_or(String::new(), |time| format!(" of {time}"));
     let how = match (&attempt.outcome, attempt.usage, attempt.started) {
         (Some(outcome), Some(usage), _) => format!(
-            "{} after {}{limit}; CPU {}, peak memory {}{memory}, {cores}",
+            "{} after {}{limit}; CPU {}, peak memory {}{memory}{}, {cores}",
             words::outcome(outcome),
             duration(usage.wall),
             duration(usage.cpu()),
-            words::peak(usage.peak_memory).unwrap_or_else(|| "not seen".to_owned())
+            words::peak(usage.peak_memory).unwrap_or_else(|| "not seen".to_owned()),
+            usage.io.map_or_else(String::new, |io| format!(", {}", words::moved(io)))
         ),
         (Some(outcome), None, _) => words::outcome(outcome),
         (None, _, Some(started)) => format!("runs since {}{limit}; {cores}{memory}", words::elapsed(started, now)),

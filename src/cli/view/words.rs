@@ -6,6 +6,7 @@ use crate::cli::view::Paint;
 use crate::model::api::{Counts, RunState};
 use crate::model::id::RunId;
 use crate::model::job::{Outcome, State};
+use crate::model::resources::{Flow, Io};
 use crate::model::units::{Bytes, Timestamp};
 
 /// Returns a length of time as people say it: `12ms`, `3.2s`, `1m 32s`, `2h 05m`, `3d 4h`.
@@ -197,6 +198,16 @@ pub(in crate::cli) fn shell_word(text: &str) -> String {
 /// Returns a peak of memory; none where nobody saw any: what was over before the first look, or was killed with its wrapper.
 pub(in crate::cli) fn peak(bytes: Bytes) -> Option<String> {
     (bytes > Bytes(0)).then(|| bytes.to_string())
+}
+
+/// Returns `read 3G, wrote 1G`, with what is counted where that is not all of it.
+pub(in crate::cli) fn moved(io: Io) -> String {
+    let Io { read, written, flow } = io;
+    match flow {
+        Flow::Calls => format!("read {read}, wrote {written}"),
+        Flow::Sampled => format!("read at least {read}, wrote at least {written}"),
+        Flow::Devices => format!("read {read} of devices, wrote {written}"),
+    }
 }
 
 /// Returns a command on an instance or task of a run.

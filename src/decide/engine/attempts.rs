@@ -16,7 +16,7 @@ use crate::decide::outlook::known::foreseen;
 use crate::model::choice::{Choice, Placement};
 use crate::model::id::{HostId, InstanceId, JobKey};
 use crate::model::job::{Ended, Outcome};
-use crate::model::resources::{Amount, Grant, Hold, Usage};
+use crate::model::resources::{Amount, Grant, Hold, Io, Usage};
 use crate::model::task::Settings;
 use crate::model::units::{Bytes, Timestamp};
 
@@ -226,6 +226,7 @@ impl Run {
         task.usage.user += usage.user;
         task.usage.system += usage.system;
         task.usage.peak_memory = task.usage.peak_memory.max(usage.peak_memory);
+        task.usage.io = task.usage.io.into_iter().chain(usage.io).reduce(Io::and);
     }
 
     /// Returns after how long a failed attempt is followed by another, if it is.

@@ -10,6 +10,10 @@ pub enum Target {
     Memory,
     /// Run time, in seconds.
     Wall,
+    /// CPU time, in seconds.
+    Cpu,
+    /// Bytes read and written.
+    Io,
 }
 
 /// One attempt, seen for one quantity.
@@ -32,9 +36,11 @@ impl Point {
     pub fn of(target: Target, seen: &Observation, weight: f64) -> Option<Self> {
         let (y, hours) = match target {
             Target::Memory => (f64::from(seen.memory), f64::from(seen.wall) / 3600.0),
-            // One that ran out of memory says nothing of how long it would have run.
-            Target::Wall if seen.cut == Cut::Memory => return None,
+            // One that ran out of memory says nothing of how long it would have run, nor of how much it would have done.
+            Target::Wall | Target::Cpu | Target::Io if seen.cut == Cut::Memory => return None,
             Target::Wall => (f64::from(seen.wall), 1.0),
+            Target::Cpu => (f64::from(seen.cpu), 1.0),
+            Target::Io => (f64::from(seen.io), 1.0),
         };
         let weight = weight * seen.trust.weight();
         (y > 0.0).then_some(Self { x: f64::from(seen.input), y, hours, weight, cut: seen.cut != Cut::Nothing })

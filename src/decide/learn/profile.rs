@@ -194,7 +194,7 @@ impl Profile {
 
     /// Predicts peak memory in bytes; none when too little was seen.
     pub fn memory(&self, question: Question) -> Option<Prediction> {
-        let (points, spread) = self.spread(Target::Memory, question)?;
+        let (points, spread) = self.spread(Target::Memory, &self.memory, question)?;
         if question.caution == Caution::Safe && points.len() < UNSAFE && points.is_beyond(question.input) {
             return None;
         }
@@ -203,7 +203,7 @@ impl Profile {
 
     /// Predicts the time limit in seconds to ask for; none when too little was seen.
     pub fn time_limit(&self, question: Question) -> Option<Prediction> {
-        let (points, spread) = self.spread(Target::Wall, question)?;
+        let (points, spread) = self.spread(Target::Wall, &self.wall, question)?;
         let mut limit = self.prediction(&points, &spread, Stakes::time(question.caution), question.grain);
         let doubts = [points.len() < THIN, points.is_beyond(question.input), limit.high > LONG];
         if doubts.iter().filter(|doubt| **doubt).count() >= 2 {
@@ -214,10 +214,46 @@ impl Profile {
 
     /// Predicts run time in seconds: what it will be, not what to ask for; none when too little was seen.
     pub fn run_time(&self, input: f64) -> Option<Prediction> {
-        let points = self.points(Target::Wall)?;
+        self.expected(Target::Wall, &self.misses, input)
+    }
+
+    /// Predicts CPU time in seconds, of all cores together; none when too little was seen. Takes milliseconds.
+    pub fn cpu_time(&self, input: f64) -> Option<Prediction> {
+        self.expected(Target::Cpu, &self.misses_of(Target::Cpu), input)
+    }
+
+    /// Predicts the bytes that are read and written; none when too little was seen. Takes milliseconds.
+    pub fn io(&self, input: f64) -> Option<Prediction> {
+        self.io_over([input]).pop().flatten()
+    }
+
+    /// Does so for several sizes of input, in little more time than for one.
+    pub fn io_over(&self, inputs: impl IntoIterator<Item = f64>) -> Vec<Option<Prediction>> {
+        let misses = self.misses_of(Target::Io);
+        inputs.into_iter().map(|input| self.expected(Target::Io, &misses, input)).collect()
+    }
+
+    /// Returns by how much each model was off so far, of what is asked for too seldom to keep that.
+    fn misses_of(&self, target: Target) -> Scores {
+        let (mut scores, mut misses) = (Scores::default(), Scores::default());
+        let points: Vec<Point> =
+            self.summary.kept().filter_map(|(seen, weight)| Point::of(target, seen, weight)).collect();
+        let from = points.len().saturating_sub(JUDGED_ANEW).max(JUDGED);
+        for (at, came) in points.iter().enumerate().skip(from) {
+            let Some(known) = points.get(..at).and_then(|before| Points::new(before.iter().copied())) else { continue };
+            if known.len() >= JUDGED {
+                score(&mut scores, Some(&mut misses), &known, *came, stakes(target, Caution::Balanced));
+            }
+        }
+        misses
+    }
+
+    /// Predicts how much it will be, and not what to ask for.
+    fn expected(&self, target: Target, misses: &Scores, input: f64) -> Option<Prediction> {
+        let points = self.points(target)?;
         let near = points.near(input);
         let (mut outcomes, line) = if points.len() >= THIN || !points.is_beyond(input) {
-            (mixture(&points, &self.misses, input), None)
+            (mixture(&points, misses, input), None)
         } else if points.correlation() >= STRAIGHT {
             (points.outcomes(Model::Line, &near, input), Some(points.straight(input)))
         } else {
@@ -231,7 +267,19 @@ impl Profile {
         let spread = seen.with_tail(n, 1.0)?;
         let (low, high) = (spread.quantile(0.1), spread.quantile(0.9));
         let middle = middle.clamp(low, high);
-        Some(Prediction { request: middle, low, middle, high, n: self.summary.count(), source: Source::Learned })
+        Some(Prediction { request: middle, low, middle, high, n: self.seen(target), source: Source::Learned })
+    }
+
+    /// Returns how many attempts a prediction of it rests on.
+    fn seen(&self, target: Target) -> u32 {
+        match target {
+            Target::Memory | Target::Wall => self.summary.count(),
+            // Not all of them were counted so.
+            Target::Cpu | Target::Io => {
+                let told = self.summary.kept().filter(|(seen, _)| Point::of(target, seen, 1.0).is_some());
+                u32::try_from(told.count()).unwrap_or(u32::MAX)
+            }
+        }
     }
 
     /// Returns the memory to ask for after an attempt failed with this much.
@@ -267,12 +315,8 @@ impl Profile {
     }
 
     /// Returns what all models think together, each weighing by what it would have wasted.
-    fn spread(&self, target: Target, question: Question) -> Option<(Points, Spread)> {
+    fn spread(&self, target: Target, scores: &Scores, question: Question) -> Option<(Points, Spread)> {
         let points = self.points(target)?;
-        let scores = match target {
-            Target::Memory => &self.memory,
-            Target::Wall => &self.wall,
-        };
         let n = points.len() as f64;
         let mut outcomes = mixture(&points, scores, question.input);
         points.redistribute(&mut outcomes);
@@ -309,7 +353,7 @@ impl Profile {
 fn stakes(target: Target, caution: Caution) -> Stakes {
     match target {
         Target::Memory => Stakes::memory(caution),
-        Target::Wall => Stakes::time(caution),
+        Target::Wall | Target::Cpu | Target::Io => Stakes::time(caution),
     }
 }
 

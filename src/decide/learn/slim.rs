@@ -1,6 +1,6 @@
 //! Observations in few bytes, for who asks for predictions alone: the index of hooks has ten thousand commands.
 //!
-//! Left out is what no prediction looks at: which attempts they were (the order of the ids says which are a sample, so they are
+//! Left out is what no prediction of memory or time looks at: which attempts they were (the order of the ids says which are a sample, so they are
 //! numbered in that order) and how much those read and wrote. The rest stands in columns, and a column of one value once.
 
 use serde::{Deserialize, Serialize};

@@ -76,6 +76,48 @@ fn follows_input_size_to_sizes_between_and_beyond() {
 }
 
 #[test]
+fn follows_bytes_moved_and_cpu_time_as_functions_of_input_size() {
+    let profile = learned((0..40).map(|n| {
+        let input = (1 + n % 8) as f64 * GB;
+        let noise = 1.0 + 0.02 * ((mixed(n) % 5) as f64 - 2.0);
+        let (cpu, io) = ((40.0 + input / 2e7) * noise, (3.0 * input + 0.2 * GB) * noise);
+        Observation { cpu: cpu as f32, io: io as f32, ..seen(n, input, GB, 60.0) }
+    }));
+    for input in [2.5 * GB, 12.0 * GB] {
+        for (found, is) in [(profile.cpu_time(input), 40.0 + input / 2e7), (profile.io(input), 3.0 * input + 0.2 * GB)]
+        {
+            let found = found.expect("enough was seen");
+            assert!((0.9 * is..1.1 * is).contains(&found.middle), "{input}: {is} {found:?}");
+            assert!(found.low <= is && is <= found.high && found.high < 1.5 * is, "{input}: {is} {found:?}");
+            assert_eq!(found.n, 40);
+        }
+    }
+}
+
+#[test]
+fn what_was_counted_of_some_attempts_is_predicted_from_those_and_what_was_cut_raises_it() {
+    let profile = learned((0..20).map(|n| {
+        let io = if n % 4 == 0 { 0.0 } else { 2e9 };
+        Observation { io, ..seen(n, GB, GB, 60.0) }
+    }));
+    let found = profile.io(GB).expect("enough was seen");
+    assert!((1.9e9..2.1e9).contains(&found.middle) && found.n == 15, "{found:?}");
+    assert_eq!(profile.cpu_time(GB), None, "nobody counted it");
+    assert_eq!(
+        learned((0..20).map(|n| Observation { io: if n < 2 { 2e9 } else { 0.0 }, ..seen(n, GB, GB, 60.0) })).io(GB),
+        None
+    );
+    let mut cut = profile.clone();
+    for n in 20..26 {
+        assert!(cut.observe(1, Observation { cut: Cut::Time, io: 8e9, ..seen(n, GB, GB, 90.0) }));
+        // Killed for its memory it says nothing of that.
+        assert!(cut.observe(1, Observation { cut: Cut::Memory, io: 1e12, ..seen(n + 50, GB, GB, 90.0) }));
+    }
+    let raised = cut.io(GB).expect("enough was seen");
+    assert!(raised.high > 8e9 && raised.high < 1e11, "{raised:?}");
+}
+
+#[test]
 fn does_not_follow_a_line_where_memory_stopped_growing() {
     let level = |input: f64| (input / GB).min(8.0) * GB;
     let profile = learned((0..60).map(|n| {

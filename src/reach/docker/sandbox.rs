@@ -17,6 +17,7 @@ use futures_util::{Stream, StreamExt};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use crate::language::container::{Held, NOBODY, Sandbox, WORK};
+use crate::model::resources::Io;
 use crate::model::units::Bytes;
 use crate::reach::docker::error::refused;
 use crate::reach::docker::seen::{Seen, show};
@@ -93,6 +94,8 @@ pub struct Confined {
     pub peak: Bytes,
     /// The CPU seconds that it was seen to use: its own, and the kernel's for it.
     pub cpu: (f64, f64),
+    /// The bytes that it was seen to read from devices and write to them.
+    pub io: Option<Io>,
 }
 
 impl Daemon {
@@ -242,7 +245,8 @@ impl Daemon {
             None if code != 0 && self.was_oom(id, code, &seen, order.sandbox.memory).await => Ending::Oom,
             None => Ending::Exit(code),
         };
-        Ok(Confined { ending, wall: began.elapsed(), peak: Bytes(seen.peak), cpu: (seen.user, seen.system) })
+        let (peak, cpu) = (Bytes(seen.peak), (seen.user, seen.system));
+        Ok(Confined { ending, wall: began.elapsed(), peak, cpu, io: seen.io })
     }
 
     async fn kill(&self, id: &str) -> Result<(), DockerError> {

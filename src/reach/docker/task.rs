@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
+use crate::model::resources::Io;
 use crate::model::units::{Bytes, Timestamp};
 use crate::reach::clock;
 use crate::reach::docker::error::{is_missing, refused};
@@ -90,6 +91,9 @@ pub struct Over {
     pub peak: Bytes,
     /// CPU seconds that it was seen to use, user and system.
     pub cpu: (f64, f64),
+    /// What it was seen to read and write.
+    #[serde(default)]
+    pub io: Option<Io>,
     /// Whether it was seen not to be held to its memory.
     #[serde(default)]
     pub unheld: bool,
@@ -249,8 +253,8 @@ impl Daemon {
         let unheld = spec.memory.zip(seen.limit).is_some_and(|(asked, held)| is_over(asked, held));
         // Of one that succeeded, and was seen from its beginning, there is nothing more to be asked.
         if code == Some(0) && since.is_some() {
-            let (peak, cpu) = (Bytes(seen.peak), (seen.user, seen.system));
-            return Ok(Over { code: 0, oom: false, started: since, ended: Some(clock::now()), peak, cpu, unheld });
+            let (peak, cpu, io) = (Bytes(seen.peak), (seen.user, seen.system), seen.io);
+            return Ok(Over { code: 0, oom: false, started: since, ended: Some(clock::now()), peak, cpu, io, unheld });
         }
         let last = self.state(name).await?.ok_or_else(|| DockerError::Refused {
             host: self.host.clone(),
@@ -266,6 +270,7 @@ impl Daemon {
             ended: time(last.finished_at.as_deref()),
             peak: Bytes(seen.peak),
             cpu: (seen.user, seen.system),
+            io: seen.io,
             unheld,
         })
     }

@@ -11,6 +11,9 @@ use std::os::unix::ffi::OsStrExt;
 
 use rustix::process::Pid;
 
+use crate::model::resources::{Flow, Io};
+use crate::model::units::Bytes;
+
 /// Most ancestors that are looked at.
 const MOST_ABOVE: usize = 64;
 
@@ -152,6 +155,17 @@ pub fn proportional(pid: Pid) -> Option<u64> {
     Some(kib << 10)
 }
 
+/// Returns the bytes that a process and the children that it waited for have read and written by calls; also of one that has ended
+/// and was not reaped. None where the kernel does not count them, or it is another user's.
+pub fn io(pid: Pid) -> Option<Io> {
+    parse_io(&fs::read_to_string(format!("/proc/{pid}/io")).ok()?)
+}
+
+fn parse_io(text: &str) -> Option<Io> {
+    let bytes = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok().map(Bytes));
+    Some(Io { read: bytes("rchar:")?, written: bytes("wchar:")?, flow: Flow::Calls })
+}
+
 /// Returns how many processes the kernel has ended for want of memory, since this machine started.
 pub fn killed_for_memory() -> Option<u64> {
     let text = fs::read_to_string("/proc/vmstat").ok()?;
@@ -231,6 +245,33 @@ mod tests {
         assert_eq!(parse_stat(b""), None);
         assert_eq!(parse_stat(b"1 (x"), None);
         assert_eq!(parse_stat(b"1 (x) S 1"), None);
+    }
+
+    #[test]
+    fn what_an_ended_child_and_its_children_read_and_wrote_is_told_until_it_is_reaped() {
+        let script = "head -c 3000000 /dev/zero | tail -c 1000000 >/dev/null; exit 0";
+        let mut child = std::process::Command::new("sh").args(["-c", script]).spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        let ended = rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT;
+        rustix::process::waitid(rustix::process::WaitId::Pid(pid), ended).unwrap();
+        let told = io(pid);
+        child.wait().unwrap();
+        let Some(told) = told else {
+            assert!(io(rustix::process::getpid()).is_none(), "this kernel counts, but not for what has ended");
+            return;
+        };
+        // Through a pipe: what one wrote the other read.
+        assert!((6_000_000..6_200_000).contains(&told.read.0), "{told:?}");
+        assert!((4_000_000..4_100_000).contains(&told.written.0), "{told:?}");
+        assert_eq!((told.flow, io(pid)), (Flow::Calls, None));
+    }
+
+    #[test]
+    fn io_is_read_whole_or_not_at_all() {
+        let text = "rchar: 70\nwchar: 18446744073709551615\nsyscr: 1\nread_bytes: 4096\n";
+        assert_eq!(parse_io(text), Some(Io { read: Bytes(70), written: Bytes(u64::MAX), flow: Flow::Calls }));
+        assert_eq!(parse_io(text).unwrap().total(), u64::MAX);
+        assert_eq!((parse_io("rchar: 70\n"), parse_io(""), parse_io("rchar: -1\nwchar: 2\n")), (None, None, None));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::model::data::DataFact;
 use crate::model::id::{InstanceId, JobKey, RunId};
 use crate::model::job::{Ended, Outcome};
 use crate::model::plan::Memo;
-use crate::model::resources::{Grant, Hold, Meter};
+use crate::model::resources::{Flow, Grant, Hold, Meter};
 use crate::model::units::Timestamp;
 use crate::reach::store::codec;
 use crate::reach::store::error::StoreError;
@@ -165,6 +165,7 @@ impl Batch {
             Follow::Retry(at) => at.0.max(1),
         };
         let notes = if notes.is_empty() { None } else { serde_json::to_string(notes).ok() };
+        let io = usage.io;
         self.endings.push(&(
             key.run,
             key.instance,
@@ -181,7 +182,8 @@ impl Batch {
             signed(usage.peak_memory.0),
             meter_name(usage.meter),
             follow,
-            notes,
+            // Nested: longer tuples than this one have no JSON.
+            (notes, io.map(|io| signed(io.read.0)), io.map(|io| signed(io.written.0)), io.map(|io| flow_name(io.flow))),
         ));
     }
 
@@ -311,6 +313,15 @@ pub(super) const fn meter_name(meter: Meter) -> &'static str {
         Meter::Cgroup => "cgroup",
         Meter::Proc => "proc",
         Meter::Rusage => "rusage",
+    }
+}
+
+/// Returns the name in the store of what is counted of bytes read and written.
+pub(super) const fn flow_name(flow: Flow) -> &'static str {
+    match flow {
+        Flow::Calls => "calls",
+        Flow::Sampled => "sampled",
+        Flow::Devices => "devices",
     }
 }
 

@@ -14,9 +14,9 @@ use crate::model::choice::Choice;
 use crate::model::id::{HostId, InstanceId, JobKey, RunId};
 use crate::model::job::Outcome;
 use crate::model::plan::Plan;
-use crate::model::resources::{Grant, Meter, Usage};
+use crate::model::resources::{Flow, Grant, Io, Meter, Usage};
 use crate::model::units::{Bytes, Timestamp, Walltime};
-use crate::reach::store::batch::{HOLDS, Sent, meter_name};
+use crate::reach::store::batch::{HOLDS, Sent, flow_name, meter_name};
 use crate::reach::store::codec::{self, BadForm};
 use crate::reach::store::error::StoreError;
 use crate::reach::store::memos::WorkflowKey;
@@ -524,6 +524,7 @@ fn ending(ended: Timestamp, started: Option<Timestamp>, row: &SqliteRow) -> Resu
                 .into_iter()
                 .find(|&known| meter == Some(meter_name(known)))
                 .unwrap_or_default(),
+            io: io(row)?,
         },
         follow: match row.try_get::<Option<i64>, _>(20)? {
             None | Some(0) => Follow::Final,
@@ -531,6 +532,15 @@ fn ending(ended: Timestamp, started: Option<Timestamp>, row: &SqliteRow) -> Resu
         },
         notes: notes.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default(),
     })
+}
+
+fn io(row: &SqliteRow) -> Result<Option<Io>, sqlx::Error> {
+    let bytes = |column| row.try_get::<Option<i64>, _>(column).map(|n| n.map(|n| Bytes(n.unsigned_abs())));
+    let Some((read, written)) = bytes(24)?.zip(bytes(25)?) else { return Ok(None) };
+    let named: Option<&str> = row.try_get(26)?;
+    let known = [Flow::Calls, Flow::Sampled].into_iter().find(|&known| named == Some(flow_name(known)));
+    // A name of a version to come is believed least.
+    Ok(Some(Io { read, written, flow: known.unwrap_or(Flow::Devices) }))
 }
 
 fn outcome(row: &SqliteRow) -> Result<Outcome, sqlx::Error> {

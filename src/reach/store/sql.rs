@@ -15,6 +15,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0008.sql"),
     include_str!("migrations/0009.sql"),
     include_str!("migrations/0010.sql"),
+    include_str!("migrations/0011.sql"),
 ];
 
 /// What kind of file it is, and whether anything is in it.
@@ -39,15 +40,16 @@ pub(super) const WRITE_STEPS: [&str; 8] = [
                value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12
         FROM jsonb_each(NEW.attempts);",
     "INSERT INTO attempts (run, instance, attempt, started, ended, outcome, code, signal, message, wall, user, system,
-                           peak, meter, follow, notes)
+                           peak, meter, follow, notes, read, written, flow)
         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
                value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14,
-               value ->> 15
+               value ->> '$[15][0]', value ->> '$[15][1]', value ->> '$[15][2]', value ->> '$[15][3]'
         FROM jsonb_each(NEW.endings) WHERE true
         ON CONFLICT (run, instance, attempt) DO UPDATE SET started = excluded.started, ended = excluded.ended,
             outcome = excluded.outcome, code = excluded.code, signal = excluded.signal, message = excluded.message,
             wall = excluded.wall, user = excluded.user, system = excluded.system, peak = excluded.peak,
-            meter = excluded.meter, follow = excluded.follow, notes = excluded.notes;",
+            meter = excluded.meter, follow = excluded.follow, notes = excluded.notes, read = excluded.read,
+            written = excluded.written, flow = excluded.flow;",
     "INSERT INTO marks (run, mark, instances)
         SELECT value ->> 0, value ->> 1, unhex(value ->> 2) FROM jsonb_each(NEW.marks);",
     "UPDATE runs SET state = coalesce(v.value ->> 1, state), ended = iif(v.value ->> 1 IS NULL, ended, v.value ->> 2),
@@ -110,12 +112,14 @@ pub(super) const TEXT: &str = "SELECT text FROM plans WHERE run = ?1";
 
 /// All attempts of a run.
 pub(super) const ATTEMPTS: &str = "SELECT instance, attempt, worker, cpus, mem, enforced, time, gpus, submitted, started, \
-    ended, outcome, code, signal, message, wall, user, system, peak, meter, follow, notes, host, choice \
+    ended, outcome, code, signal, message, wall, user, system, peak, meter, follow, notes, host, choice, \
+    read, written, flow \
     FROM attempts WHERE run = ?1 ORDER BY instance, attempt";
 
 /// The attempts of some instances of a run, given as a JSON list.
 pub(super) const ATTEMPTS_OF: &str = "SELECT instance, attempt, worker, cpus, mem, enforced, time, gpus, submitted, started, \
-    ended, outcome, code, signal, message, wall, user, system, peak, meter, follow, notes, host, choice \
+    ended, outcome, code, signal, message, wall, user, system, peak, meter, follow, notes, host, choice, \
+    read, written, flow \
     FROM json_each(?2) AS wanted CROSS JOIN attempts ON run = ?1 AND instance = wanted.value ORDER BY instance, attempt";
 
 /// Instances of a run with an attempt that did not succeed.

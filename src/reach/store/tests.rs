@@ -13,7 +13,7 @@ use crate::model::batch::{BatchId, JobName};
 use crate::model::id::{InstanceId, JobKey, RunId};
 use crate::model::job::{Ended, Outcome};
 use crate::model::plan::{Fingerprint, Memo, Plan};
-use crate::model::resources::{Grant, Hold, Meter, Usage};
+use crate::model::resources::{Flow, Grant, Hold, Io, Meter, Usage};
 use crate::model::units::{Bytes, Timestamp, Walltime};
 
 use super::*;
@@ -50,7 +50,10 @@ fn grant() -> Grant {
 }
 
 fn ended(key: JobKey, outcome: Outcome) -> Ended {
-    let usage = Usage { wall: 1.5, user: 0.25, system: 0.125, peak_memory: Bytes(1 << 20), meter: Meter::Proc };
+    // Each way of counting once, and none.
+    let flow = [Flow::Calls, Flow::Sampled, Flow::Devices].get(key.instance.0 as usize % 4).copied();
+    let io = flow.map(|flow| Io { read: Bytes(3 << 40), written: Bytes(u64::from(key.instance.0)), flow });
+    let usage = Usage { wall: 1.5, user: 0.25, system: 0.125, peak_memory: Bytes(1 << 20), meter: Meter::Proc, io };
     Ended {
         key,
         outcome,
@@ -403,4 +406,37 @@ async fn what_is_sent_to_a_host_is_known_until_it_is_over() {
     batch.closed(&name);
     store.write(&batch).await.unwrap();
     assert_eq!(reader.submissions().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn attempts_of_before_bytes_were_counted_are_read_as_they_were() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = place(dir.path());
+    let mut store = Store::open(&place).await.unwrap();
+    let run = store.insert_run(new_run("w")).await.unwrap();
+    let mut batch = Batch::default();
+    batch.submitted(key(run, 0, 1), &grant(), NOW, HandedTo::Worker(Some(1)), None);
+    batch.ended(&ended(key(run, 0, 1), Outcome::Success), Follow::Final);
+    store.write(&batch).await.unwrap();
+    // As the format before left it.
+    for sql in [
+        "ALTER TABLE attempts DROP COLUMN read",
+        "ALTER TABLE attempts DROP COLUMN written",
+        "ALTER TABLE attempts DROP COLUMN flow",
+        "PRAGMA user_version = 10",
+    ] {
+        sqlx::query("DROP TRIGGER IF EXISTS write_batch").execute(&mut store.conn).await.unwrap();
+        sqlx::query(sqlx::AssertSqlSafe(sql.to_owned())).execute(&mut store.conn).await.unwrap();
+    }
+    store.close().await;
+
+    let mut store = Store::open(&place).await.unwrap();
+    let stored = store.reader().attempts(run, None).await.unwrap();
+    let usage = |io| Usage { io, ..ended(key(run, 0, 1), Outcome::Success).usage };
+    assert_eq!(stored[0].ending.as_ref().unwrap().usage, usage(None));
+    let mut batch = Batch::default();
+    batch.ended(&ended(key(run, 1, 1), Outcome::Success), Follow::Final);
+    store.write(&batch).await.unwrap();
+    let stored = store.reader().attempts(run, Some(&[InstanceId(1)])).await.unwrap();
+    assert_eq!(stored[0].ending.as_ref().unwrap().usage.io.map(|io| io.flow), Some(Flow::Sampled));
 }

@@ -226,7 +226,8 @@ fn lesson(told: &Told, state: &StateDir, key: &TokenKey) -> Option<Lesson> {
         memory: usage.peak_memory.0 as f32,
         wall: usage.wall as f32,
         cpu: usage.cpu() as f32,
-        io: 0.0,
+        // What depends on what was cached is no property of the command.
+        io: usage.io.filter(|io| io.flow.is_repeatable()).map_or(0.0, |io| io.total() as f32),
         asked: told.asked.0 as f32,
         cut: told.cut,
         trust: match usage.meter {

@@ -474,7 +474,7 @@ fn ended(over: &Over, asked: Option<Outcome>, stopped: bool, mut notes: Vec<Stri
     let (started, end) = (over.started, over.ended.unwrap_or_else(clock::now));
     let wall = started.map_or(0.0, |started| end.since(started).as_secs_f64());
     let (user, system) = over.cpu;
-    let usage = Usage { wall, user, system, peak_memory: over.peak, meter: Meter::Cgroup };
+    let usage = Usage { wall, user, system, peak_memory: over.peak, meter: Meter::Cgroup, io: over.io };
     MemberNews::Over { outcome, usage, started, ended: end, notes }
 }
 

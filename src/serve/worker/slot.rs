@@ -14,7 +14,7 @@ use wait4::ResUse;
 
 use crate::model::job::{Ended, Job, Outcome};
 use crate::model::plan::Fingerprint;
-use crate::model::resources::{Meter, Usage};
+use crate::model::resources::{Io, Meter, Usage};
 use crate::model::units::{Bytes, Timestamp};
 use crate::reach::clock;
 use crate::reach::docker::{Left, Over};
@@ -70,8 +70,12 @@ struct Life {
     started: Timestamp,
     wall: Duration,
     used: ResUse,
+    io: Option<Io>,
     cleaned: Cleaned,
 }
+
+/// Runs that are over sooner have read and written nothing that anybody would plan by: their count is not looked for.
+const TELLING: Duration = Duration::from_millis(100);
 
 fn run(shop: &Shop, pad: &mut Pad, ticket: &Ticket) -> Box<Ended> {
     let job = &*ticket.running.job;
@@ -173,9 +177,11 @@ fn follow(shop: &Shop, ticket: &Ticket, pid: Pid) -> Result<Life, Outcome> {
     let members = || group.as_ref().map(Group::members).unwrap_or_default();
     let cleaned = shop.strays.clean(pid, ticket.running.job.key, members, |key| shop.is_running(key));
     ticket.running.control().group = group;
+    // The last moment: the kernel forgets it with the process.
+    let io = (wall >= TELLING).then(|| processes::io(pid)).flatten();
     let used = wait4::try_wait4_pid(pid.as_raw_pid().unsigned_abs()).map_err(lost)?;
     let used = used.ok_or_else(|| lost(std::io::Error::other("it has ended and has not")))?;
-    Ok(Life { started, wall, used, cleaned })
+    Ok(Life { started, wall, used, io, cleaned })
 }
 
 /// Waits until a child has ended, and leaves it to be reaped.
@@ -272,7 +278,7 @@ fn boxed(job: &Job) -> Option<Over> {
 fn usage_inside(over: &Over, life: &Life) -> Usage {
     let (user, system) = over.cpu;
     let wall = life.wall.as_secs_f64();
-    Usage { wall, user, system, peak_memory: over.peak, meter: Meter::Cgroup }
+    Usage { wall, user, system, peak_memory: over.peak, meter: Meter::Cgroup, io: over.io }
 }
 
 fn usage(control: &Control, life: &Life) -> Usage {
@@ -293,6 +299,7 @@ fn usage(control: &Control, life: &Life) -> Usage {
         system: (rusage.stime + life.cleaned.system).as_secs_f64(),
         peak_memory: Bytes(peak),
         meter,
+        io: life.io,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a member says about its start and its end.
 
 use crate::language::batch::wrapper::unescape;
-use crate::model::resources::{Meter, Usage};
+use crate::model::resources::{Flow, Io, Meter, Usage};
 use crate::model::units::{Bytes, Timestamp};
 
 /// What is known of a member from its own record.
@@ -153,6 +153,9 @@ struct Fields {
     proc_cpu: Option<(f64, f64)>,
     proc_peak: Option<u64>,
     cgroup_peak: Option<u64>,
+    io: Option<(u64, u64)>,
+    proc_io: Option<(u64, u64)>,
+    device_io: Option<(u64, u64)>,
     oom_kills: Option<u64>,
     left: u32,
     dropped: (u64, u64),
@@ -196,6 +199,9 @@ impl Fields {
             "proc_cpu" => self.proc_cpu = ticks(value),
             "proc_peak" => self.proc_peak = value.parse().ok(),
             "cgroup_peak" => self.cgroup_peak = value.parse().ok(),
+            "io" => self.io = between(value),
+            "proc_io" => self.proc_io = pair(value).filter(|seen| *seen != (0, 0)),
+            "device_io" => self.device_io = pair(value),
             "oom_kills" => self.oom_kills = value.parse().ok(),
             "left" => self.left = value.parse().unwrap_or(0),
             "unwritten" => self.unwritten = true,
@@ -249,7 +255,17 @@ impl Fields {
             (None, None) => (0, Meter::Rusage),
         };
         let wall = self.ended.map_or(0.0, |ended| ended.since(started).as_secs_f64());
-        Usage { wall, user, system, peak_memory: Bytes(peak), meter }
+        Usage { wall, user, system, peak_memory: Bytes(peak), meter, io: self.moved() }
+    }
+
+    /// Likewise the larger of both counts of what was read and written; what devices saw where there is neither.
+    fn moved(&self) -> Option<Io> {
+        let of = |counted: Option<(u64, u64)>, flow| {
+            counted.map(|(read, written)| Io { read: Bytes(read), written: Bytes(written), flow })
+        };
+        let (waited, seen) = (of(self.io, Flow::Calls), of(self.proc_io, Flow::Sampled));
+        let larger = seen.filter(|seen| waited.is_none_or(|waited| waited.total() < seen.total())).or(waited);
+        larger.or_else(|| of(self.device_io, Flow::Devices))
     }
 }
 
@@ -268,6 +284,19 @@ fn times(text: &str) -> Option<(f64, f64)> {
     let mut next = || fields.next().flatten();
     let (user, system) = (next()?, next()?);
     Some(((next()? - user).max(0.0), (next()? - system).max(0.0)))
+}
+
+/// Two numbers.
+fn pair(text: &str) -> Option<(u64, u64)> {
+    let mut numbers = text.split_ascii_whitespace().map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?)).filter(|_| numbers.next().is_none())
+}
+
+/// What was read and written between two counts: `READ WRITTEN READ WRITTEN`.
+fn between(text: &str) -> Option<(u64, u64)> {
+    let numbers: Vec<u64> = text.split_ascii_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
+    let [read, written, then_read, then_written] = numbers[..] else { return None };
+    Some((then_read.checked_sub(read)?, then_written.checked_sub(written)?))
 }
 
 /// User and system seconds from ticks: `123 45 100`, the last being ticks per second.

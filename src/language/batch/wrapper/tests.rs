@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::model::job::Invocation;
-use crate::model::resources::Meter;
+use crate::model::resources::{Flow, Io, Meter};
 use crate::model::units::{Bytes, Walltime};
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -297,6 +297,51 @@ fn memory_and_cpu_of_the_tree_are_measured() {
         assert!((0.95..1.10).contains(&peak), "{shell:?}: {peak}");
         assert!(ended.usage.cpu() > 0.1 && ended.usage.cpu() < 60.0, "{shell:?}: {:?}", ended.usage);
         assert!(ended.usage.wall >= 1.0, "{shell:?}: {:?}", ended.usage);
+    }
+}
+
+#[test]
+fn what_the_tree_read_and_wrote_is_counted() {
+    // More than 2^31 bytes, where some shells stop counting; `head` writes what it reads, `tail` reads that again.
+    let counted = "head -c 3000000000 /dev/zero >/dev/null; head -c 1000000 /dev/zero | tail -c 1 >/dev/null";
+    // Nobody waits for what runs on without its parent: looks at the processes see it.
+    let astray = "mkfifo hold; ( { head -c 50000000 /dev/zero | tail -c 1 >/dev/null; read -r line <hold; } & )
+        n=0; until awk '$5 >= 100000000 { seen = 1 } END { exit !seen }' ../a/.usage || [ $n = 600 ]; do
+        n=$((n + 1)); sleep 0.05; done 2>/dev/null; echo >hold";
+    let within = |bytes: Bytes, most: u64| (most..most + most / 100 + 1_000_000).contains(&bytes.0);
+    for shell in shells() {
+        let (code, ended) = Submission::new(&[member("a", counted)]).run(&shell);
+        let Some(io) = ended.usage.io else {
+            assert!(!Path::new("/proc/self/io").exists(), "{shell:?}: {ended:?}");
+            return;
+        };
+        assert_eq!((code, io.flow), (Some(0), Flow::Calls), "{shell:?}");
+        assert!(within(io.read, 3_002_000_000) && within(io.written, 3_001_000_000), "{shell:?}: {io:?}");
+        let (code, ended) = Submission::new(&[member("a", astray)]).run(&shell);
+        let io = ended.usage.io.unwrap();
+        assert_eq!(code, Some(0), "{shell:?}");
+        assert!(within(io.read, 100_000_000) && within(io.written, 50_000_000), "{shell:?}: {io:?}");
+    }
+}
+
+#[test]
+fn what_devices_saw_counts_where_nothing_else_does() {
+    let record = |lines: &str| {
+        let text = format!(
+            "csync=1\nsubmission=s\nmember=a\nhost=h\nstarted=5\npid=1\nbirth=2\nboot=b\nstate=ended\nhow=exit\ncode=0\n\
+             ended=9\n{lines}end=1\n"
+        );
+        let Stage::Ended(ended) = Record::parse(&text).unwrap().stage else { panic!("{text}") };
+        ended.usage.io
+    };
+    let io = |read, written, flow| Some(Io { read: Bytes(read), written: Bytes(written), flow });
+    assert_eq!(record("device_io=7 8\n"), io(7, 8, Flow::Devices));
+    assert_eq!(record("proc_io=0 0\ndevice_io=7 8\n"), io(7, 8, Flow::Devices), "nobody looked in time");
+    assert_eq!(record("proc_io=50 2\ndevice_io=7 8\n"), io(50, 2, Flow::Sampled));
+    assert_eq!(record("io=100 10 160 30\nproc_io=50 2\n"), io(60, 20, Flow::Calls));
+    assert_eq!(record("io=100 10 101 11\nproc_io=50 2\n"), io(50, 2, Flow::Sampled));
+    for broken in ["io=100 10 99 11\n", "io=1 2 3\n", "io=1 2 3 x\n", "proc_io=1\n", "device_io=\n", ""] {
+        assert_eq!(record(broken), None, "{broken}");
     }
 }
 

@@ -330,6 +330,7 @@ w_start() {
     trap "w_caught $w_" "$w_" 2>/dev/null
   done
   times >"$w_dir/.cpu"
+  w_flow && w_before_io=$w_io
   # Open for both, it opens at once for each. The guardian alone is left with the end that lets the job begin.
   {
     (w_become) >"$w_out" 2>"$w_err" &
@@ -366,6 +367,15 @@ w_wait() {
     [ -n "$w_again" ] || break
   done
   times >>"$w_dir/.cpu"
+  w_flow && w_after_io=$w_io
+}
+
+# Sets w_io to the bytes that this shell, and the children that it waited for with theirs, have read and written so far: what a job
+# did is the difference around it. Not every kernel counts them.
+w_flow() {
+  w_io=
+  { { read -r w_ w_io && read -r w_ w_n; } <"/proc/$$/io"; } 2>/dev/null || return 0
+  w_io="$w_io $w_n"
 }
 
 w_end() {
@@ -459,7 +469,7 @@ w_guard() {
   # Lets the job begin.
   echo
   exec >/dev/null
-  w_peak=0 w_user=0 w_sys=0 w_tick=0 w_kill= w_checked= w_page=
+  w_peak=0 w_user=0 w_sys=0 w_seen_io='0 0' w_tick=0 w_kill= w_checked= w_page=
   while :; do
     w_uptime
     w_ran=$((w_up - w_began))
@@ -495,7 +505,7 @@ w_pause() {
 
 # Looks at all processes once: those of the job's session, its group, and all that descend from it.
 w_sample() {
-  w_line=$(cat /proc/[0-9]*/stat 2>/dev/null | awk -v job="$w_job" -v wrapper="$w_wrapper" -v birth="$w_birth" '
+  w_line=$(cat /proc/[0-9]*/stat 2>/dev/null | awk -v job="$w_job" -v wrapper="$w_wrapper" -v birth="$w_birth" -v io="$w_seen_io" '
     /^[0-9]+ \(/ {
       pid = $1
       sub(/^.*\) /, "")
@@ -510,11 +520,17 @@ w_sample() {
       for (p in mine) {
         if (!(p in parent)) continue
         u += user[p]; s += sys[p]; pages += rss[p]
+        file = "/proc/" p "/io"
+        while ((getline line < file) > 0) { if (line ~ /^[rw]char:/) { split(line, f, /[ \t]+/); if (line ~ /^r/) got += f[2]; else put += f[2] } }
+        close(file)
         file = "/proc/" p "/status"
         while ((getline line < file) > 0) if (line ~ /^VmHWM:/) { split(line, f, /[ \t]+/); if (f[2] > high) high = f[2] }
         close(file)
       }
-      printf "%d %d %d %d %d\n", !watched, u, s, pages, high
+      # Some shells count to 2^31 alone.
+      split(io, f, " ")
+      if (got + put < f[1] + f[2]) { got = f[1]; put = f[2] }
+      printf "%d %d %d %d %d %.0f %.0f\n", !watched, u, s, pages, high, got, put
     }')
   # shellcheck disable=SC2086
   set -- $w_line
@@ -524,7 +540,8 @@ w_sample() {
   w_kb=$((${4:-0} * w_page / 1024))
   [ "${5:-0}" -le $w_kb ] || w_kb=$5
   [ $w_kb -le $w_peak ] || w_peak=$w_kb
-  printf '%s %s %s %s\n' $w_peak $w_user $w_sys "$w_hertz" >"$w_dir/.usage"
+  w_seen_io="${6:-0} ${7:-0}"
+  printf '%s %s %s %s %s\n' $w_peak $w_user $w_sys "$w_hertz" "$w_seen_io" >"$w_dir/.usage"
 }
 
 w_keep_time() {
@@ -563,10 +580,12 @@ w_measured() {
   w_uptime
   { read -r w_self && read -r w_before_ && read -r w_self && read -r w_after_; } <"$w_dir/.cpu" 2>/dev/null &&
     w_say cpu "$w_before_ $w_after_"
-  if { read -r w_peak w_user w_sys w_hertz <"$w_dir/.usage"; } 2>/dev/null; then
+  if { read -r w_peak w_user w_sys w_hertz w_seen_io <"$w_dir/.usage"; } 2>/dev/null; then
     w_say proc_peak $((w_peak * 1024))
     w_say proc_cpu "$w_user $w_sys $w_hertz"
+    w_say proc_io "$w_seen_io"
   fi
+  [ -z "${w_before_io:-}" ] || [ -z "${w_after_io:-}" ] || w_say io "$w_before_io $w_after_io"
   w_cgroup
 }
 
@@ -594,5 +613,11 @@ w_cgroup() {
       [ "$w_kind" != oom_kill ] || w_say oom_kills "$w_n"
     done <"$w_cg/$w_"
   done
+  # What devices saw, where nobody counted what was called.
+  if [ -z "${w_after_io:-}" ] && [ -r "$w_cg/io.stat" ]; then
+    w_say device_io "$(awk '
+      { for (i = 2; i <= NF; i++) if (split($i, f, "=") == 2) { if (f[1] == "rbytes") got += f[2]; if (f[1] == "wbytes") put += f[2] } }
+      END { printf "%.0f %.0f", got, put }' "$w_cg/io.stat")"
+  fi
 }
 
