@@ -135,8 +135,12 @@ const FADING: f64 = 0.97;
 /// Points with the lines through them.
 #[derive(Clone, Debug)]
 pub struct Points {
-    /// Those that ran to their end, oldest first.
+    /// Those that ran to their end, by what they needed: most models' outcomes then come sorted.
     whole: Vec<Point>,
+    /// How many of them are younger than each.
+    younger: Vec<i32>,
+    /// How long the oldest of them was held, in hours.
+    first_hours: f64,
     /// Those that were cut.
     cut: Vec<Point>,
     line: Line,
@@ -161,6 +165,12 @@ impl Points {
         for point in whole.iter_mut().filter(|point| point.hours <= 0.0) {
             point.hours = typical;
         }
+        let first_hours = whole.first().map_or(1.0, |point| point.hours);
+        let n = i32::try_from(whole.len()).unwrap_or(i32::MAX);
+        let mut aged: Vec<(i32, Point)> = (0..n).rev().zip(whole).collect();
+        // Positive numbers stand in the order of their bits, which compare faster.
+        aged.sort_by_key(|(_, point)| point.y.to_bits());
+        let (younger, whole): (Vec<i32>, Vec<Point>) = aged.into_iter().unzip();
         let by = |f: fn(f64, f64) -> f64, of: fn(&Point) -> f64| whole.iter().map(of).reduce(f).unwrap_or(0.0);
         Some(Self {
             line: Line::through(whole.iter().map(|p| (p.x, p.y, p.weight))),
@@ -170,8 +180,24 @@ impl Points {
             smallest: by(f64::min, |p| p.x),
             largest: by(f64::max, |p| p.x),
             whole,
+            younger,
+            first_hours,
             cut,
         })
+    }
+
+    /// Returns the model that says the same of these points and is asked in this one's place: where all inputs are of one
+    /// size, nothing is nearer than anything else, and a line is level.
+    pub fn same(&self, model: Model) -> Model {
+        match model {
+            Model::Near | Model::Nearest if self.is_level() => Model::Any,
+            Model::NearLine | Model::Held if self.is_level() => Model::Line,
+            model => model,
+        }
+    }
+
+    fn is_level(&self) -> bool {
+        self.smallest >= self.largest
     }
 
     /// Returns how many ran to their end.
@@ -222,10 +248,10 @@ impl Points {
         let off = |i: usize| self.line.residuals.get(i).copied().unwrap_or(0.0);
         let held = self.line.at(x.clamp(self.smallest, self.largest));
         let straight = self.line.at(x);
-        let n = self.whole.len();
+        let younger = |i: usize| self.younger.get(i).copied().unwrap_or(0);
         let mut outcomes = match model {
             Model::Any => each(&|_, point| (point.y, 1.0)),
-            Model::Late => each(&|i, point| (point.y, FADING.powi((n - 1 - i) as i32))),
+            Model::Late => each(&|i, point| (point.y, FADING.powi(younger(i)))),
             Model::Near => each(&|_, point| (point.y, near.weight(point.x - x))),
             Model::Nearest => each(&|_, point| (point.y, if (point.x - x).abs() <= near.nearest { 1.0 } else { 0.0 })),
             Model::Line => each(&|i, _| ((straight + off(i)).max(low), 1.0)),
@@ -263,7 +289,7 @@ impl Points {
     /// of those that ran to their end.
     pub fn redistribute(&self, outcomes: &mut Vec<Outcome>) {
         let one = outcomes.iter().map(|outcome| outcome.weight).sum::<f64>() / self.whole.len() as f64;
-        let hours = outcomes.first().map_or(1.0, |outcome| outcome.hours);
+        let hours = self.first_hours;
         for cut in &self.cut {
             let share = one * cut.weight;
             let above: f64 = outcomes.iter().filter(|o| o.value > cut.y).map(|o| o.weight).sum();

@@ -361,14 +361,20 @@ fn stakes(target: Target, caution: Caution) -> Stakes {
 fn mixture(points: &Points, scores: &Scores, x: f64) -> Vec<Outcome> {
     let best = scores.iter().copied().fold(f32::INFINITY, f32::min).max(f32::MIN_POSITIVE);
     let near = points.near(x);
-    let mut all = Vec::with_capacity(MODELS.len() * (points.len() + 1));
+    let mut asked: Vec<(Model, f64)> = Vec::with_capacity(MODELS.len());
     for (model, score) in MODELS.iter().zip(scores) {
         let weight = f64::from(best / score.max(best)).powi(PREFERENCE);
         if weight >= NEGLIGIBLE {
-            all.extend(
-                points.outcomes(*model, &near, x).into_iter().map(|o| Outcome { weight: o.weight * weight, ..o }),
-            );
+            let model = points.same(*model);
+            match asked.iter_mut().find(|(other, _)| *other == model) {
+                Some((_, sum)) => *sum += weight,
+                None => asked.push((model, weight)),
+            }
         }
+    }
+    let mut all = Vec::with_capacity(asked.len() * (points.len() + 1));
+    for (model, weight) in asked {
+        all.extend(points.outcomes(model, &near, x).into_iter().map(|o| Outcome { weight: o.weight * weight, ..o }));
     }
     all
 }
@@ -380,14 +386,28 @@ fn score(scores: &mut Scores, mut misses: Option<&mut Scores>, points: &Points, 
     let then = if most >= came.y { most } else { came.y * 1.5 };
     let outcome = Outcome { value: came.y, weight: 1.0, hours: if came.hours > 0.0 { came.hours } else { 1.0 } };
     let later = |score: &mut f32, cost: f64| *score = (f64::from(*score) * MEMORY_OF_SCORES + cost) as f32;
-    for (i, (model, score)) in MODELS.iter().zip(scores).enumerate() {
-        let outcomes = points.outcomes(*model, &near, came.x);
-        let Some(spread) = Spread::new(outcomes, points.len() as f64, stakes) else { continue };
-        let request = spread.least(stakes, 0.0, most);
-        // What was cut showed only that less would not have done.
-        later(score, if came.cut && request >= came.y { 0.0 } else { stakes.cost(request, outcome, then) });
+    // What the models said, in their order: its cost, and by what factor its middle was off.
+    let mut said: [Option<(f64, f64)>; MODELS.len()] = [None; MODELS.len()];
+    for (i, model) in MODELS.iter().enumerate() {
+        let same = points.same(*model);
+        let judged = match MODELS.iter().take(i).position(|earlier| *earlier == same) {
+            Some(earlier) => said.get(earlier).copied().flatten(),
+            None => Spread::new(points.outcomes(same, &near, came.x), points.len() as f64, stakes).map(|spread| {
+                let request = spread.least(stakes, 0.0, most);
+                // What was cut showed only that less would not have done.
+                let cost = if came.cut && request >= came.y { 0.0 } else { stakes.cost(request, outcome, then) };
+                (cost, (spread.quantile(0.5).max(1e-3) / came.y).ln().abs().min(5.0))
+            }),
+        };
+        if let Some(said) = said.get_mut(i) {
+            *said = judged;
+        }
+    }
+    for (i, (score, judged)) in scores.iter_mut().zip(said).enumerate() {
+        let Some((cost, off)) = judged else { continue };
+        later(score, cost);
         if let Some(miss) = misses.as_deref_mut().and_then(|misses| misses.get_mut(i)).filter(|_| !came.cut) {
-            later(miss, (spread.quantile(0.5).max(1e-3) / came.y).ln().abs().min(5.0));
+            later(miss, off);
         }
     }
 }

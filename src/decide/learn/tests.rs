@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use crate::decide::learn::evidence::{Evidence, Law, Prior};
 use crate::decide::learn::hosts::{Factor, ratios};
+use crate::decide::learn::points::{MODELS, Point, Points, Target};
 use crate::decide::learn::profile::{Prediction, Profile, Question, SlimProfile, Source};
 use crate::decide::learn::stakes::{Caution, Outcome, Spread, Stakes};
 use crate::decide::learn::summary::Summary;
@@ -324,6 +325,24 @@ proptest! {
             }
             if let Some(prediction) = profile.memory(question).filter(|_| grain > 0.0) {
                 prop_assert!((prediction.request / grain).fract() == 0.0, "{:?}", prediction);
+            }
+        }
+    }
+
+    #[test]
+    fn models_that_say_the_same_of_inputs_of_one_size_are_asked_once(all in attempts(60), size in 0.0..1e10f64, input in 0.0..1e11f64) {
+        for target in [Target::Memory, Target::Wall] {
+            let of_one_size = all.iter().map(|seen| Observation { input: size as f32, ..*seen });
+            let Some(points) = Points::new(of_one_size.filter_map(|seen| Point::of(target, &seen, 1.0))) else { continue };
+            let near = points.near(input);
+            prop_assert_eq!(MODELS.iter().filter(|model| points.same(**model) == **model).count(), 6);
+            for model in MODELS {
+                let (own, same) = (points.outcomes(model, &near, input), points.outcomes(points.same(model), &near, input));
+                prop_assert_eq!(own.len(), same.len());
+                for (own, same) in own.iter().zip(&same) {
+                    prop_assert!((own.value - same.value).abs() <= 1e-9 * same.value, "{:?}: {:?}, {:?}", model, own, same);
+                    prop_assert!((own.weight - same.weight).abs() <= 1e-9, "{:?}: {:?}, {:?}", model, own, same);
+                }
             }
         }
     }
