@@ -1,7 +1,7 @@
 //! The hosts as routing sees them, kept beside the store: read in a millisecond, where reading a thousand hosts takes twenty.
 //!
-//! It holds as long as nothing changed that it was made of: csync itself, the files of hosts and sites, and the table of what probes
-//! found, which counts its changes. Where it does not hold, is damaged or absent, everything is read, and it is written anew.
+//! It holds as long as nothing changed that it was made of: csync itself, the files of hosts and sites, the table of what probes
+//! found, which counts its changes, and that of how fast files moved, of which a few sums are taken. Where it does not hold, is damaged or absent, everything is read, and it is written anew.
 
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
@@ -14,17 +14,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::context::Context;
 use crate::cli::errors::Failure;
-use crate::cli::hosts::Known;
+use crate::cli::hosts::{Known, unreadable};
 use crate::decide::route::need::Place;
 use crate::language::hosts::{Hosts, partitions};
 use crate::model::batch::Partition;
+use crate::model::data::Rate;
 use crate::model::facts::{ContainerProgram, Facts, Gpu};
 use crate::model::host::{Agents, Batch, ContainerRuntime, Host, HostName, Internet, Link, LoginNode, Simulated};
 use crate::model::units::{Bytes, Price};
 use crate::reach::config::ConfigDir;
+use crate::reach::store::{Place as StorePlace, Reader};
 
 /// The file's kind and version.
-const MAGIC: &[u8; 8] = b"csyncdg4";
+const MAGIC: &[u8; 8] = b"csyncdg5";
 /// Bytes of the hash behind it.
 const HASH: usize = 32;
 
@@ -32,6 +34,8 @@ const HASH: usize = 32;
 #[derive(Debug, Default)]
 pub(super) struct RouteHosts {
     pub(super) hosts: Hosts,
+    /// How fast files moved between them.
+    pub(super) rates: Vec<Rate>,
     /// One for each, in their order.
     of: Vec<Details>,
 }
@@ -66,15 +70,16 @@ fn path(context: &Context) -> Result<PathBuf, Failure> {
 }
 
 impl RouteHosts {
-    /// Returns the hosts as they are now: as they were kept, where that holds; the store has counted so many changes of what
-    /// probes found.
-    pub(super) fn load(context: &Context, version: Option<i64>, kept: Option<KeptHosts>) -> Result<Self, Failure> {
+    /// Returns the hosts as they are now: as they were kept, where that holds; the store says what changes with what probes found
+    /// and with how fast files moved.
+    pub(super) fn load(context: &Context, version: Option<(i64, String)>, kept: Option<KeptHosts>) -> Result<Self, Failure> {
         let dir = ConfigDir::locate(|name| std::env::var_os(name))?;
         let stamp = Stamp::of(&dir, version);
         if let Some(kept) = kept.filter(|kept| stamp.as_ref() == Some(&kept.of)) {
             return Ok(kept.hosts);
         }
-        let digest = Digest::of(stamp, &Known::load(context)?);
+        let rates = rates(context)?;
+        let digest = Digest::of(stamp, &Known::load(context)?, rates);
         if digest.stamp.is_some() {
             // Without it the next call reads everything too.
             drop(write(&path(context)?, &digest));
@@ -93,11 +98,23 @@ impl RouteHosts {
     }
 }
 
+/// Reads how fast files moved; nothing where nothing ran yet.
+fn rates(context: &Context) -> Result<Vec<Rate>, Failure> {
+    let place = StorePlace::of(&context.state_dir()?);
+    context.block_on(async {
+        let read = async {
+            let Some(reader) = Reader::open(&place).await? else { return Ok(Vec::new()) };
+            reader.rates().await
+        };
+        read.await.map_err(|error| unreadable(&error))
+    })
+}
+
 /// What a digest was made of.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Stamp {
     files: Vec<FileStamp>,
-    probed: Option<i64>,
+    store: Option<(i64, String)>,
 }
 
 /// A file as it was.
@@ -118,7 +135,7 @@ impl FileStamp {
 
 impl Stamp {
     /// Looks at what a digest is made of; none where that cannot be told.
-    fn of(dir: &ConfigDir, probed: Option<i64>) -> Option<Self> {
+    fn of(dir: &ConfigDir, store: Option<(i64, String)>) -> Option<Self> {
         let mut files = vec![FileStamp::of(std::env::current_exe().ok()?), FileStamp::of(dir.hosts_file())];
         match fs::read_dir(dir.sites_dir()) {
             Ok(sites) => files.extend(sites.flatten().map(|site| FileStamp::of(site.path()))),
@@ -126,7 +143,7 @@ impl Stamp {
             Err(_) => return None,
         }
         files.sort();
-        Some(Self { files, probed })
+        Some(Self { files, store })
     }
 }
 
@@ -139,6 +156,7 @@ struct Digest {
     partitions: Vec<Arc<[Partition]>>,
     /// Hosts that reach others by themselves.
     direct: Vec<(HostName, HostName)>,
+    rates: Vec<Rate>,
 }
 
 /// A host.
@@ -181,7 +199,7 @@ fn lax_program(runtime: ContainerRuntime) -> ContainerProgram {
 }
 
 impl Digest {
-    fn of(stamp: Option<Stamp>, known: &Known) -> Self {
+    fn of(stamp: Option<Stamp>, known: &Known, rates: Vec<Rate>) -> Self {
         let mut all: Vec<Arc<[Partition]>> = Vec::new();
         let mut places: HashMap<Vec<u8>, u32> = HashMap::new();
         let mut place_of = |partitions: Vec<Partition>| {
@@ -221,7 +239,7 @@ impl Digest {
         let links = known.hosts.links().iter().filter(|(_, link)| link.direct);
         let direct = links.map(|(ends, _)| ends.clone()).collect();
         let hosts = known.hosts.iter().map(&mut kept).collect();
-        Self { stamp, hosts, partitions: all, direct }
+        Self { stamp, hosts, partitions: all, direct, rates }
     }
 
     fn hosts(self) -> RouteHosts {
@@ -255,7 +273,7 @@ impl Digest {
         };
         let hosts = self.hosts.into_iter().map(host).collect();
         let links = self.direct.into_iter().map(|ends| (ends, Link { direct: true, ..Link::default() })).collect();
-        RouteHosts { hosts: Hosts::new(hosts, links), of }
+        RouteHosts { hosts: Hosts::new(hosts, links), rates: self.rates, of }
     }
 }
 
@@ -282,12 +300,14 @@ fn write(path: &Path, digest: &Digest) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::units::Timestamp;
 
     #[test]
     fn a_digest_is_read_as_it_was_written_and_no_other() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("hosts.digest");
-        let stamp = |probed| Stamp { files: vec![FileStamp::of(dir.path().join("none"))], probed };
+        let stamp = |store| Stamp { files: vec![FileStamp::of(dir.path().join("none"))], store };
+        let version = |probed| Some((probed, "1 2 3".to_owned()));
         let read = |path: &Path, of: &Stamp| read(path).filter(|digest| digest.stamp.as_ref() == Some(of));
         let kept = Kept {
             name: "hpc".parse().unwrap(),
@@ -312,11 +332,15 @@ mod tests {
         let direct = vec![("hpc".parse().unwrap(), "nas".parse().unwrap())];
         let long = Partition { name: "long".to_owned(), cores_per_node: Some(8), ..Partition::default() };
         let partitions = vec![Arc::from([long])];
-        assert!(read(&path, &stamp(Some(3))).is_none());
-        write(&path, &Digest { stamp: Some(stamp(Some(3))), hosts: vec![kept], partitions, direct }).unwrap();
+        let (source, target) = (HostName::local(), "hpc".parse().unwrap());
+        let rate = Rate { source, target, rate: 2.5e7, bytes: Bytes::gib(1), at: Timestamp(7) };
+        assert!(read(&path, &stamp(version(3))).is_none());
+        write(&path, &Digest { stamp: Some(stamp(version(3))), hosts: vec![kept], partitions, direct, rates: vec![rate.clone()] }).unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing temporary stays");
-        assert!(read(&path, &stamp(Some(4))).is_none() && read(&path, &stamp(None)).is_none());
-        let found = read(&path, &stamp(Some(3))).unwrap().hosts();
+        assert!(read(&path, &stamp(version(4))).is_none() && read(&path, &stamp(None)).is_none());
+        let found = read(&path, &stamp(version(3))).unwrap().hosts();
+        assert!(read(&path, &stamp(Some((3, "1 2 4".to_owned())))).is_none());
+        assert_eq!(found.rates, [rate]);
         let hpc = found.hosts.get("hpc").unwrap();
         assert_eq!((hpc.batch, hpc.policy.agents, hpc.rate), (Some(Batch::Slurm), Agents::Deny, Price::of(0.5)));
         assert_eq!((hpc.internet.compute, hpc.containers.len()), (Some(false), 1));
@@ -331,7 +355,7 @@ mod tests {
             let mut bytes = whole.clone();
             bytes[at] ^= 0x10;
             fs::write(&path, &bytes).unwrap();
-            assert!(read(&path, &stamp(Some(3))).is_none(), "byte {at}");
+            assert!(read(&path, &stamp(version(3))).is_none(), "byte {at}");
         }
     }
 }

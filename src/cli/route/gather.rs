@@ -61,8 +61,8 @@ pub(super) struct Seen {
     images: Vec<Replica>,
     /// Datasets, where the command may name any.
     catalog: Catalog,
-    /// How often what probes found has changed; none where there is no store.
-    pub(super) version: Option<i64>,
+    /// What changes with what probes found, and with how fast files moved; none where there is no store.
+    pub(super) version: Option<(i64, String)>,
 }
 
 impl Seen {
@@ -85,7 +85,7 @@ impl Seen {
                         None => Vec::new(),
                     },
                     image,
-                    version: Some(known.probed),
+                    version: Some((known.probed, known.rated.clone())),
                     known,
                     catalog: if speaks { Catalog::new(reader.datasets(None).await?) } else { Catalog::default() },
                     root,
@@ -97,7 +97,7 @@ impl Seen {
 
     /// Returns what lies between the hosts, and what they share.
     pub(super) fn net(&self, known: &RouteHosts) -> Net {
-        net(&known.hosts, &self.known.rates, &self.known.shared)
+        net(&known.hosts, &known.rates, &self.known.shared)
     }
 
     /// Returns the size of a dataset's file or directory, and the hosts that have it: named as `data:NAME/FILE`, or by a place.

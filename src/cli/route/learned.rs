@@ -30,7 +30,11 @@ pub(super) struct Question {
     lines: Vec<Vec<String>>,
     inputs: Vec<String>,
     hosts: Vec<HostName>,
+    classes: Option<Classes>,
 }
+
+/// The classes of hosts.
+pub(super) type Classes = BTreeMap<HostName, Token>;
 
 /// What is known of a command; none where nothing is.
 pub(super) type Answer = Result<Option<Command>, LearnedError>;
@@ -62,12 +66,21 @@ impl<'s> Lore<'s> {
         Ok(Self::Store { ask, told })
     }
 
+    /// Returns the classes of hosts, where the index tells what was learned; the store finds them itself.
+    pub(super) fn classes(&self, hosts: &[HostName]) -> Option<Classes> {
+        match self {
+            Self::Digested { digested, .. } => Some(digested.classes(hosts)),
+            Self::Store { .. } => None,
+        }
+    }
+
     /// Asks it. A thread that could not begin has nothing to tell.
-    fn ask(&self, question: Question) -> Answer {
+    fn ask(&self, mut question: Question) -> Answer {
         match self {
             Self::Digested { digested, context, state } => {
                 let inputs: Vec<&str> = question.inputs.iter().map(String::as_str).collect();
-                if let Ok(found) = digested.command(&question.lines, &inputs, &question.hosts) {
+                let classes = question.classes.take().unwrap_or_else(|| digested.classes(&question.hosts));
+                if let Ok(found) = digested.command(&question.lines, &inputs, classes) {
                     return Ok(found);
                 }
                 // The index is damaged just there: the store has it.
@@ -89,7 +102,7 @@ impl<'s> Lore<'s> {
 
 /// Asks the store, tells the answer, and closes the store.
 async fn look_up(opened: Result<Option<Lookup>, LearnedError>, question: &Question, tell: impl FnOnce(Answer)) {
-    let Question { lines, inputs, hosts } = question;
+    let Question { lines, inputs, hosts, .. } = question;
     let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
     match opened {
         Ok(Some(mut lookup)) => {
@@ -107,10 +120,10 @@ pub(super) fn foretell(
     lore: &Lore<'_>,
     text: &str,
     need: &mut Need,
-    hosts: Vec<HostName>,
+    (hosts, classes): (Vec<HostName>, Option<Classes>),
 ) -> Foretold {
     let inputs = need.inputs.iter().map(|input| input.name.clone()).collect();
-    let known = match lore.ask(Question { lines: commands(text), inputs, hosts }) {
+    let known = match lore.ask(Question { lines: commands(text), inputs, hosts, classes }) {
         Ok(Some(known)) => known,
         Ok(None) => return Foretold::default(),
         Err(error) => {

@@ -91,7 +91,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         let seen = seen.join().unwrap_or_else(|_| Err(Failure::internal("what earlier runs showed was not read")))?;
         // The process ends with the answer, and what was read with it: taking a thousand hosts apart takes a millisecond.
         let seen = ManuallyDrop::new(seen);
-        let known = ManuallyDrop::new(RouteHosts::load(context, seen.version, kept)?);
+        let known = ManuallyDrop::new(RouteHosts::load(context, seen.version.clone(), kept)?);
         answer(context, (args, &given), (&seen, &known, &lore))
     })
 }
@@ -102,10 +102,16 @@ fn answer(
     (seen, known, lore): (&Seen, &RouteHosts, &Lore<'_>),
 ) -> Result<Exit, Failure> {
     let asker = if args.for_agent { Asker::Agent } else { Asker::Person };
-    let (net, here) = (ManuallyDrop::new(seen.net(known)), here(known));
-    let Wanted { mut need, command, unknown } = wanted((args, given), asker, known, seen, &net)?;
     let names: Vec<HostName> = known.hosts.iter().map(|host| host.name.clone()).chain([HostName::local()]).collect();
-    let foretold = foretell(context, lore, &command, &mut need, names);
+    // Of a thousand hosts both take a while, and neither needs the other.
+    let (net, classes) = std::thread::scope(|scope| {
+        let net = scope.spawn(|| ManuallyDrop::new(seen.net(known)));
+        let classes = lore.classes(&names);
+        (net.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), classes)
+    });
+    let here = here(known);
+    let Wanted { mut need, command, unknown } = wanted((args, given), asker, known, seen, &net)?;
+    let foretold = foretell(context, lore, &command, &mut need, (names, classes));
     let mut places = ManuallyDrop::new(places(known, seen, &net, &here));
     for place in places.iter_mut() {
         if let Some(speed) = foretold.speeds.get(&place.host.name) {

@@ -32,6 +32,8 @@ const EXTRACTS: &str = "csync 2026-11 extracts";
 const AS_OF: &str = "as of";
 /// Signatures of a program and its verb that are led to at most.
 pub const MOST_KIN: u32 = 64;
+/// From how many records on half of them are opened in a thread of their own.
+const WORTH_A_THREAD: usize = 16;
 
 /// A signature on a class of hosts, and what is known of it.
 #[derive(Serialize, Deserialize)]
@@ -216,7 +218,21 @@ impl Extract {
         let kin: Vec<Kin> = get(&kin).and_then(|sealed| self.opened(&kin, &sealed)).unwrap_or_default();
         let met: HashSet<Token> = asked.iter().map(|(_, own)| *own).collect();
         let more = kin.into_iter().map(|kin| kin.own).filter(|own| !met.contains(own));
-        asked.iter().map(|(_, own)| *own).chain(more).map(entry).collect()
+        let wanted: Vec<Token> = asked.iter().map(|(_, own)| *own).chain(more).collect();
+        let read = |some: &[Token]| some.iter().copied().map(entry).collect::<Option<Vec<Entry>>>();
+        if wanted.len() < WORTH_A_THREAD {
+            return read(&wanted);
+        }
+        // Opening one takes some 25 us, and nothing else is done meanwhile.
+        let (first, rest) = wanted.split_at(wanted.len() / 2);
+        std::thread::scope(|scope| {
+            let rest = scope.spawn(|| read(rest));
+            let first = read(first);
+            let rest = rest.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let (mut all, rest) = (first?, rest?);
+            all.extend(rest);
+            Some(all)
+        })
     }
 
     /// Returns what seals what is kept beside the index.

@@ -25,8 +25,8 @@ type RoutingRow = (String, String, String, String, i64);
 pub struct Routing {
     /// Where files that it may name lie.
     pub replicas: Vec<Replica>,
-    /// How fast files moved, as far as any have.
-    pub rates: Vec<Rate>,
+    /// Text that changes with how fast files moved, which [`Reader::rates`] returns.
+    pub rated: String,
     /// What was found out of directories that hosts see, or do not see.
     pub shared: Vec<DataFact>,
     /// How long the last attempts on hosts waited until they ran; the newest first.
@@ -140,11 +140,7 @@ impl Reader {
             .fetch_one(&self.pool)
             .await
             .map_err(|source| StoreError::from_sqlx(&self.path, source))?;
-        self.rates_of(&list)
-    }
-
-    fn rates_of(&self, list: &str) -> Result<Vec<Rate>, StoreError> {
-        let rows: Vec<RateRow> = self.listed("rates", list)?;
+        let rows: Vec<RateRow> = self.listed("rates", &list)?;
         let rate = |(source, target, rate, bytes, at): RateRow| {
             let bytes = Bytes(u64::try_from(bytes).ok()?);
             Some(Rate { source: source.parse().ok()?, target: target.parse().ok()?, rate, bytes, at: Timestamp(at) })
@@ -162,7 +158,7 @@ impl Reader {
     /// # Errors
     /// When the store cannot be read.
     pub async fn routing(&self, root: &str, paths: &[&str]) -> Result<Routing, StoreError> {
-        let (replicas, rates, shared, waits, probed): RoutingRow = sqlx::query_as(sql::ROUTING)
+        let (replicas, rated, shared, waits, probed): RoutingRow = sqlx::query_as(sql::ROUTING)
             .bind(root)
             .bind(serde_json::to_string(paths).unwrap_or_default())
             .fetch_one(&self.pool)
@@ -180,7 +176,7 @@ impl Reader {
         });
         Ok(Routing {
             replicas: copies.collect(),
-            rates: self.rates_of(&rates)?,
+            rated,
             shared: seen.collect(),
             waits: waited.collect(),
             probed,
@@ -306,8 +302,17 @@ mod tests {
         store.keep_data(&[lies("c", "hpc"), lies("c", "lab"), lies("d", "hpc")]).await.unwrap();
         let all = reader.routing("/w", &["c", "none", "c"]).await.unwrap();
         assert_eq!(all.replicas, [replica("c", "hpc"), replica("c", "lab")]);
-        assert_eq!((all.rates, all.shared), (reader.rates().await.unwrap(), reader.shared().await.unwrap()));
+        assert_eq!(all.shared, reader.shared().await.unwrap());
         assert_eq!((all.waits, all.probed), (vec![], reader.probed_version().await.unwrap()));
+        // Whatever was measured since is told by it, also by a clock that goes back.
+        let mut rated = vec![all.rated];
+        for (at, speed) in [(6, 3e9), (6, 4e9), (2, 4e9), (1, 5e9)] {
+            store.keep_data(&[DataFact::Rate(rate(speed, at))]).await.unwrap();
+            let now = reader.routing("/w", &[]).await.unwrap().rated;
+            assert!(!rated.contains(&now), "{now} of {rated:?}");
+            rated.push(now);
+        }
+        assert_eq!(Some(&reader.routing("/w", &[]).await.unwrap().rated), rated.last());
         store.close().await;
     }
 }

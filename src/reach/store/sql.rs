@@ -229,15 +229,14 @@ pub(super) const WAITS: &str = "SELECT host, partition, submitted / 1e6, (starte
     WHERE host IS NOT NULL AND started IS NOT NULL AND submitted > 0 \
     ORDER BY submitted DESC LIMIT 2000";
 
-/// What routing a command goes by, in one row: where some files lie, how fast files moved, whether hosts see directories, what attempts waited, and how often what probes found has changed. All of it
+/// What routing a command goes by, in one row: where some files lie, what tells whether links were measured since, whether hosts see directories, what attempts waited, and how often what probes found has changed. All of it
 /// is asked for at once and handed over as JSON: between two threads each statement costs more than most of these take.
 pub(super) const ROUTING: &str = "SELECT \
     (SELECT json_group_array(json_array(path, host, place, size, mtime, at)) FROM ( \
         SELECT DISTINCT it.path, it.host, it.place, it.size, it.mtime, it.at \
         FROM json_each(?2) AS wanted CROSS JOIN replicas AS it ON it.root = ?1 AND it.path = wanted.value \
         ORDER BY it.path, it.host)), \
-    (SELECT json_group_array(json_array(source, target, rate, bytes, at)) \
-        FROM (SELECT source, target, rate, bytes, at FROM rates WHERE abs(rate) < 1e300 ORDER BY source, target)), \
+    (SELECT format('%d %d %d %g', count(*), sum(at & 0xffffffffff), max(at), total(rate)) FROM rates), \
     (SELECT json_group_array(json_array(host, directory, seen, at)) \
         FROM (SELECT host, directory, seen, at FROM shared ORDER BY host, directory)), \
     (SELECT json_group_array(json_array(host, partition, submitted, started - submitted, cpus, time)) FROM ( \

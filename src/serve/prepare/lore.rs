@@ -331,7 +331,12 @@ impl Digested {
         extract.is_all(&index, &place).then_some(Self { extract, index })
     }
 
-    /// Says of a command what [`Lookup::command`] says of it.
+    /// Returns the classes of hosts.
+    pub fn classes(&self, hosts: &[HostName]) -> BTreeMap<HostName, Token> {
+        classes(hosts, self.extract.tokens())
+    }
+
+    /// Says of a command on hosts of these classes what [`Lookup::command`] says of it.
     ///
     /// # Errors
     /// Where the index is damaged there.
@@ -339,11 +344,9 @@ impl Digested {
         &self,
         lines: &[Vec<String>],
         inputs: &[&str],
-        hosts: &[HostName],
+        classes: BTreeMap<HostName, Token>,
     ) -> Result<Option<Command>, IndexError> {
-        let key = self.extract.tokens();
-        let Some(signature) = signature(lines, inputs, key) else { return Ok(None) };
-        let classes = classes(hosts, key);
+        let Some(signature) = signature(lines, inputs, self.extract.tokens()) else { return Ok(None) };
         let entries = self.extract.known(&self.index, &signature, &asked(&classes).collect());
         Ok(command_of(&signature, classes, entries.ok_or(IndexError::Damaged)?))
     }
