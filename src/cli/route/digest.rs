@@ -72,7 +72,11 @@ fn path(context: &Context) -> Result<PathBuf, Failure> {
 impl RouteHosts {
     /// Returns the hosts as they are now: as they were kept, where that holds; the store says what changes with what probes found
     /// and with how fast files moved.
-    pub(super) fn load(context: &Context, version: Option<(i64, String)>, kept: Option<KeptHosts>) -> Result<Self, Failure> {
+    pub(super) fn load(
+        context: &Context,
+        version: Option<(i64, String)>,
+        kept: Option<KeptHosts>,
+    ) -> Result<Self, Failure> {
         let dir = ConfigDir::locate(|name| std::env::var_os(name))?;
         let stamp = Stamp::of(&dir, version);
         if let Some(kept) = kept.filter(|kept| stamp.as_ref() == Some(&kept.of)) {
@@ -335,7 +339,17 @@ mod tests {
         let (source, target) = (HostName::local(), "hpc".parse().unwrap());
         let rate = Rate { source, target, rate: 2.5e7, bytes: Bytes::gib(1), at: Timestamp(7) };
         assert!(read(&path, &stamp(version(3))).is_none());
-        write(&path, &Digest { stamp: Some(stamp(version(3))), hosts: vec![kept], partitions, direct, rates: vec![rate.clone()] }).unwrap();
+        write(
+            &path,
+            &Digest {
+                stamp: Some(stamp(version(3))),
+                hosts: vec![kept],
+                partitions,
+                direct,
+                rates: vec![rate.clone()],
+            },
+        )
+        .unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing temporary stays");
         assert!(read(&path, &stamp(version(4))).is_none() && read(&path, &stamp(None)).is_none());
         let found = read(&path, &stamp(version(3))).unwrap().hosts();

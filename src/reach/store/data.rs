@@ -174,13 +174,7 @@ impl Reader {
         let waited = waited.into_iter().filter_map(|(host, queue, submitted, micros, cores, asked)| {
             wait_of((host, queue, submitted as f64 / 1e6, micros as f64 / 1e6, cores, asked))
         });
-        Ok(Routing {
-            replicas: copies.collect(),
-            rated,
-            shared: seen.collect(),
-            waits: waited.collect(),
-            probed,
-        })
+        Ok(Routing { replicas: copies.collect(), rated, shared: seen.collect(), waits: waited.collect(), probed })
     }
 
     /// Returns how long the last attempts on hosts waited until they ran, in seconds; the newest first.
