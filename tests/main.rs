@@ -37,6 +37,7 @@ mod needs_cgroup;
 mod needs_clients;
 mod needs_clock;
 mod needs_command;
+mod needs_conda;
 mod needs_docker;
 mod needs_faults;
 mod needs_faults_batch;
