@@ -105,10 +105,12 @@ impl Net {
             for edge in self.graph.edges(label.node) {
                 let Edge::Link(link) = edge.weight() else { continue };
                 let node = other(&edge, label.node);
-                if link.rate.middle <= 0.0 || !link.latency.is_finite() || Some(node) == from {
+                let carries = link.rate.middle > 0.0 && link.latency.is_finite();
+                if !carries || Some(node) == from {
                     continue;
                 }
-                let (rate, slowest) = if label.rate <= link.rate.middle {
+                // The first link counts whatever its rate: it has its latency.
+                let (rate, slowest) = if label.slowest != EdgeIndex::end() && label.rate <= link.rate.middle {
                     (label.rate, label.slowest)
                 } else {
                     (link.rate.middle, edge.id())

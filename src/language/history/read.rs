@@ -176,8 +176,7 @@ impl Reader {
             _ => (Cut::Nothing, false),
         };
         self.tells = tells;
-        let number =
-            |text: Option<&str>| text.and_then(|text| text.parse::<f64>().ok()).filter(|number| *number >= 0.0);
+        let number = |text: Option<&str>| text.and_then(sound);
         let wall = number(self.at(line, places.wall_raw)).or_else(|| self.at(line, places.wall).and_then(clock));
         let limit = number(self.at(line, places.limit_minutes)).map(|minutes| minutes * 60.0);
         let limit = limit.or_else(|| number(self.at(line, places.limit_seconds)));
@@ -214,7 +213,7 @@ impl Reader {
         });
         let (key, value) = line.split_once(char::is_whitespace)?;
         let value = value.trim();
-        let seconds = || value.trim_end_matches('s').parse::<f64>().ok().filter(|seconds| *seconds >= 0.0);
+        let seconds = || sound(value.trim_end_matches('s'));
         match key {
             "jobnumber" => job.id = format!("{value}{}", job.id),
             "taskid" if value != "undefined" => job.id = format!("{}.{value}", job.id),
@@ -236,7 +235,7 @@ impl Reader {
         }
         let amount = |name| cell(name).and_then(|text| bytes(text, 1.0)).unwrap_or(0.0);
         let wall = cell("realtime").and_then(spans).unwrap_or(0.0);
-        let share = cell("%cpu").and_then(|text| text.trim_end_matches('%').parse::<f64>().ok()).unwrap_or(0.0);
+        let share = cell("%cpu").and_then(|text| sound(text.trim_end_matches('%'))).unwrap_or(0.0);
         let (peak, last) = (amount("peak_rss"), amount("rss"));
         let job = PastJob {
             id: cell("hash").or_else(|| cell("task_id")).unwrap_or_default().to_owned(),
@@ -258,7 +257,7 @@ impl Reader {
     }
 
     fn snakemake(&self, cells: &[&str]) -> Option<PastJob> {
-        let number = |name| self.cell(cells, name).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
+        let number = |name| self.cell(cells, name).and_then(sound).unwrap_or(0.0);
         let megabytes = |name| number(name) * 1_048_576.0;
         let job = PastJob {
             id: self.rows.to_string(),
@@ -316,6 +315,11 @@ impl Places {
             write: at(&["MaxDiskWrite"]),
         }
     }
+}
+
+/// Reads a number of something: neither below zero nor endless, which is none.
+fn sound(text: &str) -> Option<f64> {
+    text.trim().parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0)
 }
 
 /// Returns a cell that says something.

@@ -115,6 +115,46 @@ fn qacct_blocks_are_jobs() {
 }
 
 #[test]
+fn what_no_machine_does_counts_as_not_told_and_units_may_be_mixed() {
+    let is_sane = |job: &PastJob| {
+        let all = [job.input, job.memory, job.wall, job.cpu, job.io, job.asked_memory, job.asked_time];
+        all.iter().all(|value| value.is_finite() && *value >= 0.0)
+    };
+    let mixed = "JobID|JobName|State|ElapsedRaw|Elapsed|TotalCPU|MaxRSS|ReqMem|AllocCPUS|TimelimitRaw|End\n\
+                 1|a|COMPLETED|-60|00:02:00|-1|1.5G|4Gc|inf|NaN|2026-11-20T01:00:00\n\
+                 2|b|COMPLETED|inf||1e999|3145728K|-4G|2|-5|0000-00-00T00:00:00\n\
+                 3|c|COMPLETED|NaN||||5X|||Unknown\n\
+                 4|d|COMPLETED|30||00:10|2048M|512|4|10|2026-11-20T02:00:00\n\
+                 5|e\n|f|COMPLETED|10\n";
+    let (jobs, skipped) = read(mixed);
+    let told: Vec<_> = jobs.iter().map(|job| (job.name.as_str(), job.memory / 1_073_741_824.0, job.wall)).collect();
+    assert_eq!(told, [("a", 1.5, 120.0), ("b", 3.0, 0.0), ("d", 2.0, 30.0)]);
+    assert!(jobs.iter().all(is_sane), "{jobs:?}");
+    assert_eq!(skipped, 3, "one of nothing but nonsense, one that was cut off, one of no job");
+    let trace = "hash\tprocess\tstatus\trealtime\t%cpu\tpeak_rss\trchar\twchar\tmemory\n\
+                 1\tX\tCOMPLETED\t1s\tinf%\t1 GB\t-5 MB\t2 QB\t-1 GB\n\
+                 2\tX\tCOMPLETED\t-3s\t-7%\t512000 KB\t1 MB\t1 MB\t1 TB\n\
+                 3\tX\tCOMPLETED\tNaN\t-\t-\t-\t-\t-\n\
+                 4\tX\n";
+    let (jobs, skipped) = read(trace);
+    assert_eq!(
+        jobs.iter().map(|job| (job.memory, job.wall)).collect::<Vec<_>>(),
+        [(1_073_741_824.0, 1.0), (524_288_000.0, 0.0)]
+    );
+    assert!(jobs.iter().all(is_sane) && skipped == 2, "{jobs:?} {skipped}");
+    let bench = "s\tmax_rss\tio_in\tio_out\tcpu_time\n5\t-3\tNA\tinf\tNaN\n-5\t100\t1\t1\t1\ninf\t1\t1\t1\t1\n7\n";
+    let (jobs, skipped) = read(bench);
+    assert_eq!(
+        jobs.iter().map(|job| (job.wall, job.memory, job.io)).collect::<Vec<_>>(),
+        [(5.0, 0.0, 0.0), (7.0, 0.0, 0.0)]
+    );
+    assert!(jobs.iter().all(is_sane) && skipped == 2, "{jobs:?} {skipped}");
+    let (jobs, _) =
+        read("==============\njobname x\njobnumber 1\nru_wallclock inf\ncpu -3\nmaxvmem -1G\nwallclock 8\n");
+    assert!(jobs.len() == 1 && jobs.iter().all(is_sane), "{jobs:?}");
+}
+
+#[test]
 fn amounts_are_read_as_they_are_spelled() {
     assert_eq!(bytes("1.5G", 1.0), Some(1_610_612_736.0));
     assert_eq!(bytes("512", 1024.0), Some(524_288.0));
