@@ -101,6 +101,27 @@ fn what_is_known_of_hosts_is_what_stands_in_the_files_now() {
 }
 
 #[test]
+fn what_people_commonly_give_a_program_is_said_until_something_was_learned() {
+    let world = world();
+    let told = route(&world, &["samtools sort -o out.bam reads.fq"]).exits(0);
+    assert!(told.err.contains("commonly given 36G") && told.err.contains("nf-core"), "{told:?}");
+    let answer = route(&world, &["--json", "samtools sort -o out.bam reads.fq"]).exits(0).json();
+    assert_eq!(answer["commonly_given"]["program"], "samtools", "{answer}");
+    assert_eq!(answer["memory"], json!(null), "it decides nothing");
+    assert!(!route(&world, &["--mem", "4G", "--time", "1h", "samtools sort x"]).exits(0).err.contains("commonly"));
+    assert_eq!(route(&world, &["--json", "./mine.sh"]).exits(0).json()["commonly_given"], json!(null));
+    let mut lines = vec!["JobID|JobName|State|ElapsedRaw|MaxRSS|ReqMem|End".to_owned()];
+    for n in 0..20 {
+        lines.push(format!("{n}|samtools sort|COMPLETED|600||8G|2026-11-20T{n:02}:00:00"));
+        lines.push(format!("{n}.batch|batch|COMPLETED|600|{}M||", 900 + n));
+    }
+    world.write("jobs.txt", &lines.join("\n"));
+    world.csync(&["profile", "import", "jobs.txt"]).exits(0);
+    let told = route(&world, &["samtools sort -o out.bam reads.fq"]).exits(0);
+    assert!(!told.err.contains("commonly given") && told.err.contains("what was learned of it"), "{told:?}");
+}
+
+#[test]
 fn agents_get_one_line_under_the_policies_for_them() {
     let world = world();
     let told = route(&world, &["--for-agent", "-c", "8", "-t", "1h", "sort reads.fq"]).exits(0);
@@ -112,6 +133,40 @@ fn agents_get_one_line_under_the_policies_for_them() {
     let hpc = answer["vetoed"].as_array().unwrap().iter().find(|it| it["host"] == "hpc").unwrap();
     let vetoes: Vec<_> = hpc["reasons"].as_array().unwrap().iter().map(|it| it["veto"].as_str().unwrap()).collect();
     assert_eq!(vetoes, ["no_agents", "cores"]);
+}
+
+#[test]
+fn two_datasets_of_one_name_are_places_of_one_and_what_is_gone_counts_no_more() {
+    let world = World::new();
+    for dir in ["one", "two"] {
+        std::fs::create_dir(world.path(dir)).unwrap();
+    }
+    world.write("one/a.fq", "AAA");
+    world.write("two/a.fq", "BBBBBB");
+    world.csync(&["data", "add", "reads", "one"]).exits(0);
+    let told = world.csync(&["data", "add", "reads", "two"]).exits(0).out;
+    assert!(told.contains("1 file of the dataset not there"), "{told}");
+    let places = world.json(&["data", "list"])["datasets"][0]["places"].clone();
+    assert_eq!(
+        (&places[0]["state"], &places[1]["state"], &places[1]["lacks"]),
+        (&json!("origin"), &json!("partial"), &json!(1))
+    );
+    let read = || world.csync(&["route", "--json", "wc -c data:reads/a.fq"]).exits(0).json()["inputs"].clone();
+    assert_eq!(
+        read(),
+        json!([{"name": "data:reads/a.fq", "bytes": 3.0, "at": ["local"]}]),
+        "the first says what it is"
+    );
+    std::fs::remove_dir_all(world.path("one")).unwrap();
+    assert!(world.csync(&["data", "scan", "reads"]).exits(1).out.contains("gone"));
+    assert_eq!(read()[0]["bytes"], 6.0, "what is left says it now");
+    std::fs::remove_dir_all(world.path("two")).unwrap();
+    world.csync(&["data", "scan", "reads"]).exits(1);
+    let refused = world.csync(&["route", "--input", "data:reads/a.fq", "wc"]).exits(3);
+    assert!(refused.err.contains("there is no input `data:reads/a.fq`"), "{refused:?}");
+    world.write("workflow.toml", "name = \"w\"\n[tasks.a]\ninputs = [\"data:reads/a.fq\"]\nrun = \"wc -c {inputs}\"\n");
+    let refused = world.csync(&["submit"]);
+    assert!(refused.code != 0 && refused.err.contains("reads"), "{refused:?}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod digest;
 mod gather;
+mod given;
 mod learned;
 mod view;
 
@@ -118,6 +119,8 @@ fn answer(
             place.speed = *speed;
         }
     }
+    // What was learned says more than what people commonly ask for.
+    let given = if foretold.words.is_none() { given::commonly(&command) } else { None };
     let shown = if args.all { usize::MAX } else { SHOWN };
     let routes = route(&net, &need, &places, args.policy.into(), shown);
     if context.json() {
@@ -130,6 +133,7 @@ fn answer(
             "memory": need.memory,
             "time": need.time,
             "inputs": inputs,
+            "commonly_given": given.map(given::value),
             "places": routes.places,
             "others": routes.others,
             "vetoed": routes.vetoed,
@@ -152,6 +156,9 @@ fn answer(
         }
         if let Some(words) = &foretold.words {
             context.say(&format!("Its {words} is what was learned of it: `csync profile` shows that."));
+        }
+        if let Some(said) = given.and_then(|given| given::sentence(given, args.mem.is_some(), args.time.is_some())) {
+            context.say(&said);
         }
         if need.time.is_none() {
             context.say("How long it runs is not known, so the run is left out: `--time` says it.");
