@@ -129,7 +129,7 @@ pub(super) fn foresee(
     if !chooses && lore.of_task.iter().all(Option::is_none) {
         return Ok(Places::default());
     }
-    let net = net(hosts, &known.rates, &known.shared);
+    let net = net(hosts, &known.rates, &known.shared, |host| known.facts.get(host)?.trip);
     let cores = Settings::read(|name| std::env::var_os(name)).map_or(1, |settings| settings.capacity.cpus);
     let survey = survey(&names, hosts, &known.facts, &net, &known.waits, (cores, clock::now()));
     let number = |name: &HostName| {

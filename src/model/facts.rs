@@ -70,6 +70,15 @@ pub struct Facts {
     pub tools: BTreeMap<String, String>,
     /// Seconds that the host's clock is ahead of ours, and by how much that may be wrong.
     pub skew: Option<Skew>,
+    /// Seconds that a command took that only says the time, over a connection that was there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trip: Option<f64>,
+    /// When that was: how busy it was holds for a while.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+    /// Processes that ran or wanted to, in the mean of the five minutes before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load: Option<f64>,
     /// What is odd enough for a person to know, a sentence each.
     pub notes: Vec<String>,
 }

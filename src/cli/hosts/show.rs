@@ -233,6 +233,15 @@ fn found(facts: &Facts) -> Vec<Line> {
         let limit = quota.limit.map_or_else(|| "no limit".to_owned(), |limit| format!("of {limit}"));
         found.push(("quota", format!("{}: {} {limit}", quota.filesystem, quota.used)));
     }
+    if let Some(load) = facts.load {
+        found.push(("load", format!("{load:.1} processes in the mean of 5 minutes, when it was probed")));
+    }
+    let idle = facts.batch.iter().flat_map(|batch| &batch.offers.partitions);
+    let idle = idle.filter_map(|it| Some(format!("{} in {}", it.idle?, it.name)));
+    found.push(("idle cores", join(idle)));
+    if let Some(trip) = facts.trip {
+        found.push(("answers", format!("in {}", duration(trip))));
+    }
     if let Some(skew) = facts.skew {
         found.push(("clock", clock_words(skew.seconds, skew.error)));
     }

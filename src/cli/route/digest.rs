@@ -21,12 +21,12 @@ use crate::model::batch::Partition;
 use crate::model::data::Rate;
 use crate::model::facts::{ContainerProgram, Facts, Gpu};
 use crate::model::host::{Agents, Batch, ContainerRuntime, Host, HostName, Internet, Link, LoginNode, Simulated};
-use crate::model::units::{Bytes, Price};
+use crate::model::units::{Bytes, Price, Timestamp};
 use crate::reach::config::ConfigDir;
 use crate::reach::store::{Place as StorePlace, Reader};
 
 /// The file's kind and version.
-const MAGIC: &[u8; 8] = b"csyncdg5";
+const MAGIC: &[u8; 8] = b"csyncdg6";
 /// Bytes of the hash behind it.
 const HASH: usize = 32;
 
@@ -190,6 +190,9 @@ struct KeptMachine {
     cores: Option<u32>,
     memory: Option<Bytes>,
     gpus: u32,
+    trip: Option<f64>,
+    at: Option<Timestamp>,
+    load: Option<f64>,
 }
 
 /// Returns what was found not to hold limits.
@@ -236,6 +239,9 @@ impl Digest {
                     cores: facts.machine.cores,
                     memory: facts.machine.memory,
                     gpus: facts.machine.gpus.iter().map(|gpu| gpu.count).sum(),
+                    trip: facts.trip,
+                    at: facts.at,
+                    load: facts.load,
                 }),
                 trouble: probed.and_then(|probed| probed.failure.as_ref()).map(|failure| failure.message.clone()),
             }
@@ -264,6 +270,7 @@ impl Digest {
                 facts.machine.hostname = machine.name;
                 facts.machine.cores = machine.cores;
                 facts.machine.memory = machine.memory;
+                (facts.trip, facts.at, facts.load) = (machine.trip, machine.at, machine.load);
                 if machine.gpus > 0 {
                     facts.machine.gpus.push(Gpu { count: machine.gpus, ..Gpu::default() });
                 }
@@ -330,11 +337,15 @@ mod tests {
                 cores: Some(4),
                 memory: Some(Bytes::gib(8)),
                 gpus: 2,
+                trip: Some(0.25),
+                at: Some(Timestamp(7)),
+                load: Some(1.5),
             }),
             trouble: Some("no route".to_owned()),
         };
         let direct = vec![("hpc".parse().unwrap(), "nas".parse().unwrap())];
-        let long = Partition { name: "long".to_owned(), cores_per_node: Some(8), ..Partition::default() };
+        let long =
+            Partition { name: "long".to_owned(), cores_per_node: Some(8), idle: Some(5), ..Partition::default() };
         let partitions = vec![Arc::from([long])];
         let (source, target) = (HostName::local(), "hpc".parse().unwrap());
         let rate = Rate { source, target, rate: 2.5e7, bytes: Bytes::gib(1), at: Timestamp(7) };
@@ -362,8 +373,11 @@ mod tests {
         let details = found.of(&hpc.name).unwrap();
         assert_eq!(lax(details.facts.as_ref()), [ContainerRuntime::Podman]);
         let machine = &details.facts.as_ref().unwrap().machine;
+        let facts = details.facts.as_ref().unwrap();
+        assert_eq!((facts.trip, facts.at, facts.load), (Some(0.25), Some(Timestamp(7)), Some(1.5)));
         assert_eq!((machine.hostname.as_str(), machine.cores, machine.gpus[0].count), ("login1", Some(4), 2));
         assert_eq!((details.partitions[0].cores_per_node, details.trouble.as_deref()), (Some(8), Some("no route")));
+        assert_eq!(details.partitions[0].idle, Some(5));
         let whole = fs::read(&path).unwrap();
         for at in 0..whole.len() {
             let mut bytes = whole.clone();

@@ -1,6 +1,6 @@
 //! What a command needs, read off its words and the files that they name; what is known of hosts and links.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use walkdir::WalkDir;
@@ -97,7 +97,9 @@ impl Seen {
 
     /// Returns what lies between the hosts, and what they share.
     pub(super) fn net(&self, known: &RouteHosts) -> Net {
-        net(&known.hosts, &known.rates, &self.known.shared)
+        let trips: HashMap<&HostName, f64> =
+            known.iter().filter_map(|(host, of)| Some((&host.name, of.facts.as_ref()?.trip?))).collect();
+        net(&known.hosts, &known.rates, &self.known.shared, |host| trips.get(host).copied())
     }
 
     /// Returns the size of a dataset's file or directory, and the hosts that have it: named as `data:NAME/FILE`, or by a place.

@@ -55,6 +55,7 @@ pub fn parse(mark: &str, output: &str) -> Facts {
     let mut facts = Facts {
         account: parts::login(section("login")),
         machine: parts::machine(section("machine")),
+        load: parts::load(section("machine")),
         containers: parts::containers(section("containers")),
         modules: parts::modules(section("environment"), section("modules")),
         conda: parts::conda(section("conda")),

@@ -45,6 +45,12 @@ pub(super) fn machine(section: &str) -> Machine {
     machine
 }
 
+/// Returns how many processes ran or wanted to, in the mean of five minutes.
+pub(super) fn load(section: &str) -> Option<f64> {
+    let said = pairs(section).find(|(key, _)| *key == "load")?.1;
+    said.parse().ok().filter(|load: &f64| load.is_finite() && *load >= 0.0)
+}
+
 /// Takes the version out of what a program prints about itself: the first word that begins with a digit, with or without `v`.
 fn version(line: &str) -> Option<String> {
     let words = line.split([' ', ',', '(', ')', '\t']).map(|word| word.strip_prefix('v').unwrap_or(word));

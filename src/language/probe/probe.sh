@@ -33,6 +33,7 @@ section machine
 printf 'hostname=%s\nkernel=%s\narch=%s\n' "$(uname -n)" "$(uname -sr)" "$(uname -m)"
 sed -n 's/^PRETTY_NAME=/distribution=/p' /etc/os-release
 printf 'cores=%s\n' "$(getconf _NPROCESSORS_ONLN || nproc || grep -c ^processor /proc/cpuinfo)"
+printf 'load=%s\n' "$(cut -d ' ' -f 2 /proc/loadavg)"
 sed -n 's/^MemTotal: *\([0-9]*\) kB$/memory=\1/p' /proc/meminfo
 
 # What a login shell knows and this one does not: where a site puts its commands, scratch and modules.

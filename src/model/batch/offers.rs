@@ -47,6 +47,8 @@ pub struct Partition {
     pub jobs_max: Option<u32>,
     /// The accounts that may use it; empty for all.
     pub accounts: Vec<String>,
+    /// Cores of its nodes that nobody used when the host was probed; none where it does not say.
+    pub idle: Option<u32>,
 }
 
 /// Whether a partition takes and starts jobs.

@@ -26,12 +26,14 @@ const PROMPT: Duration = Duration::from_mins(1);
 /// # Errors
 /// When it cannot be reached or does not answer.
 pub async fn probe(transport: &dyn Transport) -> Result<Facts, TransportError> {
-    let (_, skew) = clock_of(transport).await?;
+    let (trip, skew) = clock_of(transport).await?;
     let mark = mark();
     let exec = Exec::new(script(&mark)).within(PATIENCE).printing(LONGEST);
     let reply = transport.exec(exec).await?;
     let mut facts = parse(&mark, &String::from_utf8_lossy(&reply.stdout));
     facts.skew = skew;
+    facts.trip = Some(trip.as_secs_f64());
+    facts.at = Some(clock::now());
     Ok(facts)
 }
 
@@ -76,6 +78,8 @@ mod tests {
         assert!(facts.account.umask.is_some() && !facts.filesystems.is_empty(), "{facts:?}");
         let skew = facts.skew.unwrap();
         assert!(skew.seconds.abs() <= skew.error + 0.01, "its own clock: {skew:?}");
+        assert!(facts.at.is_some() && facts.load.is_some_and(|load| load < 1e6), "{facts:?}");
+        assert!(facts.trip.is_some_and(|seconds| seconds > 0.0 && seconds < 60.0), "{facts:?}");
         assert!(!facts.notes.iter().any(|note| note.contains("stopped answering")), "{facts:?}");
     }
 }

@@ -415,7 +415,7 @@ impl Runner {
         let Ground { lore, lying, seen } = ground;
         let Chosen { places, hosts, facts } = chosen;
         if places.chooses() {
-            let net = net(hosts, &seen.rates, &seen.shared);
+            let net = net(hosts, &seen.rates, &seen.shared, |host| facts.get(host)?.trip);
             let here = (self.settings.capacity.cpus, clock::now());
             let mut surveyed = survey(&places.names(), hosts, facts, &net, &seen.waits, here);
             seen.starts.iter().for_each(|(host, seconds)| surveyed.told(host, *seconds));

@@ -110,7 +110,7 @@ fn state(word: &str) -> PartitionState {
 /// others are new.
 fn add_nodes(partitions: &mut Vec<Partition>, told: usize, line: &str) {
     let cells: Vec<&str> = line.split('|').collect();
-    let [name, avail, time, nodes, _, names, cores, mem, features, gres, _] = cells.as_slice() else { return };
+    let [name, avail, time, nodes, _, names, cores, mem, features, gres, used] = cells.as_slice() else { return };
     let plain = name.trim_end_matches('*');
     let known = partitions.iter().position(|partition| partition.name == plain);
     let at = known.unwrap_or_else(|| {
@@ -132,6 +132,10 @@ fn add_nodes(partitions: &mut Vec<Partition>, told: usize, line: &str) {
     }
     partition.cores_per_node = partition.cores_per_node.max(count(cores));
     partition.memory_per_node = partition.memory_per_node.max(memory(mem, Bytes::mib(1)));
+    // Allocated, idle, other, in all.
+    if let Some(idle) = used.split('/').nth(1).and_then(count) {
+        partition.idle = Some(partition.idle.unwrap_or(0).saturating_add(idle));
+    }
     for feature in given(features).into_iter().flat_map(|features| features.split(',')) {
         if !partition.features.iter().any(|known| known == feature) {
             partition.features.push(feature.to_owned());

@@ -37,6 +37,7 @@ fn partitions_of_every_slurm() {
         assert_eq!((debug.nodes, debug.cores_per_node), (3, Some(2)), "{folder}");
         assert_eq!(debug.memory_per_node, Some(Bytes::mib(4000)), "{folder}");
         assert_eq!(debug.features, ["bigmem"], "{folder}");
+        assert_eq!((debug.idle, long.idle), (Some(6), Some(4)), "{folder}");
         assert_eq!((long.is_default, long.walltime_max, long.nodes), (false, None, 2), "{folder}");
         let account = Account {
             name: "lab42".to_owned(),
@@ -69,6 +70,7 @@ fn gpus_of_slurm_by_model() {
     assert_eq!(gpu.gpus, BTreeMap::from(models));
     assert_eq!((gpu.nodes, gpu.cores_per_node, gpu.memory_per_node), (4, Some(48), Some(Bytes::mib(512_000))));
     assert_eq!(gpu.features, ["avx", "ssd"]);
+    assert_eq!((gpu.idle, facts.partitions[0].idle), (Some(160), None), "of the others nothing was said");
 }
 
 #[test]
