@@ -8,21 +8,25 @@ use serde::Serialize;
 use crate::cli::context::Context;
 use crate::cli::errors::Failure;
 use crate::cli::view::words::{about, cut, many};
+use crate::decide::engine::limits::partitions_for;
 use crate::decide::engine::protocol::Verdict;
+use crate::decide::graph::estimate::Estimate;
 use crate::decide::graph::known::net;
-use crate::decide::graph::queues::Wait;
+use crate::decide::graph::queues::{UNKNOWN_LIMIT, Wait, are_apart};
 use crate::decide::outlook::draft::{Draft, Line, Wanted, board, draft};
 use crate::decide::outlook::files::{Files, Hosts as HostSet};
 use crate::decide::outlook::foresee::{Foresight, Outlook};
 use crate::decide::outlook::known::foreseen;
 use crate::decide::outlook::survey::{Survey, survey};
 use crate::language::hosts::Hosts;
-use crate::model::choice::{Excluded, Foreseen, Policy, Terms};
+use crate::model::choice::{Excluded, Foreseen, Policy, Span, Terms};
 use crate::model::data::{DataFact, Rate, Replica};
 use crate::model::facts::Facts;
 use crate::model::host::{Batch, HostName};
 use crate::model::id::{HostId, InstanceId, TaskId};
 use crate::model::plan::Plan;
+use crate::model::resources::{Amount, Request};
+use crate::model::task::Settings as TaskSettings;
 use crate::model::units::Bytes;
 use crate::reach::clock;
 use crate::reach::store::{Place, Reader};
@@ -101,6 +105,16 @@ struct TaskForeseen {
     asks: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     excluded: Vec<Excluded>,
+    /// Where it has a batch system: the partition that it goes to with its wait, then others that it fits, where jobs are known to
+    /// wait otherwise.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    partitions: Vec<PartitionForeseen>,
+}
+
+#[derive(Debug, Serialize)]
+struct PartitionForeseen {
+    partition: String,
+    wait: Span,
 }
 
 #[derive(Debug, Serialize)]
@@ -126,7 +140,8 @@ pub(super) fn foresee(
     let Ok(state) = context.state_dir() else { return Ok(Places::default()) };
     let lore = context.block_on(async { Ok(lore(&state, plan, &prepared.verdicts, &names, clock::now()).await) })?;
     let chooses = prepared.places.chooses();
-    if !chooses && lore.of_task.iter().all(Option::is_none) {
+    let knows_waits = known.waits.iter().any(|wait| names.contains(&wait.host));
+    if !chooses && !knows_waits && lore.of_task.iter().all(Option::is_none) {
         return Ok(Places::default());
     }
     let net = net(hosts, &known.rates, &known.shared, |host| known.facts.get(host)?.trip);
@@ -152,7 +167,7 @@ pub(super) fn foresee(
     let all = plan.instance_ids().filter(|instance| runs(*instance)).count();
     let wanted = Wanted { plan, runs: &runs, routes: &routes, policy: policy.unwrap_or_default() };
     let made = if chooses && all <= MOST_PLANNED { draft(wanted, &survey, &mut outlook).ok() } else { None };
-    let told = Told { prepared, hosts, survey: &survey };
+    let told = Told { prepared, hosts, facts: &known.facts, survey: &survey };
     Ok(match made {
         Some(made) => told.planned(&made, &mut outlook),
         None => told.unplanned(&runs, &mut outlook),
@@ -162,6 +177,7 @@ pub(super) fn foresee(
 struct Told<'a> {
     prepared: &'a Prepared,
     hosts: &'a Hosts,
+    facts: &'a BTreeMap<HostName, Facts>,
     survey: &'a Survey,
 }
 
@@ -181,7 +197,13 @@ impl Told<'_> {
     /// Where every task has its host, or there are too many to plan: what is asked for alone.
     fn unplanned(&self, runs: &dyn Fn(InstanceId) -> bool, outlook: &mut Outlook) -> Places {
         let plan: &Plan = &self.prepared.plan;
-        let tasks = (0..plan.tasks.len() as u32).map(TaskId).filter(|task| outlook.knows(*task)).collect::<Vec<_>>();
+        let waited = |task: TaskId| {
+            let host = self.prepared.places.of_task(task).first();
+            let site = self.survey.sites.iter().find(|site| Some(&site.name) == host);
+            site.is_some_and(|site| !site.queues.is_empty())
+        };
+        let all = (0..plan.tasks.len() as u32).map(TaskId);
+        let tasks = all.filter(|task| outlook.knows(*task) || waited(*task)).collect::<Vec<_>>();
         let told = tasks.into_iter().filter_map(|task| {
             let mut all = plan.instances_of(task).filter(|instance| runs(*instance));
             let first = all.next()?;
@@ -198,6 +220,7 @@ impl Told<'_> {
         let name = &self.survey.sites.get(host.index())?.name;
         let flavour = self.hosts.get(name.as_str()).and_then(|host| host.batch).and_then(Batch::flavour);
         let foresight = outlook.foresee(plan, first, (host, flavour));
+        let partitions = self.partitions(host, plan.task(id), &foresight);
         let Foresight { mem, time } = foresight;
         let (mem, time) = (mem.as_ref().map(foreseen), time.as_ref().map(foreseen));
         let mut asks = Vec::new();
@@ -215,7 +238,36 @@ impl Told<'_> {
             time,
             asks,
             excluded: outlook.excluded(id).to_vec(),
+            partitions,
         })
+    }
+
+    /// Says to which partition of a host a task goes, and which others would make it wait otherwise.
+    fn partitions(&self, host: HostId, task: &TaskSettings, foresight: &Foresight) -> Vec<PartitionForeseen> {
+        let Some(site) = self.survey.sites.get(host.index()).filter(|site| site.is_batch) else { return Vec::new() };
+        let Some(host) = self.hosts.get(site.name.as_str()) else { return Vec::new() };
+        let mut task = task.clone();
+        for request in &mut task.resources {
+            if request.mem == Amount::Auto {
+                request.mem = foresight.bytes().map_or(Amount::Auto, Amount::Exact);
+            }
+            if request.time == Amount::Auto {
+                request.time = foresight.walltime().map_or(Amount::Auto, Amount::Exact);
+            }
+        }
+        let first = task.resources.first();
+        let (cores, asked) = (first.map_or(1, Request::cores), first.and_then(Request::walltime));
+        let (asked, now) = (asked.map_or(UNKNOWN_LIMIT, |time| time.0 as f64), clock::now().0 as f64 / 1e6);
+        let mut names = partitions_for(host, self.facts.get(&site.name), &task).into_iter();
+        let Some(goes) = names.next() else { return Vec::new() };
+        let wait = site.queues.estimate(Some(&goes), now, cores, asked).unwrap_or(site.wait);
+        let span =
+            |it: &Estimate| Span { low: it.low, middle: it.middle, high: it.high, source: it.source.to_string() };
+        let others = names.filter_map(|partition| {
+            let own = site.queues.own(&partition, now, cores, asked).filter(|own| are_apart(own, &wait))?;
+            Some(PartitionForeseen { partition, wait: span(&own) })
+        });
+        [PartitionForeseen { partition: goes, wait: span(&wait) }].into_iter().chain(others).collect()
     }
 }
 
@@ -242,6 +294,15 @@ impl Places {
             let _ = writeln!(out, "{line}");
             for ask in &task.asks {
                 let _ = writeln!(out, "  {ask}");
+            }
+            for (at, PartitionForeseen { partition, wait }) in task.partitions.iter().enumerate() {
+                let partition = cut(partition, 60);
+                let how = format!("{} ({})", about(wait.middle), wait.source);
+                let _ = if at == 0 {
+                    writeln!(out, "  partition {partition}: queue {how}")
+                } else {
+                    writeln!(out, "  it fits {partition} too: queue {how}")
+                };
             }
             for excluded in &task.excluded {
                 if !told.contains(&(&excluded.host, excluded.why.as_str())) {

@@ -6,6 +6,7 @@ use crate::cli::view::paint::Tone;
 use crate::cli::view::table::{Cell, Column, Page, Table};
 use crate::cli::view::words::{about, many};
 use crate::decide::graph::estimate::Estimate;
+use crate::decide::graph::load::Load;
 use crate::decide::route::need::Need;
 use crate::decide::route::sheet::{Routes, Sheet};
 use crate::decide::route::veto::Veto;
@@ -38,6 +39,16 @@ pub(super) fn table(routes: &Routes<'_>, need: &Need, page: Page) -> String {
                 Cell::new(sheet.run.as_ref().map_or_else(|| "?".to_owned(), span)),
                 Cell::new(sheet.total.source),
             ]);
+            for other in &sheet.apart {
+                table.row(vec![
+                    Cell::new(format!("or {}/{}", sheet.host, other.partition)),
+                    Cell::new(span(&other.total)),
+                    Cell::new(span(&other.wait)),
+                    Cell::new(span(&sheet.transfer)),
+                    Cell::new(sheet.run.as_ref().map_or_else(|| "?".to_owned(), span)),
+                    Cell::new(other.total.source),
+                ]);
+            }
         }
         out.push_str(&table.print());
     }
@@ -56,6 +67,13 @@ pub(super) fn explained(routes: &Routes<'_>, need: &Need, page: Page) -> String 
         if let Some(hours) = sheet.core_hours {
             let price = sheet.cost.map_or_else(String::new, |cost| format!(", {cost:.2} by its rate"));
             let _ = writeln!(out, "  cost      {hours:.2} core-hours{price}");
+        }
+        if let Some(busy) = &sheet.load {
+            let _ = writeln!(out, "  load      {}", load(busy));
+        }
+        for other in &sheet.apart {
+            let (wait, all) = (sourced(&other.wait), span(&other.total));
+            let _ = writeln!(out, "  or in     {}: wait {wait}; {all} in all", other.partition);
         }
     }
     out
@@ -131,6 +149,14 @@ fn about_or_none(seconds: f64) -> String {
 
 fn sourced(estimate: &Estimate) -> String {
     format!("{}, {}", span(estimate), estimate.source)
+}
+
+/// Says how busy it was: `12 cores idle, 4m 00s ago`.
+fn load(load: &Load) -> String {
+    let idle = load.idle_cores.map(|cores| format!("{} idle", many(cores, "core")));
+    let running = load.running.map(|running| format!("{running:.1} processes ran"));
+    let said: Vec<String> = [idle, running].into_iter().flatten().collect();
+    format!("{}, {} ago", said.join(", "), about(load.age_s))
 }
 
 fn transfer(sheet: &Sheet<'_>) -> String {

@@ -43,6 +43,14 @@ pub(super) fn place<'r, 'p>(
     Err(if alternatives.len() > 1 { format!("no alternative fits: the first {message}") } else { message })
 }
 
+/// Returns the partitions that the first alternative fits which fits any, in the order in which they are tried.
+pub(super) fn fitting<'p>(alternatives: &[Request], rooms: &Rooms<'p>) -> Vec<&'p str> {
+    let of = |request: &Request| -> Vec<&'p str> {
+        rooms.each(request).filter(|room| fit(request, room).is_ok()).filter_map(|room| room.partition).collect()
+    };
+    alternatives.iter().map(of).find(|names| !names.is_empty()).unwrap_or_default()
+}
+
 fn fit(request: &Request, room: &Room<'_>) -> Result<Grant, Misfit> {
     let processes = request.processes.unwrap_or(1).max(1);
     let capacity = room.capacity;

@@ -4,7 +4,7 @@ use crate::decide::engine::grant;
 use crate::decide::engine::protocol::Capacity;
 use crate::decide::engine::rooms::{Rooms, named};
 use crate::language::hosts::partitions;
-use crate::model::batch::{Account, BatchFacts, Flavour, History, MemberRequest, Partition};
+use crate::model::batch::{Account, BatchFacts, Flavour, History, MemberRequest, Partition, PartitionState};
 use crate::model::facts::Facts;
 use crate::model::host::{Batch, Host};
 use crate::model::resources::{Amount, Request};
@@ -121,6 +121,20 @@ pub fn misfit(host: &Host, facts: Option<&Facts>, task: &Settings) -> Option<Str
     grant::first(&task.resources, &rooms.rooms(room(host, facts), task)).err()
 }
 
+/// Returns the partitions of a host that a task's jobs fit by what it asks for, first the one that they go to. None where nobody
+/// knows any, or the batch system chooses by itself.
+pub fn partitions_for(host: &Host, facts: Option<&Facts>, task: &Settings) -> Vec<String> {
+    let limits = Limits::of(host, facts);
+    if matches!(limits.flavour, None | Some(Flavour::Sge)) {
+        return Vec::new();
+    }
+    let fitting = grant::fitting(&task.resources, &limits.rooms(room(host, facts), task));
+    let is_up = |name: &str| limits.partitions.iter().any(|it| it.name == name && it.state == PartitionState::Up);
+    // What a probe saw closed may have opened since, where nothing else is left.
+    let told = fitting.iter().enumerate().filter(|(at, name)| *at == 0 || is_up(name));
+    told.map(|(_, name)| (*name).to_owned()).collect()
+}
+
 /// Returns how many jobs of ours may be on a host at once: what a person said, and no more than the site takes.
 fn jobs(host: &Host, facts: Option<&Facts>) -> u32 {
     let mut most = host.max_jobs.unwrap_or(JOBS);
@@ -135,7 +149,7 @@ fn jobs(host: &Host, facts: Option<&Facts>) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::batch::{Dialect, Gpus, PartitionState};
+    use crate::model::batch::{Dialect, Gpus};
     use crate::model::facts::BatchSystem;
     use crate::model::units::Walltime;
 
@@ -233,6 +247,26 @@ mod tests {
         let grid = Limits::of(&host(Flavour::Sge), Some(&facts(Flavour::Sge)));
         let long = MemberRequest { time: time(30), ..base };
         assert_eq!(grid.partition_for(whole, &Settings::default(), &long), None, "Grid Engine chooses by itself");
+    }
+
+    #[test]
+    fn the_partitions_that_a_task_fits_are_told_in_the_order_in_which_they_are_tried() {
+        let cpus = |cpus| Request { cpus: Amount::Exact(cpus), ..Request::default() };
+        let long = Request { time: Amount::Exact(Walltime(30 * HOUR)), ..Request::default() };
+        let (cluster, facts) = (host(Flavour::Slurm), facts(Flavour::Slurm));
+        let of = |task: &Settings| partitions_for(&cluster, Some(&facts), task);
+        let (limits, whole) = limits();
+        for request in [cpus(1), cpus(8), long.clone()] {
+            let found = of(&task(request.clone(), &[]));
+            let goes =
+                grant::place(std::slice::from_ref(&request), &limits.rooms(whole, &Settings::default())).unwrap();
+            assert_eq!(found.first().map(String::as_str), goes.1.partition, "{request:?}");
+            assert!(!found.contains(&"theirs".to_owned()), "{found:?}");
+        }
+        assert_eq!(of(&task(long, &[])), ["long"]);
+        assert_eq!(of(&task(cpus(1), &[("partition", "long,debug")])), ["long", "debug"], "a person's word");
+        assert!(of(&task(cpus(999), &[])).is_empty());
+        assert!(partitions_for(&host(Flavour::Sge), None, &task(cpus(1), &[])).is_empty(), "it chooses by itself");
     }
 
     #[test]

@@ -6,6 +6,8 @@ pub mod datasets;
 
 pub mod estimate;
 
+pub mod load;
+
 pub mod queues;
 
 pub mod net;

@@ -49,6 +49,16 @@ impl Queues {
         by_host
     }
 
+    /// Returns whether nothing waited that is known of.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Estimates what a job waits by what like ones did in its queue alone; none where too few did.
+    pub fn own(&self, queue: &str, now: f64, cores: u32, asked: f64) -> Option<Estimate> {
+        self.by_queue.get(queue).and_then(|own| predict(own, &[], now, cores, asked)).map(learned)
+    }
+
     /// Estimates what a job waits that is submitted now: as like ones did in its queue, else as they did on its host.
     pub fn estimate(&self, queue: Option<&str>, now: f64, cores: u32, asked: f64) -> Option<Estimate> {
         let own = queue.and_then(|queue| self.by_queue.get(queue));
@@ -58,14 +68,18 @@ impl Queues {
             let few = own.filter(|own| !own.is_empty()).unwrap_or(&self.all);
             Estimate::of_seen(&mut few.iter().map(|job| job.seconds).collect::<Vec<f64>>(), Source::Learned)
         };
-        let learned = |found: WaitInterval| Estimate {
-            low: found.low,
-            middle: found.middle,
-            high: found.high,
-            source: Source::Learned(found.n),
-        };
         found.map(learned).or_else(few)
     }
+}
+
+fn learned(found: WaitInterval) -> Estimate {
+    Estimate { low: found.low, middle: found.middle, high: found.high, source: Source::Learned(found.n) }
+}
+
+/// Returns whether what is known of the waits in two queues is worth telling apart: half a minute and a quarter, or more.
+pub fn are_apart(one: &Estimate, other: &Estimate) -> bool {
+    let (less, more) = (one.middle.min(other.middle), one.middle.max(other.middle));
+    more - less > (0.25 * more).max(30.0)
 }
 
 #[cfg(test)]
@@ -92,6 +106,13 @@ mod tests {
         assert_eq!(middle(Some("short")).source, Source::Learned(20));
         assert_eq!(middle(Some("rare")).source, Source::Learned(41), "one is too few to tell");
         assert_eq!(middle(Some("new")), middle(None));
+        assert_eq!((of.own("rare", 1400.0, 4, 600.0), of.own("new", 1400.0, 4, 600.0)), (None, None));
+        let (short, long) = ("short", "long");
+        let own = |queue| of.own(queue, 1400.0, 4, 600.0).unwrap();
+        assert_eq!(own(short), middle(Some(short)));
+        assert!(are_apart(&own(short), &own(long)) && are_apart(&own(long), &own(short)));
+        assert!(!are_apart(&own(long), &own(long).times(1.2)), "two hours, and a little more");
+        assert!(!are_apart(&own(short), &own(short).times(5.0)), "seconds");
         assert_eq!(Queues::default().estimate(None, 0.0, 1, 60.0), None);
         let one = Queues::of_hosts(&seen[..1]);
         assert!((one.values().next().unwrap().estimate(None, 1400.0, 4, 600.0).unwrap().middle - 40.0).abs() < 1e-9);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::decide::graph::estimate::{Estimate, Source};
+use crate::decide::graph::load::Load;
 use crate::decide::graph::net::{Link, Net};
 use crate::decide::graph::queues::{Queues, UNKNOWN_LIMIT, Wait};
 use crate::decide::outlook::board::{EARLIER, LATER, SiteFacts};
@@ -31,7 +32,7 @@ pub struct Survey {
 impl Survey {
     /// Takes in how many seconds the batch system of a host would make a job wait by its own word; what is known better stays.
     pub fn told(&mut self, host: &HostName, seconds: f64) {
-        let guessed = |site: &&mut SiteFacts| site.name == *host && site.is_batch && site.wait == UNKNOWN_WAIT;
+        let guessed = |site: &&mut SiteFacts| site.name == *host && site.is_batch && site.queues.is_empty();
         for site in self.sites.iter_mut().filter(guessed) {
             let (low, high) = (seconds * EARLIER, seconds.max(MINUTE) * LATER);
             site.wait = Estimate { low, middle: seconds, high, source: Source::Measured(1) };
@@ -65,7 +66,9 @@ pub fn survey(
     for host in names.iter().filter(|name| !name.is_local()).filter_map(|name| hosts.get(name.as_str())) {
         let is_batch = host.batch != Some(Batch::None);
         let queues = if is_batch { queues.remove(&host.name).unwrap_or_default() } else { Queues::default() };
-        let usual = || queues.estimate(None, now.0 as f64 / 1e6, 1, UNKNOWN_LIMIT).unwrap_or(UNKNOWN_WAIT);
+        let at = now.0 as f64 / 1e6;
+        let usual = || queues.estimate(None, at, 1, UNKNOWN_LIMIT);
+        let usual = || usual().or_else(|| by_load(host, facts.get(&host.name), at)).unwrap_or(UNKNOWN_WAIT);
         survey.sites.push(SiteFacts {
             name: host.name.clone(),
             is_batch,
@@ -84,6 +87,13 @@ pub fn survey(
         }
     }
     survey
+}
+
+/// Returns how long a small job waits by the cores that nobody used lately, of the partition that had the most of them.
+fn by_load(host: &Host, facts: Option<&Facts>, now: f64) -> Option<Estimate> {
+    let all = partitions(host, facts);
+    let freest = all.iter().filter(|it| it.state == PartitionState::Up).max_by_key(|it| it.idle)?;
+    Load::of(facts, Some(freest), now)?.wait(1, None)
 }
 
 /// Returns how many cores run at once on a host.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::decide::graph::estimate::Estimate;
+use crate::decide::graph::load::Load;
 use crate::decide::graph::net::Stop;
 use crate::decide::graph::queues::{Queues, UNKNOWN_LIMIT};
 use crate::model::batch::Partition;
@@ -117,12 +118,38 @@ impl<'a> Place<'a> {
     }
 
     /// Returns how long a command waits there, in a partition; none where nobody knows.
-    pub(super) fn wait(&self, partition: Option<&str>, need: &Need) -> Option<Estimate> {
+    pub(super) fn wait(&self, partition: Option<&Partition>, need: &Need) -> Option<Estimate> {
         let learned = || {
-            let asked = need.time.map_or(UNKNOWN_LIMIT, |time| time.high);
-            self.queues.estimate(partition, need.now, need.cpus, asked)
+            let (name, asked) =
+                (partition.map(|it| it.name.as_str()), need.time.map_or(UNKNOWN_LIMIT, |time| time.high));
+            self.queues.estimate(name, need.now, need.cpus, asked)
         };
-        self.wait.or_else(learned)
+        self.beside_others(partition, need, self.wait.or_else(learned))
+    }
+
+    /// Returns how long a command waits in a partition, by what waited in that one alone.
+    pub(super) fn own_wait(&self, partition: &Partition, need: &Need) -> Option<Estimate> {
+        let asked = need.time.map_or(UNKNOWN_LIMIT, |time| time.high);
+        let own = self.queues.own(&partition.name, need.now, need.cpus, asked)?;
+        self.beside_others(Some(partition), need, Some(own))
+    }
+
+    /// Brings in what others did there when somebody looked last.
+    fn beside_others(&self, partition: Option<&Partition>, need: &Need, known: Option<Estimate>) -> Option<Estimate> {
+        self.load(partition, need).and_then(|load| load.wait(need.cpus, known)).or(known)
+    }
+
+    /// Returns how busy it was lately: its partition, or the machine where it is one.
+    pub(super) fn load(&self, partition: Option<&Partition>, need: &Need) -> Option<Load> {
+        // How busy a login node is says nothing of its cluster.
+        let is_one = self.host.batch == Some(Batch::None);
+        (is_one || partition.is_some()).then(|| Load::of(self.facts, partition, need.now)).flatten()
+    }
+
+    /// Returns how many times longer it takes there for what others do.
+    pub(super) fn stretch(&self, load: Option<&Load>, need: &Need) -> f64 {
+        let cores = self.facts.and_then(|facts| facts.machine.cores);
+        load.map_or(1.0, |load| load.stretch(need.cpus, cores))
     }
 
     /// Returns whether one of these programs runs containers here that this account may use; by what a person said where they

@@ -6,11 +6,13 @@ use std::collections::{BTreeMap, HashSet};
 use serde::Serialize;
 
 use crate::decide::graph::estimate::Estimate;
+use crate::decide::graph::load::Load;
 use crate::decide::graph::net::Net;
+use crate::decide::graph::queues::are_apart;
 use crate::decide::graph::search::Reach;
 use crate::decide::place::plan::Policy;
 use crate::decide::route::need::{Input, Need, Place};
-use crate::decide::route::veto::{Veto, fit};
+use crate::decide::route::veto::{Veto, fit, partitions_of};
 use crate::model::host::{Batch, HostName};
 
 /// How much of the time that it may take longer counts against a place, when places are compared: between two that are as fast,
@@ -41,6 +43,23 @@ pub struct Sheet<'a> {
     /// What that costs by the host's rate; none where it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<f64>,
+    /// Other partitions there that it fits, where jobs are known to wait otherwise.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub apart: Vec<Apart<'a>>,
+    /// How busy it was when somebody looked last, where that is in the wait or the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load: Option<Load>,
+}
+
+/// Another partition of a place.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Apart<'a> {
+    /// The partition.
+    pub partition: &'a str,
+    /// Until it starts there, once everything is there.
+    pub wait: Estimate,
+    /// All of it, as of the place.
+    pub total: Estimate,
 }
 
 /// A host where it cannot run.
@@ -136,6 +155,7 @@ struct Costs<'a> {
     total: Estimate,
     moved: f64,
     core_hours: Option<f64>,
+    load: Option<Load>,
 }
 
 impl Costs<'_> {
@@ -203,13 +223,15 @@ fn costs<'a>(
         transfer = transfer.plus(&Estimate::pulling(missing));
         moved += missing;
     }
+    let (wait, load) =
+        (place.wait(partition, need).unwrap_or_else(|| unknown_wait(place)), place.load(partition, need));
+    let stretch = place.stretch(load.as_ref(), need);
+    let run = need.time.map(|time| time.to_run_at(&place.speed).times(stretch));
     let partition = partition.map(|partition| partition.name.as_str());
-    let wait = place.wait(partition, need).unwrap_or_else(|| unknown_wait(place));
-    let run = need.time.map(|time| time.to_run_at(&place.speed));
     let total = wait.plus(&transfer);
     let total = run.map_or(total, |run| total.plus(&run));
     let core_hours = run.map(|run| run.middle / 3600.0 * f64::from(need.cpus));
-    Ok(Costs { partition, wait, transfer, run, total, moved, core_hours })
+    Ok(Costs { partition, wait, transfer, run, total, moved, core_hours, load })
 }
 
 /// Makes the sheet of a place that can run it.
@@ -222,12 +244,19 @@ fn sheet<'a>(
 ) -> Option<Sheet<'a>> {
     let found = costs(net, need, place, groups, image).ok()?;
     let (cost, host) = (found.cost(place), &place.host.name);
-    let Costs { partition, wait, transfer, run, total, moved, core_hours } = found;
+    let Costs { partition, wait, transfer, run, total, moved, core_hours, load } = found;
     let stop = place.stop.or_else(|| net.stop(host));
     let away = groups.iter().filter_map(|group| Some((group, stop?)));
     let away = away.filter(|(group, stop)| !group.reach.is_source(*stop));
     let ways = away.filter_map(|(group, stop)| Some(group.reach.way(stop)?.hosts)).collect();
-    Some(Sheet { host, partition, wait, transfer, run, total, moved, ways, core_hours, cost })
+    let before = run.map_or(transfer, |run| transfer.plus(&run));
+    let others = partitions_of(need, place).filter(|other| Some(other.name.as_str()) != partition);
+    let apart = others.filter_map(|other| {
+        let there = place.own_wait(other, need).filter(|there| are_apart(there, &wait))?;
+        Some(Apart { partition: &other.name, wait: there, total: there.plus(&before) })
+    });
+    let apart = if partition.is_some() { apart.collect() } else { Vec::new() };
+    Some(Sheet { host, partition, wait, transfer, run, total, moved, ways, core_hours, cost, apart, load })
 }
 
 /// Returns the wait on a host that nothing was submitted to: none on a machine of one's own, if it was looked at; a queue may

@@ -1,5 +1,7 @@
 use crate::decide::graph::estimate::{Estimate, Source};
 use crate::decide::graph::net::{Link, Net};
+use crate::decide::graph::queues::{Queues, Wait};
+use crate::decide::learn::waits::Waited;
 use crate::decide::place::plan::Policy;
 use crate::decide::route::need::{Asker, DAEMONS, Input, Need, Place};
 use crate::decide::route::sheet::{Routes, route};
@@ -7,7 +9,7 @@ use crate::language::container::RUNTIMES;
 use crate::model::batch::{Partition, PartitionState};
 use crate::model::facts::{ContainerProgram, Facts};
 use crate::model::host::{Agents, Batch, ContainerRuntime, Host, HostName};
-use crate::model::units::{Bytes, Price, Walltime};
+use crate::model::units::{Bytes, Price, Timestamp, Walltime};
 
 fn name(name: &str) -> HostName {
     name.parse().unwrap()
@@ -125,6 +127,101 @@ fn the_cheapest_place_is_that_of_the_least_rate_and_of_a_thousand_few_are_shown(
     assert_eq!((order(&routes), routes.others), (vec!["lab", "grant", "local"], 1));
     let routes = route(&net, &need(), &places, Policy::Fastest, 0);
     assert_eq!((order(&routes), routes.others), (vec!["local"], 3));
+}
+
+#[test]
+fn partitions_that_make_wait_otherwise_are_told_apart() {
+    let hpc = host("hpc", Some(Batch::Slurm));
+    let waited = |queue: &str, at: u32, seconds: f64| Wait {
+        host: name("hpc"),
+        queue: Some(queue.to_owned()),
+        waited: Waited { submitted: f64::from(at) * 60.0, seconds, cores: 4, asked: 600.0 },
+    };
+    // The newest come first.
+    let waits = |of: &[(&str, f64)]| -> Vec<Wait> {
+        (0..20).rev().flat_map(|at| of.iter().map(move |(queue, seconds)| waited(queue, at, *seconds))).collect()
+    };
+    let partitions =
+        || vec![partition("short", 32, 128, 4), partition("long", 32, 128, 48), partition("tiny", 2, 4, 4)];
+    let need = Need { now: 1200.0, ..need() };
+    let told = |seen: &[Wait]| {
+        let queues = Queues::of_hosts(seen).into_values().next().unwrap_or_default();
+        let places = [Place { queues, ..Place::of(&hpc, None, partitions()) }];
+        let routes = route(&star(&[("hpc", 1e6)]), &need, &places, Policy::Fastest, 9);
+        let sheet = &routes.places[0];
+        let apart = sheet.apart.iter().map(|it| format!("{} {} {}", it.partition, it.wait.middle, it.total.middle));
+        (sheet.partition.map(str::to_owned), sheet.wait.middle, apart.collect::<Vec<_>>())
+    };
+    let short = Some("short".to_owned());
+    let seen = waits(&[("short", 5.0), ("long", 7200.0), ("tiny", 7200.0)]);
+    assert_eq!(told(&seen), (short.clone(), 5.0, vec!["long 7200 7800".to_owned()]), "it does not fit the tiny one");
+    // A partition with less wait is told too: naming it is left to the person.
+    let seen = waits(&[("short", 7200.0), ("long", 5.0)]);
+    assert_eq!(told(&seen), (short.clone(), 7200.0, vec!["long 5 605".to_owned()]));
+    assert_eq!(told(&waits(&[("short", 600.0), ("long", 650.0)])).2, Vec::<String>::new(), "nearly the same");
+    assert_eq!(told(&waits(&[("short", 600.0)])).2, Vec::<String>::new(), "nothing is known of the other");
+    assert_eq!(told(&[]), (short, 120.0, Vec::new()));
+}
+
+#[test]
+fn what_others_did_lately_counts_in_the_wait_and_in_the_run() {
+    let (hpc, lab) = (host("hpc", Some(Batch::Slurm)), host("lab", Some(Batch::None)));
+    let at = Some(Timestamp(1_000_000_000));
+    let login = Facts { at, load: Some(50.0), ..facts(4, 8) };
+    let shared = Facts { at, load: Some(6.0), ..facts(8, 16) };
+    let idle = |idle| vec![Partition { idle, ..partition("short", 32, 128, 4) }];
+    let told = |idle_cores, now| {
+        let places = [Place::of(&hpc, Some(&login), idle(idle_cores)), Place::of(&lab, Some(&shared), Vec::new())];
+        let routes = route(&star(&[]), &Need { now, ..need() }, &places, Policy::Fastest, 9);
+        let of = |name: &str| routes.places.iter().find(|sheet| sheet.host.as_str() == name).unwrap().clone();
+        let (hpc, lab) = (of("hpc"), of("lab"));
+        (
+            (hpc.wait.middle, hpc.wait.source, hpc.load.and_then(|it| it.idle_cores)),
+            (lab.run.unwrap().middle, lab.load.is_some()),
+        )
+    };
+    let (free, crowded) = told(Some(64), 1000.0);
+    assert_eq!(free, (15.0, Source::Measured(1), Some(64)));
+    assert_eq!(crowded, (750.0, true), "4 cores beside 6 processes on 8: a quarter longer");
+    assert_eq!(told(Some(3), 1000.0).0, (1200.0, Source::Measured(1), Some(3)));
+    assert_eq!(told(None, 1000.0).0, (120.0, Source::Guessed, None), "a login node's load is not its cluster's");
+    let (long_ago, alone) = told(Some(64), 9000.0);
+    assert_eq!((long_ago, alone), ((120.0, Source::Guessed, None), (600.0, false)));
+}
+
+#[test]
+fn what_lies_on_hosts_that_vanished_is_nowhere_and_cycles_of_links_end() {
+    let (here, lab) = (Host::new(HostName::local()), host("lab", Some(Batch::None)));
+    let big = facts(64, 256);
+    let places = [Place::of(&here, Some(&big), Vec::new()), Place::of(&lab, Some(&big), Vec::new())];
+    let lies = |at: &[&str]| Need {
+        inputs: vec![Input { name: "reads.fq".to_owned(), bytes: 1e6, at: at.iter().map(|host| name(host)).collect() }],
+        ..need()
+    };
+    let mut net = star(&[("lab", 1e6)]);
+    let routes = route(&net, &lies(&["gone"]), &places, Policy::Fastest, 9);
+    assert!(routes.places.is_empty() && said(&routes).iter().all(|said| said.contains("no way")), "{routes:?}");
+    // One copy that is left is enough.
+    assert_eq!(order(&route(&net, &lies(&["gone", "lab"]), &places, Policy::Fastest, 9)), ["lab", "local"]);
+    // Jump hosts that lead to each other, an island, links of no and of endless rate.
+    let link = |rate| Link { rate: Estimate::known(rate), latency: 0.25 };
+    for (one, other, rate) in [("a", "b", 1e6), ("b", "c", 1e6), ("c", "a", 1e6), ("d", "e", 1e6), ("lab", "d", 0.0)] {
+        net.link(&name(one), &name(other), link(rate));
+    }
+    net.link(&name("a"), &name("lab"), link(f64::INFINITY));
+    let routes = route(&net, &lies(&["c"]), &places, Policy::Fastest, 9);
+    assert_eq!(order(&routes), ["local", "lab"], "what streams through takes no longer");
+    assert_eq!(routes.places[1].ways, [[name("c"), name("a"), name("lab")]]);
+    assert!(routes.places.iter().all(|sheet| sheet.total.high.is_finite()), "{routes:?}");
+    assert!(route(&net, &lies(&["e"]), &places, Policy::Fastest, 9).places.is_empty(), "the island is not reached");
+    for rate in [f64::NAN, -1.0, 0.0] {
+        let mut net = star(&[]);
+        net.link(&HostName::local(), &name("lab"), link(rate));
+        let routes = route(&net, &lies(&["lab"]), &places, Policy::Fastest, 9);
+        assert_eq!(order(&routes), ["lab"], "{rate} bytes a second bring nothing here");
+    }
+    let endless = route(&net, &lies(&["a"]), &places, Policy::Fastest, 9);
+    assert_eq!((order(&endless)[0], endless.places[0].transfer.middle), ("lab", 0.25), "no time but the latency");
 }
 
 #[test]

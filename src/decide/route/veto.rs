@@ -176,6 +176,14 @@ fn machine(need: &Need, place: &Place<'_>) -> Result<(), Vec<Veto>> {
     if lacks.is_empty() { Ok(()) } else { Err(lacks) }
 }
 
+/// Returns the partitions that a command fits, in the site's order.
+pub(super) fn partitions_of<'p>(need: &Need, place: &'p Place<'_>) -> impl Iterator<Item = &'p Partition> {
+    let names_gpus = place.partitions.iter().any(|partition| !partition.gpus.is_empty());
+    let speed = place.speed.middle;
+    let open = place.partitions.iter().filter(|partition| partition.state == PartitionState::Up);
+    open.filter(move |partition| Room::of(partition, names_gpus, speed).lacks(need).is_empty())
+}
+
 /// The first partition that has room: those with GPUs first where some are needed, then the default; those with GPUs last where
 /// none are needed, else in the site's order.
 fn partition<'p>(need: &Need, place: &'p Place<'_>) -> Result<&'p Partition, Vec<Veto>> {
