@@ -1,4 +1,5 @@
-//! A login node that wants a key and then a one-time code: an SSH server in this process, since no real one asks without PAM.
+//! A login node that wants a key and then a one-time code or a password: an SSH server in this process, since no real one asks
+//! without PAM or an account of its own.
 
 use std::collections::HashMap;
 use std::process::Stdio;
@@ -19,18 +20,20 @@ pub(crate) struct Seen {
 }
 
 struct Double {
+    /// What it wants after the key.
+    wants: &'static [MethodKind],
     seen: Arc<Mutex<Seen>>,
     stdins: HashMap<ChannelId, ChildStdin>,
 }
 
-/// Starts a double on a free port of 127.0.0.1; returns the port and what it will have seen.
-pub(crate) async fn start(host_key: PrivateKey) -> (u16, Arc<Mutex<Seen>>) {
+/// Starts a double on a free port of 127.0.0.1, which wants one of these after a key; returns the port and what it will have seen.
+pub(crate) async fn start(host_key: PrivateKey, wants: &'static [MethodKind]) -> (u16, Arc<Mutex<Seen>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let seen = Arc::new(Mutex::new(Seen::default()));
     let config = Arc::new(Config {
         keys: vec![host_key],
-        methods: MethodSet::from(&[MethodKind::PublicKey, MethodKind::KeyboardInteractive][..]),
+        methods: MethodSet::from(&[&[MethodKind::PublicKey], wants].concat()[..]),
         auth_rejection_time: std::time::Duration::ZERO,
         nodelay: true,
         ..Config::default()
@@ -39,7 +42,7 @@ pub(crate) async fn start(host_key: PrivateKey) -> (u16, Arc<Mutex<Seen>>) {
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             shared.lock().unwrap().connections += 1;
-            let double = Double { seen: Arc::clone(&shared), stdins: HashMap::new() };
+            let double = Double { wants, seen: Arc::clone(&shared), stdins: HashMap::new() };
             let config = Arc::clone(&config);
             tokio::spawn(async move {
                 if let Ok(session) = run_stream(config, stream, double).await {
@@ -55,8 +58,15 @@ impl Handler for Double {
     type Error = russh::Error;
 
     async fn auth_publickey(&mut self, _: &str, _: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
-        let then = MethodSet::from(&[MethodKind::KeyboardInteractive][..]);
+        let then = MethodSet::from(self.wants);
         Ok(Auth::Reject { proceed_with_methods: Some(then), partial_success: true })
+    }
+
+    async fn auth_password(&mut self, _: &str, password: &str) -> Result<Auth, russh::Error> {
+        self.seen.lock().unwrap().answers.push(vec![password.to_owned()]);
+        let then = MethodSet::from(self.wants);
+        let wrong = Auth::Reject { proceed_with_methods: Some(then), partial_success: false };
+        Ok(if password == "sesame" { Auth::Accept } else { wrong })
     }
 
     async fn auth_keyboard_interactive<'a>(
@@ -75,7 +85,9 @@ impl Handler for Double {
         let answers: Vec<String> = response.map(|answer| String::from_utf8_lossy(&answer).into_owned()).collect();
         let right = answers == ["secret", "123456"];
         self.seen.lock().unwrap().answers.push(answers);
-        Ok(if right { Auth::Accept } else { Auth::reject() })
+        let then = MethodSet::from(self.wants);
+        let wrong = Auth::Reject { proceed_with_methods: Some(then), partial_success: false };
+        Ok(if right { Auth::Accept } else { wrong })
     }
 
     async fn channel_open_session(

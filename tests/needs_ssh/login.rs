@@ -8,9 +8,10 @@ use csync::language::ssh::{Hop, HostKeyTrouble};
 use csync::model::host::HostName;
 use csync::reach::transport::{
     Ask, ConnectionSettings, Connections, Exec, Limits, LinkState, Member, Native, NativeSettings, Questions, Remote,
-    Transport, TransportError,
+    Seen, Transport, TransportError,
 };
 use futures_util::FutureExt;
+use russh::MethodKind;
 
 use crate::needs_ssh::sshd::{Bed, Unusual, run, user};
 use crate::needs_ssh::{Line, Masters, double};
@@ -169,15 +170,19 @@ async fn a_passphrase_is_asked_for_once() {
     assert_eq!(line.hosts[0].logins(), 2);
 }
 
-/// The way to the double.
-async fn to_double(ask: Option<Ask>) -> (Remote, Arc<Mutex<double::Seen>>, Bed) {
+/// The way to the double, which wants one of these after the key; with more lines of configuration.
+async fn to_double(
+    ask: Option<Ask>,
+    wants: &'static [MethodKind],
+    more: &str,
+) -> (Remote, Arc<Mutex<double::Seen>>, Bed) {
     let bed = Bed::new();
     let key = bed.key("host", "ed25519", "");
-    let (port, seen) = double::start(russh::keys::load_secret_key(&key, None).unwrap()).await;
+    let (port, seen) = double::start(russh::keys::load_secret_key(&key, None).unwrap(), wants).await;
     bed.append("known_hosts", &format!("[127.0.0.1]:{port} {}", bed.read("host.pub")));
     let config = format!(
         "Host double\nHostName 127.0.0.1\nPort {port}\nUser me\nIdentityFile {}\nIdentitiesOnly yes\nIdentityAgent none\n\
-         UserKnownHostsFile {}\nGlobalKnownHostsFile /dev/null\n",
+         UserKnownHostsFile {}\nGlobalKnownHostsFile /dev/null\n{more}\n",
         bed.path("user").display(),
         bed.path("known_hosts").display()
     );
@@ -188,10 +193,52 @@ async fn to_double(ask: Option<Ask>) -> (Remote, Arc<Mutex<double::Seen>>, Bed) 
     (host, seen, line.bed)
 }
 
+const QUESTIONS: &[MethodKind] = &[MethodKind::KeyboardInteractive];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_is_asked_for_where_no_questions_are() {
+    let sent = |seen: &Mutex<double::Seen>| seen.lock().unwrap().answers.concat();
+    let password: &[MethodKind] = &[MethodKind::Password];
+    let (ask, asked) = answering(&[&["wrong"], &["sesame"]]);
+    let (host, seen, _bed) = to_double(Some(ask), password, "").await;
+    host.exec(exec("true")).await.unwrap();
+    assert_eq!(sent(&seen), ["wrong", "sesame"]);
+    {
+        let asked = asked.lock().unwrap();
+        assert!(asked.iter().all(|it| it.prompts.len() == 1 && it.prompts[0].1 == Seen::Hidden), "{asked:?}");
+        assert!(asked[0].prompts[0].0.contains("Password of me@double"), "{asked:?}");
+    }
+    // Not kept: the next connection asks anew.
+    host.close().await;
+    assert!(host.exec(exec("true")).await.is_err());
+    assert_eq!((asked.lock().unwrap().len(), seen.lock().unwrap().answers.len()), (3, 2), "nobody answered");
+    // As often as is configured, and not once more.
+    for (more, most) in [("NumberOfPasswordPrompts 1", 1), ("", 3), ("NumberOfPasswordPrompts 5", 5)] {
+        let (ask, _) = answering(&[&["wrong"][..]; 6]);
+        let (host, seen, _bed) = to_double(Some(ask), password, more).await;
+        let denied = host.exec(exec("true")).await;
+        assert!(matches!(denied, Err(TransportError::Denied { .. })), "{more}: {denied:?}");
+        assert_eq!(sent(&seen), vec!["wrong"; most], "{more}");
+    }
+    // After questions that were not answered right, as with OpenSSH.
+    let both: &[MethodKind] = &[MethodKind::KeyboardInteractive, MethodKind::Password];
+    let (ask, _) = answering(&[&["secret", "0"], &["sesame"]]);
+    let (host, seen, _bed) = to_double(Some(ask), both, "NumberOfPasswordPrompts 1").await;
+    host.exec(exec("true")).await.unwrap();
+    assert_eq!(sent(&seen), ["secret", "0", "sesame"]);
+    // Where passwords are switched off nobody is asked for one.
+    let (ask, asked) = answering(&[&["sesame"]]);
+    let (host, _, _bed) = to_double(Some(ask), password, "PasswordAuthentication no").await;
+    assert!(matches!(host.exec(exec("true")).await, Err(TransportError::Denied { .. })));
+    assert!(asked.lock().unwrap().is_empty());
+    let (host, _, _bed) = to_double(None, password, "").await;
+    assert!(matches!(host.exec(exec("true")).await, Err(TransportError::NeedsLogin { .. })));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn questions_reach_the_person() {
     let (ask, asked) = answering(&[&["secret", "000000"], &["secret", "123456"]]);
-    let (host, seen, _bed) = to_double(Some(ask)).await;
+    let (host, seen, _bed) = to_double(Some(ask), QUESTIONS, "").await;
     let reply = host.exec(exec("cat; echo err >&2; exit 9").reading("in")).await.unwrap();
     assert_eq!((reply.status.code(), reply.stdout, reply.stderr), (9, b"in".to_vec(), b"err\n".to_vec()));
     host.exec(exec("true")).await.unwrap();
@@ -205,13 +252,13 @@ async fn questions_reach_the_person() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_there_to_ask_needs_a_login() {
-    let (host, seen, _bed) = to_double(None).await;
+    let (host, seen, _bed) = to_double(None, QUESTIONS, "").await;
     let needs = host.exec(exec("true")).await;
     assert!(matches!(needs, Err(TransportError::NeedsLogin { .. })), "{needs:?}");
     assert!(matches!(host.link_state(), LinkState::NeedsLogin { .. }));
     assert!(seen.lock().unwrap().answers.is_empty());
     let (refusing, _) = answering(&[]);
-    let (host, _, _bed) = to_double(Some(refusing)).await;
+    let (host, _, _bed) = to_double(Some(refusing), QUESTIONS, "").await;
     let denied = host.exec(exec("true")).await;
     assert!(matches!(denied, Err(TransportError::Denied { .. })), "{denied:?}");
 }
@@ -222,10 +269,20 @@ async fn certified(
     validity: &[&str],
     known: impl Fn(&Bed, &str, &str) -> String,
 ) -> [Option<HostKeyTrouble>; 2] {
+    certified_by("ed25519", principal, validity, known).await
+}
+
+/// The same, by an authority with a key of this kind.
+async fn certified_by(
+    kind: &str,
+    principal: &str,
+    validity: &[&str],
+    known: impl Fn(&Bed, &str, &str) -> String,
+) -> [Option<HostKeyTrouble>; 2] {
     let mut outcomes = [None; 2];
     for (member, outcome) in MEMBERS.into_iter().zip(&mut outcomes) {
         let mut bed = Bed::new();
-        bed.key("ca", "ed25519", "");
+        bed.key("ca", kind, "");
         bed.key("hostkey", "ed25519", "");
         let mut sign = Command::new("ssh-keygen");
         sign.args(["-q", "-h", "-s"]).arg(bed.path("ca")).args(["-I", "host", "-n", principal]).args(validity);
@@ -266,6 +323,11 @@ async fn certificates_of_hosts() {
     // Of critical options none is known, and who does not know one must refuse.
     let critical = certified("127.0.0.2", &["-O", "critical:only-on-sundays@example.org=yes"], authority).await;
     assert!(critical.iter().all(Option::is_some), "{critical:?}");
+    // SHA-1 is no signature any more, whoever's it is.
+    let by_rsa = async |hash: &str| certified_by("rsa", "127.0.0.2", &["-t", hash], authority).await;
+    assert_eq!(by_rsa("rsa-sha2-512").await, [None; 2]);
+    let sha1 = by_rsa("ssh-rsa").await;
+    assert!(sha1.iter().all(Option::is_some), "{sha1:?}");
     // Without an authority it is only a key, which may be known.
     let plain = |bed: &Bed, place: &str, _: &str| format!("{place} {}", bed.read("hostkey.pub"));
     assert_eq!(certified("elsewhere", &[], plain).await, [None; 2]);
@@ -320,6 +382,35 @@ fn names_are_found_as_ssh_keygen_finds_them() {
         found += usize::from(theirs);
     }
     assert!(found >= 8, "the oracle finds names: {found}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alias_with_capital_letters_is_found_as_openssh_finds_it() {
+    for is_hashed in [false, true] {
+        for (entry, alias) in
+            [("Cluster", "Cluster"), ("cluster", "Cluster"), ("Cluster", "cluster"), ("other", "Cluster")]
+        {
+            let mut found = Vec::new();
+            for member in MEMBERS {
+                let line = Line::new(1);
+                let sshd = &line.hosts[0];
+                let key = line.bed.read(&format!("host-{}.pub", sshd.address));
+                let lines = format!("{entry} {}\n", key.trim());
+                std::fs::write(line.bed.path("known_hosts"), lines).unwrap();
+                if is_hashed {
+                    run(Command::new("ssh-keygen").args(["-q", "-H", "-f"]).arg(line.bed.path("known_hosts")));
+                }
+                line.write_config(&format!("HostKeyAlias {alias}"));
+                let line = Masters(line);
+                found.push(match is_let_in(&line.0, member).await {
+                    Ok(()) => true,
+                    Err(TransportError::HostKey { how: HostKeyTrouble::Unknown, .. }) => false,
+                    Err(error) => panic!("{member} {entry} {alias}: {error}"),
+                });
+            }
+            assert_eq!(found[0], found[1], "hashed {is_hashed}: {entry} looked for as {alias}");
+        }
+    }
 }
 
 /// Connections by the line's configuration.

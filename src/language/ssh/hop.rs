@@ -48,6 +48,8 @@ pub struct Hop {
     pub identities_only: bool,
     /// The ways of logging in that are tried.
     pub methods: Vec<Method>,
+    /// How often a person is asked for the same thing: a passphrase, answers, a password.
+    pub prompts: u32,
     /// How long connecting may take, where it is said.
     pub connect_timeout: Option<Duration>,
     /// How often a silent host is asked whether it is there, where it is said.
@@ -91,6 +93,11 @@ impl Hop {
             agent,
             identities_only: options.is_on("identitiesonly"),
             methods: METHODS.iter().filter(|(_, key, name)| tried(key, name)).map(|(method, ..)| *method).collect(),
+            prompts: options
+                .number("numberofpasswordprompts")
+                .and_then(|count| u32::try_from(count).ok())
+                .filter(|count| *count > 0)
+                .unwrap_or(3),
             connect_timeout: seconds("connecttimeout"),
             alive_interval: seconds("serveraliveinterval"),
             alive_count: options
@@ -125,6 +132,7 @@ mod tests {
         assert_eq!(plain.place.name(), "[10.0.0.1]:2222");
         assert_eq!(plain.methods, [Method::PublicKey, Method::KeyboardInteractive, Method::Password]);
         assert!(plain.identities_only);
+        assert_eq!((plain.prompts, hop("numberofpasswordprompts 1\n").unwrap().prompts), (3, 1));
         assert_eq!(hop("identityagent none\n").unwrap().agent, None);
         assert_eq!(hop("identityagent %d/a\n").unwrap().agent.as_deref(), Some("/h/a"));
         let alias = hop("hostkeyalias Cluster\npreferredauthentications publickey\n").unwrap();

@@ -49,11 +49,13 @@ pub(super) struct Login<'a> {
     pub(super) unlocked: &'a Unlocked,
     /// Why a person could help.
     locked: Option<String>,
+    /// How often it was answered, by questions and by a password.
+    answered: (u32, u32),
 }
 
 impl<'a> Login<'a> {
     pub(super) const fn new(host: &'a str, hop: &'a Hop, ask: Option<&'a Ask>, unlocked: &'a Unlocked) -> Self {
-        Self { host, hop, ask, unlocked, locked: None }
+        Self { host, hop, ask, unlocked, locked: None, answered: (0, 0) }
     }
 
     /// Logs in.
@@ -64,7 +66,6 @@ impl<'a> Login<'a> {
             AuthResult::Success => return Ok(()),
             AuthResult::Failure { remaining_methods, .. } => remaining_methods,
         };
-        let mut asked = 0_u8;
         loop {
             if self.hop.methods.contains(&Method::PublicKey) && methods.contains(&MethodKind::PublicKey) {
                 let mut progress = None;
@@ -86,16 +87,11 @@ impl<'a> Login<'a> {
             if handle.is_closed() {
                 return Err(NotIn::Denied("it hung up on too many keys".to_owned()));
             }
-            // OpenSSH asks three times too.
-            if asked >= 3 {
-                break;
-            }
-            asked += 1;
             match self.answer(handle, &methods).await? {
                 Some(AuthResult::Success) => return Ok(()),
                 Some(AuthResult::Failure { remaining_methods, partial_success }) => {
                     if partial_success {
-                        asked = 0;
+                        self.answered = (0, 0);
                     }
                     methods = remaining_methods;
                 }
@@ -214,7 +210,7 @@ impl<'a> Login<'a> {
             self.locked = Some(format!("the key {} has a passphrase", path.display()));
             return None;
         };
-        for _ in 0..3 {
+        for _ in 0..self.hop.prompts {
             let prompt = format!("Passphrase of the key {}: ", path.display());
             let questions = Questions {
                 host: self.host.to_owned(),
@@ -237,11 +233,15 @@ impl<'a> Login<'a> {
         None
     }
 
-    /// Answers what the host asks; nothing where it asks nothing or nobody is there.
+    /// Answers what the host asks; nothing where it asks nothing, nobody is there, or the person was asked often enough: questions
+    /// first and then, where those are not asked or were not answered right, for a password.
     async fn answer(&mut self, handle: &mut Handle<Checker>, methods: &MethodSet) -> Result<Option<AuthResult>, NotIn> {
         let interactive = self.hop.methods.contains(&Method::KeyboardInteractive)
             && methods.contains(&MethodKind::KeyboardInteractive);
-        let password = self.hop.methods.contains(&Method::Password) && methods.contains(&MethodKind::Password);
+        let interactive = interactive && self.answered.0 < self.hop.prompts;
+        let password = self.hop.methods.contains(&Method::Password)
+            && methods.contains(&MethodKind::Password)
+            && self.answered.1 < self.hop.prompts;
         if !interactive && !password {
             return Ok(None);
         }
@@ -251,8 +251,10 @@ impl<'a> Login<'a> {
             return Ok(None);
         };
         if interactive {
+            self.answered.0 += 1;
             return self.keyboard_interactive(handle, ask).await;
         }
+        self.answered.1 += 1;
         let prompt = format!("Password of {}@{}: ", self.hop.user, self.host);
         let questions = Questions {
             host: self.host.to_owned(),
