@@ -76,17 +76,18 @@ fn what_is_lost_runs_again_when_a_person_says_so_and_is_ended_when_its_host_is_b
     let bed = bed(&["slurm"]);
     let held = Held::submit(&bed, "login", "[\"hpc\", \"lab\"]", 1, "");
     held.run();
-    assert!(bed.csync(&["retry", "--lost"]).exits(0).err.contains("nothing that you named is lost"));
+    assert!(bed.csync(&["retry", "--lost"]).exits(0).err.contains("nothing of it is lost"));
     bed.now("cut gate");
     why_says(&bed, "t[1]", &["csync retry --lost 1 't[1]'"]);
-    assert!(bed.csync(&["retry"]).exits(0).err.contains("nothing that you named failed"));
+    assert!(bed.csync(&["retry"]).exits(0).err.contains("nothing of it failed"));
+    assert!(bed.csync(&["retry", "1", "t[1]"]).exits(0).err.contains("nothing that you named failed"));
     let said = bed.csync(&["retry", "--lost", "--detach"]).exits(0);
     assert!(said.err.contains("1 instance "), "{said:?}");
     until("it runs elsewhere", || held.started_on("station") == ["1.0.2"]);
     // What was given up is known to the next engine too.
     signal(engine_pid(&bed), "KILL");
     bed.now("heal gate");
-    assert!(bed.csync(&["retry", "--lost"]).exits(0).err.contains("nothing that you named is lost"));
+    assert!(bed.csync(&["retry", "--lost"]).exits(0).err.contains("nothing of it is lost"));
     nothing_left(&bed, "login");
     assert!(!bed.path("out/1").exists(), "nothing of the first is taken");
     held.release_on("station");

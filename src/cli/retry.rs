@@ -39,13 +39,14 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     context.block_on(async {
         let client = context.reach().await?;
         let run = client.run(run.unwrap_or_default()).await?.summary.run;
+        let what = if labels.is_empty() { "nothing of it" } else { "nothing that you named" };
         let affected = client.retry(run.into(), &RetryAsk { labels, lost: args.lost }).await?;
         let nothing = affected.instances == 0;
         let again = many(affected.instances, "instance");
         context.say(&match (args.lost, nothing) {
-            (false, true) => format!("Nothing to retry in run {run}: nothing that you named failed or was cancelled."),
+            (false, true) => format!("Nothing to retry in run {run}: {what} failed or was cancelled."),
             (false, false) => format!("Running {again} of run {run} again."),
-            (true, true) => format!("Nothing to retry in run {run}: nothing that you named is lost."),
+            (true, true) => format!("Nothing to retry in run {run}: {what} is lost."),
             (true, false) => {
                 format!("No longer waiting for {again} of run {run}; what was cancelled is over, the rest runs again.")
             }
