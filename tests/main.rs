@@ -52,6 +52,7 @@ mod needs_pbs;
 mod needs_picture;
 mod needs_placement;
 mod needs_podman;
+mod needs_quota;
 mod needs_registry;
 mod needs_runtimes;
 mod needs_scale;

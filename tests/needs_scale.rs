@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
 use crate::bed::{Bed, read_until};
-use crate::far::engine_pid;
+use crate::far::{engine_pid, nothing_left};
 use crate::world::{signal, until};
 
 /// The cluster by the login node whose commands of Slurm a test can stand in front of.
@@ -188,6 +188,19 @@ fn ten_thousand_jobs_of_twenty_runs_are_asked_for_together() {
     let ended = calls("scancel");
     assert!((1..20).contains(&ended), "{ended} orders");
     until("the others wait on", || bed.on("login", "squeue -h -r -t PD,R | wc -l").out.trim() == "9500");
+    // All others at once: a few orders too, and nothing of them is left, in the queue, on the nodes or in scratch.
+    let before = (calls("scancel"), calls("squeue"));
+    for run in 1..20 {
+        bed.csync(&["cancel", &run.to_string()]).exits(0);
+    }
+    for run in 1..20 {
+        bed.csync(&["wait", &run.to_string()]).exits(130);
+    }
+    let asked = (calls("scancel") - before.0, calls("squeue") - before.1);
+    assert!((1..25).contains(&asked.0) && (1..60).contains(&asked.1), "{asked:?} orders and questions");
+    nothing_left(&bed, "login");
+    let ran = fs::read_to_string(&log).unwrap();
+    assert!(!ran.contains("cannot be used"), "clearing away kept nobody from looking: {ran}");
 }
 
 /// Submits a task that says what `first` prints and goes on when it is told to; returns what to do on the host to tell it.

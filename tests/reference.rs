@@ -92,6 +92,11 @@ has is followed to its end, as the host was configured last. A connection whose 
 for, however long, and nothing of it runs twice. Where you know that the host will not come back, `csync retry --lost` runs it again
 elsewhere; should the host answer after all, what still runs there is ended, and nothing of it is taken.
 
+Where nothing can be written to `scratch` any more, since a disk is full or a quota used up, nothing is sent to the host until there is
+room: `csync status` and `csync why` say so, with the place and what makes room (`csync clean --on HOST --inputs`, which leaves results
+that lie there alone). What runs there is followed as before. A job whose end finds no room to be written down waits for it, ten
+minutes in a batch system and a day without one, so that nothing that was done is done again.
+
 Files go over the same connection as everything else: small ones together, large ones one by one and on from where a transfer
 broke off, compared by size and checksum (`cksum`) before they get their names. What lies there already does not move, be it
 known by size and time or by size and checksum. A directory that the host sees under the same name as this machine is recognised

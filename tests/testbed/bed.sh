@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # A small computing center on one machine, as an ordinary user: real sshd, Slurm and Grid Engine in one user namespace.
 #
-#   bed.sh up [--tied|--shared] DIR [PART...]   brings it up; PARTs: slurm db sge pbs (default: slurm sge pbs);
-#                                          db adds slurmdbd to slurm
+#   bed.sh up [--tied|--shared] DIR [PART...]   brings it up; PARTs: slurm db munge sge pbs quota (default: slurm sge
+#                                          pbs); db adds slurmdbd to slurm, munge authentication; quota, for root alone, a
+#                                          file system with a quota, /mnt/quota on every host
 #   bed.sh run [--home HOME] DIR HOST CMD...   runs a command on a host, as the user alice; on the laptop with another home
 #   bed.sh cut|heal DIR HOST           takes a host's cable out, puts it back
 #   bed.sh delay DIR HOST MS           lengthens the round trip to a host (0: no longer)
 #   bed.sh loss DIR HOST PERCENT       loses that share of the packets from and to a host (0: none)
 #   bed.sh stop-part|start-part DIR NAME   ends and starts what NAME stands for: sshd-HOST, slurmctld, slurmdbd, slurmd-n1,
-#                                          qmaster, execd, pbs
+#                                          munged-HOST, qmaster, execd, pbs
 #   bed.sh freeze|thaw DIR NAME        stops it without ending it, and lets it go on
 #   bed.sh crash|boot DIR HOST         takes the power off a host, switches it on again
 #   bed.sh logins DIR HOST             counts the SSH connections that a host has had from other hosts
@@ -73,7 +74,7 @@ inside() {
 }
 
 up() {
-  local life=--free begin=${EPOCHREALTIME/./}
+  local life=--free begin=${EPOCHREALTIME/./} as_root=()
   case $1 in --*) life=$1 && shift ;; esac
   D=$1
   shift
@@ -82,9 +83,11 @@ up() {
   ! alive || die "a bed is up in $D already"
   rm -rf "$D"/{etc,h,hidden,homes,laptop,pbs,scratch,sge,slurm} "$D"/{news,never,ready,pid} || exit 1
   mkfifo "$D/news" "$D/never" || exit 1
+  # What root alone may do comes before there is a user namespace.
+  case " $* " in *" quota "*) as_root=(unshare -m -- bash "$ME" _with_quota "$D") ;; esac
   # Its own session: what a terminal sends to `up` does not reach the bed. Untied, its input never ends.
   if [ "$life" = --tied ]; then exec 3<&0; else exec 3<>"$D/never"; fi
-  setsid unshare -U --map-root-user -m -n -p -f -- bash "$ME" _init "$D" "$life" "$@" <&3 >"$D/up.log" 2>&1 4>"$D/news" &
+  setsid "${as_root[@]}" unshare -U --map-root-user -m -n -p -f -- bash "$ME" _init "$D" "$life" "$@" <&3 >"$D/up.log" 2>&1 4>"$D/news" &
   exec 3<&-
   # A line comes when all is up; an end when there is nobody left who could write one.
   read -r _ <"$D/news"

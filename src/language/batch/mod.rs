@@ -19,6 +19,7 @@
 pub mod call;
 pub mod log;
 pub mod pbs;
+pub mod room;
 pub mod sge;
 pub mod slurm;
 pub mod wrapper;

@@ -8,6 +8,7 @@ use crate::decide::engine::run::Run;
 use crate::decide::engine::views::Wait;
 use crate::decide::fresh::reason::Reason;
 use crate::decide::fresh::select::UnknownNames;
+use crate::language::batch::room::{UNWRITTEN, is_full, make_room};
 use crate::language::manifest::render;
 use crate::model::api::{ApiError, AttemptView, ErrorKind, InstanceView, Stream, Why};
 use crate::model::id::{HostId, InstanceId, JobKey, RunId};
@@ -338,6 +339,7 @@ fn advice(run: RunId, view: &InstanceView, log_tail: &[String]) -> Vec<String> {
         };
     };
     let mut advice = match &last.outcome {
+        _ if let Some(host) = last.host.as_deref().filter(|_| had_no_room(last, log_tail)) => vec![make_room(host)],
         Some(Outcome::Oom) => {
             let more = last.grant.mem.scaled(2.0);
             vec![format!("give it more: `resources.mem = \"{more}\"` in task `{task}`, then submit again")]
@@ -374,6 +376,16 @@ fn advice(run: RunId, view: &InstanceView, log_tail: &[String]) -> Vec<String> {
     }
     advice.push(retry);
     advice
+}
+
+/// Returns whether something of an attempt found no room on its host.
+fn had_no_room(attempt: &AttemptView, log_tail: &[String]) -> bool {
+    let said = match &attempt.outcome {
+        Some(Outcome::Rejected { message } | Outcome::Stage { message } | Outcome::Spawn { message }) => Some(message),
+        _ => None,
+    };
+    let is_unwritten = |note: &String| is_full(note) || note.contains(UNWRITTEN);
+    said.into_iter().chain(log_tail).any(|words| is_full(words)) || attempt.notes.iter().any(is_unwritten)
 }
 
 /// Finds the program in a shell's `bash: line 1: bwa: command not found`.

@@ -8,6 +8,7 @@
 //! running may be running still.
 
 mod boxes;
+mod clear;
 mod desk;
 mod fetch;
 mod images;

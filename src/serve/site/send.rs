@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use crate::decide::engine::protocol::Stage;
 use crate::language::batch;
 use crate::language::batch::call::Call;
+use crate::language::batch::room::{is_full, make_room, one_line};
 use crate::language::batch::wrapper::{BadMember, File, Member, batch_script, detach_command, submission_files};
 use crate::language::manifest::{Rendered, absolute, contain, render_at};
 use crate::language::quote::sh;
@@ -83,14 +84,16 @@ pub async fn ground_of(host: &Host, way: &Remote) -> Result<Ground, TransportErr
     let reply = way.exec(Exec::new(script)).await?;
     let place = String::from_utf8_lossy(&reply.stdout).trim_end_matches('\n').to_owned();
     if !reply.status.is_success() || !place.starts_with('/') {
-        let detail = String::from_utf8_lossy(&reply.stderr).trim().to_owned();
+        let detail = one_line(&String::from_utf8_lossy(&reply.stderr));
+        let helps = if is_full(&detail) {
+            make_room(host.name.as_str())
+        } else {
+            "`scratch` of the host in hosts.toml names another place".to_owned()
+        };
         return Err(TransportError::FarFile {
             host: host.name.to_string(),
             path: host.scratch.as_ref().map_or_else(|| SCRATCH.to_owned(), ToString::to_string),
-            detail: format!(
-                "{}; `scratch` of the host in hosts.toml names another place",
-                if detail.is_empty() { reply.status.to_string() } else { detail }
-            ),
+            detail: format!("{}; {helps}", if detail.is_empty() { reply.status.to_string() } else { detail }),
         });
     }
     Ok(Ground { scratch: place })
@@ -205,7 +208,8 @@ pub(super) async fn send(means: &Means, ground: &Ground, sent: &Sent, jobs: Vec<
     };
     // One command: a directory that is there was submitted from, or nothing was submitted.
     let script = format!(
-        "umask 077; d={}; mkdir -- \"$d\" && tar -xf - -C \"$d\" || exit 111\n{}: >\"$d/submitting\"\n{}{call}",
+        "umask 077; d={}; mkdir -- \"$d\" && tar -xf - -C \"$d\" || exit 111\n\
+         {}true >\"$d/submitting\" || exit 111\n{}{call}",
         sh(&directory),
         copy(means, ground, &jobs),
         means.prelude
@@ -214,7 +218,7 @@ pub(super) async fn send(means: &Means, ground: &Ground, sent: &Sent, jobs: Vec<
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (stdout, stderr) = (text(&reply.0), text(&reply.1));
     if reply.2 == 111 {
-        return Err(refused(&jobs, &spawn(format!("its directory cannot be made on the host: {}", stderr.trim()))));
+        return Err(refused(&jobs, &spawn(format!("its directory cannot be made on the host: {}", one_line(&stderr)))));
     }
     let Some(dialect) = &means.dialect else {
         return if reply.2 == 0 {

@@ -1,5 +1,5 @@
-//! A look at a host: one command that ends what is to be ended, clears away what is over, and asks for all news of ours: the
-//! wrappers' records, the queue and, for what left the queue without a word, the history.
+//! A look at a host: one command that ends what is to be ended, and asks for all news of ours: the wrappers' records, the queue and,
+//! for what left the queue without a word, the history.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
@@ -14,6 +14,7 @@ use tokio::task::spawn_blocking;
 use crate::decide::outcome::{Asked as AskedFor, Cancel, Evidence, Log, Own, Patience, Verdict, judge};
 use crate::language::batch::call::{Ask, Target};
 use crate::language::batch::log::{LastWords, last_words};
+use crate::language::batch::room::{UNWRITTEN, one_line};
 use crate::language::batch::wrapper::{
     Crew, NewsRequest, Record, Stage as At, Tail, cancel_command, news_command_of_any, parse_news,
 };
@@ -56,8 +57,6 @@ pub(super) struct Asked {
     pub(super) live: Vec<Live>,
     /// Members to be ended, by submission and number.
     pub(super) stops: Vec<(JobName, u32)>,
-    /// Submissions to be cleared away.
-    pub(super) closing: Vec<JobName>,
     /// Members whose output somebody watches.
     pub(super) watched: Vec<(JobName, u32, JobKey)>,
     /// The number of this look.
@@ -112,8 +111,6 @@ pub(super) struct Heard {
     pub(super) never_sent: Vec<JobName>,
     /// News of members, by submission and number.
     pub(super) members: Vec<(JobName, u32, MemberNews)>,
-    /// Submissions that were cleared away.
-    pub(super) closed: Vec<JobName>,
     /// Not all records came.
     pub(super) cut_off: bool,
     /// Our directory is not there (any more).
@@ -122,6 +119,8 @@ pub(super) struct Heard {
     pub(super) behind: bool,
     /// Why the batch system told nothing, where it was asked.
     pub(super) silent: Option<String>,
+    /// Why nothing can be written to our directory there.
+    pub(super) unwritable: Option<String>,
 }
 
 /// Looks.
@@ -184,10 +183,18 @@ fn mark(turn: u64) -> String {
 }
 
 fn script(means: &Means, ground: &Ground, asked: &Asked, mark: &str) -> (String, Vec<u8>) {
-    let mut script =
-        format!("cd -- {} || exit 1\numask 077\nexec 3<&0 </dev/null\n{}", sh(&ground.scratch), means.prelude);
+    let mut script = format!(
+        "cd -- {} && [ -d jobs ] || exit 1\numask 077\nexec 3<&0 4>&1 </dev/null\n{}",
+        sh(&ground.scratch),
+        means.prelude
+    );
     let mut request = NewsRequest::default();
-    clear_away(means, ground, asked, mark, &mut script);
+    // A byte, since a file without any needs no room.
+    let _infallible = writeln!(
+        script,
+        "csync_words=$({{ echo >jobs/.room-{}; }} 2>&1) || printf '\\n%s unwritable\\n%s\\n' {mark} \"$csync_words\"",
+        prefix(&means.state)
+    );
     cancel(means, ground, asked, &mut script);
     let there: Vec<&Live> = asked.live.iter().filter(|live| live.state == Way::There).collect();
     if !there.is_empty() {
@@ -257,39 +264,13 @@ fn log_of(directory: &str, live: &Live, index: u32) -> String {
     if live.members.len() == 1 { format!("{directory}/batch.log") } else { format!("{directory}/batch.log.{index}") }
 }
 
-/// Removes what is over. Without a batch system nobody else ends what still runs of it, wherever that went.
-fn clear_away(means: &Means, ground: &Ground, asked: &Asked, mark: &str, script: &mut String) {
-    if asked.closing.is_empty() {
-        return;
-    }
-    let dirs: Vec<String> = asked.closing.iter().map(|name| format!("jobs/{name}")).collect();
-    if means.dialect.is_none() {
-        let marks: Vec<String> = asked
-            .closing
-            .iter()
-            .map(|name| format!("-e {}", sh(&format!("CSYNC_MEMBER={}/", ground.submission(name)))))
-            .collect();
-        let _infallible = writeln!(
-            script,
-            "for f in $(grep -slF {} /proc/[0-9]*/environ); do p=${{f#/proc/}}; kill -9 \"${{p%/environ}}\" 2>/dev/null; done",
-            marks.join(" ")
-        );
-    }
-    // What holds results that nobody has yet stays.
-    let _infallible = writeln!(
-        script,
-        "csync_left=; for csync_d in {}; do [ -e \"$csync_d/keep\" ] || rm -rf -- \"$csync_d\" || csync_left=1; done\n\
-         [ -n \"$csync_left\" ] || printf '\\n%s closed\\n' {mark}",
-        dirs.join(" ")
-    );
-}
-
-/// Appends a command whose output and status are told apart from the others'.
+/// Appends a command whose output, status and complaints are told apart from the others'. Nothing is written for that: the disk may
+/// be full.
 fn section(script: &mut String, mark: &str, name: &str, command: &str) {
     let _infallible = writeln!(
         script,
-        "printf '\\n%s {name}\\n' {mark}\n(\n{command}\n) 2>jobs/.complaints.$$; csync_status=$?\n\
-         printf '\\n%s {name}-status\\n%s\\n' {mark} \"$csync_status\"; cat jobs/.complaints.$$; rm -f jobs/.complaints.$$"
+        "printf '\\n%s {name}\\n' {mark}\ncsync_words=$( (\n{command}\n) 2>&1 >&4 4>&-); csync_status=$?\n\
+         printf '\\n%s {name}-status\\n%s\\n%s\\n' {mark} \"$csync_status\" \"$csync_words\""
     );
 }
 
@@ -305,13 +286,18 @@ fn cancel(means: &Means, ground: &Ground, asked: &Asked, script: &mut String) {
         indices.sort_unstable();
         let Some(live) = there.get(name) else { continue };
         let directory = ground.submission(name);
-        // So that one that starts in this moment does not run.
-        for index in &indices {
-            let _infallible = writeln!(script, ": 2>/dev/null >{}/{index}/cancel", sh(&directory));
+        // So that one that starts in this moment does not run. Not `:`, which ends the shell where the file cannot be made.
+        let mut left = (1u32..).zip(&live.members).filter(|(_, member)| !member.over);
+        let all = left.all(|(index, _)| indices.binary_search(&index).is_ok());
+        if all {
+            let _infallible = writeln!(script, "true 2>/dev/null >{}/cancel", sh(&directory));
+        } else {
+            for index in &indices {
+                let _infallible = writeln!(script, "true 2>/dev/null >{}/{index}/cancel", sh(&directory));
+            }
         }
         match (&means.dialect, &live.sent.batch) {
             (Some(_), Some(id)) => {
-                let all = indices.len() == live.members.len();
                 let ranges = indices.iter().map(|&index| (index, index, 1)).collect();
                 let members = if all { Members::All } else { Members::Ranges(ranges) };
                 targets.push(Target { id: id.clone(), members });
@@ -356,10 +342,8 @@ fn sections<'a>(stdout: &'a [u8], mark: &str) -> HashMap<String, &'a [u8]> {
 }
 
 fn understand(means: &Means, ground: &Ground, asked: &Asked, sections: &HashMap<String, &[u8]>) -> (Heard, Vec<Tail>) {
-    let mut heard = Heard::default();
-    if sections.contains_key("closed") {
-        heard.closed.clone_from(&asked.closing);
-    }
+    let unwritable = sections.get("unwritable").map(|words| one_line(&String::from_utf8_lossy(words)));
+    let mut heard = Heard { unwritable: unwritable.clone(), ..Heard::default() };
     let mut news = sections.get("news").map(|bytes| parse_news(bytes)).unwrap_or_default();
     let tails = std::mem::take(&mut news.tails);
     heard.cut_off = sections.contains_key("news") && !news.complete;
@@ -398,7 +382,7 @@ fn understand(means: &Means, ground: &Ground, asked: &Asked, sections: &HashMap<
     let crews: HashMap<&str, Crew> =
         news.crews.iter().filter_map(|(path, crew)| Some((path.rsplit_once('/')?.1, *crew))).collect();
     let logs = tails.iter().map(|tail| (tail.path.as_str(), &*tail.bytes)).collect();
-    let told = Told { logs, records, queue: queue.as_ref(), endings: &known, gone, crews };
+    let told = Told { logs, records, queue: queue.as_ref(), endings: &known, gone, crews, unwritable };
     let submitting = sections.get("submitting").map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     for live in &asked.live {
         if live.state == Way::Doubtful {
@@ -448,6 +432,8 @@ struct Told<'a> {
     /// Submissions whose directories are not there.
     gone: HashSet<&'a str>,
     crews: HashMap<&'a str, Crew>,
+    /// Why nothing can be written there.
+    unwritable: Option<String>,
 }
 
 fn members(means: &Means, ground: &Ground, live: &Live, told: &Told<'_>, heard: &mut Heard) {
@@ -484,6 +470,7 @@ fn members(means: &Means, ground: &Ground, live: &Live, told: &Told<'_>, heard: 
             endings: told.endings,
             gone: told.gone.contains(name.as_str()),
             crew: told.crews.get(name.as_str()).copied(),
+            unwritable: told.unwritable.as_deref(),
         };
         let news = known.judge(index).filter(|news| !member.is_known(news));
         heard.members.extend(news.map(|news| (name.clone(), index, news)));
@@ -528,6 +515,8 @@ struct Witnesses<'a> {
     gone: bool,
     /// How those are who run it, where there is no batch system.
     crew: Option<Crew>,
+    /// Why nothing can be written there.
+    unwritable: Option<&'a str>,
 }
 
 impl Witnesses<'_> {
@@ -594,7 +583,11 @@ impl Witnesses<'_> {
         }
         match (started, self.crew) {
             // Not before it began: then it is tried again, but not for ever.
-            (None, Some(Crew::Dead)) => over(Outcome::Spawn { message: ENDED.to_owned() }, None),
+            (None, Some(Crew::Dead)) => {
+                let full =
+                    |why: &str| format!("it could not begin: nothing can be written to its job directory: {why}");
+                over(Outcome::Spawn { message: self.unwritable.map_or(ENDED.to_owned(), full) }, None)
+            }
             (_, Some(Crew::Rebooted)) => over(Outcome::NodeFail, Some("the machine was started anew under it")),
             _ => over(Outcome::NodeFail, Some(ENDED)),
         }
@@ -636,9 +629,7 @@ impl Witnesses<'_> {
                 notes.push(format!("{} of output dropped", Bytes(dropped)));
             }
             if own.unwritten {
-                notes.push(
-                    "not all that it printed could be written: the disk of its job directory was full".to_owned(),
-                );
+                notes.push(UNWRITTEN.to_owned());
             }
         }
         if let Some(words) = &self.words {

@@ -7,12 +7,13 @@ use std::path::Path;
 
 use tokio::task::spawn_blocking;
 
+use crate::language::batch::room::one_line;
 use crate::language::ignored::{FILE, Ignored};
 use crate::language::quote::sh;
 use crate::model::batch::JobName;
 use crate::model::units::{Bytes, Timestamp};
 use crate::reach::stage::{StageError, Take, fetch};
-use crate::reach::transport::{Exec, Meter, Remote, Transport};
+use crate::reach::transport::{Exec, Meter, Remote, Transport, TransportError};
 use crate::serve::site::send::Ground;
 
 /// Most that comes back by itself; the largest files stay there.
@@ -97,7 +98,7 @@ pub(super) async fn collect(
         fetch(way, &ground.work(name), Path::new(root), &names, Take::up_to(most.0), &Meter::default()).await.map(drop)
     };
     if kept || fetched.is_err() {
-        way.exec(Exec::new(format!(": >{}", sh(&format!("{directory}/keep"))))).await?;
+        keep(way, &directory).await?;
     }
     fetched?;
     if !names.is_empty() {
@@ -125,6 +126,22 @@ pub(super) async fn collect(
         notes.push(format!("on {} they are in {}", way.host(), ground.work(name)));
     }
     Ok(Collected { notes, kept })
+}
+
+/// Marks a submission's directory, so that it is not cleared away. Without room for the mark a file that nobody reads any more
+/// becomes it; else it is tried again when the host has room, and nothing is cleared away before.
+async fn keep(way: &Remote, directory: &str) -> Result<(), StageError> {
+    let script = format!("cd -- {} && {{ true >keep || mv -f members keep; }}", sh(directory));
+    let reply = way.exec(Exec::new(script)).await?;
+    if reply.status.is_success() {
+        return Ok(());
+    }
+    let detail = one_line(&String::from_utf8_lossy(&reply.stderr));
+    Err(StageError::Transport(TransportError::FarFile {
+        host: way.host().to_owned(),
+        path: format!("{directory}/keep"),
+        detail,
+    }))
 }
 
 /// Asks which files are new or changed in a copy. One that is gone with its submission has none.

@@ -198,13 +198,14 @@ write_homes() {
   echo 'echo hello from tcsh' >"$home/tcsher/.cshrc"
 }
 
-# What is mounted where on a host, in this order; `mount` makes the directories. DIR may lie below /tmp, which is covered: all but
-# the first comes from /run/bed.
+# What is mounted where on a host, in this order; `mount` makes the directories. DIR may lie below /tmp, which is covered: all that
+# comes later comes from /run.
 fstab() {
   local host=$1 center hidden=
   center=$(center_of "$host")
   echo "bed /run tmpfs mode=755"
   echo "$D /run/bed none bind,x-mount.mkdir"
+  [ ! -d "$D.quota/alice" ] || echo "$D.quota/alice /run/quota none bind,x-mount.mkdir"
   echo "bed /dev/pts devpts newinstance,ptmxmode=0666,mode=620"
   echo "bed /dev/shm tmpfs mode=1777"
   echo "/run/bed/etc/group /etc/group none bind"
@@ -218,6 +219,7 @@ fstab() {
     echo "/run/bed/homes/$center /home none bind"
     echo "bed /mnt tmpfs mode=755"
     echo "/run/bed/scratch/$center /mnt/scratch none bind,x-mount.mkdir"
+    [ ! -d "$D.quota/alice" ] || echo "/run/quota /mnt/quota none bind,x-mount.mkdir"
     echo "bed /mnt/small tmpfs size=1m,x-mount.mkdir"
     echo "bed /mnt/readonly tmpfs ro,x-mount.mkdir"
     echo "/run/bed/h/$host/tmp /tmp none bind"

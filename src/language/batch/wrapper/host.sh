@@ -13,6 +13,8 @@ w_detach() {
     unset SSH_CLIENT SSH2_CLIENT SSH_CONNECTION SSH_TTY SSH_AUTH_SOCK
     if command -v setsid >/dev/null; then w_=setsid; else w_=nohup; fi
     $w_ /bin/sh "$w_sub/wrapper.sh" crew "$w_sub" "$2" </dev/null >crew/log 2>&1 &
+  elif [ ! -d crew ]; then
+    w_die "the members of $w_sub were not started: $(mkdir crew 2>&1)"
   fi
   # A busy machine takes its time; who gives up too early calls members failed that run all the same.
   w_n=0
@@ -31,7 +33,7 @@ w_crew() {
   cd "$w_sub" || exit 1
   trap '' HUP
   w_born $$
-  printf '%s %s %s\n' $$ "$w_birth" "$w_boot" >crew/.process && mv -f crew/.process crew/process
+  printf '%s %s %s\n' $$ "$w_birth" "$w_boot" >crew/.process && mv -f crew/.process crew/process || exit 1
   mkfifo crew/tokens && exec 9<>crew/tokens || exit 1
   w_index=0
   while IFS= read -r w_member <&8; do
@@ -52,7 +54,8 @@ w_cancel() {
   shift
   cd "$w_sub" || w_die "there is no directory $w_sub"
   if [ $# = 0 ]; then
-    : >cancel
+    # Not `:`: a special builtin whose file cannot be opened ends the shell.
+    true 2>/dev/null >cancel
     set -- status
     for w_ in news/*; do
       [ ! -e "$w_" ] || w_stop "${w_##*/}"
@@ -62,7 +65,7 @@ w_cancel() {
   for w_index in "$@"; do
     w_member=$(sed -n "$w_index{p;q;}" members)
     [ -n "$w_member" ] || continue
-    : >"$w_member/cancel"
+    true 2>/dev/null >"$w_member/cancel"
     w_stop "$w_member"
   done
 }
@@ -117,7 +120,8 @@ w_news() {
     # Neighbours are asked for together.
     [ "$w_word" = records ] || [ -z "$w_list" ] || w_records
     case $w_word in
-      stamp) w_unescape "$w_rest" && : >"$w_u" ;;
+      # Without room, what was written since an older one comes: more than is asked for.
+      stamp) w_unescape "$w_rest" && true 2>/dev/null >"$w_u" ;;
       since) w_unescape "$w_rest" && w_since=$w_u && { [ -e "$w_since" ] || w_since=; } ;;
       records) w_list="$w_list$w_rest$w_nl" ;;
       record) w_unescape "$w_rest" && cat -- "$w_u/status" 2>/dev/null ;;

@@ -78,21 +78,26 @@ w_say() {
   w_text=$w_text$1=$w_e$w_nl
 }
 
-# Writes the record. A full disk may get room again: some tries, since what is not written is lost. The first record of all and
-# the copy are written in place, which saves two processes a job: whoever reads half of one sees that its end is missing.
+# Writes the record. A full disk, or a quota that is used up, may get room again: it is tried for $1 seconds, since what is not
+# written is lost; a signal ends that. The first record of all and the copy are written in place, which saves two processes a job:
+# whoever reads half of one sees that its end is missing.
 w_write() {
-  for w_try in 1 2 3 4 5; do
-    if w_put; then
-      printf '%send=1\n' "$w_text" 2>/dev/null >"$w_sub/news/$w_member"
-      return
-    fi
-    sleep 1
+  w_tried=0 w_for=1 w_again=
+  until w_put; do
+    [ $w_tried -lt "$1" ] && [ -z "$w_again" ] && [ -d "$w_dir" ] || return 1
+    sleep $w_for
+    w_tried=$((w_tried + w_for))
+    [ $w_tried -lt 10 ] || w_for=5
   done
+  printf '%send=1\n' "$w_text" 2>/dev/null >"$w_sub/news/$w_member"
 }
 
+# What is in the reserve's place needs neither room nor a new file.
 w_put() {
   if [ -e "$w_dir/status" ]; then
-    printf '%send=1\n' "$w_text" 2>/dev/null >"$w_dir/.status" && mv -f "$w_dir/.status" "$w_dir/status"
+    { printf '%send=1\n' "$w_text" >"$w_dir/.status" && mv -f "$w_dir/.status" "$w_dir/status"; } 2>/dev/null && return
+    [ -e "$w_dir/.reserve" ] || return 1
+    { printf '%send=1\n' "$w_text" >"$w_dir/.reserve" && mv -f "$w_dir/.reserve" "$w_dir/status"; } 2>/dev/null
   else
     printf '%send=1\n' "$w_text" 2>/dev/null >"$w_dir/status"
   fi
@@ -113,7 +118,7 @@ w_begin() {
   w_granted
   w_head=$w_text
   w_say state started
-  w_write
+  w_write 5 || w_die "no record can be written to $w_dir: $( (true >>"$w_dir/status") 2>&1)"
   # Room for the last word, should the job fill the disk.
   printf '%8192s' '' 2>/dev/null >"$w_dir/.reserve"
 }
@@ -145,6 +150,8 @@ w_granted() {
 
 # Ends the record, and this process as the batch system is to see it.
 w_finish() {
+  # Whoever has its number by now is told nothing.
+  w_job=
   w_clock
   w_say state ended
   w_say how "$1"
@@ -152,7 +159,8 @@ w_finish() {
   w_say ended "$w_now"
   # Not `:`: a special builtin whose file cannot be opened ends the shell.
   true 2>/dev/null >"$w_dir/.reserve"
-  w_write
+  # A batch job keeps its node meanwhile, what no batch system runs keeps nothing.
+  if [ -n "$w_id" ]; then w_write 600; else w_write 86400; fi
   w_code=${2:-1}
   # To Grid Engine 99 means "again, for ever" and 100 "stuck".
   [ -z "${SGE_TASK_ID:-}" ] || case $w_code in 99 | 100) w_code=1 ;; esac
@@ -253,14 +261,16 @@ w_caught() {
   w_send "$1"
 }
 
-# Copies at most w_cap bytes to a file, and counts the rest. A job does not die of a disk that has no room for what it says.
+# Copies at most w_cap bytes to a file, and counts the rest. A job does not die of a disk that has no room for what it says: that is
+# told by the status 3, since there is no room for a file either.
 w_capped() {
   trap '' TERM INT HUP USR1 USR2 XCPU
   w_head=head
   # Else what a job prints is seen when it has printed a lot, or ended, and not at all when all of it was killed.
   ! command -v stdbuf >/dev/null || w_head='stdbuf -o0 head'
   # shellcheck disable=SC2086
-  { $w_head -c "$w_cap" || true >"$w_dir/.$1.full"; wc -c >"$w_dir/.$1.dropped"; } <"$w_dir/.$1" >"$w_dir/$1" 2>/dev/null
+  { w_full= && $w_head -c "$w_cap" || w_full=yes; wc -c >"$w_dir/.$1.dropped"; } <"$w_dir/.$1" >"$w_dir/$1" 2>/dev/null
+  [ -z "$w_full" ] || exit 3
 }
 
 # Sets w_member. Shells read bytes one by one: what stands far down is found by a program.
@@ -279,7 +289,7 @@ w_sweep() {
   for w_ in "$w_dir"/.[a-z]*; do
     case $w_ in
       */.cpu | */.status | */.reserve | */'.[a-z]*') ;;
-      *) rm -f "$w_dir/.spawn" "$w_dir/.usage" "$w_dir/.walltime" "$w_dir/.gate" "$w_dir/.stdout" "$w_dir/.stderr" "$w_dir"/.*.dropped "$w_dir"/.*.full && return ;;
+      *) rm -f "$w_dir/.spawn" "$w_dir/.usage" "$w_dir/.walltime" "$w_dir/.gate" "$w_dir/.stdout" "$w_dir/.stderr" "$w_dir"/.*.dropped && return ;;
     esac
   done
 }
@@ -299,7 +309,7 @@ w_run() {
   w_signals= w_job= w_again=
   w_uptime
   w_began=$w_up
-  [ ! -e "$w_dir/cancel" ] && [ ! -e "$w_sub/cancel" ] || { w_begin && w_finish cancelled ''; }
+  [ ! -e "$w_dir/cancel" ] && [ ! -e "$w_sub/cancel" ] || { w_begin; w_finish cancelled ''; }
   w_begin
   w_text=$w_head
   w_read_spec
@@ -311,6 +321,12 @@ w_run() {
 
 # Starts the job and its guardian.
 w_start() {
+  # What cannot say anything is not begun.
+  if ! { true >"$w_dir/stdout" && true >"$w_dir/stderr" && command times >"$w_dir/.cpu"; } 2>/dev/null; then
+    w_text=$w_head
+    w_say why "its output cannot be written: $({ true >"$w_dir/stdout" && true >"$w_dir/stderr" && true >"$w_dir/.cpu"; } 2>&1)"
+    w_finish spawn 126
+  fi
   w_setsid=
   ! command -v setsid >/dev/null || w_setsid=yes
   if [ -n "$w_cap" ] && mkfifo "$w_dir/.gate" "$w_dir/.stdout" "$w_dir/.stderr" 2>/dev/null; then
@@ -329,7 +345,6 @@ w_start() {
     # shellcheck disable=SC2064
     trap "w_caught $w_" "$w_" 2>/dev/null
   done
-  times >"$w_dir/.cpu"
   w_flow && w_before_io=$w_io
   # Open for both, it opens at once for each. The guardian alone is left with the end that lets the job begin.
   {
@@ -366,7 +381,8 @@ w_wait() {
     w_code=$w_
     [ -n "$w_again" ] || break
   done
-  times >>"$w_dir/.cpu"
+  # Not as itself: a special builtin whose file cannot be opened ends the shell.
+  command times 2>/dev/null >>"$w_dir/.cpu"
   w_flow && w_after_io=$w_io
 }
 
@@ -382,9 +398,14 @@ w_end() {
   kill -VTALRM "$w_guardian" 2>/dev/null
   wait "$w_guardian" 2>/dev/null
   w_end_left
-  # shellcheck disable=SC2086
-  [ -z "$w_readers" ] || wait $w_readers 2>/dev/null
-  w_text=$w_head$w_signals
+  w_unwritten=
+  set -- stdout stderr
+  for w_ in $w_readers; do
+    wait "$w_" 2>/dev/null
+    [ $? != 3 ] || w_unwritten=${w_unwritten}unwritten=$1$w_nl
+    shift
+  done
+  w_text=$w_head$w_signals$w_unwritten
   [ "$w_left" = 0 ] || w_say left "$w_left"
   w_measured
   w_how=exit
@@ -399,7 +420,6 @@ w_end() {
     w_check_outputs
   fi
   for w_ in stdout stderr; do
-    [ ! -e "$w_dir/.$w_.full" ] || w_say unwritten "$w_"
     [ ! -s "$w_dir/.$w_.dropped" ] || { read -r w_n <"$w_dir/.$w_.dropped" && [ "$w_n" = 0 ] || w_say "${w_}_dropped" "$w_n"; }
   done
   w_sweep
@@ -551,7 +571,7 @@ w_keep_time() {
   fi
   if [ -z "$w_kill" ]; then
     if [ -n "$w_time" ] && [ $w_ran -ge "$w_time" ]; then
-      : >"$w_dir/.walltime"
+      true 2>/dev/null >"$w_dir/.walltime"
     elif [ ! -e "$w_dir/cancel" ] && [ ! -e "$w_sub/cancel" ]; then
       return
     fi

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use crate::decide::engine::protocol::Stage;
+use crate::language::batch::room::{is_full, make_room};
 use crate::model::batch::JobName;
 use crate::model::id::JobKey;
 use crate::model::job::{Ended, Outcome};
@@ -22,6 +23,7 @@ use crate::reach::clock;
 use crate::reach::store::Sent;
 use crate::reach::transport::TransportError;
 use crate::serve::site::boxes::{Boxed, Boxes, is_marked};
+use crate::serve::site::clear::{self, clear};
 use crate::serve::site::desk::keep::stamp;
 use crate::serve::site::fetch::Fetched;
 use crate::serve::site::quota::Quota;
@@ -41,6 +43,8 @@ const PULSE: Duration = Duration::from_secs(5);
 const SILENT: u32 = 2;
 /// By how many microseconds a start must be expected otherwise than before to be told.
 const EXPECTED: u64 = 60_000_000;
+/// After how long it is tried again to clear away what could not be.
+const STUCK: Duration = Duration::from_secs(30);
 /// Submissions under way at once: each takes a channel.
 const SENDING: usize = 4;
 
@@ -120,12 +124,24 @@ enum Asking {
     OnceMore,
 }
 
+/// Whether something is being cleared away.
+#[derive(Clone, Copy, Debug)]
+enum Clearing {
+    /// From then on it can be.
+    No {
+        /// When.
+        since: Instant,
+    },
+    Yes,
+}
+
 /// What one of our own tasks came back with.
 enum Done {
     Sent(JobName, Result<SentOut, NotSent>, Vec<Boxed>),
     Boxed(JobName, u32, MemberNews),
     Heard(Result<Heard, TransportError>),
     Fetched(JobName, Vec<(u32, Fetched)>),
+    Cleared(Result<Vec<JobName>, TransportError>),
     Ground(Result<Ground, TransportError>),
 }
 
@@ -153,6 +169,7 @@ pub(super) struct Desk {
     expected: Vec<(JobKey, Timestamp)>,
     /// Submissions whose members are over, to be cleared away.
     closing: Vec<JobName>,
+    clearing: Clearing,
     sending: usize,
     /// How many jobs it takes.
     quota: Quota,
@@ -223,6 +240,7 @@ impl Desk {
             reasons: Vec::new(),
             expected: Vec::new(),
             closing: Vec::new(),
+            clearing: Clearing::No { since: now },
             sending: 0,
             asking: Asking::No,
             turn: 0,
@@ -268,8 +286,8 @@ impl Desk {
         if self.away.is_some() || self.ground.is_none() {
             return self.next_try;
         }
-        let idle = self.live.is_empty() && self.closing.is_empty();
-        let tick = if idle { never } else { self.next_tick.min(self.next_pulse) };
+        let tick = if self.live.is_empty() { never } else { self.next_tick.min(self.next_pulse) };
+        let tick = self.clears_at().map_or(tick, |at| tick.min(at));
         if self.sending >= SENDING || !self.has_ready() {
             return tick;
         }
@@ -295,10 +313,13 @@ impl Desk {
             return;
         };
         self.feel_pulse(now);
+        if self.away.is_none() && self.entered && self.clears_at().is_some_and(|at| now >= at) {
+            self.clear(Arc::clone(&ground));
+        }
         if self.away.is_none() && self.entered && now >= self.gathered && self.sending < SENDING && self.has_ready() {
             self.send(&ground);
         }
-        let looks = !self.live.is_empty() || !self.closing.is_empty() || self.away.is_some() || !self.entered;
+        let looks = !self.live.is_empty() || self.away.is_some() || !self.entered;
         let due = if self.away.is_some() { self.next_try } else { self.next_tick };
         if looks && now >= due {
             self.try_again();
@@ -312,6 +333,42 @@ impl Desk {
             // Fails when the desk is gone.
             to.send(work.await).ok();
         });
+    }
+
+    /// Returns when what is over is cleared away; none while nothing is, or it is being done.
+    fn clears_at(&self) -> Option<Instant> {
+        match self.clearing {
+            Clearing::No { since } if !self.closing.is_empty() => Some(since),
+            _ => None,
+        }
+    }
+
+    fn clear(&mut self, ground: Arc<Ground>) {
+        self.clearing = Clearing::Yes;
+        let closing = self.closing.iter().take(clear::MOST).cloned().collect();
+        self.spawn(|means| async move { Done::Cleared(clear(&means, &ground, closing).await) });
+    }
+
+    /// What could not be cleared away is tried again in a while.
+    async fn cleared(&mut self, result: Result<Vec<JobName>, TransportError>) {
+        let gone: HashSet<JobName> = match result {
+            Ok(gone) => gone.into_iter().collect(),
+            Err(error) => {
+                tracing::info!(host = %self.means.host.name, %error, "what is over cannot be cleared away now");
+                HashSet::new()
+            }
+        };
+        let wait = if gone.is_empty() { STUCK } else { Duration::ZERO };
+        self.clearing = Clearing::No { since: Instant::now() + wait };
+        let (gone, left) = std::mem::take(&mut self.closing).into_iter().partition(|name| gone.contains(name));
+        self.closing = left;
+        let gone: Vec<JobName> = gone;
+        // What stays for now does not keep the others waiting.
+        let tried = self.closing.len().min(clear::MOST - gone.len().min(clear::MOST));
+        self.closing.rotate_left(tried);
+        for name in gone {
+            self.say(SiteNews::Closed(name)).await;
+        }
     }
 
     /// Says that it is tried again, when it could not be used.
@@ -351,7 +408,6 @@ impl Desk {
                 .filter(|key| !self.boxed.contains_key(key))
                 .filter_map(|key| self.of.get(key).cloned())
                 .collect(),
-            closing: self.closing.clone(),
             watched: self.watched(),
             turn: self.turn,
             away: self.away.is_some(),
@@ -458,9 +514,10 @@ impl Desk {
                 }
                 self.entered = true;
                 self.silent = if heard.silent.is_some() { self.silent.saturating_add(1) } else { 0 };
-                match &heard.silent {
+                match (&heard.unwritable, &heard.silent) {
+                    (Some(why), _) => self.shut(self.unwritable(why)).await,
                     // It may be busy for a moment. One that was away stays so until it answers.
-                    Some(why) if self.silent >= SILENT || self.away.is_some() => {
+                    (None, Some(why)) if self.silent >= SILENT || self.away.is_some() => {
                         self.shut(format!("its batch system does not answer: {why}")).await;
                     }
                     _ => self.back().await,
@@ -469,6 +526,7 @@ impl Desk {
             }
             Done::Ground(Err(error)) | Done::Heard(Err(error)) => self.leave(&error).await,
             Done::Fetched(name, members) => self.fetched(&name, members).await,
+            Done::Cleared(result) => self.cleared(result).await,
         }
     }
 
@@ -501,6 +559,18 @@ impl Desk {
         for job in std::mem::take(&mut self.waiting) {
             self.end(never_ran(job.key, Outcome::NodeFail, vec![words.clone()])).await;
         }
+    }
+
+    /// Says that nothing can be written there: what is there goes on, and nothing more is sent.
+    fn unwritable(&self, why: &str) -> String {
+        let host = self.means.host.name.as_str();
+        let place = self.ground.as_ref().map_or("", |ground| ground.scratch.as_str());
+        let helps = if is_full(why) {
+            make_room(host)
+        } else {
+            "`scratch` of the host in hosts.toml names another place".to_owned()
+        };
+        format!("nothing can be written to {place} on {host}: {why}; {helps}")
     }
 
     /// The host does not answer: the fate of what was sent is unknown.

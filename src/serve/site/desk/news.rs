@@ -1,6 +1,6 @@
 //! What looks bring: members that are further, over, or lost, and what follows.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -61,11 +61,6 @@ impl Desk {
         if !self.expected.is_empty() {
             let expected = std::mem::take(&mut self.expected);
             self.say(SiteNews::Expected(expected)).await;
-        }
-        let closed: HashSet<&JobName> = heard.closed.iter().collect();
-        self.closing.retain(|name| !closed.contains(name));
-        for name in heard.closed {
-            self.say(SiteNews::Closed(name)).await;
         }
         for (name, members) in over {
             self.fetch(&name, members);
