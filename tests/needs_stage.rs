@@ -44,6 +44,31 @@ on = "lab"
 "#;
 
 #[test]
+fn what_was_removed_where_it_was_left_is_told_and_made_anew() {
+    let bed = Bed::shared();
+    know(&bed, HOSTS);
+    let make = "name = \"left\"\n[tasks.make]\noutputs = [\"big\"]\nrun = \"head -c 3000000 /dev/zero > {outputs}\"\non = \"lab\"\n";
+    bed.write("workflow.toml", make);
+    bed.csync(&["submit"]).exits(0);
+    assert!(!bed.path("big").exists());
+    let listed = bed.csync(&["data", "where", "big", "--json"]).exits(0).json();
+    let place = listed[0]["place"].as_str().unwrap();
+    bed.on("station", &format!("rm {place}/big")).exits(0);
+    bed.write(
+        "workflow.toml",
+        format!(
+            "{make}[tasks.read]\ninputs = [\"big\"]\noutputs = [\"size\"]\nrun = \"wc -c < big > size\"\non = \"lab\"\n"
+        ),
+    );
+    let said = bed.csync(&["submit"]).exits(1);
+    let said = said.out + &said.err;
+    assert!(said.contains("`big` is gone from where a task left it") && said.contains("submit again"), "{said}");
+    // What is said helps.
+    bed.csync(&["submit"]).exits(0);
+    assert_eq!(bed.read("size").trim(), "3000000");
+}
+
+#[test]
 fn a_large_output_stays_where_it_was_made_until_somebody_needs_it() {
     let bed = Bed::shared();
     know(&bed, HOSTS);

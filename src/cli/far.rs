@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
+use std::path::Path;
 
 use serde_json::json;
 
@@ -13,6 +14,7 @@ use crate::cli::hosts::{Known, connections, unreached, way};
 use crate::cli::view::table::{Cell, Column, Page, Table};
 use crate::cli::view::words::{ago, many};
 use crate::model::api::ErrorKind;
+use crate::model::data::Replica;
 use crate::model::host::Host;
 use crate::model::id::{InstanceId, JobKey, RunId};
 use crate::model::units::{Bytes, Timestamp, Walltime};
@@ -103,9 +105,6 @@ pub(super) fn clean(context: &Context, hosts: &[String], which: Which<'_>) -> Re
 
 /// Returns the names of the submissions that are not over.
 async fn live(state: &StateDir) -> Result<BTreeSet<String>, Failure> {
-    let unreadable = |error: &dyn std::error::Error| {
-        Failure::new(ErrorKind::Storage, error.to_string()).hint("`csync doctor` looks what is wrong")
-    };
     match Reader::open(&Place::of(state)).await.map_err(|error| unreadable(&error))? {
         Some(reader) => {
             let sent = reader.submissions().await.map_err(|error| unreadable(&error))?;
@@ -157,12 +156,21 @@ async fn clean_one(
         there.jobs.iter().zip(fates).filter(|(_, fate)| fate.goes()).map(|(job, _)| job).collect();
     // What jobs that are not over read stays.
     let inputs = which.inputs && !fates.iter().any(|fate| matches!(fate, Fate::Lives | Fate::Others));
+    let kept = if inputs { results(&context.state_dir()?, host, there).await? } else { Kept::default() };
     let bytes = Bytes(going.iter().map(|job| job.bytes.0).sum::<u64>() + if inputs { there.inputs.0 } else { 0 });
     let names: Vec<String> = going.iter().map(|job| job.name.clone()).collect();
     if !context.json() {
         context.print(&list(context, host, there, fates))?;
         if which.inputs && !inputs {
             context.say("What was brought for jobs stays: jobs that are not over may read it.");
+        }
+        if let Some(first) = &kept.first {
+            let files = many(kept.files, "file");
+            context.say(&format!(
+                "The directories stay in which results lie that are nowhere else: {files} with {}, such as {first}; \
+                 `csync data get` brings them.",
+                kept.bytes
+            ));
         }
     }
     if names.is_empty() && !inputs {
@@ -177,7 +185,8 @@ async fn clean_one(
     if !which.yes && !agreed(context, &what, fates)? {
         return Err(Failure::interrupted(format!("nothing was removed on {}", host.name)));
     }
-    let left = remove(way, there, &names, inputs).await.map_err(|error| unreached(&error, host))?;
+    let left =
+        remove(way, there, &names, inputs.then_some(&kept.trees)).await.map_err(|error| unreached(&error, host))?;
     context.say(&format!("Removed {what}."));
     if let [first, ..] = left.as_slice() {
         let some = many(left.len() as u32, "of them");
@@ -191,6 +200,45 @@ async fn clean_one(
         )));
     }
     Ok(json!({ "host": host.name, "removed": names, "bytes": bytes.0 }))
+}
+
+/// Results that tasks left on a host, and that are nowhere else.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Kept {
+    /// The directories among what was brought in which they lie.
+    trees: BTreeSet<String>,
+    files: u32,
+    bytes: Bytes,
+    first: Option<String>,
+}
+
+async fn results(state: &StateDir, host: &Host, there: &There) -> Result<Kept, Failure> {
+    let reader = Reader::open(&Place::of(state)).await.map_err(|error| unreadable(&error))?;
+    let Some(reader) = reader else { return Ok(Kept::default()) };
+    let replicas = reader.replicas(None).await.map_err(|error| unreadable(&error))?;
+    Ok(kept(&replicas, host, &there.scratch, Path::exists))
+}
+
+fn kept(replicas: &[Replica], host: &Host, scratch: &str, is_here: impl Fn(&Path) -> bool) -> Kept {
+    let (ours, others): (Vec<_>, Vec<_>) = replicas.iter().partition(|copy| copy.host == host.name);
+    let elsewhere: BTreeSet<(&str, &str)> = others.iter().map(|copy| (&*copy.root, &*copy.path)).collect();
+    let trees = format!("{scratch}/trees/");
+    let mut kept = Kept::default();
+    for copy in ours {
+        let Some(tree) = copy.place.strip_prefix(&trees).and_then(|rest| rest.split('/').next()) else { continue };
+        if elsewhere.contains(&(&copy.root, &copy.path)) || is_here(&Path::new(&copy.root).join(&copy.path)) {
+            continue;
+        }
+        kept.trees.insert(tree.to_owned());
+        kept.files += 1;
+        kept.bytes = Bytes(kept.bytes.0.saturating_add(copy.size.0));
+        kept.first.get_or_insert_with(|| copy.path.clone());
+    }
+    kept
+}
+
+fn unreadable(error: &dyn std::error::Error) -> Failure {
+    Failure::new(ErrorKind::Storage, error.to_string()).hint("`csync doctor` looks what is wrong")
 }
 
 fn agreed(context: &Context, what: &str, fates: &[Fate]) -> Result<bool, Failure> {
@@ -232,6 +280,31 @@ fn list(context: &Context, host: &Host, there: &There, fates: &[Fate]) -> String
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn results_that_are_nowhere_else_stay() {
+        let host = Host::new("hpc".parse().unwrap());
+        let copy = |path: &str, on: &str, place: &str| Replica {
+            root: "/w".to_owned(),
+            path: path.to_owned(),
+            host: on.parse().unwrap(),
+            place: place.to_owned(),
+            size: Bytes(3),
+            mtime: 1,
+            at: Timestamp(0),
+        };
+        let replicas = [
+            copy("alone", "hpc", "/s/trees/0a"),
+            copy("fetched", "hpc", "/s/trees/0b"),
+            copy("twice", "hpc", "/s/trees/0c"),
+            copy("twice", "lab", "/t/trees/0c"),
+            copy("elsewhere", "hpc", "/project/data"),
+            copy("other", "lab", "/s/trees/0d"),
+        ];
+        let kept = kept(&replicas, &host, "/s", |path| path == Path::new("/w/fetched"));
+        assert_eq!(kept.trees, BTreeSet::from(["0a".to_owned()]));
+        assert_eq!((kept.files, kept.bytes, kept.first.as_deref()), (1, Bytes(3), Some("alone")));
+    }
 
     #[test]
     fn what_lives_or_is_others_never_goes() {

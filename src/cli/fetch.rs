@@ -68,7 +68,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
                 })?;
                 if !collected.kept {
                     // Everything is here: nothing is lost with it.
-                    let gone = remove(&way, &there, std::slice::from_ref(&job.name), false).await;
+                    let gone = remove(&way, &there, std::slice::from_ref(&job.name), None).await;
                     gone.map_err(|error| unreached(&error, host))?;
                 }
                 told.push(collected);

@@ -1,6 +1,6 @@
 //! What jobs read, before they go out: from here, from where an earlier task left it, or nothing where the host sees it anyway.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,12 @@ use crate::serve::site::{Means, SiteJob, SiteNews};
 
 /// How often it is told how far files are.
 const TELL: Duration = Duration::from_millis(500);
+
+/// How long many links may take.
+const LINKING: Duration = Duration::from_mins(10);
+
+/// How often a file is tried to be written whose directory others remove.
+const TRIES: u32 = 50;
 
 /// Most that is passed on from host to host at a time.
 const MOST: u64 = 1 << 50;
@@ -97,10 +103,10 @@ impl Probe {
     fn write(root: &str) -> Option<Self> {
         let word = word();
         let dir = Path::new(root).join(".csync");
-        fs::create_dir_all(&dir).ok()?;
         let path = dir.join(format!("seen-{}", word.get(..16)?));
-        fs::write(&path, &word).ok()?;
-        Some(Self { path, word })
+        // Another host's probe, which is done, takes the directory away in this very moment.
+        let written = (0..TRIES).any(|_| fs::create_dir_all(&dir).and_then(|()| fs::write(&path, &word)).is_ok());
+        written.then_some(Self { path, word })
     }
 }
 
@@ -232,7 +238,10 @@ async fn bring_from_copies(
         let own = joined(place, prefix);
         // This host's own need not move. One that should lie where it is wanted is not there, as was just seen.
         copies.sort_by_key(|copy| (copy.host == means.host.name && copy.place == own, copy.host != means.host.name));
-        let Some(copy) = copies.into_iter().next() else { continue };
+        let Some(copy) = copies.into_iter().next() else {
+            let words = format!("nobody knows any more where `{name}` lies; submit again to make it anew");
+            return Err(StageError::There { host: means.host.name.to_string(), action: "cannot be given it", words });
+        };
         sources.entry((copy.host.clone(), copy.place.clone(), prefix.to_owned())).or_default().push(copy);
     }
     let mut lacking = Vec::new();
@@ -240,10 +249,11 @@ async fn bring_from_copies(
         let source = means.stock.way(&host).await?;
         let place = &joined(place, &prefix);
         let names: Vec<String> = copies.iter().map(|copy| within(&copy.path).1.to_owned()).collect();
-        let own = host == means.host.name && !prefix.is_empty();
         // Nothing is written into a dataset to find out who sees it.
-        let absent = if prefix.is_empty() { Vec::new() } else { absent(way, &from, &copies).await? };
-        let is_seen = if prefix.is_empty() { alike(&source, way, &from).await? } else { own || absent.is_empty() };
+        let may_be_seen = host == means.host.name || !prefix.is_empty() || alike(&source, way, &from).await?;
+        // A link to what is not there would pass for the file itself.
+        let absent = if may_be_seen { absent(way, &from, &copies).await? } else { HashSet::new() };
+        let is_seen = may_be_seen && (prefix.is_empty() || host == means.host.name || absent.is_empty());
         let missing = if is_seen {
             let there: Vec<String> = names.into_iter().filter(|name| !absent.contains(name)).collect();
             link(way, &from, place, &there).await?;
@@ -256,10 +266,10 @@ async fn bring_from_copies(
             means.learn(moving.finish().into_iter().collect()).await;
             let (moved, missing) = passed?;
             tracing::debug!(%host, to = %means.host.name, ?moved, "passed on");
-            missing
+            missing.into_iter().collect()
         };
         if !missing.is_empty() {
-            let gone = copies.extract_if(.., |copy| missing.iter().any(|name| name == within(&copy.path).1));
+            let gone = copies.extract_if(.., |copy| missing.contains(within(&copy.path).1));
             let gone: Vec<Replica> = gone.collect();
             // So that what makes it runs again with the next submission.
             let fact = |copy: &Replica| DataFact::Gone {
@@ -280,8 +290,8 @@ async fn bring_from_copies(
     Ok(lacking)
 }
 
-/// Returns which files of a dataset a host does not have as they were seen.
-async fn absent(way: &Remote, from: &str, copies: &[Replica]) -> Result<Vec<String>, StageError> {
+/// Returns which files a host does not have as they were seen.
+async fn absent(way: &Remote, from: &str, copies: &[Replica]) -> Result<HashSet<String>, StageError> {
     let there = look(way, from, copies.iter().map(|copy| within(&copy.path).1)).await?;
     let lacks = |copy: &&Replica| !there.get(within(&copy.path).1).is_some_and(|seen| is(seen, copy));
     Ok(copies.iter().filter(lacks).map(|copy| within(&copy.path).1.to_owned()).collect())
@@ -310,16 +320,18 @@ async fn alike(source: &Remote, target: &Remote, dir: &str) -> Result<bool, Stag
 /// Makes files known under other names on a host, without moving anything.
 async fn link(way: &Remote, from: &str, to: &str, names: &[String]) -> Result<(), StageError> {
     let mut script = "umask 077\n".to_owned();
+    let mut made = HashSet::new();
     for name in names {
         let (source, target) = (format!("{from}/{name}"), format!("{to}/{name}"));
-        let dir = target.rsplit_once('/').map_or(".", |(dir, _)| dir);
-        let (source, target, dir) = (sh(&source), sh(&target), sh(dir));
-        let _infallible = writeln!(
-            script,
-            "mkdir -p {dir} && {{ ln -f {source} {target} 2>/dev/null || ln -sf {source} {target}; }} || exit 1"
-        );
+        let dir = target.rsplit_once('/').map_or(".", |(dir, _)| dir).to_owned();
+        let (source, target) = (sh(&source), sh(&target));
+        if !made.contains(&dir) {
+            let _infallible = writeln!(script, "mkdir -p {} || exit 1", sh(&dir));
+            made.insert(dir);
+        }
+        let _infallible = writeln!(script, "ln -f {source} {target} 2>/dev/null || ln -sf {source} {target} || exit 1");
     }
-    let reply = way.exec(Exec::new(script)).await?;
+    let reply = way.exec(Exec::new(script).within(LINKING)).await?;
     if reply.status.is_success() {
         return Ok(());
     }
@@ -359,5 +371,27 @@ impl Means {
     /// Returns what stands for a workflow's directory on the host: itself, where the host sees it.
     pub(super) fn root(&self, ground: &Ground, root: &str) -> String {
         if self.stock.shared(&self.host.name, root) { root.to_owned() } else { ground.root(root) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_that_look_at_the_same_time_take_nothing_from_each_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().to_str().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..300 {
+                        let probe = Probe::write(root).expect("a file that the others' ends do not keep from being");
+                        assert_eq!(fs::read_to_string(&probe.path).unwrap(), probe.word);
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_dir(root).unwrap().count(), 0, "nothing is left");
     }
 }

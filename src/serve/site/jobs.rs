@@ -1,7 +1,11 @@
 //! The job directories on a host: what lies there, what may go, and results that were left there.
 
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
+use crate::language::batch::room::one_line;
 use crate::language::batch::wrapper::{Whereabouts, parse_whereabouts, whereabouts_script};
 use crate::language::quote::sh;
 use crate::model::batch::JobName;
@@ -11,7 +15,7 @@ use crate::model::units::{Bytes, Timestamp};
 use crate::reach::clock;
 use crate::reach::config::StateDir;
 use crate::reach::stage::StageError;
-use crate::reach::transport::{Exec, Remote, Transport, TransportError};
+use crate::reach::transport::{Exec, Remote, Reply, Transport, TransportError};
 use crate::serve::site::send::{Ground, ground_of};
 use crate::serve::site::tree::{Collected, collect};
 
@@ -45,24 +49,44 @@ pub struct There {
 /// When the host cannot be asked.
 pub async fn there(way: &Remote, host: &Host) -> Result<There, TransportError> {
     let ground = ground_of(host, way).await?;
-    // A directory that goes meanwhile is told by one of the three and not by the others.
-    let script = format!(
-        "cd -- {} || exit 1; du -sk trees 2>/dev/null; cd jobs || exit 1; set -- csync-*; [ -e \"$1\" ] || exit 0\n\
-         du -sk -- \"$@\" 2>/dev/null; printf '%s\\n' --; stat -c '%Y %n' -- \"$@\" 2>/dev/null; printf '%s\\n' --\n\
-         for d in */keep; do [ -e \"$d\" ] && printf '%s\\n' \"${{d%/keep}}\"; done; exit 0",
-        sh(&ground.scratch)
-    );
-    let reply = way.exec(Exec::new(script).within(std::time::Duration::from_mins(5)).printing(64 << 20)).await?;
+    let script = list_script(&ground.scratch);
+    let reply = way.exec(Exec::new(script).within(Duration::from_mins(5)).printing(64 << 20)).await?;
+    succeeded(host.name.as_str(), &ground.scratch, &reply)?;
     let text = String::from_utf8_lossy(&reply.stdout);
     Ok(There { scratch: ground.scratch, ..read(&text) })
 }
 
+/// Returns the script that lists what lies in our directory: sizes, times, and what is kept. A directory that goes meanwhile is told
+/// by one of the three and not by the others. There may be more of them than an argument list takes.
+fn list_script(scratch: &str) -> String {
+    format!(
+        "cd -- {} || exit 1; du -sk trees 2>/dev/null; cd jobs || exit 1\n\
+         each() {{ find . -maxdepth 1 -type d -name 'csync-*' -exec \"$@\" {{}} + 2>/dev/null; }}\n\
+         each du -sk; printf '%s\\n' --; each stat -c '%Y %n'; printf '%s\\n' --\n\
+         for d in */keep; do [ -e \"$d\" ] && printf '%s\\n' \"${{d%/keep}}\"; done; exit 0",
+        sh(scratch)
+    )
+}
+
+/// Makes an error of a script of ours that could not do what it was to do.
+fn succeeded(host: &str, path: &str, reply: &Reply) -> Result<(), TransportError> {
+    if reply.status.is_success() {
+        return Ok(());
+    }
+    let words = one_line(&String::from_utf8_lossy(&reply.stderr));
+    let detail = if words.is_empty() { reply.status.to_string() } else { words };
+    Err(TransportError::FarFile { host: host.to_owned(), path: path.to_owned(), detail })
+}
+
 fn read(text: &str) -> There {
     let mut there = There::default();
-    let mut parts = text.split("--\n");
-    let (sizes, times, kept) = (parts.next(), parts.next(), parts.next());
-    for line in sizes.unwrap_or_default().lines() {
+    // A line of its own: names may end so.
+    let mut lines = text.lines();
+    let sizes: Vec<&str> = lines.by_ref().take_while(|line| *line != "--").collect();
+    let times: Vec<&str> = lines.by_ref().take_while(|line| *line != "--").collect();
+    for line in sizes {
         let Some((size, name)) = line.split_once('\t') else { continue };
+        let name = name.strip_prefix("./").unwrap_or(name);
         let bytes = Bytes(size.trim().parse::<u64>().unwrap_or(0) << 10);
         if name == "trees" {
             there.inputs = bytes;
@@ -79,12 +103,13 @@ fn read(text: &str) -> There {
             change(job);
         }
     };
-    for line in times.unwrap_or_default().lines() {
+    for line in times {
         let Some((seconds, name)) = line.split_once(' ') else { continue };
+        let name = name.strip_prefix("./").unwrap_or(name);
         let at = Timestamp(seconds.parse::<i64>().unwrap_or(0).saturating_mul(1_000_000));
         with(name, &|job| job.at = at);
     }
-    for line in kept.unwrap_or_default().lines() {
+    for line in lines {
         with(line, &|job| job.keeps_results = true);
     }
     there
@@ -106,7 +131,8 @@ pub async fn whereabouts(
     Ok(parse_whereabouts(&String::from_utf8_lossy(&reply.stdout)))
 }
 
-/// Removes job directories, and what was brought for jobs where that is wanted. Returns the names that are still there.
+/// Removes job directories, and what was brought for jobs where that is wanted, but for these trees. Returns the names that are
+/// still there.
 ///
 /// # Errors
 /// When the host cannot be asked.
@@ -114,11 +140,16 @@ pub async fn remove(
     way: &Remote,
     there: &There,
     names: &[String],
-    inputs: bool,
+    inputs: Option<&BTreeSet<String>>,
 ) -> Result<Vec<String>, TransportError> {
     let mut script = format!("cd -- {} || exit 1\n", sh(&there.scratch));
-    if inputs {
-        script.push_str("rm -rf -- trees/* 2>/dev/null\n");
+    if let Some(stay) = inputs {
+        let stay: Vec<_> = stay.iter().map(|tree| sh(tree)).chain([sh("")]).collect();
+        let _infallible = writeln!(
+            script,
+            "for t in trees/*; do case ${{t#trees/}} in {}) ;; *) rm -rf -- \"$t\" 2>/dev/null ;; esac; done",
+            stay.join("|")
+        );
     }
     // Names go in as they are read, so that any number of them fits.
     script.push_str(
@@ -126,9 +157,10 @@ pub async fn remove(
          [ ! -e \"$d\" ] || printf '%s\\n' \"$d\" ;; esac; done",
     );
     let list: String = names.iter().flat_map(|name| [name.as_str(), "\n"]).collect();
-    let exec = Exec::new(script).within(std::time::Duration::from_mins(10));
+    let exec = Exec::new(script).within(Duration::from_mins(10));
     // Without names there is nothing to read, and the loop ends at once.
     let reply = way.exec(if list.is_empty() { exec } else { exec.reading(list) }).await?;
+    succeeded(way.host(), &there.scratch, &reply)?;
     Ok(String::from_utf8_lossy(&reply.stdout).lines().map(str::to_owned).collect())
 }
 
@@ -154,7 +186,7 @@ pub async fn bring_rest(way: &Remote, there: &There, name: &str, rest: Rest<'_>)
     let bad = |_| StageError::Name { name: name.to_owned(), why: "it is no job directory" };
     let name: JobName = name.parse().map_err(bad)?;
     // What is written in the next hour was not written since.
-    let since = if rest.overwrite { clock::now().after(std::time::Duration::from_hours(1)) } else { rest.since };
+    let since = if rest.overwrite { clock::now().after(Duration::from_hours(1)) } else { rest.since };
     collect(way, &ground, &name, &rest.root.to_string_lossy(), since, rest.most).await
 }
 
@@ -175,8 +207,8 @@ mod tests {
 
     #[test]
     fn what_lies_there_is_read() {
-        let text = "8\ttrees\n12\tcsync-ab-1-0-1\n2048\tcsync-ab-2-0-1\n4\tcsync-bad/name\n--\n\
-                    1700000000 csync-ab-2-0-1\n5 csync-gone-1\n--\ncsync-ab-2-0-1\n";
+        let text = "8\ttrees\n4\t./csync-ends--\n12\t./csync-ab-1-0-1\n2048\t./csync-ab-2-0-1\n4\t./csync-bad/name\n--\n\
+                    1700000000 ./csync-ab-2-0-1\n5 ./csync-gone-1\n--\ncsync-ab-2-0-1\n";
         let there = read(text);
         assert_eq!(there.inputs, Bytes(8 << 10));
         let job = |name: &str, bytes, at, keeps_results| JobDirectory {
@@ -190,9 +222,30 @@ mod tests {
             [
                 job("csync-ab-1-0-1", Bytes(12 << 10), 0, false),
                 job("csync-ab-2-0-1", Bytes::mib(2), 1_700_000_000_000_000, true),
+                job("csync-ends--", Bytes(4 << 10), 0, false),
             ]
         );
         assert_eq!(read(""), There::default());
+    }
+
+    #[test]
+    fn more_directories_than_an_argument_list_takes_are_listed() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("trees")).unwrap();
+        let name = |n: u32| format!("csync-00000000-{n:010}-0000000000-0000000000");
+        for n in 0..4_000 {
+            std::fs::create_dir_all(dir.path().join("jobs").join(name(n))).unwrap();
+        }
+        std::fs::write(dir.path().join("jobs").join(name(7)).join("keep"), "").unwrap();
+        let script = list_script(dir.path().to_str().unwrap());
+        // The less stack, the shorter an argument list may be: a quarter of it.
+        let limited = ["-c", "ulimit -s 640 && exec sh -c \"$0\"", &script];
+        let done = std::process::Command::new("/bin/sh").args(limited).output().unwrap();
+        let there = read(&String::from_utf8_lossy(&done.stdout));
+        assert_eq!(there.jobs.len(), 4_000, "{}", String::from_utf8_lossy(&done.stderr));
+        let kept: Vec<&str> = there.jobs.iter().filter(|job| job.keeps_results).map(|job| &*job.name).collect();
+        assert_eq!(kept, [name(7)]);
+        assert!(there.jobs.iter().all(|job| job.at > Timestamp(0)));
     }
 
     #[test]
