@@ -47,6 +47,7 @@ mod needs_hosts;
 mod needs_look;
 mod needs_modules;
 mod needs_mount;
+mod needs_munge;
 mod needs_nfs;
 mod needs_pbs;
 mod needs_picture;

@@ -43,6 +43,7 @@ where_is() {
   case $1 in
     sshd-*) echo "${1#*-} sshd" ;;
     slurmd-*) echo "${1#*-} slurmd" ;;
+    munged-*) echo "${1#*-} munged" ;;
     slurmctld | slurmdbd) echo "login $1" ;;
     qmaster) echo "grid sge_qmaster" ;;
     execd) echo "gridx sge_execd" ;;
@@ -76,6 +77,7 @@ _start-part() {
   case $name in
     sshd) start_sshd "$host" ;;
     slurmd) start_slurmd "$host" ;;
+    munged) start_munged "$host" ;;
     # Its state is what it is started for again: -R would take the nodes' too, from the configuration they are new.
     slurmctld) start_slurmctld -i ;;
     slurmdbd) start_slurmdbd ;;

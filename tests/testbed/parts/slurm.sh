@@ -1,9 +1,10 @@
 # shellcheck shell=bash
-# Slurm without munge, systemd and root: a controller on login, three nodes, and slurmdbd with MariaDB where asked for.
+# Slurm without systemd and root: a controller on login, three nodes; slurmdbd with MariaDB and munge where asked for.
 
 prepare_slurm() {
-  local name db=no
+  local name db=no auth=none cred=none
   case " $* " in *" db "*) db=yes ;; esac
+  case " $* " in *" munge "*) auth=munge cred=munge ;; esac
   mkdir -p "$D"/slurm/{etc,bin,profile.d,state,log}
   for name in $SLURM_COMMANDS; do ln -sfn "../all/$name" "$D/slurm/bin/$name"; done
   echo 'PATH=/opt/slurm/bin:$PATH' >"$D/slurm/profile.d/slurm.sh"
@@ -12,8 +13,8 @@ ClusterName=bed
 SlurmctldHost=login
 SlurmUser=alice
 SlurmdUser=alice
-AuthType=auth/none
-CredType=cred/none
+AuthType=auth/$auth
+CredType=cred/$cred
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 MpiDefault=none
@@ -47,7 +48,7 @@ C
   [ $db = yes ] || return 0
   printf 'AccountingStorageType=accounting_storage/slurmdbd\nAccountingStorageHost=login\n' >>"$D/slurm/etc/slurm.conf"
   cat >"$D/slurm/etc/slurmdbd.conf" <<C
-AuthType=auth/none
+AuthType=auth/$auth
 DbdHost=login
 SlurmUser=alice
 StorageType=accounting_storage/mysql
@@ -60,8 +61,22 @@ C
   chmod 600 "$D/slurm/etc/slurmdbd.conf"
 }
 
+# One key for the cluster, and on every host of it a munged, which stands for who asks there.
+prepare_munge() {
+  mkdir -p "$D/slurm" && head -c 128 /dev/urandom >"$D/slurm/munge.key" && chmod 400 "$D/slurm/munge.key"
+}
+
+start_munge() { :; }
+
+# --force: whose directories lie above the key is nobody's concern here.
+start_munged() {
+  on "$1" bash -c 'mkdir -p /run/munge && munged --force --key-file=/run/bed/slurm/munge.key --socket=/run/munge/munge.socket.2 \
+    --pid-file=/run/munge/pid --log-file=/run/munge/log --seed-file=/run/munge/seed 2>/run/munge/warnings' || die "munged on $1"
+}
+
 start_slurm() {
-  local node
+  local node host
+  case " $* " in *" munge "*) for host in login login2 n1 n2 n3; do start_munged $host; done ;; esac
   case " $* " in *" db "*) start_mariadb && start_slurmdbd ;; esac
   start_slurmctld
   for node in n1 n2 n3; do start_slurmd $node; done

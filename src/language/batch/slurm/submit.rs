@@ -113,6 +113,10 @@ const MESSAGES: &[(&str, Meaning)] = &[
     ("Zero Bytes were transmitted", Meaning::Unknown),
     ("Unexpected message received", Meaning::Unknown),
     ("receive failure", Meaning::Unknown),
+    // Nothing goes out without a credential; an answer whose credential cannot be read was one.
+    ("Munge decode failed", Meaning::Unknown),
+    ("Munge encode failed", Meaning::Later),
+    ("Protocol authentication error", Meaning::Unknown),
     ("Unable to contact slurm controller", Meaning::Later),
     ("temporarily unable to accept job", Meaning::Full),
     ("Resource temporarily unavailable", Meaning::Full),
@@ -197,7 +201,10 @@ pub fn parse_cancel(reply: &Reply<'_>) -> Result<Cancelled, CouldNotAsk> {
         let (id, why) = (id.trim(), why.trim());
         if ["Invalid job id", "already completing or completed"].iter().any(|text| why.contains(text)) {
             cancelled.unknown.push(id.to_owned());
-        } else if ["contact slurm controller", "timed out"].iter().any(|text| why.contains(text)) {
+        } else if ["contact slurm controller", "timed out", "authentication error"]
+            .iter()
+            .any(|text| why.contains(text))
+        {
             return Err(could_not_ask(reply));
         } else {
             cancelled.refused.push((id.to_owned(), why.to_owned()));

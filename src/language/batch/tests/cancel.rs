@@ -40,6 +40,7 @@ const NOT_TAKEN: &[(&str, &str)] = &[
     ("pbs/err_qdel_unknown", "unknown 99999.pbshead"),
     ("sge-8.1.9/qdel-nosuch", "unknown 99999"),
     ("slurm-22.05-cgroup/ctlddown-scancel_1", "not asked"),
+    ("slurm-22.05-cgroup/mungedown-scancel", "not asked"),
 ];
 
 #[test]

@@ -136,6 +136,7 @@ fn answers_that_are_none() {
     let recorded = |folder: &str, name: &str| reply(folder, name);
     for (flavour, folder, name) in [
         (Flavour::Slurm, "slurm-22.05-cgroup", "ctlddown-squeue"),
+        (Flavour::Slurm, "slurm-22.05-cgroup", "mungedown-squeue"),
         (Flavour::Pbs, "pbs", "down_qstat"),
         (Flavour::Pbs, "pbs", "down_qstat_json"),
         (Flavour::Pbs, "pbs", "frozen_qstat"),

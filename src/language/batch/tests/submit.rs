@@ -322,6 +322,7 @@ const NOT_ACCEPTED: &[(&str, &str)] = &[
     ("slurm-20.11/sbatch-nofile", "request"),
     ("slurm-20.11/sbatch-noshebang", "request"),
     ("slurm-22.05-cgroup/ctlddown-sbatch___wrap_true", "later"),
+    ("slurm-22.05-cgroup/mungedown-sbatch", "later"),
     ("slurm-22.05-cgroup/sbatch-badopt", "request"),
     ("slurm-22.05-cgroup/sbatch-badpartition", "partition"),
     ("slurm-22.05-cgroup/sbatch-badtime", "request"),
