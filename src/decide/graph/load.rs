@@ -56,7 +56,10 @@ impl Load {
             let end = |of: [f64; 3]| of.get(at).copied().unwrap_or_default();
             between(end(UNKNOWN), end(seen))
         });
-        let Some(known) = known else { return Some(Estimate { low, middle, high, source: Source::Measured(1) }) };
+        let Some(known) = known else {
+            // What was seen is the load; what it means for a wait nobody measured.
+            return Some(Estimate { low, middle, high, source: Source::Guessed });
+        };
         let mixed = |known: f64, seen: f64| known + (seen - known) * BELIEVED * fresh;
         let (low, high) = (mixed(known.low, low), mixed(known.high, high));
         let middle = mixed(known.middle, middle).clamp(low, high);
@@ -93,7 +96,7 @@ mod tests {
         );
         let wait = |cores, after: f64| at(after).unwrap().wait(cores, None).unwrap();
         assert_eq!((wait(8, 0.0).middle, wait(9, 0.0).middle), (15.0, 1200.0));
-        assert_eq!(wait(8, 0.0).source, Source::Measured(1));
+        assert_eq!(wait(8, 0.0).source, Source::Guessed);
         assert!(wait(8, 0.0).middle < wait(8, 600.0).middle && wait(8, 600.0).middle < wait(8, 1799.0).middle);
         assert!((wait(8, 1799.0).middle - 120.0).abs() < 1.0 && (wait(9, 1799.0).high - 3600.0).abs() < 10.0);
         assert_eq!((at(1800.0), at(-1.0)), (None, None), "over, or of a clock that was set");

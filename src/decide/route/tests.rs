@@ -181,9 +181,9 @@ fn what_others_did_lately_counts_in_the_wait_and_in_the_run() {
         )
     };
     let (free, crowded) = told(Some(64), 1000.0);
-    assert_eq!(free, (15.0, Source::Measured(1), Some(64)));
+    assert_eq!(free, (15.0, Source::Guessed, Some(64)));
     assert_eq!(crowded, (750.0, true), "4 cores beside 6 processes on 8: a quarter longer");
-    assert_eq!(told(Some(3), 1000.0).0, (1200.0, Source::Measured(1), Some(3)));
+    assert_eq!(told(Some(3), 1000.0).0, (1200.0, Source::Guessed, Some(3)));
     assert_eq!(told(None, 1000.0).0, (120.0, Source::Guessed, None), "a login node's load is not its cluster's");
     let (long_ago, alone) = told(Some(64), 9000.0);
     assert_eq!((long_ago, alone), ((120.0, Source::Guessed, None), (600.0, false)));
