@@ -89,8 +89,10 @@ impl<'a> Case<'a> {
         };
         // The history may be behind: it says that a job runs which the queue knows to be over. And who only knows that it
         // failed knows less than the log.
-        let knows =
-            |class: &EndingClass| !matches!(class, EndingClass::Live | EndingClass::Failed | EndingClass::Completed);
+        let knows = |class: &EndingClass| {
+            let little = [EndingClass::Live, EndingClass::Failed, EndingClass::Completed, EndingClass::Untold];
+            !little.contains(class)
+        };
         let past = ending.map(|ending| ending.class);
         let class = past.filter(knows).or(told.filter(knows)).or(wrote);
         let class = class.or(past.filter(|class| *class != EndingClass::Live)).or(told);
@@ -269,7 +271,7 @@ fn killed_full(case: &Case<'_>) -> Option<Verdict> {
 /// Histories come late; only where it may have been ended from outside is the delay worth it.
 fn ask_why(case: &Case<'_>) -> Option<Verdict> {
     case.ended()?;
-    let unsaid = case.class.is_none_or(|class| class == EndingClass::Live);
+    let unsaid = case.class.is_none_or(|class| matches!(class, EndingClass::Live | EndingClass::Untold));
     (case.may_have_been_ended() && unsaid && case.more_may_be_known && case.patient).then_some(Verdict::AskAgain)
 }
 
@@ -332,14 +334,23 @@ fn history_knows(case: &Case<'_>) -> Option<Verdict> {
         EndingClass::NodeFail => over(Outcome::NodeFail),
         EndingClass::Preempted => over(Outcome::Preempted),
         // `Failed`: killed by the cancel itself; Grid Engine says no more than that.
-        EndingClass::Cancelled | EndingClass::NeverRan | EndingClass::Failed if case.cancelled => {
+        EndingClass::Cancelled | EndingClass::NeverRan | EndingClass::Failed | EndingClass::Untold
+            if case.cancelled =>
+        {
             over(Outcome::Cancelled)
         }
-        EndingClass::Cancelled => noted(Outcome::Cancelled, "cancelled on the cluster, not by csync"),
         EndingClass::NeverRan => over(Outcome::Rejected { message: format!("removed before it ran: {}", why()) }),
         EndingClass::LaunchFailed => over(Outcome::Spawn { message: why() }),
         // Its record may be late: network filesystems show files when they please.
-        EndingClass::Failed if case.patient => Verdict::AskAgain,
+        EndingClass::Failed | EndingClass::Untold if case.patient => Verdict::AskAgain,
+        EndingClass::Untold if started => noted(
+            exit(KILLED),
+            "it was killed together with its wrapper; the batch system kept nothing of how it ended",
+        ),
+        // What nothing is kept of would have left a record, had it begun.
+        EndingClass::Cancelled | EndingClass::Untold => {
+            noted(Outcome::Cancelled, "cancelled on the cluster, not by csync")
+        }
         EndingClass::Failed if started => {
             let (code, signal) = case.ending.map(|ending| (ending.exit_code, ending.signal)).unwrap_or_default();
             let code = signal.map_or(code.unwrap_or(1), |signal| 128 + signal);

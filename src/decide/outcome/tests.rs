@@ -8,7 +8,7 @@ use super::rules::RULES;
 use super::{Asked, Cancel, Evidence, Judgement, Log, Own, Patience, Verdict, judge};
 use crate::language::batch::wrapper::{Ended, How};
 use crate::model::batch::EndingClass::{
-    Cancelled, Completed, Failed, LaunchFailed, Live, NeverRan, NodeFail, Oom, Preempted, Requeued, Timeout,
+    Cancelled, Completed, Failed, LaunchFailed, Live, NeverRan, NodeFail, Oom, Preempted, Requeued, Timeout, Untold,
 };
 use crate::model::batch::{Answer, BatchId, CouldNotAsk, Ending, EndingClass, Members, Prospect, QueueState, Queued};
 use crate::model::job::Outcome;
@@ -301,6 +301,11 @@ fn ends_that_were_not() -> Vec<(Row, &'static str, &'static str)> {
         (row().started().history(Preempted), HISTORY, "preempted"),
         (row().started().history(Cancelled), HISTORY, "cancelled, noted"),
         (row().history(Cancelled).cancelled(), HISTORY, "cancelled"),
+        // Without a word of how it ended, and without a record: deleted before it began.
+        (row().history(Untold), HISTORY, "ask again"),
+        (row().history(Untold).spent(), HISTORY, "cancelled, noted"),
+        (row().history(Untold).cancelled(), HISTORY, "cancelled"),
+        (row().started().history(Untold).spent(), HISTORY, "exit 137, noted"),
         (row().history(NeverRan), HISTORY, "rejected"),
         (row().history(NeverRan).cancelled(), HISTORY, "cancelled"),
         (row().history(LaunchFailed), HISTORY, "spawn"),
@@ -354,8 +359,20 @@ fn every_row_of_the_table() {
 }
 
 fn any_answer() -> impl Strategy<Value = (Option<EndingClass>, u8)> {
-    let classes =
-        vec![Live, Completed, Failed, Oom, Timeout, NodeFail, Preempted, Cancelled, NeverRan, LaunchFailed, Requeued];
+    let classes = vec![
+        Live,
+        Completed,
+        Failed,
+        Oom,
+        Timeout,
+        NodeFail,
+        Preempted,
+        Cancelled,
+        NeverRan,
+        LaunchFailed,
+        Requeued,
+        Untold,
+    ];
     (prop::option::of(prop::sample::select(classes)), 0u8..3)
 }
 

@@ -94,7 +94,8 @@ pub fn parse_queue(flavour: Flavour, reply: &Reply<'_>) -> Result<Queue, CouldNo
 pub fn start(flavour: Flavour, cpus: u32, time: Option<Walltime>, account: Option<&str>) -> Option<String> {
     match flavour {
         Flavour::Slurm => Some(slurm::start(cpus, time, account)),
-        Flavour::Pbs | Flavour::Sge => None,
+        Flavour::Pbs => Some(pbs::start(cpus)),
+        Flavour::Sge => None,
     }
 }
 
@@ -102,7 +103,8 @@ pub fn start(flavour: Flavour, cpus: u32, time: Option<Walltime>, account: Optio
 pub fn parse_start(flavour: Flavour, output: &str) -> Option<f64> {
     match flavour {
         Flavour::Slurm => slurm::parse_start(output),
-        Flavour::Pbs | Flavour::Sge => None,
+        Flavour::Pbs => pbs::parse_start(output),
+        Flavour::Sge => None,
     }
 }
 

@@ -568,6 +568,8 @@ pub enum EndingClass {
     LaunchFailed,
     /// Sent back to the queue by the batch system.
     Requeued,
+    /// Over, and the batch system kept nothing of how.
+    Untold,
 }
 
 /// What the history says of one member.

@@ -26,7 +26,7 @@ pub fn parse_history(reply: &Reply<'_>) -> Result<Vec<Ending>, CouldNotAsk> {
 fn read(record: &Record<'_>) -> Option<Ending> {
     let word = record.get("job_state")?;
     let class = class(record, word);
-    let status = record.number("Exit_status").filter(|_| is_over(word));
+    let status = record.number("Exit_status").filter(|_| is_over(word) && class != EndingClass::Untold);
     let (exit_code, signal) = status.map(code).unwrap_or_default();
     let wall = record.get("resources_used.walltime").and_then(clock_ms).map(|ms| Walltime(ms / 1000));
     Some(Ending {
@@ -62,12 +62,22 @@ fn ran(record: &Record<'_>) -> bool {
     record.number("run_count").is_some_and(|count| count >= 1) || record.get("exec_host").is_some()
 }
 
+/// Whether PBS keeps no record of that member, and shows its array's instead, exit status included: that of one that was deleted
+/// before it ran, and without a history of any that is over. What a dependency, or a deletion, did to the whole is its members' end.
+fn is_stand_in(record: &Record<'_>, comment: &str, substate: Option<i32>) -> bool {
+    let of_all = record.get("Exit_status").is_none() && matches!(substate, Some(91 | 92));
+    comment == "Subjob finished" && !ran(record) && !of_all
+}
+
 pub(super) fn class(record: &Record<'_>, word: &str) -> EndingClass {
     let substate = record.number("substate");
     if !is_over(word) || substate == Some(94) {
         return EndingClass::Live;
     }
     let comment = record.get("comment").unwrap_or_default();
+    if is_stand_in(record, comment, substate) {
+        return EndingClass::Untold;
+    }
     // A script that went on after a process was killed exits with 0: this alone tells.
     // Swap has a limit, and words, of its own.
     let over_memory = |text: &str| text.contains("mem limit exceeded") || text.contains("memsw limit exceeded");
@@ -78,7 +88,6 @@ pub(super) fn class(record: &Record<'_>, word: &str) -> EndingClass {
     match record.number("Exit_status") {
         None if substate == Some(91) => EndingClass::Cancelled,
         None => EndingClass::NeverRan,
-        // A waiting member that is deleted copies its array's status.
         Some(0) if !ran(record) => EndingClass::Cancelled,
         Some(0) => EndingClass::Completed,
         Some(-29) => EndingClass::Timeout,

@@ -7,9 +7,11 @@ mod history;
 mod probe;
 mod queue;
 mod records;
+mod start;
 mod submit;
 
 pub use history::{history, parse_history};
 pub use probe::{PROBE, parse_probe};
 pub use queue::{parse_queue, queue};
+pub use start::{parse_start, start};
 pub use submit::{cancel, parse_cancel, parse_submit, submit};

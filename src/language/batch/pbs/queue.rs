@@ -5,6 +5,7 @@ use crate::language::batch::pbs::history::class;
 use crate::language::batch::pbs::records::{self, Record};
 use crate::language::batch::table::c_time;
 use crate::model::batch::{CouldNotAsk, Prospect, Queue, QueueState, Queued, Reply};
+use crate::model::units::Timestamp;
 
 /// Returns the command that asks the queue, members of arrays one by one.
 pub fn queue(ask: Ask<'_>) -> String {
@@ -34,8 +35,17 @@ fn read(record: &Record<'_>) -> Option<Queued> {
         prospect: if waits { prospect(record, comment.unwrap_or_default()) } else { Prospect::Normal },
         partition: record.get("queue").map(str::to_owned),
         node: record.get("exec_host").and_then(node),
-        start: record.get("stime").or_else(|| record.get("estimated.start_time")).and_then(c_time),
+        start: record.get("stime").and_then(c_time).or_else(|| expected(record)),
     })
+}
+
+/// Reads when the scheduler expects it to start. Behind a job without a walltime, which is taken to run for five years, that says
+/// nothing.
+fn expected(record: &Record<'_>) -> Option<Timestamp> {
+    const MOST: i64 = 365 * 86_400 * 1_000_000;
+    let start = record.get("estimated.start_time").and_then(c_time)?;
+    let changed = record.get("mtime").and_then(c_time);
+    changed.is_none_or(|changed| start.0.saturating_sub(changed.0) < MOST).then_some(start)
 }
 
 /// Takes the first host out of `pbsn1/0*2+pbsn2/1*2`.

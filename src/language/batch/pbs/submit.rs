@@ -8,7 +8,7 @@ use crate::language::batch::call::{
 };
 use crate::language::batch::can_be_waited_for;
 use crate::language::batch::pbs::records::did_not_reach;
-use crate::model::batch::RefusalKind::{ArrayTooLarge, OverLimit, Partition, Permission, Request};
+use crate::model::batch::RefusalKind::{Account, ArrayTooLarge, OverLimit, Partition, Permission, Request};
 use crate::model::batch::{BatchId, Cancelled, CouldNotAsk, Flavour, MemberRequest, RefusalKind, Reply, Sharing};
 use crate::model::batch::{Submission, Submitted};
 use crate::model::units::{Bytes, Walltime};
@@ -28,7 +28,8 @@ pub fn submit(submission: &Submission) -> Result<Call, Unsayable> {
 
 fn arguments(submission: &Submission, notes: &mut Vec<String>) -> Result<Vec<String>, Unsayable> {
     let log = path(submission, &submission.log, "PBS", &MISREAD)?;
-    let mut words = vec!["qsub".to_owned()];
+    // Without -f a process that outlives the call submits: behind a server that hangs even after the call was given up.
+    let mut words = vec!["qsub".to_owned(), "-f".to_owned()];
     let mut option = |name: &str, value: &str| words.extend([name.to_owned(), value.to_owned()]);
     option("-N", submission.name.as_str());
     // The login shell may be anything.
@@ -150,10 +151,17 @@ const MESSAGES: &[(&str, Meaning)] = &[
     ("Connection refused", Meaning::Later),
     ("reserved ports in use", Meaning::Later),
     ("shutting down", Meaning::Later),
+    ("Server connection table full", Meaning::Later),
+    ("No free connections", Meaning::Later),
     ("would exceed", Meaning::Full),
-    ("Maximum number of jobs already in queue", Meaning::Full),
+    // `... already in complex`, `... for user alice already in queue workq`, `... in 'Q' state already in ...`.
+    ("Maximum number of jobs ", Meaning::Full),
     ("End of File", Meaning::Unknown),
     ("timed out", Meaning::Unknown),
+    ("Batch protocol error", Meaning::Unknown),
+    ("PBS server internal error", Meaning::Unknown),
+    ("System error", Meaning::Unknown),
+    ("Failed to save job", Meaning::Unknown),
     ("Array job exceeds", refused(ArrayTooLarge)),
     ("violates queue and/or server resource limits", refused(OverLimit)),
     ("Unknown queue", refused(Partition)),
@@ -162,7 +170,10 @@ const MESSAGES: &[(&str, Meaning)] = &[
     ("Unauthorized", refused(Permission)),
     ("Bad UID", refused(Permission)),
     ("Invalid credential", refused(Permission)),
+    ("Bad GID", refused(Permission)),
     ("Access to queue is denied", refused(Permission)),
+    ("Access from host not allowed", refused(Permission)),
+    ("Invalid Account", refused(Account)),
     ("Illegal attribute or resource value", refused(Request)),
     ("Unknown resource", refused(Request)),
 ];

@@ -1,6 +1,6 @@
 //! Cancelling.
 
-use super::{SLURMS, recorded, said};
+use super::{OPENPBS, SLURMS, recorded, said};
 use crate::language::batch::call::Target;
 use crate::language::batch::{cancel, parse_cancel};
 use crate::model::batch::{BatchId, Cancelled, Flavour, Members};
@@ -31,6 +31,8 @@ fn one_call_cancels_all() {
 
 /// Every recorded cancel that was not simply taken.
 const NOT_TAKEN: &[(&str, &str)] = &[
+    ("openpbs-23.06.06/qdel-down", "not asked"),
+    ("openpbs-23.06.06/qdel-node-down", "refused 20.pbs"),
     ("pbs/arr2_qdel_full", "unknown 84[6].pbshead"),
     ("pbs/arr2_qdel_sub_unknown", "refused 84[7].pbshead"),
     ("pbs/down_qdel", "not asked"),
@@ -48,7 +50,9 @@ fn every_recorded_cancel() {
     let folders = SLURMS.map(|folder| (Flavour::Slurm, folder));
     let mut found = Vec::new();
     let mut seen = 0;
-    for (flavour, folder) in folders.into_iter().chain([(Flavour::Pbs, "pbs"), (Flavour::Sge, "sge-8.1.9")]) {
+    for (flavour, folder) in
+        folders.into_iter().chain([(Flavour::Pbs, "pbs"), (Flavour::Pbs, OPENPBS), (Flavour::Sge, "sge-8.1.9")])
+    {
         for recorded in recorded(folder) {
             let words = recorded.command.trim_matches(['\'', '"']).trim_start_matches("timeout 100 ");
             if !(words.starts_with("qdel ") || words.starts_with("scancel ")) || words.contains('|') {

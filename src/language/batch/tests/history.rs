@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::queue::job_text;
-use super::{SLURMS, file, recorded, reply, said};
+use super::{OPENPBS, SLURMS, file, recorded, reply, said};
 use crate::language::batch::call::Ask;
-use crate::language::batch::{history, parse_history};
+use crate::language::batch::{history, parse_history, parse_queue};
 use crate::model::batch::EndingClass::{
-    Cancelled, Completed, Failed, LaunchFailed, Live, NeverRan, NodeFail, Oom, Requeued, Timeout,
+    Cancelled, Completed, Failed, LaunchFailed, Live, NeverRan, NodeFail, Oom, Requeued, Timeout, Untold,
 };
 use crate::model::batch::{BatchId, Ending, EndingClass, Flavour, Reading};
 use crate::model::units::{Bytes, Walltime};
@@ -144,7 +144,7 @@ const PBS: &[End] = &[
     ("deleted, exits 9 in its trap", "47", Cancelled, Some(143), Some(15)),
     ("over its CPU time", "61", Failed, Some(137), Some(9)),
     ("command missing", "53", Failed, Some(127), None),
-    ("a waiting member was deleted", "84[6]", Cancelled, Some(0), None),
+    ("a waiting member was deleted", "84[6]", Untold, None, None),
     ("array deleted before it ran", "87[3]", Cancelled, None, None),
 ];
 
@@ -162,6 +162,28 @@ fn endings_of_pbs() {
     assert_eq!(endings["0"].peak_memory, Some(Reading::Measured(Bytes(167_660 << 10))));
     assert_eq!((endings["0"].cpu_ms, endings["0"].node.as_deref()), (Some(3000), Some("pbsn1")));
     assert_eq!(endings["3"].peak_memory, Some(Reading::MoreThan(Bytes::mib(100))));
+}
+
+#[test]
+fn of_members_that_pbs_kept_nothing_of_it_tells_what_their_array_is() {
+    let classes = |name: &str| {
+        let said = reply(OPENPBS, name);
+        let members = |ending: &Ending| Some((ending.member?, ending.class, ending.exit_code));
+        let endings = parse_history(Flavour::Pbs, &said.reply()).unwrap();
+        endings.iter().filter_map(members).collect::<Vec<_>>()
+    };
+    // The first was deleted while it ran, the last before; then the whole was.
+    let of_all = (2..=5).map(|member| (member, Live, None));
+    let first = [(1, Cancelled, Some(143))].into_iter().chain(of_all).chain([(6, Untold, None)]);
+    assert_eq!(classes("qstat-members-deleted"), first.collect::<Vec<_>>());
+    let others = (2..=5).map(|member| (member, Cancelled, Some(143)));
+    let then = [(1, Untold, None)].into_iter().chain(others).chain([(6, Untold, None)]);
+    assert_eq!(classes("qstat-array-deleted"), then.collect::<Vec<_>>());
+    // Without a history: the first failed, three went well, one runs.
+    let queue = parse_queue(Flavour::Pbs, &reply(OPENPBS, "qstat-members-off").reply()).unwrap();
+    let over: Vec<_> = queue.jobs.iter().filter_map(|job| job.over).collect();
+    assert_eq!(over, [Untold; 4]);
+    assert_eq!(classes("qstat-members-never"), [(1, NeverRan, None), (2, NeverRan, None)]);
 }
 
 #[test]

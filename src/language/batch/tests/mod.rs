@@ -14,6 +14,9 @@ use crate::model::batch::Reply;
 /// The recorded Slurms.
 pub(super) const SLURMS: [&str; 4] = ["slurm-20.11", "slurm-22.05-cgroup", "slurm-24.11", "slurm-26.05"];
 
+/// What the test bed's own OpenPBS said.
+pub(super) const OPENPBS: &str = "openpbs-23.06.06";
+
 /// A recorded reply.
 #[derive(Clone, Debug)]
 pub(super) struct Recorded {
@@ -41,7 +44,7 @@ pub(super) const fn said<'a>(status: i32, stdout: &'a str, stderr: &'a str) -> R
     Reply { status, stdout, stderr }
 }
 
-fn root() -> PathBuf {
+pub(super) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/replies")
 }
 

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::{env, fs, process};
 
 use proptest::prelude::*;
 
-use super::{Recorded, SLURMS, recorded, reply, said};
+use super::{OPENPBS, Recorded, SLURMS, recorded, reply, root, said};
 use crate::language::batch::call::Ask;
 use crate::language::batch::{parse_cancel, parse_queue, parse_start, queue, sge, start};
-use crate::model::batch::{BatchId, Flavour, Members, Prospect, Queue, QueueState};
+use crate::model::batch::{BatchId, Flavour, Members, Prospect, Queue, QueueState, Queued};
 use crate::model::units::Walltime;
 
 /// Prints what `qstat -F json` said of jobs as `qstat -f -w` prints it.
@@ -128,7 +130,7 @@ fn a_start_that_slurm_expects_is_read_and_nothing_else() {
     let asked = start(Flavour::Slurm, 4, Some(Walltime(90)), Some("a b")).unwrap();
     let wanted = "sbatch --test-only '--cpus-per-task=4' '--time=2' '--account=a b' '--wrap=true' 2>&1";
     assert!(asked.contains(wanted), "{asked}");
-    assert_eq!(start(Flavour::Pbs, 1, None, None), None);
+    assert_eq!(start(Flavour::Sge, 1, None, None), None);
 }
 
 #[test]
@@ -299,6 +301,62 @@ fn what_pbs_holds_itself_is_told_from_what_waits_for_another() {
     // The server's own name is no complaint.
     let gone = said(153, "Owner: alice\n", "qstat: Unknown Job Id 9.interconnect");
     assert_eq!(parse_queue(Flavour::Pbs, &gone), Ok(Queue::default()));
+}
+
+#[test]
+fn what_pbs_expects_is_told_where_it_knows() {
+    let queue = parse_queue(Flavour::Pbs, &reply(OPENPBS, "qstat-expected").reply()).unwrap();
+    let start = |name: &str, member| {
+        let found = |job: &&Queued| job.name.as_deref() == Some(name) && job.members == member;
+        queue.jobs.iter().find(found).unwrap_or_else(|| panic!("{name}")).start.map(|start| start.0 / 1_000_000)
+    };
+    // 15:24:32 and 17:54:32 of that day; e1 runs.
+    assert_eq!(start("e1", Members::All), Some(1_795_357_472));
+    assert_eq!(start("e2", Members::All), Some(1_795_361_072));
+    assert_eq!(start("nowall", Members::All), Some(1_795_370_072));
+    // Behind one without a walltime: in five years, says PBS.
+    assert_eq!(start("earr", Members::One(2)), None);
+    for one in ["held", "never"] {
+        assert_eq!(start(one, Members::All), None, "{one}");
+    }
+    let never = queue.jobs.iter().find(|job| job.name.as_deref() == Some("never")).unwrap();
+    assert_eq!(never.prospect, Prospect::Never, "{:?}", never.reason);
+}
+
+#[test]
+fn who_comes_to_pbs_now_begins_after_those_who_wait() {
+    let said = |name: &str| parse_start(Flavour::Pbs, &reply(OPENPBS, name).stdout);
+    // At 14:24:37, the last that asks for four cores or fewer and is expected within a year: at 17:54:32.
+    assert_eq!(said("start-4"), Some(3.5 * 3600.0 - 5.0));
+    assert_eq!((said("start-1"), said("start-idle")), (None, None));
+    assert_eq!(parse_start(Flavour::Pbs, "1795357477\nstart Sun Nov 22 14:00:00 2026\n"), Some(0.0));
+    assert_eq!(parse_start(Flavour::Pbs, "start Sun Nov 22 14:00:00 2026\n"), None);
+}
+
+/// A `qstat` that tells of one queue, and what the question makes of it.
+#[test]
+fn the_question_for_a_start_keeps_those_who_wait_and_ask_for_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = root().join(OPENPBS).join("qstat-expected.out");
+    let program = format!(
+        "#!/bin/sh\ncase $* in '-B -f') echo '    default_queue = workq' ;; '-f -w workq') cat '{}' ;; *) exit 2 ;; esac\n",
+        queue.display()
+    );
+    let qstat = dir.path().join("qstat");
+    fs::write(&qstat, program).unwrap();
+    fs::set_permissions(&qstat, fs::Permissions::from_mode(0o755)).unwrap();
+    let ask = |cpus| {
+        let path = format!("{}:{}", dir.path().display(), env::var("PATH").unwrap());
+        let script = start(Flavour::Pbs, cpus, None, None).unwrap();
+        let done = process::Command::new("sh").args(["-c", &script]).env("PATH", path).output().unwrap();
+        String::from_utf8(done.stdout).unwrap().lines().skip(1).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let far = "start Fri Nov 21 17:54:32 2031";
+    let three =
+        [far, "start Sun Nov 22 15:24:32 2026", "start Sun Nov 22 16:24:32 2026", "start Sun Nov 22 17:54:32 2026"];
+    assert_eq!(ask(3), three);
+    assert_eq!(ask(4).len(), 5);
+    assert_eq!(ask(1), Vec::<String>::new());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use proptest::prelude::*;
 
-use super::{Recorded, SLURMS, recorded, said};
+use super::{OPENPBS, Recorded, SLURMS, recorded, said};
 use crate::language::batch::call::Unsayable;
 use crate::language::batch::{parse_submit, submit};
 use crate::model::batch::{
@@ -85,7 +85,7 @@ fn a_plain_job_in_every_dialect() {
         ),
         (
             Flavour::Pbs,
-            "qsub -N csync-0a1b2c3d-12-3 -S /bin/sh -j oe -o DIR/batch.log -r n -l 'select=1:ncpus=1' DIR/batch.sh",
+            "qsub -f -N csync-0a1b2c3d-12-3 -S /bin/sh -j oe -o DIR/batch.log -r n -l 'select=1:ncpus=1' DIR/batch.sh",
         ),
         (
             Flavour::Sge,
@@ -109,7 +109,7 @@ fn an_array_with_everything_in_every_dialect() {
         ),
         (
             Flavour::Pbs,
-            "qsub -N csync-0a1b2c3d-12-3 -S /bin/sh -j oe -J 1-40%3 -o DIR/batch.log.^array_index^ -A lab42 -q gpu \
+            "qsub -f -N csync-0a1b2c3d-12-3 -S /bin/sh -j oe -J 1-40%3 -o DIR/batch.log.^array_index^ -A lab42 -q gpu \
              -l select=1:ncpus=4:mem=1500mb:ngpus=2 -l walltime=01:30:00 -p 10 DIR/batch.sh",
             vec![
                 "PBS has no qos; it was left out",
@@ -271,6 +271,18 @@ fn submits(reply: &Recorded) -> bool {
 
 /// Every recorded submission that was not accepted.
 const NOT_ACCEPTED: &[(&str, &str)] = &[
+    ("openpbs-23.06.06/qsub-acl", "permission"),
+    ("openpbs-23.06.06/qsub-down", "later"),
+    ("openpbs-23.06.06/qsub-max-alice", "full"),
+    ("openpbs-23.06.06/qsub-max-all", "full"),
+    ("openpbs-23.06.06/qsub-max-queuable", "full"),
+    ("openpbs-23.06.06/qsub-max-queue-alice", "full"),
+    ("openpbs-23.06.06/qsub-max-queue-all", "full"),
+    ("openpbs-23.06.06/qsub-max-queue-user", "full"),
+    ("openpbs-23.06.06/qsub-max-res", "full"),
+    ("openpbs-23.06.06/qsub-max-user", "full"),
+    ("openpbs-23.06.06/qsub-nodefault", "partition"),
+    ("openpbs-23.06.06/qsub-server-max", "over_limit"),
     ("pbs/down_qsub", "later"),
     ("pbs/err_qsub_acl", "permission"),
     ("pbs/err_qsub_array_huge", "array_too_large"),
@@ -356,7 +368,12 @@ fn class(submitted: &Submitted) -> String {
 #[test]
 fn every_recorded_submission() {
     let folders = SLURMS.map(|folder| (Flavour::Slurm, folder));
-    let others = [(Flavour::Pbs, "pbs"), (Flavour::Pbs, "slurm-torque-22.05"), (Flavour::Sge, "sge-8.1.9")];
+    let others = [
+        (Flavour::Pbs, "pbs"),
+        (Flavour::Pbs, OPENPBS),
+        (Flavour::Pbs, "slurm-torque-22.05"),
+        (Flavour::Sge, "sge-8.1.9"),
+    ];
     let mut found = Vec::new();
     let mut accepted = 0;
     for (flavour, folder) in folders.into_iter().chain(others) {
@@ -390,6 +407,12 @@ fn a_queue_of_pbs_that_is_full_or_a_server_that_ends_is_waited_for() {
         ("qsub: Maximum number of jobs already in queue", "full"),
         ("qsub: would exceed complex's per-user limit", "full"),
         ("qsub: Request not allowed: Server shutting down", "later"),
+        ("qsub: Server connection table full", "later"),
+        ("qsub: No free connections", "later"),
+        ("qsub: PBS server internal error", "unknown"),
+        ("qsub: Failed to save job/resv, refer server logs for details", "unknown"),
+        ("qsub: Invalid Account", "account"),
+        ("qsub: Access from host not allowed, or unknown host", "permission"),
         ("qsub: Queue is not enabled", "partition"),
     ] {
         assert_eq!(class(&parse_submit(Flavour::Pbs, &said(150 + 36, "", stderr))), wanted, "{stderr}");
