@@ -49,6 +49,7 @@ mod needs_modules;
 mod needs_mount;
 mod needs_munge;
 mod needs_nfs;
+mod needs_openpbs;
 mod needs_pbs;
 mod needs_picture;
 mod needs_placement;

@@ -1,23 +1,53 @@
-//! Work on a PBS: the stand-in of the bed, which behaves as a real one was measured to.
+//! Work on a PBS: the stand-in of the bed, which behaves as a real one was measured to. The journeys that break nothing of the
+//! stand-in's own are made with a real one as well (`needs_openpbs`).
 
 use crate::bed::Bed;
 use crate::far::{HOSTS, Held, configure, engine_pid, nothing_left, why_says};
 use crate::world::{Done, signal, until};
 
-/// Brings up a bed with a PBS whose commands a probe has found.
-fn bed(history: bool) -> Bed {
-    let bed = Bed::own(&["pbs"]);
-    configure(&bed, &format!("{HOSTS}[hosts.center]\nssh = \"pbs\"\npolicy = {{ connections_per_minute = 60 }}\n"));
-    if !history {
-        bed.on("pbs", "touch /run/bed/pbs/spool/history-off").exits(0);
+/// Whose PBS it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Site {
+    /// The bed's own.
+    StandIn,
+    /// OpenPBS itself.
+    Real,
+}
+
+impl Site {
+    /// Brings up a bed with such a PBS, whose commands a probe has found.
+    pub(crate) fn bed(self, history: bool) -> Bed {
+        let bed = Bed::own(&[if self == Self::Real { "openpbs" } else { "pbs" }]);
+        configure(&bed, &format!("{HOSTS}[hosts.center]\nssh = \"pbs\"\npolicy = {{ connections_per_minute = 60 }}\n"));
+        match self {
+            _ if history => {}
+            Self::StandIn => {
+                bed.on("pbs", "touch /run/bed/pbs/spool/history-off").exits(0);
+            }
+            Self::Real => bed.now("manage set server job_history_enable = False"),
+        }
+        let probed = bed.csync(&["hosts", "probe", "center"]).exits(0);
+        assert!(probed.out.starts_with("center: pbs 23.06.06"), "{}", probed.out);
+        bed
     }
-    let probed = bed.csync(&["hosts", "probe", "center"]).exits(0);
-    assert!(probed.out.starts_with("center: pbs 23.06.06"), "{}", probed.out);
-    bed
+
+    /// Takes the node away from under what runs, and gives it back.
+    fn lose_node(self, bed: &Bed) {
+        match self {
+            Self::StandIn => {
+                pbs(bed, "touch /run/bed/pbs/spool/node-lost").exits(0);
+            }
+            Self::Real => {
+                bed.now("stop-part mom");
+                until("no job runs", || pbs(bed, "qselect -s R").out.is_empty());
+                bed.now("start-part mom");
+            }
+        }
+    }
 }
 
 /// Runs a script on the host with PBS's commands.
-fn pbs(bed: &Bed, text: &str) -> Done {
+pub(crate) fn pbs(bed: &Bed, text: &str) -> Done {
     bed.on("pbs", &format!("export PATH=/opt/pbs/bin:$PATH; cd; {text}"))
 }
 
@@ -43,8 +73,8 @@ on = "center"
 "#;
 
 /// Submits it, whatever PBS remembers: one member fails, the others come back, what needs it is not run.
-fn mixed(history: bool) {
-    let bed = bed(history);
+pub(crate) fn mixed(site: Site, history: bool) {
+    let bed = site.bed(history);
     bed.write("in", "brought\n");
     bed.write("workflow.toml", MIXED);
     let done = bed.csync(&["submit"]).exits(1);
@@ -57,8 +87,12 @@ fn mixed(history: bool) {
     why_says(&bed, "all", &["it depends on `t[3]`, which failed"]);
     assert_eq!(pbs(&bed, "cat started").out.lines().count(), 5, "each ran once");
     // The members went out as one array.
-    let jobs = pbs(&bed, "ls /run/bed/pbs/spool/*.SC").out;
-    assert!(jobs.contains("0[5].SC"), "{jobs}");
+    if site == Site::StandIn {
+        let jobs = pbs(&bed, "ls /run/bed/pbs/spool/*.SC").out;
+        assert!(jobs.contains("0[5].SC"), "{jobs}");
+    } else if history {
+        assert!(pbs(&bed, "qstat -x -f '0[5]'").exits(0).out.contains("array_index = 5"));
+    }
     nothing_left(&bed, "pbs");
     // What is repaired runs alone.
     bed.write("workflow.toml", MIXED.replace("exit 7", "true"));
@@ -69,36 +103,48 @@ fn mixed(history: bool) {
 
 #[test]
 fn arrays_with_a_failing_member_go_to_pbs_and_come_back() {
-    mixed(true);
+    mixed(Site::StandIn, true);
 }
 
 #[test]
 fn a_pbs_without_history_loses_no_end() {
-    mixed(false);
+    mixed(Site::StandIn, false);
 }
 
 #[test]
 fn jobs_of_pbs_are_cancelled_by_csync_and_by_hand() {
+    cancelled(Site::StandIn);
+}
+
+/// Cancels what runs and what waits, a part of it by hand.
+pub(crate) fn cancelled(site: Site) {
     for history in [true, false] {
-        let bed = bed(history);
+        let bed = site.bed(history);
         let held = Held::submit(&bed, "pbs", "\"center\"", 6, "");
         until("some run", || held.started().len() >= 4);
-        // A part of the array, by hand: what ran is over, and nobody takes it for a success.
+        // A part of the array, by hand: what ran is over, and nobody takes it for a success. Without a history PBS keeps nothing of
+        // how a member ended.
         pbs(&bed, "qdel '0[1]'; qdel '0[6]'").exits(0);
-        for task in ["t[1]", "t[6]"] {
-            why_says(&bed, task, &["cancelled on the cluster, not by csync"]);
-        }
+        let ran = if history { "cancelled on the cluster, not by csync" } else { "it was told to end from outside" };
+        why_says(&bed, "t[1]", &[ran]);
+        why_says(&bed, "t[6]", &["cancelled on the cluster, not by csync"]);
         bed.csync(&["cancel", "last"]).exits(0);
         bed.csync(&["wait", "last"]).exits(130);
         let show = bed.csync(&["show", "last"]).exits(0).out;
-        assert!(show.contains("6 cancelled"), "{show}");
+        let counts: &[&str] = if history { &["6 cancelled"] } else { &["5 cancelled", "1 failed"] };
+        assert!(counts.iter().all(|count| show.contains(count)), "{show}");
         nothing_left(&bed, "pbs");
     }
 }
 
 #[test]
 fn what_pbs_refuses_or_never_starts_is_explained() {
-    let bed = bed(true);
+    refused(Site::StandIn);
+}
+
+/// Asks for what nobody gets.
+pub(crate) fn refused(site: Site) {
+    let bed = site.bed(true);
     for (more, words) in [
         ("partition = \"closed\"", "Queue is not enabled"),
         ("partition = \"nowhere\"", "Unknown queue"),
@@ -130,7 +176,12 @@ fn what_pbs_refuses_or_never_starts_is_explained() {
 
 #[test]
 fn jobs_of_pbs_are_adopted_and_outlive_their_server() {
-    let bed = bed(true);
+    adopted(Site::StandIn);
+}
+
+/// Kills the engine while the server is away, and while it hangs.
+pub(crate) fn adopted(site: Site) {
+    let bed = site.bed(true);
     let held = Held::submit(&bed, "pbs", "\"center\"", 3, "");
     held.run();
     signal(engine_pid(&bed), "KILL");
@@ -161,12 +212,17 @@ fn jobs_of_pbs_are_adopted_and_outlive_their_server() {
 
 #[test]
 fn a_node_that_pbs_loses_costs_no_task() {
-    let bed = bed(true);
+    node_lost(Site::StandIn);
+}
+
+/// Loses the node.
+pub(crate) fn node_lost(site: Site) {
+    let bed = site.bed(true);
     // An array is started again by PBS itself, a job of its own is not: csync tries that anew.
     for count in [2, 1] {
         let held = Held::submit(&bed, "pbs", "\"center\"", count, "");
         held.run();
-        pbs(&bed, "touch /run/bed/pbs/spool/node-lost").exits(0);
+        site.lose_node(&bed);
         until("they run again", || held.started().len() == 2 * count as usize);
         held.release();
         let over = bed.csync(&["wait", "last"]);
@@ -181,7 +237,12 @@ fn a_node_that_pbs_loses_costs_no_task() {
 
 #[test]
 fn what_pbs_keeps_in_order_goes_ahead() {
-    let bed = bed(true);
+    ahead(Site::StandIn);
+}
+
+/// Hands what comes after to PBS.
+pub(crate) fn ahead(site: Site) {
+    let bed = site.bed(true);
     let trace = bed.scratch("pbs");
     bed.write(
         "workflow.toml",

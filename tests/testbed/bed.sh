@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
 # A small computing center on one machine, as an ordinary user: real sshd, Slurm and Grid Engine in one user namespace.
 #
-#   bed.sh up [--tied|--shared] DIR [PART...]   brings it up; PARTs: slurm db munge sge pbs quota (default: slurm sge
-#                                          pbs); db adds slurmdbd to slurm, munge authentication; quota, for root alone, a
-#                                          file system with a quota, /mnt/quota on every host
+#   bed.sh up [--tied|--shared] DIR [PART...]   brings it up; PARTs: slurm db munge sge pbs openpbs quota (default:
+#                                          slurm sge pbs); db adds slurmdbd to slurm, munge authentication; quota, for root alone, a
+#                                          file system with a quota, /mnt/quota on every host; openpbs,
+#                                          for root alone, a real one in the place of pbs
 #   bed.sh run [--home HOME] DIR HOST CMD...   runs a command on a host, as the user alice; on the laptop with another home
 #   bed.sh cut|heal DIR HOST           takes a host's cable out, puts it back
 #   bed.sh delay DIR HOST MS           lengthens the round trip to a host (0: no longer)
 #   bed.sh loss DIR HOST PERCENT       loses that share of the packets from and to a host (0: none)
 #   bed.sh stop-part|start-part DIR NAME   ends and starts what NAME stands for: sshd-HOST, slurmctld, slurmdbd, slurmd-n1,
-#                                          munged-HOST, qmaster, execd, pbs
+#                                          munged-HOST, qmaster, execd, pbs, mom
 #   bed.sh freeze|thaw DIR NAME        stops it without ending it, and lets it go on
+#   bed.sh manage DIR WORD...          says this to OpenPBS's qmgr
 #   bed.sh crash|boot DIR HOST         takes the power off a host, switches it on again
 #   bed.sh logins DIR HOST             counts the SSH connections that a host has had from other hosts
 #   bed.sh down DIR                    ends it
@@ -18,7 +20,7 @@
 #   laptop ---+--- gate ---+--- inner ---+--- login login2      Slurm: `login2` has its commands outside the plain PATH
 #    (lan)    |    (dmz)   |    (hpc)    +--- n1 n2 n3
 #             +--- station +--- grid gridx                      Grid Engine: master, execution host
-#                          +--- pbs                             a stand-in for PBS, outside the plain PATH
+#                          +--- pbs                             a stand-in for PBS, or OpenPBS, outside the plain PATH
 #
 # Every host has its own network, hostname, processes, /home, /tmp, /run and /mnt/scratch, and an OpenSSH sshd on port 22. There
 # are no routes: whoever is not on a host's own network is reached through the jump hosts or not at all. The laptop alone sees the
@@ -73,6 +75,21 @@ inside() {
   exec nsenter --preserve-credentials -t "$pid" -U -n -m -p -- bash "$ME" "_$1" "$D" "${@:2}"
 }
 
+# Becomes a command in a user namespace with several users, by a map of lines `number there, number here, count`. A part that stays
+# behind writes it down, and needs the right to.
+with_users() {
+  local map=$1 pid=$BASHPID old
+  shift
+  old=$(readlink /proc/self/ns/user)
+  {
+    until [ "$(readlink "/proc/$pid/ns/user")" != "$old" ]; do pause 0.01; done
+    # In one write each.
+    cat <<<"$map" >"/proc/$pid/uid_map" && cat <<<"$map" >"/proc/$pid/gid_map" || kill -9 "$pid"
+  } &
+  # shellcheck disable=SC2016
+  exec unshare -U -- bash -c 'until read -r _ </proc/self/gid_map; do :; done; exec "$@"' /dev/null "$@"
+}
+
 up() {
   local life=--free begin=${EPOCHREALTIME/./} as_root=()
   case $1 in --*) life=$1 && shift ;; esac
@@ -87,7 +104,10 @@ up() {
   case " $* " in *" quota "*) as_root=(unshare -m -- bash "$ME" _with_quota "$D") ;; esac
   # Its own session: what a terminal sends to `up` does not reach the bed. Untied, its input never ends.
   if [ "$life" = --tied ]; then exec 3<&0; else exec 3<>"$D/never"; fi
-  setsid "${as_root[@]}" unshare -U --map-root-user -m -n -p -f -- bash "$ME" _init "$D" "$life" "$@" <&3 >"$D/up.log" 2>&1 4>"$D/news" &
+  case " $* " in
+    *" openpbs "*) with_users "0 $(id -u) 1"$'\n1 100001 65535' setsid unshare -m -n -p -f -- bash "$ME" _init "$D" "$life" "$@" ;;
+    *) exec setsid "${as_root[@]}" unshare -U --map-root-user -m -n -p -f -- bash "$ME" _init "$D" "$life" "$@" ;;
+  esac <&3 >"$D/up.log" 2>&1 4>"$D/news" &
   exec 3<&-
   # A line comes when all is up; an end when there is nobody left who could write one.
   read -r _ <"$D/news"
@@ -144,7 +164,7 @@ case $command in
     shift
     "$command" "$@"
     ;;
-  cut | heal | delay | loss | stop-part | start-part | freeze | thaw | crash | boot)
+  cut | heal | delay | loss | stop-part | start-part | freeze | thaw | manage | crash | boot)
     D=$(readlink -f "$1")
     shift
     inside "$command" "$@"

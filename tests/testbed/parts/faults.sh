@@ -47,27 +47,37 @@ where_is() {
     slurmctld | slurmdbd) echo "login $1" ;;
     qmaster) echo "grid sge_qmaster" ;;
     execd) echo "gridx sge_execd" ;;
-    pbs) echo "pbs pbs_server" ;;
+    pbs) if is_openpbs; then echo "pbs pbs_server.bin"; else echo "pbs pbs_server"; fi ;;
+    mom) echo "pbs pbs_mom" ;;
     *) die "no part is called $1" ;;
   esac
 }
+
+is_openpbs() { [ -d "$D/pbs/layer" ]; }
+
+# Runs a command on a host as whoever the daemons there belong to.
+as_owner() { if [ "$1" = pbs ] && is_openpbs; then root_on_pbs "${@:2}"; else on "$@"; fi; }
 
 signal_part() {
   local host name
   read -r host name <<<"$(where_is "$2")"
   [ -n "$host" ] || exit 1
-  on "$host" pkill "-$1" -x "$name" || die "$2 does not run"
+  as_owner "$host" pkill "-$1" -x "$name" || die "$2 does not run"
 }
+
+# What an administrator says to OpenPBS.
+_manage() { root_on_pbs qmgr -c "$*" || die "qmgr: $*"; }
 
 _freeze() { signal_part STOP "$1"; }
 
 _thaw() { signal_part CONT "$1"; }
 
-# A batch system ends in order, and writes down what it knows; `crash` is for the other way. sshd ends with all its sessions.
+# A batch system ends in order, and writes down what it knows; `crash` is for the other way. sshd ends with all its sessions, and an
+# execution daemon of OpenPBS as one whose node is lost.
 _stop-part() {
   local host name
   read -r host name <<<"$(where_is "$1")"
-  case $name in sshd) signal_part KILL "$1" ;; *) signal_part TERM "$1" ;; esac
+  case $name in sshd | pbs_mom) signal_part KILL "$1" ;; *) signal_part TERM "$1" ;; esac
   while on "$host" pgrep -x "$name" >/dev/null; do pause 0.01; done
 }
 
@@ -84,6 +94,8 @@ _start-part() {
     sge_qmaster) start_qmaster ;;
     sge_execd) start_execd ;;
     pbs_server) start_pbs_server ;;
+    pbs_server.bin) start_openpbs_server ;;
+    pbs_mom) start_pbs_mom ;;
   esac
 }
 
@@ -106,6 +118,6 @@ _boot() {
     n?) start_slurmd "$1" ;;
     grid) start_qmaster ;;
     gridx) start_execd ;;
-    pbs) start_pbs_server ;;
+    pbs) is_openpbs || start_pbs_server ;;
   esac
 }

@@ -17,7 +17,7 @@ hosts_of() {
   echo laptop gate station
   case " $* " in *" slurm "*) echo inner login login2 n1 n2 n3 ;; esac
   case " $* " in *" sge "*) echo grid gridx ;; esac
-  case " $* " in *" pbs "*) echo pbs ;; esac
+  case " $* " in *" pbs "* | *" openpbs "*) echo pbs ;; esac
 }
 
 # Whose disks a host shares: /home and /mnt/scratch.
@@ -56,10 +56,12 @@ write_etc() {
       case $account in tcsher) shell=/bin/tcsh ;; fisher) shell=/usr/bin/fish ;; esac
       [ -x "$shell" ] && echo "$account:x:1000:1000::$HOMES/$account:$shell"
     done
+    # Whose database OpenPBS's is.
+    echo 'postgres:*:26:26::/run/bed/pbs/openpbs/postgres:/bin/sh'
     echo 'nobody:x:65534:65534::/nonexistent:/usr/sbin/nologin'
   } >"$D/etc/passwd"
   sed "s#:$HOMES/alice:#:$D/laptop:#" "$D/etc/passwd" >"$D/etc/passwd.laptop"
-  printf 'root:x:0:\nalice:x:1000:\nnogroup:x:65534:\n' >"$D/etc/group"
+  printf 'root:x:0:\npostgres:x:26:\nalice:x:1000:\nnogroup:x:65534:\n' >"$D/etc/group"
   write_keys
   write_ssh_config
   write_sshd_config
@@ -206,6 +208,7 @@ fstab() {
   echo "bed /run tmpfs mode=755"
   echo "$D /run/bed none bind,x-mount.mkdir"
   [ ! -d "$D.quota/alice" ] || echo "$D.quota/alice /run/quota none bind,x-mount.mkdir"
+  [ ! -d "$D/pbs/layer" ] || [ "$host" != pbs ] || echo "$CSYNC_OPENPBS/opt/pbs /run/openpbs none bind,x-mount.mkdir"
   echo "bed /dev/pts devpts newinstance,ptmxmode=0666,mode=620"
   echo "bed /dev/shm tmpfs mode=1777"
   echo "/run/bed/etc/group /etc/group none bind"
@@ -241,7 +244,11 @@ fstab() {
       ;;
     pbs)
       echo "bed /opt tmpfs mode=755"
-      echo "/run/bed/pbs/bin /opt/pbs/bin none bind,x-mount.mkdir"
+      if [ -d "$D/pbs/layer" ]; then
+        echo "bed /opt/pbs overlay lowerdir=/run/bed/pbs/layer:/run/openpbs,x-mount.mkdir"
+      else
+        echo "/run/bed/pbs/bin /opt/pbs/bin none bind,x-mount.mkdir"
+      fi
       echo "/run/bed/pbs/profile.d /etc/profile.d none bind"
       ;;
   esac
@@ -275,10 +282,14 @@ _host() {
   mount -t proc proc /proc || die "$host: /proc"
   mkdir -p /run/sshd /run/slurm /run/mysqld /run/lock
   chmod 755 /run/sshd
-  exec unshare -U --map-user=1000 --map-group=1000 -- bash -c '
+  mkdir -m 1777 /run/postgresql
+  # shellcheck disable=SC2016
+  set -- bash -c '
     echo "$2 $3" >"$1.new" && mv "$1.new" "$1"
     exec <>/run/bed/never >/dev/null
     while :; do read -r _; done' "host $host" "/run/bed/h/$host/pid" "$real" "$here"
+  [ "$host" != pbs ] || [ ! -d /run/bed/pbs/layer ] || with_users "$OPENPBS_USERS" "$@"
+  exec unshare -U --map-user=1000 --map-group=1000 -- "$@"
 }
 
 # Starts hosts and plugs them in.

@@ -323,7 +323,8 @@ class Server:
                 failed = any(member.get("exit") for member in members)
                 job.update(state="F", substate=91 if job.get("deleted") else 93 if failed else 92, mtime=time.time())
                 job["comment"] = "Job Array Began and " + ("failed" if failed else "finished")
-                job.setdefault("exit", 0)
+                if any(member["run_count"] for member in members):
+                    job.setdefault("exit", 0)
                 for member in members:
                     member["state"] = "F"
             elif any(member["state"] in "REX" for member in members):
@@ -332,7 +333,18 @@ class Server:
     def ask_jobs(self, request):
         """Everything; the command picks."""
         self.count_arrays()
-        return {"jobs": self.jobs, "history": not os.path.exists(os.path.join(SPOOL, "history-off"))}
+        history = not os.path.exists(os.path.join(SPOOL, "history-off"))
+        return {"jobs": {name: self.shown(job, history) for name, job in self.jobs.items()}, "history": history}
+
+    def shown(self, job, history):
+        """A job as it is told of: of a member that was deleted before it ran, and without a history of all that are over, the array's
+        own state and exit status are."""
+        if "parent" not in job or job["state"] not in "XF" or not (job.get("unkept") or not history):
+            return job
+        parent = self.jobs[job["parent"]]
+        kept = {key: value for key, value in job.items() if key not in ("pid", "exit", "stageout")}
+        kept.update(run_count=0, substate=parent["substate"], comment="Subjob finished")
+        return {**kept, "exit": parent["exit"]} if "exit" in parent else kept
 
     def ask_delete(self, request):
         """Ends jobs; answers before they are gone."""
@@ -358,12 +370,7 @@ class Server:
             job.update(deleted=True, term=now)
             self.kill(job, signal.SIGTERM)
         elif "parent" in job and job["state"] in "QH":
-            # Deleted alone, a member that never ran looks like one that went well, but for its missing run_count.
-            job.update(state="X", substate=91 if whole else 92, mtime=now, comment="Subjob finished")
-            if not whole:
-                job["exit"] = 0
-            else:
-                job["deleted"] = True
+            job.update(state="X", mtime=now, unkept=True, deleted=whole)
         elif job["state"] in "QHB":
             job["deleted"] = True
             if "indices" not in job:
