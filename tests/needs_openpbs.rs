@@ -101,3 +101,23 @@ fn openpbs_says_when_who_comes_now_would_begin() {
     );
     assert_eq!(bed.read("at"), "station\n", "{chosen}");
 }
+
+#[test]
+fn openpbs_measures_and_limits_what_runs_in_a_session_of_its_own() {
+    let bed = Site::Real.bed(true);
+    bed.write(
+        "grow.py",
+        "x = bytearray(300 << 20)\nfor i in range(0, len(x), 4096): x[i] = 1\nimport time; time.sleep(600)\n",
+    );
+    bed.write(
+        "workflow.toml",
+        "name = \"w\"\n[tasks.large]\ninputs = [\"grow.py\"]\nrun = \"python3 grow.py\"\non = \"center\"\n\
+         resources = { mem = \"100MB\", time = \"10m\" }\n",
+    );
+    bed.csync(&["submit"]).exits(1);
+    why_says(&bed, "large", &["out of memory"]);
+    let used = pbs(&bed, "qstat -x -f | sed -n 's/.*resources_used.mem = //p'").exits(0).out;
+    let used: u32 = used.trim().trim_end_matches("kb").parse().unwrap_or_else(|error| panic!("{error}: {used}"));
+    assert!(used > 250 << 10, "{used} kB");
+    nothing_left(&bed, "pbs");
+}

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -282,6 +283,29 @@ fn what_a_job_leaves_behind_is_ended() {
         let (code, ended) = submission.run(&shell);
         assert_eq!((code, ended.left), (Some(0), 2), "{shell:?}");
         assert!(submission.read("a/stdout").lines().all(|pid| !lives(pid)), "{shell:?}");
+    }
+}
+
+#[test]
+fn pbs_is_told_of_the_session_that_the_job_has_of_its_own() {
+    // What a session is: the sixth field of `stat`.
+    let session = "read -r _ _ _ _ _ s _ </proc/$p/stat; echo $s";
+    for shell in shells() {
+        let submission = Submission::new(&[member("a", &format!("p=$$; {session} $$"))]);
+        let (tools, path) = (submission.path("pbs"), std::env::var("PATH").unwrap());
+        fs::create_dir_all(&tools).unwrap();
+        let program = format!("#!/bin/sh\nexec >\"${{0%/*}}/told\"\np=$2; {session} $2\n");
+        fs::write(tools.join("pbs_attach"), program).unwrap();
+        fs::set_permissions(tools.join("pbs_attach"), fs::Permissions::from_mode(0o755)).unwrap();
+        let mut command = submission.command(&shell, "1");
+        let path = if shell.contains(&BARE) { format!("{}:{path}", submission.path("tools").display()) } else { path };
+        command.env("PATH", format!("{}:{path}", tools.display())).env("PBS_JOBCOOKIE", "1");
+        assert!(command.status().unwrap().success(), "{shell:?}");
+        let (told, own) = (submission.read("pbs/told"), submission.read("a/stdout"));
+        // The job's first process leads it.
+        assert_eq!(told, own, "{shell:?}");
+        let ids: Vec<&str> = own.split_whitespace().collect();
+        assert_eq!(ids[0], ids[1], "{shell:?}");
     }
 }
 

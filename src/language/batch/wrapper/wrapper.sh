@@ -241,8 +241,26 @@ w_become() {
   fi
   [ -r "$w_stdin" ] || w_cannot "$w_stdin cannot be read"
   exec <"$w_stdin"
-  [ -z "$w_setsid" ] || exec setsid "$@"
-  exec "$@"
+  [ -n "$w_setsid" ] || exec "$@"
+  w_find_attach
+  # It asks a daemon, which may hang.
+  # shellcheck disable=SC2016
+  [ -z "$w_attach" ] || exec setsid /bin/sh -c '
+    w_=$1
+    shift
+    if command -v timeout >/dev/null; then timeout 5 "$w_" -p $$; else "$w_" -p $$; fi </dev/null >/dev/null 2>&1
+    exec "$@"' sh "$w_attach" "$@"
+  exec setsid "$@"
+}
+
+# A PBS without a hook for control groups knows a job by its sessions: it measures, limits and ends what it was told of, else the
+# wrapper alone.
+w_find_attach() {
+  w_attach=
+  [ -n "${PBS_JOBCOOKIE:-}" ] || return 0
+  w_attach=$(command -v pbs_attach) || w_attach=$(sed -n 's/^PBS_EXEC=//p' /etc/pbs.conf 2>/dev/null | tail -n 1)/bin/pbs_attach
+  [ -x "$w_attach" ] || w_attach=/opt/pbs/bin/pbs_attach
+  [ -x "$w_attach" ] || w_attach=
 }
 
 w_cannot() {
