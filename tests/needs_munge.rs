@@ -14,6 +14,7 @@ fn without_munge_on_the_login_node_nothing_is_failed_gone_or_sent_twice() {
     bed.csync(&["hosts", "probe", "hpc"]).exits(0);
     let held = Held::submit(&bed, "login", "\"hpc\"", 2, "");
     held.run();
+    until("csync knows that they run", || bed.csync(&["show", "1"]).out.contains("2 running"));
     bed.now("stop-part munged-login2");
     // What is submitted now is taken by nobody, and waits for who can take it.
     bed.write(
