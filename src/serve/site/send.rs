@@ -33,6 +33,8 @@ const SCRATCH: &str = "~/.csync";
 const GRACE: u64 = 10;
 /// Most that is kept of what a job prints, on each stream.
 pub(super) const PRINTED: Bytes = Bytes(1 << 30);
+/// How long a host may take to answer before anything is submitted.
+const ANSWERING: Duration = Duration::from_secs(30);
 /// How long a submission may take.
 const SUBMITTING: Duration = Duration::from_mins(5);
 
@@ -268,9 +270,12 @@ fn copy(means: &Means, ground: &Ground, jobs: &[SiteJob]) -> String {
 
 /// Runs the script that submits, with the directory's content to read.
 async fn run(means: &Means, script: &str, archive: &[u8]) -> Result<(Vec<u8>, Vec<u8>, u8), NotSent> {
+    let way = means.way().await.map_err(NotSent::Unreached)?;
+    // A connection that died without a word would leave everybody in doubt of what was never there: work stays until the host is
+    // back, instead of going elsewhere.
+    way.exec(Exec::new("true").within(ANSWERING)).await.map_err(NotSent::Unreached)?;
     // From here on it may go through although we never hear of it.
     let exec = Exec::new(script).reading(archive.to_vec()).within(SUBMITTING);
-    let way = means.way().await.map_err(NotSent::Unreached)?;
     let reply = way
         .exec(exec)
         .await
