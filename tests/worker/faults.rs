@@ -305,9 +305,10 @@ fn what_a_job_and_its_children_read_and_wrote_is_told() {
     }
     let mut world = World::new();
     let io = |ended: &Ended| ended.usage.io.unwrap_or_else(|| panic!("{ended:?}"));
-    // Until it was running for a while; what is written into a pipe is read again.
+    // Until it was running for a while (bash's second 1 may come a moment after its second 0); what is written into
+    // a pipe is read again.
     let script =
-        "until [ $SECONDS -ge 1 ]; do sleep 0.05; done; head -c 3M /dev/zero | tail -c 1M > kept; cat kept > /dev/null";
+        "until [ $SECONDS -ge 2 ]; do sleep 0.05; done; head -c 3M /dev/zero | tail -c 1M > kept; cat kept > /dev/null";
     let ended = world.run(world.script(1, script));
     assert_eq!(ended.outcome, Outcome::Success);
     let mib = |bytes: Bytes| bytes.0 >> 20;
