@@ -85,6 +85,24 @@ pub enum Command {
     Box(boxed::Args),
 }
 
+/// The command line of one command by itself. That of all commands takes clap a millisecond to lay out, which is much of the time
+/// that such a command may take.
+#[derive(Debug, Parser)]
+#[command(disable_help_subcommand = true)]
+struct Alone<A: clap::Args> {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(flatten)]
+    args: A,
+}
+
+/// Parses the arguments of one command; none where they are another's, or where there is something to say: then they are parsed as
+/// all are.
+fn alone<A: clap::Args>(name: &str, args: &[OsString]) -> Option<Alone<A>> {
+    let (_, rest) = args.split_first().filter(|(_, rest)| rest.first().is_some_and(|first| first == name))?;
+    Alone::try_parse_from(rest).ok()
+}
+
 /// The groups of the overview: every command that is not hidden stands in one.
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Run", &["submit", "run", "route", "retry", "cancel"]),
@@ -121,6 +139,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(Context, Comma
     }
     if let Some(boxed) = boxed::Args::alone(&args) {
         return Ok((Context::new(&Globals::default()), Command::Box(boxed)));
+    }
+    if let Some(Alone { globals, args }) = alone("route", &args) {
+        return Ok((Context::new(&globals), Command::Route(args)));
     }
     let json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json");
     let parsed = command()
@@ -217,6 +238,48 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn a_command_that_is_parsed_alone_is_read_as_among_all_of_them() {
+        let lines = [
+            "route ls",
+            "route -c 4 --mem 8G -t 1h --input a -i b -- python3 -m x --json",
+            "route --json -vv ls -l --json -q",
+            "--json route ls",
+            "route --quiet --color never --policy spread ls",
+            "route --color=always --explain --all ls",
+            "route -- --version",
+            "route --version",
+            "route -V x",
+            "route help",
+            "route help me",
+            "route",
+            "route --help",
+            "route ls --help",
+            "route -h",
+            "route -qv ls",
+            "route --for-agent --explain ls",
+            "route --sandbox ls",
+            "route --cpus 0 ls",
+            "route --nosuch ls",
+            "routes ls",
+            "route --gpus 2 --image x --sandbox --internet --container ls",
+            "status",
+        ];
+        for line in lines {
+            let args: Vec<OsString> = std::iter::once("csync").chain(line.split(' ')).map(OsString::from).collect();
+            let among = command().try_get_matches_from(&args).and_then(|matches| Cli::from_arg_matches(&matches));
+            match (alone::<route::Args>("route", &args), among) {
+                (Some(alone), Ok(among)) => {
+                    let alone = (alone.globals, Command::Route(alone.args));
+                    assert_eq!(format!("{alone:?}"), format!("{:?}", (among.globals, among.command)), "{line}");
+                }
+                (None, Ok(among)) => assert!(!line.starts_with("route "), "{line}: {among:?}"),
+                (Some(alone), Err(_)) => panic!("{line} is refused among all and taken alone: {alone:?}"),
+                (None, Err(_)) => {}
+            }
+        }
     }
 
     #[test]

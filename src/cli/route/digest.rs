@@ -63,6 +63,11 @@ impl KeptHosts {
         let mut digest = read(&path(context).ok()?)?;
         Some(Self { of: digest.stamp.take()?, hosts: digest.hosts() })
     }
+
+    /// Returns their names, and that of this machine.
+    pub(super) fn names(&self) -> Vec<HostName> {
+        self.hosts.names()
+    }
 }
 
 fn path(context: &Context) -> Result<PathBuf, Failure> {
@@ -94,6 +99,11 @@ impl RouteHosts {
     /// Returns the hosts, each with what is known of it.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Host, &Details)> {
         self.hosts.iter().zip(&self.of)
+    }
+
+    /// Returns their names, and that of this machine.
+    pub(super) fn names(&self) -> Vec<HostName> {
+        self.hosts.iter().map(|host| host.name.clone()).chain([HostName::local()]).collect()
     }
 
     /// Returns what is known of a host.

@@ -161,6 +161,11 @@ pub(super) struct Line {
 }
 
 impl Line {
+    /// Returns it as one text.
+    pub(super) fn command(&self) -> &str {
+        &self.command
+    }
+
     pub(super) fn read(args: &Args) -> Result<Self, Failure> {
         let given: Vec<String> = args.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
         let (command, words) = match given.as_slice() {
@@ -322,8 +327,8 @@ pub(super) fn places<'a>(known: &'a RouteHosts, seen: &Seen, net: &Net, here: &'
     .collect()
 }
 
-/// Returns what this machine has, as a probe would say it, with what one found of its limits.
-pub(super) fn here(known: &RouteHosts) -> Facts {
+/// Returns what this machine has, as a probe would say it.
+pub(super) fn machine() -> Facts {
     let room = room(None, None);
     let mut facts = Facts::default();
     facts.machine.cores = Some(room.cpus);
@@ -340,6 +345,11 @@ pub(super) fn here(known: &RouteHosts) -> Facts {
         gpus: None,
     };
     facts.containers = runtimes().into_iter().map(program).collect();
+    facts
+}
+
+/// Returns what this machine has, with what a probe found of its limits.
+pub(super) fn here(mut facts: Facts, known: &RouteHosts) -> Facts {
     let probed = known.of(&HostName::local()).and_then(|details| details.facts.as_ref());
     for lax in probed.into_iter().flat_map(|facts| &facts.containers) {
         facts.containers.iter_mut().filter(|it| it.runtime == lax.runtime).for_each(|it| it.limits = lax.limits);

@@ -13,7 +13,8 @@ use crate::language::command::{Token, commands};
 use crate::model::host::HostName;
 use crate::reach::clock;
 use crate::reach::config::StateDir;
-use crate::reach::learned::LearnedError;
+use crate::reach::index::IndexError;
+use crate::reach::learned::{Kindred, LearnedError};
 use crate::serve::prepare::lore::{Command, Digested, Lookup};
 
 /// What is foretold of a command.
@@ -30,11 +31,10 @@ pub(super) struct Question {
     lines: Vec<Vec<String>>,
     inputs: Vec<String>,
     hosts: Vec<HostName>,
-    classes: Option<Classes>,
 }
 
 /// The classes of hosts.
-pub(super) type Classes = BTreeMap<HostName, Token>;
+type Classes = BTreeMap<HostName, Token>;
 
 /// What is known of a command; none where nothing is.
 pub(super) type Answer = Result<Option<Command>, LearnedError>;
@@ -44,6 +44,14 @@ pub(super) type Answer = Result<Option<Command>, LearnedError>;
 pub(super) enum Lore<'s> {
     Digested { digested: Digested, context: &'s Context, state: StateDir },
     Store { ask: Sender<Question>, told: Receiver<Answer> },
+}
+
+/// What is read before anybody knows what a command's inputs are, and whether the hosts are those that were kept.
+pub(super) struct Ahead {
+    lines: Vec<Vec<String>>,
+    hosts: Vec<HostName>,
+    /// Where the index tells what was learned: the classes of these hosts, and what is known of commands of the same programs.
+    index: Option<(Classes, Result<Kindred, IndexError>)>,
 }
 
 impl<'s> Lore<'s> {
@@ -66,34 +74,47 @@ impl<'s> Lore<'s> {
         Ok(Self::Store { ask, told })
     }
 
-    /// Returns the classes of hosts, where the index tells what was learned; the store finds them itself.
-    pub(super) fn classes(&self, hosts: &[HostName]) -> Option<Classes> {
-        match self {
-            Self::Digested { digested, .. } => Some(digested.classes(hosts)),
+    /// Reads ahead what there is to read of a command on these hosts. The store is asked once, for all.
+    pub(super) fn ahead(&self, command: &str, hosts: Vec<HostName>) -> Ahead {
+        let lines = commands(command);
+        let index = match self {
+            Self::Digested { digested, .. } => Some((digested.classes(&hosts), digested.kindred(&lines))),
             Self::Store { .. } => None,
+        };
+        Ahead { lines, hosts, index }
+    }
+
+    /// Makes what was read ahead be of these hosts, where it is of others.
+    pub(super) fn now_of(&self, ahead: &mut Ahead, hosts: Vec<HostName>) {
+        if ahead.hosts != hosts {
+            if let (Self::Digested { digested, .. }, Some((classes, _))) = (self, &mut ahead.index) {
+                *classes = digested.classes(&hosts);
+            }
+            ahead.hosts = hosts;
         }
     }
 
     /// Asks it. A thread that could not begin has nothing to tell.
-    fn ask(&self, mut question: Question) -> Answer {
+    fn ask(&self, inputs: Vec<String>, Ahead { lines, hosts, index }: Ahead) -> Answer {
         match self {
             Self::Digested { digested, context, state } => {
-                let inputs: Vec<&str> = question.inputs.iter().map(String::as_str).collect();
-                let classes = question.classes.take().unwrap_or_else(|| digested.classes(&question.hosts));
-                if let Ok(found) = digested.command(&question.lines, &inputs, classes) {
+                let named: Vec<&str> = inputs.iter().map(String::as_str).collect();
+                if let Some((classes, Ok(kindred))) = index
+                    && let Ok(found) = digested.command(&lines, &named, classes, kindred)
+                {
                     return Ok(found);
                 }
                 // The index is damaged just there: the store has it.
                 let mut answer = Ok(None);
                 let asked = context.block_on(async {
                     let opened = Lookup::open(state, clock::now()).await;
-                    look_up(opened, &question, |told| answer = told).await;
+                    look_up(opened, &Question { lines, inputs, hosts }, |told| answer = told).await;
                     Ok(())
                 });
                 asked.map_or(Ok(None), |()| answer)
             }
             Self::Store { ask, told } => {
-                drop(ask.send(question));
+                drop(ask.send(Question { lines, inputs, hosts }));
                 told.recv().unwrap_or(Ok(None))
             }
         }
@@ -102,7 +123,7 @@ impl<'s> Lore<'s> {
 
 /// Asks the store, tells the answer, and closes the store.
 async fn look_up(opened: Result<Option<Lookup>, LearnedError>, question: &Question, tell: impl FnOnce(Answer)) {
-    let Question { lines, inputs, hosts, .. } = question;
+    let Question { lines, inputs, hosts } = question;
     let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
     match opened {
         Ok(Some(mut lookup)) => {
@@ -115,15 +136,9 @@ async fn look_up(opened: Result<Option<Lookup>, LearnedError>, question: &Questi
 }
 
 /// Fills in what a command needs by what was learned, as far as nobody said it.
-pub(super) fn foretell(
-    context: &Context,
-    lore: &Lore<'_>,
-    text: &str,
-    need: &mut Need,
-    (hosts, classes): (Vec<HostName>, Option<Classes>),
-) -> Foretold {
+pub(super) fn foretell(context: &Context, lore: &Lore<'_>, need: &mut Need, ahead: Ahead) -> Foretold {
     let inputs = need.inputs.iter().map(|input| input.name.clone()).collect();
-    let known = match lore.ask(Question { lines: commands(text), inputs, hosts, classes }) {
+    let known = match lore.ask(inputs, ahead) {
         Ok(Some(known)) => known,
         Ok(None) => return Foretold::default(),
         Err(error) => {

@@ -15,13 +15,13 @@ use crate::cli::by::By;
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::route::digest::{KeptHosts, RouteHosts};
-use crate::cli::route::gather::{Line, Seen, Wanted, here, places, wanted};
-use crate::cli::route::learned::{Lore, foretell};
+use crate::cli::route::gather::{Line, Seen, Wanted, here, machine, places, wanted};
+use crate::cli::route::learned::{Ahead, Lore, foretell};
 use crate::cli::view::table::Page;
 use crate::cli::view::words::shell_word;
 use crate::decide::route::need::Asker;
 use crate::decide::route::sheet::route;
-use crate::model::host::HostName;
+use crate::model::facts::Facts;
 use crate::model::units::{Bytes, Walltime};
 
 /// Say where a command should run
@@ -86,33 +86,31 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let given = Line::read(args)?;
     // What is known lies in several files, which are read beside one another.
     std::thread::scope(|scope| {
-        let seen = scope.spawn(|| Seen::load(context, args, &given));
+        let seen = scope.spawn(|| (Seen::load(context, args, &given), machine()));
         let lore = Lore::open(context, scope)?;
         let kept = KeptHosts::read(context);
-        let seen = seen.join().unwrap_or_else(|_| Err(Failure::internal("what earlier runs showed was not read")))?;
+        // Opening the store takes long: all that does not rest on it is done meanwhile.
+        let mut ahead = lore.ahead(given.command(), kept.as_ref().map(KeptHosts::names).unwrap_or_default());
+        let (seen, machine) = seen.join().map_err(|_| Failure::internal("what earlier runs showed was not read"))?;
         // The process ends with the answer, and what was read with it: taking a thousand hosts apart takes a millisecond.
-        let seen = ManuallyDrop::new(seen);
+        let seen = ManuallyDrop::new(seen?);
         let known = ManuallyDrop::new(RouteHosts::load(context, seen.version.clone(), kept)?);
-        answer(context, (args, &given), (&seen, &known, &lore))
+        lore.now_of(&mut ahead, known.names());
+        answer(context, (args, &given), (&seen, &known, machine), (&lore, ahead))
     })
 }
 
 fn answer(
     context: &Context,
     (args, given): (&Args, &Line),
-    (seen, known, lore): (&Seen, &RouteHosts, &Lore<'_>),
+    (seen, known, machine): (&Seen, &RouteHosts, Facts),
+    (lore, ahead): (&Lore<'_>, Ahead),
 ) -> Result<Exit, Failure> {
     let asker = if args.for_agent { Asker::Agent } else { Asker::Person };
-    let names: Vec<HostName> = known.hosts.iter().map(|host| host.name.clone()).chain([HostName::local()]).collect();
-    // Of a thousand hosts both take a while, and neither needs the other.
-    let (net, classes) = std::thread::scope(|scope| {
-        let net = scope.spawn(|| ManuallyDrop::new(seen.net(known)));
-        let classes = lore.classes(&names);
-        (net.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), classes)
-    });
-    let here = here(known);
+    let net = ManuallyDrop::new(seen.net(known));
+    let here = here(machine, known);
     let Wanted { mut need, command, unknown } = wanted((args, given), asker, known, seen, &net)?;
-    let foretold = foretell(context, lore, &command, &mut need, (names, classes));
+    let foretold = foretell(context, lore, &mut need, ahead);
     let mut places = ManuallyDrop::new(places(known, seen, &net, &here));
     for place in places.iter_mut() {
         if let Some(speed) = foretold.speeds.get(&place.host.name) {

@@ -359,7 +359,9 @@ async fn the_index_tells_of_a_command_what_the_store_tells() {
         let like = learned.some_likes(&asked(kind), MOST_KIN).await.expect("it is read");
         let more = like.into_iter().filter(|entry| !told.contains(entry)).collect::<Vec<_>>();
         told.extend(more);
-        let found = extract.known(&index(), &asked(kind), &classes.into_iter().collect()).expect("it is whole");
+        let (index, asked) = (index(), asked(kind));
+        let kindred = extract.kindred(&index, &asked).expect("it is whole");
+        let found = extract.known(&index, &asked, &classes.into_iter().collect(), kindred).expect("it is whole");
         assert_eq!(said(&found), said(&told), "{kind}");
     }
 
@@ -384,7 +386,9 @@ async fn the_index_tells_of_a_command_what_the_store_tells() {
         let like = learned.some_likes(&asked(kind), MOST_KIN).await.expect("it is read");
         let more = like.into_iter().filter(|entry| !told.contains(entry)).collect::<Vec<_>>();
         told.extend(more);
-        let found = extract.known(&index(), &asked(kind), &classes.into_iter().collect()).expect("it is whole");
+        let (index, asked) = (index(), asked(kind));
+        let kindred = extract.kindred(&index, &asked).expect("it is whole");
+        let found = extract.known(&index, &asked, &classes.into_iter().collect(), kindred).expect("it is whole");
         assert_eq!(said(&found), said(&told), "{kind} on {host}");
     }
     // An index that missed something does not become whole by what comes after.

@@ -22,7 +22,7 @@ use crate::reach::advice;
 use crate::reach::config::StateDir;
 use crate::reach::files::look::Root;
 use crate::reach::index::{Index, IndexError};
-use crate::reach::learned::{Entry, Extract, Learned, LearnedError, MOST_KIN, Place};
+use crate::reach::learned::{Entry, Extract, Kindred, Learned, LearnedError, MOST_KIN, Place};
 
 /// Commands of a plan that are looked up at most: of more, the rest is taken as it is written.
 const MOST_COMMANDS: usize = 500;
@@ -336,6 +336,15 @@ impl Digested {
         classes(hosts, self.extract.tokens())
     }
 
+    /// Reads what is known of commands of the same programs: of a command's inputs and hosts nothing has to be known for that.
+    ///
+    /// # Errors
+    /// Where the index is damaged there.
+    pub fn kindred(&self, lines: &[Vec<String>]) -> Result<Kindred, IndexError> {
+        let Some(signature) = signature(lines, &[], self.extract.tokens()) else { return Ok(Kindred::default()) };
+        self.extract.kindred(&self.index, &signature).ok_or(IndexError::Damaged)
+    }
+
     /// Says of a command on hosts of these classes what [`Lookup::command`] says of it.
     ///
     /// # Errors
@@ -345,9 +354,10 @@ impl Digested {
         lines: &[Vec<String>],
         inputs: &[&str],
         classes: BTreeMap<HostName, Token>,
+        kindred: Kindred,
     ) -> Result<Option<Command>, IndexError> {
         let Some(signature) = signature(lines, inputs, self.extract.tokens()) else { return Ok(None) };
-        let entries = self.extract.known(&self.index, &signature, &asked(&classes).collect());
+        let entries = self.extract.known(&self.index, &signature, &asked(&classes).collect(), kindred);
         Ok(command_of(&signature, classes, entries.ok_or(IndexError::Damaged)?))
     }
 }
