@@ -93,13 +93,12 @@ pub fn bind(entry: &str, root: &str) -> Result<String, BadBind> {
     Ok(format!("{host}:{inside}:{}", mode.unwrap_or("rw")))
 }
 
-/// Returns the script that runs a command in a container. The image's file, if it is one, is named by an absolute path.
-pub fn wrap(invocation: &Invocation, image: &Image, wrapping: &Wrapping) -> String {
-    let mut script = format!("exec /bin/sh -c {} csync run {}", sh(&SHORT), sh(&image.to_string()));
-    let mut word = |key: &str, value: &str| {
-        script.push(' ');
-        script.push_str(&sh(&format!("{key}={value}")));
-    };
+/// Returns the words that run a command in a container. The image's file, if it is one, is named by an absolute path.
+pub fn wrap(invocation: &Invocation, image: &Image, wrapping: &Wrapping) -> Vec<String> {
+    let begin = ["/bin/sh", "-c", &SHORT, "csync", "run"].map(str::to_owned);
+    let mut all = Vec::from(begin);
+    all.push(image.to_string());
+    let mut word = |key: &str, value: &str| all.push(format!("{key}={value}"));
     for directory in &wrapping.directories {
         word("bind", directory);
     }
@@ -117,13 +116,9 @@ pub fn wrap(invocation: &Invocation, image: &Image, wrapping: &Wrapping) -> Stri
     if !wrapping.runtimes.is_empty() {
         word("runtimes", &names(&wrapping.runtimes));
     }
-    script.push_str(" --");
-    for word in words(invocation, &wrapping.label) {
-        script.push(' ');
-        script.push_str(&sh(&word));
-    }
-    script.push('\n');
-    script
+    all.push("--".to_owned());
+    all.extend(words(invocation, &wrapping.label));
+    all
 }
 
 /// Returns the words that a container's program is started with.

@@ -57,13 +57,16 @@ pub fn contain(
     let task = plan.task_of(instance);
     let Some(Ok(image)) = task.container.as_ref().map(|image| image.parse::<Image>()) else { return rendered };
     let image = image.at(|path| if path.starts_with("~/") { path.to_owned() } else { absolute(root, path) });
-    let mut script = String::new();
-    if !task.modules.is_empty() {
-        script.push_str("set +u\n");
-        load(&task.modules, &mut script);
-    }
     let wrapping = wrapping(plan, root, instance, grant, &rendered, runtimes);
-    script.push_str(&wrap(&rendered.invocation, &image, &wrapping));
+    let words = wrap(&rendered.invocation, &image, &wrapping);
+    if task.modules.is_empty() {
+        // Without a shell that would have nothing to do but read it.
+        return Rendered { invocation: Invocation::Argv(words), ..rendered };
+    }
+    let mut script = "set +u\n".to_owned();
+    load(&task.modules, &mut script);
+    let words: Vec<_> = words.iter().map(|word| sh(word)).collect();
+    let _infallible = writeln!(script, "exec {}", words.join(" "));
     Rendered { invocation: Invocation::Script(script), ..rendered }
 }
 

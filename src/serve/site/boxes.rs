@@ -47,6 +47,8 @@ const GRACE: Duration = Duration::from_secs(10);
 const LAST: Duration = Duration::from_secs(30);
 /// First and longest pause before a daemon that went away is looked for again.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// Containers that are removed at a time: as those of a run end, and not all when it is over.
+const REMOVED_AT_ONCE: usize = 2;
 /// What a container returns that was stopped together with its daemon.
 const STOPPED: [i64; 3] = [137, 143, 255];
 
@@ -58,7 +60,9 @@ pub(super) struct Boxes {
     images: Turn<()>,
     /// How many run at a time.
     room: Arc<Semaphore>,
-    /// Containers that somebody here follows.
+    /// How many are removed at a time.
+    removing: Semaphore,
+    /// Containers that somebody here follows, or whose end is not settled yet.
     known: Mutex<HashSet<String>>,
     /// Archives that were read, and the ids of their images.
     archives: Mutex<HashMap<(PathBuf, u64, SystemTime), String>>,
@@ -133,6 +137,7 @@ impl Boxes {
             daemon: Turn::default(),
             images: Turn::default(),
             room: Arc::new(Semaphore::new(most as usize)),
+            removing: Semaphore::new(REMOVED_AT_ONCE),
             known: Mutex::default(),
             archives: Mutex::default(),
         }
@@ -349,17 +354,23 @@ impl Boxes {
         Ok(id)
     }
 
-    /// Removes containers whose end is known.
-    pub(super) async fn discard(&self, means: &Means, names: Vec<String>) {
-        if let Ok(Some(daemon)) = self.daemon(means).await {
-            for name in &names {
-                if let Err(error) = daemon.discard(name).await {
-                    tracing::warn!(host = daemon.host(), container = name, %error, "cannot be removed");
-                }
+    /// Removes containers whose end is settled, those that nobody removes yet.
+    pub(super) async fn discard(&self, means: &Means, mut names: Vec<String>) {
+        {
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            names.retain(|name| known.remove(name));
+        }
+        if names.is_empty() {
+            return;
+        }
+        // Of a daemon that is away all is removed when it is back.
+        let Ok(Some(daemon)) = self.daemon(means).await else { return };
+        for name in &names {
+            let _turn = self.removing.acquire().await;
+            if let Err(error) = daemon.discard(name).await {
+                tracing::warn!(host = daemon.host(), container = name, %error, "cannot be removed");
             }
         }
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|name| !names.contains(name));
     }
 }
 

@@ -111,12 +111,22 @@ impl Desk {
         }
     }
 
-    /// Has the containers of a submission removed, whose ends are known.
-    pub(super) fn forget_boxed(&self, live: &Live) {
-        if !is_marked(&live.sent) {
-            return;
+    /// Has the container of a member removed, whose end was told: while others run, and not all of them when a run is over.
+    pub(super) fn forget_box(&self, key: JobKey) {
+        let Some((name, index)) = self.of.get(&key) else { return };
+        if self.live.get(name).is_some_and(|live| is_marked(&live.sent)) {
+            self.discard(vec![name_of(name, *index)]);
         }
-        let names = (1..).zip(&live.members).map(|(index, _)| name_of(&live.sent.name, index)).collect();
+    }
+
+    /// Has those containers of a submission removed that are left.
+    pub(super) fn forget_boxed(&self, live: &Live) {
+        if is_marked(&live.sent) {
+            self.discard((1..).zip(&live.members).map(|(index, _)| name_of(&live.sent.name, index)).collect());
+        }
+    }
+
+    fn discard(&self, names: Vec<String>) {
         let (boxes, means) = (Arc::clone(&self.boxes), Arc::clone(&self.means));
         tokio::spawn(async move { boxes.discard(&means, names).await });
     }

@@ -610,7 +610,9 @@ impl Desk {
         if let Some(member) = self.member_mut(ended.key) {
             member.over = true;
         }
+        let key = ended.key;
         self.say(SiteNews::Ended(Box::new(ended))).await;
+        self.forget_box(key);
     }
 
     /// Lets go of a submission; what it left on the host is cleared away with the next look.
