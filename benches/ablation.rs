@@ -88,6 +88,7 @@ fn problem(shape: &Shape, seed: u64) -> Problem {
             outputs: vec![number as u32],
             after: before.into_iter().map(|task| task as u32).collect(),
             only: Vec::new(),
+            waits: None,
         }
     });
     let work = work.collect();

@@ -66,6 +66,7 @@ fn drive_placed(plan: &Arc<Plan>) -> usize {
         wait: Estimate::known(f64::from(host.0)),
         queues: Queues::default(),
         rate: 1.0,
+        parts: Vec::new(),
     };
     let room = Capacity { cpus: 64, mem: Bytes::gib(64), gpus: 0, nodes: 4, jobs: Some(1000) };
     let link = Link { rate: Estimate::known(1e7), latency: 0.1 };

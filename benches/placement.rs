@@ -158,6 +158,7 @@ fn data_aware(instance: &Instance, wait: impl Fn(f64) -> Wait) -> Problem {
         outputs: instance.outputs[task].clone(),
         after: instance.after[task].clone(),
         only: Vec::new(),
+        waits: None,
     });
     Problem::new(network(wait), tasks.collect(), files).unwrap()
 }
@@ -366,6 +367,7 @@ fn layers(tasks: usize, sites: usize) -> Problem {
             outputs: vec![task as u32],
             after,
             only: Vec::new(),
+            waits: None,
         }
     });
     let files = (0..tasks).map(|task| File { bytes: (task * 40_503 % 1000) as f64 * 1e6, at: Vec::new() }).collect();

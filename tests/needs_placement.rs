@@ -1,6 +1,7 @@
 //! A journey of tasks that may go to several hosts: to where their data lies, to where nobody queues, with what was learned.
 
 use std::fs;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -188,4 +189,60 @@ fn tasks_read_datasets_from_whichever_copy_is_there() {
     let missing = bed.csync(&["submit"]).exits(2).err;
     assert!(missing.contains("there is no dataset `reads`"), "{missing}");
     assert_eq!(bed.on("station", &format!("cat {nas}/a.fq")).exits(0).out, "AAAA", "the files are as they were");
+}
+
+const PARTITIONS: &str = r#"
+name = "partitions"
+[defaults]
+resources = { time = "30s" }
+[tasks.debug]
+foreach = { range = [1, 5] }
+run = "true"
+on = "hpc"
+partition = "debug"
+[tasks.long]
+foreach = { range = [1, 5] }
+run = "true"
+on = "hpc"
+partition = "long"
+[tasks.choose]
+needs = ["debug", "long"]
+outputs = ["chosen"]
+run = "echo $SLURM_JOB_PARTITION > {outputs}"
+on = ["hpc", "grid"]
+[tasks.name]
+needs = ["choose"]
+outputs = ["named"]
+run = "echo $SLURM_JOB_PARTITION > {outputs}"
+on = ["hpc"]
+partition = "debug"
+"#;
+
+/// Has it that what went to the default partition waited two hours there.
+const WAITED: &str = "import sqlite3, sys\n\
+    with sqlite3.connect(sys.argv[1]) as store:\n\
+    \x20   store.execute(\"UPDATE attempts SET submitted = submitted - 7200000000 WHERE partition = 'debug'\")\n";
+
+#[test]
+fn a_task_goes_to_the_partition_of_a_cluster_where_it_starts_soonest() {
+    let bed = Bed::shared();
+    configure(&bed, HOSTS);
+    bed.csync(&["hosts", "probe", "hpc", "grid"]).exits(0);
+    bed.write("workflow.toml", PARTITIONS);
+    bed.csync(&["submit", "--only", "debug", "--only", "long"]).exits(0);
+    bed.csync(&["engine", "stop"]).exits(0);
+    let store = bed.home().join("state/csync.db");
+    let changed = Command::new("python3").args(["-c", WAITED]).arg(&store).status().unwrap();
+    assert!(changed.success());
+
+    let dry = bed.csync(&["submit", "--dry-run", "--policy", "fastest", "--rerun=choose"]).exits(0).out;
+    assert!(dry.contains("choose on hpc: queue ") && dry.contains("partition long: queue "), "{dry}");
+    assert!(dry.contains("it fits debug too: queue 2h"), "{dry}");
+    bed.csync(&["submit", "--policy", "fastest"]).exits(0);
+    assert_eq!((bed.read("chosen"), bed.read("named")), ("long\n".to_owned(), "debug\n".to_owned()));
+    let told = choice(&bed, "choose");
+    let placement = &told["choice"]["placement"];
+    assert_eq!((&placement["chosen"]["host"], &placement["chosen"]["partition"]), (&"hpc".into(), &"long".into()));
+    let told = bed.csync(&["why", "--placement", "choose"]).exits(0).out;
+    assert!(told.contains("hpc/long: queue "), "{told}");
 }

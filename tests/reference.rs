@@ -81,7 +81,8 @@ transfer_only = true
 ```
 
 What a probe found of partitions, accounts and arrays bounds what is sent there, and `[hosts.NAME.partitions.*]` corrects it: a
-task that names no partition goes to the default one or, where it does not fit that, to the first that it fits; one that fits
+task that names no partition goes to the default one or, where it does not fit that, to the first that it fits (where csync places
+tasks, to another where they start much sooner: see [placement.md](placement.md)); one that fits
 none is refused before it is sent, with what each has. At most `max_jobs` jobs (2,000 where nothing is said) are queued or running
 there. A batch system that takes no more (a limit of the account, the qos or the site) is waited for, and csync keeps to what it
 took. `csync status` and `csync hosts list` say so, and when a host that could not be reached is tried again.

@@ -8,21 +8,22 @@ use serde::Serialize;
 use crate::cli::context::Context;
 use crate::cli::errors::Failure;
 use crate::cli::view::words::{about, cut, many};
-use crate::decide::engine::limits::partitions_for;
-use crate::decide::engine::protocol::Verdict;
+use crate::decide::engine::limits::{Limits, names_partition, room};
+use crate::decide::engine::protocol::{Capacity, Verdict};
 use crate::decide::graph::estimate::Estimate;
 use crate::decide::graph::known::net;
 use crate::decide::graph::queues::{UNKNOWN_LIMIT, Wait, are_apart};
-use crate::decide::outlook::draft::{Draft, Line, Wanted, board, draft};
+use crate::decide::outlook::draft::{Draft, Line, Wanted, draft};
 use crate::decide::outlook::files::{Files, Hosts as HostSet};
 use crate::decide::outlook::foresee::{Foresight, Outlook};
 use crate::decide::outlook::known::foreseen;
 use crate::decide::outlook::survey::{Survey, survey};
 use crate::language::hosts::Hosts;
+use crate::model::batch::Flavour;
 use crate::model::choice::{Excluded, Foreseen, Policy, Span, Terms};
 use crate::model::data::{DataFact, Rate, Replica};
 use crate::model::facts::Facts;
-use crate::model::host::{Batch, HostName};
+use crate::model::host::HostName;
 use crate::model::id::{HostId, InstanceId, TaskId};
 use crate::model::plan::Plan;
 use crate::model::resources::{Amount, Request};
@@ -165,29 +166,50 @@ pub(super) fn foresee(
         |instance: InstanceId| matches!(prepared.verdicts.get(instance.index()), Some(Verdict::Stale | Verdict::Check));
     let routes = |task: TaskId| prepared.places.of_task(task);
     let all = plan.instance_ids().filter(|instance| runs(*instance)).count();
-    let wanted = Wanted { plan, runs: &runs, routes: &routes, policy: policy.unwrap_or_default() };
+    let told = Told { prepared, limits: limits(&survey, hosts, &known.facts), survey: &survey };
+    let queues = |outlook: &mut Outlook, instance: InstanceId, host: HostId| {
+        let foresight = outlook.foresee(plan, instance, (host, told.flavour(host)));
+        let settings = plan.task_of(instance);
+        let mut all = told.fitting(host, settings, &foresight);
+        // Where a person says where it goes, there is nothing to choose.
+        let chooses = prepared.places.policy(plan.instance(instance).task).is_some() && !names_partition(settings);
+        all.truncate(if chooses { usize::MAX } else { 1 });
+        all
+    };
+    let (policy, now) = (policy.unwrap_or_default(), clock::now());
+    let wanted = Wanted { plan, runs: &runs, routes: &routes, queues: &queues, policy, now };
     let made = if chooses && all <= MOST_PLANNED { draft(wanted, &survey, &mut outlook).ok() } else { None };
-    let told = Told { prepared, hosts, facts: &known.facts, survey: &survey };
     Ok(match made {
         Some(made) => told.planned(&made, &mut outlook),
         None => told.unplanned(&runs, &mut outlook),
     })
 }
 
+/// Returns what the hosts of a survey let one job have, in its order.
+fn limits(survey: &Survey, hosts: &Hosts, facts: &BTreeMap<HostName, Facts>) -> Vec<Option<(Limits, Capacity)>> {
+    let of = |name: &HostName| {
+        let (host, facts) = (hosts.get(name.as_str())?, facts.get(name));
+        Some((Limits::of(host, facts), room(host, facts)))
+    };
+    survey.sites.iter().map(|site| of(&site.name)).collect()
+}
+
 struct Told<'a> {
     prepared: &'a Prepared,
-    hosts: &'a Hosts,
-    facts: &'a BTreeMap<HostName, Facts>,
     survey: &'a Survey,
+    /// What its hosts let one job have.
+    limits: Vec<Option<(Limits, Capacity)>>,
 }
 
 impl Told<'_> {
     fn planned(&self, draft: &Draft, outlook: &mut Outlook) -> Places {
-        let board = board(self.survey);
         let task = |line: &Line| {
-            let one = self.task(line.first, line.host, line.instances, outlook)?;
-            let terms = line.sheet.as_ref().filter(|_| one.placed).and_then(|sheet| board.terms(sheet));
-            Some(TaskForeseen { terms, start: Some(line.start), end: Some(line.end), ..one })
+            let terms = line.terms.as_ref().filter(|_| {
+                let task = self.prepared.plan.instance(line.first).task;
+                self.prepared.places.policy(task).is_some()
+            });
+            let one = self.task(line.first, (line.host, terms), line.instances, outlook)?;
+            Some(TaskForeseen { terms: terms.cloned(), start: Some(line.start), end: Some(line.end), ..one })
         };
         let tasks = draft.lines.iter().filter_map(task).collect();
         let whole = Whole { end: draft.end, bound: draft.bound, moved: Bytes(draft.moved as u64) };
@@ -209,18 +231,27 @@ impl Told<'_> {
             let first = all.next()?;
             let host = self.prepared.places.of_task(task).first().cloned().unwrap_or_else(HostName::local);
             let number = self.survey.sites.iter().position(|site| site.name == host)?;
-            self.task(first, HostId(number as u16), 1 + all.count() as u32, outlook)
+            self.task(first, (HostId(number as u16), None), 1 + all.count() as u32, outlook)
         });
         Places { tasks: told.collect(), plan: None }
     }
 
-    fn task(&self, first: InstanceId, host: HostId, instances: u32, outlook: &mut Outlook) -> Option<TaskForeseen> {
+    fn flavour(&self, host: HostId) -> Option<Flavour> {
+        self.limits.get(host.index())?.as_ref()?.0.flavour
+    }
+
+    fn task(
+        &self,
+        first: InstanceId,
+        (host, terms): (HostId, Option<&Terms>),
+        instances: u32,
+        outlook: &mut Outlook,
+    ) -> Option<TaskForeseen> {
         let plan: &Plan = &self.prepared.plan;
         let id = plan.instance(first).task;
         let name = &self.survey.sites.get(host.index())?.name;
-        let flavour = self.hosts.get(name.as_str()).and_then(|host| host.batch).and_then(Batch::flavour);
-        let foresight = outlook.foresee(plan, first, (host, flavour));
-        let partitions = self.partitions(host, plan.task(id), &foresight);
+        let foresight = outlook.foresee(plan, first, (host, self.flavour(host)));
+        let partitions = self.partitions((host, terms), plan.task(id), &foresight);
         let Foresight { mem, time } = foresight;
         let (mem, time) = (mem.as_ref().map(foreseen), time.as_ref().map(foreseen));
         let mut asks = Vec::new();
@@ -242,12 +273,12 @@ impl Told<'_> {
         })
     }
 
-    /// Says to which partition of a host a task goes, and which others would make it wait otherwise.
-    fn partitions(&self, host: HostId, task: &TaskSettings, foresight: &Foresight) -> Vec<PartitionForeseen> {
-        let Some(site) = self.survey.sites.get(host.index()).filter(|site| site.is_batch) else { return Vec::new() };
-        let Some(host) = self.hosts.get(site.name.as_str()) else { return Vec::new() };
-        let mut task = task.clone();
-        for request in &mut task.resources {
+    /// Returns the partitions of a host that a task fits, with what was learned of it, first the one that it goes to where nobody
+    /// chooses.
+    fn fitting(&self, host: HostId, task: &TaskSettings, foresight: &Foresight) -> Vec<String> {
+        let Some(Some((limits, whole))) = self.limits.get(host.index()) else { return Vec::new() };
+        let mut asks = task.resources.clone();
+        for request in &mut asks {
             if request.mem == Amount::Auto {
                 request.mem = foresight.bytes().map_or(Amount::Auto, Amount::Exact);
             }
@@ -255,19 +286,33 @@ impl Told<'_> {
                 request.time = foresight.walltime().map_or(Amount::Auto, Amount::Exact);
             }
         }
+        limits.partitions_of(*whole, task, &asks)
+    }
+
+    /// Says to which partition of a host a task goes, and which others would make it wait otherwise.
+    fn partitions(
+        &self,
+        (host, terms): (HostId, Option<&Terms>),
+        task: &TaskSettings,
+        foresight: &Foresight,
+    ) -> Vec<PartitionForeseen> {
+        let Some(site) = self.survey.sites.get(host.index()).filter(|site| site.is_batch) else { return Vec::new() };
         let first = task.resources.first();
-        let (cores, asked) = (first.map_or(1, Request::cores), first.and_then(Request::walltime));
-        let (asked, now) = (asked.map_or(UNKNOWN_LIMIT, |time| time.0 as f64), clock::now().0 as f64 / 1e6);
-        let mut names = partitions_for(host, self.facts.get(&site.name), &task).into_iter();
-        let Some(goes) = names.next() else { return Vec::new() };
-        let wait = site.queues.estimate(Some(&goes), now, cores, asked).unwrap_or(site.wait);
+        let asked = first.and_then(Request::walltime).or_else(|| foresight.walltime());
+        let (cores, now) = (first.map_or(1, Request::cores), clock::now().0 as f64 / 1e6);
+        let asked = asked.map_or(UNKNOWN_LIMIT, |time| time.0 as f64);
+        let names = self.fitting(host, task, foresight);
+        let chosen = terms.and_then(|terms| Some((terms.partition.as_ref()?, &terms.wait)));
+        let Some(goes) = chosen.map(|(name, _)| name).or(names.first()) else { return Vec::new() };
+        let wait = site.queues.estimate(Some(goes), now, cores, asked).unwrap_or(site.wait);
         let span =
             |it: &Estimate| Span { low: it.low, middle: it.middle, high: it.high, source: it.source.to_string() };
-        let others = names.filter_map(|partition| {
-            let own = site.queues.own(&partition, now, cores, asked).filter(|own| are_apart(own, &wait))?;
-            Some(PartitionForeseen { partition, wait: span(&own) })
+        let others = names.iter().filter(|name| *name != goes).filter_map(|partition| {
+            let own = site.queues.own(partition, now, cores, asked).filter(|own| are_apart(own, &wait))?;
+            Some(PartitionForeseen { partition: partition.clone(), wait: span(&own) })
         });
-        [PartitionForeseen { partition: goes, wait: span(&wait) }].into_iter().chain(others).collect()
+        let wait = chosen.map_or_else(|| span(&wait), |(_, wait)| wait.clone());
+        [PartitionForeseen { partition: goes.clone(), wait }].into_iter().chain(others).collect()
     }
 }
 

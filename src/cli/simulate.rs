@@ -186,6 +186,7 @@ fn problem(
             outputs: numbers(plan.outputs(instance)),
             after: Vec::new(),
             only: Vec::new(),
+            waits: None,
         });
     }
     for (path, bytes) in alike.guessed() {

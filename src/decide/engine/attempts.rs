@@ -25,11 +25,12 @@ use crate::model::units::{Bytes, Timestamp};
     reason = "one element per task or instance of the plan; ids were checked at the door"
 )]
 impl Run {
-    /// Hands an instance over to the executor, if it is still ready; `placement` says why there, where csync chose.
+    /// Hands an instance over to the executor, if it is still ready: to a partition of the host, where csync chose one among several;
+    /// `placement` says why there.
     pub(super) fn hand_over(
         &mut self,
         instance: InstanceId,
-        host: HostId,
+        (host, chosen): (HostId, Option<Box<str>>),
         placement: Option<Placement>,
         turn: &mut Turn<'_>,
     ) {
@@ -39,15 +40,18 @@ impl Run {
         }
         let last = self.troubles.get(&instance).map(|last| (&last.grant, &last.outcome, &task.retry));
         let (needs, foresight) = self.needs(instance, host, last.map(|(grant, ..)| grant), turn);
-        let Some(rooms) = turn.shared.hosts.rooms(host, task) else { return };
+        let Some(mut rooms) = turn.shared.hosts.rooms(host, task) else { return };
+        if let Some(name) = &chosen {
+            rooms = rooms.only(name);
+        }
         let granted = grant::granted(&task.resources, &rooms, &needs, last);
         let Ok(grant) = granted else {
             // The machine became smaller, or its size was not known when the instance became ready.
             self.rejects.push(instance);
             return;
         };
-        let partition = turn.shared.hosts.partition(host, task, &grant);
-        let choice = chosen(&foresight, task, placement);
+        let partition = chosen.clone().or_else(|| turn.shared.hosts.partition(host, task, &grant));
+        let choice = choice(&foresight, task, placement);
         let key = self.next_attempt(instance);
         let live = Live {
             host,
@@ -59,12 +63,13 @@ impl Run {
             ahead: true,
             placed: None,
             called_back: false,
+            partition: chosen.clone(),
         };
         turn.shared.hosts.given(host);
         self.live.insert(instance, live);
         self.set(instance, Phase::Queued);
         turn.actions.push(Action::Record(Record::Submitted { key, host, grant, at: turn.now, choice, partition }));
-        turn.actions.push(Action::Start { key, host, grant });
+        turn.actions.push(Action::Start { key, host, grant, partition: chosen });
     }
 
     /// Notes where the outputs of an attempt lie now, and how large they are.
@@ -130,6 +135,7 @@ impl Run {
             ahead: false,
             placed: None,
             called_back: false,
+            partition: None,
         };
         self.live.insert(instance, live);
         turn.actions.push(Action::Record(Record::Submitted {
@@ -181,7 +187,7 @@ impl Run {
     }
 
     /// Takes in that an attempt ended.
-    pub(super) fn ended(&mut self, ended: Box<Ended>, turn: &mut Turn<'_>) {
+    pub(super) fn ended(&mut self, mut ended: Box<Ended>, turn: &mut Turn<'_>) {
         let key = ended.key;
         let instance = key.instance;
         if self.live_mut(key).is_none() {
@@ -192,6 +198,10 @@ impl Run {
             turn.shared.hosts.taken(live.host);
         }
         unbind(&ended, live.host, live.placed, turn);
+        if let Some(name) = live.partition.as_ref().filter(|_| is_refused(&ended.outcome)) {
+            ended.notes.push(format!("csync had chosen `{name}`; it goes where jobs go that name no partition"));
+            turn.shared.board.bar(live.host, live.placed.and_then(|bound| bound.queue));
+        }
         if ended.started.is_some() {
             self.add_usage(instance, &ended.usage);
         }
@@ -252,7 +262,8 @@ impl Run {
         let task = self.plan.instance(ended.key.instance).task;
         let knows = turn.shared.outlooks.get(&self.id).is_some_and(|outlook| outlook.knows(task));
         let own = knows && grant::is_own_mistake(&self.plan.task(task).resources, &live.grant, &ended.outcome);
-        if own { Fault::Ours } else { Fault::Theirs }
+        let chosen = live.partition.is_some() && is_refused(&ended.outcome);
+        if own || chosen { Fault::Ours } else { Fault::Theirs }
     }
 
     fn note_trouble(&mut self, ended: &Ended, live: &Live, again: Option<Fault>) {
@@ -331,7 +342,10 @@ impl Run {
             Adopted::NeverStarted if !free => {
                 return self.ended(Box::new(never_ran(key, Outcome::NodeFail, turn.now)), turn);
             }
-            Adopted::NeverStarted => turn.actions.push(Action::Start { key, host: live.host, grant: live.grant }),
+            Adopted::NeverStarted => {
+                let (host, grant, partition) = (live.host, live.grant, live.partition.clone());
+                turn.actions.push(Action::Start { key, host, grant, partition });
+            }
             Adopted::Live if live.stop => turn.actions.push(Action::Stop(key)),
             Adopted::Live if unwanted || live.called_back && live.started.is_none() => {
                 turn.actions.push(Action::Withdraw(key));
@@ -406,8 +420,13 @@ impl Run {
 const FORSAKEN: &str =
     "given up by `csync retry --lost` while nothing was heard of its host; it is ended there as soon as that answers";
 
+/// Returns whether a batch system refused what it was asked for.
+const fn is_refused(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Rejected { .. })
+}
+
 /// Returns what was chosen by what was learned, and why; none where the task says all of it.
-fn chosen(foresight: &Foresight, task: &Settings, placement: Option<Placement>) -> Option<Box<Choice>> {
+fn choice(foresight: &Foresight, task: &Settings, placement: Option<Placement>) -> Option<Box<Choice>> {
     let mem = foresight.mem.filter(|_| task.resources.iter().any(|request| !matches!(request.mem, Amount::Exact(_))));
     let time =
         foresight.time.filter(|_| task.resources.iter().any(|request| !matches!(request.time, Amount::Exact(_))));

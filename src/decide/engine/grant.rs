@@ -51,6 +51,11 @@ pub(super) fn fitting<'p>(alternatives: &[Request], rooms: &Rooms<'p>) -> Vec<&'
     alternatives.iter().map(of).find(|names| !names.is_empty()).unwrap_or_default()
 }
 
+/// Returns the same where a task asks for all that was learned of it.
+pub(super) fn fitting_with<'p>(alternatives: &[Request], needs: &Needs, rooms: &Rooms<'p>) -> Vec<&'p str> {
+    fitting(&needs.filled(alternatives, Amount::Exact), rooms)
+}
+
 fn fit(request: &Request, room: &Room<'_>) -> Result<Grant, Misfit> {
     let processes = request.processes.unwrap_or(1).max(1);
     let capacity = room.capacity;

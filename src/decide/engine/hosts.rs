@@ -190,6 +190,14 @@ impl Hosts {
         room.partition.map(Box::from)
     }
 
+    /// Returns whether there are several partitions on a host among which a job of a task may be sent to any that it fits.
+    pub(super) fn has_queues(&self, host: HostId, task: &Settings) -> bool {
+        let limits = self.all.get(host.index()).map(|host| &host.limits);
+        // Grid Engine chooses by itself.
+        let chooses = |limits: &Limits| matches!(limits.flavour, Some(Flavour::Slurm | Flavour::Pbs));
+        limits.is_some_and(|limits| chooses(limits) && limits.partitions.len() > 1) && named(task).is_none()
+    }
+
     /// Returns the batch system of a host; none where there is none, or nobody knows.
     pub(super) fn flavour(&self, host: HostId) -> Option<Flavour> {
         self.all.get(host.index())?.limits.flavour

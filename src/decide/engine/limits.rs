@@ -87,6 +87,26 @@ impl Limits {
     }
 }
 
+impl Limits {
+    /// Returns the partitions that a task's jobs fit which ask for one of these, first the one that they go to where nobody chooses. None
+    /// where nobody knows any, or the batch system chooses by itself.
+    pub fn partitions_of(&self, whole: Capacity, task: &Settings, asks: &[Request]) -> Vec<String> {
+        if matches!(self.flavour, None | Some(Flavour::Sge)) {
+            return Vec::new();
+        }
+        let fitting = grant::fitting(asks, &self.rooms(whole, task));
+        let is_up = |name: &str| self.partitions.iter().any(|it| it.name == name && it.state == PartitionState::Up);
+        // What a probe saw closed may have opened since, where nothing else is left.
+        let told = fitting.iter().enumerate().filter(|(at, name)| *at == 0 || is_up(name));
+        told.map(|(_, name)| (*name).to_owned()).collect()
+    }
+}
+
+/// Returns whether a task says itself to which partitions its jobs go.
+pub fn names_partition(task: &Settings) -> bool {
+    named(task).is_some()
+}
+
 /// Returns what a host's batch system offers, where it is the one that jobs go to.
 fn offers<'f>(host: &Host, facts: Option<&'f Facts>) -> Option<&'f BatchFacts> {
     let known = facts.and_then(|facts| facts.batch.as_ref())?;
@@ -119,20 +139,6 @@ pub fn room(host: &Host, facts: Option<&Facts>) -> Capacity {
 pub fn misfit(host: &Host, facts: Option<&Facts>, task: &Settings) -> Option<String> {
     let rooms = Limits::of(host, facts);
     grant::first(&task.resources, &rooms.rooms(room(host, facts), task)).err()
-}
-
-/// Returns the partitions of a host that a task's jobs fit by what it asks for, first the one that they go to. None where nobody
-/// knows any, or the batch system chooses by itself.
-pub fn partitions_for(host: &Host, facts: Option<&Facts>, task: &Settings) -> Vec<String> {
-    let limits = Limits::of(host, facts);
-    if matches!(limits.flavour, None | Some(Flavour::Sge)) {
-        return Vec::new();
-    }
-    let fitting = grant::fitting(&task.resources, &limits.rooms(room(host, facts), task));
-    let is_up = |name: &str| limits.partitions.iter().any(|it| it.name == name && it.state == PartitionState::Up);
-    // What a probe saw closed may have opened since, where nothing else is left.
-    let told = fitting.iter().enumerate().filter(|(at, name)| *at == 0 || is_up(name));
-    told.map(|(_, name)| (*name).to_owned()).collect()
 }
 
 /// Returns how many jobs of ours may be on a host at once: what a person said, and no more than the site takes.
@@ -253,9 +259,9 @@ mod tests {
     fn the_partitions_that_a_task_fits_are_told_in_the_order_in_which_they_are_tried() {
         let cpus = |cpus| Request { cpus: Amount::Exact(cpus), ..Request::default() };
         let long = Request { time: Amount::Exact(Walltime(30 * HOUR)), ..Request::default() };
-        let (cluster, facts) = (host(Flavour::Slurm), facts(Flavour::Slurm));
-        let of = |task: &Settings| partitions_for(&cluster, Some(&facts), task);
+        let facts = facts(Flavour::Sge);
         let (limits, whole) = limits();
+        let of = |task: &Settings| limits.partitions_of(whole, task, &task.resources);
         for request in [cpus(1), cpus(8), long.clone()] {
             let found = of(&task(request.clone(), &[]));
             let goes =
@@ -266,7 +272,9 @@ mod tests {
         assert_eq!(of(&task(long, &[])), ["long"]);
         assert_eq!(of(&task(cpus(1), &[("partition", "long,debug")])), ["long", "debug"], "a person's word");
         assert!(of(&task(cpus(999), &[])).is_empty());
-        assert!(partitions_for(&host(Flavour::Sge), None, &task(cpus(1), &[])).is_empty(), "it chooses by itself");
+        let grid = Limits::of(&host(Flavour::Sge), Some(&facts));
+        assert!(grid.partitions_of(whole, &task(cpus(1), &[]), &[cpus(1)]).is_empty(), "it chooses by itself");
+        assert!(names_partition(&task(cpus(1), &[("slurm.partition", "a")])) && !names_partition(&task(cpus(1), &[])));
     }
 
     #[test]

@@ -58,6 +58,7 @@ impl Shared {
                     self.board.set_way(from, to, link);
                 }
             }
+            Event::Idle(host, idle, at) => self.board.idle(host, &idle, at),
             Event::Rate(from, to, rate) => self.board.measured(from, to, rate),
             Event::Classes(run, classes) => {
                 if let Some(outlook) = self.outlooks.get_mut(&run) {
@@ -132,7 +133,12 @@ impl Engine {
                 let waiting = self.shared.hosts.open(host);
                 self.queue_again(waiting, now, actions);
             }
-            Event::Outlook(..) | Event::Sites(..) | Event::Rate(..) | Event::Classes(..) | Event::Learned(..) => {
+            Event::Outlook(..)
+            | Event::Sites(..)
+            | Event::Idle(..)
+            | Event::Rate(..)
+            | Event::Classes(..)
+            | Event::Learned(..) => {
                 turn.shared.know(event);
             }
             Event::Staged(key, stage) => with(&mut self.runs, key.run, |run| run.staged(key, stage)),
@@ -242,7 +248,7 @@ impl Engine {
                 let (id, instance) = rank.instance();
                 if let Some(run) = self.runs.get_mut(&id) {
                     let mut turn = Turn { shared: &mut self.shared, now, actions };
-                    run.hand_over(instance, host, None, &mut turn);
+                    run.hand_over(instance, (host, None), None, &mut turn);
                     run.settle(&mut turn);
                 }
             }

@@ -6,16 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::decide::engine::attempts::record_end;
-use crate::decide::engine::grant;
+use crate::decide::engine::grant::{self, Needs};
 use crate::decide::engine::machine::{Engine, Shared, Turn};
 use crate::decide::engine::phase::Phase;
 use crate::decide::engine::protocol::{Action, Follow, Halt, Mark};
 use crate::decide::engine::rooms::named;
 use crate::decide::engine::run::{Live, Run};
 use crate::decide::graph::estimate::Estimate;
-use crate::decide::outlook::board::{Bound, Fitting, QueueId, Sheet, Want};
-use crate::decide::outlook::foresee::{Outlook, UNKNOWN_RUN};
+use crate::decide::outlook::board::{Bound, Fitting, QueueId, Sheet, Want, best_queue};
+use crate::decide::outlook::foresee::{Outlook, Queues, UNKNOWN_RUN};
 use crate::model::api::RunState;
+use crate::model::batch::Flavour;
 use crate::model::choice::{Excluded, Placement};
 use crate::model::id::{HostId, InstanceId, JobKey, RunId, TaskId};
 use crate::model::job::{Ended, Outcome};
@@ -25,7 +26,7 @@ use crate::model::units::Timestamp;
 const LOOKED_AT: usize = 32;
 /// After how long what waits in queues is looked at again.
 const REVISED: Duration = Duration::from_mins(1);
-/// How much of the time where it is another host may take at most, for a task to be called back from a queue.
+/// How much of the time where it is another place may take at most, for a task to be called back from a queue.
 const WORTH: f64 = 0.7;
 /// Stands for no instance: a timer of the run itself.
 const NOBODY: InstanceId = InstanceId(u32::MAX);
@@ -36,6 +37,8 @@ const TOLD: usize = 8;
 pub(super) struct Siting {
     want: Want,
     best: Sheet,
+    /// Whether it is another queue of its host than the first that it fits.
+    beside: bool,
     next: Option<Sheet>,
     /// How many hosts were compared.
     compared: usize,
@@ -48,15 +51,40 @@ struct Weighed {
     run: RunId,
     task: TaskId,
     want: Want,
+    /// Whether it was tried before.
+    again: bool,
+    /// Those of a host together, the first queue first that it fits.
     sheets: Vec<Sheet>,
     out: Vec<(HostId, &'static str)>,
     /// Hosts that something was bound to, or held for, since.
-    changed: Vec<(HostId, QueueId)>,
+    changed: Vec<HostId>,
 }
 
 impl Weighed {
-    fn is_for(&self, run: RunId, task: TaskId, want: &Want) -> bool {
-        self.run == run && self.task == task && self.want == *want
+    fn is_for(&self, run: RunId, task: TaskId, (want, again): (&Want, bool)) -> bool {
+        self.run == run && self.task == task && self.want == *want && self.again == again
+    }
+
+    /// Returns the best place with whether it is another queue than the first of its host, the next best, and how many hosts there are.
+    fn best(&self) -> Option<(Sheet, bool, Option<Sheet>, usize)> {
+        let (mut best, mut next, mut hosts) = (None::<(&Sheet, bool)>, None::<&Sheet>, 0);
+        for of_host in self.sheets.chunk_by(|one, other| one.host == other.host) {
+            hosts += 1;
+            let Some(here) = best_queue(of_host) else { continue };
+            // A queue that is a little better is no choice.
+            let is_choice = |sheet: &Sheet| std::ptr::eq(sheet, here) || !sheet.is_better_than(here);
+            for (sheet, beside) in of_host.iter().zip(std::iter::once(false).chain(std::iter::repeat(true))) {
+                if !is_choice(sheet) {
+                    continue;
+                }
+                if best.is_none_or(|(best, _)| sheet.is_better_than(best)) {
+                    next = best.replace((sheet, beside)).map(|(before, _)| before);
+                } else if next.is_none_or(|next| sheet.is_better_than(next)) {
+                    next = Some(sheet);
+                }
+            }
+        }
+        best.map(|(best, beside)| (*best, beside, next.copied(), hosts))
     }
 }
 
@@ -77,7 +105,7 @@ impl Engine {
                 held.push(rank);
                 continue;
             };
-            let changed = (siting.best.host, siting.best.queue);
+            let changed = siting.best.host;
             let moves = siting.best.moved > 0.0;
             let goes = self.shared.has_room(&siting);
             if goes {
@@ -135,27 +163,22 @@ impl Run {
         let task = self.plan.instance(instance).task;
         let policy = self.routes.policy(task)?;
         let want = shared.outlooks.get(&self.id)?.want(&self.plan, instance, policy);
-        if !weighed.as_ref().is_some_and(|weighed| weighed.is_for(self.id, task, &want)) {
+        let again = self.troubles.contains_key(&instance);
+        if !weighed.as_ref().is_some_and(|weighed| weighed.is_for(self.id, task, (&want, again))) {
             *weighed = Some(self.weigh(instance, want, shared, now)?);
         }
         let weighed = weighed.as_mut()?;
-        for (host, queue) in std::mem::take(&mut weighed.changed) {
-            let anew = self.weigh_on(instance, &weighed.want, (host, queue), shared, now);
-            let sheet = weighed.sheets.iter_mut().find(|sheet| sheet.host == host);
-            if let (Some(sheet), Some(anew)) = (sheet, anew) {
-                *sheet = anew;
+        for host in std::mem::take(&mut weighed.changed) {
+            let Some(at) = weighed.sheets.iter().position(|sheet| sheet.host == host) else { continue };
+            let of_host = weighed.sheets[at..].iter().take_while(|sheet| sheet.host == host).count();
+            let first = (host, weighed.sheets[at].queue);
+            let mut anew = Vec::new();
+            if self.weigh_host(instance, &weighed.want, first, (&mut *shared, now), &mut anew) {
+                weighed.sheets.splice(at..at + of_host, anew);
             }
         }
-        let (mut best, mut next) = (None::<&Sheet>, None::<&Sheet>);
-        for sheet in &weighed.sheets {
-            if best.is_none_or(|best| sheet.is_better_than(best)) {
-                next = best.replace(sheet);
-            } else if next.is_none_or(|next| sheet.is_better_than(next)) {
-                next = Some(sheet);
-            }
-        }
-        let (compared, out) = (weighed.sheets.len(), weighed.out.clone());
-        Some(Siting { want: weighed.want.clone(), best: *best?, next: next.copied(), compared, out })
+        let (best, beside, next, compared) = weighed.best()?;
+        Some(Siting { want: weighed.want.clone(), best, beside, next, compared, out: weighed.out.clone() })
     }
 
     /// Weighs an instance on all hosts that it fits.
@@ -165,17 +188,61 @@ impl Run {
         for &(host, queue) in self.fitting(task, shared)?.iter() {
             if shared.hosts.is_shut(host) {
                 out.push((host, "it could not be used"));
-            } else if let Some(sheet) = self.weigh_on(instance, &want, (host, queue), shared, now) {
-                sheets.push(sheet);
-            } else {
+            } else if !self.weigh_host(instance, &want, (host, queue), (&mut *shared, now), &mut sheets) {
                 out.push((host, "there is no way for its inputs"));
             }
         }
         out.truncate(TOLD);
-        Some(Weighed { run: self.id, task, want, sheets, out, changed: Vec::new() })
+        let again = self.troubles.contains_key(&instance);
+        Some(Weighed { run: self.id, task, want, again, sheets, out, changed: Vec::new() })
     }
 
-    /// Weighs an instance on one host.
+    /// Weighs an instance in the queues of a host, the one first that it goes to where nobody chooses; returns whether it can run
+    /// there.
+    fn weigh_host(
+        &self,
+        instance: InstanceId,
+        want: &Want,
+        (host, queue): (HostId, QueueId),
+        (shared, now): (&mut Shared, Timestamp),
+        sheets: &mut Vec<Sheet>,
+    ) -> bool {
+        let queues = self.queues(instance, host, shared);
+        let (first, others) = queues.as_ref().and_then(|all| all.split_first()).unwrap_or((&queue, &[]));
+        let Some(sheet) = self.weigh_on(instance, want, (host, *first), shared, now) else { return false };
+        sheets.push(sheet);
+        for &other in others {
+            let Shared { outlooks, board, .. } = shared;
+            let Some(outlook) = outlooks.get_mut(&self.id) else { break };
+            let run = self.expect(instance, host, outlook);
+            sheets.extend(board.weigh_beside(want, (host, other), run, now));
+        }
+        true
+    }
+
+    /// Returns the queues of a host that an instance fits by what it asks for and what was learned of that; none where there is
+    /// nothing to choose. What was tried before may need more than that: it goes where nobody chooses.
+    fn queues(&self, instance: InstanceId, host: HostId, shared: &mut Shared) -> Option<Queues> {
+        let Shared { hosts, outlooks, board, .. } = shared;
+        let task = self.plan.instance(instance).task;
+        let settings = self.plan.task(task);
+        if self.troubles.contains_key(&instance) || !hosts.has_queues(host, settings) {
+            return None;
+        }
+        let outlook = outlooks.get_mut(&self.id)?;
+        let foresight = outlook.foresee(&self.plan, instance, (host, hosts.flavour(host)));
+        let needs = Needs { mem: foresight.bytes(), time: foresight.walltime(), ..Needs::default() };
+        let (asking, version) = ((task, host, needs.mem, needs.time), hosts.version());
+        let queues = outlook.queues(&asking, version).or_else(|| {
+            let fitting = grant::fitting_with(&settings.resources, &needs, &hosts.rooms(host, settings)?);
+            let queues: Queues = fitting.into_iter().map(|name| board.queue(host, Some(name))).collect();
+            outlook.set_queues(asking, version, Arc::clone(&queues));
+            Some(queues)
+        });
+        queues.filter(|queues| !queues.is_empty())
+    }
+
+    /// Weighs an instance in one queue of a host.
     fn weigh_on(
         &self,
         instance: InstanceId,
@@ -212,7 +279,9 @@ impl Run {
                 continue;
             };
             if let Ok((_, room, _)) = grant::place(&settings.resources, &rooms) {
-                fitting.push((host, board.queue(host, named(settings).or(room.partition))));
+                // Grid Engine chooses by itself.
+                let goes = room.partition.filter(|_| hosts.flavour(host) != Some(Flavour::Sge));
+                fitting.push((host, board.queue(host, named(settings).or(goes))));
             }
         }
         let fitting: Fitting = fitting.into();
@@ -227,19 +296,22 @@ impl Run {
             |&(host, why): &(HostId, &str)| Some(Excluded { host: board.name(host)?.clone(), why: why.to_owned() });
         let mut excluded: Vec<Excluded> = siting.out.iter().filter_map(named).collect();
         excluded.extend(outlook.excluded(self.plan.instance(instance).task).iter().take(TOLD).cloned());
+        let other = siting.next.is_some_and(|next| next.host != siting.best.host);
         Some(Placement {
             policy: siting.want.policy,
             chosen: board.terms(&siting.best)?,
             next: siting.next.and_then(|next| board.terms(&next)),
-            others: siting.compared.saturating_sub(2) as u32,
+            others: siting.compared.saturating_sub(1 + usize::from(other)) as u32,
             excluded,
         })
     }
 
     fn hand_over_placed(&mut self, instance: InstanceId, siting: Siting, turn: &mut Turn<'_>) {
         let placement = self.placement(instance, &siting, turn.shared);
-        let Siting { want, best, .. } = siting;
-        self.hand_over(instance, best.host, placement, turn);
+        let Siting { want, best, beside, .. } = siting;
+        let board = &turn.shared.board;
+        let queue = if beside { board.queue_name(best.host, best.queue).map(Box::from) } else { None };
+        self.hand_over(instance, (best.host, queue), placement, turn);
         if self.live.get(&instance).is_none_or(|live| live.placed.is_some()) {
             return;
         }
@@ -279,11 +351,11 @@ impl Run {
                 && !live.called_back
                 && turn.shared.hosts.flavour(live.host).is_some()
         };
-        let mut waiting: Vec<(Timestamp, InstanceId, HostId)> = self
+        let mut waiting: Vec<(Timestamp, InstanceId, (HostId, QueueId))> = self
             .live
             .iter()
             .filter(|(_, live)| waits(live))
-            .map(|(&instance, live)| (live.submitted, instance, live.host))
+            .filter_map(|(&instance, live)| Some((live.submitted, instance, (live.host, live.placed?.queue))))
             .collect();
         if waiting.is_empty() {
             return;
@@ -291,12 +363,11 @@ impl Run {
         waiting.sort_unstable();
         turn.shared.board.begin();
         let mut back = Vec::new();
-        for (_, instance, host) in waiting.into_iter().take(LOOKED_AT) {
+        for (_, instance, at) in waiting.into_iter().take(LOOKED_AT) {
             let Some(siting) = self.choose(instance, turn.shared, turn.now, &mut None) else { continue };
-            if siting.best.host == host || !turn.shared.has_room(&siting) {
+            if (siting.best.host, siting.best.queue) == at || !turn.shared.has_room(&siting) {
                 continue;
             }
-            let at = (host, self.live.get(&instance).and_then(|live| live.placed?.queue));
             let Some(stays) = self.weigh_on(instance, &siting.want, at, turn.shared, turn.now) else { continue };
             if siting.best.total < stays.total * WORTH {
                 turn.shared.board.hold(&siting.want, &siting.best);
@@ -315,7 +386,7 @@ impl Run {
     /// Takes in that an instance was called back: it waits for its turn again, as if it had never been handed over.
     pub(super) fn come_back(&mut self, mut ended: Box<Ended>, turn: &mut Turn<'_>) {
         let instance = ended.key.instance;
-        ended.notes.push("called back from the queue: another host was better by then".to_owned());
+        ended.notes.push("called back from the queue: another place was better by then".to_owned());
         record_end(ended, Follow::Retry(turn.now), turn);
         self.wait_for_retry(instance, Duration::ZERO, turn);
     }
@@ -330,9 +401,11 @@ impl Run {
             let task = self.plan.instance(instance).task;
             let Some(live) = self.live.get(&instance).filter(|_| self.routes.policy(task).is_some()) else { continue };
             let (host, cpus, since, started) = (live.host, live.grant.cpus, live.submitted, live.started);
+            let named = live.partition.clone();
             let fitting = self.fitting(task, turn.shared);
-            let queue =
+            let first =
                 fitting.iter().flat_map(|all| all.iter()).find(|(of, _)| *of == host).and_then(|(_, queue)| *queue);
+            let queue = named.map_or(first, |name| turn.shared.board.queue(host, Some(&name)));
             let outlook = turn.shared.outlooks.get_mut(&self.id);
             let expected = outlook.map_or(UNKNOWN_RUN, |outlook| self.expect(instance, host, outlook)).middle;
             let key = JobKey { run: self.id, instance, attempt: self.attempts[instance.index()] };
@@ -344,6 +417,7 @@ impl Run {
             waits |= started.is_none() && turn.shared.hosts.flavour(host).is_some();
             if let Some(live) = self.live.get_mut(&instance) {
                 live.placed = Some(bound);
+                live.partition = live.partition.take().filter(|_| queue != first);
             }
         }
         if waits {

@@ -171,6 +171,8 @@ pub struct AttemptRecord {
     pub started: Option<Timestamp>,
     /// What it used; zeros while it is in flight.
     pub usage: Usage,
+    /// The partition that it was handed over to, where it is known.
+    pub partition: Option<Box<str>>,
 }
 
 /// What follows the end of an attempt.
@@ -237,6 +239,8 @@ pub enum Event {
     Outlook(RunId, Box<Outlook>),
     /// What is known of hosts that csync chooses among, and how files come from one to another; told before runs that use them.
     Sites(Vec<(HostId, SiteFacts)>, Vec<(HostId, HostId, Link)>),
+    /// How many cores of partitions of a host nobody used when somebody looked, by their names.
+    Idle(HostId, Vec<(String, u32)>, Timestamp),
     /// How fast files came from one host to another: bytes a second.
     Rate(HostId, HostId, f64),
     /// Of which classes hosts are, for what is learned while a run goes.
@@ -295,6 +299,8 @@ pub enum Action {
         host: HostId,
         /// What it may use.
         grant: Grant,
+        /// The partition to name there, where csync chose one of several; none where it goes where such jobs go.
+        partition: Option<Box<str>>,
     },
     /// The attempt that is handed over next waits on its host for these.
     Behind(JobKey, Vec<JobKey>),

@@ -76,7 +76,7 @@ impl Run {
     fn replay_attempt(&mut self, attempt: AttemptRecord) {
         let instance = attempt.key.instance;
         self.attempts[instance.index()] = attempt.key.attempt;
-        let AttemptRecord { host, grant, submitted, outcome, follow, started, usage, .. } = attempt;
+        let AttemptRecord { host, grant, submitted, outcome, follow, started, usage, partition, .. } = attempt;
         let Some(outcome) = outcome else {
             let stage = if started.is_some() { Stage::Running } else { Stage::Given };
             let live = Live {
@@ -89,6 +89,7 @@ impl Run {
                 ahead: false,
                 placed: None,
                 called_back: false,
+                partition,
             };
             self.live.insert(instance, live);
             self.phases[instance.index()] = if started.is_some() { Phase::Running } else { Phase::Queued };

@@ -60,6 +60,15 @@ impl<'a> Rooms<'a> {
         Self { whole, partitions, tells_gpus: all.iter().any(|it| !it.gpus.is_empty()) }
     }
 
+    /// Leaves nothing but a partition of that name, if it is one of them.
+    #[must_use]
+    pub(super) fn only(mut self, name: &str) -> Self {
+        if self.partitions.iter().any(|it| it.name == name) {
+            self.partitions.retain(|it| it.name == name);
+        }
+        self
+    }
+
     /// Returns the rooms for a request.
     pub(super) fn each(&self, request: &Request) -> impl Iterator<Item = Room<'a>> {
         let whole = Room { capacity: self.whole, time: None, partition: None, is_one_node: false };

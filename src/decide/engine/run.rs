@@ -32,8 +32,10 @@ pub(super) struct Live {
     pub(super) ahead: bool,
     /// What it counts for where csync chose its host.
     pub(super) placed: Option<Bound>,
-    /// It is called back from its queue: another host is better by now.
+    /// It is called back from its queue: another place is better by now.
     pub(super) called_back: bool,
+    /// The partition that csync chose there among several.
+    pub(super) partition: Option<Box<str>>,
 }
 
 /// What is kept of an instance whose last attempt failed.

@@ -42,6 +42,11 @@ impl Load {
         ((0.0..HOLDS).contains(&age_s) && tells).then_some(Self { idle_cores, running, age_s })
     }
 
+    /// Returns the load of a partition of which nobody used so many cores so many seconds ago; none where that is too long ago.
+    pub fn idle(cores: u32, age_s: f64) -> Option<Self> {
+        (0.0..HOLDS).contains(&age_s).then_some(Self { idle_cores: Some(cores), running: None, age_s })
+    }
+
     /// Returns how much of what it said still holds, 1 to 0.
     fn fresh(&self) -> f64 {
         (1.0 - self.age_s / HOLDS).clamp(0.0, 1.0)

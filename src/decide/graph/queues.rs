@@ -54,6 +54,11 @@ impl Queues {
         self.all.is_empty()
     }
 
+    /// Returns whether any job waited in a queue that is known of.
+    pub fn knows(&self, queue: &str) -> bool {
+        self.by_queue.contains_key(queue)
+    }
+
     /// Estimates what a job waits by what like ones did in its queue alone; none where too few did.
     pub fn own(&self, queue: &str, now: f64, cores: u32, asked: f64) -> Option<Estimate> {
         self.by_queue.get(queue).and_then(|own| predict(own, &[], now, cores, asked)).map(learned)
@@ -78,8 +83,12 @@ fn learned(found: WaitInterval) -> Estimate {
 
 /// Returns whether what is known of the waits in two queues is worth telling apart: half a minute and a quarter, or more.
 pub fn are_apart(one: &Estimate, other: &Estimate) -> bool {
-    let (less, more) = (one.middle.min(other.middle), one.middle.max(other.middle));
-    more - less > (0.25 * more).max(30.0)
+    apart(one.middle, other.middle)
+}
+
+/// Returns whether it makes a difference to wait so many seconds or so many.
+pub fn apart(one: f64, other: f64) -> bool {
+    (one - other).abs() > (0.25 * one.max(other)).max(30.0)
 }
 
 #[cfg(test)]

@@ -8,9 +8,11 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::decide::graph::estimate::{Estimate, Source};
+use crate::decide::graph::load::Load;
 use crate::decide::graph::net::Link;
-use crate::decide::graph::queues::Queues;
+use crate::decide::graph::queues::{Queues, apart};
 use crate::decide::outlook::files::Hosts;
+use crate::decide::outlook::parts::{Part, Pool};
 use crate::model::choice::{Policy, Span, Terms};
 use crate::model::host::HostName;
 use crate::model::id::{HostId, InstanceId, JobKey, RunId};
@@ -62,6 +64,8 @@ pub struct SiteFacts {
     pub queues: Queues,
     /// What an hour of a core costs.
     pub rate: f64,
+    /// Its partitions that take jobs, as far as they are known.
+    pub parts: Vec<Part>,
 }
 
 /// A task that is to be placed.
@@ -69,6 +73,8 @@ pub struct SiteFacts {
 pub struct Want {
     /// Cores.
     pub cpus: u32,
+    /// GPUs.
+    pub gpus: u32,
     /// Seconds that it asks for.
     pub asked: f64,
     /// What it reads: bytes, and who has them. Of what nobody has nothing is known.
@@ -126,12 +132,12 @@ pub struct Bound {
 #[derive(Clone, Debug, Default)]
 struct Site {
     facts: Option<SiteFacts>,
-    /// Cores of what is bound and not over.
-    cores: u32,
-    /// Core-seconds that it was expected to take.
-    work: f64,
-    /// Cores of what has started, and the sum of its starts, each times its cores.
-    running: (u32, f64),
+    /// What is bound and not over.
+    all: Pool,
+    /// The same of each of its queues, by their numbers.
+    pools: Vec<Pool>,
+    /// Queues that refused a job that csync sent there by itself.
+    barred: BTreeSet<QueueId>,
     /// When its link is free.
     link_free: f64,
     /// Seconds that what ended here was expected to take, that it took, and how many there were.
@@ -143,12 +149,10 @@ struct Site {
     expected: VecDeque<(JobKey, QueueId, f64)>,
     /// What waits in its queues.
     queued: BTreeSet<(QueueId, Timestamp, JobKey)>,
-    /// Its queues by their numbers.
-    names: Vec<String>,
+    /// Its queues by their numbers, each with its position among the partitions that are known.
+    names: Vec<(String, Option<usize>)>,
     /// What was foretold of a queue for so many cores and seconds, as powers of two, and when.
     foretold: HashMap<(QueueId, u32, i32), (f64, Option<Estimate>)>,
-    /// Core-seconds of what would go here and has to wait for room, in this round.
-    held: f64,
 }
 
 /// The hosts as they stand now.
@@ -174,7 +178,17 @@ impl Board {
 
     /// Takes what is known of a host.
     pub fn set(&mut self, host: HostId, facts: SiteFacts) {
-        self.of(host).facts = Some(facts);
+        self.of(host).set(facts);
+    }
+
+    /// Takes in how many cores of a host's partitions nobody used, by their names.
+    pub fn idle(&mut self, host: HostId, idle: &[(String, u32)], at: Timestamp) {
+        self.of(host).look(idle, seconds(at));
+    }
+
+    /// Has a task go to a queue no more that csync would choose: it refused one.
+    pub fn bar(&mut self, host: HostId, queue: QueueId) {
+        self.of(host).barred.insert(queue);
     }
 
     /// Takes how files come from one host to another.
@@ -194,13 +208,12 @@ impl Board {
 
     /// Returns the number of a queue of a host.
     pub fn queue(&mut self, host: HostId, name: Option<&str>) -> QueueId {
-        let (name, names) = (name?, &mut self.of(host).names);
-        let known = names.iter().position(|known| known == name);
-        let at = known.unwrap_or_else(|| {
-            names.push(name.to_owned());
-            names.len() - 1
-        });
-        u16::try_from(at).ok()
+        self.of(host).number(name?)
+    }
+
+    /// Returns the name of a queue of a host.
+    pub fn queue_name(&self, host: HostId, queue: QueueId) -> Option<&str> {
+        self.site(host)?.queue_name(queue)
     }
 
     /// Returns a host's name.
@@ -211,7 +224,8 @@ impl Board {
     /// Begins a round of choices: what had to wait in the last one is weighed again.
     pub fn begin(&mut self) {
         for site in &mut self.sites {
-            site.held = 0.0;
+            site.all.held = 0.0;
+            site.pools.iter_mut().for_each(|pool| pool.held = 0.0);
         }
     }
 
@@ -236,7 +250,6 @@ impl Board {
         let queued = self.sites.get_mut(host.index())?.foretell(queue, want, seconds(now));
         let site = self.site(host)?;
         let facts = site.facts.as_ref()?;
-        let slots = f64::from(facts.slots.max(1));
         let now = seconds(now);
         let (mut transfer, mut moved, mut blocked, mut from) = (Estimate::ZERO, 0.0, 0.0_f64, Hosts::default());
         for &(bytes, at) in want.inputs.iter().filter(|(_, at)| !at.has(host) && !at.is_empty()) {
@@ -258,8 +271,8 @@ impl Board {
             transfer = transfer.plus(&Estimate::pulling(bytes));
             moved += bytes;
         }
-        let is_full = site.cores + want.cpus > facts.slots.max(1);
-        let behind = if is_full || site.held > 0.0 { (site.left(now) + site.held) / slots } else { 0.0 };
+        let (pool, slots) = site.pool(queue, facts);
+        let behind = pool.behind(want.cpus, slots, now);
         let run = run.times(self.slowness(host));
         let sure = queued.plus(&transfer).plus(&run);
         let total = behind.max(blocked + transfer.middle) + queued.middle + run.middle;
@@ -268,7 +281,7 @@ impl Board {
             Policy::Fastest => 0.0,
             Policy::Locality => moved,
             Policy::Cheapest => facts.rate * run.middle * f64::from(want.cpus) / 3600.0,
-            Policy::Spread => (site.given + site.held) / slots,
+            Policy::Spread => (site.given + site.all.held) / f64::from(facts.slots.max(1)),
         };
         Some(Sheet {
             host,
@@ -286,14 +299,27 @@ impl Board {
         })
     }
 
+    /// Weighs a task in another queue of a host than the first that it fits; none where csync does not send it there by itself:
+    /// where no job of ours was ever seen to wait, where it takes no more of them, has refused one, or would have GPUs idle.
+    pub fn weigh_beside(
+        &mut self,
+        want: &Want,
+        (host, queue): (HostId, QueueId),
+        run: Estimate,
+        now: Timestamp,
+    ) -> Option<Sheet> {
+        if self.site(host)?.takes(queue, want) { self.weigh(want, (host, queue), run, now) } else { None }
+    }
+
     /// Returns whether a host takes what was weighed now; else it waits for it.
     pub fn has_room(&self, want: &Want, sheet: &Sheet) -> bool {
         let Some(site) = self.site(sheet.host) else { return false };
         let Some(facts) = site.facts.as_ref() else { return false };
-        let most = most(facts);
+        let (pool, slots) = site.pool(sheet.queue, facts);
+        let most = most(facts, slots);
         let most = if sheet.run.middle < SHORT { most.saturating_add(SHORT_AHEAD) } else { most };
         // What is larger than the host is thought to be has it alone.
-        site.cores == 0 || site.cores + want.cpus <= most
+        pool.cores == 0 || pool.cores + want.cpus <= most
     }
 
     /// Returns the hosts that are known.
@@ -304,13 +330,16 @@ impl Board {
 
     /// Returns whether a host has a core for another task.
     pub fn is_open(&self, host: HostId) -> bool {
-        let site = self.site(host);
-        site.is_some_and(|site| site.facts.as_ref().is_some_and(|facts| site.cores < most(facts)))
+        let Some(site) = self.site(host) else { return false };
+        let Some(facts) = site.facts.as_ref() else { return false };
+        let is_open = |(pool, slots): (Pool, u32)| pool.cores < most(facts, slots);
+        is_open((site.all, facts.slots)) || (0..site.names.len() as u16).any(|it| is_open(site.pool(Some(it), facts)))
     }
 
     /// Notes that a task waits for a host.
     pub fn hold(&mut self, want: &Want, sheet: &Sheet) {
-        self.of(sheet.host).held += sheet.run.middle * f64::from(want.cpus);
+        let work = sheet.run.middle * f64::from(want.cpus);
+        self.of(sheet.host).each_pool(sheet.queue, |pool| pool.held += work);
     }
 
     /// Binds a task to a host.
@@ -334,8 +363,7 @@ impl Board {
     /// Counts what is bound to a host already: found again after a restart.
     pub fn again(&mut self, host: HostId, bound: Bound, key: JobKey) {
         let site = self.of(host);
-        site.cores += bound.cpus;
-        site.work += bound.expected * f64::from(bound.cpus);
+        site.each_pool(bound.queue, |pool| pool.bind(bound.cpus, bound.expected));
         if site.facts.as_ref().is_some_and(|facts| facts.is_batch) {
             site.queued.insert((bound.queue, bound.since, key));
         }
@@ -358,8 +386,7 @@ impl Board {
         }
         bound.started = Some(at);
         let site = self.of(host);
-        site.running.0 += bound.cpus;
-        site.running.1 += seconds(at) * f64::from(bound.cpus);
+        site.each_pool(bound.queue, |pool| pool.start(bound.cpus, seconds(at)));
         site.expected.retain(|(of, ..)| *of != key);
         if site.queued.remove(&(bound.queue, bound.since, key)) {
             site.waits.push_back((bound.queue, (seconds(at) - seconds(bound.since)).max(0.0)));
@@ -374,12 +401,7 @@ impl Board {
         let site = self.of(host);
         site.expected.retain(|(of, ..)| *of != key);
         site.queued.remove(&(bound.queue, bound.since, key));
-        site.cores = site.cores.saturating_sub(bound.cpus);
-        site.work = (site.work - bound.expected * f64::from(bound.cpus)).max(0.0);
-        if let Some(started) = bound.started {
-            site.running.0 = site.running.0.saturating_sub(bound.cpus);
-            site.running.1 -= seconds(started) * f64::from(bound.cpus);
-        }
+        site.each_pool(bound.queue, |pool| pool.end(bound.cpus, bound.expected, bound.started.map(seconds)));
         if let Some(ran) = ran {
             site.seen.0 += bound.expected;
             site.seen.1 += ran;
@@ -392,7 +414,7 @@ impl Board {
         let transfer = sheet.transfer.plus(&Estimate::known(sheet.blocked));
         Some(Terms {
             host: self.name(sheet.host)?.clone(),
-            partition: sheet.queue.and_then(|at| self.site(sheet.host)?.names.get(usize::from(at)).cloned()),
+            partition: self.queue_name(sheet.host, sheet.queue).map(str::to_owned),
             behind: rounded(sheet.behind),
             wait: span(&sheet.wait),
             transfer: span(&transfer),
@@ -410,14 +432,112 @@ impl Sheet {
         let order = self.first.total_cmp(&other.first).then(self.total.total_cmp(&other.total));
         order.then(self.host.cmp(&other.host)).is_lt()
     }
+
+    /// Returns after how many seconds it starts there.
+    fn starts(&self) -> f64 {
+        self.behind.max(self.blocked + self.transfer.middle) + self.wait.middle
+    }
+}
+
+/// Returns the sheet of the queue where a task goes, of those of one host: the first that it fits, unless it starts so much sooner
+/// in another that it is worth to tell them apart.
+pub fn best_queue(sheets: &[Sheet]) -> Option<&Sheet> {
+    let (first, others) = sheets.split_first()?;
+    let worth = |other: &&Sheet| other.starts() < first.starts() && apart(first.starts(), other.starts());
+    Some(others.iter().filter(worth).fold(first, |best, other| if other.is_better_than(best) { other } else { best }))
 }
 
 impl Site {
-    /// Returns the core-seconds that are left of what is bound.
-    fn left(&self, now: f64) -> f64 {
-        let done = f64::from(self.running.0).mul_add(now, -self.running.1);
-        // What takes longer than expected is thought to end soon, and never to be over.
-        (self.work - done).max(self.work * 0.05)
+    fn set(&mut self, mut facts: SiteFacts) {
+        for part in &mut facts.parts {
+            let seen = self.facts.iter().flat_map(|facts| &facts.parts).find(|known| known.name == part.name);
+            // What a look told meanwhile is newer than what the host was surveyed by.
+            part.idle = part.idle.into_iter().chain(seen.and_then(|seen| seen.idle)).max_by(|a, b| a.1.total_cmp(&b.1));
+        }
+        for (name, at) in &mut self.names {
+            *at = facts.parts.iter().position(|part| part.name == *name);
+        }
+        self.facts = Some(facts);
+    }
+
+    /// Takes in how many cores nobody used, by partition: what started since it was looked at last is no part of that any more.
+    fn look(&mut self, idle: &[(String, u32)], at: f64) {
+        for (name, cores) in idle {
+            let Some(facts) = self.facts.as_mut() else { return };
+            let Some(part) = facts.parts.iter_mut().find(|part| part.name == *name) else { continue };
+            part.idle = Some((*cores, at));
+            let queue = self.names.iter().position(|(known, _)| known == name);
+            if let Some(pool) = queue.and_then(|queue| self.pools.get_mut(queue)) {
+                pool.begun = 0;
+            }
+        }
+        self.all.begun = 0;
+    }
+
+    /// Returns the number of a queue, which gets one when it has none.
+    fn number(&mut self, name: &str) -> QueueId {
+        let known = self.names.iter().position(|(known, _)| known == name);
+        let at = known.unwrap_or_else(|| {
+            let part = self.facts.as_ref().and_then(|facts| facts.parts.iter().position(|part| part.name == name));
+            self.names.push((name.to_owned(), part));
+            self.names.len() - 1
+        });
+        u16::try_from(at).ok()
+    }
+
+    fn queue_name(&self, queue: QueueId) -> Option<&str> {
+        Some(self.names.get(usize::from(queue?))?.0.as_str())
+    }
+
+    fn part<'f>(&self, queue: QueueId, facts: &'f SiteFacts) -> Option<&'f Part> {
+        let (_, at) = self.names.get(usize::from(queue?))?;
+        facts.parts.get((*at)?)
+    }
+
+    /// Changes what is bound here, and in a queue.
+    fn each_pool(&mut self, queue: QueueId, change: impl Fn(&mut Pool)) {
+        change(&mut self.all);
+        let Some(at) = queue.map(usize::from) else { return };
+        if self.pools.len() <= at {
+            self.pools.resize_with(at + 1, Pool::default);
+        }
+        if let Some(pool) = self.pools.get_mut(at) {
+            change(pool);
+        }
+    }
+
+    /// Returns what is bound where a task would go, and how many cores run there at once: of its queue, where several are known and
+    /// the size of this one; else of the host.
+    fn pool(&self, queue: QueueId, facts: &SiteFacts) -> (Pool, u32) {
+        let slots = self.part(queue, facts).filter(|_| facts.parts.len() > 1).and_then(|part| part.slots);
+        let own = |at: u16| self.pools.get(usize::from(at)).copied().unwrap_or_default();
+        match (queue, slots) {
+            (Some(at), Some(slots)) => (own(at), slots),
+            _ => (self.all, facts.slots),
+        }
+    }
+
+    /// Returns whether csync sends a task to a queue by itself that is not the first that it fits.
+    fn takes(&self, queue: QueueId, want: &Want) -> bool {
+        let Some(facts) = &self.facts else { return false };
+        let Some(part) = self.part(queue, facts) else { return false };
+        let pool = queue.and_then(|at| self.pools.get(usize::from(at))).copied().unwrap_or_default();
+        let was_there = facts.queues.knows(&part.name) || self.waits.iter().any(|(of, _)| *of == queue);
+        was_there
+            && (want.gpus > 0 || !part.has_gpus)
+            && part.jobs.is_none_or(|most| pool.jobs < most)
+            && !self.barred.contains(&queue)
+    }
+
+    /// Returns how busy a queue was when somebody looked: of the cores that nobody used then, those are gone that went to what was
+    /// bound here since, and to what waits there. Where a batch system chooses the queue, the freest counts.
+    fn load(&self, queue: QueueId, facts: &SiteFacts, now: f64) -> Option<Load> {
+        let (seen, pool) = match queue {
+            Some(at) => (self.part(queue, facts)?.idle, self.pools.get(usize::from(at)).copied().unwrap_or_default()),
+            None => (facts.parts.iter().filter_map(|part| part.idle).max_by_key(|(cores, _)| *cores), self.all),
+        };
+        let (cores, at) = seen?;
+        Load::idle(cores.saturating_sub(pool.waiting + pool.begun), now - at)
     }
 
     /// Returns how long a queue makes a job wait; nothing where there is none.
@@ -428,12 +548,14 @@ impl Site {
         let known = if let Some((_, known)) = kept {
             *known
         } else {
-            let name = queue.and_then(|queue| self.names.get(usize::from(queue))).map(String::as_str);
-            let known = facts.queues.estimate(name, now, want.cpus, want.asked);
+            let known = facts.queues.estimate(self.queue_name(queue), now, want.cpus, want.asked);
             self.foretold.insert(key, (now, known));
             known
         };
-        self.wait(queue, known.unwrap_or(facts.wait), now)
+        // Beside what was seen, a guess says nothing.
+        let known = known.or((facts.wait.source != Source::Guessed).then_some(facts.wait));
+        let seen = self.load(queue, facts, now).and_then(|load| load.wait(want.cpus, known));
+        self.wait(queue, seen.or(known).unwrap_or(facts.wait), now)
     }
 
     /// Brings in what the batch system expects of those that wait in a queue: all that is known where the rest is a guess, a part
@@ -467,9 +589,9 @@ impl Site {
     }
 }
 
-/// Returns how many cores may be bound to a host at once.
-fn most(facts: &SiteFacts) -> u32 {
-    let slots = facts.slots.max(1);
+/// Returns how many cores may be bound at once where so many run.
+fn most(facts: &SiteFacts, slots: u32) -> u32 {
+    let slots = slots.max(1);
     if facts.is_batch { slots.saturating_mul(AHEAD) } else { slots }
 }
 

@@ -3,15 +3,16 @@
 //! The run itself is placed task by task, by what is known when each is ready; this is what that comes to if all goes as expected.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use crate::decide::graph::estimate::Source;
-use crate::decide::graph::queues::Queues;
-use crate::decide::outlook::board::{Board, Sheet, SiteFacts};
+use crate::decide::outlook::board::{Board, QueueId, Sheet, best_queue};
 use crate::decide::outlook::files::Hosts;
 use crate::decide::outlook::foresee::Outlook;
 use crate::decide::outlook::survey::Survey;
 use crate::decide::place::plan::{Effort, Policy, plan as schedule};
 use crate::decide::place::problem::{File, Network, Path, Problem, ProblemError, Room, Site, Wait, Work};
+use crate::model::choice::Terms;
 use crate::model::host::HostName;
 use crate::model::id::{HostId, InstanceId, TaskId};
 use crate::model::plan::Plan;
@@ -31,8 +32,8 @@ pub struct Line {
     pub instances: u32,
     /// The first of them.
     pub first: InstanceId,
-    /// What that one costs there, as far as the host was surveyed.
-    pub sheet: Option<Sheet>,
+    /// What that one costs there, in the queue that it goes to, as far as the host was surveyed.
+    pub terms: Option<Terms>,
     /// When the first starts, in seconds from now.
     pub start: f64,
     /// When the last is over.
@@ -61,8 +62,13 @@ pub struct Wanted<'a> {
     pub runs: &'a dyn Fn(InstanceId) -> bool,
     /// Where each task may go; this machine where nothing is said.
     pub routes: &'a dyn Fn(TaskId) -> &'a [HostName],
+    /// The partitions of a host that an instance fits, first the one that it goes to where nobody chooses; none where nothing is to
+    /// be named there.
+    pub queues: &'a dyn Fn(&mut Outlook, InstanceId, HostId) -> Vec<String>,
     /// What counts.
     pub policy: Policy,
+    /// The time.
+    pub now: Timestamp,
 }
 
 /// Plans a run over the hosts of a survey, which are numbered in its order.
@@ -72,8 +78,10 @@ pub struct Wanted<'a> {
 pub fn draft(wanted: Wanted<'_>, survey: &Survey, outlook: &mut Outlook) -> Result<Draft, ProblemError> {
     let numbers: HashMap<&HostName, u16> = survey.sites.iter().map(|site| &site.name).zip(0..).collect();
     let speeds = speeds(wanted, survey, outlook);
-    let (tasks, of) = works(wanted, survey, (&numbers, &speeds), outlook);
-    let Wanted { plan, policy, .. } = wanted;
+    let mut kinds = Kinds { wanted, survey, board: board(survey), known: HashMap::new() };
+    let (tasks, of) = works(&mut kinds, (&numbers, &speeds), outlook);
+    let Kinds { mut board, known, .. } = kinds;
+    let Wanted { plan, policy, now, .. } = wanted;
     let file = |path: u32| {
         let path = crate::model::id::PathId(path);
         let at = outlook.files.at(path).iter().filter(|host| host.index() < survey.sites.len());
@@ -83,15 +91,16 @@ pub fn draft(wanted: Wanted<'_>, survey: &Survey, outlook: &mut Outlook) -> Resu
     let effort = Effort::fair(tasks.len(), survey.sites.len());
     let problem = Problem::new(network(survey, &numbers, &speeds), tasks, files)?;
     let made = schedule(&problem, policy, effort);
-    let mut board = board(survey);
     let mut lines: BTreeMap<(TaskId, u16), Line> = BTreeMap::new();
     for (booking, instance) in made.bookings.iter().zip(&of).filter_map(|(booking, it)| Some((booking, (*it)?))) {
         let task = plan.instance(instance).task;
         let line = lines.entry((task, booking.site)).or_insert_with(|| {
             let host = HostId(booking.site);
             let run = outlook.expect(plan, instance, host, (0, 0.0));
-            let sheet = board.weigh(&outlook.want(plan, instance, policy), (host, None), run, Timestamp(0));
-            Line { task, host, instances: 0, first: instance, sheet, start: booking.start, end: booking.end }
+            let queue = known.get(&task).and_then(|kind| kind.queues.get(host.index()).copied().flatten());
+            let sheet = board.weigh(&outlook.want(plan, instance, policy), (host, queue), run, now);
+            let terms = sheet.and_then(|sheet| board.terms(&sheet));
+            Line { task, host, instances: 0, first: instance, terms, start: booking.start, end: booking.end }
         });
         line.instances += 1;
         line.start = line.start.min(booking.start);
@@ -106,12 +115,11 @@ pub fn draft(wanted: Wanted<'_>, survey: &Survey, outlook: &mut Outlook) -> Resu
 }
 
 /// Returns the hosts of a survey as they stand when nothing runs.
-pub fn board(survey: &Survey) -> Board {
+fn board(survey: &Survey) -> Board {
     let numbers: HashMap<&HostName, u16> = survey.sites.iter().map(|site| &site.name).zip(0..).collect();
     let mut board = Board::default();
     for (site, number) in survey.sites.iter().zip(0..) {
-        // By partition, a run chooses: here its hosts' queues count as a whole, as they were surveyed.
-        board.set(HostId(number), SiteFacts { queues: Queues::default(), ..site.clone() });
+        board.set(HostId(number), site.clone());
     }
     for (from, to, link) in &survey.ways {
         if let (Some(&from), Some(&to)) = (numbers.get(from), numbers.get(to)) {
@@ -170,14 +178,76 @@ fn network(survey: &Survey, numbers: &HashMap<&HostName, u16>, speeds: &[f64]) -
     Network { sites, paths, links: n }
 }
 
+/// In which queue the instances of a task go on each host of a survey, and how long they wait there.
+#[derive(Debug)]
+struct Kind {
+    queues: Vec<QueueId>,
+    waits: Option<Arc<[f64]>>,
+}
+
+/// The tasks, as far as that was found out: by the first instance of each.
+struct Kinds<'w, 's> {
+    wanted: Wanted<'w>,
+    survey: &'s Survey,
+    board: Board,
+    known: HashMap<TaskId, Kind>,
+}
+
+impl Kinds<'_, '_> {
+    /// Returns how long the instances of a task wait on each host; none where it goes to no batch system.
+    fn waits(&mut self, instance: InstanceId, only: &[u16], outlook: &mut Outlook) -> Option<Arc<[f64]>> {
+        let task = self.wanted.plan.instance(instance).task;
+        if let Some(kind) = self.known.get(&task) {
+            return kind.waits.clone();
+        }
+        let kind = self.find(instance, only, outlook);
+        let waits = kind.waits.clone();
+        self.known.insert(task, kind);
+        waits
+    }
+
+    fn find(&mut self, instance: InstanceId, only: &[u16], outlook: &mut Outlook) -> Kind {
+        let sites = &self.survey.sites;
+        let is_batch = |site: &&u16| sites.get(usize::from(**site)).is_some_and(|site| site.is_batch);
+        let mut kind = Kind { queues: Vec::new(), waits: None };
+        let mut waits: Vec<f64> = Vec::new();
+        for &site in only.iter().filter(is_batch) {
+            let Some(sheet) = self.best(instance, HostId(site), outlook) else { continue };
+            if waits.is_empty() {
+                waits = sites.iter().map(|site| site.wait.middle).collect();
+                kind.queues = vec![None; sites.len()];
+            }
+            let slots = (waits.get_mut(usize::from(site)), kind.queues.get_mut(usize::from(site)));
+            if let (Some(wait), Some(queue)) = slots {
+                (*wait, *queue) = (sheet.wait.middle, sheet.queue);
+            }
+        }
+        kind.waits = (!waits.is_empty()).then(|| waits.into());
+        kind
+    }
+
+    /// Weighs an instance in the queues of a host where nothing of ours is, as a run does when its turn comes.
+    fn best(&mut self, instance: InstanceId, host: HostId, outlook: &mut Outlook) -> Option<Sheet> {
+        let Wanted { plan, queues, policy, now, .. } = self.wanted;
+        let names = queues(outlook, instance, host);
+        let want = outlook.want(plan, instance, policy);
+        let run = outlook.expect(plan, instance, host, (0, 0.0));
+        let mut all = names.iter().map(|name| self.board.queue(host, Some(name))).collect::<Vec<_>>().into_iter();
+        let first = self.board.weigh(&want, (host, all.next().flatten()), run, now)?;
+        let others = all.filter_map(|queue| self.board.weigh_beside(&want, (host, queue), run, now));
+        let sheets: Vec<Sheet> = std::iter::once(first).chain(others).collect();
+        best_queue(&sheets).copied()
+    }
+}
+
 /// Returns the tasks of the problem, and which instance each stands for: none for those that stand between a task and what needs it.
 fn works(
-    wanted: Wanted<'_>,
-    survey: &Survey,
+    kinds: &mut Kinds<'_, '_>,
     (numbers, speeds): (&HashMap<&HostName, u16>, &[f64]),
     outlook: &mut Outlook,
 ) -> (Vec<Work>, Vec<Option<InstanceId>>) {
-    let Wanted { plan, runs, routes, policy } = wanted;
+    let survey = kinds.survey;
+    let Wanted { plan, runs, routes, policy, .. } = kinds.wanted;
     let (mut works, mut of): (Vec<Work>, Vec<Option<InstanceId>>) = (Vec::new(), Vec::new());
     let mut at: HashMap<InstanceId, u32> = HashMap::new();
     for instance in plan.instance_ids().filter(|instance| runs(*instance)) {
@@ -212,6 +282,7 @@ fn works(
             inputs: plan.inputs(instance).iter().map(|path| path.0).collect(),
             outputs: plan.outputs(instance).iter().map(|path| path.0).collect(),
             after,
+            waits: kinds.waits(instance, &only, outlook),
             only,
         });
     }

@@ -8,7 +8,7 @@ use crate::decide::graph::estimate::{Estimate, Source};
 use crate::decide::graph::queues::UNKNOWN_LIMIT;
 use crate::decide::learn::profile::{Prediction, Question, Source as Basis};
 use crate::decide::learn::stakes::Caution;
-use crate::decide::outlook::board::{Fitting, Want};
+use crate::decide::outlook::board::{Fitting, QueueId, Want};
 use crate::decide::outlook::files::{Files, Hosts};
 use crate::decide::outlook::known::Known;
 use crate::language::command::Token;
@@ -26,6 +26,12 @@ const MOST_KEPT: usize = 4096;
 /// Into how many steps a power of two is divided: of sizes of inputs, and of what is asked for. Jobs that ask for the same go out
 /// together.
 const STEPS: f64 = 8.0;
+
+/// A task on a host, with the memory and the time that it asks for there by what was learned.
+pub type Asking = (TaskId, HostId, Option<Bytes>, Option<Walltime>);
+
+/// Queues of a host that a task fits, the one first that it goes to where nobody chooses.
+pub type Queues = Arc<[QueueId]>;
 
 /// How long a task runs of which nobody knows anything.
 pub const UNKNOWN_RUN: Estimate = Estimate::guess(1.0, 60.0, 3600.0);
@@ -71,6 +77,8 @@ pub struct Outlook {
     runs: HashMap<(TaskId, HostId, u32), Option<Prediction>>,
     /// Per task that may go to several hosts: those that it fits, as of some version of their rooms.
     fitting: HashMap<TaskId, (u32, Fitting)>,
+    /// The queues of a host that a task fits where it asks for so much memory and time, as of some version of their rooms.
+    queues: HashMap<Asking, (u32, Queues)>,
     /// Hosts that tasks may not go to, and why: few lists differ.
     excluded: Vec<(Vec<TaskId>, Vec<Excluded>)>,
 }
@@ -102,6 +110,16 @@ impl Outlook {
     /// Keeps the hosts that a task fits.
     pub fn set_fitting(&mut self, task: TaskId, version: u32, hosts: Fitting) {
         self.fitting.insert(task, (version, hosts));
+    }
+
+    /// Returns the queues of a host that a task fits, as far as that was found out for this version of their rooms.
+    pub fn queues(&self, asking: &Asking, version: u32) -> Option<Queues> {
+        self.queues.get(asking).filter(|(of, _)| *of == version).map(|(_, queues)| Arc::clone(queues))
+    }
+
+    /// Keeps the queues of a host that a task fits.
+    pub fn set_queues(&mut self, asking: Asking, version: u32, queues: Queues) {
+        keep(&mut self.queues, asking, (version, queues));
     }
 
     /// Takes of which class hosts are of which that was not known.
@@ -236,7 +254,8 @@ impl Outlook {
         let asked = request.and_then(Request::walltime).map(|time| time.0 as f64);
         let container = plan.task_of(instance).container.as_deref();
         let image = container.and_then(|container| self.files.image(container));
-        Want { cpus, asked: asked.unwrap_or(UNKNOWN_LIMIT), inputs, image, policy }
+        let gpus = request.map_or(0, |request| request.gpus);
+        Want { cpus, gpus, asked: asked.unwrap_or(UNKNOWN_LIMIT), inputs, image, policy }
     }
 
     /// Returns what to ask for after an attempt on a host ran out of this much memory.

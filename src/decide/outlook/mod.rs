@@ -6,6 +6,8 @@ pub mod known;
 
 pub mod files;
 
+pub mod parts;
+
 pub mod board;
 
 pub mod survey;

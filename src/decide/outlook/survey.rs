@@ -7,6 +7,7 @@ use crate::decide::graph::load::Load;
 use crate::decide::graph::net::{Link, Net};
 use crate::decide::graph::queues::{Queues, UNKNOWN_LIMIT, Wait};
 use crate::decide::outlook::board::{EARLIER, LATER, SiteFacts};
+use crate::decide::outlook::parts::Part;
 use crate::language::hosts::{Hosts, partitions};
 use crate::model::batch::PartitionState;
 use crate::model::facts::Facts;
@@ -62,6 +63,7 @@ pub fn survey(
         wait: Estimate::ZERO,
         queues: Queues::default(),
         rate: rate(hosts.get(here.as_str())),
+        parts: Vec::new(),
     });
     for host in names.iter().filter(|name| !name.is_local()).filter_map(|name| hosts.get(name.as_str())) {
         let is_batch = host.batch != Some(Batch::None);
@@ -76,6 +78,7 @@ pub fn survey(
             wait: if is_batch { usual() } else { Estimate::ZERO },
             queues,
             rate: rate(Some(host)),
+            parts: if is_batch { parts(host, facts.get(&host.name)) } else { Vec::new() },
         });
     }
     let all: Vec<HostName> = survey.sites.iter().map(|site| site.name.clone()).collect();
@@ -87,6 +90,12 @@ pub fn survey(
         }
     }
     survey
+}
+
+/// Returns the partitions of a host that take jobs.
+fn parts(host: &Host, facts: Option<&Facts>) -> Vec<Part> {
+    let at = facts.and_then(|facts| facts.at).map(|at| at.0 as f64 / 1e6);
+    Part::of(&partitions(host, facts), at)
 }
 
 /// Returns how long a small job waits by the cores that nobody used lately, of the partition that had the most of them.

@@ -1,19 +1,25 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use crate::decide::graph::net::Net;
 use crate::decide::graph::queues::Wait;
 use crate::decide::learn::profile::{Profile, Question};
 use crate::decide::learn::waits::Waited;
+use crate::decide::outlook::draft::{Draft, Wanted, draft};
 use crate::decide::outlook::files::{Files, Hosts};
-use crate::decide::outlook::foresee::coarse;
+use crate::decide::outlook::foresee::{Outlook, coarse};
 use crate::decide::outlook::known::{Known, Seen, foreseen};
 use crate::decide::outlook::survey::survey;
 use crate::language::command::Token;
 use crate::language::hosts::{merge, read, shipped};
-use crate::model::choice::Basis;
-use crate::model::id::{HostId, PathId};
+use crate::model::choice::{Basis, Policy};
+use crate::model::host::HostName;
+use crate::model::id::{HostId, InstanceId, PathId, TaskId};
 use crate::model::observation::Observation;
-use crate::model::units::Timestamp;
+use crate::model::plan::{Instance, Plan, Slice};
+use crate::model::resources::{Amount, Request};
+use crate::model::task::{Command, Settings, Task, Template};
+use crate::model::units::{Timestamp, Walltime};
 
 const HERE: Token = Token(1);
 const THERE: Token = Token(2);
@@ -95,4 +101,68 @@ fn hosts_are_surveyed_with_their_rates_and_what_their_queues_say() {
     let hosts = merge(&file, &shipped(), &BTreeMap::new());
     let found = survey(&names[1..2], &hosts, &BTreeMap::new(), &Net::default(), &[], (4, Timestamp(0)));
     assert!(found.sites.iter().all(|site| (site.rate - 1.0).abs() < 1e-9), "core-hours");
+}
+
+const PARTS: &str = r#"
+[hosts.hpc]
+batch = "slurm"
+[hosts.hpc.partitions.long]
+cores = 16
+nodes = 4
+[hosts.hpc.partitions.short]
+cores = 16
+nodes = 1
+walltime = "1h"
+"#;
+
+/// Plans three instances of ten minutes on a cluster whose partitions made jobs wait so long.
+fn drafted(waits: [f64; 2], queues: &[&str]) -> Draft {
+    let (file, mistakes) = read(PARTS, &[]);
+    assert_eq!(mistakes, []);
+    let hosts = merge(&file, &shipped(), &BTreeMap::new());
+    let names: [HostName; 1] = ["hpc".parse().unwrap()];
+    let wait = |(queue, seconds): (&str, f64)| {
+        let (host, queue) = (names[0].clone(), Some(queue.to_owned()));
+        let waited = move |n: i32| Waited { submitted: f64::from(n), seconds, cores: 1, asked: 600.0 };
+        (0..20).map(move |n| Wait { host: host.clone(), queue: queue.clone(), waited: waited(n) })
+    };
+    let seen: Vec<Wait> = ["long", "short"].into_iter().zip(waits).flat_map(wait).collect();
+    let now = Timestamp(60_000_000);
+    let survey = survey(&names, &hosts, &BTreeMap::new(), &Net::default(), &seen, (4, now));
+    let time = Amount::Exact(Walltime(2000));
+    let settings = Settings { resources: vec![Request { time, ..Request::default() }], ..Settings::default() };
+    let task = Task {
+        name: "a".to_owned(),
+        command: Arc::new(Command::Shell(Template::default())),
+        settings: Arc::new(settings),
+        needs: Vec::new(),
+        columns: Vec::new(),
+        definition: [0; 16],
+    };
+    let instance = Instance { task: TaskId(0), row: 0, inputs: Slice::default(), outputs: Slice::default() };
+    let mut plan = Plan { tasks: vec![task], instances: vec![instance; 3], ..Plan::default() };
+    plan.task_instances = vec![Slice { start: 0, len: 3 }];
+    let mut outlook = Outlook::new(vec![None], HashMap::new(), Files::new(0, Hosts::one(HostId::LOCAL)));
+    let fits = |_: &mut Outlook, _: InstanceId, _: HostId| queues.iter().map(|&name| name.to_owned()).collect();
+    let wanted =
+        Wanted { plan: &plan, runs: &|_| true, routes: &|_| &names, queues: &fits, policy: Policy::Fastest, now };
+    draft(wanted, &survey, &mut outlook).unwrap()
+}
+
+#[test]
+fn a_plan_reckons_with_the_partition_that_its_tasks_will_go_to() {
+    for (waits, queues, partition, end) in [
+        ([7200.0, 5.0], &["long", "short"][..], Some("short"), 605.0),
+        ([7200.0, 5.0], &["long"], Some("long"), 7800.0),
+        ([5.0, 7200.0], &["long", "short"], Some("long"), 605.0),
+        ([40.0, 20.0], &["long", "short"], Some("long"), 640.0),
+        // Where nobody knows which there are, all that waited on the host counts.
+        ([5.0, 5.0], &[], None, 605.0),
+    ] {
+        let made = drafted(waits, queues);
+        let [line] = made.lines.as_slice() else { panic!("{made:?}") };
+        let terms = line.terms.as_ref().unwrap();
+        assert_eq!((line.instances, terms.partition.as_deref()), (3, partition), "{waits:?} {queues:?}");
+        assert!((made.end - end).abs() < 1.0 && (terms.wait.middle + 600.0 - end).abs() < 1.0, "{end}: {made:?}");
+    }
 }

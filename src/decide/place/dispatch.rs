@@ -166,7 +166,7 @@ impl<'a> Dispatcher<'a> {
         let seconds = self.seconds.get(task).copied().unwrap_or_default();
         let ends = self.problem.allowed(task).iter().filter_map(|&site| {
             let room = free.get(usize::from(site))?.get(need - 1)?;
-            let ready = world.staged(task, site) + world.wait(site);
+            let ready = world.staged(task, site) + world.wait(task, site);
             Some((site, ready.max(*room) + seconds / speeds.get(usize::from(site))?))
         });
         ends.min_by(|a, b| a.1.total_cmp(&b.1))

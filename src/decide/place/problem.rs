@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 
 /// Cores, memory and GPUs: what a host has, what is free of it, or what a task needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,6 +106,8 @@ pub struct Work {
     pub after: Vec<u32>,
     /// Where it may run; all hosts that have room when empty.
     pub only: Vec<u16>,
+    /// Seconds that a batch system makes it wait on each host, where that is not what the host says: in the queue that it goes to.
+    pub waits: Option<Arc<[f64]>>,
 }
 
 /// A file.
@@ -266,7 +269,8 @@ fn check_numbers(network: &Network, tasks: &[Work], files: &[File]) -> Result<()
         .paths
         .iter()
         .position(|path| path.as_ref().is_some_and(|path| !(good(path.latency) && good(path.per_byte))));
-    let bad_task = tasks.iter().position(|task| !good(task.seconds));
+    let bad_wait = |task: &Work| task.waits.as_ref().is_some_and(|waits| !waits.iter().all(|&wait| good(wait)));
+    let bad_task = tasks.iter().position(|task| !good(task.seconds) || bad_wait(task));
     let bad_file = files.iter().position(|file| !good(file.bytes));
     for (what, bad) in [("host", bad_site), ("path", bad_path), ("task", bad_task), ("file", bad_file)] {
         if let Some(number) = bad {

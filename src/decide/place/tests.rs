@@ -32,6 +32,7 @@ fn work(seconds: f64, after: &[u32], inputs: &[u32], outputs: &[u32]) -> Work {
         inputs: inputs.to_vec(),
         outputs: outputs.to_vec(),
         only: Vec::new(),
+        waits: None,
     }
 }
 
@@ -57,6 +58,15 @@ fn a_queue_counts_for_each_task_or_once() {
     let there = |plan: &Plan| plan.bookings.iter().filter(|booking| booking.site == 1).count();
     let once = fast(&problem(Wait::Once(70.0)));
     assert_eq!((there(&once), once.end), (3, 100.0), "80, 90 and 100 beside one at home");
+    // In the queue where they go it is otherwise than the host says.
+    let own = |seconds: f64| {
+        let network = mesh(vec![site(1, 1.0, Wait::None), site(1, 10.0, Wait::Each(150.0))]);
+        let work = Work { waits: Some([0.0, seconds].into()), ..work(100.0, &[], &[], &[]) };
+        Problem::new(network, vec![work; 4], Vec::new())
+    };
+    let sooner = fast(&own(70.0).unwrap());
+    assert_eq!((there(&sooner), sooner.end), (3, 100.0));
+    assert_eq!(own(-1.0).unwrap_err(), ProblemError::NoNumber { what: "task", number: 0 });
     let each = fast(&problem(Wait::Each(150.0)));
     assert_eq!((there(&each), each.end), (3, 180.0), "they wait at the same time, and run one after the other");
 }

@@ -111,9 +111,10 @@ impl<'a> Timetable<'a> {
         seconds / self.speeds.get(usize::from(site)).copied().unwrap_or(1.0)
     }
 
-    /// Returns how long a batch system makes each task wait on a host.
-    pub fn wait(&self, site: u16) -> f64 {
-        self.each.get(usize::from(site)).copied().unwrap_or_default()
+    /// Returns how long a batch system makes a task wait on a host.
+    pub fn wait(&self, task: usize, site: u16) -> f64 {
+        let own = self.problem.task(task).waits.as_ref().and_then(|waits| waits.get(usize::from(site)));
+        own.or_else(|| self.each.get(usize::from(site))).copied().unwrap_or_default()
     }
 
     /// Returns the bytes of a task's inputs that a host has no copy of.
@@ -170,7 +171,7 @@ impl<'a> Timetable<'a> {
 
     fn book(&self, task: usize, site: u16, staged: f64) -> Booking {
         let duration = self.duration(task, site);
-        let ready = staged + self.wait(site) * self.delays.get(task).copied().unwrap_or(1.0);
+        let ready = staged + self.wait(task, site) * self.delays.get(task).copied().unwrap_or(1.0);
         let profile = self.profiles.get(usize::from(site));
         let room = self.problem.task(task).room;
         let start = profile.map_or(f64::INFINITY, |profile| profile.earliest(ready, duration, room));

@@ -95,6 +95,8 @@ pub struct StoredAttempt {
     pub submitted: Timestamp,
     /// What was chosen for it.
     pub choice: Option<Choice>,
+    /// The partition that it was handed over to, where it is known.
+    pub partition: Option<Box<str>>,
     /// How it ended; none while it is in flight.
     pub ending: Option<Ending>,
 }
@@ -140,6 +142,7 @@ impl StoredAttempt {
             follow: ending.map(|ending| ending.follow),
             started: ending.and_then(|ending| ending.started),
             usage: ending.map(|ending| ending.usage).unwrap_or_default(),
+            partition: self.partition.clone(),
         }
     }
 
@@ -503,6 +506,7 @@ fn attempt(run: RunId, row: &SqliteRow) -> Result<StoredAttempt, sqlx::Error> {
         },
         submitted: time(8)?.or(ended).unwrap_or_default(),
         choice: row.try_get::<Option<&str>, _>(23)?.and_then(|json| serde_json::from_str(json).ok()),
+        partition: row.try_get::<Option<&str>, _>(27)?.map(Box::from),
         ending: ended.map(|ended| ending(ended, time(9)?, row)).transpose()?,
     })
 }

@@ -113,13 +113,13 @@ pub(super) const TEXT: &str = "SELECT text FROM plans WHERE run = ?1";
 /// All attempts of a run.
 pub(super) const ATTEMPTS: &str = "SELECT instance, attempt, worker, cpus, mem, enforced, time, gpus, submitted, started, \
     ended, outcome, code, signal, message, wall, user, system, peak, meter, follow, notes, host, choice, \
-    read, written, flow \
+    read, written, flow, partition \
     FROM attempts WHERE run = ?1 ORDER BY instance, attempt";
 
 /// The attempts of some instances of a run, given as a JSON list.
 pub(super) const ATTEMPTS_OF: &str = "SELECT instance, attempt, worker, cpus, mem, enforced, time, gpus, submitted, started, \
     ended, outcome, code, signal, message, wall, user, system, peak, meter, follow, notes, host, choice, \
-    read, written, flow \
+    read, written, flow, partition \
     FROM json_each(?2) AS wanted CROSS JOIN attempts ON run = ?1 AND instance = wanted.value ORDER BY instance, attempt";
 
 /// Instances of a run with an attempt that did not succeed.

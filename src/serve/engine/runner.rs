@@ -86,7 +86,7 @@ pub(super) struct Todo {
     starts: Vec<(JobKey, Grant)>,
     stops: Vec<JobKey>,
     withdraws: Vec<JobKey>,
-    pub(super) starts_there: Vec<(HostId, JobKey, Grant)>,
+    pub(super) starts_there: Vec<(HostId, JobKey, Grant, Option<Box<str>>)>,
     behind: HashMap<JobKey, Vec<JobKey>>,
     stops_there: Vec<(HostId, JobKey)>,
     withdraws_there: Vec<(HostId, JobKey)>,
@@ -407,7 +407,7 @@ impl Runner {
     fn sort(&mut self, action: Action, now: Timestamp) {
         match action {
             Action::Record(record) => self.record(record),
-            Action::Start { key, host: HostId::LOCAL, grant } => {
+            Action::Start { key, host: HostId::LOCAL, grant, .. } => {
                 // Handed over again, to another worker: the store has to know which.
                 let worker = Given::Worker(self.link.worker());
                 if self.handed.get(&key) != Some(&worker) {
@@ -416,7 +416,9 @@ impl Runner {
                 }
                 self.todo.starts.push((key, grant));
             }
-            Action::Start { key, host, grant } => self.todo.starts_there.push((host, key, grant)),
+            Action::Start { key, host, grant, partition } => {
+                self.todo.starts_there.push((host, key, grant, partition));
+            }
             Action::Behind(key, before) => drop(self.todo.behind.insert(key, before)),
             Action::Stop(key) => match self.handed.get(&key) {
                 Some(Given::Host(host)) => self.todo.stops_there.push((*host, key)),

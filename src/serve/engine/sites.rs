@@ -331,14 +331,14 @@ impl Runner {
     /// Hands attempts over to their hosts.
     pub(super) fn start_there(
         &mut self,
-        starts: Vec<(HostId, JobKey, Grant)>,
+        starts: Vec<(HostId, JobKey, Grant, Option<Box<str>>)>,
         mut behind: HashMap<JobKey, Vec<JobKey>>,
     ) {
         let mut orders: HashMap<HostId, Vec<SiteJob>> = HashMap::new();
-        for (host, key, grant) in starts {
+        for (host, key, grant, partition) in starts {
             let job = self.site_job(key, grant);
             let after = behind.remove(&key).unwrap_or_default();
-            orders.entry(host).or_default().extend(job.map(|job| SiteJob { after, ..job }));
+            orders.entry(host).or_default().extend(job.map(|job| SiteJob { after, partition, ..job }));
         }
         for (host, jobs) in orders {
             if let Some(site) = self.sites.site(host) {
@@ -351,7 +351,8 @@ impl Runner {
         let (run, care) = self.view(key.run)?;
         let mut secrets = Vec::new();
         care.means.give_secrets(run.plan().task_of(key.instance), &mut secrets);
-        Some(SiteJob { key, grant, plan: Arc::clone(run.plan()), secrets, after: Vec::new(), behind: Vec::new() })
+        let plan = Arc::clone(run.plan());
+        Some(SiteJob { key, grant, plan, secrets, after: Vec::new(), behind: Vec::new(), partition: None })
     }
 
     /// Tells hosts to end attempts, or to drop what has not started.
@@ -377,7 +378,7 @@ impl Runner {
             }
         }
         // What this engine hands over itself, as soon as it goes to work, is nothing that hosts could know.
-        let anew: HashSet<JobKey> = self.todo.starts_there.iter().map(|(_, key, _)| *key).collect();
+        let anew: HashSet<JobKey> = self.todo.starts_there.iter().map(|(_, key, ..)| *key).collect();
         let there: Vec<_> = self.core.runs().flat_map(|run| run.in_flight_there().collect::<Vec<_>>()).collect();
         for (host, key, grant) in there.into_iter().filter(|(_, key, _)| !anew.contains(key)) {
             orders.entry(host).or_default().1.extend(self.site_job(key, grant));

@@ -68,6 +68,8 @@ pub struct SiteJob {
     pub after: Vec<JobKey>,
     /// The batch system's ids of those, as far as they are not over.
     pub behind: Vec<BatchId>,
+    /// The partition to name, where csync chose one among several.
+    pub partition: Option<Box<str>>,
 }
 
 /// What a site is told.

@@ -146,12 +146,13 @@ pub(super) fn group(jobs: Vec<SiteJob>, means: &Means) -> Vec<Vec<SiteJob>> {
         let run = task.tree.then_some(job.key.run);
         let boxed = is_boxed(means, &job);
         let same = format!(
-            "{}|{:?}|{:?}|{:?}|{run:?}|{:?}|{boxed}|{:?}",
+            "{}|{:?}|{:?}|{:?}|{run:?}|{:?}|{:?}|{boxed}|{:?}",
             job.plan.root,
             request,
             task.batch,
             task.checkpoint,
             job.behind,
+            job.partition,
             wish(means, &job)
         );
         groups.entry(same).or_default().push(job);
@@ -200,7 +201,8 @@ pub(super) async fn send(means: &Means, ground: &Ground, sent: &Sent, jobs: Vec<
         let task = first.plan.task_of(first.key.instance);
         let request = request(task, &first.grant);
         let mut submission = submission(&means.host, task, request, sent.name.clone(), directory.clone(), jobs.len());
-        submission.partition = submission.partition.or_else(|| partition(means, &jobs));
+        let chosen = first.partition.as_deref().map(str::to_owned);
+        submission.partition = submission.partition.or(chosen).or_else(|| partition(means, &jobs));
         submission.after.clone_from(&first.behind);
         let call = batch::submit(dialect, &submission);
         call.map_err(|error| refused(&jobs, &Outcome::Rejected { message: error.to_string() }))?

@@ -2,6 +2,7 @@
 
 mod hosts;
 mod learned;
+mod partitions;
 mod placing;
 mod plan;
 mod property;

@@ -45,6 +45,7 @@ fn world() -> World {
         wait: Estimate::known(wait.unwrap_or(0.0)),
         queues: Queues::default(),
         rate: 1.0,
+        parts: Vec::new(),
     };
     let sites = vec![(HERE, site("local", 2, None)), (LAB, site("lab", 8, None)), (HPC, site("hpc", 16, Some(120.0)))];
     let link = Link { rate: Estimate::known(1e7), latency: 0.5 };
@@ -288,6 +289,7 @@ fn a_queue_is_judged_by_its_own_waits() {
             wait: Estimate::known(600.0),
             queues: queues.cloned().unwrap_or_default(),
             rate: 1.0,
+            parts: Vec::new(),
         };
         let link = Link { rate: Estimate::known(1e7), latency: 0.5 };
         let sites = vec![(HERE, site("local", None)), (HPC, site("hpc", Some(&hpc)))];
@@ -335,6 +337,7 @@ fn many_tasks_over_many_hosts_are_no_burden() {
         wait: Estimate::known(f64::from(number)),
         queues: Queues::default(),
         rate: 1.0,
+        parts: Vec::new(),
     };
     world.tell(Event::Sites(hosts.iter().map(|host| (*host, facts(host.0))).collect(), Vec::new()));
     let room = Capacity { cpus: 16, mem: Bytes::gib(64), gpus: 0, nodes: 1, jobs: Some(100) };

@@ -9,6 +9,7 @@ use crate::decide::engine::protocol::{
     Action, Adopted, AttemptRecord, Capacity, Event, Follow, Halt, Mark, Record, Routes, TimerId, Verdict,
 };
 use crate::model::api::{Counts, RunState};
+use crate::model::choice::Placement;
 use crate::model::id::{HostId, InstanceId, JobKey, RunId};
 use crate::model::job::{Ended, Outcome, State};
 use crate::model::plan::Plan;
@@ -58,6 +59,10 @@ pub(super) struct World {
     succeeded: BTreeSet<(RunId, InstanceId)>,
     /// Every grant handed over, in order.
     pub(super) grants: Vec<(JobKey, Grant)>,
+    /// The partition named with each attempt handed over, in order.
+    pub(super) partitions: Vec<(JobKey, Option<Box<str>>)>,
+    /// What was said of the places of attempts, in order.
+    pub(super) placements: Vec<Placement>,
     /// Every end recorded, in order.
     pub(super) ends: Vec<(JobKey, &'static str, Follow)>,
 }
@@ -83,6 +88,8 @@ impl World {
             over: Vec::new(),
             succeeded: BTreeSet::new(),
             grants: Vec::new(),
+            partitions: Vec::new(),
+            placements: Vec::new(),
             ends: Vec::new(),
         };
         world.tell(Event::Room(HostId::LOCAL, room));
@@ -134,7 +141,8 @@ impl World {
                     assert!(before.iter().all(|other| self.has(*other)), "{key} comes after what is not there");
                     ahead.insert(key);
                 }
-                Action::Start { key, grant, .. } => {
+                Action::Start { key, grant, partition, .. } => {
+                    self.partitions.push((key, partition));
                     let twin = |other: &JobKey| (other.run, other.instance) == (key.run, key.instance);
                     assert!(!self.queue.iter().any(|(other, _)| twin(other)), "{key} is queued twice");
                     assert!(!self.running.keys().any(twin), "{key} has a live twin");
@@ -190,7 +198,8 @@ impl World {
 
     fn remember(&mut self, record: Record) {
         match record {
-            Record::Submitted { key, host, grant, at, .. } => {
+            Record::Submitted { key, host, grant, at, partition, choice } => {
+                self.placements.extend(choice.and_then(|choice| choice.placement));
                 let run = self.store.get_mut(&key.run).unwrap();
                 run.attempts.push(AttemptRecord {
                     key,
@@ -201,6 +210,7 @@ impl World {
                     follow: None,
                     started: None,
                     usage: Usage::default(),
+                    partition,
                 });
             }
             Record::Ended { ended, follow } => {

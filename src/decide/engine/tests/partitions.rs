@@ -1,0 +1,254 @@
+//! Several partitions of a host: in which of them a task goes that csync places, and what keeps it from some.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::decide::engine::limits::Limits;
+use crate::decide::engine::protocol::{Action, Adopted, Capacity, Event, Halt, Routes, Verdict};
+use crate::decide::engine::tests::plan::Workflow;
+use crate::decide::engine::tests::world::{RUN, Stored, World, ended};
+use crate::decide::graph::estimate::{Estimate, Source};
+use crate::decide::graph::queues::{Queues, Wait};
+use crate::decide::learn::waits::Waited;
+use crate::decide::outlook::board::SiteFacts;
+use crate::decide::outlook::files::{Files, Hosts};
+use crate::decide::outlook::foresee::Outlook;
+use crate::decide::outlook::parts::Part;
+use crate::model::api::RunState;
+use crate::model::batch::{Flavour, Partition};
+use crate::model::choice::Policy;
+use crate::model::id::{HostId, InstanceId, RunId};
+use crate::model::job::{Ended, Outcome, State};
+use crate::model::resources::{Amount, Request};
+use crate::model::task::Settings;
+use crate::model::units::{Bytes, Timestamp, Walltime};
+
+const HPC: HostId = HostId(1);
+
+/// A partition as a table of these tests says it.
+#[derive(Clone, Copy)]
+struct Said {
+    name: &'static str,
+    /// Its longest walltime, in hours.
+    hours: u64,
+    /// What jobs waited there; none did where that is zero.
+    waited: f64,
+    gpus: u32,
+    /// Most jobs of ours.
+    jobs: Option<u32>,
+    /// Cores that nobody used when it was looked at.
+    idle: Option<u32>,
+}
+
+const DEBUG: Said = Said { name: "debug", hours: 10, waited: 7200.0, gpus: 0, jobs: None, idle: None };
+const SHORT: Said = Said { name: "short", hours: 1, waited: 5.0, ..DEBUG };
+
+/// A cluster with these partitions, of sixteen cores each, the first the default.
+fn world(said: &[Said]) -> World {
+    let mut world = World::with_cores(1);
+    let capacity = Capacity { cpus: 16, mem: Bytes::gib(64), gpus: 4, nodes: 4, jobs: Some(1000) };
+    world.room = capacity;
+    let part = |it: &Said| Partition {
+        name: it.name.to_owned(),
+        is_default: it.name == said[0].name,
+        nodes: 4,
+        cores_per_node: Some(4),
+        walltime_max: Some(Walltime(it.hours * 3600)),
+        gpus: if it.gpus > 0 { BTreeMap::from([("a100".to_owned(), it.gpus)]) } else { BTreeMap::new() },
+        jobs_max: it.jobs,
+        idle: it.idle,
+        ..Partition::default()
+    };
+    let partitions: Vec<Partition> = said.iter().map(part).collect();
+    let parts = Part::of(&partitions, Some(world.now.0 as f64 / 1e6));
+    let limits = Limits { flavour: Some(Flavour::Slurm), partitions, ..Limits::default() };
+    world.tell(Event::Limits(HPC, Arc::new(limits)));
+    world.tell(Event::Room(HPC, capacity));
+    let waits = |it: &Said| {
+        let (queue, seconds) = (Some(it.name.to_owned()), it.waited);
+        let waited = move |n: i32| Waited { submitted: f64::from(n) - 30.0, seconds, cores: 1, asked: 600.0 };
+        (0..20).map(move |n| Wait { host: "hpc".parse().unwrap(), queue: queue.clone(), waited: waited(n) })
+    };
+    let seen: Vec<Wait> = said.iter().filter(|it| it.waited > 0.0).flat_map(waits).collect();
+    let queues = Queues::of_hosts(&seen).into_values().next().unwrap_or_default();
+    let (wait, name) = (Estimate::guess(5.0, 120.0, 3600.0), "hpc".parse().unwrap());
+    let facts = SiteFacts { name, is_batch: true, slots: 16, wait, queues, rate: 1.0, parts };
+    world.tell(Event::Sites(vec![(HPC, facts)], Vec::new()));
+    world
+}
+
+fn submit(world: &mut World, instances: u32, settings: impl FnOnce(&mut Settings)) {
+    let plan = Workflow::default().task("a", instances).with(settings).plan();
+    let outlook = Outlook::new(vec![None], HashMap::new(), Files::new(plan.paths.len(), Hosts::one(HostId::LOCAL)));
+    world.tell(Event::Outlook(RUN, Box::new(outlook)));
+    let routes = Routes::placed([(vec![HPC], Some(Policy::Fastest))]);
+    let verdicts = vec![Verdict::Stale; plan.instances.len()];
+    let stored = Stored {
+        plan: Arc::clone(&plan),
+        verdicts: verdicts.clone(),
+        routes: routes.clone(),
+        attempts: Vec::new(),
+        marks: Vec::new(),
+        halt: Halt::Going,
+        state: RunState::Active,
+    };
+    world.store.insert(RUN, stored);
+    world.tell(Event::Submitted { run: RUN, plan, verdicts, routes });
+}
+
+fn lasting(seconds: u64) -> impl FnOnce(&mut Settings) {
+    move |task| task.resources = vec![Request { time: Amount::Exact(Walltime(seconds)), ..Request::default() }]
+}
+
+/// Returns the partition that is recorded of each attempt, and the one that is named when it is handed over.
+fn went(world: &World) -> (Vec<&str>, Vec<Option<&str>>) {
+    let recorded = world.store[&RUN].attempts.iter().map(|attempt| attempt.partition.as_deref().unwrap_or("-"));
+    (recorded.collect(), world.partitions.iter().map(|(_, named)| named.as_deref()).collect())
+}
+
+#[test]
+fn a_task_goes_to_the_partition_where_it_starts_soonest_of_those_that_csync_may_choose() {
+    let waits = |waited, said: Said| Said { waited, ..said };
+    for (why, said, seconds, wanted) in [
+        ("a shorter queue", &[DEBUG, SHORT][..], 600, "short"),
+        ("it does not fit there", &[DEBUG, SHORT], 7200, "debug"),
+        ("not worth it", &[waits(40.0, DEBUG), waits(20.0, SHORT)], 600, "debug"),
+        ("longer there", &[waits(5.0, DEBUG), waits(7200.0, SHORT)], 600, "debug"),
+        ("nobody was ever seen to get in", &[DEBUG, waits(0.0, SHORT)], 600, "debug"),
+        ("GPUs would be idle", &[DEBUG, Said { gpus: 2, ..SHORT }], 600, "debug"),
+        ("the best of three", &[DEBUG, waits(600.0, SHORT), Said { name: "quick", ..SHORT }], 600, "quick"),
+    ] {
+        let mut world = world(said);
+        submit(&mut world, 1, lasting(seconds));
+        let named = (wanted != "debug").then_some(wanted);
+        assert_eq!(went(&world), (vec![wanted], vec![named]), "{why}");
+    }
+}
+
+#[test]
+fn gpus_are_for_those_that_ask_for_them() {
+    let mut world = world(&[Said { gpus: 1, ..DEBUG }, Said { gpus: 2, ..SHORT }]);
+    submit(&mut world, 1, |task| {
+        let time = Amount::Exact(Walltime(600));
+        task.resources = vec![Request { time, gpus: 1, ..Request::default() }];
+    });
+    assert_eq!(went(&world).0, ["short"]);
+}
+
+#[test]
+fn a_person_who_names_a_partition_has_it() {
+    for key in ["partition", "slurm.partition"] {
+        let mut world = world(&[DEBUG, SHORT]);
+        submit(&mut world, 1, |task| {
+            task.batch.insert(key.to_owned(), "debug".to_owned());
+        });
+        assert_eq!(went(&world), (vec!["debug"], vec![None]), "{key}");
+    }
+}
+
+#[test]
+fn no_more_go_to_a_partition_than_it_takes() {
+    let mut world = world(&[DEBUG, Said { jobs: Some(3), ..SHORT }]);
+    submit(&mut world, 10, lasting(600));
+    let went = went(&world).0;
+    assert_eq!(went.iter().filter(|name| **name == "short").count(), 3, "{went:?}");
+    assert_eq!(went.len(), 10, "the others go where they went before");
+}
+
+#[test]
+fn what_is_full_is_waited_for_no_longer_than_it_takes_elsewhere() {
+    // Two hours here or five seconds there: sixteen cores of each, three hours a task.
+    let mut world = world(&[DEBUG, Said { hours: 10, ..SHORT }]);
+    submit(&mut world, 32, lasting(36_000));
+    let went = went(&world).0;
+    assert_eq!(went[..16], ["short"; 16]);
+    assert_eq!(went[16..], ["debug"; 16], "behind those it would be three hours");
+}
+
+#[test]
+fn cores_that_nobody_uses_count_and_are_looked_at_again_while_it_runs() {
+    let both = |here, there| {
+        [Said { idle: here, waited: 60.0, ..DEBUG }, Said { idle: there, waited: 60.0, hours: 10, ..SHORT }]
+    };
+    for (here, there, wanted) in [(Some(0), Some(16), "short"), (Some(16), Some(0), "debug"), (None, None, "debug")] {
+        let mut world = world(&both(here, there));
+        submit(&mut world, 1, lasting(600));
+        assert_eq!(went(&world).0, [wanted], "{here:?} {there:?}");
+    }
+    // What is bound takes what was idle.
+    let mut first = world(&both(Some(0), Some(2)));
+    submit(&mut first, 4, lasting(600));
+    assert_eq!(went(&first).0, ["short", "short", "debug", "debug"]);
+    // By a look since it is the other way around.
+    let mut again = world(&both(Some(16), Some(16)));
+    again.tell(Event::Idle(HPC, vec![("debug".to_owned(), 0), ("short".to_owned(), 9)], again.now));
+    submit(&mut again, 1, lasting(600));
+    assert_eq!(went(&again).0, ["short"]);
+    // What was seen long ago says nothing.
+    let mut late = world(&both(Some(16), Some(16)));
+    late.tell(Event::Idle(HPC, vec![("debug".to_owned(), 0), ("short".to_owned(), 9)], Timestamp(0)));
+    late.now = Timestamp(late.now.0 + 3_600_000_000);
+    submit(&mut late, 1, lasting(600));
+    assert_eq!(went(&late).0, ["debug"]);
+}
+
+#[test]
+fn a_partition_that_refuses_what_csync_chose_it_for_is_chosen_no_more() {
+    let mut world = world(&[DEBUG, SHORT]);
+    submit(&mut world, 2, lasting(600));
+    assert_eq!(went(&world).0, ["short", "short"]);
+    let refuse = |world: &mut World, n: u32| {
+        let key = world.engine.run(RUN).unwrap().key(InstanceId(n));
+        world.queue.retain(|(queued, _)| *queued != key);
+        let message = "Invalid qos".to_owned();
+        let refused = ended(key, Outcome::Rejected { message }, world.now);
+        world.tell(Event::Ended(Box::new(Ended { started: None, ..refused })));
+    };
+    refuse(&mut world, 0);
+    assert_eq!(went(&world).0, ["short", "short", "debug"], "it goes where it would have gone");
+    refuse(&mut world, 1);
+    assert_eq!(went(&world).0[3], "debug");
+    // Where nobody chose, a refusal is the task's own trouble.
+    refuse(&mut world, 0);
+    assert_eq!(world.states("a")[0], State::Failed);
+    let plan = Workflow::default().task("b", 1).plan();
+    let outlook = Outlook::new(vec![None], HashMap::new(), Files::new(plan.paths.len(), Hosts::one(HostId::LOCAL)));
+    let run = RunId(2);
+    let mut actions = Vec::new();
+    let routes = Routes::placed([(vec![HPC], Some(Policy::Fastest))]);
+    let (now, verdicts) = (world.now, vec![Verdict::Stale]);
+    world.engine.handle(Event::Outlook(run, Box::new(outlook)), now, &mut actions).unwrap();
+    world.engine.handle(Event::Submitted { run, plan, verdicts, routes }, now, &mut actions).unwrap();
+    let start =
+        |action: &Action| if let Action::Start { partition, .. } = action { Some(partition.clone()) } else { None };
+    assert_eq!(actions.iter().filter_map(start).collect::<Vec<_>>(), [None], "nor for another run");
+}
+
+#[test]
+fn a_partition_that_was_chosen_is_known_after_a_restart() {
+    let said = [DEBUG, SHORT];
+    let mut first = world(&said);
+    submit(&mut first, 2, lasting(600));
+    let stored = first.store[&RUN].clone();
+    let mut second = world(&said);
+    let plan = Arc::clone(&stored.plan);
+    let outlook = Outlook::new(vec![None], HashMap::new(), Files::new(plan.paths.len(), Hosts::one(HostId::LOCAL)));
+    second.tell(Event::Outlook(RUN, Box::new(outlook)));
+    second.store.insert(RUN, stored.clone());
+    second.tell(stored.event(RUN));
+    let key = second.engine.run(RUN).unwrap().key(InstanceId(0));
+    second.tell(Event::Adopted(key, Adopted::NeverStarted));
+    assert_eq!(second.partitions, [(key, Some("short".into()))], "handed over again to where it was to go");
+}
+
+#[test]
+fn the_terms_of_the_partitions_are_told() {
+    let mut world = world(&[DEBUG, SHORT]);
+    submit(&mut world, 1, lasting(600));
+    let placement = world.placements[0].clone();
+    assert_eq!(placement.chosen.partition.as_deref(), Some("short"));
+    assert!((placement.chosen.wait.middle - 5.0).abs() < 1e-9, "{placement:?}");
+    let next = placement.next.unwrap();
+    assert_eq!((next.partition.as_deref(), placement.others), (Some("debug"), 0));
+    assert!((next.wait.middle - 7200.0).abs() < 1e-9 && next.wait.source == Source::Learned(20).to_string());
+}

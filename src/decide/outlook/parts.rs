@@ -1,0 +1,96 @@
+//! The partitions of a host as a plan tells them apart: how large each is, how busy it was, and what of ours is bound there.
+
+use crate::model::batch::{Partition, PartitionState};
+
+/// A partition that takes jobs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Part {
+    /// Its name.
+    pub name: String,
+    /// Cores that may run there at once; none where nobody knows.
+    pub slots: Option<u32>,
+    /// Most jobs of ours that may be there without waiting for each other; none where it does not say.
+    pub jobs: Option<u32>,
+    /// Whether its nodes have GPUs.
+    pub has_gpus: bool,
+    /// Cores that nobody used, and when that was seen, in seconds.
+    pub idle: Option<(u32, f64)>,
+}
+
+impl Part {
+    /// Takes what is known of partitions that take and start jobs; `at` is when somebody looked, in seconds.
+    pub fn of(all: &[Partition], at: Option<f64>) -> Vec<Self> {
+        let up = all.iter().filter(|partition| partition.state == PartitionState::Up);
+        let part = |it: &Partition| Self {
+            name: it.name.clone(),
+            slots: it.cores_per_node.map(|cores| it.nodes.max(1).saturating_mul(cores)),
+            jobs: it.running_max.into_iter().chain(it.jobs_max).min(),
+            has_gpus: !it.gpus.is_empty(),
+            idle: it.idle.zip(at),
+        };
+        up.map(part).collect()
+    }
+}
+
+/// What is bound somewhere and not over.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Pool {
+    /// How many jobs.
+    pub(super) jobs: u32,
+    /// Their cores.
+    pub(super) cores: u32,
+    /// Core-seconds that they were expected to take.
+    work: f64,
+    /// Cores of those that have started, and the sum of their starts, each times its cores.
+    running: (u32, f64),
+    /// Cores of those that have not.
+    pub(super) waiting: u32,
+    /// Cores of those that have since somebody looked how busy it is.
+    pub(super) begun: u32,
+    /// Core-seconds of what would go there and has to wait for room, in this round.
+    pub(super) held: f64,
+}
+
+impl Pool {
+    pub(super) fn bind(&mut self, cpus: u32, expected: f64) {
+        self.jobs += 1;
+        self.cores += cpus;
+        self.waiting += cpus;
+        self.work += expected * f64::from(cpus);
+    }
+
+    pub(super) fn start(&mut self, cpus: u32, at: f64) {
+        self.waiting = self.waiting.saturating_sub(cpus);
+        self.begun += cpus;
+        self.running.0 += cpus;
+        self.running.1 += at * f64::from(cpus);
+    }
+
+    pub(super) fn end(&mut self, cpus: u32, expected: f64, started: Option<f64>) {
+        self.jobs = self.jobs.saturating_sub(1);
+        self.cores = self.cores.saturating_sub(cpus);
+        self.work = (self.work - expected * f64::from(cpus)).max(0.0);
+        let Some(at) = started else {
+            self.waiting = self.waiting.saturating_sub(cpus);
+            return;
+        };
+        self.running.0 = self.running.0.saturating_sub(cpus);
+        self.running.1 -= at * f64::from(cpus);
+        // Its cores are free again.
+        self.begun = self.begun.saturating_sub(cpus);
+    }
+
+    /// Returns the core-seconds that are left of it.
+    fn left(&self, now: f64) -> f64 {
+        let done = f64::from(self.running.0).mul_add(now, -self.running.1);
+        // What takes longer than expected is thought to end soon, and never to be over.
+        (self.work - done).max(self.work * 0.05)
+    }
+
+    /// Returns after how many seconds it leaves room for so many cores, of so many that run at once.
+    pub(super) fn behind(&self, cpus: u32, slots: u32, now: f64) -> f64 {
+        let slots = slots.max(1);
+        let is_full = self.cores + cpus > slots;
+        if is_full || self.held > 0.0 { (self.left(now) + self.held) / f64::from(slots) } else { 0.0 }
+    }
+}
