@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use csync::language::batch::call::{Ask, Target};
 use csync::language::batch::{
-    cancel, history, index_variable, parse_cancel, parse_history, parse_probe, parse_queue, parse_submit, probe_script,
-    queue, submit,
+    cancel, history, index_variable, load, parse_cancel, parse_history, parse_load, parse_probe, parse_queue,
+    parse_submit, probe_script, queue, submit,
 };
 use csync::model::batch::{
     Array, BatchId, Cancelled, CouldNotAsk, Dialect, Ending, EndingClass, Flavour, History, MemberRequest, Members,
@@ -258,6 +258,13 @@ fn both_are_probed() {
         let cores = facts.partitions.iter().filter_map(|partition| partition.cores_per_node).max();
         assert!(cores > Some(0) && facts.array_max > Some(100), "{facts:?}");
         assert_eq!(facts.notes, Vec::<String>::new());
+        let idle = parse_load(flavour, &bed.on(host, &load(flavour)).exits(0).out, &[]);
+        for it in &facts.partitions {
+            let all = it.nodes * it.cores_per_node.unwrap();
+            let found =
+                idle.iter().find(|(name, _)| *name == it.name).unwrap_or_else(|| panic!("{}: {idle:?}", it.name));
+            assert!(found.1 <= all && it.idle.is_some_and(|idle| idle <= all), "{it:?} {idle:?}");
+        }
         let expected = if flavour == Flavour::Slurm { History::Off } else { History::Kept };
         assert_eq!(facts.dialect.history, expected);
     }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::bed::Bed;
 use crate::far::configure;
+use crate::world::until;
 
 /// The hosts of the bed; what the workstation makes stays there.
 const HOSTS: &str = r#"
@@ -245,4 +246,37 @@ fn a_task_goes_to_the_partition_of_a_cluster_where_it_starts_soonest() {
     assert_eq!((&placement["chosen"]["host"], &placement["chosen"]["partition"]), (&"hpc".into(), &"long".into()));
     let told = bed.csync(&["why", "--placement", "choose"]).exits(0).out;
     assert!(told.contains("hpc/long: queue "), "{told}");
+}
+
+const BUSY: &str = r#"
+name = "busy"
+[tasks.first]
+outputs = ["first"]
+run = "hostname > {outputs}"
+resources = { time = "30s" }
+on = "hpc"
+[tasks.second]
+needs = ["first"]
+outputs = ["second"]
+run = "hostname > {outputs}"
+resources = { time = "30s", cpus = 2 }
+on = ["hpc", "grid"]
+"#;
+
+#[test]
+fn a_cluster_that_became_busy_since_its_probe_is_seen_to_be_while_something_of_ours_is_there() {
+    let bed = Bed::own(&["slurm", "sge"]);
+    configure(&bed, HOSTS);
+    bed.csync(&["hosts", "probe", "hpc", "grid"]).exits(0);
+    // Others take all of the six cores but one.
+    let others = "for n in 1 2 3 4 5; do sbatch -o /dev/null --mem=50 --wrap 'sleep 600'; done";
+    bed.on("login", others).exits(0);
+    until("they run", || bed.on("login", "squeue -h -t R").exits(0).out.lines().count() == 5);
+    bed.write("workflow.toml", BUSY);
+    bed.csync(&["submit", "--policy", "fastest"]).exits(0);
+    let told = choice(&bed, "second");
+    let (chosen, next) = (&told["choice"]["placement"]["chosen"], &told["choice"]["placement"]["next"]);
+    assert_eq!((&chosen["host"], &next["host"]), (&"grid".into(), &"hpc".into()), "{told}");
+    // A third of twenty minutes at least is by its load: what it says itself of a start is less.
+    assert!(next["wait"]["middle"].as_f64() > Some(400.0), "{told}");
 }

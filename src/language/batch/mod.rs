@@ -108,6 +108,24 @@ pub fn parse_start(flavour: Flavour, output: &str) -> Option<f64> {
     }
 }
 
+/// Returns the command that asks how many cores nobody uses.
+pub fn load(flavour: Flavour) -> String {
+    match flavour {
+        Flavour::Slurm => slurm::load(),
+        Flavour::Pbs => pbs::load(),
+        Flavour::Sge => sge::load(),
+    }
+}
+
+/// Reads how many cores nobody uses, by queue; none where that is not told. `queues` are those that are known.
+pub fn parse_load(flavour: Flavour, output: &str, queues: &[&str]) -> Vec<(String, u32)> {
+    match flavour {
+        Flavour::Slurm => slurm::parse_load(output),
+        Flavour::Pbs => pbs::parse_load(output, queues),
+        Flavour::Sge => sge::parse_load(output),
+    }
+}
+
 /// Returns the command that asks the history; to be used where the site keeps one.
 pub fn history(flavour: Flavour, ask: Ask<'_>) -> String {
     match flavour {

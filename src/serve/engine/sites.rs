@@ -477,6 +477,7 @@ impl Runner {
                     self.tell_or_log(Event::Expected(key, at));
                 }
             }
+            SiteNews::Idle(idle, at) => self.tell_or_log(Event::Idle(host, idle, at)),
             SiteNews::Started(key, at) => {
                 self.sites.reasons.remove(&key);
                 self.mark_changed(key.run);

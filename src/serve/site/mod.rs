@@ -115,6 +115,8 @@ pub enum SiteNews {
     Reasons(Vec<(JobKey, Option<Arc<str>>)>),
     /// When the batch system expects to start attempts that wait.
     Expected(Vec<(JobKey, Timestamp)>),
+    /// How many cores of its partitions nobody uses, by their names.
+    Idle(Vec<(String, u32)>, Timestamp),
     /// An attempt started.
     Started(JobKey, Timestamp),
     /// An attempt ended.

@@ -63,6 +63,8 @@ pub(super) struct Asked {
     pub(super) turn: u64,
     /// It is to be found out whether the batch system answers, even if nothing is there.
     pub(super) away: bool,
+    /// How busy the batch system is, is to be asked too.
+    pub(super) load: bool,
 }
 
 /// What a batch system says of a submission that waits.
@@ -121,6 +123,8 @@ pub(super) struct Heard {
     pub(super) silent: Option<String>,
     /// Why nothing can be written to our directory there.
     pub(super) unwritable: Option<String>,
+    /// Cores that nobody uses, by partition; none where that was not asked, or not told.
+    pub(super) idle: Vec<(String, u32)>,
 }
 
 /// Looks.
@@ -249,6 +253,9 @@ fn script(means: &Means, ground: &Ground, asked: &Asked, mark: &str) -> (String,
         && (asked.away || !asked.live.is_empty())
     {
         section(&mut script, mark, "queue", &batch::queue(dialect.flavour, Ask::Mine));
+        if asked.load {
+            section(&mut script, mark, "load", &batch::load(dialect.flavour));
+        }
         let lost = lost(asked);
         if dialect.history == History::Kept && !lost.is_empty() {
             section(&mut script, mark, "history", &batch::history(dialect.flavour, Ask::Ids(&lost)));
@@ -365,6 +372,10 @@ fn understand(means: &Means, ground: &Ground, asked: &Asked, sections: &HashMap<
         let reply = Reply { status, stdout: &stdout, stderr: &stderr };
         batch::parse_queue(dialect.flavour, &reply).map_err(|error| heard.silent = Some(error.why)).ok()
     });
+    if let (Some(dialect), Some((0, stdout, _))) = (&means.dialect, answer("load")) {
+        let queues: Vec<&str> = means.limits.partitions.iter().map(|it| it.name.as_str()).collect();
+        heard.idle = batch::parse_load(dialect.flavour, &stdout, &queues);
+    }
     let endings: Vec<Ending> = means
         .dialect
         .as_ref()

@@ -4,6 +4,7 @@
 //! other users' environments. Never the table either: it cuts ids and names.
 
 mod history;
+mod load;
 mod probe;
 mod queue;
 mod records;
@@ -11,6 +12,7 @@ mod start;
 mod submit;
 
 pub use history::{history, parse_history};
+pub use load::{load, parse_load};
 pub use probe::{PROBE, parse_probe};
 pub use queue::{parse_queue, queue};
 pub use start::{parse_start, start};

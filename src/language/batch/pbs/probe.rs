@@ -13,7 +13,7 @@ pub const PROBE: &str = concat!(
     "csync_section server qstat -B -f\n\
      csync_section queues qstat -Q -f\n\
      csync_section nodes sh -c 'n=$(pbsnodes -a) || { s=$?; printf \"%s\\n\" \"$n\"; exit $s; }; \
-     printf \"%s\\n\" \"$n\" | grep -E \"^[^ ]|^ +(state|queue|resources_available\\.(ncpus|mem|ngpus|gpu_model|Qlist)) = \"'\n"
+     printf \"%s\\n\" \"$n\" | grep -E \"^[^ ]|^ +(state|queue|resources_available\\.(ncpus|mem|ngpus|gpu_model|Qlist)|resources_assigned\\.ncpus) = \"'\n"
 );
 
 /// A node, as far as it is of interest.
@@ -25,6 +25,8 @@ struct Node {
     model: Option<String>,
     /// The queues that it is kept for; empty for all.
     queues: Vec<String>,
+    /// Cores that nobody uses; none where it does not say.
+    idle: Option<u32>,
 }
 
 /// Reads what [`PROBE`] printed.
@@ -111,8 +113,13 @@ fn of_a_user(limits: &str) -> Option<u32> {
 fn node(keys: &BTreeMap<&str, String>) -> Node {
     let get = |key: &str| keys.get(key).map(String::as_str).and_then(given);
     let queues = get("queue").or_else(|| get("resources_available.Qlist")).unwrap_or_default();
+    let cores = get("resources_available.ncpus").and_then(count);
+    let used = get("resources_assigned.ncpus").and_then(count);
+    // One that is down, or taken out of service, starts nothing.
+    let free = |(cores, used): (u32, u32)| if get("state") == Some("free") { cores.saturating_sub(used) } else { 0 };
     Node {
-        cores: get("resources_available.ncpus").and_then(count),
+        cores,
+        idle: cores.zip(used).map(free),
         memory: get("resources_available.mem").and_then(|text| memory(text, Bytes(1))),
         gpus: get("resources_available.ngpus").and_then(count).unwrap_or(0),
         model: get("resources_available.gpu_model").map(str::to_owned),
@@ -129,6 +136,7 @@ fn add_node(partitions: &mut [Partition], node: &Node) {
         partition.nodes += 1;
         partition.cores_per_node = partition.cores_per_node.max(node.cores);
         partition.memory_per_node = partition.memory_per_node.max(node.memory);
+        partition.idle = partition.idle.into_iter().chain(node.idle).reduce(u32::saturating_add);
         if node.gpus > 0 {
             let most = partition.gpus.entry(node.model.clone().unwrap_or_else(|| "gpu".to_owned())).or_default();
             *most = node.gpus.max(*most);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::language::batch::sge::load::parse_load;
 use crate::language::batch::sge::xml::{Piece, attribute, pieces};
 use crate::language::batch::text::section_function;
 use crate::language::batch::text::{Section, complaint, count, first_line, given, limit, memory, section, sections};
@@ -15,6 +16,7 @@ pub const PROBE: &str = concat!(
      csync_section resources qconf -sc\n\
      csync_section config qconf -sconf\n\
      csync_section hosts qhost -q -xml\n\
+     csync_section load qstat -g c\n\
      csync_section queues sh -c 'q=$(qconf -sql) || exit; for i in $q; do qconf -sq \"$i\"; echo; done'\n\
      csync_section environments sh -c 'p=$(qconf -spl) || exit; for i in $p; do qconf -sp \"$i\"; echo; done'\n\
      csync_section gpus sh -c 'g=$(qconf -sc | awk \"\\$1 ~ /^(n?gpus?|cuda)\\$/ {print \\$1; exit}\"); \
@@ -44,7 +46,9 @@ pub fn parse_probe(output: &str) -> BatchFacts {
     let gpus = gpus(text("gpus"));
     let hosts = hosts(text("hosts"));
     let mut partitions: Vec<Partition> = records(text("queues")).iter().filter_map(queue).collect();
+    let free = parse_load(text("load"));
     for partition in &mut partitions {
+        partition.idle = free.iter().find(|(queue, _)| *queue == partition.name).map(|(_, slots)| *slots);
         for host in &hosts {
             if host.queues.contains(&partition.name) {
                 add_host(partition, host, gpus.get(host.name.as_str()).copied().unwrap_or(0));

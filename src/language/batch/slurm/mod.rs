@@ -4,12 +4,14 @@
 //! controller that is down gives an empty list with exit status 0.
 
 mod history;
+mod load;
 mod probe;
 mod queue;
 mod start;
 mod submit;
 
 pub use history::{history, parse_history};
+pub use load::{load, parse_load};
 pub use probe::{PROBE, parse_probe};
 pub use queue::{parse_queue, queue};
 pub use start::{parse_start, start};

@@ -2,6 +2,7 @@
 
 mod cancel;
 mod history;
+mod load;
 mod probe;
 mod queue;
 mod submit;

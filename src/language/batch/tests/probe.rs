@@ -149,6 +149,9 @@ fn queues_and_nodes_of_pbs() {
     let work = queue("workq");
     assert_eq!((work.nodes, work.cores_per_node, work.memory_per_node), (2, Some(4), Some(Bytes::gib(8))));
     assert_eq!(work.gpus, BTreeMap::from([("gpu".to_owned(), 2)]));
+    assert_eq!(work.idle, Some(4), "of four each three and one are used");
+    let down = parse_probe(Flavour::Pbs, &pbs_site(&file("pbs/nodedown_pbsnodes_txt.txt")));
+    assert_eq!(down.partitions[0].idle, Some(4), "the other one is down");
 }
 
 #[test]
@@ -158,6 +161,7 @@ fn nodes_kept_for_a_queue_count_there_alone() {
     let facts = parse_probe(Flavour::Pbs, &pbs_site(nodes));
     let cores = |name: &str| facts.partitions.iter().find(|queue| queue.name == name).unwrap().cores_per_node;
     assert_eq!((cores("long"), cores("small"), cores("closed")), (Some(64), Some(8), None));
+    assert!(facts.partitions.iter().all(|queue| queue.idle.is_none()), "nothing is said of what is used");
 }
 
 #[test]
@@ -176,6 +180,7 @@ fn sge_site(resources: &str) -> String {
         ("resources", 0, resources),
         ("config", 0, "max_aj_instances             2000\nmax_aj_tasks                 75000\nmax_u_jobs  0\n"),
         ("hosts", 0, &out("qhost-q-j-xml")),
+        ("load", 0, &out("qstat-g-c")),
         ("queues", 0, &out("qconf-sq")),
         ("environments", 0, &out("qconf-sp")),
         ("gpus", 0, "HOSTNAME ARCH\nglobal   -\nsgx      lx-amd64\n   hc:gpu=2.000000\n"),
@@ -193,6 +198,7 @@ fn queues_hosts_and_resources_of_grid_engine() {
     assert_eq!((queue.nodes, queue.cores_per_node), (1, Some(2)));
     assert_eq!(queue.memory_per_node, Some(Bytes((23.5 * f64::from(1 << 30)) as u64)));
     assert_eq!(queue.gpus, BTreeMap::from([("gpu".to_owned(), 2)]));
+    assert_eq!(queue.idle, Some(0), "both slots are used");
     assert_eq!(facts.dialect.one_node_environment.as_deref(), Some("smp"));
     assert_eq!(facts.dialect.many_nodes_environment, None);
     // Nothing is counted down there: `h_vmem` would only limit address space.

@@ -41,6 +41,8 @@ const WATCHED: Duration = Duration::from_secs(2);
 const PULSE: Duration = Duration::from_secs(5);
 /// Looks in a row without a word of the batch system after which nothing more is given to it.
 const SILENT: u32 = 2;
+/// How often a batch system is asked how busy it is, in a look that asks for everything of ours.
+const LOAD: Duration = Duration::from_mins(3);
 /// By how many microseconds a start must be expected otherwise than before to be told.
 const EXPECTED: u64 = 60_000_000;
 /// After how long it is tried again to clear away what could not be.
@@ -201,6 +203,8 @@ pub(super) struct Desk {
     /// Looks in a row that brought nothing new.
     quiet: u32,
     next_tick: Instant,
+    /// When it is asked again how busy the batch system is.
+    next_load: Instant,
     /// Looks in a row in which the batch system did not answer.
     silent: u32,
     /// Why it cannot be used, and how often in a row it could not.
@@ -246,6 +250,7 @@ impl Desk {
             turn: 0,
             quiet: 0,
             next_tick: now,
+            next_load: now,
             silent: 0,
             away: None,
             next_try: now,
@@ -394,12 +399,15 @@ impl Desk {
     /// Asks for everything of ours.
     fn look(&mut self, ground: Arc<Ground>) {
         self.look_at_file();
+        let now = Instant::now();
         let asked = |live: &&Live| live.state != Way::Sending && !is_marked(&live.sent);
         let mut live: Vec<Live> = self.live.values().filter(asked).cloned().collect();
         for member in live.iter_mut().flat_map(|live| &mut live.members) {
             member.grant = self.jobs.get(&member.key).map(|job| job.grant);
             member.stopping = self.stops.contains(&member.key);
         }
+        // Where nothing of ours is, the batch system is not asked.
+        let asks = !live.is_empty();
         let asked = Asked {
             live,
             stops: self
@@ -411,7 +419,11 @@ impl Desk {
             watched: self.watched(),
             turn: self.turn,
             away: self.away.is_some(),
+            load: now >= self.next_load && asks,
         };
+        if asked.load {
+            self.next_load = now + LOAD;
+        }
         self.turn += 1;
         self.asking = Asking::Yes;
         self.spawn(|means| async move { Done::Heard(tick(&means, &ground, asked).await) });

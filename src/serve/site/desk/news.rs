@@ -9,6 +9,7 @@ use crate::decide::engine::protocol::Stage;
 use crate::model::batch::{Flavour, JobName};
 use crate::model::id::JobKey;
 use crate::model::job::{Ended, Outcome};
+use crate::reach::clock;
 use crate::reach::transport::TransportError;
 use crate::serve::site::desk::{Desk, Done, Live, Way, is_over, never_ran};
 use crate::serve::site::fetch::{Fetched, Wanted, fetch};
@@ -61,6 +62,9 @@ impl Desk {
         if !self.expected.is_empty() {
             let expected = std::mem::take(&mut self.expected);
             self.say(SiteNews::Expected(expected)).await;
+        }
+        if !heard.idle.is_empty() {
+            self.say(SiteNews::Idle(heard.idle, clock::now())).await;
         }
         for (name, members) in over {
             self.fetch(&name, members);
