@@ -20,6 +20,7 @@ mod hook;
 mod house;
 mod journey_cli;
 mod journey_demo;
+mod journey_index;
 mod journey_profile;
 mod journey_route;
 mod journey_secret;
