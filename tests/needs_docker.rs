@@ -516,6 +516,31 @@ resources = { time = "62s" }
 }
 
 #[test]
+fn a_container_goes_with_its_task_while_others_of_its_submission_run() {
+    let (world, docker) = (World::new(), Docker::start());
+    let line = lab(&world, &docker);
+    line.write_config("");
+    docker.image(&world, "sleep test");
+    let csync = |args: &[&str]| {
+        let mut command = world.command(args);
+        command.env("CSYNC_SSH_CONFIG", line.bed.path("config")).env("DOCKER_HOST", "unix:///nonexistent");
+        Done::from(command.output().unwrap())
+    };
+    world.write(
+        "workflow.toml",
+        "name = \"two\"\n[tasks.t]\nforeach = [1, 2]\ncontainer = \"box:1\"\non = \"lab\"\ncache = false\n\
+         run = \"echo begun; test {item} = 1 || while ! test -e go; do sleep 0.1; done\"\n",
+    );
+    csync(&["submit", "--detach"]).exits(0);
+    let printed = |task: &str| csync(&["logs", "1", task]).out.contains("begun");
+    until("both began", || printed("t[1]") && printed("t[2]"));
+    until("the one that runs is the only one", || (docker.left().0, docker.running()) == (1, 1));
+    world.write("go", "");
+    csync(&["wait", "1"]).exits(0);
+    until("no container is left", || docker.left() == (0, 0));
+}
+
+#[test]
 fn a_container_ends_at_its_walltime_though_nobody_is_there_to_end_it() {
     let (world, docker) = (World::new(), Docker::start());
     let line = lab(&world, &docker);
