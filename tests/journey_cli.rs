@@ -1,5 +1,6 @@
 //! The command line as people and programs meet it.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 use serde_json::Value;
@@ -315,6 +316,12 @@ fn every_mistake_says_what_helps() {
         let error = world.csync(&args).exits(*code);
         assert_eq!(error.json()["error"]["exit_code"], *code, "{args:?}");
     }
+    // A script is no command: it would not be found, and nobody would read what it asks for.
+    world.write("job.pbs", "#!/bin/sh\n#PBS -l walltime=1:00:00\necho ran\n");
+    let script = world.csync(&["run", "--on", "hpc", "job.pbs"]).exits(2).err;
+    assert!(script.contains("is a PBS script") && script.contains("csync submit job.pbs --on hpc"), "{script}");
+    std::fs::set_permissions(world.path("job.pbs"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(world.csync(&["run", "./job.pbs"]).exits(0).out, "ran\n");
     world.csync(&["submit", "-q"]).exits(0);
     let unknown = world.csync(&["why", "sm"]).exits(3);
     assert!(unknown.err.contains("sm"), "{unknown:?}");

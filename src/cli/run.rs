@@ -12,6 +12,7 @@ use crate::cli::errors::{Exit, Failure};
 use crate::cli::follow::interrupts;
 use crate::cli::logs::copy;
 use crate::cli::sandboxed::{self, Wanted};
+use crate::cli::script::is_command;
 use crate::cli::submission::{Wishes, WorkflowFile, directory, hand_in, submission};
 use crate::cli::view;
 use crate::cli::view::words::{duration, outcome};
@@ -63,6 +64,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         let wanted = Wanted { image, on, files: &args.files, asks: &args.asks, command: &args.command };
         return sandboxed::run(context, &wanted);
     }
+    is_command(&args.command, &args.elsewhere.on)?;
     let source = workflow(&args.command, &args.asks, &args.elsewhere.on)?;
     let file = WorkflowFile { source, path: None, root: directory(Path::new("."))? };
     let tree = args.elsewhere.tree(context, &file.root)?;

@@ -1,6 +1,8 @@
 //! `csync submit job.sh --on HOST`: a batch script, or any script, as it is.
 
 use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::cli::along::Elsewhere;
@@ -49,6 +51,30 @@ pub(super) fn needs_host(file: &WorkflowFile, kind: Kind) -> Failure {
     };
     Failure::usage(format!("`{name}` is a {what}, and no host is named for it"))
         .hint(format!("`csync submit {word} --on HOST` runs it there; {here}"))
+}
+
+/// Refuses a script where a command is wanted that is none as it is called: it would not be found there, and nobody would read what
+/// it asks for.
+pub(super) fn is_command(command: &[OsString], on: &[String]) -> Result<(), Failure> {
+    let [word] = command else { return Ok(()) };
+    let path = Path::new(word);
+    let Ok(meta) = fs::metadata(path) else { return Ok(()) };
+    // Without a slash a command is looked for in the PATH.
+    let runs = path.components().count() > 1 && meta.permissions().mode() & 0o111 != 0;
+    if runs || !meta.is_file() || word == "-" {
+        return Ok(());
+    }
+    // What cannot be read as text is no script.
+    let kind = WorkflowFile::read(path).ok().as_ref().and_then(kind);
+    let what = match kind {
+        Some(Kind::Batch(format)) => format.words(),
+        Some(Kind::Plain) if !on.is_empty() => "script",
+        _ => return Ok(()),
+    };
+    let host = on.first().map_or("HOST", String::as_str);
+    let word = shell_word(&word.to_string_lossy());
+    Err(Failure::usage(format!("`{word}` is a {what}, and `csync run` runs commands"))
+        .hint(format!("`csync submit {word} --on {host}` runs it there, with what it asks for")))
 }
 
 fn run_here(word: &str) -> String {
