@@ -148,7 +148,8 @@ pub(crate) fn nothing_left(bed: &Bed, host: &str) {
     for node in nodes {
         until("no process of ours is there", || bed.on(node, &find).out.is_empty());
     }
-    let find = format!("ls -d ~/.csync/jobs/csync-{id}-* 2>/dev/null");
+    // The second is where a probe finds a disk for it.
+    let find = format!("ls -d ~/.csync/jobs/csync-{id}-* /mnt/scratch/*/csync/jobs/csync-{id}-* 2>/dev/null");
     until("no job directory of ours is there", || bed.on(host, &find).out.is_empty());
 }
 

@@ -227,9 +227,44 @@ pub fn prelude(system: &BatchSystem) -> String {
 }
 
 /// How long after a submission, or since something happened last, a host is asked again: 1, 2, 4, 8, 15 s, then slowly up to a
+/// How quiet a host counts as, at most, while it is being found out what became of a member: that takes some looks, which would be a
+/// minute apart else.
+const IN_DOUBT: u32 = 2;
+
+/// Returns how quiet a host counts as after a look.
+fn grown(quiet: u32, changed: bool, in_doubt: bool) -> u32 {
+    match quiet.saturating_add(1) {
+        _ if changed => 0,
+        more if in_doubt => more.min(IN_DOUBT),
+        more => more,
+    }
+}
+
 /// minute.
 pub(crate) fn pause(quiet: u32, least: Duration) -> Duration {
     const STEPS: [u64; 8] = [1, 2, 4, 8, 15, 20, 40, 60];
     let seconds = STEPS.get(quiet as usize).copied().unwrap_or(60);
     Duration::from_secs(seconds).max(least)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_became_of_a_member_is_found_out_soon_and_quiet_hosts_are_left_alone() {
+        let waits = |quiet: u32, in_doubt: &[bool]| {
+            let mut quiet = quiet;
+            let wait = |&in_doubt: &bool| {
+                quiet = grown(quiet, false, in_doubt);
+                pause(quiet, Duration::ZERO).as_secs()
+            };
+            in_doubt.iter().map(wait).collect::<Vec<_>>()
+        };
+        assert_eq!(waits(0, &[false; 8]), [2, 4, 8, 15, 20, 40, 60, 60]);
+        assert_eq!(waits(20, &[true, true, true, false, false]), [4, 4, 4, 8, 15]);
+        assert_eq!(waits(0, &[true, true, true]), [2, 4, 4]);
+        assert_eq!(grown(7, true, true), 0);
+        assert_eq!(pause(0, Duration::from_mins(2)), Duration::from_mins(2), "what a site demands holds");
+    }
 }

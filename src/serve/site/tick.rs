@@ -38,7 +38,7 @@ const LOOKING: Duration = Duration::from_mins(1);
 /// Most that a look brings of one watched stream.
 const GROWTH: u64 = 4 << 20;
 /// Looks in a row without a trace after which a member is given up. Records of network filesystems show late.
-const MISSING: u32 = 3;
+pub(super) const MISSING: u32 = 3;
 /// Looks in a row without a trace after which a submission whose answer was never heard did not go through.
 const NEVER_SENT: u32 = 6;
 

@@ -13,8 +13,8 @@ use crate::reach::clock;
 use crate::reach::transport::TransportError;
 use crate::serve::site::desk::{Desk, Done, Live, Way, is_over, never_ran};
 use crate::serve::site::fetch::{Fetched, Wanted, fetch};
-use crate::serve::site::tick::{Heard, MemberNews};
-use crate::serve::site::{SiteJob, SiteNews};
+use crate::serve::site::tick::{Heard, MISSING, MemberNews};
+use crate::serve::site::{SiteJob, SiteNews, grown};
 
 /// Why an attempt did not run that was handed over ahead.
 const BEHIND: &str = "what it was to come after did not succeed";
@@ -76,8 +76,14 @@ impl Desk {
         for told in self.watched.values_mut().flat_map(|watched| watched.told.drain(..)) {
             told.send(()).ok();
         }
-        self.quiet = if changed { 0 } else { self.quiet.saturating_add(1) };
+        self.quiet = grown(self.quiet, changed, self.is_in_doubt());
         self.next_tick = Instant::now() + self.wait(heard.behind);
+    }
+
+    /// Returns whether some member left the queue without a word, and the looks that tell what became of it are not over.
+    fn is_in_doubt(&self) -> bool {
+        let members = self.live.values().flat_map(|live| &live.members);
+        members.into_iter().any(|member| !member.over && (1..=MISSING).contains(&member.missing))
     }
 
     /// Takes in what is known of a member; returns whether it is new.
