@@ -1,6 +1,8 @@
 //! Journeys of scripts in sandboxes, by a real Docker daemon: on this machine, and over SSH. It is started for these tests, with
 //! everything of it in a directory of theirs, and ended with them.
 
+mod lost;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;

@@ -4,6 +4,7 @@
 use std::fs;
 
 use crate::bed::Bed;
+use crate::far::{nothing_left, why_says};
 use crate::world::until;
 
 /// Joins a bed with these hosts known.
@@ -250,6 +251,72 @@ fn a_transfer_that_broke_goes_on_where_it_ended() {
     let came = received() - before;
     assert!(came < SIZE / 8, "{came} bytes came of a file with 8 new ones");
     assert_eq!(bed.read("sum").trim(), sum(&bytes));
+}
+
+#[test]
+fn what_is_cancelled_while_its_inputs_are_brought_is_never_submitted() {
+    const SIZE: usize = 96 << 20;
+    let bed = Bed::own(&["slurm"]);
+    know(&bed, "[hosts.hpc]\nssh = \"login\"\nbatch = \"slurm\"\n");
+    let mut bytes = vec![0; SIZE];
+    std::io::Read::read_exact(&mut fs::File::open("/dev/urandom").unwrap(), &mut bytes).unwrap();
+    bed.write("large", &bytes);
+    for (n, piece) in bytes.chunks(1 << 20).take(60).enumerate() {
+        bed.write(&format!("many/{n}"), piece);
+    }
+    let task =
+        "outputs = [\"sum/{item}\"]\nrun = \"echo $CSYNC_JOB >> ~/started; cksum < large > {outputs}\"\non = \"hpc\"";
+    let workflow = |inputs: &str| {
+        format!("name = \"off\"\n[tasks.t]\nforeach = {{ range = [1, 2] }}\ninputs = [\"{inputs}\"]\n{task}\n")
+    };
+    bed.write("small.toml", workflow("many"));
+    bed.write("large.toml", workflow("large"));
+    let next_job = || {
+        let config = bed.on("login", "scontrol show config").exits(0).out;
+        let line = config.lines().find_map(|line| line.strip_prefix("NEXT_JOB_ID")).unwrap().to_owned();
+        line.trim_start_matches([' ', '=']).trim().parse::<u32>().unwrap()
+    };
+    let first = next_job();
+    // Slow enough to be caught in the middle: a stream of small files, then a large one.
+    bed.now("delay gate 60");
+    let stream = || bed.on("login", "ls -d ~/.csync/trees/*/.csync-in-* 2>/dev/null").out;
+    let part = || {
+        let size = bed.on("login", "stat -c %s ~/.csync/trees/*/.csync-*.part 2>/dev/null").out;
+        size.trim().parse::<usize>().unwrap_or(0)
+    };
+    let off = |file: &str, is_on_its_way: &dyn Fn() -> bool| {
+        bed.csync(&["submit", "--detach", file]).exits(0);
+        until("its inputs are on their way", is_on_its_way);
+        bed.csync(&["cancel", "last"]).exits(0);
+        bed.csync(&["wait", "last"]).exits(130);
+        why_says(&bed, "t[1]", &["it was cancelled", "nothing of it was submitted"]);
+        let runs = bed.csync(&["runs", "--json"]).exits(0).json();
+        assert_eq!(runs["runs"][0]["state"], "cancelled", "{runs}");
+    };
+    off("small.toml", &|| !stream().is_empty());
+    until("nothing is left of the stream", || stream().is_empty());
+    assert_eq!(bed.on("login", "ls ~/.csync/trees/*/").out, "", "not all of it had come");
+    off("large.toml", &|| part() > 4 << 20);
+    let writers = "readlink /proc/[0-9]*/fd/* 2>/dev/null | grep 'csync-.*part'";
+    until("nobody writes to it any more", || bed.on("login", writers).out.is_empty());
+    let has = part();
+    assert!(has > 4 << 20 && has < SIZE, "{has} of {SIZE} had come");
+    nothing_left(&bed, "login");
+    assert_eq!((next_job(), bed.on("login", "cat ~/started").code), (first, 1), "the cluster never saw a job");
+
+    // One of two that wait for the same: the other goes on where the transfer stood, and goes out alone.
+    bed.csync(&["submit", "--detach", "large.toml"]).exits(0);
+    until("it goes on", || part() > has);
+    bed.csync(&["cancel", "last", "t[1]"]).exits(0);
+    bed.now("delay gate 0");
+    bed.csync(&["wait", "last"]).exits(130);
+    let sum = format!("{}\n", csync::reach::transport::Sum::of(&bytes));
+    assert_eq!((bed.read("sum/2"), bed.path("sum/1").exists()), (sum.clone(), false));
+    assert_eq!((next_job(), bed.on("login", "cat ~/started").out.as_str()), (first + 1, "3.1.1\n"));
+    bed.csync(&["retry", "last"]).exits(0);
+    assert_eq!(bed.read("sum/1"), sum);
+    assert_eq!(next_job(), first + 2);
+    nothing_left(&bed, "login");
 }
 
 #[test]

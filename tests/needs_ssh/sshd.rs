@@ -164,9 +164,24 @@ impl Sshd {
         self.signal_sessions(rustix::process::Signal::STOP);
     }
 
+    /// Stops all of it: who is connected hears nothing any more, and who connects neither.
+    pub(crate) fn freeze(&self) {
+        self.signal_all(rustix::process::Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) {
+        self.signal_all(rustix::process::Signal::CONT);
+    }
+
+    fn signal_all(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
+        self.signal_sessions(signal);
+    }
+
     fn signal_sessions(&self, signal: rustix::process::Signal) {
         let below = below(self.child.id());
-        assert!(!below.is_empty(), "somebody is connected");
+        assert!(!below.is_empty() || signal == rustix::process::Signal::CONT, "somebody is connected");
         for pid in below {
             let pid = rustix::process::Pid::from_raw(pid).unwrap();
             // It may be gone already with the one above it.

@@ -166,6 +166,7 @@ pub(super) async fn send(
         in=./{inbox}
         mkdir "$in" || exit 73
         trap 'rm -rf "$in"' EXIT
+        trap 'exit 143' HUP INT TERM
         tar -xopf - -C "$in" || exit 74
         . "$in/done""#,
         to = sh(to),

@@ -261,7 +261,10 @@ fn reasons(plan: &Plan, view: &InstanceView, reason: Option<Reason>, causes: Vec
             said.push(format!("it failed{}: {}", nth(last), ending(last)));
             said.extend(last.notes.iter().cloned());
         }
-        (State::Cancelled, Some(last)) => said.push(format!("it was cancelled{}", nth(last))),
+        (State::Cancelled, Some(last)) => {
+            said.push(format!("it was cancelled{}", nth(last)));
+            said.extend(last.notes.iter().cloned());
+        }
         (State::Running, Some(last)) => {
             let since = last.started.map_or_else(String::new, |at| format!(" since {at}"));
             said.push(format!("it has been running{since}{}", nth(last)));

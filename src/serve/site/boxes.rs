@@ -6,20 +6,18 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
-use std::fs::{self, File};
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
+use std::{fs, io};
 
-use tokio::sync::{Mutex as Turn, Notify, Semaphore, mpsc};
+use tokio::sync::{Mutex as Turn, Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::language::container::{Archive, Image, pulled_name, words};
 use crate::language::manifest::{absolute, contained, is_remote, own_file, render_at};
 use crate::language::quote::sh;
-use crate::model::api::Stream;
 use crate::model::batch::{BatchId, JobName};
 use crate::model::data::{DataFact, IMAGES, has_image};
 use crate::model::host::ContainerRuntime;
@@ -29,13 +27,13 @@ use crate::model::resources::{Grant, Meter, Usage};
 use crate::model::task::Checkpoint;
 use crate::model::units::{Bytes, Timestamp, Walltime};
 use crate::reach::clock;
-use crate::reach::config::StateDir;
 use crate::reach::docker::{Attached, Daemon, DockerError, Over, Spec, Standing, image_id};
 use crate::reach::store::Sent;
 use crate::reach::transport::{Exec, Transport};
 use crate::serve::site::images::holder;
 use crate::serve::site::inputs::chain;
-use crate::serve::site::send::{By, Ground, NotSent, PRINTED, SentOut, begin, refused};
+use crate::serve::site::printed::Logs;
+use crate::serve::site::send::{By, Ground, NotSent, SentOut, answering, begin, refused};
 use crate::serve::site::tick::MemberNews;
 use crate::serve::site::{Means, SiteJob};
 
@@ -60,6 +58,8 @@ pub(super) struct Boxes {
     images: Turn<()>,
     /// How many run at a time.
     room: Arc<Semaphore>,
+    /// Whether there is no contact with the host.
+    away: watch::Sender<bool>,
     /// How many are removed at a time.
     removing: Semaphore,
     /// Containers that somebody here follows, or whose end is not settled yet.
@@ -76,8 +76,8 @@ pub(super) struct Boxed {
     /// The archive here of its image, where that is a file.
     pub(super) archive: Option<PathBuf>,
     pub(super) grant: Grant,
-    /// Whether the engine before may have started it.
-    pub(super) adopted: bool,
+    /// Whether it was asked for, by this engine or the one before.
+    pub(super) may_be_there: bool,
     /// Whether the daemon went away while it was followed.
     pub(super) broken: bool,
     /// When, before the end of its walltime, it is to save its state, and by what signal.
@@ -137,6 +137,7 @@ impl Boxes {
             daemon: Turn::default(),
             images: Turn::default(),
             room: Arc::new(Semaphore::new(most as usize)),
+            away: watch::Sender::new(false),
             removing: Semaphore::new(REMOVED_AT_ONCE),
             known: Mutex::default(),
             archives: Mutex::default(),
@@ -146,6 +147,11 @@ impl Boxes {
     /// Says that a container is followed from here.
     pub(super) fn know(&self, name: String) {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+    }
+
+    /// Says whether there is contact with the host: without, what waits for room goes elsewhere.
+    pub(super) fn set_away(&self, away: bool) {
+        self.away.send_replace(away);
     }
 
     /// Returns the daemon; none where nothing listens that this account may use. The first time it is looked what of ours is
@@ -203,7 +209,7 @@ impl Boxes {
             archive: archive_of(job),
             spec: Spec { user: user.to_owned(), amd, ..spec },
             grant: job.grant,
-            adopted: false,
+            may_be_there: false,
             broken: false,
             checkpoint: job.plan.task_of(job.key.instance).checkpoint.clone(),
             notes: notes_of(job),
@@ -222,14 +228,22 @@ impl Boxes {
         let mut boxed = boxed;
         let mut asked = None;
         // One that runs already is let in, whatever there is room for.
-        let _place = tokio::select! {
-            place = Arc::clone(&self.room).acquire_owned(), if !boxed.adopted => place.ok(),
-            () = boxed.stop.notified(), if !boxed.adopted => return never(Outcome::Cancelled, None),
-            () = std::future::ready(()), if boxed.adopted => None,
+        let _place = if boxed.may_be_there {
+            None
+        } else {
+            match self.place(&boxed.stop).await {
+                Ok(place) => place,
+                Err(over) => return over,
+            }
         };
         let mut pause = AGAIN.0;
         loop {
-            let was = boxed.adopted;
+            // A connection that died without a word would leave everybody in doubt of what was never there.
+            if !boxed.may_be_there
+                && let Err(error) = answering(means).await
+            {
+                return never(Outcome::NodeFail, Some(&format!("its container was not begun: {}", chain(&error))));
+            }
             let done = self.try_once(means, &mut boxed, &mut asked, &told).await;
             match done {
                 Ok(Some(news)) => return news,
@@ -238,8 +252,8 @@ impl Boxes {
                     // Whatever became of it, it is asked for by its name.
                     *self.daemon.lock().await = None;
                     boxed.broken = true;
-                    pause = if was { (pause * 2).min(AGAIN.1) } else { AGAIN.0 };
                     sleep(pause).await;
+                    pause = (pause * 2).min(AGAIN.1);
                 }
                 Err(error) => {
                     if let Ok(Some(daemon)) = self.daemon(means).await {
@@ -248,6 +262,19 @@ impl Boxes {
                     return never(Outcome::Spawn { message: error.to_string() }, None);
                 }
             }
+        }
+    }
+
+    /// Waits until there is room for one more; else returns how it is over, of which nothing is there.
+    async fn place(&self, stop: &Notify) -> Result<Option<OwnedSemaphorePermit>, MemberNews> {
+        let mut away = self.away.subscribe();
+        tokio::select! {
+            biased;
+            () = stop.notified() => Err(never(Outcome::Cancelled, None)),
+            _ = away.wait_for(|away| *away) => {
+                Err(never(Outcome::NodeFail, Some("there was no contact with its host before it began")))
+            }
+            place = Arc::clone(&self.room).acquire_owned() => Ok(place.ok()),
         }
     }
 
@@ -261,15 +288,29 @@ impl Boxes {
     ) -> Result<Option<MemberNews>, DockerError> {
         let none = || DockerError::NoDaemon { host: means.host.name.to_string(), detail: "nothing listens".to_owned() };
         let daemon = self.daemon(means).await?.ok_or_else(none)?;
-        let again = std::mem::replace(&mut boxed.adopted, true);
-        let standing = if again {
+        let standing = if boxed.may_be_there {
             let Some(standing) = daemon.standing(&boxed.spec.name).await? else { return Ok(None) };
             standing
         } else {
-            let warning = self.make(means, &daemon, boxed).await?;
-            boxed.notes.extend(warning.or_else(|| daemon.unheld(&boxed.spec)));
+            let stop = Arc::clone(&boxed.stop);
+            // An image may be on its way for long: what is wanted no more is not begun after it.
+            let warning = tokio::select! {
+                biased;
+                () = stop.notified() => None,
+                made = self.make(means, &daemon, boxed) => Some(made?),
+            };
+            match warning {
+                None => *asked = Some(Outcome::Cancelled),
+                Some(warning) => boxed.notes.extend(warning.or_else(|| daemon.unheld(&boxed.spec))),
+            }
             Standing::Made
         };
+        if let (Standing::Made, Some(asked)) = (standing, &*asked) {
+            if boxed.may_be_there {
+                daemon.discard(&boxed.spec.name).await?;
+            }
+            return Ok(Some(never(asked.clone(), Some("its container was not begun"))));
+        }
         let spec = boxed.spec.clone();
         let (attached, since) = match standing {
             Standing::Made => (begun(&daemon, boxed).await?, clock::now()),
@@ -313,9 +354,12 @@ impl Boxes {
                 detail: format!("{}: {error}", archive.display()),
             })?;
         }
+        boxed.may_be_there = true;
         let spec = &boxed.spec;
         let done = match daemon.make(spec).await {
             Err(DockerError::NoImage { .. }) => {
+                // An image takes its time, and nothing is there before it.
+                boxed.may_be_there = false;
                 let _turn = self.images.lock().await;
                 let there = daemon.has(&spec.image).await?;
                 match &boxed.archive {
@@ -329,6 +373,7 @@ impl Boxes {
                         }
                     }
                 }
+                boxed.may_be_there = true;
                 daemon.make(&boxed.spec).await
             }
             done => done,
@@ -363,7 +408,7 @@ impl Boxes {
         if names.is_empty() {
             return;
         }
-        // Of a daemon that is away all is removed when it is back.
+        // What is left is looked for again when its submission is cleared away.
         let Ok(Some(daemon)) = self.daemon(means).await else { return };
         for name in &names {
             let _turn = self.removing.acquire().await;
@@ -371,6 +416,29 @@ impl Boxes {
                 tracing::warn!(host = daemon.host(), container = name, %error, "cannot be removed");
             }
         }
+    }
+
+    /// Removes what is left of these containers, which nobody waits for.
+    ///
+    /// # Errors
+    /// When one may be there still. Where there is no daemon, none is.
+    pub(super) async fn remove_left(&self, means: &Means, names: &[String]) -> Result<(), DockerError> {
+        let Some(daemon) = self.daemon(means).await? else { return Ok(()) };
+        let removed = async {
+            let left = daemon.of_state(&means.state.id()).await?;
+            for name in left.iter().filter(|name| names.contains(name)) {
+                daemon.discard(name).await?;
+            }
+            Ok(())
+        };
+        let removed = removed.await;
+        if removed.is_err() {
+            // It may be one of a connection that is gone.
+            *self.daemon.lock().await = None;
+        }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|name| !names.contains(name));
+        removed
     }
 }
 
@@ -566,47 +634,9 @@ fn spec(means: &Means, ground: &Ground, job: &SiteJob, name: String) -> Option<(
     Some((spec, script))
 }
 
-/// Where what a container prints is kept. What is there already was written by the engine before.
-struct Logs {
-    streams: [Option<(File, u64)>; 2],
-    room: [u64; 2],
-    lost: u64,
-}
-
-impl Logs {
-    fn open(state: &StateDir, key: JobKey) -> Self {
-        let open = |stream| {
-            let path = state.log(key, stream);
-            let opened = || -> io::Result<(File, u64)> {
-                path.parent().map_or(Ok(()), fs::create_dir_all)?;
-                let file = File::options().create(true).append(true).open(&path)?;
-                let there = file.metadata()?.len();
-                Ok((file, there))
-            };
-            opened().inspect_err(|error| tracing::warn!(log = %path.display(), %error, "a log cannot be kept")).ok()
-        };
-        Self { streams: [open(Stream::Stdout), open(Stream::Stderr)], room: [PRINTED.0; 2], lost: 0 }
-    }
-
-    fn write(&mut self, is_error: bool, bytes: &[u8]) {
-        let at = usize::from(is_error);
-        let (Some(Some((file, skip))), Some(room)) = (self.streams.get_mut(at), self.room.get_mut(at)) else { return };
-        let passed = usize::try_from(*skip).unwrap_or(usize::MAX).min(bytes.len());
-        *skip -= passed as u64;
-        let new = bytes.get(passed..).unwrap_or_default();
-        let kept = new.get(..usize::try_from(*room).unwrap_or(usize::MAX).min(new.len())).unwrap_or_default();
-        *room -= kept.len() as u64;
-        self.lost += (new.len() - kept.len()) as u64;
-        if file.write_all(kept).is_err() {
-            self.lost += kept.len() as u64;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::id::{InstanceId, RunId};
 
     #[test]
     fn how_a_container_ended_is_said() {
@@ -648,18 +678,5 @@ mod tests {
         ] {
             assert_eq!(ended_itself(&over, time), late, "{over:?} {time:?}");
         }
-    }
-
-    #[test]
-    fn what_is_heard_again_is_written_once() {
-        let dir = tempfile::tempdir().unwrap();
-        let state = StateDir::at(dir.path().to_owned(), None);
-        let key = JobKey { run: RunId(1), instance: InstanceId(0), attempt: 1 };
-        Logs::open(&state, key).write(false, b"one\ntw");
-        let mut again = Logs::open(&state, key);
-        for part in [&b"on"[..], b"e\n", b"two\n", b"three\n"] {
-            again.write(false, part);
-        }
-        assert_eq!(fs::read(state.log(key, Stream::Stdout)).unwrap(), b"one\ntwo\nthree\n");
     }
 }

@@ -14,6 +14,7 @@ mod fetch;
 mod images;
 mod inputs;
 mod jobs;
+mod printed;
 mod quota;
 mod said;
 mod send;
@@ -226,7 +227,6 @@ pub fn prelude(system: &BatchSystem) -> String {
     lines
 }
 
-/// How long after a submission, or since something happened last, a host is asked again: 1, 2, 4, 8, 15 s, then slowly up to a
 /// How quiet a host counts as, at most, while it is being found out what became of a member: that takes some looks, which would be a
 /// minute apart else.
 const IN_DOUBT: u32 = 2;
@@ -240,6 +240,7 @@ fn grown(quiet: u32, changed: bool, in_doubt: bool) -> u32 {
     }
 }
 
+/// How long after a submission, or since something happened last, a host is asked again: 1, 2, 4, 8, 15 s, then slowly up to a
 /// minute.
 pub(crate) fn pause(quiet: u32, least: Duration) -> Duration {
     const STEPS: [u64; 8] = [1, 2, 4, 8, 15, 20, 40, 60];

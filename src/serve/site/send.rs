@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use crate::decide::engine::protocol::Stage;
 use crate::language::batch;
@@ -134,6 +135,8 @@ pub(super) enum NotSent {
     Unsaid(String),
     /// The batch system takes nothing now; nothing of it is there.
     Postponed(String),
+    /// Somebody wants it no more, or some of it: nothing of it was submitted.
+    CalledOff,
 }
 
 /// Puts together what asks for the same: one submission each.
@@ -171,6 +174,14 @@ pub(super) fn group(jobs: Vec<SiteJob>, means: &Means) -> Vec<Vec<SiteJob>> {
     chunks.collect()
 }
 
+/// Does what comes before a submission, unless that is called off meanwhile: what moves ends where it stands, and can be gone on with.
+pub(super) async fn unless_off<T>(
+    off: &CancellationToken,
+    work: impl Future<Output = Result<T, NotSent>>,
+) -> Result<T, NotSent> {
+    off.run_until_cancelled(work).await.unwrap_or(Err(NotSent::CalledOff))
+}
+
 /// Begins with a submission: its intent is written down, inputs are brought, and what else jobs cannot get themselves.
 pub(super) async fn begin(
     means: &Means,
@@ -193,8 +204,14 @@ pub(super) async fn begin(
 }
 
 /// Sends a submission: it is begun, its directory is made, the batch system is told.
-pub(super) async fn send(means: &Means, ground: &Ground, sent: &Sent, jobs: Vec<SiteJob>) -> Result<SentOut, NotSent> {
-    begin(means, ground, sent, &jobs, By::Wrapper).await?;
+pub(super) async fn send(
+    means: &Means,
+    ground: &Ground,
+    sent: &Sent,
+    jobs: Vec<SiteJob>,
+    off: &CancellationToken,
+) -> Result<SentOut, NotSent> {
+    unless_off(off, Box::pin(begin(means, ground, sent, &jobs, By::Wrapper))).await?;
     let directory = ground.submission(&sent.name);
     let archive = pack(means, ground, sent, &jobs).map_err(|error| refused(&jobs, &spawn(error.to_string())))?;
     let Call { script: call, notes } = if let (Some(dialect), Some(first)) = (&means.dialect, jobs.first()) {
@@ -218,7 +235,8 @@ pub(super) async fn send(means: &Means, ground: &Ground, sent: &Sent, jobs: Vec<
         copy(means, ground, &jobs),
         means.prelude
     );
-    let reply = run(means, &script, &archive).await?;
+    let way = unless_off(off, async { answering(means).await.map_err(NotSent::Unreached) }).await?;
+    let reply = run(&way, &script, &archive).await?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (stdout, stderr) = (text(&reply.0), text(&reply.1));
     if reply.2 == 111 {
@@ -270,12 +288,16 @@ fn copy(means: &Means, ground: &Ground, jobs: &[SiteJob]) -> String {
     copy_script(&means.root(ground, &job.plan.root), job.plan.inputs(job.key.instance).len())
 }
 
+/// Returns the way to a host that was just heard of. A connection that died without a word would leave everybody in doubt of what
+/// was never there: work stays until the host is back, instead of going elsewhere.
+pub(super) async fn answering(means: &Means) -> Result<Remote, TransportError> {
+    let way = means.way().await?;
+    way.exec(Exec::new("true").within(ANSWERING)).await?;
+    Ok(way)
+}
+
 /// Runs the script that submits, with the directory's content to read.
-async fn run(means: &Means, script: &str, archive: &[u8]) -> Result<(Vec<u8>, Vec<u8>, u8), NotSent> {
-    let way = means.way().await.map_err(NotSent::Unreached)?;
-    // A connection that died without a word would leave everybody in doubt of what was never there: work stays until the host is
-    // back, instead of going elsewhere.
-    way.exec(Exec::new("true").within(ANSWERING)).await.map_err(NotSent::Unreached)?;
+async fn run(way: &Remote, script: &str, archive: &[u8]) -> Result<(Vec<u8>, Vec<u8>, u8), NotSent> {
     // From here on it may go through although we never hear of it.
     let exec = Exec::new(script).reading(archive.to_vec()).within(SUBMITTING);
     let reply = way
@@ -386,5 +408,27 @@ fn member(means: &Means, ground: &Ground, sent: &Sent, job: &SiteJob, name: Stri
         grace: GRACE,
         checkpoint: task.checkpoint.as_ref().filter(|_| alone).map(|it| (it.signal.clone(), it.before)),
         output_cap: Some(PRINTED),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_called_off_ends_where_it_stands() {
+        let off = CancellationToken::new();
+        assert!(unless_off(&off, ready(Ok(1))).await.is_ok_and(|done| done == 1));
+        let bringing = unless_off(&off, pending::<Result<(), NotSent>>());
+        tokio::pin!(bringing);
+        assert!(bringing.as_mut().now_or_never().is_none());
+        off.cancel();
+        assert!(matches!(bringing.await, Err(NotSent::CalledOff)));
+        // And what would come next does not begin.
+        assert!(matches!(unless_off(&off, ready(Ok(()))).await, Err(NotSent::CalledOff)));
     }
 }

@@ -61,7 +61,7 @@ impl Desk {
                 spec,
                 archive: None,
                 grant,
-                adopted: true,
+                may_be_there: true,
                 broken: false,
                 checkpoint: job.plan.task_of(key.instance).checkpoint.clone(),
                 notes: Vec::new(),
@@ -115,19 +115,17 @@ impl Desk {
     pub(super) fn forget_box(&self, key: JobKey) {
         let Some((name, index)) = self.of.get(&key) else { return };
         if self.live.get(name).is_some_and(|live| is_marked(&live.sent)) {
-            self.discard(vec![name_of(name, *index)]);
+            let (boxes, means) = (Arc::clone(&self.boxes), Arc::clone(&self.means));
+            let names = vec![name_of(name, *index)];
+            tokio::spawn(async move { boxes.discard(&means, names).await });
         }
     }
 
-    /// Has those containers of a submission removed that are left.
-    pub(super) fn forget_boxed(&self, live: &Live) {
+    /// Has those containers of a submission that are left cleared away with it.
+    pub(super) fn forget_boxed(&mut self, live: &Live) {
         if is_marked(&live.sent) {
-            self.discard((1..).zip(&live.members).map(|(index, _)| name_of(&live.sent.name, index)).collect());
+            let names = (1..).zip(&live.members).map(|(index, _)| name_of(&live.sent.name, index)).collect();
+            self.containers.insert(live.sent.name.clone(), names);
         }
-    }
-
-    fn discard(&self, names: Vec<String>) {
-        let (boxes, means) = (Arc::clone(&self.boxes), Arc::clone(&self.means));
-        tokio::spawn(async move { boxes.discard(&means, names).await });
     }
 }

@@ -1,6 +1,7 @@
 //! The loop of a site: takes orders, has one thing of each kind under way, and keeps what is where.
 
 mod boxed;
+mod clearing;
 mod keep;
 mod news;
 mod out;
@@ -11,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use crate::decide::engine::protocol::Stage;
 use crate::language::batch::room::{is_full, make_room};
@@ -23,7 +25,7 @@ use crate::reach::clock;
 use crate::reach::store::Sent;
 use crate::reach::transport::TransportError;
 use crate::serve::site::boxes::{Boxed, Boxes, is_marked};
-use crate::serve::site::clear::{self, clear};
+use crate::serve::site::desk::clearing::STUCK;
 use crate::serve::site::desk::keep::stamp;
 use crate::serve::site::fetch::Fetched;
 use crate::serve::site::quota::Quota;
@@ -45,8 +47,6 @@ const SILENT: u32 = 2;
 const LOAD: Duration = Duration::from_mins(3);
 /// By how many microseconds a start must be expected otherwise than before to be told.
 const EXPECTED: u64 = 60_000_000;
-/// After how long it is tried again to clear away what could not be.
-const STUCK: Duration = Duration::from_secs(30);
 /// Submissions under way at once: each takes a channel.
 const SENDING: usize = 4;
 
@@ -172,13 +172,21 @@ pub(super) struct Desk {
     /// Submissions whose members are over, to be cleared away.
     closing: Vec<JobName>,
     clearing: Clearing,
+    /// How long to wait once nothing of it could be.
+    stuck: Duration,
+    /// What the containers of those are called.
+    containers: HashMap<JobName, Vec<String>>,
     sending: usize,
     /// How many jobs it takes.
     quota: Quota,
     /// Why it took no more, while it does not.
     full: Option<String>,
-    /// Submissions refused as too many, by their first member: the next with it has another name.
+    /// Submissions that did not go out and are made anew, by their first member: the next with it has another name.
     refused: HashMap<JobKey, u32>,
+    /// How submissions are called off that are on their way.
+    offs: HashMap<JobName, CancellationToken>,
+    /// Of those that are on their way, what is not to be submitted, if it is not too late.
+    withdrawn: HashSet<JobKey>,
     /// Since when it is not known what became of what the engine before had there.
     adopting: Option<Instant>,
     /// Sent behind something that did not succeed: its batch system ends them unrun.
@@ -219,6 +227,8 @@ impl Desk {
             quota: Quota::new(means.room.jobs.unwrap_or(u32::MAX)),
             full: None,
             refused: HashMap::new(),
+            offs: HashMap::new(),
+            withdrawn: HashSet::new(),
             adopting: None,
             orphans: HashSet::new(),
             later: Vec::new(),
@@ -244,6 +254,8 @@ impl Desk {
             reasons: Vec::new(),
             expected: Vec::new(),
             closing: Vec::new(),
+            stuck: STUCK.0,
+            containers: HashMap::new(),
             clearing: Clearing::No { since: now },
             sending: 0,
             asking: Asking::No,
@@ -340,42 +352,6 @@ impl Desk {
         });
     }
 
-    /// Returns when what is over is cleared away; none while nothing is, or it is being done.
-    fn clears_at(&self) -> Option<Instant> {
-        match self.clearing {
-            Clearing::No { since } if !self.closing.is_empty() => Some(since),
-            _ => None,
-        }
-    }
-
-    fn clear(&mut self, ground: Arc<Ground>) {
-        self.clearing = Clearing::Yes;
-        let closing = self.closing.iter().take(clear::MOST).cloned().collect();
-        self.spawn(|means| async move { Done::Cleared(clear(&means, &ground, closing).await) });
-    }
-
-    /// What could not be cleared away is tried again in a while.
-    async fn cleared(&mut self, result: Result<Vec<JobName>, TransportError>) {
-        let gone: HashSet<JobName> = match result {
-            Ok(gone) => gone.into_iter().collect(),
-            Err(error) => {
-                tracing::info!(host = %self.means.host.name, %error, "what is over cannot be cleared away now");
-                HashSet::new()
-            }
-        };
-        let wait = if gone.is_empty() { STUCK } else { Duration::ZERO };
-        self.clearing = Clearing::No { since: Instant::now() + wait };
-        let (gone, left) = std::mem::take(&mut self.closing).into_iter().partition(|name| gone.contains(name));
-        self.closing = left;
-        let gone: Vec<JobName> = gone;
-        // What stays for now does not keep the others waiting.
-        let tried = self.closing.len().min(clear::MOST - gone.len().min(clear::MOST));
-        self.closing.rotate_left(tried);
-        for name in gone {
-            self.say(SiteNews::Closed(name)).await;
-        }
-    }
-
     /// Says that it is tried again, when it could not be used.
     fn try_again(&self) {
         if self.away.is_some() {
@@ -445,7 +421,13 @@ impl Desk {
                 self.quiet = 0;
                 self.next_tick = Instant::now();
             }
-            Order::Withdraw(keys) => drop(self.take_back(keys).await),
+            Order::Withdraw(keys) => {
+                for key in self.take_back(keys).await {
+                    if self.call_off(key) {
+                        self.withdrawn.insert(key);
+                    }
+                }
+            }
             Order::Forsake(keys) => {
                 for key in keys {
                     self.forsake(key).await;
@@ -483,6 +465,7 @@ impl Desk {
         if self.of.contains_key(&key) {
             self.stops.insert(key);
             self.stop_boxed(key);
+            self.call_off(key);
         } else {
             // Nobody here knows it: it is over, as far as this host goes.
             self.end(never_ran(key, Outcome::Cancelled, Vec::new())).await;
@@ -553,6 +536,7 @@ impl Desk {
     async fn back(&mut self) {
         if self.away.take().is_some() {
             tracing::info!(host = %self.means.host.name, "answers again");
+            self.boxes.set_away(false);
             self.say(SiteNews::Opened(self.room())).await;
             self.find_boxed().await;
         }
@@ -590,6 +574,7 @@ impl Desk {
         // What was told and not taken in is told again: the next looks ask for everything.
         self.turn = 0;
         self.shut(said(error)).await;
+        self.boxes.set_away(true);
         if let TransportError::NeedsLogin { detail, .. } = error {
             self.say(SiteNews::NeedsLogin(detail.clone())).await;
         }

@@ -157,6 +157,7 @@ impl Desk {
         self.strays.insert(key);
         self.stops.insert(key);
         self.stop_boxed(key);
+        self.call_off(key);
     }
 
     /// Takes in what is known of a member that nobody waits for: it is ended where it waits or runs. Returns whether it is new.

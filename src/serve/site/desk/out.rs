@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::decide::engine::protocol::{Capacity, Stage};
 use crate::language::batch;
@@ -17,8 +18,11 @@ use crate::reach::store::Sent;
 use crate::serve::site::boxes::{is_boxed, is_marked, mark};
 use crate::serve::site::desk::{Desk, Done, Live, Member, Way, never_ran, said};
 use crate::serve::site::jobs::prefix;
-use crate::serve::site::send::{Ground, NotSent, SentOut, group, send};
+use crate::serve::site::send::{Ground, NotSent, SentOut, group, send, unless_off};
 use crate::serve::site::{Means, SiteJob, SiteNews, pause};
+
+/// Why an attempt did not run whose inputs were on their way.
+const CALLED_OFF: &str = "its inputs were not brought to their end, and nothing of it was submitted";
 
 impl Desk {
     /// How many jobs of ours are there, or on their way.
@@ -57,16 +61,18 @@ impl Desk {
                 self.jobs.insert(job.key, job.clone());
             }
             self.sending += 1;
+            let off = CancellationToken::new();
+            self.offs.insert(name.clone(), off.clone());
             let (ground, boxes) = (Arc::clone(ground), Arc::clone(&self.boxes));
             self.spawn(|means| async move {
                 // Where no daemon can be spoken to, the host's command may do it.
                 if is_one && let Ok(Some(_)) = boxes.daemon(&means).await {
-                    return match boxes.send(&means, &ground, &sent, &jobs).await {
+                    return match unless_off(&off, Box::pin(boxes.send(&means, &ground, &sent, &jobs))).await {
                         Ok((out, members)) => Done::Sent(name, Ok(out), members),
                         Err(error) => Done::Sent(name, Err(error), Vec::new()),
                     };
                 }
-                let result = send(&means, &ground, &Sent { batch: None, ..sent }, jobs).await;
+                let result = Box::pin(send(&means, &ground, &Sent { batch: None, ..sent }, jobs, &off)).await;
                 Done::Sent(name, result, Vec::new())
             });
         }
@@ -130,7 +136,11 @@ impl Desk {
     pub(super) async fn sent(&mut self, name: &JobName, result: Result<SentOut, NotSent>) {
         self.quiet = 0;
         self.next_tick = Instant::now() + pause(0, self.means.host.policy.poll_min);
+        self.offs.remove(name);
+        let keys = self.live.get(name).map(|live| live.sent.members.clone()).unwrap_or_default();
+        let withdrawn: HashSet<JobKey> = keys.into_iter().filter(|key| self.withdrawn.remove(key)).collect();
         match result {
+            Err(NotSent::CalledOff) => self.called_off(name, &withdrawn).await,
             Ok(out) => {
                 let Some(live) = self.live.get_mut(name) else { return };
                 live.state = Way::There;
@@ -191,6 +201,29 @@ impl Desk {
         let tried = u32::try_from(keys.len()).unwrap_or(u32::MAX);
         self.quota.refused(self.ours().saturating_sub(tried), tried, Instant::now());
         self.full = Some(why);
+        self.hold_back(name).await;
+        // Asked to end while they were on their way.
+        let stopped: Vec<JobKey> = keys.into_iter().filter(|key| self.stops.contains(key)).collect();
+        self.take_back(stopped).await;
+        self.say_room().await;
+    }
+
+    /// Nothing of a submission went out, since somebody wants some of it no more: that is over, the rest goes in another.
+    async fn called_off(&mut self, name: &JobName, withdrawn: &HashSet<JobKey>) {
+        let keys = self.live.get(name).map(|live| live.sent.members.clone()).unwrap_or_default();
+        tracing::info!(host = %self.means.host.name, %name, jobs = keys.len(), "called off before it was submitted");
+        // Of those whom nobody waits for nothing is said.
+        let is_off = |key: &JobKey| withdrawn.contains(key) || self.stops.contains(key) && !self.strays.contains(key);
+        let over: Vec<JobKey> = keys.into_iter().filter(is_off).collect();
+        for key in over {
+            self.end(never_ran(key, Outcome::Cancelled, vec![CALLED_OFF.to_owned()])).await;
+        }
+        self.hold_back(name).await;
+    }
+
+    /// Lets go of a submission that did not go out: those of its members that are not over wait here again.
+    async fn hold_back(&mut self, name: &JobName) {
+        let keys = self.live.get(name).map(|live| live.sent.members.clone()).unwrap_or_default();
         if let Some(first) = keys.first() {
             *self.refused.entry(*first).or_default() += 1;
         }
@@ -200,10 +233,13 @@ impl Desk {
             self.say(SiteNews::Staged(job.key, Stage::Given)).await;
         }
         self.waiting.splice(0..0, back);
-        // Asked to end while they were on their way.
-        let stopped: Vec<JobKey> = keys.into_iter().filter(|key| self.stops.contains(key)).collect();
-        self.take_back(stopped).await;
-        self.say_room().await;
+    }
+
+    /// Calls the submission off that an attempt is on its way with, as long as nothing of it went out; returns whether it is on its
+    /// way.
+    pub(super) fn call_off(&self, key: JobKey) -> bool {
+        let off = self.of.get(&key).and_then(|(name, _)| self.offs.get(name));
+        off.inspect(|off| off.cancel()).is_some()
     }
 
     /// Returns its room, with how many jobs it takes as was learned.
