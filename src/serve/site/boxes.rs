@@ -45,6 +45,8 @@ const GRACE: Duration = Duration::from_secs(10);
 const LAST: Duration = Duration::from_secs(30);
 /// First and longest pause before a daemon that went away is looked for again.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// For how long a daemon that answered is taken to be there.
+const JUST_NOW: Duration = Duration::from_secs(1);
 /// Containers that are removed at a time: as those of a run end, and not all when it is over.
 const REMOVED_AT_ONCE: usize = 2;
 /// What a container returns that was stopped together with its daemon.
@@ -60,6 +62,8 @@ pub(super) struct Boxes {
     room: Arc<Semaphore>,
     /// Whether there is no contact with the host.
     away: watch::Sender<bool>,
+    /// When its daemon answered last.
+    heard: Mutex<Option<Instant>>,
     /// How many are removed at a time.
     removing: Semaphore,
     /// Containers that somebody here follows, or whose end is not settled yet.
@@ -138,6 +142,7 @@ impl Boxes {
             images: Turn::default(),
             room: Arc::new(Semaphore::new(most as usize)),
             away: watch::Sender::new(false),
+            heard: Mutex::default(),
             removing: Semaphore::new(REMOVED_AT_ONCE),
             known: Mutex::default(),
             archives: Mutex::default(),
@@ -240,6 +245,7 @@ impl Boxes {
         loop {
             // A connection that died without a word would leave everybody in doubt of what was never there.
             if !boxed.may_be_there
+                && !self.was_heard()
                 && let Err(error) = answering(means).await
             {
                 return never(Outcome::NodeFail, Some(&format!("its container was not begun: {}", chain(&error))));
@@ -263,6 +269,16 @@ impl Boxes {
                 }
             }
         }
+    }
+
+    /// Returns whether the daemon answered just now. Of many short containers each would cost another command on the host.
+    fn was_heard(&self) -> bool {
+        let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.is_some_and(|at| at.elapsed() < JUST_NOW)
+    }
+
+    fn hear(&self) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     /// Waits until there is room for one more; else returns how it is over, of which nothing is there.
@@ -329,6 +345,7 @@ impl Boxes {
             over = attending => over?,
             () = warden(boxed, since, asked, sender) => return Ok(None),
         };
+        self.hear();
         let mut notes = std::mem::take(&mut boxed.notes);
         if logs.lost > 0 {
             notes.push(format!("{} of output dropped", Bytes(logs.lost)));
