@@ -68,19 +68,28 @@ impl Weighed {
     /// Returns the best place with whether it is another queue than the first of its host, the next best, and how many hosts there are.
     fn best(&self) -> Option<(Sheet, bool, Option<Sheet>, usize)> {
         let (mut best, mut next, mut hosts) = (None::<(&Sheet, bool)>, None::<&Sheet>, 0);
-        for of_host in self.sheets.chunk_by(|one, other| one.host == other.host) {
+        let mut consider = |sheet, beside| {
+            if best.is_none_or(|(best, _): (&Sheet, bool)| Sheet::is_better_than(sheet, best)) {
+                next = best.replace((sheet, beside)).map(|(before, _)| before);
+            } else if next.is_none_or(|next| sheet.is_better_than(next)) {
+                next = Some(sheet);
+            }
+        };
+        let mut rest = self.sheets.as_slice();
+        while let Some((first, others)) = rest.split_first() {
             hosts += 1;
-            let Some(here) = best_queue(of_host) else { continue };
-            // A queue that is a little better is no choice.
-            let is_choice = |sheet: &Sheet| std::ptr::eq(sheet, here) || !sheet.is_better_than(here);
-            for (sheet, beside) in of_host.iter().zip(std::iter::once(false).chain(std::iter::repeat(true))) {
-                if !is_choice(sheet) {
-                    continue;
-                }
-                if best.is_none_or(|(best, _)| sheet.is_better_than(best)) {
-                    next = best.replace((sheet, beside)).map(|(before, _)| before);
-                } else if next.is_none_or(|next| sheet.is_better_than(next)) {
-                    next = Some(sheet);
+            // Most hosts have one queue: thousands are looked through in a round.
+            let queues = others.iter().take_while(|other| other.host == first.host).count();
+            let (of_host, others) = rest.split_at(1 + queues);
+            rest = others;
+            let Some(here) = (if queues > 0 { best_queue(of_host) } else { None }) else {
+                consider(first, false);
+                continue;
+            };
+            for (at, sheet) in of_host.iter().enumerate() {
+                // A queue that is a little better is no choice.
+                if std::ptr::eq(sheet, here) || !sheet.is_better_than(here) {
+                    consider(sheet, at > 0);
                 }
             }
         }
