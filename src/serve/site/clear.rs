@@ -48,12 +48,13 @@ pub(super) async fn clear(
 }
 
 /// Says whether PBS has yet to bring what a member printed, which it does once the member has ended: where it finds no directory it
-/// keeps the job for a minute or more, and what was printed for good. What it did not bring within a minute it does not.
+/// keeps the job for a minute or more, and what was printed for good. What it did not bring within some 20 s it does not: its node is
+/// lost. A find without fractions of minutes says nothing, and nothing is awaited.
 const AWAITED: &str = r#"awaited() {
 for s in "jobs/$1"/[0-9]*/status; do
 i=${s%/status}; i=${i##*/}
 [ ! -e "$s" ] || [ -e "jobs/$1/batch.log" ] || [ -e "jobs/$1/batch.log.$i" ] || ! grep -q '^state=ended' "$s" ||
-[ -z "$(find "$s" -mmin -1 2>/dev/null)" ] || return 0
+[ -z "$(find "$s" -mmin -0.3 2>/dev/null)" ] || return 0
 done
 return 1
 }
