@@ -205,7 +205,7 @@ impl Extract {
     /// cannot be read that is there.
     pub fn kindred(&self, index: &Index, signature: &Signature) -> Option<Kindred> {
         let kin = self.kin(signature);
-        let kin: Vec<Kin> = self.get(index, &kin).unwrap_or_default();
+        let kin: Vec<Kin> = self.list(index, &kin)?;
         kin.into_iter().map(|kin| Some((kin.own, self.entry(index, kin.own)?))).collect::<Option<_>>().map(Kindred)
     }
 
@@ -218,7 +218,7 @@ impl Extract {
         classes: &HashSet<Token>,
         Kindred(mut kindred): Kindred,
     ) -> Option<Vec<Entry>> {
-        let on: Vec<Token> = self.get(index, &self.on(signature)).unwrap_or_default();
+        let on: Vec<Token> = self.list(index, &self.on(signature))?;
         let of = signature.token(&self.tokens);
         let asked = on.into_iter().filter(|class| classes.contains(class));
         let mut asked: Vec<(Token, Token)> =
@@ -235,6 +235,11 @@ impl Extract {
 
     fn get<T: DeserializeOwned>(&self, index: &Index, key: &str) -> Option<T> {
         self.opened(key, &index.get::<Vec<u8>>(key)?)
+    }
+
+    /// Returns a list, empty where there is none; none where it is there and cannot be opened: that is no empty one.
+    fn list<T: DeserializeOwned>(&self, index: &Index, key: &str) -> Option<Vec<T>> {
+        index.get::<Vec<u8>>(key).map_or_else(|| Some(Vec::new()), |sealed| self.opened(key, &sealed))
     }
 
     fn entry(&self, index: &Index, token: Token) -> Option<Entry> {
@@ -358,5 +363,32 @@ mod tests {
         }
         crate::reach::learned::protect(&place.key, None, Some("words")).unwrap();
         assert!(Extract::open(&place).is_none(), "behind a passphrase it stays shut");
+    }
+    #[test]
+    fn a_list_that_cannot_be_opened_is_no_empty_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place { path: dir.path().join("l.db"), key: dir.path().join("l.key"), network: false };
+        MasterKey::make(&place.key).unwrap();
+        let extract = Extract::open(&place).unwrap();
+        let path = dir.path().join("x.idx");
+        let asked = entry(&extract, &["bwa", "mem"], "hpc", 4);
+        let classes = HashSet::from([asked.class]);
+        let known = |broken: &[String]| {
+            let mut writer = IndexWriter::default();
+            // The first record of a key counts.
+            for key in broken {
+                writer.add(key, &vec![7_u8; 60]);
+            }
+            extract.add_all(std::slice::from_ref(&asked), &mut writer);
+            writer.write(&path).unwrap();
+            let index = Index::open(&path).unwrap();
+            let kindred = extract.kindred(&index, &asked.signature)?;
+            extract.known(&index, &asked.signature, &classes, kindred).map(|all| all.len())
+        };
+        let (on, kin) = (extract.on(&asked.signature), extract.kin(&asked.signature));
+        assert_eq!((known(&[]), known(&[on]), known(&[kin])), (Some(1), None, None));
+        let other = entry(&extract, &["bwa", "index"], "hpc", 1).signature;
+        let index = Index::open(&path).unwrap();
+        assert!(extract.known(&index, &other, &classes, Kindred::default()).is_some_and(|all| all.is_empty()));
     }
 }
