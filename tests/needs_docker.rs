@@ -341,6 +341,13 @@ fn a_sandbox_is_kept_as_a_run() {
     assert_eq!(fs::read_dir(world.state().join("sandboxes")).unwrap().count(), 0);
 }
 
+/// Runs csync of a world where this machine has no Docker: all of it goes through the connection.
+fn without_docker(world: &World, line: &Line, args: &[&str]) -> Done {
+    let mut command = world.command(args);
+    command.env("CSYNC_SSH_CONFIG", line.bed.path("config")).env("DOCKER_HOST", "unix:///nonexistent");
+    command.output().unwrap().into()
+}
+
 /// Makes `lab` a host of a world, at the other end of a connection, whose daemon this is.
 fn lab(world: &World, docker: &Docker) -> Line {
     let mut bed = Bed::new();
@@ -403,11 +410,7 @@ fn tasks_run_by_the_daemon_at_the_other_end_of_a_connection() {
     let line = lab(&world, &docker);
     line.write_config("");
     docker.image(&world, "id sleep test rm touch");
-    let csync = |args: &[&str]| {
-        let mut command = world.command(args);
-        command.env("CSYNC_SSH_CONFIG", line.bed.path("config")).env("DOCKER_HOST", "unix:///nonexistent");
-        Done::from(command.output().unwrap())
-    };
+    let csync = |args: &[&str]| without_docker(&world, &line, args);
     world.write(
         "workflow.toml",
         r#"
@@ -523,11 +526,7 @@ fn a_container_goes_with_its_task_while_others_of_its_submission_run() {
     let line = lab(&world, &docker);
     line.write_config("");
     docker.image(&world, "sleep test");
-    let csync = |args: &[&str]| {
-        let mut command = world.command(args);
-        command.env("CSYNC_SSH_CONFIG", line.bed.path("config")).env("DOCKER_HOST", "unix:///nonexistent");
-        Done::from(command.output().unwrap())
-    };
+    let csync = |args: &[&str]| without_docker(&world, &line, args);
     world.write(
         "workflow.toml",
         "name = \"two\"\n[tasks.t]\nforeach = [1, 2]\ncontainer = \"box:1\"\non = \"lab\"\ncache = false\n\
@@ -548,11 +547,7 @@ fn a_container_ends_at_its_walltime_though_nobody_is_there_to_end_it() {
     let line = lab(&world, &docker);
     line.write_config("");
     docker.image(&world, "sleep timeout true");
-    let csync = |args: &[&str]| {
-        let mut command = world.command(args);
-        command.env("CSYNC_SSH_CONFIG", line.bed.path("config")).env("DOCKER_HOST", "unix:///nonexistent");
-        Done::from(command.output().unwrap())
-    };
+    let csync = |args: &[&str]| without_docker(&world, &line, args);
     // One of them is told to save its state, and is not ended by `timeout`, which would not pass that on.
     world.write(
         "workflow.toml",
@@ -673,12 +668,7 @@ fn another_machines_daemon_is_reached_through_its_connection() {
     for (member, lines) in [("russh", ""), ("openssh", "Compression yes")] {
         line.write_config(lines);
         // No client program, and no daemon of this machine: all of it goes through the connection.
-        let csync = |args: &[&str]| {
-            let mut command = world.command(args);
-            command.env("CSYNC_SSH_CONFIG", line.bed.path("config"));
-            command.env("DOCKER_HOST", "unix:///nonexistent");
-            Done::from(command.output().unwrap())
-        };
+        let csync = |args: &[&str]| without_docker(&world, &line, args);
         let logins = line.hosts[0].logins();
         let done = csync(&["run", "--on", "lab", "--image", "box:1", "script.sh", "--files", "data.csv"]).exits(0);
         assert_eq!(done.out, "far\n", "{member}: {}", done.err);
