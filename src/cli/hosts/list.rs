@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::hosts::Known;
+use crate::cli::hosts::show::out_of_service;
 use crate::cli::view::engine::host as describe;
 use crate::cli::view::paint::Tone;
 use crate::cli::view::table::{Cell, Column, Page, Table};
@@ -20,7 +21,8 @@ use crate::reach::clock;
 /// List the hosts
 ///
 /// WAY is how a host is reached, BATCH its batch system, STATE how the last probe went, or that the engine cannot use it now: `open`
-/// (the circuit is, until the next try) or `half-open` (it is being tried).
+/// (the circuit is, until the next try) or `half-open` (it is being tried). Below it says how many nodes of clusters were out of
+/// service when they were probed.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {}
 
@@ -85,6 +87,11 @@ fn state(host: &Host, probed: &Probed) -> &'static str {
     }
 }
 
+/// Says which nodes of a host start no jobs, as far as its last probe says.
+fn away(probed: &Probed) -> Option<String> {
+    out_of_service(&probed.facts.as_ref()?.batch.as_ref()?.offers.partitions)
+}
+
 fn table(rows: &[Row<'_>], now: Timestamp, page: Page) -> String {
     let mut table = Table::new(page, COLUMNS);
     let mut more = String::new();
@@ -104,6 +111,9 @@ fn table(rows: &[Row<'_>], now: Timestamp, page: Page) -> String {
             if contact.breaker != Breaker::Closed {
                 state = contact.breaker.word();
             }
+        }
+        if let Some(away) = away(probed) {
+            let _ = writeln!(more, "{}: out of service {away}", page.paint.bold(&host.name));
         }
         let tone = match state {
             "failed" | "open" => Tone::Red,

@@ -236,6 +236,8 @@ fn found(facts: &Facts) -> Vec<Line> {
     if let Some(load) = facts.load {
         found.push(("load", format!("{load:.1} processes in the mean of 5 minutes, when it was probed")));
     }
+    let offered = facts.batch.as_ref().map(|batch| batch.offers.partitions.as_slice());
+    found.push(("out of service", offered.and_then(out_of_service).unwrap_or_default()));
     let idle = facts.batch.iter().flat_map(|batch| &batch.offers.partitions);
     let idle = idle.filter_map(|it| Some(format!("{} in {}", it.idle?, it.name)));
     found.push(("idle cores", join(idle)));
@@ -246,6 +248,21 @@ fn found(facts: &Facts) -> Vec<Line> {
         found.push(("clock", clock_words(skew.seconds, skew.error)));
     }
     found.into_iter().filter(|(_, value)| !value.is_empty()).map(|(key, value)| (key, value, String::new())).collect()
+}
+
+/// Says how many nodes of each partition start no jobs; none where all do, or nobody told.
+pub(super) fn out_of_service(partitions: &[Partition]) -> Option<String> {
+    let away = |it: &Partition| {
+        let away = it.nodes.saturating_sub(it.in_service?);
+        (away > 0).then(|| format!("{away} of {} in {}", many(it.nodes, "node"), it.name))
+    };
+    let mut said: Vec<String> = partitions.iter().filter_map(away).collect();
+    let others = said.len().saturating_sub(MOST_NAMED);
+    said.truncate(MOST_NAMED);
+    if others > 0 {
+        said.push(format!("and some in {}", many(others as u32, "other partition")));
+    }
+    (!said.is_empty()).then(|| said.join(", "))
 }
 
 /// Says what a program that runs containers is, and what it can.
@@ -278,6 +295,9 @@ fn join(words: impl IntoIterator<Item = String>) -> String {
     words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
+/// Partitions with nodes out of service that are named one by one.
+const MOST_NAMED: usize = 6;
+
 const COLUMNS: &[Column] = &[
     Column::Text("PARTITION"),
     Column::Word("STATE"),
@@ -303,7 +323,10 @@ fn partition_table(partitions: &[Partition], page: Page) -> String {
             Cell::new(name),
             Cell::new(state),
             Cell::new(or(partition.walltime_max.map(|time| time.to_string()))),
-            Cell::new(or((partition.nodes > 0).then(|| partition.nodes.to_string()))),
+            Cell::new(or((partition.nodes > 0).then(|| match partition.in_service {
+                Some(serving) if serving < partition.nodes => format!("{serving} of {}", partition.nodes),
+                _ => partition.nodes.to_string(),
+            }))),
             Cell::new(or(partition.cores_per_node.map(|cores| cores.to_string()))),
             Cell::new(or(partition.memory_per_node.map(|memory| memory.to_string()))),
             Cell::new(join(gpus)),
@@ -335,6 +358,25 @@ mod tests {
         let text = page(host, &probed, &partitions(host, Some(&facts)), Timestamp(120_000_000), view);
         assert!(text.lines().all(|line| console::measure_text_width(line) <= 80), "{text}");
         insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn nodes_out_of_service_are_told_by_partition() {
+        let part = |name: &str, nodes, in_service| Partition {
+            name: name.to_owned(),
+            nodes,
+            in_service,
+            ..Partition::default()
+        };
+        let all = [part("debug", 3, Some(2)), part("long", 2, Some(2)), part("old", 1, Some(0)), part("dark", 4, None)];
+        assert_eq!(out_of_service(&all).as_deref(), Some("1 of 3 nodes in debug, 1 of 1 node in old"));
+        assert_eq!(out_of_service(&all[1..2]), None);
+        let table = partition_table(&all, Page { width: Some(80), paint: Paint::new(false) });
+        let nodes =
+            |row: usize| table.lines().nth(row).unwrap().split_whitespace().skip(3).collect::<Vec<_>>().join(" ");
+        assert_eq!([1, 2, 3, 4].map(nodes), ["2 of 3 - -", "2 - -", "0 of 1 - -", "4 - -"], "{table}");
+        let many: Vec<Partition> = (0..8).map(|n| part(&format!("p{n}"), 2, Some(1))).collect();
+        assert!(out_of_service(&many).unwrap().ends_with("1 of 2 nodes in p5, and some in 2 other partitions"));
     }
 
     #[test]

@@ -2,6 +2,9 @@
 
 use crate::model::batch::{Partition, PartitionState};
 
+/// Seconds after which nobody knows any more which nodes were out of service: most are repaired within a day.
+const REPAIRED: f64 = 86_400.0;
+
 /// A partition that takes jobs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Part {
@@ -18,18 +21,31 @@ pub struct Part {
 }
 
 impl Part {
-    /// Takes what is known of partitions that take and start jobs; `at` is when somebody looked, in seconds.
-    pub fn of(all: &[Partition], at: Option<f64>) -> Vec<Self> {
+    /// Takes what is known of partitions that take and start jobs; `at` is when somebody looked, and it is `now`, in seconds.
+    pub fn of(all: &[Partition], at: Option<f64>, now: f64) -> Vec<Self> {
         let up = all.iter().filter(|partition| partition.state == PartitionState::Up);
+        let is_fresh = is_fresh(at, now);
         let part = |it: &Partition| Self {
             name: it.name.clone(),
-            slots: it.cores_per_node.map(|cores| it.nodes.max(1).saturating_mul(cores)),
+            slots: slots(it, is_fresh),
             jobs: it.running_max.into_iter().chain(it.jobs_max).min(),
             has_gpus: !it.gpus.is_empty(),
             idle: it.idle.zip(at),
         };
         up.map(part).collect()
     }
+}
+
+/// Returns whether nodes that somebody saw out of service at that time are thought to be so still.
+pub(super) fn is_fresh(at: Option<f64>, now: f64) -> bool {
+    at.is_some_and(|at| (0.0..REPAIRED).contains(&(now - at)))
+}
+
+/// Returns how many cores of a partition run jobs at once, of the nodes in service if that is still known; none where nobody knows.
+/// A job that needs more nodes than those waits for them.
+pub(super) fn slots(partition: &Partition, is_fresh: bool) -> Option<u32> {
+    let serving = partition.in_service.filter(|_| is_fresh);
+    Some(serving.unwrap_or_else(|| partition.nodes.max(1)).saturating_mul(partition.cores_per_node?))
 }
 
 /// What is bound somewhere and not over.
@@ -92,5 +108,29 @@ impl Pool {
         let slots = slots.max(1);
         let is_full = self.cores + cpus > slots;
         if is_full || self.held > 0.0 { (self.left(now) + self.held) / f64::from(slots) } else { 0.0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_out_of_service_are_no_room_until_they_may_be_repaired() {
+        let debug = Partition {
+            name: "debug".to_owned(),
+            nodes: 4,
+            in_service: Some(3),
+            cores_per_node: Some(16),
+            ..Partition::default()
+        };
+        let away = Partition { in_service: Some(0), ..debug.clone() };
+        let silent = Partition { in_service: None, ..debug.clone() };
+        let shut = Partition { state: PartitionState::Closed, ..debug.clone() };
+        let all = [debug, away, silent, shut];
+        let slots = |at, now| Part::of(&all, at, now).iter().map(|part| part.slots.unwrap()).collect::<Vec<_>>();
+        assert_eq!(slots(Some(1000.0), 1060.0), [48, 0, 64]);
+        assert_eq!(slots(Some(1000.0), 1000.0 + REPAIRED), [64, 64, 64]);
+        assert_eq!((slots(Some(1000.0), 990.0), slots(None, 990.0)), (vec![64, 64, 64], vec![64, 64, 64]));
     }
 }

@@ -7,7 +7,7 @@ use crate::decide::graph::load::Load;
 use crate::decide::graph::net::{Link, Net};
 use crate::decide::graph::queues::{Queues, UNKNOWN_LIMIT, Wait};
 use crate::decide::outlook::board::{EARLIER, LATER, SiteFacts};
-use crate::decide::outlook::parts::Part;
+use crate::decide::outlook::parts::{self, Part};
 use crate::language::hosts::{Hosts, partitions};
 use crate::model::batch::PartitionState;
 use crate::model::facts::Facts;
@@ -74,11 +74,11 @@ pub fn survey(
         survey.sites.push(SiteFacts {
             name: host.name.clone(),
             is_batch,
-            slots: slots(host, facts.get(&host.name)),
+            slots: slots(host, facts.get(&host.name), at),
             wait: if is_batch { usual() } else { Estimate::ZERO },
             queues,
             rate: rate(Some(host)),
-            parts: if is_batch { parts(host, facts.get(&host.name)) } else { Vec::new() },
+            parts: if is_batch { parts(host, facts.get(&host.name), at) } else { Vec::new() },
         });
     }
     let all: Vec<HostName> = survey.sites.iter().map(|site| site.name.clone()).collect();
@@ -93,9 +93,13 @@ pub fn survey(
 }
 
 /// Returns the partitions of a host that take jobs.
-fn parts(host: &Host, facts: Option<&Facts>) -> Vec<Part> {
-    let at = facts.and_then(|facts| facts.at).map(|at| at.0 as f64 / 1e6);
-    Part::of(&partitions(host, facts), at)
+fn parts(host: &Host, facts: Option<&Facts>, now: f64) -> Vec<Part> {
+    Part::of(&partitions(host, facts), looked(facts), now)
+}
+
+/// Returns when a host was probed, in seconds.
+fn looked(facts: Option<&Facts>) -> Option<f64> {
+    Some(facts?.at?.0 as f64 / 1e6)
 }
 
 /// Returns how long a small job waits by the cores that nobody used lately, of the partition that had the most of them.
@@ -106,13 +110,14 @@ fn by_load(host: &Host, facts: Option<&Facts>, now: f64) -> Option<Estimate> {
 }
 
 /// Returns how many cores run at once on a host.
-fn slots(host: &Host, facts: Option<&Facts>) -> u32 {
+fn slots(host: &Host, facts: Option<&Facts>, now: f64) -> u32 {
     let most = host.max_jobs.unwrap_or(u32::MAX);
     let cores = if host.batch == Some(Batch::None) {
         facts.and_then(|facts| facts.machine.cores)
     } else {
         let open = partitions(host, facts).into_iter().filter(|partition| partition.state == PartitionState::Up);
-        let cores = open.filter_map(|partition| Some(partition.nodes.max(1).saturating_mul(partition.cores_per_node?)));
+        let is_fresh = parts::is_fresh(looked(facts), now);
+        let cores = open.filter_map(|partition| parts::slots(&partition, is_fresh));
         // Partitions share nodes: the largest is what there is for sure.
         cores.max()
     };

@@ -124,7 +124,12 @@ pub fn partitions(host: &Host, facts: Option<&Facts>) -> Vec<Partition> {
 fn set(partition: &mut Partition, settings: &PartitionSettings) {
     partition.walltime_max = settings.walltime.or(partition.walltime_max);
     partition.walltime_default = settings.default_walltime.or(partition.walltime_default);
-    partition.nodes = settings.nodes.unwrap_or(partition.nodes);
+    if let Some(nodes) = settings.nodes {
+        // Those that a probe saw out of service are out of it, however many somebody says that there are.
+        let away = partition.in_service.map_or(0, |serving| partition.nodes.saturating_sub(serving));
+        partition.in_service = partition.in_service.map(|_| nodes.saturating_sub(away));
+        partition.nodes = nodes;
+    }
     partition.cores_per_node = settings.cores.or(partition.cores_per_node);
     partition.memory_per_node = settings.memory.or(partition.memory_per_node);
     if let Some(gpus) = settings.gpus {

@@ -162,7 +162,8 @@ fn the_stronger_layer_holds_and_every_value_knows_who_said_it() {
 
 #[test]
 fn what_people_set_holds_for_a_partition() {
-    let text = "[hosts.hpc.partitions.gpu]\nwalltime = \"1h\"\ngpus = 2\n[hosts.hpc.partitions.own]\nnodes = 3\n";
+    let text = "[hosts.hpc.partitions.gpu]\nwalltime = \"1h\"\ngpus = 2\n[hosts.hpc.partitions.own]\nnodes = 3\n\
+                [hosts.hpc.partitions.part]\nnodes = 4\n";
     let (file, _) = read_all(text);
     let hosts = merge(&file, &[], &BTreeMap::new());
     let found = Partition {
@@ -173,15 +174,17 @@ fn what_people_set_holds_for_a_partition() {
         ..Partition::default()
     };
     let other = Partition { name: "cpu".to_owned(), ..Partition::default() };
+    let part = Partition { name: "part".to_owned(), nodes: 6, in_service: Some(5), ..Partition::default() };
     let mut offers = offers(Flavour::Slurm);
-    offers.partitions = vec![found, other.clone()];
+    offers.partitions = vec![found, other.clone(), part];
     let facts = Facts { batch: Some(BatchSystem { offers, bin: None, env: BTreeMap::new() }), ..Facts::default() };
     let all = partitions(hosts.get("hpc").unwrap(), Some(&facts));
     let names: Vec<&str> = all.iter().map(|partition| partition.name.as_str()).collect();
-    assert_eq!(names, ["gpu", "cpu", "own"]);
+    assert_eq!(names, ["gpu", "cpu", "part", "own"]);
     assert_eq!((all[0].walltime_max, all[0].nodes, all[0].gpus["a100"]), (Some(Walltime(3600)), 9, 2));
-    assert_eq!((&all[1], all[2].nodes), (&other, 3));
-    assert_eq!(partitions(hosts.get("hpc").unwrap(), None).len(), 2);
+    assert_eq!((&all[1], all[3].nodes, all[3].in_service), (&other, 3, None));
+    assert_eq!((all[2].nodes, all[2].in_service), (4, Some(3)), "one is down, of however many");
+    assert_eq!(partitions(hosts.get("hpc").unwrap(), None).len(), 3);
 }
 
 #[test]

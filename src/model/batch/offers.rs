@@ -23,6 +23,8 @@ pub struct Partition {
     pub walltime_default: Option<Walltime>,
     /// Nodes.
     pub nodes: u32,
+    /// Those that were in service when the host was probed: not down, drained or offline. None where nobody told.
+    pub in_service: Option<u32>,
     /// Most nodes of one job.
     pub nodes_max: Option<u32>,
     /// Cores of its largest node, as the batch system counts them.

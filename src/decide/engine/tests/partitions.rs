@@ -60,7 +60,8 @@ fn world(said: &[Said]) -> World {
         ..Partition::default()
     };
     let partitions: Vec<Partition> = said.iter().map(part).collect();
-    let parts = Part::of(&partitions, Some(world.now.0 as f64 / 1e6));
+    let now = world.now.0 as f64 / 1e6;
+    let parts = Part::of(&partitions, Some(now), now);
     let limits = Limits { flavour: Some(Flavour::Slurm), partitions, ..Limits::default() };
     world.tell(Event::Limits(HPC, Arc::new(limits)));
     world.tell(Event::Room(HPC, capacity));

@@ -20,6 +20,8 @@ pub const PROBE: &str = concat!(
 #[derive(Clone, Debug, Default)]
 struct Node {
     cores: Option<u32>,
+    /// Whether it starts jobs, now or when it is free; none where it does not say.
+    serves: Option<bool>,
     memory: Option<Bytes>,
     gpus: u32,
     model: Option<String>,
@@ -119,12 +121,20 @@ fn node(keys: &BTreeMap<&str, String>) -> Node {
     let free = |(cores, used): (u32, u32)| if get("state") == Some("free") { cores.saturating_sub(used) } else { 0 };
     Node {
         cores,
+        serves: get("state").map(serves),
         idle: cores.zip(used).map(free),
         memory: get("resources_available.mem").and_then(|text| memory(text, Bytes(1))),
         gpus: get("resources_available.ngpus").and_then(count).unwrap_or(0),
         model: get("resources_available.gpu_model").map(str::to_owned),
         queues: queues.split(',').filter(|name| !name.is_empty()).map(|name| name.trim().to_owned()).collect(),
     }
+}
+
+/// Returns whether a node with these states starts jobs, now or when it is free: `job-busy`, `offline,down`.
+fn serves(states: &str) -> bool {
+    const OUT: [&str; 8] =
+        ["down", "initializing", "maintenance", "offline", "stale", "state-unknown", "unknown", "unresolvable"];
+    !states.split(',').any(|state| OUT.contains(&state.trim()))
 }
 
 /// Counts a node to every queue that it serves.
@@ -134,6 +144,9 @@ fn add_node(partitions: &mut [Partition], node: &Node) {
             continue;
         }
         partition.nodes += 1;
+        if let Some(serves) = node.serves {
+            partition.in_service = Some(partition.in_service.unwrap_or(0) + u32::from(serves));
+        }
         partition.cores_per_node = partition.cores_per_node.max(node.cores);
         partition.memory_per_node = partition.memory_per_node.max(node.memory);
         partition.idle = partition.idle.into_iter().chain(node.idle).reduce(u32::saturating_add);

@@ -1,6 +1,6 @@
 //! What a Grid Engine site offers: queues, hosts, parallel environments, which resource means memory.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::language::batch::sge::load::parse_load;
 use crate::language::batch::sge::xml::{Piece, attribute, pieces};
@@ -36,7 +36,8 @@ struct Host {
     name: String,
     cores: Option<u32>,
     memory: Option<Bytes>,
-    queues: BTreeSet<String>,
+    /// Its queues, and whether those start jobs there, now or when there is room.
+    queues: BTreeMap<String, bool>,
 }
 
 /// Reads what [`PROBE`] printed.
@@ -50,8 +51,9 @@ pub fn parse_probe(output: &str) -> BatchFacts {
     for partition in &mut partitions {
         partition.idle = free.iter().find(|(queue, _)| *queue == partition.name).map(|(_, slots)| *slots);
         for host in &hosts {
-            if host.queues.contains(&partition.name) {
+            if let Some(serves) = host.queues.get(&partition.name) {
                 add_host(partition, host, gpus.get(host.name.as_str()).copied().unwrap_or(0));
+                partition.in_service = Some(partition.in_service.unwrap_or(0) + u32::from(*serves));
             }
         }
     }
@@ -148,7 +150,7 @@ fn queue(keys: &BTreeMap<&str, &str>) -> Option<Partition> {
 /// Reads `qhost -q -xml`: hosts, and the queues that have slots there.
 fn hosts(document: &str) -> Vec<Host> {
     let mut hosts: Vec<Host> = Vec::new();
-    let mut value = "";
+    let (mut value, mut queue) = ("", "");
     for piece in pieces(document) {
         match piece {
             Piece::Open("host", attributes) => hosts
@@ -156,22 +158,35 @@ fn hosts(document: &str) -> Vec<Host> {
             Piece::Open("hostvalue", attributes) => value = attribute(attributes, "name").unwrap_or_default(),
             Piece::Open("queue", attributes) => {
                 if let (Some(host), Some(name)) = (hosts.last_mut(), attribute(attributes, "name")) {
-                    host.queues.insert(name.to_owned());
+                    host.queues.insert(name.to_owned(), true);
                 }
+            }
+            Piece::Open("queuevalue", attributes) => {
+                value = attribute(attributes, "name").unwrap_or_default();
+                queue = attribute(attributes, "qname").unwrap_or_default();
             }
             Piece::Text(text) => {
                 let Some(host) = hosts.last_mut() else { continue };
                 match value {
                     "num_proc" => host.cores = count(&text),
                     "mem_total" => host.memory = memory(&text, Bytes(1)),
+                    "state_string" => {
+                        host.queues.insert(queue.to_owned(), serves(&text));
+                    }
                     _ => {}
                 }
             }
-            Piece::Close("hostvalue") => value = "",
+            Piece::Close("hostvalue" | "queuevalue") => value = "",
             Piece::Open(..) | Piece::Close(_) => {}
         }
     }
     hosts
+}
+
+/// Returns whether a queue in these states starts jobs on a host, now or when there is room: none of its letters says that the host
+/// is not known to be there (`u`), that somebody or a calendar took it out (`d`, `s`, `D`, `C`), or that it is broken (`E`, `c`, `o`).
+fn serves(states: &str) -> bool {
+    !states.contains(['u', 'd', 's', 'D', 'C', 'E', 'c', 'o'])
 }
 
 /// Reads `qhost -F gpu`: GPUs by host.

@@ -110,7 +110,9 @@ fn state(word: &str) -> PartitionState {
 /// others are new.
 fn add_nodes(partitions: &mut Vec<Partition>, told: usize, line: &str) {
     let cells: Vec<&str> = line.split('|').collect();
-    let [name, avail, time, nodes, _, names, cores, mem, features, gres, used] = cells.as_slice() else { return };
+    let [name, avail, time, nodes, state_of_nodes, names, cores, mem, features, gres, used] = cells.as_slice() else {
+        return;
+    };
     let plain = name.trim_end_matches('*');
     let known = partitions.iter().position(|partition| partition.name == plain);
     let at = known.unwrap_or_else(|| {
@@ -124,8 +126,14 @@ fn add_nodes(partitions: &mut Vec<Partition>, told: usize, line: &str) {
         partitions.len() - 1
     });
     let Some(partition) = partitions.get_mut(at) else { return };
+    let number = count(nodes).unwrap_or(0);
     if at >= told {
-        partition.nodes += count(nodes).unwrap_or(0);
+        partition.nodes += number;
+    }
+    // A partition without nodes has a line that says so.
+    if number > 0 {
+        let serving = if serves(state_of_nodes) { number } else { 0 };
+        partition.in_service = Some(partition.in_service.unwrap_or(0).saturating_add(serving));
     }
     if let Some(names) = given(names).filter(|names| !partition.node_names.iter().any(|known| known == names)) {
         partition.node_names.push(names.to_owned());
@@ -145,6 +153,18 @@ fn add_nodes(partitions: &mut Vec<Partition>, told: usize, line: &str) {
         let most = partition.gpus.entry(model).or_default();
         *most = gpus.max(*most);
     }
+}
+
+/// Returns whether nodes in a state start jobs, now or when they are free or awake: `*` marks those that do not answer, `$` those
+/// in a reservation for maintenance. What sleeps to save power is woken for a job.
+fn serves(state: &str) -> bool {
+    const OUT: [&str; 14] = [
+        "blocked", "down", "drain", "drained", "draining", "error", "fail", "failing", "future", "inval", "maint",
+        "npc", "perfctrs", "unknown",
+    ];
+    let word = state.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+    let marks = state.get(word.len()..).unwrap_or_default();
+    !marks.contains(['*', '$']) && !OUT.contains(&word.to_ascii_lowercase().as_str())
 }
 
 /// Reads the GPUs out of `gpu:a100:4(S:0-1),lustre:1`: how many of each model.

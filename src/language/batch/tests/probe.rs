@@ -38,6 +38,7 @@ fn partitions_of_every_slurm() {
         assert_eq!(debug.memory_per_node, Some(Bytes::mib(4000)), "{folder}");
         assert_eq!(debug.features, ["bigmem"], "{folder}");
         assert_eq!((debug.idle, long.idle), (Some(6), Some(4)), "{folder}");
+        assert_eq!((debug.in_service, long.in_service), (Some(3), Some(2)), "{folder}");
         assert_eq!((long.is_default, long.walltime_max, long.nodes), (false, None, 2), "{folder}");
         let account = Account {
             name: "lab42".to_owned(),
@@ -57,6 +58,47 @@ fn partitions_of_every_slurm() {
         };
         assert_eq!(facts.qos[1], high);
     }
+}
+
+#[test]
+fn nodes_of_slurm_that_start_no_jobs_are_out_of_service() {
+    // What `sinfo` says of a node that was drained and of one whose daemon was lost.
+    let drained = reply("slurm-22.05-cgroup", "sinfo-drain-N").stdout;
+    let lost = reply("slurm-22.05-cgroup", "sinfo-nodefail-N").stdout;
+    let states = |text: &str| -> Vec<String> {
+        text.lines().filter_map(|line| line.split('|').nth(1)).map(str::to_owned).collect()
+    };
+    let states: Vec<String> = [states(&drained), states(&lost)].concat();
+    let serving = |states: &[String]| {
+        let node = |(at, state)| format!("debug*|up|1:00:00|1|{state}|n{at}|2|2000|(null)|(null)|0/2/0/2");
+        let nodes: Vec<String> = states.iter().enumerate().map(node).collect();
+        parse_probe(Flavour::Slurm, &slurm_site("slurm-22.05-cgroup", &nodes.join("\n"))).partitions[0].in_service
+    };
+    assert_eq!((states.len(), serving(&states)), (10, Some(7)), "{states:?}");
+    for (state, serves) in [
+        ("allocated", true),
+        ("mixed-", true),
+        ("completing", true),
+        ("reserved", true),
+        ("planned", true),
+        // Asleep, waking up: a job wakes it.
+        ("idle~", true),
+        ("mixed#", true),
+        ("allocated@", true),
+        ("idle*", false),
+        ("draining", false),
+        ("drained*", false),
+        ("maint", false),
+        ("idle$", false),
+        ("unknown", false),
+        ("", true),
+    ] {
+        assert_eq!(serving(&[state.to_owned()]), Some(u32::from(serves)), "{state}");
+    }
+    // One without nodes, and one of which nothing was said.
+    let none = "debug*|up|1:00:00|0|n/a||0|0|(null)|(null)|0/0/0/0\n";
+    let facts = parse_probe(Flavour::Slurm, &slurm_site("slurm-22.05-cgroup", none));
+    assert_eq!(facts.partitions.iter().map(|it| it.in_service).collect::<Vec<_>>(), [None, None]);
 }
 
 #[test]
@@ -150,8 +192,26 @@ fn queues_and_nodes_of_pbs() {
     assert_eq!((work.nodes, work.cores_per_node, work.memory_per_node), (2, Some(4), Some(Bytes::gib(8))));
     assert_eq!(work.gpus, BTreeMap::from([("gpu".to_owned(), 2)]));
     assert_eq!(work.idle, Some(4), "of four each three and one are used");
+    assert_eq!(work.in_service, Some(2));
     let down = parse_probe(Flavour::Pbs, &pbs_site(&file("pbs/nodedown_pbsnodes_txt.txt")));
     assert_eq!(down.partitions[0].idle, Some(4), "the other one is down");
+    assert_eq!((down.partitions[0].nodes, down.partitions[0].in_service), (2, Some(1)));
+    for (states, serves) in [
+        ("free", true),
+        ("job-busy", true),
+        ("job-exclusive", true),
+        ("resv-exclusive", true),
+        ("offline", false),
+        ("offline,job-busy", false),
+        ("down,offline", false),
+        ("state-unknown,down", false),
+        ("stale", false),
+        ("maintenance", false),
+    ] {
+        let node = format!("n1\n     state = {states}\n     resources_available.ncpus = 4\n");
+        let facts = parse_probe(Flavour::Pbs, &pbs_site(&node));
+        assert_eq!(facts.partitions[0].in_service, Some(u32::from(serves)), "{states}");
+    }
 }
 
 #[test]
@@ -195,7 +255,7 @@ fn queues_hosts_and_resources_of_grid_engine() {
     assert_eq!(facts.notes, Vec::<String>::new());
     let [queue] = facts.partitions.as_slice() else { panic!("{:?}", facts.partitions) };
     assert_eq!((queue.name.as_str(), queue.state, queue.walltime_max), ("all.q", PartitionState::Up, None));
-    assert_eq!((queue.nodes, queue.cores_per_node), (1, Some(2)));
+    assert_eq!((queue.nodes, queue.cores_per_node, queue.in_service), (1, Some(2), Some(1)));
     assert_eq!(queue.memory_per_node, Some(Bytes((23.5 * f64::from(1 << 30)) as u64)));
     assert_eq!(queue.gpus, BTreeMap::from([("gpu".to_owned(), 2)]));
     assert_eq!(queue.idle, Some(0), "both slots are used");
@@ -204,6 +264,28 @@ fn queues_hosts_and_resources_of_grid_engine() {
     // Nothing is counted down there: `h_vmem` would only limit address space.
     let steering = MemoryResource { name: "mem_free".to_owned(), per: PerWhat::Load };
     assert_eq!(facts.dialect.memory_resource, Some(steering));
+}
+
+#[test]
+fn hosts_of_grid_engine_that_start_no_jobs_are_out_of_service() {
+    let resources = reply("sge-8.1.9", "qconf-sc").stdout;
+    let no_state = "name='state_string'></queuevalue>";
+    assert!(sge_site(&resources).contains(no_state));
+    for (states, serves) in [
+        ("a", true),
+        ("S", true),
+        ("au", false),
+        ("d", false),
+        ("D", false),
+        ("E", false),
+        ("s", false),
+        ("adu", false),
+    ] {
+        let site = sge_site(&resources).replace(no_state, &format!("name='state_string'>{states}</queuevalue>"));
+        let queue = &parse_probe(Flavour::Sge, &site).partitions[0];
+        assert_eq!((queue.nodes, queue.in_service), (1, Some(u32::from(serves))), "{states}");
+        assert_eq!(queue.cores_per_node, Some(2), "{states}");
+    }
 }
 
 #[test]
