@@ -211,6 +211,17 @@ needs = ["debug", "long"]
 outputs = ["chosen"]
 run = "echo $SLURM_JOB_PARTITION > {outputs}"
 on = ["hpc", "grid"]
+[tasks.fixed]
+needs = ["choose"]
+outputs = ["fixed"]
+run = "echo $SLURM_JOB_PARTITION > {outputs}"
+on = "hpc"
+[tasks.site]
+needs = ["choose"]
+outputs = ["site"]
+run = "echo $SLURM_JOB_PARTITION > {outputs}"
+on = "hpc"
+partition = ""
 [tasks.name]
 needs = ["choose"]
 outputs = ["named"]
@@ -239,6 +250,10 @@ fn a_task_goes_to_the_partition_of_a_cluster_where_it_starts_soonest() {
     let dry = bed.csync(&["submit", "--dry-run", "--policy", "fastest", "--rerun=choose"]).exits(0).out;
     assert!(dry.contains("choose on hpc: queue ") && dry.contains("partition long: queue "), "{dry}");
     assert!(dry.contains("it fits debug too: queue 2h"), "{dry}");
+    let fixed = dry.split_once("fixed on hpc").unwrap_or_else(|| panic!("{dry}")).1;
+    assert!(fixed.trim_start_matches(|it| it != '\n').starts_with("\n  partition long: queue "), "{dry}");
+    let site = dry.split_once("site on hpc").unwrap_or_else(|| panic!("{dry}")).1;
+    assert!(site.trim_start_matches(|it| it != '\n').starts_with("\n  partition debug: queue 1h"), "{dry}");
     bed.csync(&["submit", "--policy", "fastest"]).exits(0);
     assert_eq!((bed.read("chosen"), bed.read("named")), ("long\n".to_owned(), "debug\n".to_owned()));
     let told = choice(&bed, "choose");
@@ -246,6 +261,20 @@ fn a_task_goes_to_the_partition_of_a_cluster_where_it_starts_soonest() {
     assert_eq!((&placement["chosen"]["host"], &placement["chosen"]["partition"]), (&"hpc".into(), &"long".into()));
     let told = bed.csync(&["why", "--placement", "choose"]).exits(0).out;
     assert!(told.contains("hpc/long: queue "), "{told}");
+
+    // Where the host is said, the partition is chosen by the same.
+    assert_eq!((bed.read("fixed"), bed.read("site")), ("long\n".to_owned(), "debug\n".to_owned()));
+    let told = bed.csync(&["why", "--placement", "fixed"]).exits(0).out;
+    assert!(told.contains("on hpc, as its workflow says") && told.contains("hpc/debug: queue "), "{told}");
+    let said = choice(&bed, "site");
+    assert_eq!(said["choice"]["placement"], Value::Null, "{said}");
+    let command = ["--", "sh", "-c", "echo $SLURM_JOB_PARTITION > command"];
+    bed.csync(&[&["submit", "--yes", "--on", "hpc"][..], &command].concat()).exits(0);
+    assert_eq!(bed.read("command"), "long\n");
+    // A script of the cluster's own kind that names none means its default.
+    bed.write("job.sh", "#!/bin/sh\n#SBATCH -c 1 -t 5\necho $SLURM_JOB_PARTITION > script\n");
+    bed.csync(&["submit", "--yes", "job.sh", "--on", "hpc"]).exits(0);
+    assert_eq!(bed.read("script"), "debug\n");
 }
 
 const BUSY: &str = r#"

@@ -8,12 +8,12 @@ use serde::Serialize;
 use crate::cli::context::Context;
 use crate::cli::errors::Failure;
 use crate::cli::view::words::{about, cut, many};
-use crate::decide::engine::limits::{Limits, names_partition, room};
+use crate::decide::engine::limits::{Limits, chooses_partition, room};
 use crate::decide::engine::protocol::{Capacity, Verdict};
 use crate::decide::graph::estimate::Estimate;
 use crate::decide::graph::known::net;
 use crate::decide::graph::queues::{UNKNOWN_LIMIT, Wait, are_apart};
-use crate::decide::outlook::draft::{Draft, Line, Wanted, draft};
+use crate::decide::outlook::draft::{Draft, Line, Wanted, draft, terms_of};
 use crate::decide::outlook::files::{Files, Hosts as HostSet};
 use crate::decide::outlook::foresee::{Foresight, Outlook};
 use crate::decide::outlook::known::foreseen;
@@ -172,8 +172,7 @@ pub(super) fn foresee(
         let settings = plan.task_of(instance);
         let mut all = told.fitting(host, settings, &foresight);
         // Where a person says where it goes, there is nothing to choose.
-        let chooses = prepared.places.policy(plan.instance(instance).task).is_some() && !names_partition(settings);
-        all.truncate(if chooses { usize::MAX } else { 1 });
+        all.truncate(if chooses_partition(settings) { usize::MAX } else { 1 });
         all
     };
     let (policy, now) = (policy.unwrap_or_default(), clock::now());
@@ -181,7 +180,7 @@ pub(super) fn foresee(
     let made = if chooses && all <= MOST_PLANNED { draft(wanted, &survey, &mut outlook).ok() } else { None };
     Ok(match made {
         Some(made) => told.planned(&made, &mut outlook),
-        None => told.unplanned(&runs, &mut outlook),
+        None => told.unplanned(wanted, &mut outlook),
     })
 }
 
@@ -204,12 +203,9 @@ struct Told<'a> {
 impl Told<'_> {
     fn planned(&self, draft: &Draft, outlook: &mut Outlook) -> Places {
         let task = |line: &Line| {
-            let terms = line.terms.as_ref().filter(|_| {
-                let task = self.prepared.plan.instance(line.first).task;
-                self.prepared.places.policy(task).is_some()
-            });
-            let one = self.task(line.first, (line.host, terms), line.instances, outlook)?;
-            Some(TaskForeseen { terms: terms.cloned(), start: Some(line.start), end: Some(line.end), ..one })
+            let one = self.task(line.first, (line.host, line.terms.as_ref()), line.instances, outlook)?;
+            let terms = line.terms.clone().filter(|_| one.placed);
+            Some(TaskForeseen { terms, start: Some(line.start), end: Some(line.end), ..one })
         };
         let tasks = draft.lines.iter().filter_map(task).collect();
         let whole = Whole { end: draft.end, bound: draft.bound, moved: Bytes(draft.moved as u64) };
@@ -217,21 +213,27 @@ impl Told<'_> {
     }
 
     /// Where every task has its host, or there are too many to plan: what is asked for alone.
-    fn unplanned(&self, runs: &dyn Fn(InstanceId) -> bool, outlook: &mut Outlook) -> Places {
+    fn unplanned(&self, wanted: Wanted<'_>, outlook: &mut Outlook) -> Places {
         let plan: &Plan = &self.prepared.plan;
-        let waited = |task: TaskId| {
+        let has_seen = |task: TaskId| {
             let host = self.prepared.places.of_task(task).first();
             let site = self.survey.sites.iter().find(|site| Some(&site.name) == host);
             site.is_some_and(|site| !site.queues.is_empty())
         };
         let all = (0..plan.tasks.len() as u32).map(TaskId);
-        let tasks = all.filter(|task| outlook.knows(*task) || waited(*task)).collect::<Vec<_>>();
-        let told = tasks.into_iter().filter_map(|task| {
-            let mut all = plan.instances_of(task).filter(|instance| runs(*instance));
+        let tasks = all.filter(|task| outlook.knows(*task) || has_seen(*task)).collect::<Vec<_>>();
+        let found = tasks.into_iter().filter_map(|task| {
+            let mut all = plan.instances_of(task).filter(|instance| (wanted.runs)(*instance));
             let first = all.next()?;
             let host = self.prepared.places.of_task(task).first().cloned().unwrap_or_else(HostName::local);
             let number = self.survey.sites.iter().position(|site| site.name == host)?;
-            self.task(first, (HostId(number as u16), None), 1 + all.count() as u32, outlook)
+            Some(((first, HostId(number as u16)), 1 + all.count() as u32))
+        });
+        let (firsts, counts): (Vec<_>, Vec<_>) = found.unzip();
+        let terms = terms_of(wanted, self.survey, outlook, &firsts);
+        let all = firsts.into_iter().zip(counts).zip(&terms);
+        let told = all.filter_map(|(((first, host), instances), terms)| {
+            self.task(first, (host, terms.as_ref()), instances, outlook)
         });
         Places { tasks: told.collect(), plan: None }
     }

@@ -149,6 +149,9 @@ pub struct Excluded {
 pub struct Placement {
     /// What counted.
     pub policy: Policy,
+    /// Whether the host was said, and its partition alone was chosen.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub said: bool,
     /// Where it went.
     pub chosen: Terms,
     /// The next best.

@@ -32,7 +32,12 @@ pub(in crate::cli) fn of(one: &InstanceView, page: Page) -> String {
         return format!("{label}: csync chose no host; {why}.\n");
     };
     let nth = if attempt.attempt > 1 { format!(", attempt {}", attempt.attempt) } else { String::new() };
-    let mut out = format!("{label}{nth}: on {}, by the policy `{}`.\n", placement.chosen.host, placement.policy);
+    let (host, policy) = (&placement.chosen.host, placement.policy);
+    let mut out = if placement.said {
+        format!("{label}{nth}: on {host}, as its workflow says, in the partition where it starts soonest.\n")
+    } else {
+        format!("{label}{nth}: on {host}, by the policy `{policy}`.\n")
+    };
     out.push_str(&sheet(placement, page));
     out
 }
@@ -142,12 +147,19 @@ mod tests {
         );
         let placement = Placement {
             policy: Policy::Fastest,
+            said: false,
             chosen: terms("hpc", 30.0, 0),
             next: Some(terms("lab", 0.0, 40_000_000_000)),
             others: 1,
             excluded: vec![Excluded { host: "gate".parse().unwrap(), why: "no GPUs".to_owned() }],
         };
+        let mut said = placement.clone();
         one.attempts[0].choice = Some(Choice { placement: Some(placement), ..Choice::default() });
         insta::assert_snapshot!(of(&one, Page { width: Some(100), paint: Paint::new(false) }));
+        said.said = true;
+        one.attempts[0].choice = Some(Choice { placement: Some(said), ..Choice::default() });
+        let told = of(&one, Page { width: Some(100), paint: Paint::new(false) });
+        let first = "align[A], attempt 2: on hpc, as its workflow says, in the partition where it starts soonest.";
+        assert_eq!(told.lines().next(), Some(first));
     }
 }

@@ -66,7 +66,7 @@ impl Run {
         let attempt = self.attempts[instance.index()] + 1;
         turn.actions.push(Action::Behind(JobKey { run: self.id, instance, attempt }, before));
         self.set(instance, Phase::Ready);
-        self.hand_over(instance, (host, None), None, turn);
+        self.hand_over_on(instance, host, turn);
         true
     }
 

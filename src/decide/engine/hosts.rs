@@ -6,7 +6,7 @@ use crate::decide::engine::grant;
 use crate::decide::engine::limits::Limits;
 use crate::decide::engine::protocol::Capacity;
 use crate::decide::engine::queue::{Queue, Rank};
-use crate::decide::engine::rooms::{Rooms, named};
+use crate::decide::engine::rooms::{Rooms, leaves_partition, named};
 use crate::model::batch::Flavour;
 use crate::model::id::HostId;
 use crate::model::resources::{Amount, Grant, Hold, Request};
@@ -192,10 +192,12 @@ impl Hosts {
 
     /// Returns whether there are several partitions on a host among which a job of a task may be sent to any that it fits.
     pub(super) fn has_queues(&self, host: HostId, task: &Settings) -> bool {
-        let limits = self.all.get(host.index()).map(|host| &host.limits);
-        // Grid Engine chooses by itself.
-        let chooses = |limits: &Limits| matches!(limits.flavour, Some(Flavour::Slurm | Flavour::Pbs));
-        limits.is_some_and(|limits| chooses(limits) && limits.partitions.len() > 1) && named(task).is_none()
+        self.has_several(host) && leaves_partition(task)
+    }
+
+    /// Returns whether there are several partitions on a host among which its batch system does not choose by itself.
+    pub(super) fn has_several(&self, host: HostId) -> bool {
+        self.all.get(host.index()).is_some_and(|host| host.limits.has_several())
     }
 
     /// Returns the batch system of a host; none where there is none, or nobody knows.

@@ -2,7 +2,7 @@
 
 use crate::decide::engine::grant;
 use crate::decide::engine::protocol::Capacity;
-use crate::decide::engine::rooms::{Rooms, named};
+use crate::decide::engine::rooms::{Rooms, leaves_partition, named};
 use crate::language::hosts::partitions;
 use crate::model::batch::{Account, BatchFacts, Flavour, History, MemberRequest, Partition, PartitionState};
 use crate::model::facts::Facts;
@@ -61,6 +61,11 @@ impl Limits {
         }
     }
 
+    /// Returns whether there are several partitions among which csync may choose: Grid Engine chooses by itself.
+    pub fn has_several(&self) -> bool {
+        matches!(self.flavour, Some(Flavour::Slurm | Flavour::Pbs)) && self.partitions.len() > 1
+    }
+
     pub(super) fn rooms<'a>(&'a self, whole: Capacity, task: &Settings) -> Rooms<'a> {
         Rooms::of(whole, &self.partitions, task, self.account.as_deref())
     }
@@ -102,9 +107,15 @@ impl Limits {
     }
 }
 
-/// Returns whether a task says itself to which partitions its jobs go.
-pub fn names_partition(task: &Settings) -> bool {
-    named(task).is_some()
+/// Returns whether a task leaves it to csync to which of the partitions that it fits its jobs go.
+pub fn chooses_partition(task: &Settings) -> bool {
+    leaves_partition(task)
+}
+
+/// Returns whether a host has several partitions among which csync may choose.
+pub fn has_partitions(host: &Host, facts: Option<&Facts>) -> bool {
+    let chooses = matches!(host.batch.and_then(Batch::flavour), Some(Flavour::Slurm | Flavour::Pbs));
+    chooses && partitions(host, facts).len() > 1
 }
 
 /// Returns what a host's batch system offers, where it is the one that jobs go to.
@@ -274,7 +285,16 @@ mod tests {
         assert!(of(&task(cpus(999), &[])).is_empty());
         let grid = Limits::of(&host(Flavour::Sge), Some(&facts));
         assert!(grid.partitions_of(whole, &task(cpus(1), &[]), &[cpus(1)]).is_empty(), "it chooses by itself");
-        assert!(names_partition(&task(cpus(1), &[("slurm.partition", "a")])) && !names_partition(&task(cpus(1), &[])));
+        for (keys, leaves) in [
+            (&[][..], true),
+            (&[("slurm.partition", "a")], false),
+            (&[("partition", "a")], false),
+            (&[("partition", "")], false),
+            (&[("partition", ""), ("slurm.p", "a")], false),
+        ] {
+            assert_eq!(chooses_partition(&task(cpus(1), keys)), leaves, "{keys:?}");
+        }
+        assert_eq!(of(&task(cpus(1), &[("partition", "")])), of(&task(cpus(1), &[])), "none is named");
     }
 
     #[test]

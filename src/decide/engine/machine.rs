@@ -248,7 +248,7 @@ impl Engine {
                 let (id, instance) = rank.instance();
                 if let Some(run) = self.runs.get_mut(&id) {
                     let mut turn = Turn { shared: &mut self.shared, now, actions };
-                    run.hand_over(instance, (host, None), None, &mut turn);
+                    run.hand_over_on(instance, host, &mut turn);
                     run.settle(&mut turn);
                 }
             }

@@ -13,11 +13,12 @@ use crate::decide::engine::protocol::{Action, Follow, Halt, Mark};
 use crate::decide::engine::rooms::named;
 use crate::decide::engine::run::{Live, Run};
 use crate::decide::graph::estimate::Estimate;
-use crate::decide::outlook::board::{Bound, Fitting, QueueId, Sheet, Want, best_queue};
+use crate::decide::outlook::board::{Fitting, Sheet, Want, best_queue};
 use crate::decide::outlook::foresee::{Outlook, Queues, UNKNOWN_RUN};
+use crate::decide::outlook::parts::{Bound, QueueId};
 use crate::model::api::RunState;
 use crate::model::batch::Flavour;
-use crate::model::choice::{Excluded, Placement};
+use crate::model::choice::{Excluded, Placement, Policy};
 use crate::model::id::{HostId, InstanceId, JobKey, RunId, TaskId};
 use crate::model::job::{Ended, Outcome};
 use crate::model::units::Timestamp;
@@ -39,6 +40,8 @@ pub(super) struct Siting {
     best: Sheet,
     /// Whether it is another queue of its host than the first that it fits.
     beside: bool,
+    /// Whether csync chose the host, and not only the queue there.
+    placed: bool,
     next: Option<Sheet>,
     /// How many hosts were compared.
     compared: usize,
@@ -141,6 +144,11 @@ impl Engine {
 }
 
 impl Shared {
+    /// Returns whether the partitions of a host are told apart: there are several, and it is known how long they make jobs wait.
+    fn tells_queues(&self, host: HostId) -> bool {
+        self.hosts.has_several(host) && self.board.name(host).is_some()
+    }
+
     /// Returns whether any host takes more at all: where none does, nobody needs to be weighed.
     fn has_any_room(&self) -> bool {
         self.board.hosts().any(|host| self.hosts.takes_one(host) && self.board.is_open(host))
@@ -187,7 +195,41 @@ impl Run {
             }
         }
         let (best, beside, next, compared) = weighed.best()?;
-        Some(Siting { want: weighed.want.clone(), best, beside, next, compared, out: weighed.out.clone() })
+        let (want, out) = (weighed.want.clone(), weighed.out.clone());
+        Some(Siting { want, best, beside, placed: true, next, compared, out })
+    }
+
+    /// Hands an instance over to the host that it has: where csync may choose among partitions there, to the one where it starts
+    /// soonest.
+    pub(super) fn hand_over_on(&mut self, instance: InstanceId, host: HostId, turn: &mut Turn<'_>) {
+        let siting = if self.is_ready(instance) { self.choose_queue(instance, host, turn) } else { None };
+        match siting {
+            Some(siting) => self.hand_over_placed(instance, siting, turn),
+            None => self.hand_over(instance, (host, None), None, turn),
+        }
+    }
+
+    /// Returns in which queue of its host an instance starts soonest; none where there is nothing to tell apart.
+    fn choose_queue(&self, instance: InstanceId, host: HostId, turn: &mut Turn<'_>) -> Option<Siting> {
+        let (shared, now) = (&mut *turn.shared, turn.now);
+        if !shared.tells_queues(host) {
+            return None;
+        }
+        let want = shared.outlooks.get(&self.id)?.want(&self.plan, instance, Policy::Fastest);
+        let first = self.first_queue(self.plan.instance(instance).task, host, shared);
+        let mut sheets = Vec::new();
+        self.weigh_host(instance, &want, (host, first), (shared, now), &mut sheets);
+        let again = self.troubles.contains_key(&instance);
+        let task = self.plan.instance(instance).task;
+        let weighed = Weighed { run: self.id, task, want, again, sheets, out: Vec::new(), changed: Vec::new() };
+        let (best, beside, next, compared) = weighed.best()?;
+        Some(Siting { want: weighed.want, best, beside, placed: false, next, compared, out: weighed.out })
+    }
+
+    /// Returns the queue of a host that a task goes to where nobody chooses.
+    fn first_queue(&self, task: TaskId, host: HostId, shared: &mut Shared) -> QueueId {
+        let fitting = self.fitting(task, shared);
+        fitting.iter().flat_map(|all| all.iter()).find(|(of, _)| *of == host).and_then(|(_, queue)| *queue)
     }
 
     /// Weighs an instance on all hosts that it fits.
@@ -308,6 +350,7 @@ impl Run {
         let other = siting.next.is_some_and(|next| next.host != siting.best.host);
         Some(Placement {
             policy: siting.want.policy,
+            said: !siting.placed,
             chosen: board.terms(&siting.best)?,
             next: siting.next.and_then(|next| board.terms(&next)),
             others: siting.compared.saturating_sub(1 + usize::from(other)) as u32,
@@ -316,8 +359,10 @@ impl Run {
     }
 
     fn hand_over_placed(&mut self, instance: InstanceId, siting: Siting, turn: &mut Turn<'_>) {
-        let placement = self.placement(instance, &siting, turn.shared);
-        let Siting { want, best, beside, .. } = siting;
+        // Of one queue of the host that it has there is nothing to tell.
+        let is_choice = siting.placed || siting.next.is_some();
+        let placement = if is_choice { self.placement(instance, &siting, turn.shared) } else { None };
+        let Siting { want, best, beside, placed, .. } = siting;
         let board = &turn.shared.board;
         let queue = if beside { board.queue_name(best.host, best.queue).map(Box::from) } else { None };
         self.hand_over(instance, (best.host, queue), placement, turn);
@@ -325,11 +370,11 @@ impl Run {
             return;
         }
         let key = self.key(instance);
-        let bound = turn.shared.board.bind(&want, &best, key, turn.now);
+        let bound = turn.shared.board.bind(&want, (&best, placed), key, turn.now);
         if let Some(live) = self.live.get_mut(&instance) {
             live.placed = Some(bound);
         }
-        if turn.shared.hosts.flavour(best.host).is_some() {
+        if placed && turn.shared.hosts.flavour(best.host).is_some() {
             self.watch_queues(turn);
         }
         if let Some(outlook) = turn.shared.outlooks.get_mut(&self.id) {
@@ -354,7 +399,7 @@ impl Run {
             return;
         }
         let waits = |live: &Live| {
-            live.placed.is_some_and(|bound| bound.started.is_none())
+            live.placed.is_some_and(|bound| bound.placed && bound.started.is_none())
                 && live.started.is_none()
                 && !live.stop
                 && !live.called_back
@@ -408,22 +453,22 @@ impl Run {
         all.sort_unstable();
         for instance in all {
             let task = self.plan.instance(instance).task;
-            let Some(live) = self.live.get(&instance).filter(|_| self.routes.policy(task).is_some()) else { continue };
+            let placed = self.routes.policy(task).is_some();
+            let tells = |live: &&Live| placed || turn.shared.tells_queues(live.host);
+            let Some(live) = self.live.get(&instance).filter(tells) else { continue };
             let (host, cpus, since, started) = (live.host, live.grant.cpus, live.submitted, live.started);
             let named = live.partition.clone();
-            let fitting = self.fitting(task, turn.shared);
-            let first =
-                fitting.iter().flat_map(|all| all.iter()).find(|(of, _)| *of == host).and_then(|(_, queue)| *queue);
+            let first = self.first_queue(task, host, turn.shared);
             let queue = named.map_or(first, |name| turn.shared.board.queue(host, Some(&name)));
             let outlook = turn.shared.outlooks.get_mut(&self.id);
             let expected = outlook.map_or(UNKNOWN_RUN, |outlook| self.expect(instance, host, outlook)).middle;
             let key = JobKey { run: self.id, instance, attempt: self.attempts[instance.index()] };
-            let mut bound = Bound { cpus, queue, expected, since, started: None };
+            let mut bound = Bound { cpus, queue, expected, since, started: None, placed };
             turn.shared.board.again(host, bound, key);
             if let Some(at) = started {
                 turn.shared.board.started(host, &mut bound, key, at);
             }
-            waits |= started.is_none() && turn.shared.hosts.flavour(host).is_some();
+            waits |= placed && started.is_none() && turn.shared.hosts.flavour(host).is_some();
             if let Some(live) = self.live.get_mut(&instance) {
                 live.placed = Some(bound);
                 live.partition = live.partition.take().filter(|_| queue != first);

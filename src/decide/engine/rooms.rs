@@ -106,7 +106,12 @@ impl<'a> Rooms<'a> {
 /// Returns the partitions that a task names, one or several with commas.
 pub(super) fn named(task: &Settings) -> Option<&str> {
     const KEYS: [&str; 6] = ["partition", "queue", "slurm.partition", "slurm.p", "pbs.q", "sge.q"];
-    KEYS.iter().find_map(|key| task.batch.get(*key)).map(String::as_str)
+    KEYS.iter().find_map(|key| task.batch.get(*key)).map(String::as_str).filter(|name| !name.is_empty())
+}
+
+/// Returns whether a job of a task may be sent to any partition that it fits: it names none, nor `""`, which leaves that to the site.
+pub(super) fn leaves_partition(task: &Settings) -> bool {
+    named(task).is_none() && task.batch.get("partition").is_none_or(|name| !name.is_empty())
 }
 
 /// Returns the partitions that a job may go to which names none. What a probe saw closed may have opened since.

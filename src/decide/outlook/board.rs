@@ -12,7 +12,7 @@ use crate::decide::graph::load::Load;
 use crate::decide::graph::net::Link;
 use crate::decide::graph::queues::{Queues, apart};
 use crate::decide::outlook::files::Hosts;
-use crate::decide::outlook::parts::{Part, Pool};
+use crate::decide::outlook::parts::{Bound, Part, Pool, QueueId};
 use crate::model::choice::{Policy, Span, Terms};
 use crate::model::host::HostName;
 use crate::model::id::{HostId, InstanceId, JobKey, RunId};
@@ -42,9 +42,6 @@ const BELIEVED: f64 = 1.0 / 3.0;
 
 /// Seconds after which what a queue makes jobs wait is estimated anew.
 const STALE: f64 = 60.0;
-
-/// A queue of a host, by its number there; none where the host is one.
-pub type QueueId = Option<u16>;
 
 /// Hosts that a task fits, and in which queue.
 pub type Fitting = Arc<[(HostId, QueueId)]>;
@@ -112,21 +109,6 @@ pub struct Sheet {
     pub total: f64,
     /// What the policy counts before that.
     first: f64,
-}
-
-/// A task that was bound to a host and is not over.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Bound {
-    /// Cores.
-    pub cpus: u32,
-    /// The queue.
-    pub queue: QueueId,
-    /// Seconds that it was expected to run.
-    pub expected: f64,
-    /// When it was bound.
-    pub since: Timestamp,
-    /// When it started.
-    pub started: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -319,7 +301,7 @@ impl Board {
         let most = most(facts, slots);
         let most = if sheet.run.middle < SHORT { most.saturating_add(SHORT_AHEAD) } else { most };
         // What is larger than the host is thought to be has it alone.
-        pool.cores == 0 || pool.cores + want.cpus <= most
+        pool.placed == 0 || pool.placed + want.cpus <= most
     }
 
     /// Returns the hosts that are known.
@@ -332,7 +314,7 @@ impl Board {
     pub fn is_open(&self, host: HostId) -> bool {
         let Some(site) = self.site(host) else { return false };
         let Some(facts) = site.facts.as_ref() else { return false };
-        let is_open = |(pool, slots): (Pool, u32)| pool.cores < most(facts, slots);
+        let is_open = |(pool, slots): (Pool, u32)| pool.placed < most(facts, slots);
         is_open((site.all, facts.slots)) || (0..site.names.len() as u16).any(|it| is_open(site.pool(Some(it), facts)))
     }
 
@@ -342,8 +324,8 @@ impl Board {
         self.of(sheet.host).each_pool(sheet.queue, |pool| pool.held += work);
     }
 
-    /// Binds a task to a host.
-    pub fn bind(&mut self, want: &Want, sheet: &Sheet, key: JobKey, now: Timestamp) -> Bound {
+    /// Binds a task to a host; `placed` says whether csync chose that.
+    pub fn bind(&mut self, want: &Want, (sheet, placed): (&Sheet, bool), key: JobKey, now: Timestamp) -> Bound {
         let until = seconds(now) + sheet.blocked + sheet.transfer.middle;
         if sheet.moved > 0.0 {
             // One transfer at a time on a link: the next one begins when this one is done.
@@ -353,7 +335,7 @@ impl Board {
             }
         }
         let (cpus, queue) = (want.cpus, sheet.queue);
-        let bound = Bound { cpus, queue, expected: sheet.run.middle, since: now, started: None };
+        let bound = Bound { cpus, queue, expected: sheet.run.middle, since: now, started: None, placed };
         let work = bound.expected * f64::from(bound.cpus);
         self.of(sheet.host).given += work;
         self.again(sheet.host, bound, key);
@@ -363,7 +345,7 @@ impl Board {
     /// Counts what is bound to a host already: found again after a restart.
     pub fn again(&mut self, host: HostId, bound: Bound, key: JobKey) {
         let site = self.of(host);
-        site.each_pool(bound.queue, |pool| pool.bind(bound.cpus, bound.expected));
+        site.each_pool(bound.queue, |pool| pool.bind(&bound));
         if site.facts.as_ref().is_some_and(|facts| facts.is_batch) {
             site.queued.insert((bound.queue, bound.since, key));
         }
@@ -401,7 +383,7 @@ impl Board {
         let site = self.of(host);
         site.expected.retain(|(of, ..)| *of != key);
         site.queued.remove(&(bound.queue, bound.since, key));
-        site.each_pool(bound.queue, |pool| pool.end(bound.cpus, bound.expected, bound.started.map(seconds)));
+        site.each_pool(bound.queue, |pool| pool.end(&bound, bound.started.map(seconds)));
         if let Some(ran) = ran {
             site.seen.0 += bound.expected;
             site.seen.1 += ran;

@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::decide::graph::estimate::Source;
-use crate::decide::outlook::board::{Board, QueueId, Sheet, best_queue};
+use crate::decide::outlook::board::{Board, Sheet, best_queue};
 use crate::decide::outlook::files::Hosts;
 use crate::decide::outlook::foresee::Outlook;
+use crate::decide::outlook::parts::QueueId;
 use crate::decide::outlook::survey::Survey;
 use crate::decide::place::plan::{Effort, Policy, plan as schedule};
 use crate::decide::place::problem::{File, Network, Path, Problem, ProblemError, Room, Site, Wait, Work};
@@ -112,6 +113,21 @@ pub fn draft(wanted: Wanted<'_>, survey: &Survey, outlook: &mut Outlook) -> Resu
         }
     }
     Ok(Draft { lines: lines.into_values().collect(), end: made.end, bound: made.bound, moved: made.moved })
+}
+
+/// Returns what instances cost, each on the host that it has: in the queue there where it starts soonest.
+pub fn terms_of(
+    wanted: Wanted<'_>,
+    survey: &Survey,
+    outlook: &mut Outlook,
+    all: &[(InstanceId, HostId)],
+) -> Vec<Option<Terms>> {
+    let mut kinds = Kinds { wanted, survey, board: board(survey), known: HashMap::new() };
+    let mut terms = |&(instance, host)| {
+        let sheet = kinds.best(instance, host, outlook)?;
+        kinds.board.terms(&sheet)
+    };
+    all.iter().map(&mut terms).collect()
 }
 
 /// Returns the hosts of a survey as they stand when nothing runs.

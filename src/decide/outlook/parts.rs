@@ -1,6 +1,7 @@
 //! The partitions of a host as a plan tells them apart: how large each is, how busy it was, and what of ours is bound there.
 
 use crate::model::batch::{Partition, PartitionState};
+use crate::model::units::Timestamp;
 
 /// Seconds after which nobody knows any more which nodes were out of service: most are repaired within a day.
 const REPAIRED: f64 = 86_400.0;
@@ -48,6 +49,26 @@ pub(super) fn slots(partition: &Partition, is_fresh: bool) -> Option<u32> {
     Some(serving.unwrap_or_else(|| partition.nodes.max(1)).saturating_mul(partition.cores_per_node?))
 }
 
+/// A queue of a host, by its number there; none where the host is one.
+pub type QueueId = Option<u16>;
+
+/// A task that was bound to a host and is not over.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bound {
+    /// Cores.
+    pub cpus: u32,
+    /// The queue.
+    pub queue: QueueId,
+    /// Seconds that it was expected to run.
+    pub expected: f64,
+    /// When it was bound.
+    pub since: Timestamp,
+    /// When it started.
+    pub started: Option<Timestamp>,
+    /// Whether csync chose the host, and not only the queue there.
+    pub placed: bool,
+}
+
 /// What is bound somewhere and not over.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Pool {
@@ -55,6 +76,8 @@ pub(super) struct Pool {
     pub(super) jobs: u32,
     /// Their cores.
     pub(super) cores: u32,
+    /// Those of them whose host csync chose: the others go there whether there is room or not.
+    pub(super) placed: u32,
     /// Core-seconds that they were expected to take.
     work: f64,
     /// Cores of those that have started, and the sum of their starts, each times its cores.
@@ -68,11 +91,13 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub(super) fn bind(&mut self, cpus: u32, expected: f64) {
+    pub(super) fn bind(&mut self, bound: &Bound) {
+        let cpus = bound.cpus;
         self.jobs += 1;
         self.cores += cpus;
+        self.placed += if bound.placed { cpus } else { 0 };
         self.waiting += cpus;
-        self.work += expected * f64::from(cpus);
+        self.work += bound.expected * f64::from(cpus);
     }
 
     pub(super) fn start(&mut self, cpus: u32, at: f64) {
@@ -82,10 +107,12 @@ impl Pool {
         self.running.1 += at * f64::from(cpus);
     }
 
-    pub(super) fn end(&mut self, cpus: u32, expected: f64, started: Option<f64>) {
+    pub(super) fn end(&mut self, bound: &Bound, started: Option<f64>) {
+        let cpus = bound.cpus;
         self.jobs = self.jobs.saturating_sub(1);
         self.cores = self.cores.saturating_sub(cpus);
-        self.work = (self.work - expected * f64::from(cpus)).max(0.0);
+        self.placed = self.placed.saturating_sub(if bound.placed { cpus } else { 0 });
+        self.work = (self.work - bound.expected * f64::from(cpus)).max(0.0);
         let Some(at) = started else {
             self.waiting = self.waiting.saturating_sub(cpus);
             return;

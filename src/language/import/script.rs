@@ -96,6 +96,11 @@ pub fn script(
             task.batch.push((key, value.clone()));
         }
     }
+    let names_partition = task.batch.iter().any(|(key, _)| *key == "partition");
+    if native && format != Format::Sge && !names_partition {
+        // Who wrote it for that batch system and named none expects the site's default.
+        task.batch.push(("partition", String::new()));
+    }
     let name = asked.name.clone().unwrap_or_else(|| task.name.clone());
     Ok(Script { workflow: Draft { name, tasks: vec![task], ..Draft::default() }.print(), notes })
 }
@@ -172,6 +177,22 @@ mod tests {
         note: csync keeps the output of every attempt itself; files named for it are left out
         note: the script calls `srun`
         "#);
+    }
+
+    #[test]
+    fn a_script_at_home_that_names_no_partition_means_its_sites_default() {
+        let text = "#!/bin/sh\n#SBATCH -c 2\ntrue\n";
+        let long = Asked { partition: Some("long".to_owned()), ..Asked::default() };
+        for (flavour, asked, wanted) in [
+            (Some(Flavour::Slurm), &Asked::default(), Some("partition = \"\"\n")),
+            (Some(Flavour::Slurm), &long, Some("partition = \"long\"\n")),
+            (Some(Flavour::Pbs), &Asked::default(), None),
+            (None, &Asked::default(), None),
+        ] {
+            let workflow = told(text, Format::Slurm, flavour, asked);
+            let line = workflow.split_inclusive('\n').find(|line| line.starts_with("partition"));
+            assert_eq!(line, wanted, "{flavour:?}");
+        }
     }
 
     #[test]

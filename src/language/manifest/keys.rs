@@ -71,7 +71,7 @@ keys! {
         MaxParallel = "max_parallel": "Most instances in flight at once.",
         Checkpoint = "checkpoint": "A signal that tells the command, some time before its walltime ends, to save its state.",
         Account = "account": "Account that the batch system charges.",
-        Partition = "partition": "Partition (PBS, SGE: queue) of the batch system.",
+        Partition = "partition": "Partition (PBS, SGE: queue) of the batch system; `\"\"`: the site's default, wherever it would start sooner.",
         Qos = "qos": "Quality of service of the batch system.",
         Constraint = "constraint": "Node features that the batch system must give.",
         Slurm = "slurm": "Raw flags for Slurm.",

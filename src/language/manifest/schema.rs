@@ -147,9 +147,9 @@ fn settings() -> impl Iterator<Item = (&'static str, &'static str, Value)> {
             | SettingKey::Conda
             | SettingKey::Stdin
             | SettingKey::Account
-            | SettingKey::Partition
             | SettingKey::Qos
             | SettingKey::Constraint => json!({ "type": "string", "minLength": 1 }),
+            SettingKey::Partition => json!({ "type": "string" }),
             SettingKey::Binds | SettingKey::Modules | SettingKey::Setup | SettingKey::On => text_or_texts(),
             SettingKey::Secrets | SettingKey::Tags => texts(),
             SettingKey::Priority => json!({ "type": "integer" }),

@@ -116,7 +116,8 @@ impl Check<'_, '_> {
     /// Compiles a text in which only params may stand.
     fn constant(&mut self, id: NodeId, key: &str, layer: &Layer<'_>) -> Option<Template> {
         let text = self.string(id, key)?;
-        if text.trim().is_empty() {
+        // An empty partition says something: the site's own default.
+        if text.trim().is_empty() && !(text.is_empty() && key == SettingKey::Partition.text()) {
             self.mistakes.error(self.tree.span(id), format!("`{key}` is empty"));
             return None;
         }

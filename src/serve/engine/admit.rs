@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::decide::engine::limits::has_partitions;
 use crate::decide::engine::protocol::{Event, Mark, Verdict};
 use crate::decide::engine::run::Run;
 use crate::decide::fresh::memos::{Hashes, Memos};
@@ -121,7 +122,7 @@ impl Ground {
     async fn of(
         (state, reader): (&StateDir, &Reader),
         (plan, verdicts): (&Plan, &[Verdict]),
-        places: &Places,
+        (places, chooses): (&Places, bool),
         replicas: &[Replica],
     ) -> Result<Self, StoreError> {
         let runs = verdicts.iter().any(|verdict| matches!(verdict, Verdict::Stale | Verdict::Check));
@@ -129,7 +130,6 @@ impl Ground {
             return Ok(Self::default());
         }
         let lore = lore(state, plan, verdicts, &places.names(), clock::now()).await;
-        let chooses = places.chooses();
         let lying = if chooses || lore.is_of_use() { lying(plan, replicas) } else { Vec::new() };
         let seen = if chooses { Seen::load(reader).await? } else { Seen::default() };
         Ok(Self { lore, lying, seen })
@@ -197,7 +197,8 @@ pub(super) fn prepare(
         _ => None,
     }));
     let told = (&*prepared.plan, prepared.verdicts.as_slice());
-    let ground = runtime.block_on(Ground::of((state, reader), told, &prepared.places, &replicas));
+    let chooses = chooses(&prepared.places, &hosts, &facts);
+    let ground = runtime.block_on(Ground::of((state, reader), told, (&prepared.places, chooses), &replicas));
     let ground = ground.map_err(|error| storage(&error))?;
     let lock = match makes_files(&prepared.plan, &prepared.verdicts) {
         Makes::Nothing => None,
@@ -222,6 +223,12 @@ pub(super) fn prepare(
         env: encode_env(&env),
     };
     Ok(Admission { new, prepared, means: Means { env, umask, secrets }, lock, hosts, facts, dir, ground, data })
+}
+
+/// Returns whether csync chooses anything of where a run's tasks go: a host, or a partition of the host that they have.
+fn chooses(places: &Places, hosts: &Hosts, facts: &BTreeMap<HostName, Facts>) -> bool {
+    let several = |name: &HostName| hosts.get(name.as_str()).is_some_and(|it| has_partitions(it, facts.get(name)));
+    places.chooses() || places.names().iter().any(several)
 }
 
 /// Where a run writes files, as far as it declares them.
@@ -315,8 +322,10 @@ pub(super) async fn load(reader: &Reader, state: &StateDir, run: RunId) -> Resul
     let ground = if stored.summary.state == RunState::Active {
         let replicas = reader.replicas(Some(&plan.plan.root)).await?;
         let var = |name: &str| plan.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.into());
-        let places = places::hosts(var, &facts).map(|hosts| Places::of(&plan.plan, &hosts)).unwrap_or_default();
-        Ground::of((state, reader), (&plan.plan, &plan.verdicts), &places, &replicas).await?
+        let hosts = places::hosts(var, &facts).unwrap_or_default();
+        let places = Places::of(&plan.plan, &hosts);
+        let chooses = chooses(&places, &hosts, &facts);
+        Ground::of((state, reader), (&plan.plan, &plan.verdicts), (&places, chooses), &replicas).await?
     } else {
         Ground::default()
     };
@@ -414,7 +423,7 @@ impl Runner {
     fn survey(&mut self, run: RunId, plan: &Plan, ground: Ground, chosen: Chosen<'_>) {
         let Ground { lore, lying, seen } = ground;
         let Chosen { places, hosts, facts } = chosen;
-        if places.chooses() {
+        if chooses(places, hosts, facts) {
             let net = net(hosts, &seen.rates, &seen.shared, |host| facts.get(host)?.trip);
             let here = (self.settings.capacity.cpus, clock::now());
             let mut surveyed = survey(&places.names(), hosts, facts, &net, &seen.waits, here);

@@ -49,7 +49,7 @@ pub(super) fn submission(
         array: u32::try_from(members).ok().map(|size| Array { size, cap: None }),
         request,
         account: key("account").or_else(|| host.account.clone()),
-        partition: key("partition").or_else(|| key("queue")),
+        partition: key("partition").or_else(|| key("queue")).filter(|name| !name.is_empty()),
         qos: key("qos"),
         reservation: key("reservation"),
         constraint: key("constraint"),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::decide::engine::limits::Limits;
-use crate::decide::engine::protocol::{Action, Adopted, Capacity, Event, Halt, Routes, Verdict};
+use crate::decide::engine::protocol::{Action, Adopted, Capacity, Event, Halt, Record, Routes, Verdict};
 use crate::decide::engine::tests::plan::Workflow;
 use crate::decide::engine::tests::world::{RUN, Stored, World, ended};
 use crate::decide::graph::estimate::{Estimate, Source};
@@ -16,7 +16,7 @@ use crate::decide::outlook::foresee::Outlook;
 use crate::decide::outlook::parts::Part;
 use crate::model::api::RunState;
 use crate::model::batch::{Flavour, Partition};
-use crate::model::choice::Policy;
+use crate::model::choice::{Placement, Policy};
 use crate::model::id::{HostId, InstanceId, RunId};
 use crate::model::job::{Ended, Outcome, State};
 use crate::model::resources::{Amount, Request};
@@ -78,11 +78,20 @@ fn world(said: &[Said]) -> World {
     world
 }
 
+/// Where csync chooses the host, and where a person said it: what is told of partitions holds for both.
+fn routes() -> [Routes; 2] {
+    [Routes::placed([(vec![HPC], Some(Policy::Fastest))]), Routes::new([vec![HPC]])]
+}
+
 fn submit(world: &mut World, instances: u32, settings: impl FnOnce(&mut Settings)) {
+    let [placed, _] = routes();
+    submit_by(world, placed, instances, settings);
+}
+
+fn submit_by(world: &mut World, routes: Routes, instances: u32, settings: impl FnOnce(&mut Settings)) {
     let plan = Workflow::default().task("a", instances).with(settings).plan();
     let outlook = Outlook::new(vec![None], HashMap::new(), Files::new(plan.paths.len(), Hosts::one(HostId::LOCAL)));
     world.tell(Event::Outlook(RUN, Box::new(outlook)));
-    let routes = Routes::placed([(vec![HPC], Some(Policy::Fastest))]);
     let verdicts = vec![Verdict::Stale; plan.instances.len()];
     let stored = Stored {
         plan: Arc::clone(&plan),
@@ -119,10 +128,68 @@ fn a_task_goes_to_the_partition_where_it_starts_soonest_of_those_that_csync_may_
         ("GPUs would be idle", &[DEBUG, Said { gpus: 2, ..SHORT }], 600, "debug"),
         ("the best of three", &[DEBUG, waits(600.0, SHORT), Said { name: "quick", ..SHORT }], 600, "quick"),
     ] {
-        let mut world = world(said);
-        submit(&mut world, 1, lasting(seconds));
-        let named = (wanted != "debug").then_some(wanted);
-        assert_eq!(went(&world), (vec![wanted], vec![named]), "{why}");
+        for routes in routes() {
+            let mut world = world(said);
+            submit_by(&mut world, routes, 1, lasting(seconds));
+            let named = (wanted != "debug").then_some(wanted);
+            assert_eq!(went(&world), (vec![wanted], vec![named]), "{why}");
+        }
+    }
+}
+
+#[test]
+fn what_has_its_host_does_not_wait_for_room_there_and_takes_none_from_what_does() {
+    let [placed, fixed] = routes();
+    let long = [DEBUG, Said { hours: 10, ..SHORT }];
+    let two_cores = |task: &mut Settings| {
+        lasting(36_000)(task);
+        task.resources[0].cpus = Amount::Exact(2);
+    };
+    let mut first = world(&long);
+    submit_by(&mut first, fixed.clone(), 48, two_cores);
+    let went_there = went(&first).0;
+    assert_eq!((went_there.len(), &went_there[..8]), (48, &["short"; 8][..]), "all at once, as ever");
+    assert!(went_there.contains(&"debug"), "behind those it takes longer than two hours: {went_there:?}");
+    let mut second = world(&long);
+    submit_by(&mut second, placed.clone(), 48, two_cores);
+    assert_eq!(went(&second).0.len(), 32, "of two cores each, for twice what runs at once in both");
+    // What csync places after them is handed over as if they were not there, and is behind them.
+    let behind = |world: &mut World| placed_next(world, placed.clone()).chosen.behind;
+    assert!(behind(&mut first) > 600.0);
+    let mut third = world(&long);
+    submit_by(&mut third, fixed, 12, lasting(600));
+    assert_eq!(went(&third).0, ["short"; 12]);
+    while let Some((key, _)) = third.queue.pop_front() {
+        third.tell(Event::Started(key, third.now));
+        third.tell(Event::Ended(Box::new(ended(key, Outcome::Success, third.now))));
+    }
+    assert_eq!(third.store[&RUN].state, RunState::Succeeded);
+    assert_eq!((behind(&mut third), behind(&mut world(&long))), (0.0, 0.0), "they are over");
+}
+
+/// Places a task of another run; returns what is said of that.
+fn placed_next(world: &mut World, routes: Routes) -> Placement {
+    let plan = Workflow::default().task("b", 1).with(lasting(600)).plan();
+    let outlook = Outlook::new(vec![None], HashMap::new(), Files::new(plan.paths.len(), Hosts::one(HostId::LOCAL)));
+    let (run, now, mut actions) = (RunId(2), world.now, Vec::new());
+    world.engine.handle(Event::Outlook(run, Box::new(outlook)), now, &mut actions).unwrap();
+    let verdicts = vec![Verdict::Stale];
+    world.engine.handle(Event::Submitted { run, plan, verdicts, routes }, now, &mut actions).unwrap();
+    let placement = actions.into_iter().find_map(|action| match action {
+        Action::Record(Record::Submitted { choice, .. }) => choice?.placement,
+        _ => None,
+    });
+    placement.unwrap()
+}
+
+#[test]
+fn the_sites_default_is_meant_where_a_person_says_so() {
+    for routes in routes() {
+        let mut world = world(&[DEBUG, SHORT]);
+        submit_by(&mut world, routes, 1, |task| {
+            task.batch.insert("partition".to_owned(), String::new());
+        });
+        assert_eq!(went(&world), (vec!["debug"], vec![None]));
     }
 }
 
@@ -139,21 +206,25 @@ fn gpus_are_for_those_that_ask_for_them() {
 #[test]
 fn a_person_who_names_a_partition_has_it() {
     for key in ["partition", "slurm.partition"] {
-        let mut world = world(&[DEBUG, SHORT]);
-        submit(&mut world, 1, |task| {
-            task.batch.insert(key.to_owned(), "debug".to_owned());
-        });
-        assert_eq!(went(&world), (vec!["debug"], vec![None]), "{key}");
+        for routes in routes() {
+            let mut world = world(&[DEBUG, SHORT]);
+            submit_by(&mut world, routes, 1, |task| {
+                task.batch.insert(key.to_owned(), "debug".to_owned());
+            });
+            assert_eq!(went(&world), (vec!["debug"], vec![None]), "{key}");
+        }
     }
 }
 
 #[test]
 fn no_more_go_to_a_partition_than_it_takes() {
-    let mut world = world(&[DEBUG, Said { jobs: Some(3), ..SHORT }]);
-    submit(&mut world, 10, lasting(600));
-    let went = went(&world).0;
-    assert_eq!(went.iter().filter(|name| **name == "short").count(), 3, "{went:?}");
-    assert_eq!(went.len(), 10, "the others go where they went before");
+    for routes in routes() {
+        let mut world = world(&[DEBUG, Said { jobs: Some(3), ..SHORT }]);
+        submit_by(&mut world, routes, 10, lasting(600));
+        let went = went(&world).0;
+        assert_eq!(went.iter().filter(|name| **name == "short").count(), 3, "{went:?}");
+        assert_eq!(went.len(), 10, "the others go where they went before");
+    }
 }
 
 #[test]
@@ -195,8 +266,12 @@ fn cores_that_nobody_uses_count_and_are_looked_at_again_while_it_runs() {
 
 #[test]
 fn a_partition_that_refuses_what_csync_chose_it_for_is_chosen_no_more() {
+    routes().into_iter().for_each(refuses);
+}
+
+fn refuses(routes: Routes) {
     let mut world = world(&[DEBUG, SHORT]);
-    submit(&mut world, 2, lasting(600));
+    submit_by(&mut world, routes.clone(), 2, lasting(600));
     assert_eq!(went(&world).0, ["short", "short"]);
     let refuse = |world: &mut World, n: u32| {
         let key = world.engine.run(RUN).unwrap().key(InstanceId(n));
@@ -216,7 +291,6 @@ fn a_partition_that_refuses_what_csync_chose_it_for_is_chosen_no_more() {
     let outlook = Outlook::new(vec![None], HashMap::new(), Files::new(plan.paths.len(), Hosts::one(HostId::LOCAL)));
     let run = RunId(2);
     let mut actions = Vec::new();
-    let routes = Routes::placed([(vec![HPC], Some(Policy::Fastest))]);
     let (now, verdicts) = (world.now, vec![Verdict::Stale]);
     world.engine.handle(Event::Outlook(run, Box::new(outlook)), now, &mut actions).unwrap();
     world.engine.handle(Event::Submitted { run, plan, verdicts, routes }, now, &mut actions).unwrap();
@@ -227,9 +301,13 @@ fn a_partition_that_refuses_what_csync_chose_it_for_is_chosen_no_more() {
 
 #[test]
 fn a_partition_that_was_chosen_is_known_after_a_restart() {
+    routes().into_iter().for_each(is_known_again);
+}
+
+fn is_known_again(routes: Routes) {
     let said = [DEBUG, SHORT];
     let mut first = world(&said);
-    submit(&mut first, 2, lasting(600));
+    submit_by(&mut first, routes, 2, lasting(600));
     let stored = first.store[&RUN].clone();
     let mut second = world(&said);
     let plan = Arc::clone(&stored.plan);
@@ -240,13 +318,32 @@ fn a_partition_that_was_chosen_is_known_after_a_restart() {
     let key = second.engine.run(RUN).unwrap().key(InstanceId(0));
     second.tell(Event::Adopted(key, Adopted::NeverStarted));
     assert_eq!(second.partitions, [(key, Some("short".into()))], "handed over again to where it was to go");
+    // Refused there after that, it is csync's mistake still.
+    second.queue.retain(|(queued, _)| *queued != key);
+    let refused = ended(key, Outcome::Rejected { message: "Invalid qos".to_owned() }, second.now);
+    second.tell(Event::Ended(Box::new(Ended { started: None, ..refused })));
+    assert_eq!(went(&second).0.last(), Some(&"debug"));
 }
 
 #[test]
 fn the_terms_of_the_partitions_are_told() {
+    for (routes, is_said) in routes().into_iter().zip([false, true]) {
+        terms_are_told(routes, is_said);
+    }
+    // Where there is no choice nothing is told.
+    let [placed, fixed] = routes();
+    for (routes, told) in [(placed, 1), (fixed, 0)] {
+        let mut world = world(&[DEBUG, SHORT]);
+        submit_by(&mut world, routes, 1, lasting(7200));
+        assert_eq!(world.placements.len(), told);
+    }
+}
+
+fn terms_are_told(routes: Routes, is_said: bool) {
     let mut world = world(&[DEBUG, SHORT]);
-    submit(&mut world, 1, lasting(600));
+    submit_by(&mut world, routes, 1, lasting(600));
     let placement = world.placements[0].clone();
+    assert_eq!(placement.said, is_said);
     assert_eq!(placement.chosen.partition.as_deref(), Some("short"));
     assert!((placement.chosen.wait.middle - 5.0).abs() < 1e-9, "{placement:?}");
     let next = placement.next.unwrap();
