@@ -240,6 +240,8 @@ fn a_task_goes_to_the_partition_of_a_cluster_where_it_starts_soonest() {
     let bed = Bed::shared();
     configure(&bed, HOSTS);
     bed.csync(&["hosts", "probe", "hpc", "grid"]).exits(0);
+    let shown = bed.csync(&["hosts", "show", "hpc"]).exits(0).out;
+    assert!(shown.contains("2 nodes in debug and long"), "{shown}");
     bed.write("workflow.toml", PARTITIONS);
     bed.csync(&["submit", "--only", "debug", "--only", "long"]).exits(0);
     bed.csync(&["engine", "stop"]).exits(0);

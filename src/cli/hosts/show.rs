@@ -237,6 +237,7 @@ fn found(facts: &Facts) -> Vec<Line> {
         found.push(("load", format!("{load:.1} processes in the mean of 5 minutes, when it was probed")));
     }
     let offered = facts.batch.as_ref().map(|batch| batch.offers.partitions.as_slice());
+    found.push(("shared nodes", offered.map(shared_nodes).unwrap_or_default()));
     found.push(("out of service", offered.and_then(out_of_service).unwrap_or_default()));
     let idle = facts.batch.iter().flat_map(|batch| &batch.offers.partitions);
     let idle = idle.filter_map(|it| Some(format!("{} in {}", it.idle?, it.name)));
@@ -248,6 +249,21 @@ fn found(facts: &Facts) -> Vec<Line> {
         found.push(("clock", clock_words(skew.seconds, skew.error)));
     }
     found.into_iter().filter(|(_, value)| !value.is_empty()).map(|(key, value)| (key, value, String::new())).collect()
+}
+
+/// Says how many nodes partitions have in common.
+fn shared_nodes(partitions: &[Partition]) -> String {
+    let of = |it: &Partition| {
+        let after = it.shares.iter().filter(|(other, _)| **other > it.name);
+        after.map(|(other, nodes)| format!("{} in {} and {other}", many(*nodes, "node"), it.name)).collect::<Vec<_>>()
+    };
+    let mut said: Vec<String> = partitions.iter().flat_map(of).collect();
+    let others = said.len().saturating_sub(MOST_NAMED);
+    said.truncate(MOST_NAMED);
+    if others > 0 {
+        said.push(format!("and {others} more pairs"));
+    }
+    said.join(", ")
 }
 
 /// Says how many nodes of each partition start no jobs; none where all do, or nobody told.

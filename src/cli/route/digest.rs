@@ -3,7 +3,7 @@
 //! It holds as long as nothing changed that it was made of: csync itself, the files of hosts and sites, the table of what probes
 //! found, which counts its changes, and that of how fast files moved, of which a few sums are taken. Where it does not hold, is damaged or absent, everything is read, and it is written anew.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -26,7 +26,7 @@ use crate::reach::config::ConfigDir;
 use crate::reach::store::{Place as StorePlace, Reader};
 
 /// The file's kind and version.
-const MAGIC: &[u8; 8] = b"csyncdg6";
+const MAGIC: &[u8; 8] = b"csyncdg7";
 /// Bytes of the hash behind it.
 const HASH: usize = 32;
 
@@ -231,7 +231,12 @@ impl Digest {
             let facts = known.facts(host).filter(|_| !host.name.is_local());
             let place = Place::of(host, facts, partitions(host, facts));
             let probed = known.probed.get(&host.name);
-            let slim = |part: &Partition| Partition { node_names: Vec::new(), features: Vec::new(), ..part.clone() };
+            let slim = |part: &Partition| Partition {
+                node_names: Vec::new(),
+                shares: BTreeMap::new(),
+                features: Vec::new(),
+                ..part.clone()
+            };
             Kept {
                 name: host.name.clone(),
                 batch: host.batch,

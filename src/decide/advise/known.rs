@@ -5,13 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::decide::advise::facts::{HostFacts, PartitionFacts, Way};
+use crate::language::batch::nodes::{MOST_NODES, node_names};
 use crate::language::hosts::partitions;
 use crate::model::batch::{Partition, PartitionState};
 use crate::model::facts::Facts;
 use crate::model::host::{Host, LoginNode};
-
-/// Most compute nodes of a host whose names are kept.
-const MOST_NODES: usize = 20_000;
 
 /// What `ssh_config` says of a name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -132,44 +130,6 @@ fn add_nodes(
     }
 }
 
-/// Reads a list of nodes as Slurm writes it: `gpu1,n[01-03,07]`.
-pub fn node_names(list: &str) -> Vec<String> {
-    let mut names = Vec::new();
-    for item in split_outside(list) {
-        let Some((prefix, rest)) = item.split_once('[') else {
-            names.push(item.to_owned());
-            continue;
-        };
-        let Some((inside, suffix)) = rest.split_once(']').filter(|(_, suffix)| !suffix.contains('[')) else { continue };
-        for range in inside.split(',') {
-            let (from, to) = range.split_once('-').unwrap_or((range, range));
-            let (Ok(first), Ok(end)) = (from.parse::<u32>(), to.parse::<u32>()) else { continue };
-            let width = from.len();
-            let room = MOST_NODES.saturating_sub(names.len());
-            names.extend((first..=end).take(room).map(|number| format!("{prefix}{number:0width$}{suffix}")));
-        }
-    }
-    names.retain(|name| !name.is_empty());
-    names
-}
-
-fn split_outside(list: &str) -> Vec<&str> {
-    let (mut items, mut start, mut inside) = (Vec::new(), 0, false);
-    for (at, letter) in list.char_indices() {
-        match letter {
-            '[' => inside = true,
-            ']' => inside = false,
-            ',' if !inside => {
-                items.extend(list.get(start..at));
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    items.extend(list.get(start..));
-    items
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,12 +195,5 @@ mod tests {
         assert_eq!(way("n1"), Some(Way { jump: "hpc".to_owned(), ..Way::default() }));
         assert_eq!((way("n2"), way("own")), (None, None), "nothing is known, and a person said so");
         assert!(names["n1"].is_node && !names["hpc"].is_node && names["n1"].host == "hpc");
-    }
-
-    #[test]
-    fn lists_of_nodes_are_taken_apart() {
-        assert_eq!(node_names("gpu1,n[01-03,07],x[9-10]y"), ["gpu1", "n01", "n02", "n03", "n07", "x9y", "x10y"]);
-        assert_eq!(node_names("a[1-2][3-4],b[x]"), Vec::<String>::new());
-        assert_eq!(node_names("n[1-4000000000]").len(), MOST_NODES);
     }
 }

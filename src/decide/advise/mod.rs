@@ -22,7 +22,7 @@ mod work;
 mod tests;
 
 pub use facts::{Facts, Found, HostFacts, Learned, PartitionFacts, Replica, Way};
-pub use known::{NameFacts, Route, host_facts, names, node_names};
+pub use known::{NameFacts, Route, host_facts, names};
 pub use need::need;
 pub use work::{Work, work_of};
 

@@ -492,11 +492,20 @@ impl Site {
     /// the size of this one; else of the host.
     fn pool(&self, queue: QueueId, facts: &SiteFacts) -> (Pool, u32) {
         let slots = self.part(queue, facts).filter(|_| facts.parts.len() > 1).and_then(|part| part.slots);
-        let own = |at: u16| self.pools.get(usize::from(at)).copied().unwrap_or_default();
-        match (queue, slots) {
-            (Some(at), Some(slots)) => (own(at), slots),
-            _ => (self.all, facts.slots),
+        match slots {
+            Some(slots) => (self.bound(queue, facts), slots),
+            None => (self.all, facts.slots),
         }
+    }
+
+    /// Returns what is bound in a queue, and what of that in others is on nodes of this one.
+    fn bound(&self, queue: QueueId, facts: &SiteFacts) -> Pool {
+        let own = queue.and_then(|at| self.pools.get(usize::from(at))).copied().unwrap_or_default();
+        let Some(part) = self.part(queue, facts) else { return own };
+        part.shared.iter().fold(own, |sum, &(other, of)| {
+            let at = self.names.iter().position(|(_, known)| *known == Some(other));
+            at.and_then(|at| self.pools.get(at)).map_or(sum, |theirs| sum.with(theirs, of))
+        })
     }
 
     /// Returns whether csync sends a task to a queue by itself that is not the first that it fits.
@@ -515,7 +524,7 @@ impl Site {
     /// bound here since, and to what waits there. Where a batch system chooses the queue, the freest counts.
     fn load(&self, queue: QueueId, facts: &SiteFacts, now: f64) -> Option<Load> {
         let (seen, pool) = match queue {
-            Some(at) => (self.part(queue, facts)?.idle, self.pools.get(usize::from(at)).copied().unwrap_or_default()),
+            Some(_) => (self.part(queue, facts)?.idle, self.bound(queue, facts)),
             None => (facts.parts.iter().filter_map(|part| part.idle).max_by_key(|(cores, _)| *cores), self.all),
         };
         let (cores, at) = seen?;

@@ -19,21 +19,31 @@ pub struct Part {
     pub has_gpus: bool,
     /// Cores that nobody used, and when that was seen, in seconds.
     pub idle: Option<(u32, f64)>,
+    /// Others of these partitions that have nodes of this one, by their places, and what part of their nodes those are.
+    pub shared: Vec<(usize, f64)>,
 }
 
 impl Part {
     /// Takes what is known of partitions that take and start jobs; `at` is when somebody looked, and it is `now`, in seconds.
     pub fn of(all: &[Partition], at: Option<f64>, now: f64) -> Vec<Self> {
-        let up = all.iter().filter(|partition| partition.state == PartitionState::Up);
+        let up: Vec<&Partition> = all.iter().filter(|partition| partition.state == PartitionState::Up).collect();
+        let shared = |it: &Partition| {
+            let of = |(at, other): (usize, &&Partition)| {
+                let nodes = other.shares.get(&it.name).filter(|_| other.nodes > 0)?;
+                Some((at, (f64::from(*nodes) / f64::from(other.nodes)).min(1.0)))
+            };
+            up.iter().enumerate().filter_map(of).collect()
+        };
         let is_fresh = is_fresh(at, now);
-        let part = |it: &Partition| Self {
+        let part = |it: &&Partition| Self {
             name: it.name.clone(),
             slots: slots(it, is_fresh),
             jobs: it.running_max.into_iter().chain(it.jobs_max).min(),
             has_gpus: !it.gpus.is_empty(),
             idle: it.idle.zip(at),
+            shared: shared(it),
         };
-        up.map(part).collect()
+        up.iter().map(part).collect()
     }
 }
 
@@ -81,7 +91,7 @@ pub(super) struct Pool {
     /// Core-seconds that they were expected to take.
     work: f64,
     /// Cores of those that have started, and the sum of their starts, each times its cores.
-    running: (u32, f64),
+    running: (f64, f64),
     /// Cores of those that have not.
     pub(super) waiting: u32,
     /// Cores of those that have since somebody looked how busy it is.
@@ -103,7 +113,7 @@ impl Pool {
     pub(super) fn start(&mut self, cpus: u32, at: f64) {
         self.waiting = self.waiting.saturating_sub(cpus);
         self.begun += cpus;
-        self.running.0 += cpus;
+        self.running.0 += f64::from(cpus);
         self.running.1 += at * f64::from(cpus);
     }
 
@@ -117,15 +127,30 @@ impl Pool {
             self.waiting = self.waiting.saturating_sub(cpus);
             return;
         };
-        self.running.0 = self.running.0.saturating_sub(cpus);
+        self.running.0 = (self.running.0 - f64::from(cpus)).max(0.0);
         self.running.1 -= at * f64::from(cpus);
         // Its cores are free again.
         self.begun = self.begun.saturating_sub(cpus);
     }
 
+    /// Returns this with what of another takes part of the same nodes: jobs are thought to be spread over theirs evenly.
+    pub(super) fn with(self, other: &Self, part: f64) -> Self {
+        let of = |cores: u32| (f64::from(cores) * part).ceil() as u32;
+        Self {
+            jobs: self.jobs,
+            cores: self.cores.saturating_add(of(other.cores)),
+            placed: self.placed.saturating_add(of(other.placed)),
+            work: other.work.mul_add(part, self.work),
+            running: (other.running.0.mul_add(part, self.running.0), other.running.1.mul_add(part, self.running.1)),
+            waiting: self.waiting.saturating_add(of(other.waiting)),
+            begun: self.begun.saturating_add(of(other.begun)),
+            held: other.held.mul_add(part, self.held),
+        }
+    }
+
     /// Returns the core-seconds that are left of it.
     fn left(&self, now: f64) -> f64 {
-        let done = f64::from(self.running.0).mul_add(now, -self.running.1);
+        let done = self.running.0.mul_add(now, -self.running.1);
         // What takes longer than expected is thought to end soon, and never to be over.
         (self.work - done).max(self.work * 0.05)
     }

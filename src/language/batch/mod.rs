@@ -18,6 +18,7 @@
 
 pub mod call;
 pub mod log;
+pub mod nodes;
 pub mod pbs;
 pub mod room;
 pub mod sge;

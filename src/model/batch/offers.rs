@@ -41,6 +41,8 @@ pub struct Partition {
     pub gpus: BTreeMap<String, u32>,
     /// Names of its nodes, in lists as the batch system writes them: `n[01-16]`.
     pub node_names: Vec<String>,
+    /// How many of its nodes other partitions have too, by their names; empty also where nobody told.
+    pub shares: BTreeMap<String, u32>,
     /// Features of its nodes.
     pub features: Vec<String>,
     /// Most jobs of one user that run at once.

@@ -1,6 +1,6 @@
 //! Several partitions of a host: in which of them a task goes that csync places, and what keeps it from some.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::decide::engine::limits::Limits;
@@ -19,7 +19,7 @@ use crate::model::batch::{Flavour, Partition};
 use crate::model::choice::{Placement, Policy};
 use crate::model::id::{HostId, InstanceId, RunId};
 use crate::model::job::{Ended, Outcome, State};
-use crate::model::resources::{Amount, Request};
+use crate::model::resources::{Amount, Request, Usage};
 use crate::model::task::Settings;
 use crate::model::units::{Bytes, Timestamp, Walltime};
 
@@ -38,9 +38,11 @@ struct Said {
     jobs: Option<u32>,
     /// Cores that nobody used when it was looked at.
     idle: Option<u32>,
+    /// How many of its four nodes each of the others has too.
+    shared: u32,
 }
 
-const DEBUG: Said = Said { name: "debug", hours: 10, waited: 7200.0, gpus: 0, jobs: None, idle: None };
+const DEBUG: Said = Said { name: "debug", hours: 10, waited: 7200.0, gpus: 0, jobs: None, idle: None, shared: 0 };
 const SHORT: Said = Said { name: "short", hours: 1, waited: 5.0, ..DEBUG };
 
 /// A cluster with these partitions, of sixteen cores each, the first the default.
@@ -57,6 +59,11 @@ fn world(said: &[Said]) -> World {
         gpus: if it.gpus > 0 { BTreeMap::from([("a100".to_owned(), it.gpus)]) } else { BTreeMap::new() },
         jobs_max: it.jobs,
         idle: it.idle,
+        shares: said
+            .iter()
+            .filter(|other| other.name != it.name)
+            .map(|other| (other.name.to_owned(), it.shared))
+            .collect(),
         ..Partition::default()
     };
     let partitions: Vec<Partition> = said.iter().map(part).collect();
@@ -180,6 +187,94 @@ fn placed_next(world: &mut World, routes: Routes) -> Placement {
         _ => None,
     });
     placement.unwrap()
+}
+
+#[test]
+fn nodes_of_several_partitions_are_room_once() {
+    let over = |shared| [Said { shared, ..DEBUG }, Said { shared, hours: 10, ..SHORT }];
+    // Twice what runs there at once: of one cluster, of two halves of which one is common, of two.
+    for (shared, wanted) in [(4, 32), (2, 42), (0, 64)] {
+        let mut world = world(&over(shared));
+        submit(&mut world, 64, lasting(36_000));
+        let went = went(&world).0;
+        assert!(went.len().abs_diff(wanted) <= 1, "{shared}: {}", went.len());
+    }
+    // What waits behind the one is behind it in the other too: going there wins nothing of that.
+    let [_, fixed] = routes();
+    for (shared, wins) in [(4, false), (0, true)] {
+        let mut world = world(&over(shared));
+        submit_by(&mut world, fixed.clone(), 48, lasting(36_000));
+        let went = went(&world).0;
+        assert_eq!(went[..16], ["short"; 16]);
+        assert_eq!(went[16] == "debug", wins, "{shared}: {went:?}");
+    }
+    // Idle cores of the one are gone when the other's job has them.
+    for (shared, wanted) in [(4, "debug"), (0, "short")] {
+        let idle = |said: Said| Said { idle: Some(2), waited: 60.0, hours: 10, shared, ..said };
+        let mut world = world(&[idle(DEBUG), idle(SHORT)]);
+        submit(&mut world, 3, lasting(600));
+        assert_eq!(went(&world).0, ["debug", "debug", wanted]);
+    }
+}
+
+/// Runs tasks of a thousand seconds on sixteen cores of a cluster with two partitions, first come first served, and on four of a
+/// machine; returns when all are over.
+fn makespan(shared: u32, tasks: u32) -> f64 {
+    let lab = HostId(2);
+    let mut world = world(&[Said { shared, waited: 20.0, ..DEBUG }, Said { shared, waited: 20.0, hours: 10, ..SHORT }]);
+    let room = Capacity { cpus: 4, mem: Bytes::gib(64), gpus: 0, nodes: 1, jobs: Some(1000) };
+    world.tell(Event::Limits(lab, Arc::new(Limits::default())));
+    world.tell(Event::Room(lab, room));
+    let (name, queues) = ("lab".parse().unwrap(), Queues::default());
+    let facts =
+        SiteFacts { name, is_batch: false, slots: 4, wait: Estimate::ZERO, queues, rate: 1.0, parts: Vec::new() };
+    world.tell(Event::Sites(vec![(lab, facts)], Vec::new()));
+    let plan = Workflow::default().task("a", tasks).with(lasting(3000)).plan();
+    let outlook = Outlook::new(vec![None], HashMap::new(), Files::new(plan.paths.len(), Hosts::one(HostId::LOCAL)));
+    let routes = Routes::placed([(vec![HPC, lab], Some(Policy::Fastest))]);
+    let verdicts = vec![Verdict::Stale; plan.instances.len()];
+    let mut engine = std::mem::take(&mut world.engine);
+    let (begun, mut now, mut actions) = (world.now, world.now, Vec::new());
+    engine.handle(Event::Outlook(RUN, Box::new(outlook)), now, &mut actions).unwrap();
+    engine.handle(Event::Submitted { run: RUN, plan, verdicts, routes }, now, &mut actions).unwrap();
+    let (mut queues, mut running) = ([VecDeque::new(), VecDeque::new()], Vec::new());
+    loop {
+        for action in actions.drain(..) {
+            if let Action::Start { key, host, .. } = action {
+                queues[usize::from(host == lab)].push_back(key);
+            }
+        }
+        let mut started = Vec::new();
+        for (at, queue) in queues.iter_mut().enumerate() {
+            let taken = running.iter().filter(|(_, of, _)| *of == at).count();
+            let free = [16, 4][at] - taken;
+            started.extend(queue.drain(..free.min(queue.len())).map(|key| (key, at)));
+        }
+        for (key, at) in started {
+            running.push((Timestamp(now.0 + 1_000_000_000), at, key));
+            engine.handle(Event::Started(key, now), now, &mut actions).unwrap();
+        }
+        let Some(next) = running.iter().map(|(end, ..)| *end).min() else { break };
+        now = next;
+        for (_, _, key) in running.extract_if(.., |(end, ..)| *end == next) {
+            let usage = Usage { wall: 1000.0, ..Usage::default() };
+            let over = Ended { usage, ..ended(key, Outcome::Success, now) };
+            engine.handle(Event::Ended(Box::new(over)), now, &mut actions).unwrap();
+        }
+    }
+    assert_eq!(engine.run(RUN).unwrap().state(), RunState::Succeeded);
+    now.since(begun).as_secs_f64()
+}
+
+#[test]
+fn who_knows_that_partitions_share_their_nodes_is_done_no_later() {
+    let (mut known, mut unknown) = (Vec::new(), Vec::new());
+    for tasks in [20, 40, 60, 80, 100, 140, 200] {
+        known.push(makespan(4, tasks));
+        unknown.push(makespan(0, tasks));
+    }
+    assert!(known.iter().zip(&unknown).all(|(known, unknown)| known <= unknown), "{known:?} {unknown:?}");
+    assert!(known.iter().sum::<f64>() < unknown.iter().sum(), "{known:?} {unknown:?}");
 }
 
 #[test]

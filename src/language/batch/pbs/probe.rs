@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::language::batch::nodes::share;
 use crate::language::batch::text::section_function;
 use crate::language::batch::text::{attributes, complaint, count, given, limit, memory, section, sections};
 use crate::model::batch::{BatchFacts, Dialect, Flavour, History, Partition, PartitionState};
@@ -41,9 +42,9 @@ pub fn parse_probe(output: &str) -> BatchFacts {
         .into_iter()
         .map(|(name, keys)| queue(name, &keys, default))
         .collect();
-    for (_, keys) in records(section(&sections, "nodes").unwrap_or_default(), "") {
-        add_node(&mut partitions, &node(&keys));
-    }
+    let found = records(section(&sections, "nodes").unwrap_or_default(), "").into_iter().map(|(_, keys)| node(&keys));
+    let by_node: Vec<Vec<usize>> = found.map(|node| add_node(&mut partitions, &node)).collect();
+    share(&mut partitions, by_node.into_iter());
     let history = match server.get("job_history_enable").map(String::as_str) {
         Some("True") => History::Kept,
         _ => History::Off,
@@ -137,12 +138,14 @@ fn serves(states: &str) -> bool {
     !states.split(',').any(|state| OUT.contains(&state.trim()))
 }
 
-/// Counts a node to every queue that it serves.
-fn add_node(partitions: &mut [Partition], node: &Node) {
-    for partition in partitions {
+/// Counts a node to every queue that it serves; returns their places.
+fn add_node(partitions: &mut [Partition], node: &Node) -> Vec<usize> {
+    let mut served = Vec::new();
+    for (at, partition) in partitions.iter_mut().enumerate() {
         if !node.queues.is_empty() && !node.queues.contains(&partition.name) {
             continue;
         }
+        served.push(at);
         partition.nodes += 1;
         if let Some(serves) = node.serves {
             partition.in_service = Some(partition.in_service.unwrap_or(0) + u32::from(serves));
@@ -155,4 +158,5 @@ fn add_node(partitions: &mut [Partition], node: &Node) {
             *most = node.gpus.max(*most);
         }
     }
+    served
 }

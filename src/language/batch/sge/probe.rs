@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::language::batch::nodes::share;
 use crate::language::batch::sge::load::parse_load;
 use crate::language::batch::sge::xml::{Piece, attribute, pieces};
 use crate::language::batch::text::section_function;
@@ -57,6 +58,9 @@ pub fn parse_probe(output: &str) -> BatchFacts {
             }
         }
     }
+    let place = |queue: &String| partitions.iter().position(|partition| partition.name == *queue);
+    let by_node: Vec<Vec<usize>> = hosts.iter().map(|host| host.queues.keys().filter_map(place).collect()).collect();
+    share(&mut partitions, by_node.into_iter());
     let config = records(text("config")).into_iter().next().unwrap_or_default();
     let get = |key: &str| config.get(key).and_then(|value| count(value)).filter(|&limit| limit > 0);
     let notes = [("queues", "queues"), ("hosts", "hosts"), ("environments", "parallel environments")];

@@ -1,7 +1,8 @@
 //! What a Slurm site offers: partitions, accounts, qos, limits, whether there is a history.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
+use crate::language::batch::nodes::{node_names, share};
 use crate::language::batch::text::section_function;
 use crate::language::batch::text::{Section, complaint, count, first_line, given, limit, memory, section, sections};
 use crate::model::batch::{Account, BatchFacts, Dialect, Flavour, History, Partition, PartitionState, Qos};
@@ -30,6 +31,17 @@ pub fn parse_probe(output: &str) -> BatchFacts {
     for line in section(&sections, "nodes").unwrap_or_default().lines() {
         add_nodes(&mut partitions, told, line);
     }
+    let mut by_node: HashMap<String, Vec<usize>> = HashMap::new();
+    for (at, partition) in partitions.iter().enumerate() {
+        for node in partition.node_names.iter().flat_map(|list| node_names(list)) {
+            let of = by_node.entry(node).or_default();
+            // A node whose state changes while it is asked for stands in two lists.
+            if of.last() != Some(&at) {
+                of.push(at);
+            }
+        }
+    }
+    share(&mut partitions, by_node.into_values());
     let mut notes: Vec<String> = [("partitions", "partitions"), ("nodes", "nodes"), ("config", "limits of the site")]
         .into_iter()
         .filter_map(|(name, what)| complaint(&sections, name, what))

@@ -39,6 +39,8 @@ fn partitions_of_every_slurm() {
         assert_eq!(debug.features, ["bigmem"], "{folder}");
         assert_eq!((debug.idle, long.idle), (Some(6), Some(4)), "{folder}");
         assert_eq!((debug.in_service, long.in_service), (Some(3), Some(2)), "{folder}");
+        let shares = |with: &str| BTreeMap::from([(with.to_owned(), 2)]);
+        assert_eq!((&debug.shares, &long.shares), (&shares("long"), &shares("debug")), "{folder}");
         assert_eq!((long.is_default, long.walltime_max, long.nodes), (false, None, 2), "{folder}");
         let account = Account {
             name: "lab42".to_owned(),
@@ -189,6 +191,7 @@ fn queues_and_nodes_of_pbs() {
     assert_eq!(queue("stopped").state, PartitionState::Stopped);
     assert_eq!((queue("limited").jobs_max, queue("limited").running_max), (Some(2), Some(1)));
     let work = queue("workq");
+    assert_eq!((work.shares.len(), work.shares.get("long")), (7, Some(&2)), "no queue has nodes of its own");
     assert_eq!((work.nodes, work.cores_per_node, work.memory_per_node), (2, Some(4), Some(Bytes::gib(8))));
     assert_eq!(work.gpus, BTreeMap::from([("gpu".to_owned(), 2)]));
     assert_eq!(work.idle, Some(4), "of four each three and one are used");
@@ -245,6 +248,45 @@ fn sge_site(resources: &str) -> String {
         ("environments", 0, &out("qconf-sp")),
         ("gpus", 0, "HOSTNAME ARCH\nglobal   -\nsgx      lx-amd64\n   hc:gpu=2.000000\n"),
     ])
+}
+
+#[test]
+fn nodes_that_several_queues_have_are_told() {
+    let node = |name: &str, queues: &str| {
+        let queues =
+            if queues.is_empty() { String::new() } else { format!("     resources_available.Qlist = {queues}\n") };
+        format!("{name}\n     state = free\n     resources_available.ncpus = 4\n{queues}")
+    };
+    let nodes = [node("n1", "workq,long"), node("n2", "long"), node("n3", "long"), node("n4", "small")].concat();
+    let facts = parse_probe(Flavour::Pbs, &pbs_site(&nodes));
+    let of = |name: &str| facts.partitions.iter().find(|queue| queue.name == name).unwrap();
+    let shares = |with: &str| BTreeMap::from([(with.to_owned(), 1)]);
+    assert_eq!((of("workq").nodes, &of("workq").shares), (1, &shares("long")));
+    assert_eq!((of("long").nodes, &of("long").shares), (3, &shares("workq")));
+    assert_eq!((of("small").nodes, of("small").shares.len()), (1, 0));
+
+    let lines = [
+        "a*|up|1:00:00|2|idle|n[1-2]|4|1000|(null)|(null)|0/8/0/8",
+        "a*|up|1:00:00|1|mixed|n3|4|1000|(null)|(null)|1/3/0/4",
+        "b|up|1:00:00|2|idle|n[2-3],x|4|1000|(null)|(null)|0/8/0/8",
+        "c|up|1:00:00|1|idle|y|4|1000|(null)|(null)|0/4/0/4",
+    ];
+    let slurm = parse_probe(Flavour::Slurm, &slurm_site("slurm-22.05-cgroup", &lines.join("\n")));
+    let of = |name: &str| &slurm.partitions.iter().find(|it| it.name == name).unwrap().shares;
+    assert_eq!((of("a").get("b"), of("b").get("a"), of("c").len()), (Some(&2), Some(&2), 0));
+
+    let host = |name: &str, queues: &[&str]| {
+        let queue = |queue: &&str| format!("<queue name='{queue}'/>");
+        format!("<host name='{name}'>{}</host>", queues.iter().map(queue).collect::<String>())
+    };
+    let hosts = [host("h1", &["all.q", "other.q"]), host("h2", &["all.q"])].concat();
+    let text = script_output(&[
+        ("hosts", 0, &format!("<qhost>{hosts}</qhost>")),
+        ("queues", 0, "qname all.q\n\nqname other.q\n"),
+    ]);
+    let grid = parse_probe(Flavour::Sge, &text);
+    let counts: Vec<_> = grid.partitions.iter().map(|it| it.shares.values().sum::<u32>()).collect();
+    assert_eq!(counts, [1, 1]);
 }
 
 #[test]
