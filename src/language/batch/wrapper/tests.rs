@@ -447,6 +447,45 @@ fn a_killed_wrapper_leaves_a_record_and_no_job() {
     }
 }
 
+#[test]
+fn a_job_that_was_started_again_elsewhere_leaves_that_one_alone() {
+    for shell in shells() {
+        let submission =
+            Submission::new(&[Member { outputs: vec!["o".to_owned()], ..member("a", "echo $$; exec sleep 600") }]);
+        let mut run = submission.start(&shell);
+        until("it runs", || submission.path("a/stdout").exists() && submission.read("a/stdout").ends_with('\n'));
+        let process = submission.read("a/stdout");
+        // What the other one wrote when it began, on another node.
+        let begun = submission.read("a/status");
+        let host = begun.lines().find(|line| line.starts_with("host=")).unwrap();
+        let theirs = begun.replace(host, "host=elsewhere");
+        fs::write(submission.path("a/.theirs"), &theirs).unwrap();
+        fs::rename(submission.path("a/.theirs"), submission.path("a/status")).unwrap();
+        fs::write(submission.path("a/.spawn"), "theirs").unwrap();
+        assert_eq!(run.wait().unwrap().code(), Some(1), "{shell:?}");
+        assert!(!lives(&process), "{shell:?}");
+        assert_eq!(submission.read("a/status"), theirs, "{shell:?}");
+        assert_eq!(submission.read("a/.spawn"), "theirs", "what the other one keeps there stays");
+    }
+}
+
+#[test]
+fn a_job_whose_directory_was_taken_away_does_not_run_on() {
+    for shell in shells() {
+        let submission = Submission::new(&[member("a", "echo $$; exec sleep 600")]);
+        let mut run = submission.start(&shell);
+        until("it runs", || submission.path("a/stdout").exists() && submission.read("a/stdout").ends_with('\n'));
+        let process = submission.read("a/stdout");
+        // The guardian writes there now and then.
+        until("it is gone", || {
+            drop(fs::remove_dir_all(submission.path("a")));
+            !submission.path("a").exists()
+        });
+        run.wait().unwrap();
+        assert!(!lives(&process), "{shell:?}");
+    }
+}
+
 fn run_text(command: &str) -> String {
     let done = sh(command);
     assert!(done.status.success(), "{command}: {done:?}");

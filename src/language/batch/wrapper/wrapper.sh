@@ -92,6 +92,19 @@ w_write() {
   printf '%send=1\n' "$w_text" 2>/dev/null >"$w_sub/news/$w_member"
 }
 
+# Says whether the directory is this run's. A batch system that has lost a node starts its jobs again elsewhere, where the first
+# one may run on: the run that began last has the directory, and the other one writes nothing there any more.
+w_is_ours() {
+  w_whole= w_whose=
+  while IFS= read -r w_line; do
+    case $w_line in
+      host=* | pid=* | birth=* | boot=*) w_whose=$w_whose${w_line#*=}$w_nl ;;
+      end=1) w_whole=yes ;;
+    esac
+  done 2>/dev/null <"$w_dir/status"
+  [ -z "$w_whole" ] || [ "$w_whose" = "$w_host$w_nl${w_wrapper:-$$}$w_nl$w_birth$w_nl$w_boot$w_nl" ]
+}
+
 # What is in the reserve's place needs neither room nor a new file.
 w_put() {
   if [ -e "$w_dir/status" ]; then
@@ -416,6 +429,7 @@ w_end() {
   kill -VTALRM "$w_guardian" 2>/dev/null
   wait "$w_guardian" 2>/dev/null
   w_end_left
+  w_is_ours || exit 1
   w_unwritten=
   set -- stdout stderr
   for w_ in $w_readers; do
@@ -507,7 +521,7 @@ w_guard() {
   # Lets the job begin.
   echo
   exec >/dev/null
-  w_peak=0 w_user=0 w_sys=0 w_seen_io='0 0' w_tick=0 w_kill= w_checked= w_page=
+  w_peak=0 w_user=0 w_sys=0 w_seen_io='0 0' w_tick=0 w_kill= w_checked= w_page= w_gone=0
   while :; do
     w_uptime
     w_ran=$((w_up - w_began))
@@ -590,7 +604,15 @@ w_keep_time() {
   if [ -z "$w_kill" ]; then
     if [ -n "$w_time" ] && [ $w_ran -ge "$w_time" ]; then
       true 2>/dev/null >"$w_dir/.walltime"
-    elif [ ! -e "$w_dir/cancel" ] && [ ! -e "$w_sub/cancel" ]; then
+    elif [ -e "$w_dir/cancel" ] || [ -e "$w_sub/cancel" ] || ! w_is_ours; then
+      :
+    elif [ ! -d "$w_dir" ] && [ -d "${w_sub%/*}" ]; then
+      # Taken away with all that csync knew of it: whoever did that may have it run elsewhere. Not at the first look, since file
+      # systems of clusters hesitate.
+      w_gone=$((w_gone + 1))
+      [ $w_gone -ge 3 ] || return
+    else
+      w_gone=0
       return
     fi
     w_send TERM
@@ -603,10 +625,7 @@ w_keep_time() {
 # The wrapper was killed: its job must not run on unseen, nor its end be unknown.
 w_inherit() {
   w_end_left
-  # The batch system may have started it again meanwhile: that run has a record of its own.
-  while IFS= read -r w_line; do
-    case $w_line in pid=*) [ "${w_line#*=}" = "$w_wrapper" ] || exit 0 ;; esac
-  done <"$w_dir/status"
+  w_is_ours || exit 0
   w_text=$w_head
   w_say left "$w_left"
   w_measured
