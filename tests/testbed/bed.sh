@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # A small computing center on one machine, as an ordinary user: real sshd, Slurm and Grid Engine in one user namespace.
 #
-#   bed.sh up [--tied|--shared] DIR [PART...]   brings it up; PARTs: slurm db munge sge pbs openpbs quota (default:
+#   bed.sh up [--tied|--shared] DIR [PART...]   brings it up; PARTs: slurm db munge sge pbs openpbs moms quota (default:
 #                                          slurm sge pbs); db adds slurmdbd to slurm, munge authentication; quota, for root alone, a
 #                                          file system with a quota, /mnt/quota on every host; openpbs,
-#                                          for root alone, a real one in the place of pbs
+#                                          for root alone, a real one in the place of pbs; moms adds two more nodes to it
 #   bed.sh run [--home HOME] DIR HOST CMD...   runs a command on a host, as the user alice; on the laptop with another home
 #   bed.sh cut|heal DIR HOST           takes a host's cable out, puts it back
 #   bed.sh delay DIR HOST MS           lengthens the round trip to a host (0: no longer)
 #   bed.sh loss DIR HOST PERCENT       loses that share of the packets from and to a host (0: none)
 #   bed.sh stop-part|start-part DIR NAME   ends and starts what NAME stands for: sshd-HOST, slurmctld, slurmdbd, slurmd-n1,
-#                                          munged-HOST, qmaster, execd, pbs, mom
+#                                          munged-HOST, qmaster, execd, pbs, mom (of pbs), mom-HOST
 #   bed.sh freeze|thaw DIR NAME        stops it without ending it, and lets it go on
 #   bed.sh manage DIR WORD...          says this to OpenPBS's qmgr
 #   bed.sh crash|boot DIR HOST         takes the power off a host, switches it on again
@@ -21,6 +21,7 @@
 #    (lan)    |    (dmz)   |    (hpc)    +--- n1 n2 n3
 #             +--- station +--- grid gridx                      Grid Engine: master, execution host
 #                          +--- pbs                             a stand-in for PBS, or OpenPBS, outside the plain PATH
+#                          +--- px1 px2                         more nodes of OpenPBS
 #
 # Every host has its own network, hostname, processes, /home, /tmp, /run and /mnt/scratch, and an OpenSSH sshd on port 22. There
 # are no routes: whoever is not on a host's own network is reached through the jump hosts or not at all. The laptop alone sees the

@@ -49,6 +49,7 @@ where_is() {
     execd) echo "gridx sge_execd" ;;
     pbs) if is_openpbs; then echo "pbs pbs_server.bin"; else echo "pbs pbs_server"; fi ;;
     mom) echo "pbs pbs_mom" ;;
+    mom-*) echo "${1#*-} pbs_mom" ;;
     *) die "no part is called $1" ;;
   esac
 }
@@ -56,7 +57,7 @@ where_is() {
 is_openpbs() { [ -d "$D/pbs/layer" ]; }
 
 # Runs a command on a host as whoever the daemons there belong to.
-as_owner() { if [ "$1" = pbs ] && is_openpbs; then root_on_pbs "${@:2}"; else on "$@"; fi; }
+as_owner() { if has_openpbs "$1"; then root_on "$@"; else on "$@"; fi; }
 
 signal_part() {
   local host name
@@ -95,7 +96,7 @@ _start-part() {
     sge_execd) start_execd ;;
     pbs_server) start_pbs_server ;;
     pbs_server.bin) start_openpbs_server ;;
-    pbs_mom) start_pbs_mom ;;
+    pbs_mom) start_pbs_mom "$host" ;;
   esac
 }
 
@@ -119,5 +120,6 @@ _boot() {
     grid) start_qmaster ;;
     gridx) start_execd ;;
     pbs) is_openpbs || start_pbs_server ;;
+    px?) start_pbs_mom "$1" ;;
   esac
 }

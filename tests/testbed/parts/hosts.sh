@@ -3,7 +3,8 @@
 
 declare -A ADDRESS=(
   [laptop]=lan:10.91.0.1 [gate]=lan:10.91.0.2 [station]=lan:10.91.0.3
-  [inner]=dmz:10.92.0.2 [grid]=dmz:10.92.0.20 [gridx]=dmz:10.92.0.21 [pbs]=dmz:10.92.0.30
+  [inner]=dmz:10.92.0.2 [grid]=dmz:10.92.0.20 [gridx]=dmz:10.92.0.21 [pbs]=dmz:10.92.0.30 [px1]=dmz:10.92.0.31
+  [px2]=dmz:10.92.0.32
   [login]=hpc:10.93.0.10 [login2]=hpc:10.93.0.9 [n1]=hpc:10.93.0.11 [n2]=hpc:10.93.0.12 [n3]=hpc:10.93.0.13
 )
 # The other foot of the jump hosts.
@@ -18,6 +19,7 @@ hosts_of() {
   case " $* " in *" slurm "*) echo inner login login2 n1 n2 n3 ;; esac
   case " $* " in *" sge "*) echo grid gridx ;; esac
   case " $* " in *" pbs "* | *" openpbs "*) echo pbs ;; esac
+  case " $* " in *" moms "*) echo px1 px2 ;; esac
 }
 
 # Whose disks a host shares: /home and /mnt/scratch.
@@ -25,9 +27,13 @@ center_of() {
   case $1 in
     login | login2 | n?) echo hpc ;;
     grid*) echo grid ;;
+    px?) echo pbs ;;
     *) echo "$1" ;;
   esac
 }
+
+# Whether a host has a real OpenPBS; also where its own files have come over D.
+has_openpbs() { [ -d "$D/pbs/layer" -o -d /run/bed/pbs/layer ] && case $1 in pbs | px?) true ;; *) false ;; esac; }
 
 # Runs a command on a host, as alice.
 on() {
@@ -94,7 +100,7 @@ write_keys() {
 write_ssh_config() {
   local config=$D/laptop/.ssh/config host
   cat >"$config" <<C
-Host inner grid gridx pbs pbs-*
+Host inner grid gridx pbs pbs-* px1 px2
   ProxyJump gate
 Host login login-* login2 n1 n2 n3
   ProxyJump inner
@@ -208,7 +214,7 @@ fstab() {
   echo "bed /run tmpfs mode=755"
   echo "$D /run/bed none bind,x-mount.mkdir"
   [ ! -d "$D.quota/alice" ] || echo "$D.quota/alice /run/quota none bind,x-mount.mkdir"
-  [ ! -d "$D/pbs/layer" ] || [ "$host" != pbs ] || echo "$CSYNC_OPENPBS/opt/pbs /run/openpbs none bind,x-mount.mkdir"
+  ! has_openpbs "$host" || echo "$CSYNC_OPENPBS/opt/pbs /run/openpbs none bind,x-mount.mkdir"
   echo "bed /dev/pts devpts newinstance,ptmxmode=0666,mode=620"
   echo "bed /dev/shm tmpfs mode=1777"
   echo "/run/bed/etc/group /etc/group none bind"
@@ -242,9 +248,9 @@ fstab() {
       echo "/run/bed/slurm/bin /opt/slurm/bin none bind,x-mount.mkdir"
       echo "/run/bed/slurm/profile.d /etc/profile.d none bind"
       ;;
-    pbs)
+    pbs | px?)
       echo "bed /opt tmpfs mode=755"
-      if [ -d "$D/pbs/layer" ]; then
+      if has_openpbs "$host"; then
         echo "bed /opt/pbs overlay lowerdir=/run/bed/pbs/layer:/run/openpbs,x-mount.mkdir"
       else
         echo "/run/bed/pbs/bin /opt/pbs/bin none bind,x-mount.mkdir"
@@ -288,7 +294,7 @@ _host() {
     echo "$2 $3" >"$1.new" && mv "$1.new" "$1"
     exec <>/run/bed/never >/dev/null
     while :; do read -r _; done' "host $host" "/run/bed/h/$host/pid" "$real" "$here"
-  [ "$host" != pbs ] || [ ! -d /run/bed/pbs/layer ] || with_users "$OPENPBS_USERS" "$@"
+  ! has_openpbs "$host" || with_users "$OPENPBS_USERS" "$@"
   exec unshare -U --map-user=1000 --map-group=1000 -- "$@"
 }
 
@@ -336,6 +342,9 @@ start_sshd() {
   wait_for "sshd on $host" on "$host" bash -c 'exec 3<>/dev/tcp/127.0.0.1/22'
 }
 
+# Whether a part only adds something to another, which looks for it among its arguments.
+is_more() { case $1 in db | moms) true ;; *) false ;; esac; }
+
 _init() {
   local life=$1 hosts host bridge stat pids=() part begin=${EPOCHREALTIME/./}
   shift
@@ -352,7 +361,7 @@ _init() {
     mkdir -p "$D/scratch/$center"
     write_homes "$center"
   done
-  for part in "$@"; do [ "$part" = db ] || "prepare_$part" "$@"; done
+  for part in "$@"; do is_more "$part" || "prepare_$part" "$@"; done
   for bridge in lan dmz hpc; do printf 'link add %s type bridge forward_delay 0\nlink set %s up\n' $bridge $bridge; done | ip -batch - || die "bridges"
   wait
   lap "$begin" files
@@ -363,7 +372,7 @@ _init() {
     pids+=($!)
   done
   for part in "$@"; do
-    [ "$part" = db ] || { "start_$part" "$@" && lap "$begin" "$part"; } &
+    is_more "$part" || { "start_$part" "$@" && lap "$begin" "$part"; } &
     pids+=($!)
   done
   for part in "${pids[@]}"; do wait "$part" || die "something did not start"; done

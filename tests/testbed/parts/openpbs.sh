@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # A real OpenPBS (CSYNC_OPENPBS, made by openpbs.sh) in the place of its stand-in: server, scheduler, router, one execution daemon and
-# the database, all on pbs. Its daemons are that host's root and the database a third user of its, as they are at a site: the
+# the database, all on pbs; with the part `moms` a node of two cores on each of px1 and px2 besides. Its daemons are that host's root and the database a third user of its, as they are at a site: the
 # host's user namespace has several (with_users), jobs run as alice.
 
 OPENPBS_USERS=$'0 1 1\n26 2 1\n1000 0 1\n65534 3 1'
@@ -12,7 +12,7 @@ prepare_openpbs() {
   # The machine's would make the host's root alice, whose file it is there.
   install -m 755 /usr/bin/su "$D/pbs/root/su"
   # A machine's directories belong to nobody in there: what root writes lies in one that all may write to.
-  mkdir -p -m 1777 "$home"
+  mkdir -p -m 1777 "$home" "$D/pbs/px1" "$D/pbs/px2"
   echo 'PATH=$PATH:/opt/pbs/bin' >"$D/pbs/profile.d/pbs.sh"
   cat >"$D/pbs/layer/etc/pbs.conf" <<C
 PBS_EXEC=/opt/pbs
@@ -31,11 +31,16 @@ C
 }
 
 # Runs a command on pbs as its root.
-root_on_pbs() {
-  local pid
-  read -r _ pid <"$D/h/pbs/pid"
+root_on_pbs() { root_on pbs "$@"; }
+
+# Runs a command on one of its hosts as that one's root.
+root_on() {
+  local host=$1 pid home=openpbs
+  shift
+  read -r _ pid <"$D/h/$host/pid"
+  [ "$host" = pbs ] || home=$host
   nsenter -S 0 -G 0 -t "$pid" -U -n -u -m -p -- env -i PATH=/run/bed/pbs/root:/opt/pbs/bin:/opt/pbs/sbin:/usr/bin:/bin:/usr/sbin:/sbin \
-    PBS_CONF_FILE=/opt/pbs/etc/pbs.conf HOME=/root USER=root LOGNAME=root LANG=C.UTF-8 TZ=UTC "$@"
+    PBS_CONF_FILE=/opt/pbs/etc/pbs.conf PBS_HOME=/run/bed/pbs/$home/home HOME=/root USER=root LOGNAME=root LANG=C.UTF-8 TZ=UTC "$@"
 }
 
 start_openpbs() {
@@ -71,7 +76,7 @@ start_openpbs() {
   ' >"$D/pbs/database.log" 2>&1 </dev/null 4>&- || die "the database of OpenPBS: $D/pbs/database.log"
   root_on_pbs pbs_comm >"$D/pbs/comm.log" 2>&1 </dev/null 4>&- || die "pbs_comm: $D/pbs/comm.log"
   start_openpbs_server -t create
-  start_pbs_mom
+  start_pbs_mom pbs
   root_on_pbs qmgr >"$D/pbs/qmgr.log" 2>&1 4>&- <<'C' || die "qmgr: $D/pbs/qmgr.log"
 create queue workq
 set queue workq queue_type = Execution
@@ -98,7 +103,8 @@ set node pbs resources_available.mem = 8gb
 C
   root_on_pbs pbs_sched >"$D/pbs/sched.log" 2>&1 </dev/null 4>&- || die "pbs_sched: $D/pbs/sched.log"
   root_on_pbs qmgr -c 'set server scheduling = True' >>"$D/pbs/qmgr.log" 2>&1 </dev/null || die "qmgr: $D/pbs/qmgr.log"
-  wait_for "OpenPBS's node" openpbs_node_is_free
+  wait_for "OpenPBS's node" openpbs_node_is_free pbs
+  case " $* " in *" moms "*) start_moms ;; esac
 }
 
 start_openpbs_server() {
@@ -106,6 +112,25 @@ start_openpbs_server() {
   wait_for pbs_server root_on_pbs qstat -B
 }
 
-start_pbs_mom() { root_on_pbs pbs_mom >"$D/pbs/mom.log" 2>&1 </dev/null 4>&- || die "pbs_mom: $D/pbs/mom.log"; }
+start_pbs_mom() { root_on "$1" pbs_mom >"$D/pbs/mom-$1.log" 2>&1 </dev/null 4>&- || die "pbs_mom: $D/pbs/mom-$1.log"; }
 
-openpbs_node_is_free() { root_on_pbs pbsnodes pbs | grep -q 'state = free'; }
+openpbs_node_is_free() { root_on_pbs pbsnodes "$1" | grep -q 'state = free'; }
+
+start_moms() {
+  local host
+  for host in px1 px2; do
+    # shellcheck disable=SC2016
+    root_on "$host" bash -ec '
+      mkdir "$PBS_HOME" && cd "$PBS_HOME"
+      xargs mkdir -p </run/bed/pbs/openpbs/layout
+      chmod 1777 spool undelivered
+      chmod 751 mom_priv mom_priv/jobs
+      cp /run/bed/pbs/openpbs/home/pbs_environment .
+      cp /run/bed/pbs/openpbs/home/mom_priv/config mom_priv' >"$D/pbs/mom-$host.log" 2>&1 </dev/null 4>&- || die "$host: $D/pbs/mom-$host.log"
+    start_pbs_mom "$host"
+    _manage create node "$host"
+    _manage set node "$host" resources_available.ncpus = 2
+    _manage set node "$host" resources_available.mem = 4gb
+  done
+  for host in px1 px2; do wait_for "OpenPBS's node $host" openpbs_node_is_free "$host"; done
+}
