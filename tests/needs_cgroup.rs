@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use csync::decide::outcome::{Asked, Cancel, Evidence, Log, Own, Patience, Verdict, judge};
+use csync::decide::outcome::{Asked, Cancel, Evidence, Log, Own, Patience, Routing, Verdict, judge};
 use csync::language::batch::wrapper::{Ended, Member, Record, Stage, submission_files};
 use csync::model::batch::{Answer, CouldNotAsk};
 use csync::model::job::{Invocation, Outcome};
@@ -85,6 +85,7 @@ fn outcome(ended: &Ended) -> (Outcome, Option<String>) {
         asked: Asked { mem: Some(Bytes::mib(80)), time: None },
         cancel: Cancel::No,
         patience: Patience::Left,
+        routing: Routing::Direct,
     };
     match judge(&evidence).verdict {
         Verdict::Over { outcome, note } => (outcome, note),

@@ -85,7 +85,8 @@ task that names no partition goes to the default one or, where it does not fit t
 tasks, to another where they start much sooner: see [placement.md](placement.md)); one that fits
 none is refused before it is sent, with what each has. At most `max_jobs` jobs (2,000 where nothing is said) are queued or running
 there. A batch system that takes no more (a limit of the account, the qos or the site) is waited for, and csync keeps to what it
-took. `csync status` and `csync hosts list` say so, and when a host that could not be reached is tried again.
+took. `csync status` and `csync hosts list` say so, and when a host that could not be reached is tried again. Of a routing queue of
+PBS holds what one of the queues behind it allows; those that take jobs from it alone are sent none past it.
 
 What is edited here holds for hosts that are at work from their next look on. A host that is taken out gets nothing new; what it
 has is followed to its end, as the host was configured last. A connection whose keep-alives stay without an answer is given up after

@@ -239,6 +239,8 @@ fn found(facts: &Facts) -> Vec<Line> {
     let offered = facts.batch.as_ref().map(|batch| batch.offers.partitions.as_slice());
     found.push(("shared nodes", offered.map(shared_nodes).unwrap_or_default()));
     found.push(("out of service", offered.and_then(out_of_service).unwrap_or_default()));
+    let routes = offered.into_iter().flatten().filter(|it| !it.routes_to.is_empty());
+    found.push(("routing", join(routes.map(|it| format!("{} to {}", it.name, it.routes_to.join(" or "))))));
     let idle = facts.batch.iter().flat_map(|batch| &batch.offers.partitions);
     let idle = idle.filter_map(|it| Some(format!("{} in {}", it.idle?, it.name)));
     found.push(("idle cores", join(idle)));

@@ -267,6 +267,19 @@ mod tests {
     }
 
     #[test]
+    fn no_job_is_sent_past_a_routing_queue() {
+        let mut facts = facts(Flavour::Pbs);
+        let offers = &mut facts.batch.as_mut().unwrap().offers;
+        offers.partitions.iter_mut().filter(|it| it.name != "debug").for_each(|it| it.is_routed_only = true);
+        let host = host(Flavour::Pbs);
+        let (limits, whole) = (Limits::of(&host, Some(&facts)), room(&host, Some(&facts)));
+        let cpus = |cpus| Request { cpus: Amount::Exact(cpus), ..Request::default() };
+        let names =
+            |request: &Request| limits.partitions_of(whole, &Settings::default(), std::slice::from_ref(request));
+        assert_eq!((names(&cpus(1)), names(&cpus(16))), (vec!["debug".to_owned()], Vec::new()));
+    }
+
+    #[test]
     fn the_partitions_that_a_task_fits_are_told_in_the_order_in_which_they_are_tried() {
         let cpus = |cpus| Request { cpus: Amount::Exact(cpus), ..Request::default() };
         let long = Request { time: Amount::Exact(Walltime(30 * HOUR)), ..Request::default() };

@@ -117,7 +117,8 @@ pub(super) fn leaves_partition(task: &Settings) -> bool {
 /// Returns the partitions that a job may go to which names none. What a probe saw closed may have opened since.
 fn open<'a>(all: &'a [Partition], account: Option<&str>) -> Vec<&'a Partition> {
     let may_use = |it: &&Partition| {
-        it.accounts.is_empty() || account.is_none_or(|account| it.accounts.iter().any(|known| known == account))
+        let is_mine = |account| it.accounts.iter().any(|known| known == account);
+        !it.is_routed_only && (it.accounts.is_empty() || account.is_none_or(is_mine))
     };
     let mut open: Vec<_> = all.iter().filter(may_use).collect();
     if open.is_empty() {

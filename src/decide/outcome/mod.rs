@@ -74,6 +74,16 @@ pub enum Log {
     Read(Option<EndingClass>),
 }
 
+/// How jobs come to the queue that they run from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Routing {
+    /// They are submitted to it.
+    #[default]
+    Direct,
+    /// Others hand them on: one that no queue takes vanishes.
+    HandedOn,
+}
+
 /// All that is known of one member.
 #[derive(Clone, Debug)]
 pub struct Evidence<'a> {
@@ -91,6 +101,8 @@ pub struct Evidence<'a> {
     pub cancel: Cancel,
     /// Whether to ask again.
     pub patience: Patience,
+    /// How jobs come to the queue that they run from.
+    pub routing: Routing,
 }
 
 /// What follows from it.

@@ -1,6 +1,6 @@
 //! The table of rules.
 
-use crate::decide::outcome::{Cancel, Evidence, Log, Own, Patience, Verdict};
+use crate::decide::outcome::{Cancel, Evidence, Log, Own, Patience, Routing, Verdict};
 use crate::language::batch::wrapper::{Ended, How};
 use crate::model::batch::{Answer, Ending, EndingClass, Prospect, QueueState, Queued};
 use crate::model::job::Outcome;
@@ -27,6 +27,8 @@ pub(super) struct Case<'a> {
     ending: Option<&'a Ending>,
     /// A witness was not heard yet.
     more_may_be_known: bool,
+    /// How it would have come to its queue, of which neither that nor a history that is kept knows.
+    untraced: Option<Routing>,
 }
 
 /// A rule.
@@ -71,6 +73,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("it is not known yet", not_yet),
     rule("it is gone after csync cancelled it", gone_after_cancel),
     rule("it ended well and left no record", left_no_record),
+    rule("no queue took it that it was handed on to", taken_by_none),
 ];
 
 impl<'a> Case<'a> {
@@ -105,6 +108,8 @@ impl<'a> Case<'a> {
             patient: evidence.patience == Patience::Left,
             class: class.or(past),
             ending,
+            untraced: matches!((&evidence.queue, &evidence.history), (Answer::Gone, Answer::Gone))
+                .then_some(evidence.routing),
             more_may_be_known: !matches!(evidence.history, Answer::Unknown(_)) || evidence.log == Log::Unread,
         }
     }
@@ -385,6 +390,14 @@ fn left_no_record(case: &Case<'_>) -> Option<Verdict> {
     let message = "the batch system says that it ended well, but its record is not there: was its directory removed, or \
                    the disk full?";
     (case.class? == EndingClass::Completed).then(|| over(Outcome::Stage { message: message.to_owned() }))
+}
+
+/// A history keeps what ran, and what ran left a record: it never did.
+fn taken_by_none(case: &Case<'_>) -> Option<Verdict> {
+    let message = "the batch system took it and does not know it any more: no queue behind its routing queue takes a job of \
+                   that size and length, or somebody deleted it with its history";
+    let vanished = case.untraced == Some(Routing::HandedOn) && matches!(case.own, Own::Missing);
+    vanished.then(|| over(Outcome::Rejected { message: message.to_owned() }))
 }
 
 /// What follows where no rule applies: nobody knows.

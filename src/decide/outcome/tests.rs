@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::rules::RULES;
-use super::{Asked, Cancel, Evidence, Judgement, Log, Own, Patience, Verdict, judge};
+use super::{Asked, Cancel, Evidence, Judgement, Log, Own, Patience, Routing, Verdict, judge};
 use crate::language::batch::wrapper::{Ended, How};
 use crate::model::batch::EndingClass::{
     Cancelled, Completed, Failed, LaunchFailed, Live, NeverRan, NodeFail, Oom, Preempted, Requeued, Timeout, Untold,
@@ -25,6 +25,7 @@ struct Row {
     log: Log,
     cancel: Cancel,
     patience: Patience,
+    routing: Routing,
 }
 
 fn ended(how: How) -> Ended {
@@ -55,6 +56,7 @@ fn row() -> Row {
         log: Log::None,
         cancel: Cancel::No,
         patience: Patience::Left,
+        routing: Routing::Direct,
     }
 }
 
@@ -135,6 +137,10 @@ impl Row {
         Self { patience: Patience::Spent, ..self }
     }
 
+    fn handed_on(self) -> Self {
+        Self { routing: Routing::HandedOn, ..self }
+    }
+
     fn cancelled(self) -> Self {
         Self { cancel: Cancel::Asked, ..self }
     }
@@ -154,6 +160,7 @@ impl Row {
             asked: Asked { mem: Some(Bytes::mib(500)), time: Some(Walltime(100)) },
             cancel: self.cancel,
             patience: self.patience,
+            routing: self.routing,
         })
     }
 }
@@ -341,6 +348,10 @@ fn ends_that_were_not() -> Vec<(Row, &'static str, &'static str)> {
         (row().started().history(Completed).spent(), "it ended well and left no record", "stage"),
         (row().history(Completed).cancelled().spent(), "it ended well and left no record", "stage"),
         (row().spent(), "nobody knows", "lost"),
+        (row().handed_on().spent(), "no queue took it that it was handed on to", "rejected"),
+        (row().handed_on(), "it is not known yet", "ask again"),
+        (row().handed_on().started().spent(), "nobody knows", "lost"),
+        (row().handed_on().no_history().spent(), "nobody knows", "lost"),
         (row().started().no_history().spent(), "nobody knows", "lost"),
         (row().started().history(Live).spent(), "nobody knows", "lost"),
     ]

@@ -26,7 +26,8 @@ pub struct Part {
 impl Part {
     /// Takes what is known of partitions that take and start jobs; `at` is when somebody looked, and it is `now`, in seconds.
     pub fn of(all: &[Partition], at: Option<f64>, now: f64) -> Vec<Self> {
-        let up: Vec<&Partition> = all.iter().filter(|partition| partition.state == PartitionState::Up).collect();
+        let is_up = |it: &&Partition| it.state == PartitionState::Up && !it.is_routed_only;
+        let up: Vec<&Partition> = all.iter().filter(is_up).collect();
         let shared = |it: &Partition| {
             let of = |(at, other): (usize, &&Partition)| {
                 let nodes = other.shares.get(&it.name).filter(|_| other.nodes > 0)?;

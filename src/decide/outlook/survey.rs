@@ -105,7 +105,8 @@ fn looked(facts: Option<&Facts>) -> Option<f64> {
 /// Returns how long a small job waits by the cores that nobody used lately, of the partition that had the most of them.
 fn by_load(host: &Host, facts: Option<&Facts>, now: f64) -> Option<Estimate> {
     let all = partitions(host, facts);
-    let freest = all.iter().filter(|it| it.state == PartitionState::Up).max_by_key(|it| it.idle)?;
+    let freest =
+        all.iter().filter(|it| it.state == PartitionState::Up && !it.is_routed_only).max_by_key(|it| it.idle)?;
     Load::of(facts, Some(freest), now)?.wait(1, None)
 }
 

@@ -237,6 +237,9 @@ pub struct Dialect {
     /// Grid Engine: the resource by which GPUs are asked for.
     #[serde(default)]
     pub gpu_resource: Option<String>,
+    /// PBS: whether a queue takes jobs to hand them on to others, which may all refuse one; then nobody knows it any more.
+    #[serde(default)]
+    pub hands_on: bool,
 }
 
 impl Dialect {
@@ -249,6 +252,7 @@ impl Dialect {
             many_nodes_environment: None,
             memory_resource: None,
             gpu_resource: None,
+            hands_on: false,
         }
     }
 }

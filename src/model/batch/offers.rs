@@ -17,6 +17,10 @@ pub struct Partition {
     pub is_default: bool,
     /// Whether it takes and starts jobs.
     pub state: PartitionState,
+    /// The partitions that it hands its jobs on to: a routing queue. What holds of it is what one of them allows.
+    pub routes_to: Vec<String>,
+    /// Whether it takes jobs that such a one hands on, and no others.
+    pub is_routed_only: bool,
     /// Longest walltime; none is unlimited.
     pub walltime_max: Option<Walltime>,
     /// Walltime of jobs that name none.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::task::spawn_blocking;
 
-use crate::decide::outcome::{Asked as AskedFor, Cancel, Evidence, Log, Own, Patience, Verdict, judge};
+use crate::decide::outcome::{Asked as AskedFor, Cancel, Evidence, Log, Own, Patience, Routing, Verdict, judge};
 use crate::language::batch::call::{Ask, Target};
 use crate::language::batch::log::{LastWords, last_words};
 use crate::language::batch::room::{UNWRITTEN, one_line};
@@ -561,6 +561,10 @@ impl Witnesses<'_> {
             asked: self.asked(),
             cancel: if self.member.stopping { Cancel::Asked } else { Cancel::No },
             patience: if self.member.missing >= MISSING { Patience::Spent } else { Patience::Left },
+            routing: match &self.means.dialect {
+                Some(dialect) if dialect.hands_on => Routing::HandedOn,
+                _ => Routing::Direct,
+            },
         };
         if self.means.dialect.is_none() && !matches!(own, Own::Ended(_)) {
             return Some(self.alone());

@@ -102,7 +102,8 @@ pub(super) fn class(record: &Record<'_>, word: &str) -> EndingClass {
         // Versions before 14 report every kill as 271.
         Some(271) if comment.contains("walltime") => EndingClass::Timeout,
         Some(271) if MEMORY.iter().any(|text| comment.contains(text)) => EndingClass::Oom,
-        Some(271) if substate == Some(91) => EndingClass::Cancelled,
+        // Deleted, and ended by that, whatever the signal: `qdel -W force` kills at once.
+        Some(129..=192 | 257..=320) if substate == Some(91) => EndingClass::Cancelled,
         Some(_) => EndingClass::Failed,
     }
 }

@@ -45,13 +45,21 @@ pub fn parse_probe(output: &str) -> BatchFacts {
     let found = records(section(&sections, "nodes").unwrap_or_default(), "").into_iter().map(|(_, keys)| node(&keys));
     let by_node: Vec<Vec<usize>> = found.map(|node| add_node(&mut partitions, &node)).collect();
     share(&mut partitions, by_node.into_iter());
+    let known = partitions.clone();
+    for partition in &mut partitions {
+        widen(partition, &known);
+    }
     let history = match server.get("job_history_enable").map(String::as_str) {
         Some("True") => History::Kept,
         _ => History::Off,
     };
     let notes = [("server", "limits of the site"), ("queues", "queues"), ("nodes", "nodes")];
     BatchFacts {
-        dialect: Dialect { history, ..Dialect::of(Flavour::Pbs) },
+        dialect: Dialect {
+            history,
+            hands_on: partitions.iter().any(|it| !it.routes_to.is_empty()),
+            ..Dialect::of(Flavour::Pbs)
+        },
         version: server.get("pbs_version").cloned(),
         partitions,
         accounts: Vec::new(),
@@ -97,6 +105,8 @@ fn queue(name: &str, keys: &BTreeMap<&str, String>, default: &str) -> Partition 
         name: name.to_owned(),
         is_default: name == default,
         state,
+        routes_to: names(get("route_destinations").unwrap_or_default()),
+        is_routed_only: get("from_route_only") == Some("True"),
         walltime_max: get("resources_max.walltime").and_then(limit),
         walltime_default: get("resources_default.walltime").and_then(limit),
         nodes_max: get("resources_max.nodect").and_then(count),
@@ -127,7 +137,38 @@ fn node(keys: &BTreeMap<&str, String>) -> Node {
         memory: get("resources_available.mem").and_then(|text| memory(text, Bytes(1))),
         gpus: get("resources_available.ngpus").and_then(count).unwrap_or(0),
         model: get("resources_available.gpu_model").map(str::to_owned),
-        queues: queues.split(',').filter(|name| !name.is_empty()).map(|name| name.trim().to_owned()).collect(),
+        queues: names(queues),
+    }
+}
+
+fn names(list: &str) -> Vec<String> {
+    list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+/// Returns the largest of some limits, or its own if that is less. None is no limit.
+fn largest<T: Ord + Copy>(own: Option<T>, limits: impl Iterator<Item = Option<T>>) -> Option<T> {
+    let most = limits.collect::<Option<Vec<T>>>().and_then(|limits| limits.into_iter().max());
+    own.into_iter().chain(most).min()
+}
+
+/// Gives a routing queue what the most generous of the queues behind it allows and has. Of one on another server nothing is known.
+fn widen(partition: &mut Partition, all: &[Partition]) {
+    let find = |name: &String| all.iter().find(|it| it.name == *name);
+    let Some(behind) = partition.routes_to.iter().map(find).collect::<Option<Vec<_>>>() else { return };
+    partition.walltime_max = largest(partition.walltime_max, behind.iter().map(|it| it.walltime_max));
+    partition.nodes_max = largest(partition.nodes_max, behind.iter().map(|it| it.nodes_max));
+    partition.cores_max = largest(partition.cores_max, behind.iter().map(|it| it.cores_max));
+    partition.memory_max = largest(partition.memory_max, behind.iter().map(|it| it.memory_max));
+    for it in behind {
+        partition.nodes = partition.nodes.max(it.nodes);
+        partition.in_service = partition.in_service.max(it.in_service);
+        partition.cores_per_node = partition.cores_per_node.max(it.cores_per_node);
+        partition.memory_per_node = partition.memory_per_node.max(it.memory_per_node);
+        partition.idle = partition.idle.max(it.idle);
+        for (model, gpus) in &it.gpus {
+            let most = partition.gpus.entry(model.clone()).or_default();
+            *most = (*most).max(*gpus);
+        }
     }
 }
 

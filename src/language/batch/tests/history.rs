@@ -218,6 +218,7 @@ fn a_node_of_pbs_that_was_lost() {
         ("-31", "F", "1", Oom),
         ("-1", "F", "1", LaunchFailed),
         ("271", "F", "1", Failed),
+        ("265", "F", "1", Failed),
     ] {
         let text = format!(
             "Job Id: 1.s\n    job_state = {state}\n    Exit_status = {status}\n    run_count = {runs}\n    substate = 93\n"
@@ -225,6 +226,17 @@ fn a_node_of_pbs_that_was_lost() {
         let endings = parse_history(Flavour::Pbs, &said(0, &text, "")).unwrap();
         assert_eq!(endings[0].class, class, "{status} {state}");
     }
+    // Deleted: by force, in order, by force in its shell; and just when it ended by itself.
+    for (status, class) in [("265", Cancelled), ("271", Cancelled), ("137", Cancelled), ("3", Failed)] {
+        let text = format!(
+            "Job Id: 1.s\n    job_state = F\n    Exit_status = {status}\n    run_count = 1\n    substate = 91\n"
+        );
+        let endings = parse_history(Flavour::Pbs, &said(0, &text, "")).unwrap();
+        assert_eq!(endings[0].class, class, "{status}");
+    }
+    let forced = reply(OPENPBS, "qstat-deleted-by-force");
+    let endings = parse_history(Flavour::Pbs, &forced.reply()).unwrap();
+    assert_eq!((endings[0].class, endings[0].signal), (Cancelled, Some(9)));
     let lost = pbs("nodedown_jobs");
     assert_eq!(lost.values().next().unwrap().class, Live, "sent back to the queue");
 }

@@ -228,6 +228,37 @@ fn nodes_kept_for_a_queue_count_there_alone() {
 }
 
 #[test]
+fn a_routing_queue_of_pbs_allows_what_a_queue_behind_it_allows() {
+    let queues = "Queue: route\n    queue_type = Route\n    enabled = True\n    started = True\n    route_destinations = tiny,big\n\
+                  Queue: tiny\n    queue_type = Execution\n    enabled = True\n    started = True\n    from_route_only = True\n\
+                  \x20   resources_max.walltime = 00:05:00\n    resources_max.ncpus = 1\n\
+                  Queue: big\n    queue_type = Execution\n    enabled = True\n    started = True\n    from_route_only = True\n\
+                  \x20   resources_max.walltime = 02:00:00\n\
+                  Queue: away\n    queue_type = Route\n    enabled = True\n    started = True\n    route_destinations = tiny,q@other\n";
+    let nodes = "n1\n     state = free\n     queue = big\n     resources_available.ncpus = 64\n";
+    let output = |queues: &str| {
+        script_output(&[
+            ("server", 0, "Server: s\n    default_queue = route\n"),
+            ("queues", 0, queues),
+            ("nodes", 0, nodes),
+        ])
+    };
+    let facts = parse_probe(Flavour::Pbs, &output(queues));
+    let [route, tiny, big, away] = facts.partitions.as_slice() else { panic!("{:?}", facts.partitions) };
+    assert!(route.is_default && facts.dialect.hands_on);
+    assert_eq!(
+        (route.routes_to.as_slice(), route.is_routed_only),
+        (["tiny".to_owned(), "big".to_owned()].as_slice(), false)
+    );
+    assert_eq!((route.walltime_max, route.cores_max), (Some(Walltime(7200)), None), "the most generous of each");
+    assert_eq!((route.nodes, route.in_service, route.cores_per_node), (1, Some(1), Some(64)));
+    assert!(tiny.is_routed_only && big.is_routed_only && tiny.routes_to.is_empty());
+    assert_eq!((away.walltime_max, away.nodes), (None, 0), "of another server nothing is known");
+    let plain = queues.split("Queue: away").next().unwrap().split_once("Queue: tiny").unwrap().1;
+    assert!(!parse_probe(Flavour::Pbs, &output(&format!("Queue: tiny{plain}"))).dialect.hands_on);
+}
+
+#[test]
 fn a_pbs_without_history_or_server() {
     let output = script_output(&[("server", 0, "Server: x\n    job_history_enable = False\n")]);
     assert_eq!(parse_probe(Flavour::Pbs, &output).dialect.history, History::Off);
