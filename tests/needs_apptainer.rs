@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::bed::Bed;
-use crate::far::{HOSTS, configure};
-use crate::world::Done;
+use crate::far::{HOSTS, configure, nothing_left, why_says};
+use crate::world::{Done, until};
 
 /// Where Apptainer is: `tests/run` says.
 fn programs() -> String {
@@ -128,4 +128,62 @@ on = "hpc"
     assert_eq!(kept.lines().filter(|name| name.rsplit('.').next() == Some("sif")).count(), 1, "{kept}");
     assert!(!kept.contains(".part"), "{kept}");
     assert!(fs::read_dir(bed.path("out")).unwrap().count() == 20);
+}
+
+/// Starts a registry on the login node of a bed of the test's own, which has `lab/box:1`.
+fn registry(bed: &Bed) {
+    docker_archive(bed);
+    let publish = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/testbed/publish.py");
+    let config =
+        "version: 0.1\nstorage: { filesystem: { rootdirectory: /mnt/scratch/registry } }\nhttp: { addr: \":5000\" }\n";
+    bed.on("login", &format!("printf %b {config:?} >/mnt/scratch/registry.yml; mkdir /mnt/scratch/registry")).exits(0);
+    bed.on("login", "setsid docker-registry serve /mnt/scratch/registry.yml >/dev/null 2>&1 </dev/null &").exits(0);
+    let up = || bed.on("login", "curl -sf http://login:5000/v2/").code == 0;
+    until("the registry answers", up);
+    // No host but the laptop sees the machine's own files.
+    for (from, to) in [(bed.path("box.tar").as_path(), "box.tar"), (Path::new(publish), "publish.py")] {
+        fs::copy(from, bed.dir().join("scratch/hpc").join(to)).unwrap();
+    }
+    bed.on("login", "python3 /mnt/scratch/publish.py /mnt/scratch/box.tar login:5000 lab/box 1").exits(0);
+}
+
+#[test]
+fn what_is_cancelled_while_its_image_comes_ends_that_and_leaves_no_image() {
+    let bed = Bed::own(&["slurm"]);
+    registry(&bed);
+    let workflow = format!(
+        "name = \"image\"\n[tasks.t]\nforeach = [1, 2]\ncontainer = \"docker://login:5000/lab/box:1\"\noutputs = [\"out/{{item}}\"]\n\
+         run = \"echo {{item}} > {{outputs}}\"\nenv = {{ PATH = \"{}:/usr/bin:/bin\", APPTAINER_NOHTTPS = \"1\" }}\non = \"hpc\"\n",
+        programs()
+    );
+    bed.write("workflow.toml", workflow);
+    let pulls = |host: &str| bed.on(host, "pgrep -f '[a]pptainer.* pull|[c]sync make'").code == 0;
+    let images = || bed.on("login", "ls ~/.csync/images 2>/dev/null | grep -E '[.](sif|image|digest)$'").out;
+    // Jobs that reach no registry have it brought by the login node; others bring it themselves.
+    for (run, compute) in [("1", false), ("3", true)] {
+        let internet =
+            format!("[hosts.hpc]\ncontainers = [\"apptainer\"]\ninternet = {{ login = true, compute = {compute} }}");
+        configure(&bed, &HOSTS.replace("[hosts.hpc]", &internet));
+        bed.on("login", "pkill -STOP docker-registry").exits(0);
+        bed.csync(&["submit", "--rerun", "--detach"]).exits(0);
+        let hosts: &[&str] = if compute { &["n1", "n2", "n3"] } else { &["login"] };
+        until("its image is on its way", || hosts.iter().any(|host| pulls(host)));
+        bed.csync(&["cancel", "last"]).exits(0);
+        bed.csync(&["wait", "last"]).exits(130);
+        let told: &[&str] =
+            if compute { &["it was cancelled"] } else { &["it was cancelled", "nothing of it was submitted"] };
+        why_says(&bed, "t[1]", told);
+        let shown = bed.csync(&["show", run]).exits(0).out;
+        assert!(shown.contains("2 cancelled"), "{shown}");
+        nothing_left(&bed, "login");
+        until("nobody brings it any more", || !hosts.iter().any(|host| pulls(host)));
+        assert_eq!(images(), "");
+        // The next one has it brought, and does not wait for anybody.
+        bed.on("login", "pkill -CONT docker-registry").exits(0);
+        bed.csync(&["submit", "--rerun"]).exits(0);
+        assert_eq!((bed.read("out/1").as_str(), bed.read("out/2").as_str()), ("1\n", "2\n"));
+        assert!(images().contains(".sif"), "{}", images());
+        nothing_left(&bed, "login");
+        bed.on("login", "rm -r ~/.csync/images").exits(0);
+    }
 }

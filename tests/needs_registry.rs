@@ -38,6 +38,28 @@ impl Registry {
         registry
     }
 
+    /// Stops it without ending it: who asks it for something waits.
+    pub(crate) fn freeze(&self) {
+        signal(self.child.id(), "STOP");
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) {
+        signal(self.child.id(), "CONT");
+    }
+
+    /// Returns how many connections there are to it.
+    pub(crate) fn connections(&self) -> usize {
+        let table = fs::read_to_string("/proc/net/tcp").unwrap();
+        let ours = format!(":{:04X}", self.port);
+        // The third column is whom a socket speaks to, the fourth its state: 01 is a connection.
+        let speaks = |line: &&str| {
+            let cells: Vec<&str> = line.split_whitespace().collect();
+            cells.get(2).is_some_and(|to| to.ends_with(&ours)) && cells.get(3) == Some(&"01")
+        };
+        table.lines().filter(speaks).count()
+    }
+
     fn name(&self, image: &str) -> String {
         format!("127.0.0.1:{}/{image}", self.port)
     }
