@@ -342,14 +342,14 @@ fn a_sandbox_is_kept_as_a_run() {
 }
 
 /// Runs csync of a world where this machine has no Docker: all of it goes through the connection.
-fn without_docker(world: &World, line: &Line, args: &[&str]) -> Done {
+pub(crate) fn without_docker(world: &World, line: &Line, args: &[&str]) -> Done {
     let mut command = world.command(args);
     command.env("CSYNC_SSH_CONFIG", line.bed.path("config")).env("DOCKER_HOST", "unix:///nonexistent");
     command.output().unwrap().into()
 }
 
 /// Makes `lab` a host of a world, at the other end of a connection, whose daemon this is.
-fn lab(world: &World, docker: &Docker) -> Line {
+pub(crate) fn lab(world: &World, docker: &Docker) -> Line {
     let mut bed = Bed::new();
     let sshd = bed.unusual_sshd(&Unusual::lines(format!("SetEnv DOCKER_HOST={}", docker.variable())));
     let key = bed.read(&format!("host-{}.pub", sshd.address));

@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 
-use crate::needs_docker::Docker;
+use crate::needs_docker::{Docker, lab, without_docker};
 use crate::world::{World, signal, until};
 
 /// A registry, which a test has for itself.
@@ -39,17 +39,17 @@ impl Registry {
     }
 
     /// Stops it without ending it: who asks it for something waits.
-    pub(crate) fn freeze(&self) {
+    fn freeze(&self) {
         signal(self.child.id(), "STOP");
     }
 
     /// Lets it go on.
-    pub(crate) fn thaw(&self) {
+    fn thaw(&self) {
         signal(self.child.id(), "CONT");
     }
 
     /// Returns how many connections there are to it.
-    pub(crate) fn connections(&self) -> usize {
+    fn connections(&self) -> usize {
         let table = fs::read_to_string("/proc/net/tcp").unwrap();
         let ours = format!(":{:04X}", self.port);
         // The third column is whom a socket speaks to, the fourth its state: 01 is a connection.
@@ -215,4 +215,36 @@ fn a_registry_may_ask_for_tokens_as_docker_hub_does() {
     publish(&docker, &registry, "e30=");
     let moved = pulled();
     assert!(moved.len() == 2 && moved[1].starts_with(&by_digest) && moved[1] != moved[0], "{moved:?}");
+}
+
+#[test]
+fn what_is_cancelled_while_a_daemon_pulls_its_image_ends_that_and_begins_nothing() {
+    let (world, docker) = (World::new(), Docker::start());
+    let line = lab(&world, &docker);
+    line.write_config("");
+    docker.image(&world, "");
+    let registry = Registry::start(&world, "");
+    let image = publish(&docker, &registry, "e30=");
+    let csync = |args: &[&str]| without_docker(&world, &line, args);
+    world.write(
+        "workflow.toml",
+        &format!(
+            "name = \"pulled\"\n[tasks.t]\nforeach = [1, 2]\ncontainer = \"docker://{image}\"\non = \"lab\"\noutputs = [\"out/{{item}}\"]\n\
+             run = \"echo {{item}} > {{outputs}}\"\n"
+        ),
+    );
+    registry.freeze();
+    csync(&["submit", "--detach"]).exits(0);
+    until("its image is on its way", || registry.connections() > 0);
+    csync(&["cancel", "last"]).exits(0);
+    csync(&["wait", "last"]).exits(130);
+    let why = csync(&["why", "last", "t[1]"]).out;
+    assert!(why.contains("it was cancelled") && why.contains("its container was not begun"), "{why}");
+    until("the daemon asks for it no more", || registry.connections() == 0);
+    registry.thaw();
+    assert!(!docker.ask("/images/json").contains("lab/box"), "{}", docker.ask("/images/json"));
+    assert_eq!(docker.left(), (0, 0));
+    csync(&["submit"]).exits(0);
+    assert_eq!((world.read("out/1").as_str(), world.read("out/2").as_str()), ("1\n", "2\n"));
+    until("no container is left", || docker.left() == (0, 0));
 }

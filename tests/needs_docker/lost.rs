@@ -4,7 +4,6 @@
 use std::fs;
 
 use super::{Docker, lab};
-use crate::needs_registry::{Registry, publish};
 use crate::needs_ssh::Line;
 use crate::world::{Done, World, signal, until};
 
@@ -132,36 +131,4 @@ fn what_is_lost_in_a_container_runs_again_when_a_person_says_so() {
     assert!(!far.docker.ask("/containers/json").contains("-2-0-1-1\""), "the first has ended");
     far.end("2");
     assert_eq!(far.world.read("out/1"), "2\n");
-}
-
-#[test]
-fn what_is_cancelled_while_a_daemon_pulls_its_image_ends_that_and_begins_nothing() {
-    let (world, docker) = (World::new(), Docker::start());
-    let line = lab(&world, &docker);
-    line.write_config("");
-    docker.image(&world, "");
-    let registry = Registry::start(&world, "");
-    let image = publish(&docker, &registry, "e30=");
-    let csync = |args: &[&str]| super::without_docker(&world, &line, args);
-    world.write(
-        "workflow.toml",
-        &format!(
-            "name = \"pulled\"\n[tasks.t]\nforeach = [1, 2]\ncontainer = \"docker://{image}\"\non = \"lab\"\noutputs = [\"out/{{item}}\"]\n\
-             run = \"echo {{item}} > {{outputs}}\"\n"
-        ),
-    );
-    registry.freeze();
-    csync(&["submit", "--detach"]).exits(0);
-    until("its image is on its way", || registry.connections() > 0);
-    csync(&["cancel", "last"]).exits(0);
-    csync(&["wait", "last"]).exits(130);
-    let why = csync(&["why", "last", "t[1]"]).out;
-    assert!(why.contains("it was cancelled") && why.contains("its container was not begun"), "{why}");
-    until("the daemon asks for it no more", || registry.connections() == 0);
-    registry.thaw();
-    assert!(!docker.ask("/images/json").contains("lab/box"), "{}", docker.ask("/images/json"));
-    assert_eq!(docker.left(), (0, 0));
-    csync(&["submit"]).exits(0);
-    assert_eq!((world.read("out/1").as_str(), world.read("out/2").as_str()), ("1\n", "2\n"));
-    until("no container is left", || docker.left() == (0, 0));
 }
