@@ -329,3 +329,31 @@ fn what_people_do_to_jobs_of_openpbs_by_hand_is_told() {
     why_says(&bed, "t", &["cancelled on the cluster, not by csync"]);
     nothing_left(&bed, "pbs");
 }
+
+#[test]
+fn what_hooks_of_openpbs_refuse_is_told_in_their_words_and_moved_jobs_are_followed() {
+    let bed = Site::Real.bed(true);
+    let hook = |event: &str, text: &str| {
+        std::fs::write(bed.dir().join("pbs/hook.py"), format!("import pbs\ne = pbs.event()\n{text}\n")).unwrap();
+        bed.now(&format!("manage create hook ours event={event}"));
+        bed.now("manage import hook ours application/x-python default /run/bed/pbs/hook.py");
+    };
+    let trace = told_where(&bed, 1);
+    hook("queuejob", "e.reject(\"not before noon: write to help@center\")");
+    bed.csync(&["submit", "where.toml"]).exits(1);
+    why_says(&bed, "t", &["not before noon: write to help@center"]);
+    nothing_left(&bed, "pbs");
+    // One that lets nothing start now: it waits, and is in another queue when it may.
+    bed.now("manage delete hook ours");
+    hook("runjob", "e.reject(\"no licence is free\")");
+    bed.csync(&["submit", "--detach", "where.toml"]).exits(0);
+    why_says(&bed, "t", &["it waits in the queue of `center`", "no licence is free"]);
+    pbs(&bed, "qmove small $(qselect)").exits(0);
+    bed.now("manage delete hook ours");
+    until("it runs", || begun(&bed, &trace, 1).len() == 1);
+    assert!(pbs(&bed, "qstat -f").out.contains("queue = small"));
+    bed.on("pbs", &format!("touch {trace}/go")).exits(0);
+    bed.csync(&["wait", "last"]).exits(0);
+    assert_eq!((bed.read("out/1").as_str(), begun(&bed, &trace, 1).len()), ("pbs\n", 1));
+    nothing_left(&bed, "pbs");
+}
