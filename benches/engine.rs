@@ -53,11 +53,12 @@ fn chain(n: usize) -> Arc<Plan> {
 /// Runs a plan on this machine; returns how many attempts there were.
 fn drive(plan: &Arc<Plan>) -> usize {
     let room = Capacity { cpus: 2, mem: Bytes::gib(4), gpus: 0, nodes: 1, jobs: None };
-    drive_on(plan, Routes::default(), vec![Event::Room(HostId::LOCAL, room)])
+    drive_on(plan, Routes::default(), vec![Event::Room(HostId::LOCAL, room)], false)
 }
 
-/// The same where csync chooses among twenty hosts, half of them with queues.
-fn drive_placed(plan: &Arc<Plan>) -> usize {
+/// The same where csync chooses among twenty hosts, half of them with queues; it may be told when each task starts, and with that how
+/// long it waited.
+fn drive_placed(plan: &Arc<Plan>, tells_starts: bool) -> usize {
     let hosts: Vec<HostId> = (0..20).map(HostId).collect();
     let facts = |host: &HostId| SiteFacts {
         name: format!("h{}", host.0).parse().expect("a name"),
@@ -78,11 +79,11 @@ fn drive_placed(plan: &Arc<Plan>) -> usize {
     let outlook = Outlook::new(vec![None; plan.tasks.len()], HashMap::new(), files);
     events.push(Event::Outlook(RunId(1), Box::new(outlook)));
     let routes = Routes::placed(plan.tasks.iter().map(|_| (hosts.clone(), Some(Policy::Fastest))));
-    drive_on(plan, routes, events)
+    drive_on(plan, routes, events, tells_starts)
 }
 
 /// Runs a plan to its end with an executor that finishes everything at once; returns how many attempts there were.
-fn drive_on(plan: &Arc<Plan>, routes: Routes, before: Vec<Event>) -> usize {
+fn drive_on(plan: &Arc<Plan>, routes: Routes, before: Vec<Event>, tells_starts: bool) -> usize {
     let mut engine = Engine::new(1);
     let mut actions = Vec::new();
     let mut events = VecDeque::from(before);
@@ -99,6 +100,10 @@ fn drive_on(plan: &Arc<Plan>, routes: Routes, before: Vec<Event>) -> usize {
         for action in actions.drain(..) {
             if let Action::Start { key, .. } = action {
                 attempts += 1;
+                if tells_starts {
+                    events.push_back(Event::Expected(key, Timestamp(now + 60_000_000)));
+                    events.push_back(Event::Started(key, Timestamp(now + 1)));
+                }
                 events.push_back(Event::Ended(Box::new(success(key, now))));
             }
         }
@@ -130,9 +135,12 @@ fn runs(criterion: &mut Criterion) {
         });
     }
     let plan = flat(10_000);
-    group.bench_function("placed over 20 hosts/10000", |bencher| {
-        bencher.iter_batched(|| (), |()| assert_eq!(drive_placed(&plan), 10_000), BatchSize::LargeInput);
-    });
+    for (name, tells_starts) in [("placed over 20 hosts", false), ("placed over 20 hosts, starts told", true)] {
+        group.bench_function(format!("{name}/10000"), |bencher| {
+            let placed = || assert_eq!(drive_placed(&plan, tells_starts), 10_000);
+            bencher.iter_batched(|| (), |()| placed(), BatchSize::LargeInput);
+        });
+    }
     group.finish();
 }
 

@@ -41,8 +41,31 @@ pub(super) struct Shared {
     pub(super) outlooks: HashMap<RunId, Outlook>,
     /// The hosts, for what may go to several.
     pub(super) board: Board,
+    /// When somebody last looked whether what waits in the pool finds room.
+    pub(super) looked: Option<Timestamp>,
     timers: HashMap<TimerId, (RunId, InstanceId)>,
     next_timer: u64,
+}
+
+/// Whether what waits in the pool is looked through after an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Something may have become free, or is known that was not.
+    Now,
+    /// How long a queue makes wait is known better, and nothing became free: such news comes for each task, many at a time.
+    Soon,
+    /// Nothing changed for it.
+    Never,
+}
+
+impl Look {
+    fn after(event: &Event) -> Self {
+        match event {
+            Event::Expected(..) | Event::Started(..) => Self::Soon,
+            Event::Staged(..) => Self::Never,
+            _ => Self::Now,
+        }
+    }
 }
 
 impl Shared {
@@ -113,6 +136,7 @@ impl Engine {
     /// # Errors
     /// When the event cannot be; nothing changes then.
     pub fn handle(&mut self, event: Event, now: Timestamp, actions: &mut Vec<Action>) -> Result<u32, Illegal> {
+        let look = Look::after(&event);
         let mut turn = Turn { shared: &mut self.shared, now, actions };
         let mut touched = 0;
         match event {
@@ -187,7 +211,7 @@ impl Engine {
                 run.settle(&mut turn);
             }
         }
-        self.refill(now, actions);
+        self.refill(now, actions, look);
         Ok(touched)
     }
 
@@ -241,7 +265,7 @@ impl Engine {
     }
 
     /// Hands over what is ready, host by host: in batches, so that one transaction and one message carry many.
-    fn refill(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+    fn refill(&mut self, now: Timestamp, actions: &mut Vec<Action>, look: Look) {
         let with_room = self.shared.hosts.with_room();
         for &host in &with_room {
             while let Some(rank) = self.shared.hosts.next(host) {
@@ -253,7 +277,7 @@ impl Engine {
                 }
             }
         }
-        self.place(now, actions);
+        self.place(now, actions, look);
         let has_room = self.shared.hosts.has_room_ahead();
         let more = |run: &Run| run.is_ahead() && (!with_room.is_empty() || has_room && run.held_back);
         for run in self.runs.values_mut().filter(|run| more(run)) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::decide::engine::attempts::record_end;
 use crate::decide::engine::grant::{self, Needs};
-use crate::decide::engine::machine::{Engine, Shared, Turn};
+use crate::decide::engine::machine::{Engine, Look, Shared, Turn};
 use crate::decide::engine::phase::Phase;
 use crate::decide::engine::protocol::{Action, Follow, Halt, Mark};
 use crate::decide::engine::rooms::named;
@@ -25,6 +25,8 @@ use crate::model::units::Timestamp;
 
 /// Instances looked at in one round that have to wait, at most: a round stays cheap however many are ready.
 const LOOKED_AT: usize = 32;
+/// After how long what waits for a choice is looked at again for news of how long queues make wait.
+const SOON: Duration = Duration::from_secs(1);
 /// After how long what waits in queues is looked at again.
 const REVISED: Duration = Duration::from_mins(1);
 /// How much of the time where it is another place may take at most, for a task to be called back from a queue.
@@ -102,10 +104,17 @@ impl Weighed {
 
 impl Engine {
     /// Binds what waits in the pool and finds room.
-    pub(super) fn place(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        if !self.shared.hosts.has_pooled() {
+    pub(super) fn place(&mut self, now: Timestamp, actions: &mut Vec<Action>, look: Look) {
+        // Something is bound where the rest waits: when that is over, they are looked at at the latest.
+        let is_due = match look {
+            Look::Now => true,
+            Look::Soon => self.shared.looked.is_none_or(|at| now.since(at) >= SOON),
+            Look::Never => false,
+        };
+        if !is_due || !self.shared.hosts.has_pooled() {
             return;
         }
+        self.shared.looked = Some(now);
         self.shared.board.begin();
         let (mut held, mut weighed) = (Vec::new(), None);
         while held.len() < LOOKED_AT

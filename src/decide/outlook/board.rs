@@ -129,6 +129,8 @@ struct Site {
     waits: VecDeque<(QueueId, f64)>,
     /// How long its batch system expects what waits there to wait.
     expected: VecDeque<(JobKey, QueueId, f64)>,
+    /// What these come to, by queue: asked for at every choice, and changed by few events.
+    lately: HashMap<QueueId, (Option<Estimate>, Option<Estimate>)>,
     /// What waits in its queues.
     queued: BTreeSet<(QueueId, Timestamp, JobKey)>,
     /// Its queues by their numbers, each with its position among the partitions that are known.
@@ -354,10 +356,13 @@ impl Board {
     /// Takes in when its batch system expects to start a task.
     pub fn expected(&mut self, host: HostId, bound: Bound, key: JobKey, at: Timestamp) {
         let site = self.of(host);
-        site.expected.retain(|(of, ..)| *of != key);
-        if site.expected.len() >= EXPECTED {
-            site.expected.pop_front();
+        site.forget_expected(key);
+        if site.expected.len() >= EXPECTED
+            && let Some((_, queue, _)) = site.expected.pop_front()
+        {
+            site.lately.remove(&queue);
         }
+        site.lately.remove(&bound.queue);
         site.expected.push_back((key, bound.queue, (seconds(at) - seconds(bound.since)).max(0.0)));
     }
 
@@ -369,11 +374,14 @@ impl Board {
         bound.started = Some(at);
         let site = self.of(host);
         site.each_pool(bound.queue, |pool| pool.start(bound.cpus, seconds(at)));
-        site.expected.retain(|(of, ..)| *of != key);
+        site.forget_expected(key);
         if site.queued.remove(&(bound.queue, bound.since, key)) {
+            site.lately.remove(&bound.queue);
             site.waits.push_back((bound.queue, (seconds(at) - seconds(bound.since)).max(0.0)));
-            if site.waits.len() > WAITS.0 {
-                site.waits.pop_front();
+            if site.waits.len() > WAITS.0
+                && let Some((queue, _)) = site.waits.pop_front()
+            {
+                site.lately.remove(&queue);
             }
         }
     }
@@ -381,7 +389,7 @@ impl Board {
     /// Takes in that a task is over, which ran for so many seconds, when it ran to its end.
     pub fn over(&mut self, host: HostId, bound: Bound, key: JobKey, ran: Option<f64>) {
         let site = self.of(host);
-        site.expected.retain(|(of, ..)| *of != key);
+        site.forget_expected(key);
         site.queued.remove(&(bound.queue, bound.since, key));
         site.each_pool(bound.queue, |pool| pool.end(&bound, bound.started.map(seconds)));
         if let Some(ran) = ran {
@@ -549,12 +557,32 @@ impl Site {
         self.wait(queue, seen.or(known).unwrap_or(facts.wait), now)
     }
 
+    /// Forgets when its batch system expected to start a job.
+    fn forget_expected(&mut self, key: JobKey) {
+        let Some(at) = self.expected.iter().position(|(of, ..)| *of == key) else { return };
+        if let Some((_, queue, _)) = self.expected.remove(at) {
+            self.lately.remove(&queue);
+        }
+    }
+
+    /// Returns what jobs waited in a queue lately, where enough did, and what the batch system expects of those that wait there.
+    fn lately(&mut self, queue: QueueId) -> (Option<Estimate>, Option<Estimate>) {
+        if let Some(known) = self.lately.get(&queue) {
+            return *known;
+        }
+        let waits = self.waits.iter().filter(|(of, _)| *of == queue).map(|(_, seconds)| *seconds);
+        let mut waits: Vec<f64> = waits.collect();
+        let seen = if waits.len() >= WAITS.1 { Estimate::of_seen(&mut waits, Source::Learned) } else { None };
+        let expected = self.expected.iter().filter(|(_, of, _)| *of == queue).map(|(.., wait)| *wait);
+        let found = (seen, Estimate::of_seen(&mut expected.collect::<Vec<f64>>(), Source::Measured));
+        self.lately.insert(queue, found);
+        found
+    }
+
     /// Brings in what the batch system expects of those that wait in a queue: all that is known where the rest is a guess, a part
     /// of it else.
-    fn told(&self, queue: QueueId, known: Estimate) -> Estimate {
-        let mut all: Vec<f64> =
-            self.expected.iter().filter(|(_, of, _)| *of == queue).map(|(.., wait)| *wait).collect();
-        let Some(told) = Estimate::of_seen(&mut all, Source::Measured) else { return known };
+    fn told(known: Estimate, expected: Option<Estimate>) -> Estimate {
+        let Some(told) = expected else { return known };
         if known.source == Source::Guessed {
             return Estimate { low: told.low * EARLIER, high: told.high * LATER, ..told };
         }
@@ -564,11 +592,9 @@ impl Site {
     }
 
     /// Returns how long a queue makes jobs wait: as was seen lately, and no less than what waits there now has waited.
-    fn wait(&self, queue: QueueId, known: Estimate, now: f64) -> Estimate {
-        let mut lately: Vec<f64> = Vec::new();
-        lately.extend(self.waits.iter().filter(|(of, _)| *of == queue).map(|(_, seconds)| *seconds));
-        let wait = if lately.len() >= WAITS.1 { Estimate::of_seen(&mut lately, Source::Learned) } else { None };
-        let wait = self.told(queue, wait.unwrap_or(known));
+    fn wait(&mut self, queue: QueueId, known: Estimate, now: f64) -> Estimate {
+        let (seen, expected) = self.lately(queue);
+        let wait = Self::told(seen.unwrap_or(known), expected);
         let nobody = JobKey { run: RunId(0), instance: InstanceId(0), attempt: 0 };
         let first = (queue, Timestamp(i64::MIN), nobody);
         let longest = self.queued.range(first..).next().filter(|(of, ..)| *of == queue);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::decide::engine::limits::Limits;
-use crate::decide::engine::protocol::{Action, Adopted, Capacity, Event, Halt, Record, Routes, Verdict};
+use crate::decide::engine::protocol::{Action, Adopted, Capacity, Event, Halt, Record, Routes, Stage, Verdict};
 use crate::decide::engine::tests::plan::Workflow;
 use crate::decide::engine::tests::world::{RUN, Stored, World, ended};
 use crate::decide::graph::estimate::{Estimate, Source};
@@ -17,7 +17,7 @@ use crate::decide::outlook::parts::Part;
 use crate::model::api::RunState;
 use crate::model::batch::{Flavour, Partition};
 use crate::model::choice::{Placement, Policy};
-use crate::model::id::{HostId, InstanceId, RunId};
+use crate::model::id::{HostId, InstanceId, JobKey, RunId};
 use crate::model::job::{Ended, Outcome, State};
 use crate::model::resources::{Amount, Request, Usage};
 use crate::model::task::Settings;
@@ -187,6 +187,36 @@ fn placed_next(world: &mut World, routes: Routes) -> Placement {
         _ => None,
     });
     placement.unwrap()
+}
+
+#[test]
+fn news_of_starts_are_gone_by_once_a_second() {
+    let [placed, fixed] = routes();
+    let mut world = world(&[Said { waited: 5.0, ..DEBUG }, Said { waited: 7200.0, hours: 10, ..SHORT }]);
+    submit_by(&mut world, fixed, 4, |task| {
+        task.batch.insert("partition".to_owned(), "short".to_owned());
+    });
+    let plan = Workflow::default().task("b", 40).with(lasting(600)).plan();
+    let outlook = Outlook::new(vec![None], HashMap::new(), Files::new(plan.paths.len(), Hosts::one(HostId::LOCAL)));
+    let (run, verdicts, now) = (RunId(2), vec![Verdict::Stale; 40], world.now);
+    let mut went = |event: Event, now: Timestamp| {
+        let mut actions = Vec::new();
+        world.engine.handle(event, now, &mut actions).unwrap();
+        let start = |action: Action| if let Action::Start { partition, .. } = action { Some(partition) } else { None };
+        actions.into_iter().filter_map(start).collect::<Vec<_>>()
+    };
+    assert_eq!(went(Event::Outlook(run, Box::new(outlook)), now), []);
+    let submitted = Event::Submitted { run, plan, verdicts, routes: placed };
+    assert_eq!(went(submitted, now), vec![None; 32], "behind those is better than two hours");
+    let later = |milliseconds: i64| Timestamp(now.0 + milliseconds * 1000);
+    let key = |n| JobKey { run: RUN, instance: InstanceId(n), attempt: 1 };
+    // Their queue turns out to be short: three are as many as tell.
+    for (n, at) in [(0, 0), (1, 1), (2, 2)] {
+        assert_eq!(went(Event::Started(key(n), later(at)), later(at)), []);
+    }
+    assert_eq!(went(Event::Staged(key(3), Stage::Waiting), later(5000)), []);
+    let news = went(Event::Started(key(3), later(5000)), later(5000));
+    assert_eq!(news, vec![Some("short".into()); 8]);
 }
 
 #[test]
