@@ -62,12 +62,18 @@ struct Line {
 }
 
 impl Line {
-    fn through(points: impl Iterator<Item = (f64, f64, f64)> + Clone) -> Self {
-        let total: f64 = points.clone().map(|(_, _, w)| w).sum();
-        let mean_x = points.clone().map(|(x, _, w)| w * x).sum::<f64>() / total;
-        let mean_y = points.clone().map(|(_, y, w)| w * y).sum::<f64>() / total;
+    /// Lays a line through points of an x, a y and a weight.
+    fn through(points: &[(f64, f64, f64)]) -> Self {
+        let (mut total, mut mean_x, mut mean_y) = (0.0, 0.0, 0.0);
+        for &(x, y, w) in points {
+            total += w;
+            mean_x += w * x;
+            mean_y += w * y;
+        }
+        mean_x /= total;
+        mean_y /= total;
         let (mut xx, mut xy, mut yy) = (0.0, 0.0, 0.0);
-        for (x, y, w) in points.clone() {
+        for &(x, y, w) in points {
             let (dx, dy) = (x - mean_x, y - mean_y);
             xx += w * dx * dx;
             xy += w * dx * dy;
@@ -77,12 +83,20 @@ impl Line {
         let flat = xx <= 1e-9 * total * mean_x * mean_x;
         let slope = if flat { 0.0 } else { xy / xx };
         let intercept = mean_y - slope * mean_x;
-        let residuals = points.map(|(x, y, w)| {
+        let residual = |&(x, y, w): &(f64, f64, f64)| {
             let leverage = w * (1.0 / total + if flat { 0.0 } else { (x - mean_x).powi(2) / xx });
             (y - intercept - slope * x) / (1.0 - leverage).max(0.1)
-        });
+        };
+        let residuals = points.iter().map(residual).collect();
         let correlation = if flat || yy <= 0.0 { 0.0 } else { xy / (xx * yy).sqrt() };
-        Self { intercept, slope, correlation, residuals: residuals.collect() }
+        Self { intercept, slope, correlation, residuals }
+    }
+
+    /// Returns the places of the points by their residuals, the lowest first.
+    fn order(&self) -> Vec<u32> {
+        let mut order: Vec<(f64, u32)> = self.residuals.iter().copied().zip(0..).collect();
+        order.sort_unstable_by(|(a, _), (b, _)| a.total_cmp(b));
+        order.into_iter().map(|(_, place)| place).collect()
     }
 
     fn at(&self, x: f64) -> f64 {
@@ -145,6 +159,9 @@ pub struct Points {
     cut: Vec<Point>,
     line: Line,
     power: Line,
+    /// Their places by how far they lie above the line, and above the power: what models make of that comes sorted then.
+    by_line: Vec<u32>,
+    by_power: Vec<u32>,
     least: f64,
     most: f64,
     smallest: f64,
@@ -154,7 +171,10 @@ pub struct Points {
 impl Points {
     /// Makes points of observations in the order of time; none when none of them ran to its end.
     pub fn new(points: impl Iterator<Item = Point>) -> Option<Self> {
-        let (cut, mut whole): (Vec<Point>, Vec<Point>) = points.partition(|point| point.cut);
+        let (mut cut, mut whole) = (Vec::new(), Vec::with_capacity(points.size_hint().1.unwrap_or(0)));
+        for point in points {
+            if point.cut { cut.push(point) } else { whole.push(point) }
+        }
         if whole.is_empty() {
             return None;
         }
@@ -172,9 +192,15 @@ impl Points {
         aged.sort_by_key(|(_, point)| point.y.to_bits());
         let (younger, whole): (Vec<i32>, Vec<Point>) = aged.into_iter().unzip();
         let by = |f: fn(f64, f64) -> f64, of: fn(&Point) -> f64| whole.iter().map(of).reduce(f).unwrap_or(0.0);
+        let straight: Vec<_> = whole.iter().map(|p| (p.x, p.y, p.weight)).collect();
+        // Logarithms take longer than all else here: each is taken once.
+        let powers: Vec<_> = straight.iter().map(|(x, y, w)| (x.max(1.0).ln(), y.ln(), *w)).collect();
+        let (line, power) = (Line::through(&straight), Line::through(&powers));
         Some(Self {
-            line: Line::through(whole.iter().map(|p| (p.x, p.y, p.weight))),
-            power: Line::through(whole.iter().map(|p| (p.x.max(1.0).ln(), p.y.ln(), p.weight))),
+            by_line: line.order(),
+            by_power: power.order(),
+            line,
+            power,
             least: by(f64::min, |p| p.y),
             most: by(f64::max, |p| p.y),
             smallest: by(f64::min, |p| p.x),
@@ -238,38 +264,59 @@ impl Points {
     /// Returns what a model thinks will be needed for an input of this size, as outcomes that weigh 1 together.
     pub fn outcomes(&self, model: Model, near: &Near, x: f64) -> Vec<Outcome> {
         let low = self.least * 0.5;
-        let each = |value: &dyn Fn(usize, &Point) -> (f64, f64)| -> Vec<Outcome> {
-            let outcome = |(i, point): (usize, &Point)| {
-                let (y, weight) = value(i, point);
-                point.outcome(y, weight)
-            };
-            self.whole.iter().enumerate().map(outcome).filter(|outcome| outcome.weight > 0.0).collect()
-        };
         let off = |i: usize| self.line.residuals.get(i).copied().unwrap_or(0.0);
         let held = self.line.at(x.clamp(self.smallest, self.largest));
         let straight = self.line.at(x);
+        let by_line = Some(self.by_line.as_slice());
         let younger = |i: usize| self.younger.get(i).copied().unwrap_or(0);
         let mut outcomes = match model {
-            Model::Any => each(&|_, point| (point.y, 1.0)),
-            Model::Late => each(&|i, point| (point.y, FADING.powi(younger(i)))),
-            Model::Near => each(&|_, point| (point.y, near.weight(point.x - x))),
-            Model::Nearest => each(&|_, point| (point.y, if (point.x - x).abs() <= near.nearest { 1.0 } else { 0.0 })),
-            Model::Line => each(&|i, _| ((straight + off(i)).max(low), 1.0)),
-            Model::NearLine => each(&|i, point| ((straight + off(i)).max(low), near.weight(point.x - x))),
-            Model::Factor => each(&|i, point| (straight.max(low) * point.y / (point.y - off(i)).max(low), 1.0)),
+            Model::Any => self.each(None, |_, point| (point.y, 1.0)),
+            Model::Late => self.each(None, |i, point| (point.y, FADING.powi(younger(i)))),
+            Model::Near => self.each(None, |_, point| (point.y, near.weight(point.x - x))),
+            Model::Nearest => {
+                self.each(None, |_, point| (point.y, if (point.x - x).abs() <= near.nearest { 1.0 } else { 0.0 }))
+            }
+            Model::Line => self.each(by_line, |i, _| ((straight + off(i)).max(low), 1.0)),
+            Model::NearLine => self.each(by_line, |i, point| ((straight + off(i)).max(low), near.weight(point.x - x))),
+            Model::Factor => {
+                self.each(None, |i, point| (straight.max(low) * point.y / (point.y - off(i)).max(low), 1.0))
+            }
             Model::Power => {
                 let fitted = self.power.at(x.max(1.0).ln());
                 let off = |i: usize| self.power.residuals.get(i).copied().unwrap_or(0.0);
                 // e^60 is beyond any memory and any time, and still a number.
-                each(&|i, _| ((fitted + off(i).clamp(-3.0, 3.0)).min(60.0).exp(), 1.0))
+                self.each(Some(self.by_power.as_slice()), |i, _| {
+                    ((fitted + off(i).clamp(-3.0, 3.0)).min(60.0).exp(), 1.0)
+                })
             }
-            Model::Held => each(&|i, _| ((held + off(i)).max(low), 1.0)),
-            Model::Full => each(&|i, point| ((held + off(i)).max(low).min(self.most * 1.02), near.weight(point.x - x))),
+            Model::Held => self.each(by_line, |i, _| ((held + off(i)).max(low), 1.0)),
+            Model::Full => self
+                .each(by_line, |i, point| ((held + off(i)).max(low).min(self.most * 1.02), near.weight(point.x - x))),
         };
         let total: f64 = outcomes.iter().map(|outcome| outcome.weight).sum();
         if total > 0.0 {
             for outcome in &mut outcomes {
                 outcome.weight /= total;
+            }
+        }
+        outcomes
+    }
+
+    /// Returns an outcome of each point that weighs anything, in this order of their places, or in that of what they needed.
+    fn each(&self, order: Option<&[u32]>, value: impl Fn(usize, &Point) -> (f64, f64)) -> Vec<Outcome> {
+        let mut outcomes = Vec::with_capacity(self.whole.len());
+        let mut add = |i: usize, point: &Point| {
+            let (y, weight) = value(i, point);
+            let outcome = point.outcome(y, weight);
+            if outcome.weight > 0.0 {
+                outcomes.push(outcome);
+            }
+        };
+        match order {
+            None => self.whole.iter().enumerate().for_each(|(i, point)| add(i, point)),
+            Some(order) => {
+                let places = order.iter().map(|place| *place as usize);
+                places.filter_map(|i| Some((i, self.whole.get(i)?))).for_each(|(i, point)| add(i, point));
             }
         }
         outcomes

@@ -242,7 +242,8 @@ impl Profile {
         for (at, came) in points.iter().enumerate().skip(from) {
             let Some(known) = points.get(..at).and_then(|before| Points::new(before.iter().copied())) else { continue };
             if known.len() >= JUDGED {
-                score(&mut scores, Some(&mut misses), &known, *came, stakes(target, Caution::Balanced));
+                let said = Said::of(&known, came.x);
+                score(&mut scores, Some(&mut misses), &said, *came, stakes(target, Caution::Balanced));
             }
         }
         misses
@@ -331,18 +332,20 @@ impl Profile {
             (points.len() >= JUDGED).then_some((points, came))
         };
         if let Some((points, came)) = of(Target::Memory) {
-            self.hold(&points, came);
-            score(&mut self.memory, None, &points, came, Stakes::memory(Caution::Balanced));
+            let said = Said::of(&points, came.x);
+            self.hold(&said, came);
+            score(&mut self.memory, None, &said, came, Stakes::memory(Caution::Balanced));
         }
         if let Some((points, came)) = of(Target::Wall) {
-            score(&mut self.wall, Some(&mut self.misses), &points, came, Stakes::time(Caution::Balanced));
+            let said = Said::of(&points, came.x);
+            score(&mut self.wall, Some(&mut self.misses), &said, came, Stakes::time(Caution::Balanced));
         }
     }
 
     /// Counts whether the interval of memory, as it was before this attempt, holds it.
-    fn hold(&mut self, points: &Points, came: Point) {
-        let outcomes = mixture(points, &self.memory, came.x);
-        let spread = Spread::new(outcomes, points.len() as f64, Stakes::memory(Caution::Balanced));
+    fn hold(&mut self, said: &Said<'_>, came: Point) {
+        let outcomes = said.mixture(&self.memory);
+        let spread = Spread::new(outcomes, said.points.len() as f64, Stakes::memory(Caution::Balanced));
         let Some(spread) = spread.filter(|_| !came.cut) else { return };
         self.held.of = self.held.of.saturating_add(1);
         let within = (spread.quantile(0.1)..=spread.quantile(0.9)).contains(&came.y);
@@ -357,10 +360,9 @@ fn stakes(target: Target, caution: Caution) -> Stakes {
     }
 }
 
-/// Returns the outcomes of all models together.
-fn mixture(points: &Points, scores: &Scores, x: f64) -> Vec<Outcome> {
+/// Returns what each model weighs that is asked; those that say the same are asked once.
+fn weights(points: &Points, scores: &Scores) -> Vec<(Model, f64)> {
     let best = scores.iter().copied().fold(f32::INFINITY, f32::min).max(f32::MIN_POSITIVE);
-    let near = points.near(x);
     let mut asked: Vec<(Model, f64)> = Vec::with_capacity(MODELS.len());
     for (model, score) in MODELS.iter().zip(scores) {
         let weight = f64::from(best / score.max(best)).powi(PREFERENCE);
@@ -372,6 +374,13 @@ fn mixture(points: &Points, scores: &Scores, x: f64) -> Vec<Outcome> {
             }
         }
     }
+    asked
+}
+
+/// Returns the outcomes of all models together.
+fn mixture(points: &Points, scores: &Scores, x: f64) -> Vec<Outcome> {
+    let near = points.near(x);
+    let asked = weights(points, scores);
     let mut all = Vec::with_capacity(asked.len() * (points.len() + 1));
     for (model, weight) in asked {
         all.extend(points.outcomes(model, &near, x).into_iter().map(|o| Outcome { weight: o.weight * weight, ..o }));
@@ -379,34 +388,64 @@ fn mixture(points: &Points, scores: &Scores, x: f64) -> Vec<Outcome> {
     all
 }
 
+/// What every model says of one size of input.
+struct Said<'p> {
+    points: &'p Points,
+    /// In the order of the models; of those that say the same the first.
+    of: [Option<Spread>; MODELS.len()],
+}
+
+impl<'p> Said<'p> {
+    fn of(points: &'p Points, x: f64) -> Self {
+        let near = points.near(x);
+        let of =
+            MODELS.map(
+                |model| {
+                    if points.same(model) == model { Spread::seen(points.outcomes(model, &near, x)) } else { None }
+                },
+            );
+        Self { points, of }
+    }
+
+    /// Returns which place in the order of the models a model has, or the one that says the same.
+    fn place(&self, model: Model) -> Option<usize> {
+        let same = self.points.same(model);
+        MODELS.iter().position(|other| *other == same)
+    }
+
+    /// Returns what all models say together.
+    fn mixture(&self, scores: &Scores) -> Vec<Outcome> {
+        let asked = weights(self.points, scores);
+        let mut all = Vec::with_capacity(asked.len() * (self.points.len() + 1));
+        for (model, weight) in asked {
+            let said = self.place(model).and_then(|place| self.of.get(place)?.as_ref());
+            let outcomes = said.map(Spread::outcomes).unwrap_or_default();
+            all.extend(outcomes.iter().map(|it| Outcome { weight: it.weight * weight, ..*it }));
+        }
+        all
+    }
+}
+
 /// Adds to the scores what each model's request would have cost, and to the misses by what factor its middle was off.
-fn score(scores: &mut Scores, mut misses: Option<&mut Scores>, points: &Points, came: Point, stakes: Stakes) {
-    let near = points.near(came.x);
-    let most = points.enough();
+fn score(scores: &mut Scores, mut misses: Option<&mut Scores>, said: &Said<'_>, came: Point, stakes: Stakes) {
+    let (most, n) = (said.points.enough(), said.points.len() as f64);
     let then = if most >= came.y { most } else { came.y * 1.5 };
     let outcome = Outcome { value: came.y, weight: 1.0, hours: if came.hours > 0.0 { came.hours } else { 1.0 } };
     let later = |score: &mut f32, cost: f64| *score = (f64::from(*score) * MEMORY_OF_SCORES + cost) as f32;
-    // What the models said, in their order: its cost, and by what factor its middle was off.
-    let mut said: [Option<(f64, f64)>; MODELS.len()] = [None; MODELS.len()];
-    for (i, model) in MODELS.iter().enumerate() {
-        let same = points.same(*model);
-        let judged = match MODELS.iter().take(i).position(|earlier| *earlier == same) {
-            Some(earlier) => said.get(earlier).copied().flatten(),
-            None => Spread::new(points.outcomes(same, &near, came.x), points.len() as f64, stakes).map(|spread| {
-                let request = spread.least(stakes, 0.0, most);
-                // What was cut showed only that less would not have done.
-                let cost = if came.cut && request >= came.y { 0.0 } else { stakes.cost(request, outcome, then) };
-                (cost, (spread.quantile(0.5).max(1e-3) / came.y).ln().abs().min(5.0))
-            }),
-        };
-        if let Some(said) = said.get_mut(i) {
-            *said = judged;
-        }
-    }
-    for (i, (score, judged)) in scores.iter_mut().zip(said).enumerate() {
-        let Some((cost, off)) = judged else { continue };
+    let counts = misses.is_some() && !came.cut;
+    // What the models said: its cost, and by what factor its middle was off, where that counts.
+    let judged = said.of.each_ref().map(|seen| {
+        let spread = seen.as_ref()?.clone().with_tail(n, stakes.tail)?;
+        let request = spread.least(stakes, 0.0, most);
+        // What was cut showed only that less would not have done.
+        let cost = if came.cut && request >= came.y { 0.0 } else { stakes.cost(request, outcome, then) };
+        Some((cost, counts.then(|| (spread.quantile(0.5).max(1e-3) / came.y).ln().abs().min(5.0))))
+    });
+    for (i, model) in MODELS.into_iter().enumerate() {
+        let judged = said.place(model).and_then(|place| *judged.get(place)?);
+        let (Some((cost, off)), Some(score)) = (judged, scores.get_mut(i)) else { continue };
         later(score, cost);
-        if let Some(miss) = misses.as_deref_mut().and_then(|misses| misses.get_mut(i)).filter(|_| !came.cut) {
+        if let (Some(off), Some(miss)) = (off, misses.as_deref_mut().and_then(|misses| misses.get_mut(i))) {
             later(miss, off);
         }
     }
