@@ -143,9 +143,30 @@ fn svg(means: &[f64; 7]) -> String {
     text + "</svg>\n"
 }
 
-/// Returns how many waits lay in their intervals, of how many.
-fn coverage(all: &[Job], begun: &[f64]) -> (u32, u32) {
-    let (mut held, mut of) = (0, 0);
+/// Waits that were foretold.
+#[derive(Clone, Copy, Default)]
+struct Foretold {
+    /// How many there were.
+    of: u32,
+    /// How many lay in their intervals.
+    held: u32,
+    /// How many jobs waited for nothing: no interval that begins there, as it must where most do, can hold fewer.
+    at_once: u32,
+}
+
+impl Foretold {
+    fn plus(self, other: Self) -> Self {
+        Self { of: self.of + other.of, held: self.held + other.held, at_once: self.at_once + other.at_once }
+    }
+
+    fn share(&self, part: u32) -> f64 {
+        100.0 * f64::from(part) / f64::from(self.of)
+    }
+}
+
+/// Foretells the wait of each job of a queue.
+fn coverage(all: &[Job], begun: &[f64]) -> Foretold {
+    let mut sum = Foretold::default();
     for (number, job) in all.iter().enumerate().skip(500) {
         let waited =
             |job: &Job, seconds| Waited { submitted: job.submitted, seconds, cores: job.cores, asked: job.asked };
@@ -158,10 +179,11 @@ fn coverage(all: &[Job], begun: &[f64]) -> (u32, u32) {
             }
         }
         let Some(found) = predict(&started, &waiting, job.submitted, job.cores, job.asked) else { continue };
-        of += 1;
-        held += u32::from((found.low..=found.high).contains(&(begun[number] - job.submitted)));
+        let wait = begun[number] - job.submitted;
+        let held = (found.low..=found.high).contains(&wait);
+        sum = sum.plus(Foretold { of: 1, held: u32::from(held), at_once: u32::from(wait <= 0.0) });
     }
-    (held, of)
+    sum
 }
 
 fn main() {
@@ -192,14 +214,17 @@ fn main() {
     println!("waits: how often the 80 % interval held, on queues of seeds that nothing was chosen on");
     for load in [0.6, 0.75, 0.85, 0.95, 1.05] {
         for cores in [64, 512] {
-            let (mut held, mut of) = (0, 0);
+            let mut sum = Foretold::default();
             for seed in 0..(if whole { 6 } else { 1 }) {
                 let all = jobs(if whole { 3_000 } else { 700 }, cores, load, 500 + seed);
-                let (h, o) = coverage(&all, &starts(&all, cores));
-                held += h;
-                of += o;
+                sum = sum.plus(coverage(&all, &starts(&all, cores)));
             }
-            println!("  load {load:<5} {cores:>4} cores  {:>5.1} % of {of}", 100.0 * f64::from(held) / f64::from(of));
+            println!(
+                "  load {load:<5} {cores:>4} cores  {:>5.1} % of {}; {:>5.1} % started at once",
+                sum.share(sum.held),
+                sum.of,
+                sum.share(sum.at_once),
+            );
         }
     }
 }
