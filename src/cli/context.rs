@@ -203,10 +203,23 @@ impl Context {
     /// # Errors
     /// Those of the future, and the system's refusal to make a runtime.
     pub fn block_on<T>(&self, future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Failure::internal("the system gives no event queue").because(&error))?;
+        Self::run_on(tokio::runtime::Builder::new_current_thread().enable_all(), future)
+    }
+
+    /// Runs a future that asks the store alone, which needs no event queue: a tenth of a millisecond less.
+    ///
+    /// # Errors
+    /// Those of the future, and the system's refusal to make a runtime.
+    pub fn block_on_store<T>(&self, future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        Self::run_on(tokio::runtime::Builder::new_current_thread().enable_time(), future)
+    }
+
+    fn run_on<T>(
+        builder: &mut tokio::runtime::Builder,
+        future: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let runtime =
+            builder.build().map_err(|error| Failure::internal("the system gives no event queue").because(&error))?;
         let result = runtime.block_on(future);
         // A thread that still reads standard input must not keep the process.
         runtime.shutdown_background();

@@ -19,7 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// The file's kind and version.
-const MAGIC: &[u8; 8] = b"csyncix6";
+const MAGIC: &[u8; 8] = b"csyncix7";
 /// Bytes of the header.
 const HEADER: usize = 32;
 /// Bytes of a slot.

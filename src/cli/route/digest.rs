@@ -1,34 +1,41 @@
 //! The hosts as routing sees them, kept beside the store: read in a millisecond, where reading a thousand hosts takes twenty.
 //!
 //! It holds as long as nothing changed that it was made of: csync itself, the files of hosts and sites, the table of what probes
-//! found, which counts its changes, and that of how fast files moved, of which a few sums are taken. Where it does not hold, is damaged or absent, everything is read, and it is written anew.
+//! found and that of how fast files moved, which count their changes. Where it does not hold, is damaged or absent, everything is
+//! read, and it is written anew.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use tokio::task::yield_now;
 
 use crate::cli::context::Context;
 use crate::cli::errors::Failure;
 use crate::cli::hosts::{Known, unreadable};
-use crate::decide::route::need::Place;
+use crate::decide::graph::known::links;
+use crate::decide::graph::net::Net;
+use crate::decide::route::need::{Found, Place};
 use crate::language::hosts::{Hosts, partitions};
 use crate::model::batch::Partition;
 use crate::model::data::Rate;
-use crate::model::facts::{ContainerProgram, Facts, Gpu};
+use crate::model::facts::{ContainerProgram, Facts};
 use crate::model::host::{Agents, Batch, ContainerRuntime, Host, HostName, Internet, Link, LoginNode, Simulated};
 use crate::model::units::{Bytes, Price, Timestamp};
 use crate::reach::config::ConfigDir;
 use crate::reach::store::{Place as StorePlace, Reader};
 
 /// The file's kind and version.
-const MAGIC: &[u8; 8] = b"csyncdg7";
+const MAGIC: &[u8; 8] = b"csyncdg8";
 /// Bytes of the hash behind it.
 const HASH: usize = 32;
+/// Hosts that room is made for before they are read.
+const MOST_AT_ONCE: usize = 10_000;
 
 /// What is known of the hosts, as far as routing goes by it.
 #[derive(Debug, Default)]
@@ -38,17 +45,38 @@ pub(super) struct RouteHosts {
     pub(super) rates: Vec<Rate>,
     /// One for each, in their order.
     of: Vec<Details>,
+    /// The partitions of hosts: of those that are alike once.
+    partitions: Vec<Vec<Partition>>,
+    /// What lies between them, where that was worked out before anybody asked.
+    links: Option<Net>,
 }
 
 /// What is known of a host beside its configuration.
 #[derive(Debug, Default)]
 pub(super) struct Details {
-    /// As probed.
-    pub(super) facts: Option<Facts>,
-    /// Its partitions; hosts whose partitions are alike share them.
-    pub(super) partitions: Arc<[Partition]>,
+    /// The machine, as probed.
+    machine: Option<KeptMachine>,
+    /// What is known not to hold limits.
+    pub(super) lax: Vec<ContainerProgram>,
+    /// Which of the partitions it has; none where it has none.
+    partitions: Option<u32>,
     /// Why it is not spoken to at present.
     pub(super) trouble: Option<String>,
+}
+
+impl Details {
+    /// Returns what it calls itself.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.machine.as_ref().map(|machine| machine.name.as_str())
+    }
+
+    /// Returns what was found on it.
+    pub(super) fn found(&self) -> Option<Found<'_>> {
+        let nothing = Found { containers: &self.lax, ..Found::default() };
+        let Some(machine) = &self.machine else { return (!self.lax.is_empty()).then_some(nothing) };
+        let KeptMachine { cores, memory, gpus, at, load, .. } = *machine;
+        Some(Found { cores, memory, gpus, at, load, ..nothing })
+    }
 }
 
 /// Hosts as they were kept, with what they were made of: they hold where that has not changed.
@@ -58,15 +86,22 @@ pub(super) struct KeptHosts {
 }
 
 impl KeptHosts {
-    /// Reads them; none where there are none.
-    pub(super) fn read(context: &Context) -> Option<Self> {
-        let mut digest = read(&path(context).ok()?)?;
-        Some(Self { of: digest.stamp.take()?, hosts: digest.hosts() })
+    /// Reads them; none where there are none. Lets others go on in between.
+    pub(super) async fn read(context: &Context) -> Option<Self> {
+        let bytes = fs::read(path(context).ok()?).ok()?;
+        yield_now().await;
+        let (of, hosts) = unpack(&bytes)?;
+        Some(Self { of: of?, hosts })
     }
 
     /// Returns their names, and that of this machine.
     pub(super) fn names(&self) -> Vec<HostName> {
         self.hosts.names()
+    }
+
+    /// Works out what lies between them, which takes half a millisecond for a thousand.
+    pub(super) fn work_out(&mut self) {
+        self.hosts.links = Some(self.hosts.links());
     }
 }
 
@@ -79,7 +114,7 @@ impl RouteHosts {
     /// and with how fast files moved.
     pub(super) fn load(
         context: &Context,
-        version: Option<(i64, String)>,
+        version: Option<(i64, i64)>,
         kept: Option<KeptHosts>,
     ) -> Result<Self, Failure> {
         let dir = ConfigDir::locate(|name| std::env::var_os(name))?;
@@ -89,11 +124,13 @@ impl RouteHosts {
         }
         let rates = rates(context)?;
         let digest = Digest::of(stamp, &Known::load(context)?, rates);
+        let undigested = || Failure::internal("the hosts could not be digested");
+        let bytes = digest.pack().map_err(|error| undigested().because(&error))?;
         if digest.stamp.is_some() {
             // Without it the next call reads everything too.
-            drop(write(&path(context)?, &digest));
+            drop(write(&path(context)?, &bytes));
         }
-        Ok(digest.hosts())
+        unpack(&bytes).map(|(_, hosts)| hosts).ok_or_else(undigested)
     }
 
     /// Returns the hosts, each with what is known of it.
@@ -104,6 +141,20 @@ impl RouteHosts {
     /// Returns their names, and that of this machine.
     pub(super) fn names(&self) -> Vec<HostName> {
         self.hosts.iter().map(|host| host.name.clone()).chain([HostName::local()]).collect()
+    }
+
+    /// Returns what lies between them.
+    pub(super) fn links(&mut self) -> Net {
+        self.links.take().unwrap_or_else(|| {
+            let trips: HashMap<&HostName, f64> =
+                self.iter().filter_map(|(host, of)| Some((&host.name, of.machine.as_ref()?.trip?))).collect();
+            links(&self.hosts, &self.rates, |host| trips.get(host).copied())
+        })
+    }
+
+    /// Returns the partitions of a host.
+    pub(super) fn partitions(&self, of: &Details) -> &[Partition] {
+        of.partitions.and_then(|place| self.partitions.get(place as usize)).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Returns what is known of a host.
@@ -128,7 +179,7 @@ fn rates(context: &Context) -> Result<Vec<Rate>, Failure> {
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Stamp {
     files: Vec<FileStamp>,
-    store: Option<(i64, String)>,
+    store: Option<(i64, i64)>,
 }
 
 /// A file as it was.
@@ -149,7 +200,7 @@ impl FileStamp {
 
 impl Stamp {
     /// Looks at what a digest is made of; none where that cannot be told.
-    fn of(dir: &ConfigDir, store: Option<(i64, String)>) -> Option<Self> {
+    fn of(dir: &ConfigDir, store: Option<(i64, i64)>) -> Option<Self> {
         let mut files = vec![FileStamp::of(std::env::current_exe().ok()?), FileStamp::of(dir.hosts_file())];
         match fs::read_dir(dir.sites_dir()) {
             Ok(sites) => files.extend(sites.flatten().map(|site| FileStamp::of(site.path()))),
@@ -161,16 +212,61 @@ impl Stamp {
     }
 }
 
-/// The hosts, in few bytes.
-#[derive(Debug, Serialize, Deserialize)]
+/// The hosts, in few bytes; [`Unpacked`] is what is read of them.
+#[derive(Debug, Serialize)]
 struct Digest {
     stamp: Option<Stamp>,
     hosts: Vec<Kept>,
     /// The partitions of hosts: of those that are alike once.
-    partitions: Vec<Arc<[Partition]>>,
+    partitions: Vec<Vec<Partition>>,
     /// Hosts that reach others by themselves.
     direct: Vec<(HostName, HostName)>,
     rates: Vec<Rate>,
+}
+
+/// A digest that is read.
+#[derive(Debug, Deserialize)]
+struct Unpacked {
+    stamp: Option<Stamp>,
+    hosts: UnpackedHosts,
+    partitions: Vec<Vec<Partition>>,
+    direct: Vec<(HostName, HostName)>,
+    rates: Vec<Rate>,
+}
+
+/// The hosts of a digest, each made while it is read: a thousand are not there twice.
+#[derive(Debug)]
+struct UnpackedHosts {
+    hosts: Vec<Host>,
+    of: Vec<Details>,
+}
+
+impl<'de> Deserialize<'de> for UnpackedHosts {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_seq(HostsVisitor)
+    }
+}
+
+struct HostsVisitor;
+
+impl<'de> Visitor<'de> for HostsVisitor {
+    type Value = UnpackedHosts;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("hosts")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<UnpackedHosts, A::Error> {
+        // What a damaged length says is not believed.
+        let many = all.size_hint().unwrap_or(0).min(MOST_AT_ONCE);
+        let mut read = UnpackedHosts { hosts: Vec::with_capacity(many), of: Vec::with_capacity(many) };
+        while let Some(kept) = all.next_element::<Kept>()? {
+            let (host, details) = kept.host();
+            read.hosts.push(host);
+            read.of.push(details);
+        }
+        Ok(read)
+    }
 }
 
 /// A host.
@@ -217,12 +313,12 @@ fn lax_program(runtime: ContainerRuntime) -> ContainerProgram {
 
 impl Digest {
     fn of(stamp: Option<Stamp>, known: &Known, rates: Vec<Rate>) -> Self {
-        let mut all: Vec<Arc<[Partition]>> = Vec::new();
+        let mut all: Vec<Vec<Partition>> = Vec::new();
         let mut places: HashMap<Vec<u8>, u32> = HashMap::new();
         let mut place_of = |partitions: Vec<Partition>| {
             let bytes = postcard::to_stdvec(&partitions).ok().filter(|_| !partitions.is_empty())?;
             Some(*places.entry(bytes).or_insert_with(|| {
-                all.push(partitions.into());
+                all.push(partitions);
                 all.len() as u32 - 1
             }))
         };
@@ -267,57 +363,46 @@ impl Digest {
         Self { stamp, hosts, partitions: all, direct, rates }
     }
 
-    fn hosts(self) -> RouteHosts {
-        let (mut of, none) = (Vec::with_capacity(self.hosts.len()), Arc::from([]));
-        let host = |kept: Kept| {
-            let mut host = Host::new(kept.name.clone());
-            host.batch = kept.batch;
-            host.transfer_only = kept.transfer_only;
-            host.policy.agents = kept.agents;
-            host.policy.login_node = kept.login_node;
-            host.internet = kept.internet;
-            host.containers = kept.containers;
-            host.rate = kept.rate;
-            host.simulated = kept.simulated.then(Simulated::default);
-            let mut facts = (!kept.lax.is_empty()).then(Facts::default);
-            if let Some(machine) = kept.machine {
-                let facts = facts.get_or_insert_default();
-                facts.machine.hostname = machine.name;
-                facts.machine.cores = machine.cores;
-                facts.machine.memory = machine.memory;
-                (facts.trip, facts.at, facts.load) = (machine.trip, machine.at, machine.load);
-                if machine.gpus > 0 {
-                    facts.machine.gpus.push(Gpu { count: machine.gpus, ..Gpu::default() });
-                }
-            }
-            if let Some(facts) = &mut facts {
-                facts.containers = kept.lax.into_iter().map(lax_program).collect();
-            }
-            let partitions = kept.partitions.and_then(|place| self.partitions.get(place as usize)).unwrap_or(&none);
-            of.push(Details { facts, partitions: Arc::clone(partitions), trouble: kept.trouble });
-            host
-        };
-        let hosts = self.hosts.into_iter().map(host).collect();
-        let links = self.direct.into_iter().map(|ends| (ends, Link { direct: true, ..Link::default() })).collect();
-        RouteHosts { hosts: Hosts::new(hosts, links), rates: self.rates, of }
+    /// Returns it as the bytes of a file.
+    fn pack(&self) -> postcard::Result<Vec<u8>> {
+        let body = postcard::to_stdvec(self)?;
+        Ok([&MAGIC[..], blake3::hash(&body).as_bytes(), &body].concat())
     }
 }
 
-/// Reads a digest; none where there is none, or where it is damaged.
-fn read(path: &Path) -> Option<Digest> {
-    let bytes = fs::read(path).ok()?;
-    let (hash, body) = bytes.strip_prefix(MAGIC)?.split_at_checked(HASH)?;
-    let sound = blake3::hash(body).as_bytes() == hash;
-    sound.then(|| postcard::from_bytes(body).ok()).flatten()
+impl Kept {
+    /// Returns it as a host again, and what is known of it beside.
+    fn host(self) -> (Host, Details) {
+        let mut host = Host::new(self.name);
+        host.batch = self.batch;
+        host.transfer_only = self.transfer_only;
+        host.policy.agents = self.agents;
+        host.policy.login_node = self.login_node;
+        host.internet = self.internet;
+        host.containers = self.containers;
+        host.rate = self.rate;
+        host.simulated = self.simulated.then(Simulated::default);
+        let lax = self.lax.into_iter().map(lax_program).collect();
+        (host, Details { machine: self.machine, lax, partitions: self.partitions, trouble: self.trouble })
+    }
 }
 
-/// Writes it in the place of what is there: all of it or nothing.
-fn write(path: &Path, digest: &Digest) -> io::Result<()> {
-    let body = postcard::to_stdvec(digest).map_err(io::Error::other)?;
+/// Reads the bytes of a digest, and what it was made of; none where they are damaged.
+fn unpack(bytes: &[u8]) -> Option<(Option<Stamp>, RouteHosts)> {
+    let (hash, body) = bytes.strip_prefix(MAGIC)?.split_at_checked(HASH)?;
+    let sound = blake3::hash(body).as_bytes() == hash;
+    let Unpacked { stamp, hosts: UnpackedHosts { hosts, of }, partitions, direct, rates } =
+        sound.then(|| postcard::from_bytes(body).ok()).flatten()?;
+    let links = direct.into_iter().map(|ends| (ends, Link { direct: true, ..Link::default() })).collect();
+    Some((stamp, RouteHosts { hosts: Hosts::new(hosts, links), rates, of, partitions, links: None }))
+}
+
+/// Writes them in the place of what is there: all of it or nothing.
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = path.with_extension(format!("digest-{}", std::process::id()));
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new);
     let written = file.and_then(|mut file| {
-        file.write_all(&[&MAGIC[..], blake3::hash(&body).as_bytes(), &body].concat())?;
+        file.write_all(bytes)?;
         fs::rename(&new, path)
     });
     written.inspect_err(|_| drop(fs::remove_file(&new)))
@@ -333,8 +418,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("hosts.digest");
         let stamp = |store| Stamp { files: vec![FileStamp::of(dir.path().join("none"))], store };
-        let version = |probed| Some((probed, "1 2 3".to_owned()));
-        let read = |path: &Path, of: &Stamp| read(path).filter(|digest| digest.stamp.as_ref() == Some(of));
+        let version = |probed| Some((probed, 5));
+        let read = |path: &Path, of: &Stamp| {
+            let (stamp, hosts) = unpack(&fs::read(path).ok()?)?;
+            (stamp.as_ref() == Some(of)).then_some(hosts)
+        };
         let kept = Kept {
             name: "hpc".parse().unwrap(),
             batch: Some(Batch::Slurm),
@@ -361,38 +449,35 @@ mod tests {
         let direct = vec![("hpc".parse().unwrap(), "nas".parse().unwrap())];
         let long =
             Partition { name: "long".to_owned(), cores_per_node: Some(8), idle: Some(5), ..Partition::default() };
-        let partitions = vec![Arc::from([long])];
+        let partitions = vec![vec![long]];
         let (source, target) = (HostName::local(), "hpc".parse().unwrap());
         let rate = Rate { source, target, rate: 2.5e7, bytes: Bytes::gib(1), at: Timestamp(7) };
         assert!(read(&path, &stamp(version(3))).is_none());
-        write(
-            &path,
-            &Digest {
-                stamp: Some(stamp(version(3))),
-                hosts: vec![kept],
-                partitions,
-                direct,
-                rates: vec![rate.clone()],
-            },
-        )
-        .unwrap();
+        let (stamped, rates) = (Some(stamp(version(3))), vec![rate.clone()]);
+        let digest = Digest { stamp: stamped, hosts: vec![kept], partitions, direct, rates };
+        write(&path, &digest.pack().unwrap()).unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing temporary stays");
         assert!(read(&path, &stamp(version(4))).is_none() && read(&path, &stamp(None)).is_none());
-        let found = read(&path, &stamp(version(3))).unwrap().hosts();
-        assert!(read(&path, &stamp(Some((3, "1 2 4".to_owned())))).is_none());
+        let found = read(&path, &stamp(version(3))).unwrap();
+        assert!(read(&path, &stamp(Some((3, 6)))).is_none());
         assert_eq!(found.rates, [rate]);
         let hpc = found.hosts.get("hpc").unwrap();
         assert_eq!((hpc.batch, hpc.policy.agents, hpc.rate), (Some(Batch::Slurm), Agents::Deny, Price::of(0.5)));
         assert_eq!((hpc.internet.compute, hpc.containers.len()), (Some(false), 1));
         assert!(found.hosts.links().values().all(|link| link.direct) && found.hosts.links().len() == 1);
         let details = found.of(&hpc.name).unwrap();
-        assert_eq!(lax(details.facts.as_ref()), [ContainerRuntime::Podman]);
-        let machine = &details.facts.as_ref().unwrap().machine;
-        let facts = details.facts.as_ref().unwrap();
-        assert_eq!((facts.trip, facts.at, facts.load), (Some(0.25), Some(Timestamp(7)), Some(1.5)));
-        assert_eq!((machine.hostname.as_str(), machine.cores, machine.gpus[0].count), ("login1", Some(4), 2));
-        assert_eq!((details.partitions[0].cores_per_node, details.trouble.as_deref()), (Some(8), Some("no route")));
-        assert_eq!(details.partitions[0].idle, Some(5));
+        let machine = details.found().unwrap();
+        assert_eq!(
+            machine.containers.iter().map(|it| (it.runtime, it.limits)).collect::<Vec<_>>(),
+            [(ContainerRuntime::Podman, Some(false))]
+        );
+        assert_eq!((machine.cores, machine.memory, machine.gpus), (Some(4), Some(Bytes::gib(8)), 2));
+        assert_eq!((machine.at, machine.load, details.name()), (Some(Timestamp(7)), Some(1.5), Some("login1")));
+        assert_eq!(
+            (found.partitions(details)[0].cores_per_node, details.trouble.as_deref()),
+            (Some(8), Some("no route"))
+        );
+        assert_eq!(found.partitions(details)[0].idle, Some(5));
         let whole = fs::read(&path).unwrap();
         for at in 0..whole.len() {
             let mut bytes = whole.clone();

@@ -1,6 +1,6 @@
 //! What a command needs, read off its words and the files that they name; what is known of hosts and links.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use walkdir::WalkDir;
@@ -13,10 +13,10 @@ use crate::cli::route::{Args, line};
 use crate::cli::submission::directory;
 use crate::decide::graph::datasets::Catalog;
 use crate::decide::graph::estimate::Estimate;
-use crate::decide::graph::known::net;
+use crate::decide::graph::known::share;
 use crate::decide::graph::net::Net;
 use crate::decide::graph::queues::Queues;
-use crate::decide::route::need::{Asker, DAEMONS, Input, Need, Place, light_login};
+use crate::decide::route::need::{Asker, DAEMONS, Found, Input, Need, Place, light_login};
 use crate::language::container::{BadImage, Image, RUNTIMES, pulled_name};
 use crate::language::manifest::localized;
 use crate::language::shell::words;
@@ -62,44 +62,41 @@ pub(super) struct Seen {
     /// Datasets, where the command may name any.
     catalog: Catalog,
     /// What changes with what probes found, and with how fast files moved; none where there is no store.
-    pub(super) version: Option<(i64, String)>,
+    pub(super) version: Option<(i64, i64)>,
 }
 
 impl Seen {
     /// Reads it; nothing where nothing ran yet.
-    pub(super) fn load(context: &Context, args: &Args, given: &Line) -> Result<Self, Failure> {
+    pub(super) async fn load(context: &Context, args: &Args, given: &Line) -> Result<Self, Failure> {
         let image = args.image.as_deref().map(image).transpose()?;
         let speaks = given.names.iter().any(|name| name.contains("data:") || name.contains(":/"));
         let root = directory(Path::new("."))?;
         let names: Vec<&str> = given.names.iter().map(|name| within(name, &root)).collect();
         let place = StorePlace::of(&context.state_dir()?);
-        context.block_on(async {
-            let read = async {
-                let Some(reader) = Reader::open(&place).await? else {
-                    return Ok(Self { root, image, ..Self::default() });
-                };
-                let known = reader.routing(&root, &names).await?;
-                Ok(Self {
-                    images: match image.as_ref().and_then(|image| pulled_name(&image.to_string())) {
-                        Some(name) => reader.replicas_of(IMAGES, &[&name]).await?,
-                        None => Vec::new(),
-                    },
-                    image,
-                    version: Some((known.probed, known.rated.clone())),
-                    known,
-                    catalog: if speaks { Catalog::new(reader.datasets(None).await?) } else { Catalog::default() },
-                    root,
-                })
+        let read = async {
+            let Some((reader, known)) = Reader::open_routing(&place, &root, &names).await? else {
+                return Ok(Self { root, image, ..Self::default() });
             };
-            read.await.map_err(|error| unreadable(&error))
-        })
+            Ok(Self {
+                images: match image.as_ref().and_then(|image| pulled_name(&image.to_string())) {
+                    Some(name) => reader.replicas_of(IMAGES, &[&name]).await?,
+                    None => Vec::new(),
+                },
+                image,
+                version: Some((known.probed, known.rated)),
+                known,
+                catalog: if speaks { Catalog::new(reader.datasets(None).await?) } else { Catalog::default() },
+                root,
+            })
+        };
+        read.await.map_err(|error| unreadable(&error))
     }
 
     /// Returns what lies between the hosts, and what they share.
-    pub(super) fn net(&self, known: &RouteHosts) -> Net {
-        let trips: HashMap<&HostName, f64> =
-            known.iter().filter_map(|(host, of)| Some((&host.name, of.facts.as_ref()?.trip?))).collect();
-        net(&known.hosts, &known.rates, &self.known.shared, |host| trips.get(host).copied())
+    pub(super) fn net(&self, known: &mut RouteHosts) -> Net {
+        let mut net = known.links();
+        share(&mut net, &self.known.shared);
+        net
     }
 
     /// Returns the size of a dataset's file or directory, and the hosts that have it: named as `data:NAME/FILE`, or by a place.
@@ -314,15 +311,15 @@ fn threads(words: &[String]) -> Option<u32> {
 /// Returns the hosts as places.
 pub(super) fn places<'a>(known: &'a RouteHosts, seen: &Seen, net: &Net, here: &'a Facts) -> Vec<Place<'a>> {
     let mut queues = Queues::of_hosts(&seen.known.waits);
-    let login_of = light_login(&host_name(), known.iter().map(|(host, details)| (host, details.facts.as_ref())));
+    let login_of = light_login(&host_name(), known.iter().map(|(host, details)| (host, details.name())));
     let all = known.iter();
     all.map(|(host, details)| {
-        let facts = if host.name.is_local() { Some(here) } else { details.facts.as_ref() };
-        let (partitions, trouble) = (&*details.partitions, details.trouble.clone());
+        let found = if host.name.is_local() { Some(Found::from(here)) } else { details.found() };
+        let (partitions, trouble) = (known.partitions(details), details.trouble.clone());
         let queues = queues.remove(&host.name).unwrap_or_default();
         let login_of = login_of.filter(|_| host.name.is_local());
         let stop = net.stop(&host.name);
-        Place { queues, stop, trouble, login_of, ..Place::of(host, facts, partitions) }
+        Place { found, queues, stop, trouble, login_of, ..Place::of(host, None, partitions) }
     })
     .collect()
 }
@@ -350,8 +347,7 @@ pub(super) fn machine() -> Facts {
 
 /// Returns what this machine has, with what a probe found of its limits.
 pub(super) fn here(mut facts: Facts, known: &RouteHosts) -> Facts {
-    let probed = known.of(&HostName::local()).and_then(|details| details.facts.as_ref());
-    for lax in probed.into_iter().flat_map(|facts| &facts.containers) {
+    for lax in known.of(&HostName::local()).into_iter().flat_map(|details| &details.lax) {
         facts.containers.iter_mut().filter(|it| it.runtime == lax.runtime).for_each(|it| it.limits = lax.limits);
     }
     facts

@@ -14,16 +14,32 @@ use crate::model::host::HostName;
 use crate::reach::clock;
 use crate::reach::config::StateDir;
 use crate::reach::index::IndexError;
-use crate::reach::learned::{Kindred, LearnedError};
+use crate::reach::learned::{LearnedError, Mention};
 use crate::serve::prepare::lore::{Command, Digested, Lookup};
 
 /// What is foretold of a command.
 #[derive(Default)]
 pub(super) struct Foretold {
-    /// How many times faster hosts are than this machine, those that are known.
-    pub(super) speeds: BTreeMap<HostName, Estimate>,
+    /// How many times faster hosts are than this machine, where anything tells.
+    pub(super) speeds: Speeds,
     /// What it rests on, in words; none where nothing is known.
     pub(super) words: Option<String>,
+}
+
+/// How many times faster hosts are than this machine.
+#[derive(Default)]
+pub(super) struct Speeds {
+    /// Those that something was learned on.
+    of: BTreeMap<HostName, Estimate>,
+    /// All others, which are alike: most of a thousand.
+    others: Option<Estimate>,
+}
+
+impl Speeds {
+    /// Returns that of a host; none where nothing tells.
+    pub(super) fn of(&self, host: &HostName) -> Option<Estimate> {
+        self.of.get(host).copied().or(self.others).filter(|_| !host.is_local())
+    }
 }
 
 /// What is asked of what was learned.
@@ -50,8 +66,8 @@ pub(super) enum Lore<'s> {
 pub(super) struct Ahead {
     lines: Vec<Vec<String>>,
     hosts: Vec<HostName>,
-    /// Where the index tells what was learned: the classes of these hosts, and what is known of commands of the same programs.
-    index: Option<(Classes, Result<Kindred, IndexError>)>,
+    /// Where the index tells what was learned: the classes of these hosts, and which commands of the same programs are known.
+    index: Option<(Classes, Result<Vec<Mention>, IndexError>)>,
 }
 
 impl<'s> Lore<'s> {
@@ -100,7 +116,7 @@ impl<'s> Lore<'s> {
             Self::Digested { digested, context, state } => {
                 let named: Vec<&str> = inputs.iter().map(String::as_str).collect();
                 if let Some((classes, Ok(kindred))) = index
-                    && let Ok(found) = digested.command(&lines, &named, classes, kindred)
+                    && let Ok(found) = digested.command(&lines, &named, classes, &kindred)
                 {
                     return Ok(found);
                 }
@@ -159,19 +175,25 @@ pub(super) fn foretell(context: &Context, lore: &Lore<'_>, need: &mut Need, ahea
     }
     let on = |class| known.run_time(class, bytes).filter(is_seen);
     let Some(time) = on(here) else { return Foretold { words: said(&words), ..Foretold::default() } };
-    let mut speeds = BTreeMap::new();
-    // Hosts that nothing was learned of are alike: a thousand need one prediction.
     let told = known.seen.iter().flat_map(|seen| seen.scale.iter().map(|(class, _)| *class).chain([seen.class]));
     let told: BTreeSet<Token> = told.collect();
-    let mut plain = None;
+    // Its spread is that of the run time, which is counted already.
+    let speed = |class| {
+        let there = on(class).filter(|there| there.middle > 0.0)?;
+        let (speed, source) = (time.middle / there.middle, Source::Learned(there.n));
+        Some(Estimate { low: speed, middle: speed, high: speed, source })
+    };
+    let mut speeds = Speeds::default();
+    let mut others = None;
     for (host, &class) in classes.iter().filter(|(host, _)| !host.is_local()) {
-        let there = if told.contains(&class) { on(class) } else { *plain.get_or_insert_with(|| on(class)) };
-        let Some(there) = there.filter(|there| there.middle > 0.0) else { continue };
-        let speed = time.middle / there.middle;
-        // Its spread is that of the run time, which is counted already.
-        let source = Source::Learned(there.n);
-        speeds.insert(host.clone(), Estimate { low: speed, middle: speed, high: speed, source });
+        if told.contains(&class) {
+            // One of which nothing can be said is as fast as this machine, and not as the others.
+            speeds.of.insert(host.clone(), speed(class).unwrap_or(Estimate::known(1.0)));
+        } else {
+            others.get_or_insert(class);
+        }
     }
+    speeds.others = others.and_then(speed);
     if need.time.is_none() {
         need.time = Some(estimate(&time));
         words.push("run time");

@@ -10,6 +10,7 @@ use std::ffi::OsString;
 use std::mem::ManuallyDrop;
 
 use serde_json::json;
+use tokio::task::yield_now;
 
 use crate::cli::by::By;
 use crate::cli::context::Context;
@@ -19,6 +20,7 @@ use crate::cli::route::gather::{Line, Seen, Wanted, here, machine, places, wante
 use crate::cli::route::learned::{Ahead, Lore, foretell};
 use crate::cli::view::table::Page;
 use crate::cli::view::words::shell_word;
+use crate::decide::graph::net::Net;
 use crate::decide::route::need::Asker;
 use crate::decide::route::sheet::route;
 use crate::model::facts::Facts;
@@ -84,43 +86,62 @@ const SHOWN: usize = 20;
 /// Runs it.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let given = Line::read(args)?;
-    // What is known lies in several files, which are read beside one another.
     std::thread::scope(|scope| {
-        let seen = scope.spawn(|| (Seen::load(context, args, &given), machine()));
         let lore = Lore::open(context, scope)?;
-        let kept = KeptHosts::read(context);
-        // Opening the store takes long: all that does not rest on it is done meanwhile.
-        let mut ahead = lore.ahead(given.command(), kept.as_ref().map(KeptHosts::names).unwrap_or_default());
-        let (seen, machine) = seen.join().map_err(|_| Failure::internal("what earlier runs showed was not read"))?;
+        let (seen, kept, mut ahead, machine) = context.block_on_store(read(context, args, &given, &lore))?;
         // The process ends with the answer, and what was read with it: taking a thousand hosts apart takes a millisecond.
-        let seen = ManuallyDrop::new(seen?);
-        let known = ManuallyDrop::new(RouteHosts::load(context, seen.version.clone(), kept)?);
+        let seen = ManuallyDrop::new(seen);
+        let mut known = ManuallyDrop::new(RouteHosts::load(context, seen.version, kept)?);
         lore.now_of(&mut ahead, known.names());
-        answer(context, (args, &given), (&seen, &known, machine), (&lore, ahead))
+        let net = ManuallyDrop::new(seen.net(&mut known));
+        answer(context, (args, &given), (&seen, &known, &net, machine), (&lore, ahead))
     })
+}
+
+/// Reads what is known of the hosts and of the command. SQLite has a thread of its own, and opens the store and answers in it
+/// while everything is done here that does not rest on that; between the steps it gets its next question. A third thread that did
+/// nothing but ask took longer, since two cores are all that some machines have.
+async fn read(
+    context: &Context,
+    args: &Args,
+    given: &Line,
+    lore: &Lore<'_>,
+) -> Result<(Seen, Option<KeptHosts>, Ahead, Facts), Failure> {
+    let meanwhile = async {
+        let mut kept = KeptHosts::read(context).await;
+        yield_now().await;
+        let ahead = lore.ahead(given.command(), kept.as_ref().map(KeptHosts::names).unwrap_or_default());
+        yield_now().await;
+        if let Some(kept) = &mut kept {
+            kept.work_out();
+        }
+        yield_now().await;
+        (kept, ahead, machine())
+    };
+    let (seen, (kept, ahead, machine)) = tokio::join!(biased; Seen::load(context, args, given), meanwhile);
+    Ok((seen?, kept, ahead, machine))
 }
 
 fn answer(
     context: &Context,
     (args, given): (&Args, &Line),
-    (seen, known, machine): (&Seen, &RouteHosts, Facts),
+    (seen, known, net, machine): (&Seen, &RouteHosts, &Net, Facts),
     (lore, ahead): (&Lore<'_>, Ahead),
 ) -> Result<Exit, Failure> {
     let asker = if args.for_agent { Asker::Agent } else { Asker::Person };
-    let net = ManuallyDrop::new(seen.net(known));
     let here = here(machine, known);
-    let Wanted { mut need, command, unknown } = wanted((args, given), asker, known, seen, &net)?;
+    let Wanted { mut need, command, unknown } = wanted((args, given), asker, known, seen, net)?;
     let foretold = foretell(context, lore, &mut need, ahead);
-    let mut places = ManuallyDrop::new(places(known, seen, &net, &here));
+    let mut places = ManuallyDrop::new(places(known, seen, net, &here));
     for place in places.iter_mut() {
-        if let Some(speed) = foretold.speeds.get(&place.host.name) {
-            place.speed = *speed;
+        if let Some(speed) = foretold.speeds.of(&place.host.name) {
+            place.speed = speed;
         }
     }
     // What was learned says more than what people commonly ask for.
     let given = if foretold.words.is_none() { given::commonly(&command) } else { None };
     let shown = if args.all { usize::MAX } else { SHOWN };
-    let routes = route(&net, &need, &places, args.policy.into(), shown);
+    let routes = route(net, &need, &places, args.policy.into(), shown);
     if context.json() {
         let inputs: Vec<_> =
             need.inputs.iter().map(|it| json!({"name": it.name, "bytes": it.bytes, "at": it.at})).collect();

@@ -20,6 +20,13 @@ const SLOWEST: f64 = 30.0;
 
 /// Returns what lies between the hosts, and what they share; `trip` is how many seconds a host took to answer, where that was measured.
 pub fn net(hosts: &Hosts, rates: &[Rate], shared: &[DataFact], trip: impl Fn(&HostName) -> Option<f64>) -> Net {
+    let mut net = links(hosts, rates, trip);
+    share(&mut net, shared);
+    net
+}
+
+/// Returns what lies between the hosts.
+pub fn links(hosts: &Hosts, rates: &[Rate], trip: impl Fn(&HostName) -> Option<f64>) -> Net {
     let latency = |host: &HostName| {
         let measured = trip(host).filter(|seconds| seconds.is_finite() && *seconds >= 0.0);
         measured.map_or(LATENCY, |seconds| (ANSWERS * seconds).min(SLOWEST))
@@ -52,6 +59,12 @@ pub fn net(hosts: &Hosts, rates: &[Rate], shared: &[DataFact], trip: impl Fn(&Ho
         // Both are asked from here.
         net.link(one, other, Link { rate, latency: latency(one) + latency(other) });
     }
+    net
+}
+
+/// Adds what hosts share.
+pub fn share(net: &mut Net, shared: &[DataFact]) {
+    let here = HostName::local();
     for fact in shared {
         if let DataFact::Shared { host, directory, seen: true, .. } = fact {
             // One filesystem a directory: what this machine and any host see under the same name.
@@ -59,7 +72,6 @@ pub fn net(hosts: &Hosts, rates: &[Rate], shared: &[DataFact], trip: impl Fn(&Ho
             net.mount(host, directory, directory);
         }
     }
-    net
 }
 
 /// A rate that was measured on the last transfers: the next may be half or half again as fast.

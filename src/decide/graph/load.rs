@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::decide::graph::estimate::{Estimate, Source};
 use crate::model::batch::Partition;
-use crate::model::facts::Facts;
+use crate::model::units::Timestamp;
 
 /// Seconds after which it says nothing any more: jobs of clusters run for a quarter of an hour in the middle (NREL's Eagle, 11
 /// million jobs), so that most of what was seen is over by then.
@@ -32,12 +32,12 @@ pub struct Load {
 }
 
 impl Load {
-    /// Returns how busy a partition was, or a machine without any, `now` in seconds; none where nobody looked, or too long ago.
-    pub fn of(facts: Option<&Facts>, partition: Option<&Partition>, now: f64) -> Option<Self> {
-        let facts = facts?;
-        let age_s = now - facts.at?.0 as f64 / 1e6;
+    /// Returns how busy a partition was, or a machine without any, on which so many processes ran at this time, `now` in seconds; none
+    /// where nobody looked, or too long ago.
+    pub fn of(at: Option<Timestamp>, running: Option<f64>, partition: Option<&Partition>, now: f64) -> Option<Self> {
+        let age_s = now - at?.0 as f64 / 1e6;
         let idle_cores = partition.and_then(|partition| partition.idle);
-        let running = facts.load.filter(|_| partition.is_none());
+        let running = running.filter(|_| partition.is_none());
         let tells = idle_cores.is_some() || running.is_some();
         ((0.0..HOLDS).contains(&age_s) && tells).then_some(Self { idle_cores, running, age_s })
     }
@@ -82,17 +82,17 @@ impl Load {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::units::Timestamp;
 
-    fn seen(idle: Option<u32>, load: Option<f64>) -> (Facts, Partition) {
-        let facts = Facts { at: Some(Timestamp(1_000_000_000)), load, ..Facts::default() };
-        (facts, Partition { idle, ..Partition::default() })
+    const AT: Option<Timestamp> = Some(Timestamp(1_000_000_000));
+
+    fn partition(idle: Option<u32>) -> Partition {
+        Partition { idle, ..Partition::default() }
     }
 
     #[test]
     fn free_cores_shorten_a_wait_and_a_full_partition_lengthens_it_for_a_while() {
-        let (facts, partition) = seen(Some(8), Some(3.0));
-        let at = |seconds: f64| Load::of(Some(&facts), Some(&partition), 1000.0 + seconds);
+        let partition = partition(Some(8));
+        let at = |seconds: f64| Load::of(AT, Some(3.0), Some(&partition), 1000.0 + seconds);
         let now = at(0.0).unwrap();
         assert_eq!(
             (now.idle_cores, now.running, now.age_s),
@@ -114,18 +114,14 @@ mod tests {
 
     #[test]
     fn a_machine_that_others_use_takes_longer() {
-        let (facts, _) = seen(None, Some(6.0));
-        let load = |after: f64| Load::of(Some(&facts), None, 1000.0 + after);
+        let load = |after: f64| Load::of(AT, Some(6.0), None, 1000.0 + after);
         let now = load(0.0).unwrap();
         assert_eq!((now.stretch(2, Some(8)), now.stretch(4, Some(8)), now.stretch(2, Some(4))), (1.0, 1.25, 2.0));
         assert_eq!((now.stretch(2, None), now.stretch(2, Some(0)), now.wait(2, None)), (1.0, 1.0, None));
         assert!((load(900.0).unwrap().stretch(2, Some(4)) - 1.5).abs() < 1e-9);
         assert_eq!(load(5000.0), None);
-        let (bare, partition) = seen(None, None);
-        assert_eq!(
-            (Load::of(Some(&bare), Some(&partition), 1000.0), Load::of(Some(&bare), None, 1000.0)),
-            (None, None)
-        );
-        assert_eq!((Load::of(None, None, 0.0), Load::of(Some(&Facts::default()), None, 0.0)), (None, None));
+        let bare = partition(None);
+        assert_eq!((Load::of(AT, None, Some(&bare), 1000.0), Load::of(AT, None, None, 1000.0)), (None, None));
+        assert_eq!((Load::of(None, None, None, 0.0), Load::of(None, Some(1.0), None, 0.0)), (None, None));
     }
 }

@@ -107,7 +107,7 @@ fn by_load(host: &Host, facts: Option<&Facts>, now: f64) -> Option<Estimate> {
     let all = partitions(host, facts);
     let freest =
         all.iter().filter(|it| it.state == PartitionState::Up && !it.is_routed_only).max_by_key(|it| it.idle)?;
-    Load::of(facts, Some(freest), now)?.wait(1, None)
+    Load::of(facts?.at, None, Some(freest), now)?.wait(1, None)
 }
 
 /// Returns how many cores run at once on a host.

@@ -7,8 +7,9 @@ use crate::decide::graph::load::Load;
 use crate::decide::graph::net::Stop;
 use crate::decide::graph::queues::{Queues, UNKNOWN_LIMIT};
 use crate::model::batch::Partition;
-use crate::model::facts::Facts;
+use crate::model::facts::{ContainerProgram, Facts};
 use crate::model::host::{Batch, ContainerRuntime, Host, HostName, LoginNode};
+use crate::model::units::{Bytes, Timestamp};
 
 /// What a command needs.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -58,13 +59,39 @@ pub struct Input {
     pub at: Vec<HostName>,
 }
 
+/// What was found on a host, as far as routing goes by it: all of what a probe finds takes ten times the room, which counts where a
+/// thousand hosts are read for one decision.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Found<'a> {
+    /// Cores.
+    pub cores: Option<u32>,
+    /// Memory.
+    pub memory: Option<Bytes>,
+    /// GPUs.
+    pub gpus: u32,
+    /// What runs containers.
+    pub containers: &'a [ContainerProgram],
+    /// When somebody looked.
+    pub at: Option<Timestamp>,
+    /// Processes that ran or wanted to then.
+    pub load: Option<f64>,
+}
+
+impl<'a> From<&'a Facts> for Found<'a> {
+    fn from(facts: &'a Facts) -> Self {
+        let gpus = facts.machine.gpus.iter().map(|gpu| gpu.count).sum();
+        let (cores, memory) = (facts.machine.cores, facts.machine.memory);
+        Self { cores, memory, gpus, containers: &facts.containers, at: facts.at, load: facts.load }
+    }
+}
+
 /// A host, with what is known of it.
 #[derive(Clone, Debug)]
 pub struct Place<'a> {
     /// As configured.
     pub host: &'a Host,
     /// As probed.
-    pub facts: Option<&'a Facts>,
+    pub found: Option<Found<'a>>,
     /// Its partitions; none where it has no batch system.
     pub partitions: Cow<'a, [Partition]>,
     /// Seconds from a submission to the start, where that is known better than by what jobs waited there.
@@ -95,17 +122,18 @@ impl Need {
     }
 }
 
-/// Returns the cluster whose login node this machine is, where nothing heavy may run there: the one that calls itself so.
+/// Returns the cluster whose login node this machine is, where nothing heavy may run there: the one that calls itself so; hosts come
+/// with what they call themselves.
 pub fn light_login<'h>(
     own: &str,
-    hosts: impl IntoIterator<Item = (&'h Host, Option<&'h Facts>)>,
+    hosts: impl IntoIterator<Item = (&'h Host, Option<&'h str>)>,
 ) -> Option<&'h HostName> {
-    let is_it = |host: &Host, facts: Option<&Facts>| {
+    let is_it = |host: &Host, name: Option<&str>| {
         let is_cluster = host.batch.and_then(Batch::flavour).is_some() && host.simulated.is_none();
-        let is_here = facts.is_some_and(|facts| !own.is_empty() && facts.machine.hostname == own);
+        let is_here = !own.is_empty() && name == Some(own);
         is_cluster && is_here && !host.name.is_local() && host.policy.login_node == LoginNode::Light
     };
-    hosts.into_iter().find(|(host, facts)| is_it(host, *facts)).map(|(host, _)| &host.name)
+    hosts.into_iter().find(|(host, name)| is_it(host, *name)).map(|(host, _)| &host.name)
 }
 
 impl<'a> Place<'a> {
@@ -114,7 +142,8 @@ impl<'a> Place<'a> {
         let partitions = partitions.into();
         let (wait, queues, stop) = (None, Queues::default(), None);
         let speed = Estimate::known(1.0);
-        Self { host, facts, partitions, wait, queues, stop, speed, trouble: None, login_of: None }
+        let found = facts.map(Found::from);
+        Self { host, found, partitions, wait, queues, stop, speed, trouble: None, login_of: None }
     }
 
     /// Returns how long a command waits there, in a partition; none where nobody knows.
@@ -143,12 +172,13 @@ impl<'a> Place<'a> {
     pub(super) fn load(&self, partition: Option<&Partition>, need: &Need) -> Option<Load> {
         // How busy a login node is says nothing of its cluster.
         let is_one = self.host.batch == Some(Batch::None);
-        (is_one || partition.is_some()).then(|| Load::of(self.facts, partition, need.now)).flatten()
+        let found = self.found.filter(|_| is_one || partition.is_some())?;
+        Load::of(found.at, found.load, partition, need.now)
     }
 
     /// Returns how many times longer it takes there for what others do.
     pub(super) fn stretch(&self, load: Option<&Load>, need: &Need) -> f64 {
-        let cores = self.facts.and_then(|facts| facts.machine.cores);
+        let cores = self.found.and_then(|found| found.cores);
         load.map_or(1.0, |load| load.stretch(need.cpus, cores))
     }
 
@@ -171,7 +201,7 @@ impl<'a> Place<'a> {
     /// Returns whether a sandbox is held to its limits here, as far as anybody knows: what was tried counts more than what a daemon
     /// says of itself.
     pub fn holds_limits(&self) -> bool {
-        let programs = self.facts.map(|facts| facts.containers.as_slice()).unwrap_or_default();
+        let programs = self.found.map(|found| found.containers).unwrap_or_default();
         let lax = |runtime| {
             let program = programs.iter().find(|program| program.runtime == runtime);
             program.is_some_and(|program| program.tried.or(program.limits) == Some(false))
@@ -180,7 +210,7 @@ impl<'a> Place<'a> {
     }
 
     fn found(&self) -> impl Iterator<Item = ContainerRuntime> {
-        let found = self.facts.into_iter().flat_map(|facts| &facts.containers);
+        let found = self.found.into_iter().flat_map(|found| found.containers);
         found.filter(|program| program.usable != Some(false)).map(|program| program.runtime)
     }
 }

@@ -166,7 +166,7 @@ impl Costs<'_> {
             Policy::Cheapest if priced => self.cost(place).unwrap_or(0.0),
             Policy::Cheapest => self.core_hours.unwrap_or(0.0),
         };
-        Weight { first, then: (self.total.high - self.total.middle).mul_add(RISK, self.total.middle), at }
+        Weight { first, then: self.total.middle + (self.total.high - self.total.middle) * RISK, at }
     }
 
     fn cost(&self, place: &Place<'_>) -> Option<f64> {
@@ -263,7 +263,7 @@ fn sheet<'a>(
 /// take seconds or an hour.
 fn unknown_wait(place: &Place<'_>) -> Estimate {
     match place.host.batch {
-        Some(Batch::None) if place.facts.is_some() => Estimate::ZERO,
+        Some(Batch::None) if place.found.is_some() => Estimate::ZERO,
         Some(Batch::None) => Estimate::guess(0.0, 1.0, 60.0),
         _ => Estimate::guess(5.0, 120.0, 3600.0),
     }

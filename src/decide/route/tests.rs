@@ -249,6 +249,19 @@ fn data_that_lies_elsewhere_draws_the_command_there() {
 }
 
 #[test]
+fn a_queue_that_takes_what_others_hand_on_is_no_place_to_go() {
+    let hpc = host("hpc", Some(Batch::Pbs));
+    let behind = Partition { is_routed_only: true, ..partition("short", 8, 64, 4) };
+    let both = [behind.clone(), partition("route", 8, 64, 4)];
+    let fits = |partitions: &[Partition]| {
+        let places = [Place::of(&hpc, None, partitions.to_vec())];
+        let routes = route(&star(&[("hpc", 1e7)]), &need(), &places, Policy::Fastest, 9);
+        routes.places.first().and_then(|sheet| sheet.partition.map(str::to_owned))
+    };
+    assert_eq!((fits(&both).as_deref(), fits(&[behind])), (Some("route"), None));
+}
+
+#[test]
 fn every_veto_says_what_is_missing() {
     let mut nas = host("nas", Some(Batch::None));
     nas.transfer_only = true;

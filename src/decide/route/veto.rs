@@ -164,11 +164,11 @@ pub fn fit<'p>(need: &Need, place: &'p Place<'_>) -> Result<Option<&'p Partition
 
 /// A machine has what was found on it; of a cluster whose partitions nobody knows, the batch system is left to judge.
 fn machine(need: &Need, place: &Place<'_>) -> Result<(), Vec<Veto>> {
-    let Some(facts) = place.facts.filter(|_| place.host.batch == Some(Batch::None)) else { return Ok(()) };
+    let Some(found) = place.found.filter(|_| place.host.batch == Some(Batch::None)) else { return Ok(()) };
     let room = Room {
-        cores: facts.machine.cores,
-        memory: facts.machine.memory,
-        gpus: Some(facts.machine.gpus.iter().map(|gpu| gpu.count).sum()),
+        cores: found.cores,
+        memory: found.memory,
+        gpus: Some(found.gpus),
         walltime: None,
         speed: place.speed.middle,
     };
@@ -176,11 +176,16 @@ fn machine(need: &Need, place: &Place<'_>) -> Result<(), Vec<Veto>> {
     if lacks.is_empty() { Ok(()) } else { Err(lacks) }
 }
 
+/// Returns whether jobs can be submitted to a partition.
+fn takes(partition: &Partition) -> bool {
+    partition.state == PartitionState::Up && !partition.is_routed_only
+}
+
 /// Returns the partitions that a command fits, in the site's order.
 pub(super) fn partitions_of<'p>(need: &Need, place: &'p Place<'_>) -> impl Iterator<Item = &'p Partition> {
     let names_gpus = place.partitions.iter().any(|partition| !partition.gpus.is_empty());
     let speed = place.speed.middle;
-    let open = place.partitions.iter().filter(|partition| partition.state == PartitionState::Up);
+    let open = place.partitions.iter().filter(|partition| takes(partition));
     open.filter(move |partition| Room::of(partition, names_gpus, speed).lacks(need).is_empty())
 }
 
@@ -196,7 +201,7 @@ fn partition<'p>(need: &Need, place: &'p Place<'_>) -> Result<&'p Partition, Vec
     // No list is made of them, nor of what they lack: a decision asks a thousand hosts.
     let mut first: Option<&Partition> = None;
     let mut least: Option<(usize, &Partition)> = None;
-    for partition in place.partitions.iter().filter(|partition| partition.state == PartitionState::Up) {
+    for partition in place.partitions.iter().filter(|partition| takes(partition)) {
         let mut lacks = 0;
         room(partition).each_lack(need, |_| lacks += 1);
         if lacks == 0 {

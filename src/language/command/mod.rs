@@ -134,9 +134,12 @@ pub enum Kind {
 pub struct Signature {
     /// The programs, in the order in which they are called; at least one.
     pub parts: Vec<Part>,
-    /// The kinds of inputs, each with how many there are in powers of two.
-    pub inputs: Vec<(Kind, u8)>,
+    /// Its inputs.
+    pub inputs: Inputs,
 }
+
+/// The kinds of inputs, each with how many there are in powers of two.
+pub type Inputs = Vec<(Kind, u8)>;
 
 impl Signature {
     /// Returns the token under which it is kept.

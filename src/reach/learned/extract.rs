@@ -5,7 +5,7 @@
 //! any TOKEN    a signature: the class of hosts of which most is known
 //! like TOKEN   a program and its verb: the signature of which most is known
 //! on TOKEN     a signature: the classes of hosts that it is known on
-//! kin TOKEN    a program and its verb: some signatures on classes of hosts
+//! kin TOKEN    a program and its verb: some signatures on classes of hosts, with what tells which of them matter
 //! as of        the store, as it was when all of this was what it held
 //! ```
 //!
@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::decide::learn::profile::{Profile, SlimProfile, Source};
-use crate::language::command::{Signature, Token, TokenKey};
+use crate::language::command::{Inputs, Signature, Token, TokenKey};
 use crate::reach::index::{Index, IndexEditor, IndexError, IndexWriter};
 use crate::reach::learned::key::MasterKey;
 use crate::reach::learned::seal::Seal;
@@ -47,17 +47,27 @@ impl Own {
     }
 }
 
-/// Leads to a signature on a class of hosts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// Leads to a signature on a class of hosts, and tells as much of it as says whether it matters: opening all of a program's takes a
+/// millisecond.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mention {
+    /// The signature's token.
+    pub of: Token,
+    /// The class of hosts.
+    pub class: Token,
+    /// The signature's inputs.
+    pub inputs: Inputs,
+    /// How much is known of it, as [`Entry::magnitude`] says it.
+    pub magnitude: u32,
+}
+
+/// A mention in the list of a program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Kin {
     /// Where the store has it: who asks that for some gets the first.
     stored: Token,
-    own: Token,
+    mention: Mention,
 }
-
-/// What is known of commands of the same programs; opening all of it takes a millisecond, which need not wait for anything.
-#[derive(Debug, Default)]
-pub struct Kindred(Vec<(Token, Entry)>);
 
 /// Leads to a record of which more is known than of its like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,7 +115,7 @@ impl Extract {
             self.add(key, classes, writer);
         }
         for (key, mut all) in kin {
-            all.sort_unstable();
+            all.sort_unstable_by_key(|kin| kin.stored);
             all.truncate(MOST_KIN as usize);
             self.add(&key, &all, writer);
         }
@@ -139,11 +149,7 @@ impl Extract {
         }
         let mut all: Vec<Kin> =
             editor.get(&kin).and_then(|sealed: Vec<u8>| self.opened(&kin, &sealed)).unwrap_or_default();
-        if let Err(place) = all.binary_search(&self.kin_of(entry))
-            && place < MOST_KIN as usize
-        {
-            all.insert(place, self.kin_of(entry));
-            all.truncate(MOST_KIN as usize);
+        if listed(&mut all, self.kin_of(entry)) {
             self.sealed(&kin, &all).map_or(Ok(()), |sealed| editor.put(&kin, &sealed))?;
         }
         let pointer = self.pointer(entry);
@@ -195,42 +201,35 @@ impl Extract {
         self.sealed(AS_OF, now).map_or(Ok(()), |sealed| editor.put(AS_OF, &sealed))
     }
 
-    /// Returns whether the index holds what the store holds: then [`Extract::known`] answers as the store does.
+    /// Returns whether the index holds what the store holds: then it answers as the store does.
     pub fn is_all(&self, index: &Index, place: &Place) -> bool {
         let held: Option<Stamp> = index.get::<Vec<u8>>(AS_OF).and_then(|sealed| self.opened(AS_OF, &sealed));
         held.is_some() && held == Stamp::of(place)
     }
 
-    /// Looks up what the store would tell of others of the same programs, whatever their options and inputs; none where something
-    /// cannot be read that is there.
-    pub fn kindred(&self, index: &Index, signature: &Signature) -> Option<Kindred> {
-        let kin = self.kin(signature);
-        let kin: Vec<Kin> = self.list(index, &kin)?;
-        kin.into_iter().map(|kin| Some((kin.own, self.entry(index, kin.own)?))).collect::<Option<_>>().map(Kindred)
+    /// Looks up of what the store would tell as being of the same programs, whatever their options and inputs; none where that
+    /// cannot be read though it is there.
+    pub fn kindred(&self, index: &Index, signature: &Signature) -> Option<Vec<Mention>> {
+        let kin: Vec<Kin> = self.list(index, &self.kin(signature))?;
+        Some(kin.into_iter().map(|kin| kin.mention).collect())
     }
 
-    /// Looks up what the store would tell of a signature on some classes of hosts, and of others of the same programs, which were
-    /// looked up before; none where something cannot be read that is there.
-    pub fn known(
-        &self,
-        index: &Index,
-        signature: &Signature,
-        classes: &HashSet<Token>,
-        Kindred(mut kindred): Kindred,
-    ) -> Option<Vec<Entry>> {
+    /// Looks up on which of some classes of hosts the store would tell of a signature, in its order; none where that cannot be read
+    /// though it is there.
+    pub fn on_classes(&self, index: &Index, signature: &Signature, classes: &HashSet<Token>) -> Option<Vec<Mention>> {
         let on: Vec<Token> = self.list(index, &self.on(signature))?;
-        let of = signature.token(&self.tokens);
+        let (of, inputs) = (signature.token(&self.tokens), &signature.inputs);
         let asked = on.into_iter().filter(|class| classes.contains(class));
-        let mut asked: Vec<(Token, Token)> =
-            asked.map(|class| (place_on(of, class, &self.tokens), self.token(signature, class))).collect();
-        asked.sort_unstable();
-        let mut all = Vec::with_capacity(asked.len() + kindred.len());
-        for (_, own) in asked {
-            let ready = kindred.iter().position(|(met, _)| *met == own);
-            all.push(ready.map_or_else(|| self.entry(index, own), |at| Some(kindred.remove(at).1))?);
-        }
-        all.extend(kindred.into_iter().map(|(_, entry)| entry));
-        Some(all)
+        let mut asked: Vec<Mention> =
+            asked.map(|class| Mention { of, class, inputs: inputs.clone(), magnitude: 0 }).collect();
+        asked.sort_by_cached_key(|mention| place_on(of, mention.class, &self.tokens));
+        Some(asked)
+    }
+
+    /// Looks up what is known of what was mentioned; none where it cannot be read.
+    pub fn entry(&self, index: &Index, mention: &Mention) -> Option<Entry> {
+        let Own { profile, signature, class } = self.get(index, &own(self.token_of(mention.of, mention.class)))?;
+        Some(Entry { signature, class, profile: profile.profile()? })
     }
 
     fn get<T: DeserializeOwned>(&self, index: &Index, key: &str) -> Option<T> {
@@ -242,18 +241,17 @@ impl Extract {
         index.get::<Vec<u8>>(key).map_or_else(|| Some(Vec::new()), |sealed| self.opened(key, &sealed))
     }
 
-    fn entry(&self, index: &Index, token: Token) -> Option<Entry> {
-        let Own { profile, signature, class } = self.get(index, &own(token))?;
-        Some(Entry { signature, class, profile: profile.profile()? })
-    }
-
     /// Returns what seals what is kept beside the index.
     pub(super) fn seal(&self) -> &Seal {
         &self.seal
     }
 
     fn token(&self, signature: &Signature, class: Token) -> Token {
-        self.tokens.token("extract", &format!("{:032x}{:032x}", signature.token(&self.tokens).0, class.0))
+        self.token_of(signature.token(&self.tokens), class)
+    }
+
+    fn token_of(&self, signature: Token, class: Token) -> Token {
+        self.tokens.token("extract", &format!("{:032x}{:032x}", signature.0, class.0))
     }
 
     /// Returns the keys under which a signature is found without its class of hosts, and without its options.
@@ -271,8 +269,9 @@ impl Extract {
     }
 
     fn kin_of(&self, entry: &Entry) -> Kin {
-        let stored = place_on(entry.signature.token(&self.tokens), entry.class, &self.tokens);
-        Kin { stored, own: self.token(&entry.signature, entry.class) }
+        let (of, class, inputs) = (entry.signature.token(&self.tokens), entry.class, entry.signature.inputs.clone());
+        let mention = Mention { of, class, inputs, magnitude: entry.magnitude() };
+        Kin { stored: place_on(of, class, &self.tokens), mention }
     }
 
     fn pointer(&self, entry: &Entry) -> Pointer {
@@ -291,6 +290,19 @@ impl Extract {
 
     fn opened<T: DeserializeOwned>(&self, key: &str, sealed: &[u8]) -> Option<T> {
         postcard::from_bytes(&self.seal.open(key.as_bytes(), sealed)?).ok()
+    }
+}
+
+/// Puts one into the list of a program, in its place; returns whether that changed the list.
+fn listed(all: &mut Vec<Kin>, kin: Kin) -> bool {
+    match all.binary_search_by_key(&kin.stored, |known| known.stored) {
+        Ok(place) => all.get_mut(place).is_some_and(|known| std::mem::replace(known, kin.clone()) != kin),
+        Err(place) if place < MOST_KIN as usize => {
+            all.insert(place, kin);
+            all.truncate(MOST_KIN as usize);
+            true
+        }
+        Err(_) => false,
     }
 }
 
@@ -383,12 +395,13 @@ mod tests {
             writer.write(&path).unwrap();
             let index = Index::open(&path).unwrap();
             let kindred = extract.kindred(&index, &asked.signature)?;
-            extract.known(&index, &asked.signature, &classes, kindred).map(|all| all.len())
+            Some((extract.on_classes(&index, &asked.signature, &classes)?.len(), kindred.len()))
         };
         let (on, kin) = (extract.on(&asked.signature), extract.kin(&asked.signature));
-        assert_eq!((known(&[]), known(&[on]), known(&[kin])), (Some(1), None, None));
+        assert_eq!((known(&[]), known(&[on]), known(&[kin])), (Some((1, 1)), None, None));
         let other = entry(&extract, &["bwa", "index"], "hpc", 1).signature;
         let index = Index::open(&path).unwrap();
-        assert!(extract.known(&index, &other, &classes, Kindred::default()).is_some_and(|all| all.is_empty()));
+        assert!(extract.on_classes(&index, &other, &classes).is_some_and(|all| all.is_empty()));
+        assert!(extract.kindred(&index, &other).is_some_and(|all| all.is_empty()));
     }
 }

@@ -18,7 +18,7 @@ mod store;
 mod tests;
 
 pub use error::LearnedError;
-pub use extract::{Extract, Kindred, MOST_KIN};
+pub use extract::{Extract, MOST_KIN, Mention};
 pub use key::{MasterKey, protect};
 pub use spool::take_in;
 pub use stamp::Stamp;

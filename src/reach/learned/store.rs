@@ -94,6 +94,13 @@ pub struct Entry {
     pub profile: Profile,
 }
 
+impl Entry {
+    /// Returns how much is known of it, in powers of two of attempts: by that those like a command are put in order.
+    pub fn magnitude(&self) -> u32 {
+        self.profile.summary().count().checked_ilog2().map_or(0, |power| power + 1)
+    }
+}
+
 /// What one attempt taught.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Lesson {

@@ -324,6 +324,21 @@ fn said(entries: &[Entry]) -> Vec<(Signature, Token, u32, String)> {
     entries.iter().map(say).collect()
 }
 
+/// Looks up all of what is mentioned of a command and of its likes.
+fn told_by_index(extract: &Extract, index: &Index, asked: &Signature, classes: &[Token]) -> Vec<Entry> {
+    let mut all =
+        extract.on_classes(index, asked, &classes.iter().copied().collect()).expect("what is there can be read");
+    let likes = extract.kindred(index, asked).expect("what is there can be read");
+    let more = likes.into_iter().filter(|it| !all.iter().any(|known| (known.of, known.class) == (it.of, it.class)));
+    all.extend(more.collect::<Vec<_>>());
+    let entries: Vec<Entry> = all.iter().map(|it| extract.entry(index, it).expect("it is there")).collect();
+    for (mention, entry) in all.iter().zip(&entries).filter(|(mention, _)| mention.of != asked.token(extract.tokens()))
+    {
+        assert_eq!((&mention.inputs, mention.magnitude), (&entry.signature.inputs, entry.magnitude()));
+    }
+    entries
+}
+
 #[tokio::test]
 async fn the_index_tells_of_a_command_what_the_store_tells() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -360,8 +375,7 @@ async fn the_index_tells_of_a_command_what_the_store_tells() {
         let more = like.into_iter().filter(|entry| !told.contains(entry)).collect::<Vec<_>>();
         told.extend(more);
         let (index, asked) = (index(), asked(kind));
-        let kindred = extract.kindred(&index, &asked).expect("it is whole");
-        let found = extract.known(&index, &asked, &classes.into_iter().collect(), kindred).expect("it is whole");
+        let found = told_by_index(&extract, &index, &asked, &classes);
         assert_eq!(said(&found), said(&told), "{kind}");
     }
 
@@ -387,8 +401,7 @@ async fn the_index_tells_of_a_command_what_the_store_tells() {
         let more = like.into_iter().filter(|entry| !told.contains(entry)).collect::<Vec<_>>();
         told.extend(more);
         let (index, asked) = (index(), asked(kind));
-        let kindred = extract.kindred(&index, &asked).expect("it is whole");
-        let found = extract.known(&index, &asked, &classes.into_iter().collect(), kindred).expect("it is whole");
+        let found = told_by_index(&extract, &index, &asked, &classes);
         assert_eq!(said(&found), said(&told), "{kind} on {host}");
     }
     // An index that missed something does not become whole by what comes after.

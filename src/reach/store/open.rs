@@ -134,22 +134,12 @@ impl Reader {
     /// # Errors
     /// When it is of a newer version, of another program, damaged, or cannot be read.
     pub async fn open(place: &Place) -> Result<Option<Self>, StoreError> {
-        let path = &place.path;
-        if std::fs::metadata(path).map_or(true, |meta| meta.len() == 0) {
-            return Ok(None);
-        }
-        let options = place.options().read_only(true);
-        let lazy = |options| {
-            let pool =
-                SqlitePoolOptions::new().max_connections(1).test_before_acquire(false).connect_lazy_with(options);
-            Self { pool, path: path.clone() }
-        };
-        let mut reader = lazy(options.clone());
+        let Some(mut reader) = Self::unchecked(place) else { return Ok(None) };
         let format = match reader.format().await {
             // A write-ahead log needs its shared-memory file, which nobody can make in a directory that is read-only; nobody
             // writes there either, so the file stands still.
             Err(StoreError::NoAccess { .. }) => {
-                reader = lazy(options.immutable(true));
+                reader = Self::lazy(place, place.options().read_only(true).immutable(true));
                 reader.format().await?
             }
             other => other?,
@@ -158,6 +148,17 @@ impl Reader {
             return Ok(None);
         }
         Ok(Some(reader))
+    }
+
+    /// Returns a reader that opens the database when it is asked something; none where there is none.
+    pub(super) fn unchecked(place: &Place) -> Option<Self> {
+        let is_there = std::fs::metadata(&place.path).is_ok_and(|meta| meta.len() > 0);
+        is_there.then(|| Self::lazy(place, place.options().read_only(true)))
+    }
+
+    fn lazy(place: &Place, options: SqliteConnectOptions) -> Self {
+        let pool = SqlitePoolOptions::new().max_connections(1).test_before_acquire(false).connect_lazy_with(options);
+        Self { pool, path: place.path.clone() }
     }
 
     async fn format(&self) -> Result<i64, StoreError> {
@@ -204,6 +205,11 @@ fn unusable(path: &Path, error: &io::Error) -> StoreError {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full { path: path.to_path_buf() },
         _ => StoreError::NoAccess { path: path.to_path_buf(), detail: error.to_string() },
     }
+}
+
+/// Returns whether a database is ours and of the present format, by what it says of itself.
+pub(super) fn is_present(application: i64, format: i64) -> bool {
+    (application, format) == (APPLICATION_ID, NEWEST)
 }
 
 /// Returns the format, 0 for an empty file.

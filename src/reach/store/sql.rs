@@ -16,6 +16,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0009.sql"),
     include_str!("migrations/0010.sql"),
     include_str!("migrations/0011.sql"),
+    include_str!("migrations/0012.sql"),
 ];
 
 /// What kind of file it is, and whether anything is in it.
@@ -236,14 +237,15 @@ pub(super) const ROUTING: &str = "SELECT \
         SELECT DISTINCT it.path, it.host, it.place, it.size, it.mtime, it.at \
         FROM json_each(?2) AS wanted CROSS JOIN replicas AS it ON it.root = ?1 AND it.path = wanted.value \
         ORDER BY it.path, it.host)), \
-    (SELECT format('%d %d %d %g', count(*), sum(at & 0xffffffffff), max(at), total(rate)) FROM rates), \
+    (SELECT version FROM versions WHERE name = 'rates'), \
     (SELECT json_group_array(json_array(host, directory, seen, at)) \
         FROM (SELECT host, directory, seen, at FROM shared ORDER BY host, directory)), \
     (SELECT json_group_array(json_array(host, partition, submitted, started - submitted, cpus, time)) FROM ( \
         SELECT host, partition, submitted, started, cpus, time FROM attempts \
         WHERE host IS NOT NULL AND started IS NOT NULL AND submitted > 0 \
         ORDER BY submitted DESC LIMIT 2000)), \
-    (SELECT version FROM versions WHERE name = 'hosts')";
+    (SELECT version FROM versions WHERE name = 'hosts'), \
+    (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version)";
 
 /// Keeps whether a host sees a directory.
 pub(super) const KEEP_SHARED: &str =

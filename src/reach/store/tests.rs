@@ -249,6 +249,22 @@ async fn a_newer_database_is_left_alone_and_says_so() {
         assert!(said.contains(word), "{said}");
     }
     assert!(matches!(Reader::open(&place(dir.path())).await, Err(StoreError::Newer { .. })));
+    assert!(matches!(Reader::open_routing(&place(dir.path()), "/w", &[]).await, Err(StoreError::Newer { .. })));
+}
+
+#[tokio::test]
+async fn an_older_database_is_not_routed_by() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = place(dir.path());
+    assert!(Reader::open_routing(&place, "/w", &[]).await.unwrap().is_none(), "there is none yet");
+    let mut store = Store::open(&place).await.unwrap();
+    assert!(Reader::open_routing(&place, "/w", &[]).await.unwrap().is_some());
+    // Whether it lacks something or not.
+    for change in ["PRAGMA user_version = 9", "DROP TABLE shared"] {
+        sqlx::query(change).execute(&mut store.conn).await.unwrap();
+        assert!(Reader::open_routing(&place, "/w", &[]).await.unwrap().is_none(), "{change}");
+    }
+    drop(store);
 }
 
 #[tokio::test]
@@ -260,12 +276,14 @@ async fn what_is_no_database_of_ours_is_refused() {
     // Not dropped: a connection that ends later brings its log into whatever the file holds by then.
     foreign.close().await;
     assert!(matches!(Store::open(&place).await, Err(StoreError::Foreign { .. })));
+    assert!(matches!(Reader::open_routing(&place, "/w", &[]).await, Err(StoreError::Foreign { .. })));
 
     std::fs::write(&place.path, "this is no database at all, however long it is ".repeat(200)).unwrap();
     let error = Store::open(&place).await.unwrap_err();
     assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
     assert!(!error.may_pass() && error.hint().unwrap().contains("doctor --repair"));
     assert!(matches!(Reader::open(&place).await, Err(StoreError::Corrupt { .. })));
+    assert!(matches!(Reader::open_routing(&place, "/w", &[]).await, Err(StoreError::Corrupt { .. })));
 
     std::fs::create_dir_all(place.runs.join("41")).unwrap();
     let aside = set_aside(&place, NOW).unwrap();
@@ -390,7 +408,7 @@ async fn what_is_sent_to_a_host_is_known_until_it_is_over() {
     );
     store.write(&over).await.unwrap();
     let waits = reader.waits().await.unwrap();
-    assert_eq!(reader.routing("/w", &[]).await.unwrap().waits, waits);
+    assert_eq!(Reader::open_routing(&place(dir.path()), "/w", &[]).await.unwrap().unwrap().1.waits, waits);
     let waited = Waited { submitted: NOW.0 as f64 / 1e6, seconds: 40.0, cores: 2, asked: 60.0 };
     assert_eq!(waits, [Wait { host: "hpc".parse().unwrap(), queue: Some("long".to_owned()), waited }]);
     // Its id there is learned later, and is not forgotten by what is said after that.
@@ -423,6 +441,10 @@ async fn attempts_of_before_bytes_were_counted_are_read_as_they_were() {
         "ALTER TABLE attempts DROP COLUMN read",
         "ALTER TABLE attempts DROP COLUMN written",
         "ALTER TABLE attempts DROP COLUMN flow",
+        "DROP TRIGGER rates_added",
+        "DROP TRIGGER rates_changed",
+        "DROP TRIGGER rates_dropped",
+        "DELETE FROM versions WHERE name = 'rates'",
         "PRAGMA user_version = 10",
     ] {
         sqlx::query("DROP TRIGGER IF EXISTS write_batch").execute(&mut store.conn).await.unwrap();

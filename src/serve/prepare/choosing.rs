@@ -96,7 +96,11 @@ impl Places {
             return Ok(());
         }
         let before = self.lists.len();
-        let login_of = light_login(&host_name(), hosts.iter().map(|host| (host, facts.get(&host.name))));
+        let called = hosts.iter().map(|host| {
+            let facts = facts.get(&host.name);
+            (host, facts.map(|facts| facts.machine.hostname.as_str()))
+        });
+        let login_of = light_login(&host_name(), called);
         let means = Means { hosts, facts, asker, login_of };
         let mut known: HashMap<(u16, usize, bool), u16> = HashMap::new();
         let mut told: BTreeMap<u16, (Vec<TaskId>, Vec<Excluded>)> = BTreeMap::new();

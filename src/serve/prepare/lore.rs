@@ -1,5 +1,6 @@
 //! What was learned of the commands of a plan, and where its files lie: read before a run is taken in, beside the engine's loop.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use crate::decide::learn::hosts::{Factor, ratios};
 use crate::decide::learn::profile::Profile;
 use crate::decide::learn::shipped::prior;
 use crate::decide::outlook::known::{Known, Seen};
-use crate::language::command::{Signature, Token, TokenKey, commands, signature};
+use crate::language::command::{Inputs, Signature, Token, TokenKey, commands, signature};
 use crate::language::manifest::render;
 use crate::model::data::{DATA, Replica};
 use crate::model::host::HostName;
@@ -22,7 +23,7 @@ use crate::reach::advice;
 use crate::reach::config::StateDir;
 use crate::reach::files::look::Root;
 use crate::reach::index::{Index, IndexError};
-use crate::reach::learned::{Entry, Extract, Kindred, Learned, LearnedError, MOST_KIN, Place};
+use crate::reach::learned::{Entry, Extract, Learned, LearnedError, MOST_KIN, Mention, Place};
 
 /// Commands of a plan that are looked up at most: of more, the rest is taken as it is written.
 const MOST_COMMANDS: usize = 500;
@@ -175,24 +176,26 @@ fn first_of_each<'p>(plan: &'p Plan, verdicts: &'p [Verdict]) -> impl Iterator<I
 
 /// Reads what is known of a command.
 pub async fn known_of(learned: &mut Learned, signature: &Signature) -> Result<Option<Known>, LearnedError> {
-    Ok(known(signature, learned.likes(signature).await?))
+    let known = Known { prior: prior(signature), ..known(signature, learned.likes(signature).await?) };
+    Ok((!known.is_empty()).then_some(known))
 }
 
-/// Sorts what is known of a command and of those like it; none where that is nothing.
-fn known(signature: &Signature, entries: Vec<Entry>) -> Option<Known> {
+/// Sorts what was learned of a command and of those like it.
+fn known(signature: &Signature, entries: Vec<Entry>) -> Known {
     let (own, mut similar): (Vec<Entry>, Vec<Entry>) =
         entries.into_iter().partition(|entry| entry.signature == *signature);
-    // Those with inputs of the same kinds first, then those of which most was seen.
-    similar.sort_by_key(|entry| {
-        (entry.signature.inputs != signature.inputs, std::cmp::Reverse(entry.profile.summary().count()))
-    });
+    similar.sort_by_key(|entry| likeness(signature, &entry.signature.inputs, entry.magnitude()));
     let seen = own.into_iter().map(|entry| Seen { class: entry.class, profile: entry.profile, scale: Vec::new() });
-    let known = Known {
+    Known {
         seen: seen.collect(),
         similar: similar.into_iter().take(MOST_SIMILAR).map(|entry| entry.profile).collect(),
-        prior: prior(signature),
-    };
-    (!known.is_empty()).then_some(known)
+        prior: None,
+    }
+}
+
+/// Orders what is like a command: that with inputs of the same kinds first, then that of which most was seen.
+fn likeness(signature: &Signature, inputs: &Inputs, magnitude: u32) -> (bool, Reverse<u32>) {
+    (*inputs != signature.inputs, Reverse(magnitude))
 }
 
 /// Finds out how many times longer the classes of the hosts take than those that something was learned on, by all that ran on
@@ -246,6 +249,9 @@ impl Pairs {
     }
 
     fn scale(&mut self, known: &mut Known, classes: &[Token]) {
+        if self.by_signature.is_empty() {
+            return;
+        }
         for seen in &mut known.seen {
             for &class in classes.iter().filter(|class| **class != seen.class) {
                 let factor = self.factor(class, seen.class);
@@ -257,10 +263,10 @@ impl Pairs {
     }
 }
 
-/// What is known of one command, for one decision.
+/// What was learned of one command, for one decision.
 #[derive(Debug)]
 pub struct Command {
-    /// What is known.
+    /// What was learned, without what is shipped of the program.
     pub known: Known,
     /// The classes of the hosts.
     pub classes: BTreeMap<HostName, Token>,
@@ -336,12 +342,12 @@ impl Digested {
         classes(hosts, self.extract.tokens())
     }
 
-    /// Reads what is known of commands of the same programs: of a command's inputs and hosts nothing has to be known for that.
+    /// Reads which commands of the same programs are known: nothing has to be known for that of a command's inputs and hosts.
     ///
     /// # Errors
     /// Where the index is damaged there.
-    pub fn kindred(&self, lines: &[Vec<String>]) -> Result<Kindred, IndexError> {
-        let Some(signature) = signature(lines, &[], self.extract.tokens()) else { return Ok(Kindred::default()) };
+    pub fn kindred(&self, lines: &[Vec<String>]) -> Result<Vec<Mention>, IndexError> {
+        let Some(signature) = signature(lines, &[], self.extract.tokens()) else { return Ok(Vec::new()) };
         self.extract.kindred(&self.index, &signature).ok_or(IndexError::Damaged)
     }
 
@@ -354,12 +360,34 @@ impl Digested {
         lines: &[Vec<String>],
         inputs: &[&str],
         classes: BTreeMap<HostName, Token>,
-        kindred: Kindred,
+        kindred: &[Mention],
     ) -> Result<Option<Command>, IndexError> {
         let Some(signature) = signature(lines, inputs, self.extract.tokens()) else { return Ok(None) };
-        let entries = self.extract.known(&self.index, &signature, &asked(&classes).collect(), kindred);
-        Ok(command_of(&signature, classes, entries.ok_or(IndexError::Damaged)?))
+        let asked: HashSet<Token> = asked(&classes).collect();
+        let mut mentions = self.extract.on_classes(&self.index, &signature, &asked).ok_or(IndexError::Damaged)?;
+        mentions.extend_from_slice(kindred);
+        let entry = |mention| self.extract.entry(&self.index, mention).ok_or(IndexError::Damaged);
+        let of = signature.token(self.extract.tokens());
+        let entries = needed(&signature, of, &mentions).into_iter().map(entry).collect::<Result<_, _>>()?;
+        Ok(command_of(&signature, classes, entries))
     }
+}
+
+/// Returns those of what is known of a command and of those like it that [`command_of`] comes to its answer by: the command itself,
+/// the most alike, and what ran on several classes of hosts, by which these compare.
+fn needed<'m>(signature: &Signature, of: Token, mentions: &'m [Mention]) -> Vec<&'m Mention> {
+    let mut met = HashSet::new();
+    let mentions: Vec<&Mention> = mentions.iter().filter(|it| met.insert((it.of, it.class))).collect();
+    let mut classes: HashMap<Token, u32> = HashMap::new();
+    for mention in &mentions {
+        *classes.entry(mention.of).or_default() += 1;
+    }
+    let mut similar: Vec<&Mention> = mentions.iter().copied().filter(|it| it.of != of).collect();
+    similar.sort_by_key(|it| likeness(signature, &it.inputs, it.magnitude));
+    similar.truncate(MOST_SIMILAR);
+    let compares = |it: &Mention| classes.get(&it.of).is_some_and(|count| *count > 1);
+    let is_similar = |it: &Mention| similar.iter().any(|like| std::ptr::eq(*like, it));
+    mentions.into_iter().filter(|it| it.of == of || compares(it) || is_similar(it)).collect()
 }
 
 fn classes(hosts: &[HostName], key: &TokenKey) -> BTreeMap<HostName, Token> {
@@ -375,7 +403,10 @@ fn asked(classes: &BTreeMap<HostName, Token>) -> impl Iterator<Item = Token> {
 /// Sorts what is known of a command, and compares the hosts by it and by commands like it.
 fn command_of(signature: &Signature, classes: BTreeMap<HostName, Token>, entries: Vec<Entry>) -> Option<Command> {
     let mut pairs = Pairs::of_some(&entries);
-    let mut known = known(signature, entries)?;
+    let mut known = known(signature, entries);
+    if known.is_empty() {
+        return None;
+    }
     if known.seen.iter().any(|seen| classes.values().any(|class| *class != seen.class)) {
         let all: Vec<Token> = classes.values().copied().collect();
         pairs.scale(&mut known, &all);
@@ -429,4 +460,64 @@ pub fn lying(plan: &Plan, replicas: &[Replica]) -> Vec<Lying> {
         all.extend(bytes.map(|bytes| Lying { path, bytes, hosts }));
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::learn::summary::Summary;
+    use crate::model::observation::Observation;
+
+    /// A command of a kind, on a host, seen so often; kinds of another ten have other inputs.
+    fn entry(kind: u64, host: &str, times: u64, key: &TokenKey) -> Entry {
+        let line = ["samtools".to_owned(), "sort".to_owned(), format!("--kind{}", kind % 10), "in.bam".to_owned()];
+        let inputs: &[&str] = if kind < 10 { &["in.bam"] } else { &[] };
+        let mut summary = Summary::default();
+        for id in 0..times {
+            let wall = 60.0 + (kind * 7 + id * 3 + host.len() as u64) as f32;
+            let seen =
+                Observation { id: id + 1, at: id as u32, input: 1e6, memory: 2e9, wall, ..Observation::default() };
+            summary.add(1, seen);
+        }
+        let signature = signature(&[line.to_vec()], inputs, key).expect("it is a command");
+        Entry { signature, class: class_of(host, key), profile: Profile::of(summary) }
+    }
+
+    #[test]
+    fn what_is_not_looked_up_makes_no_difference() {
+        let key = TokenKey::new([7; 32]);
+        let hosts: Vec<HostName> = ["one", "two", "three"].map(|name| name.parse().expect("a name")).to_vec();
+        let mention = |entry: &Entry| Mention {
+            of: entry.signature.token(&key),
+            class: entry.class,
+            inputs: entry.signature.inputs.clone(),
+            magnitude: entry.magnitude(),
+        };
+        let mut fewer = 0;
+        for seed in 0..10_u64 {
+            let on = |kind: u64| match (kind * 31 + seed * 17) % 9 {
+                0 => &["one", "two"][..],
+                1 => &["two", "elsewhere"],
+                2 | 3 if seed % 2 == 0 => &["one", "two", "three"],
+                _ => &["one"],
+            };
+            let all: Vec<Entry> = (0..20)
+                .flat_map(|kind| on(kind).iter().map(move |host| (kind, *host)))
+                .map(|(kind, host)| entry(kind, host, (kind * 13 + seed * 5) % 23 + 1, &key))
+                .collect();
+            for asked in [0, 3, 12, 40] {
+                let signature = entry(asked, "one", 1, &key).signature;
+                let mentions: Vec<Mention> = all.iter().map(mention).collect();
+                let needed = needed(&signature, signature.token(&key), &mentions);
+                let some = all.iter().filter(|entry| needed.contains(&&mention(entry))).cloned().collect::<Vec<_>>();
+                fewer += all.len() - some.len();
+                let told = |entries| {
+                    let command = command_of(&signature, classes(&hosts, &key), entries).expect("something is known");
+                    (command.known, command.classes)
+                };
+                assert_eq!(told(some), told(all.clone()), "{asked} of {seed}");
+            }
+        }
+        assert!(fewer > 250, "all is looked up: {fewer}");
+    }
 }
