@@ -150,17 +150,23 @@ struct Foretold {
     of: u32,
     /// How many lay in their intervals.
     held: u32,
-    /// How many jobs waited for nothing: no interval that begins there, as it must where most do, can hold fewer.
+    /// How many jobs waited for nothing.
     at_once: u32,
+    /// How many intervals were wider than that, and how many of those held: one that says "at once" of what does so nine times of ten
+    /// holds those nine, and none that is narrower could be.
+    wide: u32,
+    wide_held: u32,
 }
 
 impl Foretold {
     fn plus(self, other: Self) -> Self {
-        Self { of: self.of + other.of, held: self.held + other.held, at_once: self.at_once + other.at_once }
-    }
-
-    fn share(&self, part: u32) -> f64 {
-        100.0 * f64::from(part) / f64::from(self.of)
+        Self {
+            of: self.of + other.of,
+            held: self.held + other.held,
+            at_once: self.at_once + other.at_once,
+            wide: self.wide + other.wide,
+            wide_held: self.wide_held + other.wide_held,
+        }
     }
 }
 
@@ -181,7 +187,14 @@ fn coverage(all: &[Job], begun: &[f64]) -> Foretold {
         let Some(found) = predict(&started, &waiting, job.submitted, job.cores, job.asked) else { continue };
         let wait = begun[number] - job.submitted;
         let held = (found.low..=found.high).contains(&wait);
-        sum = sum.plus(Foretold { of: 1, held: u32::from(held), at_once: u32::from(wait <= 0.0) });
+        let wide = found.high > found.low;
+        sum = sum.plus(Foretold {
+            of: 1,
+            held: u32::from(held),
+            at_once: u32::from(wait <= 0.0),
+            wide: u32::from(wide),
+            wide_held: u32::from(wide && held),
+        });
     }
     sum
 }
@@ -219,11 +232,14 @@ fn main() {
                 let all = jobs(if whole { 3_000 } else { 700 }, cores, load, 500 + seed);
                 sum = sum.plus(coverage(&all, &starts(&all, cores)));
             }
+            let share = |part: u32, of: u32| 100.0 * f64::from(part) / f64::from(of.max(1));
             println!(
-                "  load {load:<5} {cores:>4} cores  {:>5.1} % of {}; {:>5.1} % started at once",
-                sum.share(sum.held),
+                "  load {load:<5} {cores:>4} cores  {:>5.1} % of {}; {:>5.1} % started at once; {:>5.1} % of {} that might wait",
+                share(sum.held, sum.of),
                 sum.of,
-                sum.share(sum.at_once),
+                share(sum.at_once, sum.of),
+                share(sum.wide_held, sum.wide),
+                sum.wide,
             );
         }
     }
