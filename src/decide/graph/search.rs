@@ -185,9 +185,12 @@ impl Reach<'_> {
     #[inline]
     fn keep(&mut self, at: u32) -> Option<Label> {
         let label = *self.labels.get(at as usize)?;
-        if self.is_worse(&label) {
-            return None;
-        }
+        if self.is_worse(&label) { None } else { self.keep_better(at, label) }
+    }
+
+    /// Keeps a label that is better than those of its node that were kept.
+    #[inline]
+    fn keep_better(&mut self, at: u32, label: Label) -> Option<Label> {
         let kept = self.kept.get_mut(label.node.index())?;
         let before_it = std::mem::replace(kept, at);
         self.labels.get_mut(at as usize)?.before_it = before_it;
@@ -203,7 +206,7 @@ impl Reach<'_> {
         self.labels.push(label);
         // There is one way to the end of a branch, and none on from it: most hosts need not queue.
         if label.before != NONE && self.net.graph.neighbors(label.node).nth(1).is_none() {
-            self.keep(at);
+            self.keep_better(at, label);
         } else {
             queue.push(Next { cost: label.cost(self.bytes), label: at });
         }

@@ -6,6 +6,7 @@ use crate::decide::graph::estimate::Estimate;
 use crate::decide::graph::load::Load;
 use crate::decide::graph::net::Stop;
 use crate::decide::graph::queues::{Queues, UNKNOWN_LIMIT};
+use crate::decide::route::veto::Room;
 use crate::model::batch::Partition;
 use crate::model::facts::{ContainerProgram, Facts};
 use crate::model::host::{Batch, ContainerRuntime, Host, HostName, LoginNode};
@@ -94,6 +95,8 @@ pub struct Place<'a> {
     pub found: Option<Found<'a>>,
     /// Its partitions; none where it has no batch system.
     pub partitions: Cow<'a, [Partition]>,
+    /// What a job may have in each of them.
+    pub rooms: Vec<Room>,
     /// Seconds from a submission to the start, where that is known better than by what jobs waited there.
     pub wait: Option<Estimate>,
     /// What jobs waited there, by partition.
@@ -142,8 +145,8 @@ impl<'a> Place<'a> {
         let partitions = partitions.into();
         let (wait, queues, stop) = (None, Queues::default(), None);
         let speed = Estimate::known(1.0);
-        let found = facts.map(Found::from);
-        Self { host, found, partitions, wait, queues, stop, speed, trouble: None, login_of: None }
+        let (found, rooms) = (facts.map(Found::from), Room::of_all(&partitions));
+        Self { host, found, partitions, rooms, wait, queues, stop, speed, trouble: None, login_of: None }
     }
 
     /// Returns how long a command waits there, in a partition; none where nobody knows.

@@ -165,84 +165,79 @@ pub fn fit<'p>(need: &Need, place: &'p Place<'_>) -> Result<Option<&'p Partition
 /// A machine has what was found on it; of a cluster whose partitions nobody knows, the batch system is left to judge.
 fn machine(need: &Need, place: &Place<'_>) -> Result<(), Vec<Veto>> {
     let Some(found) = place.found.filter(|_| place.host.batch == Some(Batch::None)) else { return Ok(()) };
-    let room = Room {
-        cores: found.cores,
-        memory: found.memory,
-        gpus: Some(found.gpus),
-        walltime: None,
-        speed: place.speed.middle,
-    };
-    let lacks = room.lacks(need);
+    let room = Room { cores: found.cores, memory: found.memory, gpus: Some(found.gpus), ..Room::default() };
+    let lacks = room.lacks(need, place.speed.middle);
     if lacks.is_empty() { Ok(()) } else { Err(lacks) }
-}
-
-/// Returns whether jobs can be submitted to a partition.
-fn takes(partition: &Partition) -> bool {
-    partition.state == PartitionState::Up && !partition.is_routed_only
 }
 
 /// Returns the partitions that a command fits, in the site's order.
 pub(super) fn partitions_of<'p>(need: &Need, place: &'p Place<'_>) -> impl Iterator<Item = &'p Partition> {
-    let names_gpus = place.partitions.iter().any(|partition| !partition.gpus.is_empty());
     let speed = place.speed.middle;
-    let open = place.partitions.iter().filter(|partition| takes(partition));
-    open.filter(move |partition| Room::of(partition, names_gpus, speed).lacks(need).is_empty())
+    let open = place.rooms.iter().zip(&*place.partitions).filter(|(room, _)| room.takes);
+    open.filter(move |(room, _)| room.lacks(need, speed).is_empty()).map(|(_, partition)| partition)
 }
 
 /// The first partition that has room: those with GPUs first where some are needed, then the default; those with GPUs last where
 /// none are needed, else in the site's order.
 fn partition<'p>(need: &Need, place: &'p Place<'_>) -> Result<&'p Partition, Vec<Veto>> {
-    let names_gpus = place.partitions.iter().any(|partition| !partition.gpus.is_empty());
-    let order = |partition: &Partition| {
-        let has_none = partition.gpus.is_empty();
-        (need.gpus > 0 && has_none, !partition.is_default, need.gpus == 0 && !has_none)
-    };
-    let room = |partition| Room::of(partition, names_gpus, place.speed.middle);
+    let speed = place.speed.middle;
+    let order = |room: &Room| (need.gpus > 0 && !room.has_gpus, !room.is_default, need.gpus == 0 && room.has_gpus);
     // No list is made of them, nor of what they lack: a decision asks a thousand hosts.
-    let mut first: Option<&Partition> = None;
-    let mut least: Option<(usize, &Partition)> = None;
-    for partition in place.partitions.iter().filter(|partition| takes(partition)) {
+    let mut first: Option<(usize, &Room)> = None;
+    let mut least: Option<(usize, &Room)> = None;
+    for (at, room) in place.rooms.iter().enumerate().filter(|(_, room)| room.takes) {
         let mut lacks = 0;
-        room(partition).each_lack(need, |_| lacks += 1);
+        room.each_lack(need, speed, |_| lacks += 1);
         if lacks == 0 {
-            if first.is_none_or(|first| order(partition) < order(first)) {
-                first = Some(partition);
+            if first.is_none_or(|(_, first)| order(room) < order(first)) {
+                first = Some((at, room));
             }
-        } else if least.is_none_or(|(known, least)| (lacks, order(partition)) < (known, order(least))) {
-            least = Some((lacks, partition));
+        } else if least.is_none_or(|(known, least)| (lacks, order(room)) < (known, order(least))) {
+            least = Some((lacks, room));
         }
     }
-    let lacking = || least.map(|(_, partition)| room(partition).lacks(need));
-    first.ok_or_else(|| lacking().unwrap_or_else(|| vec![Veto::Closed]))
+    let lacking = || least.map_or_else(|| vec![Veto::Closed], |(_, room)| room.lacks(need, speed));
+    first.and_then(|(at, _)| place.partitions.get(at)).ok_or_else(lacking)
 }
 
-/// What one job may have somewhere; what is not known is not there to lack.
-struct Room {
+/// What one job may have somewhere, and where that stands among the partitions of a host; what is not known is not there to lack. As
+/// much of a partition as a decision goes by: all of it takes eight times the room, and a thousand hosts are asked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Room {
     cores: Option<u32>,
     memory: Option<Bytes>,
     gpus: Option<u32>,
     walltime: Option<Walltime>,
-    speed: f64,
+    /// Whether jobs can be submitted there.
+    takes: bool,
+    is_default: bool,
+    has_gpus: bool,
 }
 
 impl Room {
-    fn of(partition: &Partition, names_gpus: bool, speed: f64) -> Self {
-        Self {
+    /// Returns the rooms of partitions, in their order.
+    pub(super) fn of_all(partitions: &[Partition]) -> Vec<Self> {
+        let names_gpus = partitions.iter().any(|partition| !partition.gpus.is_empty());
+        let of = |partition: &Partition| Self {
             cores: partition.cores_per_node.into_iter().chain(partition.cores_max).min(),
             memory: partition.memory_per_node.into_iter().chain(partition.memory_max).min(),
             gpus: partition.gpus.values().max().copied().or_else(|| names_gpus.then_some(0)),
             walltime: partition.walltime_max,
-            speed,
-        }
+            takes: partition.state == PartitionState::Up && !partition.is_routed_only,
+            is_default: partition.is_default,
+            has_gpus: !partition.gpus.is_empty(),
+        };
+        partitions.iter().map(of).collect()
     }
 
-    fn lacks(&self, need: &Need) -> Vec<Veto> {
+    /// Returns what a command lacks there, on a host that is so many times faster than the one that its run time is told for.
+    fn lacks(&self, need: &Need, speed: f64) -> Vec<Veto> {
         let mut lacks = Vec::new();
-        self.each_lack(need, |veto| lacks.push(veto));
+        self.each_lack(need, speed, |veto| lacks.push(veto));
         lacks
     }
 
-    fn each_lack(&self, need: &Need, mut tell: impl FnMut(Veto)) {
+    fn each_lack(&self, need: &Need, speed: f64, mut tell: impl FnMut(Veto)) {
         if let Some(most) = self.cores.filter(|&most| need.cpus > most) {
             tell(Veto::Cores { asked: need.cpus, most });
         }
@@ -255,9 +250,9 @@ impl Room {
             tell(Veto::Gpus { asked: need.gpus, most });
         }
         if let (Some(asked), Some(most)) = (need.time, self.walltime)
-            && asked.middle / self.speed > most.0 as f64
+            && asked.middle / speed > most.0 as f64
         {
-            tell(Veto::Time { asked: Walltime((asked.middle / self.speed).ceil() as u64), most });
+            tell(Veto::Time { asked: Walltime((asked.middle / speed).ceil() as u64), most });
         }
     }
 }
