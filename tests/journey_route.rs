@@ -60,16 +60,55 @@ fn a_command_is_told_where_it_should_run_and_why_not_elsewhere() {
     let answer = route(&world, &["--json", "--gpus", "2", "-t", "30h", "--", "python", "train.py", "-@", "8"]).exits(0);
     let answer = answer.json();
     assert_eq!((answer["cpus"].as_u64(), places(&answer)), (Some(8), vec!["lab".to_owned(), "hpc/gpu".to_owned()]));
+    let wanted = "csync submit --on lab --cpus 8 --time 1d6h --gpus 2 -- python train.py -@ 8";
+    assert_eq!(answer["advice"], json!({ "line": wanted }));
     let told = route(&world, &["-c", "16", "--time", "1h", "sort reads.fq"]).exits(0);
     for words in
         ["16 cores, 4.9K of input on local", "Not on local: 16 cores on one node, where it has 2 cores.", "Not on nas:"]
     {
         assert!(told.out.contains(words), "`{words}` is missing: {told:?}");
     }
-    assert!(told.err.contains("`csync submit --on lab -- sort reads.fq` runs it there."), "{told:?}");
+    assert!(
+        told.err.contains("`csync submit --on lab --cpus 16 --time 1h -- sort reads.fq` runs it there."),
+        "{told:?}"
+    );
     let told = route(&world, &["--explain", "-t", "1h", "cat nas:/vol/x"]).exits(0);
     assert!(told.out.contains("by nas > local > lab"), "{told:?}");
+    assert!(told.err.contains("-- cat nas:/vol/x` runs it "), "{told:?}");
     assert!(told.err.contains("How much nas:/vol/x is was not looked up"), "{told:?}");
+}
+
+#[test]
+fn what_runs_a_command_asks_for_all_that_was_asked_and_leaves_the_partition_open() {
+    let world = world();
+    world.write(
+        "config/hosts.toml",
+        &HOSTS.replace("agents = \"deny\"", "agents = \"allow\"").replace("[hosts.lab]\nbatch = \"none\"\n", ""),
+    );
+    let asked = ["-m", "1152M", "-t", "1h", "--gpus", "1", "-i", "reads.fq", "--", "python", "train.py", "a b"];
+    let line = "csync submit --on hpc --mem 1152M --time 1h --gpus 1 --with=reads.fq -- python train.py 'a b'";
+    let of = |options: &[&str]| route(&world, &[options, &asked].concat()).exits(0);
+    for options in [&[][..], &["--explain"]] {
+        let told = of(options);
+        assert!(told.out.contains("hpc/gpu"), "{told:?}");
+        assert!(told.err.ends_with(&format!("`{line}` runs it there.\n")), "{told:?}");
+    }
+    let agent = of(&["--for-agent"]);
+    assert!(
+        agent.out.starts_with("Best place: hpc/gpu, ") && agent.out.ends_with(&format!(". `{line}` runs it there.\n")),
+        "{agent:?}"
+    );
+    assert_eq!(of(&["--json"]).json()["advice"]["line"], line);
+    assert_eq!(of(&["--json", "--for-agent"]).json()["advice"]["line"], line);
+    // It is taken as it stands.
+    let here = route(&world, &["--json", "-c", "2", "-m", "64M", "-t", "5m", "cat reads.fq"]).exits(0).json();
+    let line = here["advice"]["line"].as_str().unwrap();
+    let words: Vec<&str> = line.split(' ').collect();
+    assert_eq!(&words[..2], ["csync", "run"], "{line}");
+    let ran = world.csync(&words[1..]).exits(0);
+    assert_eq!(ran.out, "ACGT\n".repeat(1000));
+    let shown = world.json(&["show", "last"]).to_string();
+    assert!(shown.contains("\"succeeded\""), "{shown}");
 }
 
 #[test]
@@ -177,13 +216,14 @@ fn what_is_no_command_is_refused() {
         (&["a $("], "cannot be read as words"),
         (&["--input", "nowhere", "x"], "there is no input `nowhere`"),
         (&["--cpus", "0", "x"], "--cpus"),
+        (&["--sandbox", "--image", "box:1", "--gpus", "1", "x"], "--gpus"),
     ] {
         let refused = route(&world, args);
         assert!([2, 3].contains(&refused.code) && refused.err.contains(wanted), "{args:?}: {refused:?}");
     }
     std::fs::remove_dir_all(world.path("config")).unwrap();
     let alone = route(&world, &["--json", "-c", "99", "x"]).exits(3).json();
-    assert_eq!(alone["places"], json!([]));
+    assert_eq!((&alone["places"], &alone["advice"]), (&json!([]), &json!(null)));
     let text = format!("echo {}", "x".repeat(1_000_000));
     let long = route(&world, &[&text[..100_000]]).exits(0);
     assert!(long.out.contains("local"), "{}", long.out);

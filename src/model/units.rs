@@ -32,6 +32,13 @@ impl Bytes {
         Self(n << 30)
     }
 
+    /// Prints it without rounding, to be read again: its display rounds `1152M` to `1.1G`.
+    pub fn exactly(self) -> String {
+        let units = [(40, "T"), (30, "G"), (20, "M"), (10, "K")];
+        let unit = units.iter().find(|(shift, _)| self.0 > 0 && self.0.is_multiple_of(1 << shift));
+        unit.map_or_else(|| self.0.to_string(), |(shift, unit)| format!("{}{unit}", self.0 >> shift))
+    }
+
     /// Multiplies by a factor, saturating; a factor that is not a positive number changes nothing.
     #[must_use]
     pub fn scaled(self, factor: f64) -> Self {
@@ -300,6 +307,12 @@ mod tests {
         fn whole_units_of_bytes_round_trip(n in 1u64..1023, shift in prop::sample::select(vec![0u32, 10, 20, 30, 40])) {
             let bytes = Bytes(n << shift);
             prop_assert_eq!(bytes.to_string().parse(), Ok(bytes));
+        }
+
+        #[test]
+        fn bytes_that_are_printed_exactly_are_read_as_they_were(n in 0u64..1 << 20, shift in 0u32..44) {
+            let bytes = Bytes(n << shift);
+            prop_assert_eq!(bytes.exactly().parse(), Ok(bytes));
         }
 
         #[test]

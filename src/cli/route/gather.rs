@@ -92,6 +92,11 @@ impl Seen {
         read.await.map_err(|error| unreadable(&error))
     }
 
+    /// Returns this directory.
+    pub(super) fn root(&self) -> &str {
+        &self.root
+    }
+
     /// Returns what lies between the hosts, and what they share.
     pub(super) fn net(&self, known: &mut RouteHosts) -> Net {
         let mut net = known.links();

@@ -1,5 +1,6 @@
 //! `csync route`: where a command should run. Asks no engine and starts none.
 
+mod advice;
 mod digest;
 mod gather;
 mod given;
@@ -8,6 +9,7 @@ mod view;
 
 use std::ffi::OsString;
 use std::mem::ManuallyDrop;
+use std::path::Path;
 
 use serde_json::json;
 use tokio::task::yield_now;
@@ -15,6 +17,7 @@ use tokio::task::yield_now;
 use crate::cli::by::By;
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
+use crate::cli::route::advice::Advice;
 use crate::cli::route::digest::{KeptHosts, RouteHosts};
 use crate::cli::route::gather::{Line, Seen, Wanted, here, machine, places, wanted};
 use crate::cli::route::learned::{Ahead, Lore, foretell};
@@ -31,7 +34,8 @@ use crate::model::units::{Bytes, Walltime};
 /// Ranks the hosts that can run it by how long it would take there: until it starts, until its inputs are there, and while it
 /// runs. Files that it names count as inputs; so do `HOST:PATH` and
 /// `data:NAME/FILE`. Hosts that cannot run it are listed with the reason. Nothing is
-/// started, and no host is asked.
+/// started, and no host is asked. The last line is what runs it in the best place, with all that was asked for here; it names no
+/// partition of a cluster, since which one is best is seen when it is handed over.
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 #[command(override_usage = "csync route [OPTIONS] COMMAND\n       csync route [OPTIONS] -- COMMAND [ARGUMENT]...")]
@@ -42,7 +46,7 @@ pub struct Args {
     /// Memory: 512M, 8G
     #[arg(short, long, value_name = "MEMORY")]
     mem: Option<Bytes>,
-    /// How long it runs here: 90s, 1h30m, 01:30:00
+    /// How long it runs here, at most: 90s, 1h30m, 01:30:00
     #[arg(short, long, value_name = "TIME")]
     time: Option<Walltime>,
     /// GPUs
@@ -58,7 +62,7 @@ pub struct Args {
     #[arg(long, value_name = "IMAGE")]
     image: Option<String>,
     /// It runs in a sandbox, as `csync run --image` makes them: where Docker or Podman holds its limits
-    #[arg(long, requires = "image")]
+    #[arg(long, requires = "image", conflicts_with = "gpus")]
     sandbox: bool,
     /// A file or directory that it reads and does not name, here, as HOST:PATH, or as data:NAME/FILE
     #[arg(short, long = "input", value_name = "PATH")]
@@ -142,6 +146,7 @@ fn answer(
     let given = if foretold.words.is_none() { given::commonly(&command) } else { None };
     let shown = if args.all { usize::MAX } else { SHOWN };
     let routes = route(net, &need, &places, args.policy.into(), shown);
+    let advice = routes.places.first().map(|best| Advice::new(best, (args, &need), &command, Path::new(seen.root())));
     if context.json() {
         let inputs: Vec<_> =
             need.inputs.iter().map(|it| json!({"name": it.name, "bytes": it.bytes, "at": it.at})).collect();
@@ -156,9 +161,10 @@ fn answer(
             "places": routes.places,
             "others": routes.others,
             "vetoed": routes.vetoed,
+            "advice": advice.as_ref().map(Advice::value),
         }))?;
     } else if args.for_agent {
-        context.print(&view::for_agent(&routes, &need, &command))?;
+        context.print(&view::for_agent(&routes, &need, advice.as_ref()))?;
     } else {
         let page = Page::stdout(context.paint());
         let vetoed = view::vetoed(&routes, shown);
@@ -182,8 +188,8 @@ fn answer(
         if need.time.is_none() {
             context.say("How long it runs is not known, so the run is left out: `--time` says it.");
         }
-        if let Some(best) = routes.places.first() {
-            context.say(&view::advice(best, &command));
+        if let Some(advice) = advice {
+            context.say(&advice.sentence());
         }
     }
     Ok(if routes.places.is_empty() { Exit::NotFound } else { Exit::Success })

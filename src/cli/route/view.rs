@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::cli::route::advice::Advice;
 use crate::cli::view::paint::Tone;
 use crate::cli::view::table::{Cell, Column, Page, Table};
 use crate::cli::view::words::{about, many};
@@ -79,8 +80,8 @@ pub(super) fn explained(routes: &Routes<'_>, need: &Need, page: Page) -> String 
     out
 }
 
-/// Returns what an agent needs to know: the best place, what it takes there and here, the command.
-pub(super) fn for_agent(routes: &Routes<'_>, need: &Need, command: &str) -> String {
+/// Returns what an agent needs to know: the best place, what it takes there and here, and what runs it there.
+pub(super) fn for_agent(routes: &Routes<'_>, need: &Need, advice: Option<&Advice>) -> String {
     let Some(best) = routes.places.first() else {
         let reasons = routes.vetoed.iter().map(|vetoed| {
             let first = vetoed.reasons.first().map(ToString::to_string).unwrap_or_default();
@@ -96,21 +97,11 @@ pub(super) fn for_agent(routes: &Routes<'_>, need: &Need, command: &str) -> Stri
     if need.time.is_none() {
         out.push_str(" before it runs; its run time is not known");
     }
-    let _ = write!(out, ". {}", instruction(best, command));
-    out
-}
-
-/// Returns the sentence that ends the answer: what to type.
-pub(super) fn advice(best: &Sheet<'_>, command: &str) -> String {
-    instruction(best, command)
-}
-
-fn instruction(best: &Sheet<'_>, command: &str) -> String {
-    if best.host.is_local() {
-        return format!("`csync run -- {command}` runs it here.");
+    out.push('.');
+    if let Some(advice) = advice {
+        let _ = write!(out, " {}", advice.sentence());
     }
-    let partition = best.partition.map_or_else(String::new, |partition| format!(" --partition {partition}"));
-    format!("`csync submit --on {}{partition} -- {command}` runs it there.", best.host)
+    out
 }
 
 fn asked(need: &Need) -> String {

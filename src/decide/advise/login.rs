@@ -124,7 +124,7 @@ fn options(host: &HostFacts, learned: Option<&Learned>) -> Vec<String> {
         }
     };
     add("--cpus", learned.cores.map(|cores| cores.to_string()));
-    add("--mem", learned.memory.map(|memory| memory.to_string()));
+    add("--mem", learned.memory.map(Bytes::exactly));
     add("--time", learned.walltime.map(|walltime| walltime.to_string()));
     options
 }

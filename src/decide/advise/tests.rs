@@ -93,6 +93,7 @@ impl Facts for World {
         match words {
             ["python", "train.py", ..] => Some(learned(8, 2, 4)),
             ["bwa", ..] => Some(learned(16, 30, 1)),
+            ["gatk", ..] => Some(Learned { memory: Some(Bytes::mib(1152)), ..learned(0, 1, 1) }),
             _ => None,
         }
     }
@@ -202,6 +203,11 @@ fn a_submission_takes_the_place_of_ssh_only_where_that_was_asked_for() {
     assert_eq!(
         changed(&laptop, Mode::Submit, "echo x; ssh hpc 'bwa mem \"r f.fa\"' # c").as_deref(),
         Some("echo x; csync submit --on hpc --cpus 1 --mem 16G --time 1d6h -- bwa mem 'r f.fa' # c")
+    );
+    assert_eq!(
+        changed(&laptop, Mode::Submit, "ssh hpc gatk x").as_deref(),
+        Some("csync submit --on hpc --cpus 1 --mem 1152M --time 1h -- gatk x"),
+        "no less than was learned"
     );
     for line in [
         "ssh hpc 'cd x && python train.py'",

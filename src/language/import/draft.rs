@@ -306,10 +306,10 @@ impl Resources {
             number("cpus", self.cpus),
             number("processes", self.processes),
             number("nodes", self.nodes),
-            text("mem", self.mem.map(exact)),
+            text("mem", self.mem.map(Bytes::exactly)),
             text("time", self.time.map(|time| time.to_string())),
             number("gpus", self.gpus),
-            text("disk", self.disk.map(exact)),
+            text("disk", self.disk.map(Bytes::exactly)),
         ]
         .into_iter()
         .flatten()
@@ -318,13 +318,6 @@ impl Resources {
             key(out, "resources", &format!("{{ {} }}", parts.join(", ")));
         }
     }
-}
-
-/// Prints an amount without rounding: the display form rounds `1536M` to `1.5G`, and odd numbers for good.
-fn exact(bytes: Bytes) -> String {
-    let units = [(40, "T"), (30, "G"), (20, "M"), (10, "K")];
-    let unit = units.iter().find(|(shift, _)| bytes.0 > 0 && bytes.0.is_multiple_of(1 << shift));
-    unit.map_or_else(|| bytes.0.to_string(), |(shift, unit)| format!("{}{unit}", bytes.0 >> shift))
 }
 
 fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
