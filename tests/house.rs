@@ -437,6 +437,16 @@ const fn is_path_byte(byte: u8) -> bool {
     is_word(byte) || matches!(byte, b'.' | b'-' | b'}')
 }
 
+#[test]
+fn what_is_built_apart_has_the_lints_of_the_house() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let lints = |manifest: &str| {
+        let text = std::fs::read_to_string(root.join(manifest)).unwrap();
+        text.parse::<toml::Table>().unwrap().remove("lints").expect(manifest)
+    };
+    assert_eq!(lints("frames/Cargo.toml"), lints("Cargo.toml"));
+}
+
 /// A small house to plant violations in.
 fn inspected(path: &str, text: &str) -> Vec<String> {
     let mut sources = vec![

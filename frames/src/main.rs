@@ -10,6 +10,7 @@
 mod read;
 mod write;
 
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -23,15 +24,13 @@ fn main() -> ExitCode {
     let given: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = given.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
-        ["--version"] => {
-            println!("csync-frames {}", env!("CARGO_PKG_VERSION"));
-            Ok(())
-        }
+        ["--version"] => writeln!(io::stdout(), "csync-frames {}", env!("CARGO_PKG_VERSION"))
+            .map_err(|error| format!("the version cannot be written: {error}")),
         ["write", file, "--types", types] => write::write(Path::new(file), types),
         ["read", file] => read::read(Path::new(file), None),
         ["read", file, "--columns", columns] => read::read(Path::new(file), Some(columns)),
         _ => {
-            eprintln!("{USAGE}");
+            say(USAGE);
             return ExitCode::from(2);
         }
     };
@@ -39,8 +38,13 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             // Polars adds advice on its own options.
-            eprintln!("csync-frames: {}", message.lines().next().unwrap_or_default());
+            say(&format!("csync-frames: {}", message.lines().next().unwrap_or_default()));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says something on standard error. Where that is closed nobody is left to tell.
+fn say(words: &str) {
+    drop(writeln!(io::stderr(), "{words}"));
 }
