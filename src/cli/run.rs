@@ -140,8 +140,8 @@ async fn conclude(context: &Context, summary: &RunSummary) -> Result<Exit, Failu
         )?;
     } else if exit != Exit::Success {
         let how = instance.outcome.as_ref().map_or(view::words::state(instance.state).to_owned(), outcome);
-        let usage = instance.attempts.last().and_then(|attempt| attempt.usage);
-        let after = usage.map_or(String::new(), |usage| format!(" after {}", duration(usage.wall)));
+        let ran = instance.attempts.last().and_then(|attempt| attempt.usage?.ran());
+        let after = ran.map_or(String::new(), |ran| format!(" after {}", duration(ran)));
         context.say(&format!("csync: {how}{after}; `csync why {}` says more.", summary.run));
     }
     // What became of the files of a command elsewhere.

@@ -406,7 +406,7 @@ pub struct AttemptView {
     pub ended: Option<Timestamp>,
     /// Why it ended; none while it lives.
     pub outcome: Option<Outcome>,
-    /// What it used.
+    /// What it used; none before it is over, and of what never started.
     pub usage: Option<Usage>,
     /// What happened besides.
     pub notes: Vec<String>,

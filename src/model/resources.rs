@@ -172,7 +172,7 @@ impl Io {
 /// Resources that an attempt used, whole process tree.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Run time in seconds.
+    /// Run time in seconds; 0 where nobody measured it.
     pub wall: f64,
     /// User CPU seconds.
     pub user: f64,
@@ -189,6 +189,11 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// Returns the run time in seconds; none where nobody measured it: of what was lost with its node nobody may have.
+    pub fn ran(&self) -> Option<f64> {
+        (self.wall > 0.0).then_some(self.wall)
+    }
+
     /// Returns CPU seconds, user and system.
     pub fn cpu(&self) -> f64 {
         self.user + self.system

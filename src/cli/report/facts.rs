@@ -126,8 +126,9 @@ impl TaskFacts {
             _ => {}
         }
         for attempt in &instance.view.attempts {
-            let (Some(outcome), Some(usage)) = (&attempt.outcome, &attempt.usage) else { continue };
+            let Some(outcome) = &attempt.outcome else { continue };
             self.attempts += 1;
+            let Some(usage) = &attempt.usage else { continue };
             self.wall_s += usage.wall;
             self.cpu_s += usage.cpu();
             self.granted_core_s += usage.wall * f64::from(attempt.grant.cpus);

@@ -52,7 +52,7 @@ pub(in crate::cli) fn ended(one: &EndedView, page: Page) -> String {
         State::Ready => ("again", Tone::Yellow),
         state => (words::state(state), state_tone(state)),
     };
-    let time = one.usage.map_or(String::new(), |usage| duration(usage.wall));
+    let time = one.usage.and_then(|usage| usage.ran()).map_or(String::new(), duration);
     let how = match (&one.outcome, one.state) {
         (Some(outcome), State::Failed | State::Ready | State::Cancelled) => {
             let after = if time.is_empty() { String::new() } else { format!(" after {time}") };

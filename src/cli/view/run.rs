@@ -163,7 +163,7 @@ fn instance_row(instance: &InstanceView, now: Timestamp) -> Vec<Cell> {
     let usage = last.and_then(|attempt| attempt.usage);
     let io = usage.and_then(|usage| usage.io);
     let time = match (usage, last.and_then(|attempt| attempt.started)) {
-        (Some(usage), _) => duration(usage.wall),
+        (Some(usage), _) => usage.ran().map_or(String::new(), duration),
         (None, Some(started)) => words::elapsed(started, now),
         (None, None) => String::new(),
     };
@@ -173,7 +173,7 @@ fn instance_row(instance: &InstanceView, now: Timestamp) -> Vec<Cell> {
         Cell::new(words::state(instance.state)).tone(state_tone(instance.state)),
         Cell::new(last.map_or(String::new(), |attempt| attempt.attempt.to_string())),
         Cell::new(time),
-        Cell::new(usage.map_or(String::new(), |usage| duration(usage.cpu()))),
+        Cell::new(usage.filter(|usage| usage.cpu() > 0.0).map_or(String::new(), |usage| duration(usage.cpu()))),
         Cell::new(usage.and_then(|usage| words::peak(usage.peak_memory)).unwrap_or_default()),
         Cell::new(io.map_or_else(String::new, |io| Bytes(io.total()).to_string())),
         Cell::new(outcome.unwrap_or_default()),

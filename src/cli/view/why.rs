@@ -9,7 +9,7 @@ use crate::model::api::{AttemptView, Why};
 use crate::model::choice::Choice;
 use crate::model::id::RunId;
 use crate::model::resources::Hold;
-use crate::model::units::Timestamp;
+use crate::model::units::{Bytes, Timestamp};
 
 /// Lines of a command that are shown.
 const COMMAND_LINES: usize = 30;
@@ -79,17 +79,16 @@ fn attempt_line(attempt: &AttemptView, now: Timestamp, page: Page) -> String {
     let memory = match grant.hold {
         Hold::Nothing => String::new(),
         Hold::Room => format!(" ({} kept free)", grant.mem),
-        Hold::Limit if attempt.outcome.is_none() => format!(", {}", grant.mem),
+        Hold::Limit if attempt.usage.is_none_or(|usage| usage.peak_memory == Bytes(0)) => format!(", {}", grant.mem),
         Hold::Limit => format!(" of {}", grant.mem),
     };
     let limit = grant.time.map_or(String::new(), |time| format!(" of {time}"));
     let how = match (&attempt.outcome, attempt.usage, attempt.started) {
         (Some(outcome), Some(usage), _) => format!(
-            "{} after {}{limit}; CPU {}, peak memory {}{memory}{}, {cores}",
+            "{}{}; {}{memory}{}, {cores}",
             words::outcome(outcome),
-            duration(usage.wall),
-            duration(usage.cpu()),
-            words::peak(usage.peak_memory).unwrap_or_else(|| "not seen".to_owned()),
+            usage.ran().map_or_else(String::new, |ran| format!(" after {}{limit}", duration(ran))),
+            words::used(&usage),
             usage.io.map_or_else(String::new, |io| format!(", {}", words::moved(io)))
         ),
         (Some(outcome), None, _) => words::outcome(outcome),
@@ -109,6 +108,27 @@ mod tests {
     use crate::cli::view::Paint;
     use crate::cli::view::fixtures;
     use crate::model::job::{Outcome, State};
+    use crate::model::resources::Usage;
+
+    #[test]
+    fn what_nobody_measured_is_not_said_to_be_nothing() {
+        let line = |usage| {
+            let mut instance = fixtures::instance("a", State::Failed, Some(Outcome::NodeFail));
+            let mut attempt = instance.attempts.remove(0);
+            attempt.usage = usage;
+            attempt_line(&attempt, fixtures::now(), Page { width: None, paint: Paint::new(false) })
+        };
+        // Lost with its node; by the history of a batch system; before it began.
+        let known = Usage { wall: 33.0, user: 5.5, ..Usage::default() };
+        assert_eq!(
+            [Some(Usage::default()), Some(known), None].map(line),
+            [
+                "2  its worker or host failed; CPU and peak memory not seen, 1G, 2 cores",
+                "2  its worker or host failed after 33s; CPU 5.5s, peak memory not seen, 1G, 2 cores",
+                "2  its worker or host failed",
+            ]
+        );
+    }
 
     #[test]
     fn a_failure_explained() {

@@ -6,7 +6,7 @@ use crate::cli::view::Paint;
 use crate::model::api::{Counts, RunState};
 use crate::model::id::RunId;
 use crate::model::job::{Outcome, State};
-use crate::model::resources::{Flow, Io};
+use crate::model::resources::{Flow, Io, Usage};
 use crate::model::units::{Bytes, Timestamp};
 
 /// Returns a length of time as people say it: `12ms`, `3.2s`, `1m 32s`, `2h 05m`, `3d 4h`.
@@ -198,6 +198,15 @@ pub(in crate::cli) fn shell_word(text: &str) -> String {
 /// Returns a peak of memory; none where nobody saw any: what was over before the first look, or was killed with its wrapper.
 pub(in crate::cli) fn peak(bytes: Bytes) -> Option<String> {
     (bytes > Bytes(0)).then(|| bytes.to_string())
+}
+
+/// Returns `CPU 18s, peak memory 700M`, as far as that was measured.
+pub(in crate::cli) fn used(usage: &Usage) -> String {
+    match (usage.cpu(), peak(usage.peak_memory)) {
+        (cpu, Some(peak)) => format!("CPU {}, peak memory {peak}", duration(cpu)),
+        (cpu, None) if cpu > 0.0 => format!("CPU {}, peak memory not seen", duration(cpu)),
+        (_, None) => "CPU and peak memory not seen".to_owned(),
+    }
 }
 
 /// Returns `read 3G, wrote 1G`, with what is counted where that is not all of it.

@@ -157,7 +157,8 @@ impl StoredAttempt {
             started: ending.and_then(|ending| ending.started),
             ended: ending.map(|ending| ending.ended),
             outcome: ending.map(|ending| ending.outcome.clone()),
-            usage: ending.map(|ending| ending.usage),
+            // What never began used nothing, which is not a run of no time.
+            usage: ending.filter(|ending| ending.started.is_some()).map(|ending| ending.usage),
             notes: ending.map(|ending| ending.notes.clone()).unwrap_or_default(),
             choice: self.choice.clone(),
         }

@@ -21,6 +21,7 @@ mod send;
 pub mod stock;
 mod tick;
 mod tree;
+mod used;
 
 pub use images::{NotReady, convert};
 pub use jobs::{JobDirectory, Rest, There, bring_rest, remove, run_of, there, whereabouts};

@@ -32,6 +32,7 @@ use crate::serve::site::Means;
 use crate::serve::site::desk::{Live, Member, Way};
 use crate::serve::site::jobs::prefix;
 use crate::serve::site::send::Ground;
+use crate::serve::site::used::{Used, used};
 
 /// How long a look may take: batch systems stall for a quarter of a minute when they are busy.
 const LOOKING: Duration = Duration::from_mins(1);
@@ -530,14 +531,18 @@ struct Witnesses<'a> {
     unwritable: Option<&'a str>,
 }
 
-impl Witnesses<'_> {
-    fn judge(&self, index: u32) -> Option<MemberNews> {
-        let own = match self.record.map(|record| &record.stage) {
+impl<'a> Witnesses<'a> {
+    fn own(&self) -> Own<'a> {
+        match self.record.map(|record| &record.stage) {
             Some(At::Ended(ended)) => Own::Ended(ended),
             Some(At::Started) => Own::Started,
             None if self.member.started.is_some() => Own::Started,
             None => Own::Missing,
-        };
+        }
+    }
+
+    fn judge(&self, index: u32) -> Option<MemberNews> {
+        let own = self.own();
         let id = self.live.sent.batch.as_ref();
         let unknown = |why: &str| CouldNotAsk { why: why.to_owned() };
         let queue = match (self.queue, id) {
@@ -632,10 +637,7 @@ impl Witnesses<'_> {
     }
 
     fn over(&self, outcome: Outcome, mut notes: Vec<String>, ending: Option<&Ending>) -> MemberNews {
-        let (mut usage, mut ended) = (Usage::default(), ending.and_then(|ending| ending.end));
-        if let Some(At::Ended(own)) = self.record.map(|record| &record.stage) {
-            usage = own.usage;
-            ended = Some(own.at);
+        if let Own::Ended(own) = self.own() {
             if own.left > 0 {
                 notes.push(format!("{} processes left behind were ended", own.left));
             }
@@ -654,7 +656,7 @@ impl Witnesses<'_> {
             let times = if restarts == 1 { "once".to_owned() } else { format!("{restarts} times") };
             notes.push(format!("the batch system started it again {times}"));
         }
-        let started = self.member_started().or_else(|| ending.and_then(|ending| ending.start));
-        MemberNews::Over { outcome, usage, started, ended: ended.unwrap_or_else(clock::now), notes }
+        let Used { usage, started, ended } = used(self.own(), self.member_started(), ending, clock::now());
+        MemberNews::Over { outcome, usage, started, ended, notes }
     }
 }
