@@ -1,5 +1,7 @@
 //! Work on a real OpenPBS: the stand-in's journeys, and what the stand-in does not know.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use crate::bed::Bed;
 use crate::far::{HOSTS, configure, nothing_left, why_says};
 use crate::needs_pbs::{Site, adopted, ahead, cancelled, mixed, node_lost, pbs, refused};
@@ -327,6 +329,60 @@ fn what_people_do_to_jobs_of_openpbs_by_hand_is_told() {
     until("it runs", || begun(&bed, &trace, 1).len() == 3);
     pbs(&bed, &format!("qdel -W force {job}")).exits(0);
     why_says(&bed, "t", &["cancelled on the cluster, not by csync"]);
+    nothing_left(&bed, "pbs");
+}
+
+/// Lets everybody read the log of the server, or root alone.
+fn log_is_for(bed: &Bed, mode: u32) {
+    let logs = bed.dir().join("pbs/openpbs/home/server_logs");
+    std::fs::set_permissions(logs, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// Submits a task that waits to be let go, and deletes its job with all that is known of it once it `is_as_wanted`.
+fn deleted_with_its_history(bed: &Bed, is_as_wanted: impl Fn() -> bool) {
+    bed.csync(&["submit", "--rerun", "--detach", "where.toml"]).exits(0);
+    until("it is there", || !pbs(bed, "qselect").out.is_empty() && is_as_wanted());
+    pbs(bed, "qdel -x -W force $(qselect)").exits(0);
+}
+
+#[test]
+fn what_is_deleted_with_its_history_while_it_waits_is_told_by_the_log_and_else_lost() {
+    let bed = Site::Real.bed(true);
+    let trace = told_where(&bed, 1);
+    bed.now("manage set queue workq started = False");
+    deleted_with_its_history(&bed, || true);
+    why_says(&bed, "t", &["cancelled on the cluster, not by csync", "deleted at request of alice@pbs"]);
+    nothing_left(&bed, "pbs");
+    // Not the host of the server, as it were.
+    log_is_for(&bed, 0o700);
+    deleted_with_its_history(&bed, || true);
+    let words = [
+        "nobody knows what became of it on `center`: PBS knows nothing of it any more, neither in its queue nor in its history",
+        "nothing in its job directory says that it began",
+        "`csync retry --lost` runs it again",
+    ];
+    let said = why_says(&bed, "t", &words);
+    assert!(!said.contains("nothing is heard"), "{said}");
+    // A person knows: it runs again, once.
+    bed.now("manage set queue workq started = True");
+    bed.csync(&["retry", "--lost", "--detach"]).exits(0);
+    bed.on("pbs", &format!("touch {trace}/go")).exits(0);
+    bed.csync(&["wait", "last"]).exits(0);
+    assert_eq!((bed.read("out/1").as_str(), begun(&bed, &trace, 1).len()), ("pbs\n", 1));
+    nothing_left(&bed, "pbs");
+}
+
+#[test]
+fn what_is_deleted_by_force_while_it_runs_is_told_by_the_log_where_no_history_is() {
+    let bed = Site::Real.bed(false);
+    let trace = told_where(&bed, 1);
+    deleted_with_its_history(&bed, || begun(&bed, &trace, 1).len() == 1);
+    why_says(&bed, "t", &["cancelled on the cluster, not by csync", "deleted at request of alice@pbs"]);
+    nothing_left(&bed, "pbs");
+    // Its guardian alone says anything.
+    log_is_for(&bed, 0o700);
+    deleted_with_its_history(&bed, || begun(&bed, &trace, 1).len() == 2);
+    why_says(&bed, "t", &["it was killed together with its wrapper", "no signal told it to end before, on `pbs`"]);
     nothing_left(&bed, "pbs");
 }
 

@@ -92,7 +92,9 @@ What is edited here holds for hosts that are at work from their next look on. A 
 has is followed to its end, as the host was configured last. A connection whose keep-alives stay without an answer is given up after
 30 s, or what `ServerAliveInterval` and `ServerAliveCountMax` say. What ran there is `lost` then, which is no failure: it is waited
 for, however long, and nothing of it runs twice. Where you know that the host will not come back, `csync retry --lost` runs it again
-elsewhere; should the host answer after all, what still runs there is ended, and nothing of it is taken.
+elsewhere; should the host answer after all, what still runs there is ended, and nothing of it is taken. A job that a PBS knows neither
+in its queue nor in its history, and that left no word, is `lost` as well, unless the log of its server says who deleted it: that is
+looked into where everybody may read it, on the host that the server runs on.
 
 Where nothing can be written to `scratch` any more, since a disk is full or a quota used up, nothing is sent to the host until there is
 room: `csync status` and `csync why` say so, with the place and what makes room (`csync clean --on HOST --inputs`, which leaves results

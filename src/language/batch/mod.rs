@@ -136,6 +136,15 @@ pub fn history(flavour: Flavour, ask: Ask<'_>) -> String {
     }
 }
 
+/// Returns the command that asks what else tells how jobs went; to be used where the site keeps no history. The answer reads like
+/// one.
+pub fn traces(flavour: Flavour, ids: &[BatchId]) -> Option<String> {
+    match flavour {
+        Flavour::Pbs => Some(pbs::traces(ids)),
+        Flavour::Slurm | Flavour::Sge => None,
+    }
+}
+
 /// Reads the history's answer: at most one ending of each member, the last. One that is not in it is not known (yet).
 pub fn parse_history(flavour: Flavour, reply: &Reply<'_>) -> Result<Vec<Ending>, CouldNotAsk> {
     match flavour {

@@ -274,7 +274,8 @@ fn reasons(plan: &Plan, view: &InstanceView, reason: Option<Reason>, causes: Vec
             said.extend(last.notes.iter().cloned());
         }
         (State::Cached, _) => said.push("it is up to date: nothing that it depends on has changed".to_owned()),
-        (State::Lost, _) => said.push("nothing is heard of where it runs".to_owned()),
+        // Who was asked and what came of it is said with its causes.
+        (State::Lost, _) if causes.is_empty() => said.push("nothing is heard of where it runs".to_owned()),
         _ => {}
     }
     said.extend(causes);
@@ -335,8 +336,14 @@ fn advice(run: RunId, view: &InstanceView, log_tail: &[String]) -> Vec<String> {
             State::Skipped | State::Cancelled => vec![retry],
             State::Running => vec![format!("csync logs -f {run} {}", quoted(&view.label))],
             State::Lost => vec![
-                format!("csync retry --lost {run} {} runs it again without waiting for its host", quoted(&view.label)),
-                format!("csync cancel {run} {} ends it as soon as its host answers", quoted(&view.label)),
+                format!(
+                    "csync retry --lost {run} {} runs it again, and waits for this attempt no more",
+                    quoted(&view.label)
+                ),
+                format!(
+                    "csync cancel {run} {} ends what is left of it as soon as its host answers",
+                    quoted(&view.label)
+                ),
             ],
             _ => Vec::new(),
         };

@@ -22,6 +22,7 @@ pub mod stock;
 mod tick;
 mod tree;
 mod used;
+mod words;
 
 pub use images::{NotReady, convert};
 pub use jobs::{JobDirectory, Rest, There, bring_rest, remove, run_of, there, whereabouts};

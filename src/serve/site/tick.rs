@@ -21,7 +21,9 @@ use crate::language::batch::wrapper::{
 use crate::language::batch::{self};
 use crate::language::quote::sh;
 use crate::model::api::Stream;
-use crate::model::batch::{Answer, BatchId, CouldNotAsk, Ending, History, JobName, Members, Queue, QueueState, Reply};
+use crate::model::batch::{
+    Answer, BatchId, CouldNotAsk, Dialect, Ending, History, JobName, Members, Queue, QueueState, Reply,
+};
 use crate::model::id::JobKey;
 use crate::model::job::Outcome;
 use crate::model::resources::Usage;
@@ -33,6 +35,7 @@ use crate::serve::site::desk::{Live, Member, Way};
 use crate::serve::site::jobs::prefix;
 use crate::serve::site::send::Ground;
 use crate::serve::site::used::{Used, used};
+use crate::serve::site::words::{deleted, killed, lost};
 
 /// How long a look may take: batch systems stall for a quarter of a minute when they are busy.
 const LOOKING: Duration = Duration::from_mins(1);
@@ -257,9 +260,8 @@ fn script(means: &Means, ground: &Ground, asked: &Asked, mark: &str) -> (String,
         if asked.load {
             section(&mut script, mark, "load", &batch::load(dialect.flavour));
         }
-        let lost = lost(asked);
-        if dialect.history == History::Kept && !lost.is_empty() {
-            section(&mut script, mark, "history", &batch::history(dialect.flavour, Ask::Ids(&lost)));
+        if let Some(asks) = past(dialect, &unheard_of(asked)) {
+            section(&mut script, mark, "history", &asks);
         }
     }
     let _infallible = writeln!(script, "printf '\\n%s end\\n' {mark}");
@@ -323,8 +325,17 @@ fn cancel(means: &Means, ground: &Ground, asked: &Asked, script: &mut String) {
     }
 }
 
+/// Returns the command that asks what became of these; none where nobody tells.
+fn past(dialect: &Dialect, ids: &[BatchId]) -> Option<String> {
+    match dialect.history {
+        _ if ids.is_empty() => None,
+        History::Kept => Some(batch::history(dialect.flavour, Ask::Ids(ids))),
+        History::Off => batch::traces(dialect.flavour, ids),
+    }
+}
+
 /// Returns the submissions with members that left the queue without a word.
-fn lost(asked: &Asked) -> Vec<BatchId> {
+fn unheard_of(asked: &Asked) -> Vec<BatchId> {
     let lost = asked.live.iter().filter(|live| live.members.iter().any(|member| !member.over && member.missing > 0));
     lost.filter_map(|live| live.sent.batch.clone()).collect()
 }
@@ -632,12 +643,17 @@ impl<'a> Witnesses<'a> {
             // Its record is asked for again, whatever its age.
             Verdict::AskAgain => Some(MemberNews::Missing),
             Verdict::Unreached(_) => started.map(MemberNews::Running),
-            Verdict::Lost(why) => Some(MemberNews::Lost(why)),
+            Verdict::Lost(why) => {
+                let dialect = self.means.dialect.as_ref();
+                Some(MemberNews::Lost(dialect.map_or(why, |dialect| lost(self.own(), dialect))))
+            }
         }
     }
 
     fn over(&self, outcome: Outcome, mut notes: Vec<String>, ending: Option<&Ending>) -> MemberNews {
-        if let Own::Ended(own) = self.own() {
+        if let (Own::Ended(own), Some(record)) = (self.own(), self.record) {
+            let unexplained = matches!(outcome, Outcome::Exit { .. }).then(|| killed(own, &record.host));
+            notes.extend(unexplained.flatten());
             if own.left > 0 {
                 notes.push(format!("{} processes left behind were ended", own.left));
             }
@@ -649,6 +665,7 @@ impl<'a> Witnesses<'a> {
                 notes.push(UNWRITTEN.to_owned());
             }
         }
+        notes.extend(ending.and_then(deleted));
         if let Some(words) = &self.words {
             notes.push(format!("its log there says: {}", words.line));
         }

@@ -3,6 +3,7 @@
 use crate::language::batch::call::Ask;
 use crate::language::batch::pbs::queue::node;
 use crate::language::batch::pbs::records::{self, Record};
+use crate::language::batch::pbs::traces::TRACE;
 use crate::language::batch::table::c_time;
 use crate::language::batch::text::{clock_ms, memory};
 use crate::model::batch::{CouldNotAsk, Ending, EndingClass, Members, Reading, Reply};
@@ -10,6 +11,9 @@ use crate::model::units::{Bytes, Walltime};
 
 /// How comments of versions that report every kill alike say that it was for memory.
 const MEMORY: [&str; 2] = ["exceeded resource mem", "exceeded resource vmem"];
+
+/// What it means that a routing queue found no other for a job.
+const UNROUTED: &str = "no queue behind its routing queue takes a job of that size and length";
 
 /// Returns the command that asks the history, members of arrays one by one.
 pub fn history(ask: Ask<'_>) -> String {
@@ -19,8 +23,9 @@ pub fn history(ask: Ask<'_>) -> String {
 /// Reads what it said. Where history is off nothing was asked: `qstat -x` then keeps silent about living jobs too.
 pub fn parse_history(reply: &Reply<'_>) -> Result<Vec<Ending>, CouldNotAsk> {
     let records = records::parse(reply)?;
-    // An array's own exit status is that of whichever member ended last.
-    Ok(records.iter().filter(|record| !record.is_array()).filter_map(read).collect())
+    // An array's own exit status is that of whichever member ended last. What the log says of it is said of all.
+    let tells = |record: &&Record<'_>| !record.is_array() || record.get(TRACE).is_some();
+    Ok(records.iter().filter(tells).filter_map(read).collect())
 }
 
 fn read(record: &Record<'_>) -> Option<Ending> {
@@ -132,5 +137,7 @@ fn why(record: &Record<'_>) -> Option<String> {
     let undelivered = (record.number("Stageout_status") == Some(0)).then_some("its log could not be delivered");
     let parts = [record.get("resources_used.diag_messages"), undelivered, record.get("comment")];
     let parts: Vec<&str> = parts.into_iter().flatten().collect();
-    (!parts.is_empty()).then(|| parts.join("; "))
+    let why = (!parts.is_empty()).then(|| parts.join("; "))?;
+    let is_unrouted = record.get(TRACE).is_some() && why.ends_with("by all possible destinations");
+    Some(if is_unrouted { format!("{why}: {UNROUTED}") } else { why })
 }

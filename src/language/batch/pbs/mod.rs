@@ -10,6 +10,7 @@ mod queue;
 mod records;
 mod start;
 mod submit;
+mod traces;
 
 pub use history::{history, parse_history};
 pub use load::{load, parse_load};
@@ -17,3 +18,4 @@ pub use probe::{PROBE, parse_probe};
 pub use queue::{parse_queue, queue};
 pub use start::{parse_start, start};
 pub use submit::{cancel, parse_cancel, parse_submit, submit};
+pub use traces::traces;

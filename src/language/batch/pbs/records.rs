@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::language::batch::call::{Ask, could_not_ask, ended_from_outside, preamble};
+use crate::language::batch::pbs::traces::look;
 use crate::language::batch::text::attributes;
 use crate::language::quote::sh;
 use crate::model::batch::{BatchId, CouldNotAsk, Members, Reply};
@@ -66,13 +67,15 @@ impl Record<'_> {
 /// Returns the command that asks for records; `history` is `-x` or nothing. Its status is that of `qstat`.
 pub(super) fn ask(ask: Ask<'_>, history: &str) -> String {
     let flags = format!("{history} -f -w -t");
-    let keep =
-        format!("s=$?; printf 'Owner: %s\\n' \"$(id -un)\"; printf '%s\\n' \"$o\" | grep -E {} ; exit $s", sh(KEPT));
+    let print = format!("s=$?; printf 'Owner: %s\\n' \"$(id -un)\"; printf '%s\\n' \"$o\" | grep -E {} ;", sh(KEPT));
+    let keep = format!("{print} exit $s");
     let preamble = preamble(50);
     match ask {
         Ask::Ids(ids) if ids.len() <= MOST_IDS => {
+            // The history does not know one of them either.
+            let more = if history.is_empty() { String::new() } else { format!("[ $s != 153 ] || {}", look(ids)) };
             let ids: Vec<_> = ids.iter().map(|id| sh(id.as_str())).collect();
-            format!("{preamble}o=$($csync_limit qstat {flags} {}); {keep}\n", ids.join(" "))
+            format!("{preamble}o=$($csync_limit qstat {flags} {}); {print}\n{more}exit $s\n", ids.join(" "))
         }
         Ask::Names(names) if names.len() <= MOST_IDS => {
             let selects: Vec<_> =

@@ -6,6 +6,7 @@ mod load;
 mod probe;
 mod queue;
 mod submit;
+mod traces;
 
 use std::fs;
 use std::path::PathBuf;

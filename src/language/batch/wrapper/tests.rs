@@ -448,6 +448,23 @@ fn a_killed_wrapper_leaves_a_record_and_no_job() {
 }
 
 #[test]
+fn what_a_killed_wrapper_was_told_before_is_in_its_record() {
+    for shell in shells() {
+        let submission = Submission::new(&[member("a", "trap 'echo told' TERM; while :; do sleep 0.05 || true; done")]);
+        let mut run = submission.start(&shell);
+        until("it runs", || submission.record("a").is_some() && submission.path("a/.usage").exists());
+        signal(&run.id().to_string(), "TERM");
+        until("it is written down", || fs::metadata(submission.path("a/.signals")).is_ok_and(|meta| meta.len() > 0));
+        signal(&run.id().to_string(), "KILL");
+        assert_eq!(run.wait().unwrap().code(), None, "{shell:?}");
+        until("the record is there", || submission.ended("a").is_some());
+        let ended = submission.ended("a").unwrap();
+        assert_eq!((ended.how, ended.signals.len()), (How::WrapperKilled, 1), "{shell:?}");
+        assert_eq!(ended.signals[0].0, "TERM", "{shell:?}");
+    }
+}
+
+#[test]
 fn a_job_that_was_started_again_elsewhere_leaves_that_one_alone() {
     for shell in shells() {
         let submission =

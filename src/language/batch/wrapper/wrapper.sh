@@ -290,6 +290,8 @@ w_caught() {
   w_uptime
   w_signals="${w_signals}signal=$1 $((w_up - w_began))$w_nl"
   w_send "$1"
+  # For the guardian, should this shell be killed next.
+  printf '%s' "$w_signals" 2>/dev/null >"$w_dir/.signals"
 }
 
 # Copies at most w_cap bytes to a file, and counts the rest. A job does not die of a disk that has no room for what it says: that is
@@ -320,7 +322,7 @@ w_sweep() {
   for w_ in "$w_dir"/.[a-z]*; do
     case $w_ in
       */.cpu | */.status | */.reserve | */'.[a-z]*') ;;
-      *) rm -f "$w_dir/.spawn" "$w_dir/.usage" "$w_dir/.walltime" "$w_dir/.gate" "$w_dir/.stdout" "$w_dir/.stderr" "$w_dir"/.*.dropped && return ;;
+      *) rm -f "$w_dir/.spawn" "$w_dir/.signals" "$w_dir/.usage" "$w_dir/.walltime" "$w_dir/.gate" "$w_dir/.stdout" "$w_dir/.stderr" "$w_dir"/.*.dropped && return ;;
     esac
   done
 }
@@ -627,6 +629,7 @@ w_inherit() {
   w_end_left
   w_is_ours || exit 0
   w_text=$w_head
+  [ ! -s "$w_dir/.signals" ] || w_text=$w_text$(cat "$w_dir/.signals")$w_nl
   w_say left "$w_left"
   w_measured
   w_finish wrapper-killed ''
