@@ -36,6 +36,9 @@ const NOBODY: InstanceId = InstanceId(u32::MAX);
 /// Excluded hosts that are told.
 const TOLD: usize = 8;
 
+/// What waits in a queue: when it was handed over, and where it is.
+type Waiting = (Timestamp, InstanceId, (HostId, QueueId));
+
 /// Where an instance goes.
 pub(super) struct Siting {
     want: Want,
@@ -383,7 +386,8 @@ impl Run {
         if let Some(live) = self.live.get_mut(&instance) {
             live.placed = Some(bound);
         }
-        if placed && turn.shared.hosts.flavour(best.host).is_some() {
+        let may_leave = placed || self.may_move(instance, best.host, turn.shared);
+        if may_leave && turn.shared.hosts.flavour(best.host).is_some() {
             self.watch_queues(turn);
         }
         if let Some(outlook) = turn.shared.outlooks.get_mut(&self.id) {
@@ -402,31 +406,19 @@ impl Run {
         }
     }
 
-    /// Calls back from queues what would be over elsewhere much earlier, by what is known now.
+    /// Calls back from queues what would be over elsewhere much earlier, by what is known now: what csync placed on another host or in
+    /// another queue, what has its host in another queue there.
     pub(super) fn revise(&mut self, turn: &mut Turn<'_>) {
         if self.halt != Halt::Going || self.state != RunState::Active {
             return;
         }
-        let waits = |live: &Live| {
-            live.placed.is_some_and(|bound| bound.placed && bound.started.is_none())
-                && live.started.is_none()
-                && !live.stop
-                && !live.called_back
-                && turn.shared.hosts.flavour(live.host).is_some()
-        };
-        let mut waiting: Vec<(Timestamp, InstanceId, (HostId, QueueId))> = self
-            .live
-            .iter()
-            .filter(|(_, live)| waits(live))
-            .filter_map(|(&instance, live)| Some((live.submitted, instance, (live.host, live.placed?.queue))))
-            .collect();
-        if waiting.is_empty() {
+        let (placed, of_host) = self.in_queues(turn.shared);
+        if placed.is_empty() && of_host.is_empty() {
             return;
         }
-        waiting.sort_unstable();
         turn.shared.board.begin();
         let mut back = Vec::new();
-        for (_, instance, at) in waiting.into_iter().take(LOOKED_AT) {
+        for (_, instance, at) in placed.into_iter().take(LOOKED_AT) {
             let Some(siting) = self.choose(instance, turn.shared, turn.now, &mut None) else { continue };
             if (siting.best.host, siting.best.queue) == at || !turn.shared.has_room(&siting) {
                 continue;
@@ -434,16 +426,83 @@ impl Run {
             let Some(stays) = self.weigh_on(instance, &siting.want, at, turn.shared, turn.now) else { continue };
             if siting.best.total < stays.total * WORTH {
                 turn.shared.board.hold(&siting.want, &siting.best);
-                if let Some(live) = self.live.get_mut(&instance) {
-                    live.called_back = true;
-                }
                 back.push(instance);
+            }
+        }
+        self.revise_queues(of_host, &mut back, turn);
+        for instance in &back {
+            if let Some(live) = self.live.get_mut(instance) {
+                live.called_back = true;
             }
         }
         // Noted before it is done: the next engine must not take the ending for a person's.
         self.mark(Mark::CalledBack, &back, turn);
         turn.actions.extend(back.iter().map(|&instance| Action::Withdraw(self.key(instance))));
         self.watch_queues(turn);
+    }
+
+    /// Returns what waits in queues and may be called back, in the order in which it was handed over: what csync placed, and what has
+    /// its host and may go to another queue there.
+    fn in_queues(&self, shared: &Shared) -> (Vec<Waiting>, Vec<Waiting>) {
+        let waits = |live: &Live| live.started.is_none() && !live.stop && !live.called_back;
+        let (mut placed, mut of_host) = (Vec::new(), Vec::new());
+        for (&instance, live) in self.live.iter().filter(|(_, live)| waits(live)) {
+            let Some(bound) = live.placed.filter(|bound| bound.started.is_none()) else { continue };
+            if shared.hosts.flavour(live.host).is_none() {
+                continue;
+            }
+            let waiting = (live.submitted, instance, (live.host, bound.queue));
+            if bound.placed {
+                placed.push(waiting);
+            } else if self.may_move(instance, live.host, shared) {
+                of_host.push(waiting);
+            }
+        }
+        placed.sort_unstable();
+        of_host.sort_unstable();
+        (placed, of_host)
+    }
+
+    /// Returns whether a job that has its host may be called back for another queue there. Not where others were handed over behind
+    /// it: those would end unrun.
+    fn may_move(&self, instance: InstanceId, host: HostId, shared: &Shared) -> bool {
+        !self.is_ahead() && shared.hosts.has_queues(host, self.plan.task_of(instance))
+    }
+
+    /// Finds what would be over much earlier in another queue of the host that it has, the last in a queue first, which has most before
+    /// it: what was handed over after a job does not hold that up where it is, and is before it where it would go.
+    fn revise_queues(&self, waiting: Vec<Waiting>, back: &mut Vec<InstanceId>, turn: &mut Turn<'_>) {
+        let mut later: Vec<(HostId, Bound)> = Vec::new();
+        let mut moved: Vec<(HostId, Bound, Bound)> = Vec::new();
+        for (_, instance, (host, queue)) in waiting.into_iter().rev().take(LOOKED_AT) {
+            let Some(own) = self.live.get(&instance).and_then(|live| live.placed) else { continue };
+            turn.shared.board.lift(host, &[own]);
+            let siting = self.choose_queue(instance, host, turn).filter(|siting| siting.best.queue != queue);
+            let behind: Vec<Bound> = later
+                .iter()
+                .filter(|(at, bound)| (*at, bound.queue) == (host, queue))
+                .map(|(_, bound)| *bound)
+                .collect();
+            turn.shared.board.lift(host, &behind);
+            let better = siting.filter(|siting| {
+                let stays = self.weigh_on(instance, &siting.want, (host, queue), turn.shared, turn.now);
+                stays.is_some_and(|stays| siting.best.total < stays.total * WORTH)
+            });
+            turn.shared.board.put_back(host, &behind);
+            let there = Bound { queue: better.as_ref().map_or(queue, |siting| siting.best.queue), ..own };
+            turn.shared.board.put_back(host, &[there]);
+            if better.is_some() {
+                moved.push((host, own, there));
+                back.push(instance);
+            } else {
+                later.push((host, own));
+            }
+        }
+        // They are where they were until their batch system has let them go.
+        for (host, own, there) in moved {
+            turn.shared.board.lift(host, &[there]);
+            turn.shared.board.put_back(host, &[own]);
+        }
     }
 
     /// Takes in that an instance was called back: it waits for its turn again, as if it had never been handed over.
@@ -477,7 +536,8 @@ impl Run {
             if let Some(at) = started {
                 turn.shared.board.started(host, &mut bound, key, at);
             }
-            waits |= placed && started.is_none() && turn.shared.hosts.flavour(host).is_some();
+            let may_leave = placed || self.may_move(instance, host, turn.shared);
+            waits |= may_leave && started.is_none() && turn.shared.hosts.flavour(host).is_some();
             if let Some(live) = self.live.get_mut(&instance) {
                 live.placed = Some(bound);
                 live.partition = live.partition.take().filter(|_| queue != first);

@@ -353,6 +353,22 @@ impl Board {
         }
     }
 
+    /// Takes out what waits on a host, for something to be weighed as if it were not there.
+    pub fn lift(&mut self, host: HostId, all: &[Bound]) {
+        let site = self.of(host);
+        for bound in all {
+            site.each_pool(bound.queue, |pool| pool.end(bound, None));
+        }
+    }
+
+    /// Puts it back.
+    pub fn put_back(&mut self, host: HostId, all: &[Bound]) {
+        let site = self.of(host);
+        for bound in all {
+            site.each_pool(bound.queue, |pool| pool.bind(bound));
+        }
+    }
+
     /// Takes in when its batch system expects to start a task.
     pub fn expected(&mut self, host: HostId, bound: Bound, key: JobKey, at: Timestamp) {
         let site = self.of(host);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::decide::engine::limits::Limits;
 use crate::decide::engine::protocol::{Action, Adopted, Capacity, Event, Halt, Record, Routes, Stage, Verdict};
@@ -50,6 +51,14 @@ fn world(said: &[Said]) -> World {
     let mut world = World::with_cores(1);
     let capacity = Capacity { cpus: 16, mem: Bytes::gib(64), gpus: 4, nodes: 4, jobs: Some(1000) };
     world.room = capacity;
+    let limits = Limits { flavour: Some(Flavour::Slurm), partitions: partitions(said), ..Limits::default() };
+    world.tell(Event::Limits(HPC, Arc::new(limits)));
+    world.tell(Event::Room(HPC, capacity));
+    survey(&mut world, said);
+    world
+}
+
+fn partitions(said: &[Said]) -> Vec<Partition> {
     let part = |it: &Said| Partition {
         name: it.name.to_owned(),
         is_default: it.name == said[0].name,
@@ -66,12 +75,13 @@ fn world(said: &[Said]) -> World {
             .collect(),
         ..Partition::default()
     };
-    let partitions: Vec<Partition> = said.iter().map(part).collect();
+    said.iter().map(part).collect()
+}
+
+/// Has what is known of the cluster be this from now on.
+fn survey(world: &mut World, said: &[Said]) {
     let now = world.now.0 as f64 / 1e6;
-    let parts = Part::of(&partitions, Some(now), now);
-    let limits = Limits { flavour: Some(Flavour::Slurm), partitions, ..Limits::default() };
-    world.tell(Event::Limits(HPC, Arc::new(limits)));
-    world.tell(Event::Room(HPC, capacity));
+    let parts = Part::of(&partitions(said), Some(now), now);
     let waits = |it: &Said| {
         let (queue, seconds) = (Some(it.name.to_owned()), it.waited);
         let waited = move |n: i32| Waited { submitted: f64::from(n) - 30.0, seconds, cores: 1, asked: 600.0 };
@@ -82,7 +92,6 @@ fn world(said: &[Said]) -> World {
     let (wait, name) = (Estimate::guess(5.0, 120.0, 3600.0), "hpc".parse().unwrap());
     let facts = SiteFacts { name, is_batch: true, slots: 16, wait, queues, rate: 1.0, parts };
     world.tell(Event::Sites(vec![(HPC, facts)], Vec::new()));
-    world
 }
 
 /// Where csync chooses the host, and where a person said it: what is told of partitions holds for both.
@@ -387,6 +396,122 @@ fn cores_that_nobody_uses_count_and_are_looked_at_again_while_it_runs() {
     late.now = Timestamp(late.now.0 + 3_600_000_000);
     submit(&mut late, 1, lasting(600));
     assert_eq!(went(&late).0, ["debug"]);
+}
+
+/// Lets a minute pass; what is called back by then is let go.
+fn look_again(world: &mut World) {
+    world.now = world.now.after(Duration::from_mins(1));
+    world.fire_timers();
+    world.obey();
+}
+
+#[test]
+fn what_waits_is_called_back_for_a_partition_that_became_much_better() {
+    for routes in routes() {
+        let idle = |cores| Said { waited: 60.0, idle: Some(cores), ..DEBUG };
+        let mut world = world(&[idle(16), Said { name: "short", ..idle(0) }]);
+        submit_by(&mut world, routes, 1, lasting(600));
+        look_again(&mut world);
+        assert_eq!(went(&world).0, ["debug"], "nothing has changed");
+        let tell = |world: &mut World, debug: u32, short: u32| {
+            let idle = vec![("debug".to_owned(), debug), ("short".to_owned(), short)];
+            world.tell(Event::Idle(HPC, idle, world.now));
+            look_again(world);
+        };
+        tell(&mut world, 16, 16);
+        assert_eq!(went(&world).0, ["debug"], "the other one is no better");
+        tell(&mut world, 0, 16);
+        assert_eq!(went(&world).0, ["debug", "short"]);
+        look_again(&mut world);
+        assert_eq!(went(&world).0.len(), 2, "it stays there");
+        assert!(world.start());
+        tell(&mut world, 16, 0);
+        assert_eq!(went(&world).0.len(), 2, "it has begun");
+        world.run_well();
+        assert_eq!((world.run_state(), world.counts().done), (RunState::Succeeded, 1));
+    }
+}
+
+#[test]
+fn one_that_fills_its_partition_is_not_in_its_own_way() {
+    let mut world = world(&[Said { waited: 60.0, ..DEBUG }, Said { waited: 60.0, hours: 10, ..SHORT }]);
+    let [_, fixed] = routes();
+    submit_by(&mut world, fixed, 1, |task| {
+        lasting(10_000)(task);
+        task.resources[0].cpus = Amount::Exact(4);
+        task.resources[0].nodes = Some(4);
+        task.resources[0].processes = Some(4);
+    });
+    for _ in 0..3 {
+        look_again(&mut world);
+    }
+    assert_eq!(went(&world).0, ["debug"], "both are empty but for it");
+}
+
+#[test]
+fn of_a_queue_the_last_are_called_back_and_no_more_than_are_better_off() {
+    let [_, fixed] = routes();
+    let before = [Said { waited: 5.0, ..DEBUG }, Said { waited: 7200.0, hours: 10, ..SHORT }];
+    let mut world = world(&before);
+    // An hour each, on sixteen cores: the last would begin after two.
+    submit_by(&mut world, fixed, 32, lasting(12_000));
+    assert_eq!(went(&world).0, ["debug"; 32]);
+    survey(&mut world, &[before[0], Said { waited: 5.0, ..before[1] }]);
+    look_again(&mut world);
+    let moved = |world: &World| {
+        let attempts = world.store[&RUN].attempts.iter().skip(32);
+        let mut moved: Vec<u32> = attempts.map(|attempt| attempt.key.instance.0).collect();
+        moved.sort_unstable();
+        moved
+    };
+    assert_eq!(went(&world).0[32..], ["short"; 16]);
+    assert_eq!(moved(&world), (16..32).collect::<Vec<_>>(), "the first sixteen are next where they are");
+    look_again(&mut world);
+    assert_eq!(moved(&world).len(), 16, "and that is all");
+    assert_eq!(world.counts().cancelled, 0);
+    world.run_well();
+    assert_eq!(world.run_state(), RunState::Succeeded);
+}
+
+#[test]
+fn what_somebody_said_where_to_go_or_others_wait_behind_is_not_called_back() {
+    let [_, fixed] = routes();
+    for (key, name, is_ahead, wanted) in [
+        ("partition", "debug", false, 1),
+        ("slurm.partition", "debug", false, 1),
+        ("partition", "", false, 1),
+        ("account", "lab", true, 1),
+        ("account", "lab", false, 2),
+    ] {
+        let mut world = world(&[Said { waited: 5.0, ..DEBUG }, Said { waited: 7200.0, hours: 10, ..SHORT }]);
+        submit_by(&mut world, fixed.clone().ahead(is_ahead), 1, |task| {
+            lasting(600)(task);
+            task.batch.insert(key.to_owned(), name.to_owned());
+        });
+        survey(&mut world, &[DEBUG, Said { hours: 10, ..SHORT }]);
+        look_again(&mut world);
+        assert_eq!(went(&world).0.len(), wanted, "{key} = {name:?}, {is_ahead}");
+    }
+}
+
+#[test]
+fn what_was_called_back_goes_to_the_other_partition_after_a_restart() {
+    let [_, fixed] = routes();
+    let mut first = world(&[Said { waited: 5.0, ..DEBUG }, Said { waited: 7200.0, ..SHORT }]);
+    submit_by(&mut first, fixed, 1, lasting(600));
+    let stored = first.store[&RUN].clone();
+    // The next engine knows better, and looks at what the last one left waiting.
+    let mut second = world(&[DEBUG, SHORT]);
+    let plan = Arc::clone(&stored.plan);
+    let outlook = Outlook::new(vec![None], HashMap::new(), Files::new(plan.paths.len(), Hosts::one(HostId::LOCAL)));
+    second.tell(Event::Outlook(RUN, Box::new(outlook)));
+    second.store.insert(RUN, stored.clone());
+    second.tell(stored.event(RUN));
+    let key = second.engine.run(RUN).unwrap().key(InstanceId(0));
+    second.queue.push_back((key, second.engine.run(RUN).unwrap().attempt(InstanceId(0)).unwrap().grant));
+    second.tell(Event::Adopted(key, Adopted::Live));
+    look_again(&mut second);
+    assert_eq!(went(&second).0, ["debug", "short"]);
 }
 
 #[test]
