@@ -419,12 +419,11 @@ impl Run {
         turn.shared.board.begin();
         let mut back = Vec::new();
         for (_, instance, at) in placed.into_iter().take(LOOKED_AT) {
-            let Some(siting) = self.choose(instance, turn.shared, turn.now, &mut None) else { continue };
-            if (siting.best.host, siting.best.queue) == at || !turn.shared.has_room(&siting) {
-                continue;
-            }
-            let Some(stays) = self.weigh_on(instance, &siting.want, at, turn.shared, turn.now) else { continue };
-            if siting.best.total < stays.total * WORTH {
+            let Some(own) = self.live.get(&instance).and_then(|live| live.placed) else { continue };
+            turn.shared.board.lift(at.0, &[own]);
+            let better = self.better_place(instance, at, turn);
+            turn.shared.board.put_back(at.0, &[own]);
+            if let Some(siting) = better {
                 turn.shared.board.hold(&siting.want, &siting.best);
                 back.push(instance);
             }
@@ -439,6 +438,17 @@ impl Run {
         self.mark(Mark::CalledBack, &back, turn);
         turn.actions.extend(back.iter().map(|&instance| Action::Withdraw(self.key(instance))));
         self.watch_queues(turn);
+    }
+
+    /// Returns where an instance that csync placed would be over much earlier than where it waits, as if it did not wait there: none
+    /// where there is no such place, or no room in it.
+    fn better_place(&self, instance: InstanceId, at: (HostId, QueueId), turn: &mut Turn<'_>) -> Option<Siting> {
+        let siting = self.choose(instance, turn.shared, turn.now, &mut None)?;
+        if (siting.best.host, siting.best.queue) == at || !turn.shared.has_room(&siting) {
+            return None;
+        }
+        let stays = self.weigh_on(instance, &siting.want, at, turn.shared, turn.now)?;
+        (siting.best.total < stays.total * WORTH).then_some(siting)
     }
 
     /// Returns what waits in queues and may be called back, in the order in which it was handed over: what csync placed, and what has
