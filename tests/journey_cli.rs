@@ -109,10 +109,14 @@ fn a_run_goes_on_by_itself_and_is_cancelled() {
     assert!(status.contains("gated") && status.contains("1 running"), "{status}");
     let waited = world.csync(&["wait", "1", "--timeout", "1s"]).exits(124);
     assert!(waited.err.contains("timeout"), "{waited:?}");
+    let early = world.csync(&["retry"]).exits(0).err;
+    assert!(early.contains("Nothing to retry in run 1") && early.contains("`csync cancel 1` ends it"), "{early}");
     let waiting = world.start(&["wait", "1"]);
     let cancelled = world.csync(&["cancel"]).exits(0);
     assert!(cancelled.out.contains("Cancelled 1 instance of run 1."), "{cancelled:?}");
     assert!(waiting.done().exits(130).out.contains("cancelled"));
+    let again = world.csync(&["cancel", "1"]).exits(0).err;
+    assert!(again.contains("Nothing to cancel in run 1: it is over"), "{again}");
     assert_eq!(world.json(&["show"])["summary"]["state"], "cancelled");
     let nothing = world.csync(&["cancel"]).exits(4);
     assert!(nothing.err.contains("no run is live") && nothing.err.contains("csync runs"), "{nothing:?}");

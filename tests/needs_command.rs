@@ -1,6 +1,7 @@
 //! Journeys of one command on another machine: what goes along, what it makes there, what comes back.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use crate::bed::Bed;
@@ -143,4 +144,66 @@ fn a_batch_script_runs_as_it_is_where_it_is_at_home_and_elsewhere() {
     bed.write("tools/plain.py", "#!/usr/bin/env python3\nimport socket\nprint(socket.gethostname())\n");
     let done = bed.csync(&["submit", "-y", "--on", "lab", "tools/plain.py"]).exits(0);
     assert!(done.out.contains("  | station\n"), "{}", done.out);
+}
+
+#[test]
+fn what_is_asked_wrongly_is_told_with_what_helps() {
+    let bed = repository();
+    bed.csync(&["hosts", "probe", "hpc"]).exits(0);
+    // No such partition: known before anything is sent, and said by Slurm.
+    bed.write("workflow.toml", "name = \"w\"\n[tasks.t]\nrun = \"true\"\npartition = \"debgu\"\non = \"hpc\"\n");
+    let checked = bed.csync(&["check"]).exits(0).err;
+    assert!(
+        checked.contains("names the partition `debgu`, which the last probe did not see, but debug, long"),
+        "{checked}"
+    );
+    bed.csync(&["submit"]).exits(1);
+    let why = bed.csync(&["why", "last", "t"]).exits(0).out;
+    let helps = "name another `partition` in task `t`, or none; `csync hosts show hpc` lists what is there";
+    assert!(why.contains("invalid partition specified: debgu") && why.contains(helps), "{why}");
+    // It never began: nothing is said of how long.
+    assert!(!why.contains(" after ") && !why.contains("CPU"), "{why}");
+    // An input that nobody may read.
+    bed.write("secret", "x");
+    fs::set_permissions(bed.path("secret"), fs::Permissions::from_mode(0o000)).unwrap();
+    bed.write("workflow.toml", "name = \"w\"\n[tasks.t]\nrun = \"cat secret\"\ninputs = [\"secret\"]\non = \"hpc\"\n");
+    let done = bed.csync(&["submit"]).exits(1).out;
+    assert!(done.contains("secret cannot be staged: Permission denied"), "{done}");
+    let why = bed.csync(&["why", "last", "t"]).exits(0).out;
+    assert!(why.contains("look whether that file is there and can be read") && !why.contains("csync logs"), "{why}");
+    fs::set_permissions(bed.path("secret"), fs::Permissions::from_mode(0o600)).unwrap();
+    // Line ends of Windows: refused as `sbatch` does; where nobody saw them, the shell's complaint is explained.
+    bed.write("job.sh", "#!/bin/bash\r\n#SBATCH -t 5\r\necho hello\r\n");
+    let refused = bed.csync(&["submit", "-y", "--on", "hpc", "job.sh"]).exits(2).err;
+    assert!(
+        refused.contains("`job.sh` has line ends of Windows") && refused.contains(r"`sed -i 's/\r$//' job.sh`"),
+        "{refused}"
+    );
+    bed.write("job.sh", "#!/bin/bash\r\n\r\nhostname\r\n");
+    bed.csync(&["submit", "-y", "--on", "hpc", "--", "bash", "job.sh"]).exits(1);
+    let why = bed.csync(&["why"]).exits(0).out;
+    assert!(why.contains("a file has line ends of Windows"), "{why}");
+    // No such file, nor command.
+    let missing = bed.csync(&["submit", "--on", "hpc", "job"]).exits(3).err;
+    assert!(missing.contains("there is no file `job`") && missing.contains("behind `--`"), "{missing}");
+}
+
+#[test]
+fn what_waits_in_a_queue_says_so_and_is_cancelled_once() {
+    let bed = repository();
+    bed.write("workflow.toml", "name = \"w\"\n[tasks.t]\nrun = \"true\"\nslurm = { hold = true }\non = \"hpc\"\n");
+    bed.csync(&["submit", "--detach"]).exits(0);
+    until("it waits there", || bed.csync(&["why", "last", "t"]).out.contains("JobHeldUser"));
+    let logs = bed.csync(&["logs", "last", "t"]).exits(0).err;
+    assert!(logs.contains("t has not started: it is queued. `csync why 1 t` says what it waits for"), "{logs}");
+    let retry = bed.csync(&["retry", "last"]).exits(0).err;
+    assert!(retry.contains("It still runs: `csync watch 1` follows it"), "{retry}");
+    bed.csync(&["cancel", "last"]).exits(0);
+    bed.csync(&["wait", "last"]).exits(130);
+    let again = bed.csync(&["cancel", "last"]).exits(0).err;
+    assert!(again.contains("Nothing to cancel in run 1: it is over"), "{again}");
+    let logs = bed.csync(&["logs", "last", "t"]).exits(0).err;
+    assert!(logs.contains("t was cancelled and did not run"), "{logs}");
+    let why = bed.csync(&["why", "last", "t"]).exits(0).out;
+    assert!(why.contains("  on hpc: cancelled\n"), "{why}");
 }

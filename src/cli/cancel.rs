@@ -24,19 +24,21 @@ pub struct Args {
 /// Runs it.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let (run, labels) = Target::parse_many(&args.target);
+    let is_all = labels.is_empty();
     let (run, affected) = context.block_on(async {
         let client = context.reach().await?;
         let run = match run {
             Some(run) => client.run(run).await?.summary.run,
             None => the_live_one(&client).await?,
         };
-        let affected = client.cancel(RunRef::Id(run), &Selection { labels: labels.clone() }).await?;
+        let affected = client.cancel(RunRef::Id(run), &Selection { labels }).await?;
         Ok((run, affected))
     })?;
     if context.json() {
         context.print_json(&json!({"run": run, "instances": affected.instances}))?;
     } else if affected.instances == 0 {
-        context.say(&format!("Nothing to cancel in run {run}: what you named is over already."));
+        let what = if is_all { "it" } else { "what you named" };
+        context.say(&format!("Nothing to cancel in run {run}: {what} is over, or ends already."));
     } else {
         let what = many(affected.instances, "instance");
         context.print(&format!("Cancelled {what} of run {run}."))?;

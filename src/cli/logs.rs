@@ -9,7 +9,7 @@ use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::target::Target;
 use crate::cli::view::harmless::Harmless;
-use crate::cli::view::words::{cut, many, shell_word, state};
+use crate::cli::view::words::{command_on, cut, many, shell_word, state};
 use crate::model::api::{ErrorKind, InstancePage, InstanceView, Stream};
 use crate::model::id::{InstanceId, RunId};
 use crate::model::job::State;
@@ -125,19 +125,20 @@ async fn single(context: &Context, run: RunId, args: &Args, one: &InstanceView) 
         written
     };
     if written == 0 {
-        context.say(&silence(one));
+        context.say(&silence(run, one));
     }
     Ok(Exit::Success)
 }
 
-fn silence(one: &InstanceView) -> String {
+fn silence(run: RunId, one: &InstanceView) -> String {
     let label = cut(&one.label, 80);
     match one.state {
         State::Pending | State::Ready | State::Queued => {
-            format!("{label} has not started: it is {}.", state(one.state))
+            let why = command_on("why", run, &one.label);
+            format!("{label} has not started: it is {}. `{why}` says what it waits for.", state(one.state))
         }
         State::Cached => format!("{label} was up to date and did not run."),
-        State::Skipped | State::Cancelled if one.attempts.is_empty() => {
+        State::Skipped | State::Cancelled if one.attempts.iter().all(|attempt| attempt.started.is_none()) => {
             format!("{label} was {} and did not run.", state(one.state))
         }
         _ => format!("{label} wrote nothing there."),

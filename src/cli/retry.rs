@@ -7,7 +7,7 @@ use crate::cli::errors::{Exit, Failure};
 use crate::cli::follow::{conclude, follow};
 use crate::cli::target::Target;
 use crate::cli::view::words::many;
-use crate::model::api::RetryAsk;
+use crate::model::api::{RetryAsk, RunState};
 
 /// Run again what failed or was cancelled
 ///
@@ -38,7 +38,8 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let (run, labels) = Target::parse_many(&args.target);
     context.block_on(async {
         let client = context.reach().await?;
-        let run = client.run(run.unwrap_or_default()).await?.summary.run;
+        let summary = client.run(run.unwrap_or_default()).await?.summary;
+        let run = summary.run;
         let what = if labels.is_empty() { "nothing of it" } else { "nothing that you named" };
         let affected = client.retry(run.into(), &RetryAsk { labels, lost: args.lost }).await?;
         let nothing = affected.instances == 0;
@@ -51,6 +52,9 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
                 format!("No longer waiting for {again} of run {run}; what was cancelled is over, the rest runs again.")
             }
         });
+        if nothing && summary.state == RunState::Active {
+            context.say(&format!("It still runs: `csync watch {run}` follows it, `csync cancel {run}` ends it."));
+        }
         if args.detach || nothing {
             if context.json() {
                 context.print_json(&json!({"run": run, "instances": affected.instances}))?;

@@ -101,6 +101,7 @@ pub(super) fn ready(
 ) -> Result<Ready, Failure> {
     let root = directory(Path::new("."))?;
     let path = within(file, &root)?;
+    has_unix_lines(&file.source.text, &path)?;
     let source = match kind {
         Kind::Plain => workflow(&interpreted(&file.source.text, &path), asks, &elsewhere.on)?,
         Kind::Batch(format) => {
@@ -130,6 +131,24 @@ fn within(file: &WorkflowFile, root: &str) -> Result<String, Failure> {
         None => Err(Failure::usage(format!("`{path}` is not in this directory, which is what goes along"))
             .hint(format!("`cd {}` first, or copy it here", shell_word(&file.root)))),
     }
+}
+
+/// Refuses a script for a shell with line ends of Windows, as `sbatch` and `qsub` do: it goes along as it is, and a shell takes the
+/// letter before each line end for a part of the line. Other programs read such files.
+fn has_unix_lines(text: &str, path: &str) -> Result<(), Failure> {
+    let is_shell = |word: &OsString| {
+        let name = Path::new(word).file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.ends_with("sh"))
+    };
+    let program = interpreted(text, "");
+    if !text.contains("\r\n") || !program.iter().any(is_shell) {
+        return Ok(());
+    }
+    let word = shell_word(path);
+    Err(Failure::usage(format!(
+        "`{path}` has line ends of Windows (CRLF), which a shell takes for a part of each line"
+    ))
+    .hint(format!(r"`sed -i 's/\r$//' {word}` changes them")))
 }
 
 /// Returns how a script is started that asks for no batch system: by the program that its first line names.
@@ -197,6 +216,17 @@ mod tests {
             ("flow", "name = \"x\"\n[tasks.a]\nrun = \"true\"\n", None),
         ] {
             assert_eq!(kind(&file(path, text)), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_script_for_a_shell_has_lines_of_unix() {
+        let refused = |text| has_unix_lines(text, "my job.sh").is_err();
+        for text in ["#!/bin/bash\r\ntrue\r\n", "#!/usr/bin/env -S zsh -f\r\n", "#SBATCH -c 2\r\ntrue\r\n"] {
+            assert!(refused(text), "{text:?}");
+        }
+        for text in ["#!/bin/bash\ntrue\n", "#!/usr/bin/env python3\r\nprint()\r\n", "#!/bin/sh\nprintf 'a\r'\n"] {
+            assert!(!refused(text), "{text:?}");
         }
     }
 

@@ -57,8 +57,10 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
         let failure = Failure::new(ErrorKind::NotFound, format!("there is no file `{name}`"));
         return failure.hint(if path == Path::new("workflow.toml") {
             "name the file, as in `csync submit my.toml`; `csync new` writes one to start from"
-        } else {
+        } else if path.extension().is_some_and(|extension| extension == "toml") {
             "`csync new` writes a workflow to start from"
+        } else {
+            "a command stands behind `--`, as in `csync submit -- python train.py`; `csync new` writes a workflow to start from"
         });
     }
     let failure = Failure::usage(format!("`{name}` cannot be read")).because(error);

@@ -358,6 +358,12 @@ fn advice(run: RunId, view: &InstanceView, log_tail: &[String]) -> Vec<String> {
             let more = last.grant.time.map_or_else(|| "2h".to_owned(), |time| time.scaled(2.0).to_string());
             vec![format!("give it longer: `resources.time = \"{more}\"` in task `{task}`, then submit again")]
         }
+        Some(Outcome::Exit { code: 126 | 127, .. }) if log_tail.iter().any(|line| is_of_windows(line)) => {
+            vec![
+                r"a file has line ends of Windows, which shells take for letters: `sed -i 's/\r$//' FILE` changes them"
+                    .to_owned(),
+            ]
+        }
         Some(Outcome::Exit { code: 127, .. }) => match missing_program(log_tail) {
             Some(program) => {
                 vec![format!("`{program}` is not installed, or not in the PATH that the run was submitted with")]
@@ -372,20 +378,44 @@ fn advice(run: RunId, view: &InstanceView, log_tail: &[String]) -> Vec<String> {
                 "something killed it, often the system for want of memory: set `resources.mem` in task `{task}`"
             )]
         }
+        // Nothing of it ran: it is about what it reads.
+        Some(Outcome::Stage { .. }) if last.started.is_none() => {
+            vec!["look whether that file is there and can be read, by `ls -l`".to_owned()]
+        }
         Some(Outcome::Stage { .. }) => {
             vec![format!(
                 "compare `outputs` of task `{task}` with what its command writes (unfinished files lie beside as `.NAME.failed`)"
             )]
         }
         Some(Outcome::Spawn { .. }) => vec![format!("check the program and `workdir` of task `{task}`")],
-        Some(Outcome::Rejected { .. }) => vec![format!("ask for less in `resources` of task `{task}`")],
+        Some(Outcome::Rejected { message }) => vec![after_refusal(message, task, last.host.as_deref())],
         _ => Vec::new(),
     };
-    if !matches!(last.outcome, Some(Outcome::Rejected { .. } | Outcome::Spawn { .. })) {
+    if last.started.is_some() && !matches!(last.outcome, Some(Outcome::Rejected { .. } | Outcome::Spawn { .. })) {
         advice.push(format!("csync logs {run} {}", quoted(&view.label)));
     }
     advice.push(retry);
     advice
+}
+
+/// What batch systems call a partition that is not there, or takes no jobs of this person.
+const WRONG_PARTITION: [&str; 5] =
+    ["invalid partition", "unknown queue", "queue is not enabled", "access to queue", "no default queue"];
+
+/// Says what helps where a batch system, or csync for it, refused what was asked for.
+fn after_refusal(message: &str, task: &str, host: Option<&str>) -> String {
+    let said = message.to_ascii_lowercase();
+    let shown = host.map_or_else(String::new, |host| format!("; `csync hosts show {host}` lists what is there"));
+    if WRONG_PARTITION.iter().any(|words| said.contains(words)) {
+        format!("name another `partition` in task `{task}`, or none{shown}")
+    } else {
+        format!("ask for less in `resources` of task `{task}`{shown}")
+    }
+}
+
+/// Returns whether a shell complains of the letter before the line ends of Windows: `$'\r': command not found`.
+fn is_of_windows(line: &str) -> bool {
+    [r"\r'", "\\r\u{2019}", "^M: "].iter().any(|words| line.contains(words))
 }
 
 /// Returns whether something of an attempt found no room on its host.
@@ -418,6 +448,38 @@ mod tests {
         ] {
             assert_eq!(missing_program(&lines(line)), program, "{line}");
         }
+    }
+
+    #[test]
+    fn what_helps_after_a_refusal_depends_on_what_was_refused() {
+        let helps = |message| after_refusal(message, "t", Some("hpc"));
+        for message in ["invalid partition specified: nosuch", "Unknown queue", "Queue is not enabled"] {
+            assert_eq!(
+                helps(message),
+                "name another `partition` in task `t`, or none; `csync hosts show hpc` lists what is there"
+            );
+        }
+        for message in
+            ["asks for 10h of walltime, and the most is 1h in `debug`", "no queue behind its routing queue takes it"]
+        {
+            assert_eq!(
+                helps(message),
+                "ask for less in `resources` of task `t`; `csync hosts show hpc` lists what is there"
+            );
+        }
+        assert_eq!(after_refusal("more cores than there are", "t", None), "ask for less in `resources` of task `t`");
+    }
+
+    #[test]
+    fn line_ends_of_windows_are_seen_in_what_the_shell_says() {
+        for line in [
+            r"x.sh: line 4: $'\r': command not found",
+            "/usr/bin/env: \u{2018}bash\\r\u{2019}: No such file or directory",
+            "bash: ./x.sh: /bin/bash^M: bad interpreter: No such file or directory",
+        ] {
+            assert!(is_of_windows(line), "{line}");
+        }
+        assert!(!is_of_windows("x.sh: line 4: hostname: command not found"));
     }
 
     #[test]

@@ -10,9 +10,10 @@ use crate::model::api::{ApiError, ErrorKind};
 use crate::model::choice::{Excluded, Policy};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::facts::Facts;
-use crate::model::host::{Agents, HostName};
+use crate::model::host::{Agents, Host, HostName};
 use crate::model::id::TaskId;
 use crate::model::plan::Plan;
+use crate::model::task::Settings;
 use crate::reach::config::{ConfigDir, ConfigDirError, HostsConfig, HostsConfigError};
 use crate::serve::prepare::choosing::{is_policy, policy_of};
 
@@ -125,7 +126,8 @@ pub fn kept_from_agents<'h>(places: &Places, hosts: &'h Hosts) -> Option<(&'h Ho
     })
 }
 
-/// Returns a warning for every task that fits on none of the hosts where it may run, as far as their limits are known.
+/// Returns a warning for every task that fits on none of the hosts where it may run, or names a partition that is on none of them,
+/// as far as their limits are known.
 pub fn misfits(plan: &Plan, hosts: &Hosts, facts: &BTreeMap<HostName, Facts>) -> Vec<Diagnostic> {
     let places = Places::of(plan, hosts);
     let mut warnings = Vec::new();
@@ -135,16 +137,41 @@ pub fn misfits(plan: &Plan, hosts: &Hosts, facts: &BTreeMap<HostName, Facts>) ->
             .iter()
             .map(|name| {
                 let host = hosts.get(name.as_str()).filter(|_| !name.is_local())?;
-                Some((name, misfit(host, facts.get(name), task)?))
+                let helps = || format!("`csync hosts show {name}` lists its limits");
+                let misfit = misfit(host, facts.get(name), task).map(|why| (name, why, helps()));
+                misfit.or_else(|| Some((name, unseen(host, facts.get(name)?, task)?, looks_again(name))))
             })
             .collect();
-        if let Some((name, why)) = whys.into_iter().flatten().next() {
+        if let Some((name, why, helps)) = whys.into_iter().flatten().next() {
             let message = format!("task `{}` {why}, on `{name}`", task.name);
-            warnings
-                .push(Diagnostic::warning(None, message).help(format!("`csync hosts show {name}` lists its limits")));
+            warnings.push(Diagnostic::warning(None, message).help(helps));
         }
     }
     warnings
+}
+
+fn looks_again(host: &HostName) -> String {
+    format!("`csync hosts probe {host}` looks again")
+}
+
+/// Says that a task names a partition that the last probe of a host did not see; none where it may be there all the same.
+fn unseen(host: &Host, facts: &Facts, task: &Settings) -> Option<String> {
+    /// Most that are listed.
+    const NAMED: usize = 8;
+    let named = task.batch.get("partition").or_else(|| task.batch.get("queue"))?;
+    let partitions = &facts.batch.as_ref()?.offers.partitions;
+    let seen: Vec<&str> = partitions.iter().map(|partition| partition.name.as_str()).collect();
+    let is_there = |name: &str| {
+        // Grid Engine takes patterns and nodes of a queue, PBS queues of other servers.
+        seen.contains(&name) || host.partitions.contains_key(name) || name.contains(['@', '*', '?', '['])
+    };
+    // Slurm takes several.
+    let name = named.split(',').map(str::trim).find(|name| !is_there(name))?;
+    if seen.is_empty() || name.is_empty() {
+        return None;
+    }
+    let list = seen.get(..NAMED).map_or_else(|| seen.join(", "), |first| format!("{}, ...", first.join(", ")));
+    Some(format!("names the partition `{name}`, which the last probe did not see, but {list}"))
 }
 
 /// Returns what an entry of `on` is.
@@ -211,12 +238,62 @@ fn resolve(on: &[String], hosts: &Hosts) -> Vec<HostName> {
 mod tests {
     use super::*;
     use crate::language::hosts::read;
+    use crate::language::manifest::{self, Limits};
+    use crate::model::batch::{BatchFacts, Dialect, Flavour, Partition};
+    use crate::model::facts::BatchSystem;
 
     fn hosts() -> Hosts {
         let text = "[hosts.hpc]\ntags = [\"big\", \"gpu\"]\n[hosts.lab]\ntags = [\"gpu\"]\n[hosts.nas]\ntransfer_only = true\n[hosts.big]\n";
         let (file, mistakes) = read(text, &[]);
         assert_eq!(mistakes, []);
         merge(&file, &shipped(), &BTreeMap::new())
+    }
+
+    #[test]
+    fn a_partition_that_no_probe_saw_is_told() {
+        let (file, _) = read("[hosts.hpc]\nbatch = \"slurm\"\n[hosts.hpc.partitions.hidden]\ncores = 4\n", &[]);
+        let hosts = merge(&file, &shipped(), &BTreeMap::new());
+        let told = |named: Option<&str>, seen: &[&str]| {
+            let partition = |name: &&str| Partition { name: (*name).to_owned(), ..Partition::default() };
+            let offers = BatchFacts {
+                dialect: Dialect::of(Flavour::Slurm),
+                version: None,
+                partitions: seen.iter().map(partition).collect(),
+                accounts: Vec::new(),
+                qos: Vec::new(),
+                array_max: None,
+                jobs_max: None,
+                cgroups: None,
+                notes: Vec::new(),
+            };
+            let batch = BatchSystem { offers, bin: None, env: BTreeMap::new() };
+            let facts = Facts { batch: Some(batch), ..Facts::default() };
+            let line = named.map_or(String::new(), |name| format!("partition = \"{name}\"\n"));
+            let text = format!("name = \"w\"\n[tasks.a]\nrun = \"true\"\non = \"hpc\"\n{line}");
+            let (workflow, mistakes) = manifest::read(&text);
+            assert!(mistakes.is_empty(), "{mistakes:?}");
+            let plan =
+                manifest::expand(&workflow, "/w", &BTreeMap::new(), &manifest::Facts::default(), Limits::default());
+            let facts = BTreeMap::from([("hpc".parse().unwrap(), facts)]);
+            misfits(&plan.unwrap().plan, &hosts, &facts).into_iter().map(|told| told.message).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            told(Some("debgu"), &["debug", "long"]),
+            ["task `a` names the partition `debgu`, which the last probe did not see, but debug, long, on `hpc`"]
+        );
+        let many = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
+        assert!(told(Some("x"), &many)[0].contains("a, b, c, d, e, f, g, h, ..., on"));
+        for (named, seen) in [
+            (Some("debug"), &["debug", "long"][..]),
+            (Some("long,debug"), &["debug", "long"]),
+            (Some("hidden"), &["debug"]),
+            (Some(""), &["debug"]),
+            (Some("q@other"), &["debug"]),
+            (Some("debgu"), &[]),
+            (None, &["debug"]),
+        ] {
+            assert_eq!(told(named, seen), Vec::<String>::new(), "{named:?}");
+        }
     }
 
     #[test]
