@@ -15,7 +15,7 @@ use crate::cli::sandboxed::{self, Wanted};
 use crate::cli::script::is_command;
 use crate::cli::submission::{Wishes, WorkflowFile, directory, hand_in, submission};
 use crate::cli::view;
-use crate::cli::view::words::{duration, outcome};
+use crate::cli::view::words::{after, outcome};
 use crate::model::api::{InstanceView, RunState, RunSummary, Selection, Stream, Submission};
 use crate::model::id::{InstanceId, RunId};
 use crate::model::job::{Outcome, State};
@@ -140,8 +140,9 @@ async fn conclude(context: &Context, summary: &RunSummary) -> Result<Exit, Failu
         )?;
     } else if exit != Exit::Success {
         let how = instance.outcome.as_ref().map_or(view::words::state(instance.state).to_owned(), outcome);
-        let ran = instance.attempts.last().and_then(|attempt| attempt.usage?.ran());
-        let after = ran.map_or(String::new(), |ran| format!(" after {}", duration(ran)));
+        let usage = instance.attempts.last().and_then(|attempt| attempt.usage);
+        let ran = instance.outcome.as_ref().zip(usage);
+        let after = ran.map_or_else(String::new, |(outcome, usage)| after(outcome, &usage));
         context.say(&format!("csync: {how}{after}; `csync why {}` says more.", summary.run));
     }
     // What became of the files of a command elsewhere.

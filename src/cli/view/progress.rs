@@ -55,7 +55,7 @@ pub(in crate::cli) fn ended(one: &EndedView, page: Page) -> String {
     let time = one.usage.and_then(|usage| usage.ran()).map_or(String::new(), duration);
     let how = match (&one.outcome, one.state) {
         (Some(outcome), State::Failed | State::Ready | State::Cancelled) => {
-            let after = if time.is_empty() { String::new() } else { format!(" after {time}") };
+            let after = one.usage.map_or_else(String::new, |usage| words::after(outcome, &usage));
             let attempt = if one.attempt > 1 || one.state == State::Ready {
                 format!(", attempt {}", one.attempt)
             } else {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::cli::view::paint::Tone;
 use crate::cli::view::table::{Page, state_tone};
-use crate::cli::view::words::{self, cut, duration};
+use crate::cli::view::words::{self, cut};
 use crate::model::api::{AttemptView, Why};
 use crate::model::choice::Choice;
 use crate::model::id::RunId;
@@ -84,13 +84,16 @@ fn attempt_line(attempt: &AttemptView, now: Timestamp, page: Page) -> String {
     };
     let limit = grant.time.map_or(String::new(), |time| format!(" of {time}"));
     let how = match (&attempt.outcome, attempt.usage, attempt.started) {
-        (Some(outcome), Some(usage), _) => format!(
-            "{}{}; {}{memory}{}, {cores}",
-            words::outcome(outcome),
-            usage.ran().map_or_else(String::new, |ran| format!(" after {}{limit}", duration(ran))),
-            words::used(&usage),
-            usage.io.map_or_else(String::new, |io| format!(", {}", words::moved(io)))
-        ),
+        (Some(outcome), Some(usage), _) => {
+            let after = words::after(outcome, &usage);
+            format!(
+                "{}{after}{}; {}{memory}{}, {cores}",
+                words::outcome(outcome),
+                if after.is_empty() { "" } else { limit.as_str() },
+                words::used(&usage),
+                usage.io.map_or_else(String::new, |io| format!(", {}", words::moved(io)))
+            )
+        }
         (Some(outcome), None, _) => words::outcome(outcome),
         (None, _, Some(started)) => format!("runs since {}{limit}; {cores}{memory}", words::elapsed(started, now)),
         (None, _, None) => {

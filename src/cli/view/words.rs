@@ -200,6 +200,12 @@ pub(in crate::cli) fn peak(bytes: Bytes) -> Option<String> {
     (bytes > Bytes(0)).then(|| bytes.to_string())
 }
 
+/// Returns ` after 11s`; nothing where nobody measured that, or where nothing of the task ran.
+pub(in crate::cli) fn after(outcome: &Outcome, usage: &Usage) -> String {
+    let ran = usage.ran().filter(|_| !matches!(outcome, Outcome::Spawn { .. } | Outcome::Rejected { .. }));
+    ran.map_or_else(String::new, |ran| format!(" after {}", duration(ran)))
+}
+
 /// Returns `CPU 18s, peak memory 700M`, as far as that was measured.
 pub(in crate::cli) fn used(usage: &Usage) -> String {
     match (usage.cpu(), peak(usage.peak_memory)) {
@@ -305,6 +311,14 @@ mod tests {
     fn outcomes_in_words() {
         assert_eq!(outcome(&Outcome::Exit { code: 137, signal: Some(9) }), "killed by SIGKILL, exit code 137");
         assert_eq!(outcome(&Outcome::Exit { code: 1, signal: None }), "exit code 1");
+    }
+
+    #[test]
+    fn what_did_not_run_has_no_time() {
+        let usage = Usage { wall: 11.0, ..Usage::default() };
+        assert_eq!(after(&Outcome::Oom, &usage), " after 11s");
+        assert_eq!(after(&Outcome::NodeFail, &Usage::default()), "");
+        assert_eq!(after(&Outcome::Spawn { message: "bwa is not there".to_owned() }, &usage), "");
     }
 
     #[test]

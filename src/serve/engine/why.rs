@@ -387,6 +387,11 @@ fn advice(run: RunId, view: &InstanceView, log_tail: &[String]) -> Vec<String> {
                 "compare `outputs` of task `{task}` with what its command writes (unfinished files lie beside as `.NAME.failed`)"
             )]
         }
+        Some(Outcome::Spawn { message }) if message.ends_with(" is not there") && last.host.is_some() => {
+            vec![format!(
+                "write its whole path, or bring it into the PATH of jobs there, by `modules`, `conda` or `setup` in task `{task}`"
+            )]
+        }
         Some(Outcome::Spawn { .. }) => vec![format!("check the program and `workdir` of task `{task}`")],
         Some(Outcome::Rejected { message }) => vec![after_refusal(message, task, last.host.as_deref())],
         _ => Vec::new(),
@@ -398,18 +403,29 @@ fn advice(run: RunId, view: &InstanceView, log_tail: &[String]) -> Vec<String> {
     advice
 }
 
-/// What batch systems call a partition that is not there, or takes no jobs of this person.
-const WRONG_PARTITION: [&str; 5] =
-    ["invalid partition", "unknown queue", "queue is not enabled", "access to queue", "no default queue"];
+/// What batch systems call what is not there, or not for this person, and the key of the task that names it.
+const WRONG: [(&str, &str); 9] = [
+    ("invalid partition", "partition"),
+    ("unknown queue", "partition"),
+    ("queue is not enabled", "partition"),
+    ("access to queue", "partition"),
+    ("no default queue", "partition"),
+    ("invalid account", "account"),
+    ("invalid qos", "qos"),
+    ("invalid feature", "constraint"),
+    ("reservation", "reservation"),
+];
 
 /// Says what helps where a batch system, or csync for it, refused what was asked for.
 fn after_refusal(message: &str, task: &str, host: Option<&str>) -> String {
     let said = message.to_ascii_lowercase();
     let shown = host.map_or_else(String::new, |host| format!("; `csync hosts show {host}` lists what is there"));
-    if WRONG_PARTITION.iter().any(|words| said.contains(words)) {
-        format!("name another `partition` in task `{task}`, or none{shown}")
-    } else {
-        format!("ask for less in `resources` of task `{task}`{shown}")
+    match WRONG.iter().find(|(words, _)| said.contains(words)) {
+        Some((_, key)) => format!("name another `{key}` in task `{task}`, or none{shown}"),
+        None if said.contains("option '") => {
+            format!("take that out of the flags that task `{task}` passes through (`slurm`, `pbs`, `sge`)")
+        }
+        None => format!("ask for less in `resources` of task `{task}`{shown}"),
     }
 }
 
@@ -459,6 +475,15 @@ mod tests {
                 "name another `partition` in task `t`, or none; `csync hosts show hpc` lists what is there"
             );
         }
+        for (message, key) in [
+            ("Batch job submission failed: Invalid feature specification", "constraint"),
+            ("Invalid account or account/partition combination specified", "account"),
+            ("Invalid qos specification", "qos"),
+        ] {
+            assert!(helps(message).starts_with(&format!("name another `{key}` in task `t`")), "{message}");
+        }
+        let flag = helps("unrecognized option '--nosuchflag=x'; Try \"sbatch --help\" for more information");
+        assert!(flag.starts_with("take that out of the flags that task `t` passes through"), "{flag}");
         for message in
             ["asks for 10h of walltime, and the most is 1h in `debug`", "no queue behind its routing queue takes it"]
         {
