@@ -35,6 +35,7 @@ fn main() -> Result<(), Failure> {
     make(&dir, mib, files)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     println!("s, median of {rounds}, in turn; ratio: csync to the best of the others");
+    println!("a file is made in {:.0} us", made_in(&dir.join("made"))? * 1e6);
     for alias in arguments {
         runtime.block_on(measure(&dir, &alias, rounds, mib, files))?;
     }
@@ -71,6 +72,19 @@ fn make(dir: &Path, mib: usize, files: usize) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Returns what an empty file costs, in seconds. ext4 looks at every inode that was freed within five minutes before it takes
+/// one: some seconds after many files were removed a file may cost twenty times as much, and all that write small files are
+/// measured by that alone.
+fn made_in(dir: &Path) -> Result<f64, Failure> {
+    let start = Instant::now();
+    for number in 0..10 * IN_A_DIRECTORY {
+        let path = dir.join((number / IN_A_DIRECTORY).to_string());
+        fs::create_dir_all(&path)?;
+        fs::write(path.join(number.to_string()), [])?;
+    }
+    Ok(start.elapsed().as_secs_f64() / (10 * IN_A_DIRECTORY) as f64)
+}
+
 struct Bench {
     dir: PathBuf,
     alias: String,
@@ -105,8 +119,9 @@ impl Bench {
         if fetched.missing.is_empty() { Ok(fetched.moved.moved) } else { Err("it is gone".into()) }
     }
 
-    /// Times ways to do the same, in turn. Each writes to a directory of its own, `@` in a script, that was never used: a
-    /// filesystem is slow where files were just removed. `fresh` is the directory where nothing is fresh.
+    /// Times ways to do the same, in turn; who begins changes from round to round. Each writes to a directory of its own, `@` in a
+    /// script, that was never used: a filesystem is slow where files were just removed. `fresh` is the directory where nothing is
+    /// fresh.
     async fn race(
         &self,
         title: &str,
@@ -116,7 +131,8 @@ impl Bench {
     ) -> Result<(), Failure> {
         let mut walls = vec![Vec::new(); ways.len() + 1];
         for round in 0..self.rounds {
-            for (way, walls) in walls.iter_mut().enumerate() {
+            let count = walls.len();
+            for way in (0..count).map(|turn| (round + turn) % count) {
                 let to = fresh.map_or_else(|| format!("{}-{way}-{round}", title.replace(' ', "-")), str::to_owned);
                 match what {
                     Race::There(_) => self.far(&format!("mkdir -p {}/{to}", sh(&self.far))).await?,
@@ -131,7 +147,7 @@ impl Bench {
                         Race::Back(what) => self.fetch(what, &to).await?,
                     }),
                 }
-                walls.push(start.elapsed().as_secs_f64());
+                walls.get_mut(way).ok_or("no such way")?.push(start.elapsed().as_secs_f64());
             }
         }
         let medians: Vec<f64> = walls.into_iter().map(median).collect();
