@@ -102,9 +102,23 @@ impl Estimate {
         if self.is_nothing() {
             return *other;
         }
+        self.with(other)
+    }
+
+    /// Returns the sum of two quantities of which neither is nothing.
+    fn with(&self, other: &Self) -> Self {
         let middle = self.middle + other.middle;
-        // Not `hypot`, which guards against overflows of what is no length of time, nor `mul_add`, which is a call.
-        let hypotenuse = |a: f64, b: f64| (a * a + b * b).sqrt();
+        // Not `hypot`, which guards against overflows of what is no length of time, nor `mul_add`, which is a call; and a root takes
+        // longer than all the rest.
+        let hypotenuse = |a: f64, b: f64| {
+            if a == 0.0 {
+                b
+            } else if b == 0.0 {
+                a
+            } else {
+                (a * a + b * b).sqrt()
+            }
+        };
         let below = hypotenuse(self.middle - self.low, other.middle - other.low);
         let above = hypotenuse(self.high - self.middle, other.high - other.middle);
         let source = match (self.is_zero(), other.is_zero()) {
@@ -135,15 +149,22 @@ impl Estimate {
     #[inline]
     pub fn to_get_through(&self, amount: f64) -> Self {
         let over = |rate: f64| if amount <= 0.0 { 0.0 } else { amount / rate };
+        if self.low == self.high {
+            let middle = over(self.middle);
+            return Self { low: middle, middle, high: middle, source: self.source };
+        }
         Self { low: over(self.high), middle: over(self.middle), high: over(self.low), source: self.source }
     }
 
     /// Returns how long that many seconds at speed one take at this speed.
     #[must_use]
+    #[inline]
     pub fn to_run_at(&self, speed: &Self) -> Self {
-        if speed.source == Source::Known {
-            return self.times(1.0 / speed.middle);
-        }
+        if speed.source == Source::Known { self.times(1.0 / speed.middle) } else { self.to_run_at_about(speed) }
+    }
+
+    /// Returns how long that many seconds at speed one take at a speed that is not known exactly.
+    fn to_run_at_about(&self, speed: &Self) -> Self {
         // The spreads of both, as factors of the middle.
         let spread = |time: f64, speed: f64| (time.ln().powi(2) + speed.ln().powi(2)).sqrt().exp();
         let middle = self.middle / speed.middle;
@@ -160,6 +181,7 @@ impl Estimate {
     }
 
     /// Returns whether it is nothing, for sure: what it adds to anything.
+    #[inline]
     fn is_nothing(&self) -> bool {
         self.low == 0.0 && self.high == 0.0 && self.middle == 0.0 && self.source == Source::Known
     }

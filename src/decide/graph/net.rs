@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use petgraph::graph::{NodeIndex, UnGraph};
+use petgraph::graph::{EdgeIndex, NodeIndex, UnGraph};
 
 use crate::decide::graph::estimate::Estimate;
 use crate::model::host::HostName;
@@ -34,6 +34,14 @@ pub struct Link {
     pub latency: f64,
 }
 
+/// How a node is joined to others.
+#[derive(Clone, Copy, Debug)]
+enum Joins {
+    Nothing,
+    One(EdgeIndex),
+    Several,
+}
+
 /// A host in a graph: looked up once, asked for often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stop(pub(super) NodeIndex);
@@ -42,6 +50,8 @@ pub struct Stop(pub(super) NodeIndex);
 #[derive(Clone, Debug, Default)]
 pub struct Net {
     pub(super) graph: UnGraph<Node, Edge>,
+    /// Of each node, what joins it to others.
+    joins: Vec<Joins>,
     hosts: HashMap<HostName, NodeIndex>,
     filesystems: HashMap<String, NodeIndex>,
 }
@@ -56,7 +66,7 @@ impl Net {
     pub fn link(&mut self, one: &HostName, other: &HostName, link: Link) {
         let (one, other) = (self.node_of(one), self.node_of(other));
         if one != other {
-            self.graph.add_edge(one, other, Edge::Link(link));
+            self.join(one, other, Edge::Link(link));
         }
     }
 
@@ -65,12 +75,12 @@ impl Net {
         let host = self.node_of(host);
         let known = self.filesystems.get(filesystem).copied();
         let filesystem = known.unwrap_or_else(|| {
-            let node = self.graph.add_node(Node::Filesystem(filesystem.to_owned()));
+            let node = self.add(Node::Filesystem(filesystem.to_owned()));
             self.filesystems.insert(filesystem.to_owned(), node);
             node
         });
         let directory = directory.trim_end_matches('/').to_owned();
-        self.graph.add_edge(host, filesystem, Edge::Mount(directory));
+        self.join(host, filesystem, Edge::Mount(directory));
     }
 
     /// Returns where else a path of a host is seen: every host and the path there, the host itself first. Of mounts within mounts
@@ -114,9 +124,32 @@ impl Net {
         if let Some(node) = self.hosts.get(host) {
             return *node;
         }
-        let node = self.graph.add_node(Node::Host(host.clone()));
+        let node = self.add(Node::Host(host.clone()));
         self.hosts.insert(host.clone(), node);
         node
+    }
+
+    fn add(&mut self, node: Node) -> NodeIndex {
+        self.joins.push(Joins::Nothing);
+        self.graph.add_node(node)
+    }
+
+    fn join(&mut self, one: NodeIndex, other: NodeIndex, edge: Edge) {
+        let edge = self.graph.add_edge(one, other, edge);
+        for end in [one, other] {
+            if let Some(joins) = self.joins.get_mut(end.index()) {
+                *joins = if matches!(joins, Joins::Nothing) { Joins::One(edge) } else { Joins::Several };
+            }
+        }
+    }
+
+    /// Returns the edge to a node that nothing leads on from, the end of a branch.
+    #[inline]
+    pub(super) fn only_edge(&self, node: NodeIndex) -> Option<EdgeIndex> {
+        match self.joins.get(node.index())? {
+            Joins::One(edge) => Some(*edge),
+            Joins::Nothing | Joins::Several => None,
+        }
     }
 }
 

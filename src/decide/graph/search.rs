@@ -24,7 +24,8 @@ pub struct Way {
     pub seconds: Estimate,
 }
 
-/// The cheapest ways for some bytes from any of some hosts to all others.
+/// The cheapest ways for some bytes from any of some hosts to all others. The ends of branches, as most hosts are, have no labels
+/// unless they are sources: theirs follow from those of the host before when they are asked for.
 #[derive(Clone, Debug)]
 pub struct Reach<'n> {
     net: &'n Net,
@@ -59,6 +60,25 @@ impl Label {
     fn is_no_worse_than(&self, other: &Self) -> bool {
         self.latency <= other.latency && self.rate >= other.rate
     }
+
+    /// Returns the label of a node at the other end of an edge, for what comes by this label, which is `at`; none where nothing can
+    /// be sent along it.
+    #[inline]
+    fn along(&self, at: u32, node: NodeIndex, edge: EdgeIndex, weight: &Edge) -> Option<Self> {
+        let Edge::Link(link) = weight else { return None };
+        let carries = link.rate.middle > 0.0 && link.latency.is_finite();
+        if !carries {
+            return None;
+        }
+        // The first link counts whatever its rate: it has its latency.
+        let (rate, slowest) = if self.slowest != EdgeIndex::end() && self.rate <= link.rate.middle {
+            (self.rate, self.slowest)
+        } else {
+            (link.rate.middle, edge)
+        };
+        let latency = self.latency + link.latency;
+        Some(Self { node, before: at, before_it: NONE, latency, rate, slowest })
+    }
 }
 
 /// A label in the queue; the least cost first.
@@ -92,8 +112,8 @@ impl Net {
     /// nothing, as do links of no rate.
     pub fn reach<'h>(&self, sources: impl IntoIterator<Item = &'h HostName>, bytes: f64) -> Reach<'_> {
         let nodes = self.graph.node_count();
-        let mut reach = Reach { net: self, bytes, labels: Vec::with_capacity(nodes), kept: vec![NONE; nodes] };
-        let mut queue = BinaryHeap::with_capacity(nodes);
+        let mut reach = Reach { net: self, bytes, labels: Vec::new(), kept: vec![NONE; nodes] };
+        let mut queue = BinaryHeap::new();
         for Stop(node) in sources.into_iter().filter_map(|source| self.stop(source)) {
             let slowest = EdgeIndex::end();
             let label = Label { node, before: NONE, before_it: NONE, latency: 0.0, rate: f64::INFINITY, slowest };
@@ -103,20 +123,13 @@ impl Net {
             let Some(label) = reach.keep(at) else { continue };
             let from = reach.labels.get(label.before as usize).map(|before| before.node);
             for edge in self.graph.edges(label.node) {
-                let Edge::Link(link) = edge.weight() else { continue };
                 let node = other(&edge, label.node);
-                let carries = link.rate.middle > 0.0 && link.latency.is_finite();
-                if !carries || Some(node) == from {
+                if Some(node) == from || self.only_edge(node).is_some() {
                     continue;
                 }
-                // The first link counts whatever its rate: it has its latency.
-                let (rate, slowest) = if label.slowest != EdgeIndex::end() && label.rate <= link.rate.middle {
-                    (label.rate, label.slowest)
-                } else {
-                    (link.rate.middle, edge.id())
-                };
-                let latency = label.latency + link.latency;
-                reach.push(&mut queue, Label { node, before: at, before_it: NONE, latency, rate, slowest });
+                if let Some(label) = label.along(at, node, edge.id(), edge.weight()) {
+                    reach.push(&mut queue, label);
+                }
             }
         }
         reach
@@ -127,20 +140,20 @@ impl Reach<'_> {
     /// Returns how long the cheapest way to a host takes; none where there is none.
     #[inline]
     pub fn seconds(&self, to: Stop) -> Option<Estimate> {
-        Some(self.estimate(self.cheapest(to)?))
+        Some(self.estimate(&self.cheapest(to)?))
     }
 
     /// Returns the cheapest way to a host; none where there is none.
     pub fn way(&self, to: Stop) -> Option<Way> {
-        let label = self.cheapest(to)?;
+        let last = self.cheapest(to)?;
         let mut hosts = Vec::new();
-        let mut at = Some(label);
+        let mut at = Some(&last);
         while let Some(label) = at {
             hosts.extend(self.net.name(label.node).cloned());
             at = self.labels.get(label.before as usize);
         }
         hosts.reverse();
-        Some(Way { hosts, seconds: self.estimate(label) })
+        Some(Way { hosts, seconds: self.estimate(&last) })
     }
 
     /// Returns the cheapest way to a host as one link: the sum of the latencies, and the rate of the slowest; none where there is
@@ -154,7 +167,8 @@ impl Reach<'_> {
     /// Returns whether a host has the bytes already.
     #[inline]
     pub fn is_source(&self, host: Stop) -> bool {
-        self.cheapest(host).is_some_and(|label| label.before == NONE)
+        // What it has costs nothing: that was kept first, and nothing else after it.
+        self.chain(self.kept_of(host.0)).next().is_some_and(|(_, label)| label.before == NONE)
     }
 
     #[inline]
@@ -167,30 +181,50 @@ impl Reach<'_> {
         link.rate.to_get_through(self.bytes).after(label.latency)
     }
 
-    /// Returns the cheapest label of those that were kept.
+    /// Returns the cheapest label of a host.
     #[inline]
-    fn cheapest(&self, to: Stop) -> Option<&Label> {
-        let mut best = self.labels.get(*self.kept.get(to.0.index())? as usize)?;
-        let mut at = best.before_it;
-        while let Some(label) = self.labels.get(at as usize) {
-            if label.cost(self.bytes) <= best.cost(self.bytes) {
-                best = label;
-            }
-            at = label.before_it;
+    fn cheapest(&self, to: Stop) -> Option<Label> {
+        let kept = self.kept_of(to.0);
+        if kept != NONE {
+            return self.least(self.chain(kept).map(|(_, label)| *label));
         }
-        Some(best)
+        // Nothing is kept at the end of a branch.
+        let edge = self.net.only_edge(to.0)?;
+        let (one, other) = self.net.graph.edge_endpoints(edge)?;
+        let before = if one == to.0 { other } else { one };
+        let weight = self.net.graph.edge_weight(edge)?;
+        self.least(self.chain(self.kept_of(before)).filter_map(|(at, label)| label.along(at, to.0, edge, weight)))
+    }
+
+    /// Returns the least of labels that stand in the order of a chain; of several the one that was kept first.
+    #[inline]
+    fn least(&self, labels: impl Iterator<Item = Label>) -> Option<Label> {
+        labels.reduce(|best, label| if label.cost(self.bytes) <= best.cost(self.bytes) { label } else { best })
+    }
+
+    /// Returns the label of a node that was kept last.
+    #[inline]
+    fn kept_of(&self, node: NodeIndex) -> u32 {
+        self.kept.get(node.index()).copied().unwrap_or(NONE)
+    }
+
+    /// Returns a label and those of its node that were kept before it.
+    #[inline]
+    fn chain(&self, at: u32) -> impl Iterator<Item = (u32, &Label)> {
+        let mut at = at;
+        std::iter::from_fn(move || {
+            let label = self.labels.get(at as usize)?;
+            Some((std::mem::replace(&mut at, label.before_it), label))
+        })
     }
 
     /// Keeps a label that came off the queue, unless it is no better than one of its node that was kept.
     #[inline]
     fn keep(&mut self, at: u32) -> Option<Label> {
         let label = *self.labels.get(at as usize)?;
-        if self.is_worse(&label) { None } else { self.keep_better(at, label) }
-    }
-
-    /// Keeps a label that is better than those of its node that were kept.
-    #[inline]
-    fn keep_better(&mut self, at: u32, label: Label) -> Option<Label> {
+        if self.is_worse(&label) {
+            return None;
+        }
         let kept = self.kept.get_mut(label.node.index())?;
         let before_it = std::mem::replace(kept, at);
         self.labels.get_mut(at as usize)?.before_it = before_it;
@@ -204,23 +238,11 @@ impl Reach<'_> {
         }
         let at = self.labels.len() as u32;
         self.labels.push(label);
-        // There is one way to the end of a branch, and none on from it: most hosts need not queue.
-        if label.before != NONE && self.net.graph.neighbors(label.node).nth(1).is_none() {
-            self.keep_better(at, label);
-        } else {
-            queue.push(Next { cost: label.cost(self.bytes), label: at });
-        }
+        queue.push(Next { cost: label.cost(self.bytes), label: at });
     }
 
     #[inline]
     fn is_worse(&self, label: &Label) -> bool {
-        let mut at = self.kept.get(label.node.index()).copied().unwrap_or(NONE);
-        while let Some(kept) = self.labels.get(at as usize) {
-            if kept.is_no_worse_than(label) {
-                return true;
-            }
-            at = kept.before_it;
-        }
-        false
+        self.chain(self.kept_of(label.node)).any(|(_, kept)| kept.is_no_worse_than(label))
     }
 }

@@ -149,26 +149,21 @@ impl<'a> Place<'a> {
         Self { host, found, partitions, rooms, wait, queues, stop, speed, trouble: None, login_of: None }
     }
 
-    /// Returns how long a command waits there, in a partition; none where nobody knows.
-    pub(super) fn wait(&self, partition: Option<&Partition>, need: &Need) -> Option<Estimate> {
+    /// Returns how long a command waits there, in a partition that is so busy; none where nobody knows.
+    pub(super) fn wait(&self, partition: Option<&Partition>, load: Option<&Load>, need: &Need) -> Option<Estimate> {
         let learned = || {
             let (name, asked) =
                 (partition.map(|it| it.name.as_str()), need.time.map_or(UNKNOWN_LIMIT, |time| time.high));
             self.queues.estimate(name, need.now, need.cpus, asked)
         };
-        self.beside_others(partition, need, self.wait.or_else(learned))
+        beside_others(load, need, self.wait.or_else(learned))
     }
 
     /// Returns how long a command waits in a partition, by what waited in that one alone.
     pub(super) fn own_wait(&self, partition: &Partition, need: &Need) -> Option<Estimate> {
         let asked = need.time.map_or(UNKNOWN_LIMIT, |time| time.high);
         let own = self.queues.own(&partition.name, need.now, need.cpus, asked)?;
-        self.beside_others(Some(partition), need, Some(own))
-    }
-
-    /// Brings in what others did there when somebody looked last.
-    fn beside_others(&self, partition: Option<&Partition>, need: &Need, known: Option<Estimate>) -> Option<Estimate> {
-        self.load(partition, need).and_then(|load| load.wait(need.cpus, known)).or(known)
+        beside_others(self.load(Some(partition), need).as_ref(), need, Some(own))
     }
 
     /// Returns how busy it was lately: its partition, or the machine where it is one.
@@ -216,4 +211,9 @@ impl<'a> Place<'a> {
         let found = self.found.into_iter().flat_map(|found| found.containers);
         found.filter(|program| program.usable != Some(false)).map(|program| program.runtime)
     }
+}
+
+/// Brings in what others did there when somebody looked last.
+fn beside_others(load: Option<&Load>, need: &Need, known: Option<Estimate>) -> Option<Estimate> {
+    load.and_then(|load| load.wait(need.cpus, known)).or(known)
 }

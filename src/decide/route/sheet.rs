@@ -7,12 +7,13 @@ use serde::Serialize;
 
 use crate::decide::graph::estimate::Estimate;
 use crate::decide::graph::load::Load;
-use crate::decide::graph::net::Net;
+use crate::decide::graph::net::{Net, Stop};
 use crate::decide::graph::queues::are_apart;
 use crate::decide::graph::search::Reach;
 use crate::decide::place::plan::Policy;
 use crate::decide::route::need::{Input, Need, Place};
 use crate::decide::route::veto::{Veto, fit, partitions_of};
+use crate::model::batch::Partition;
 use crate::model::host::{Batch, HostName};
 
 /// How much of the time that it may take longer counts against a place, when places are compared: between two that are as fast,
@@ -108,15 +109,13 @@ impl Weight {
 
 /// Ranks places for a command, and makes the sheets of so many, at most. The order of places that cost the same is kept.
 pub fn route<'a>(net: &Net, need: &Need, places: &'a [Place<'a>], policy: Policy, shown: usize) -> Routes<'a> {
-    let groups = groups(net, need);
-    // Where any host has a rate, one that has none costs nothing.
-    let priced = places.iter().any(|place| place.host.rate.is_some());
-    let image = need.image.as_ref().map(Missing::new);
+    let asked = Asked { net, need, groups: groups(net, need), image: need.image.as_ref().map(Missing::new) };
+    let priced = policy == Policy::Cheapest && places.iter().any(|place| place.host.rate.is_some());
     let mut routes = Routes::default();
     let mut weights: Vec<Weight> = Vec::with_capacity(places.len());
     for (place, at) in places.iter().zip(0..) {
-        match costs(net, need, place, &groups, image.as_ref()) {
-            Ok(costs) => weights.push(costs.weight(place, policy, priced, at)),
+        match asked.weight(place, policy, priced) {
+            Ok((first, then)) => weights.push(Weight { first, then, at }),
             Err(reasons) => routes.vetoed.push(Vetoed { host: &place.host.name, reasons }),
         }
     }
@@ -126,10 +125,9 @@ pub fn route<'a>(net: &Net, need: &Need, places: &'a [Place<'a>], policy: Policy
     }
     let (best, rest) = weights.split_at_mut(shown.min(all));
     best.sort_unstable_by(Weight::compare);
-    let of = |weight: &Weight| places.get(weight.at as usize);
-    let is_here = |weight: &&Weight| of(weight).is_some_and(|place| place.host.name.is_local());
-    let here = rest.iter().find(is_here);
-    let made = best.iter().chain(here).filter_map(|weight| sheet(net, need, of(weight)?, &groups, image.as_ref()));
+    let local = places.iter().zip(0..).find(|(place, _)| place.host.name.is_local()).map(|(_, at)| at);
+    let here = rest.iter().find(|weight| Some(weight.at) == local);
+    let made = best.iter().chain(here).filter_map(|weight| asked.sheet(places.get(weight.at as usize)?));
     routes.places = made.collect();
     routes.others = all - routes.places.len();
     routes
@@ -144,34 +142,6 @@ fn groups<'a>(net: &'a Net, need: &'a Need) -> Vec<Group<'a>> {
     }
     let groups = by_place.into_iter();
     groups.map(|(at, (bytes, name))| Group { bytes, name, reach: net.reach(at, bytes) }).collect()
-}
-
-/// What a place costs.
-struct Costs<'a> {
-    partition: Option<&'a str>,
-    wait: Estimate,
-    transfer: Estimate,
-    run: Option<Estimate>,
-    total: Estimate,
-    moved: f64,
-    core_hours: Option<f64>,
-    load: Option<Load>,
-}
-
-impl Costs<'_> {
-    fn weight(&self, place: &Place<'_>, policy: Policy, priced: bool, at: u32) -> Weight {
-        let first = match policy {
-            Policy::Fastest | Policy::Spread => 0.0,
-            Policy::Locality => self.moved,
-            Policy::Cheapest if priced => self.cost(place).unwrap_or(0.0),
-            Policy::Cheapest => self.core_hours.unwrap_or(0.0),
-        };
-        Weight { first, then: self.total.middle + (self.total.high - self.total.middle) * RISK, at }
-    }
-
-    fn cost(&self, place: &Place<'_>) -> Option<f64> {
-        Some(self.core_hours? * place.host.rate?.value())
-    }
 }
 
 /// An image that some hosts have not.
@@ -199,64 +169,120 @@ impl<'a> Missing<'a> {
     }
 }
 
-fn costs<'a>(
-    net: &Net,
-    need: &Need,
-    place: &'a Place<'a>,
-    groups: &[Group<'_>],
-    image: Option<&Missing<'_>>,
-) -> Result<Costs<'a>, Vec<Veto>> {
-    let partition = fit(need, place)?;
-    let (mut transfer, mut moved) = (Estimate::ZERO, 0.0);
-    let stop = if groups.is_empty() { None } else { place.stop.or_else(|| net.stop(&place.host.name)) };
-    for group in groups {
-        let no_way = || vec![Veto::NoWay { input: group.name.to_owned() }];
-        let stop = stop.ok_or_else(no_way)?;
-        let seconds = group.reach.seconds(stop).ok_or_else(no_way)?;
-        if !group.reach.is_source(stop) {
-            transfer = transfer.plus(&seconds);
-            moved += group.bytes;
-        }
-    }
-    let missing = image.map_or(Ok(0.0), |image| image.bytes(place))?;
-    if missing > 0.0 {
-        transfer = transfer.plus(&Estimate::pulling(missing));
-        moved += missing;
-    }
-    let (wait, load) =
-        (place.wait(partition, need).unwrap_or_else(|| unknown_wait(place)), place.load(partition, need));
-    let stretch = place.stretch(load.as_ref(), need);
-    let run = need.time.map(|time| time.to_run_at(&place.speed).times(stretch));
-    let partition = partition.map(|partition| partition.name.as_str());
-    let total = wait.plus(&transfer);
-    let total = run.map_or(total, |run| total.plus(&run));
-    let core_hours = run.map(|run| run.middle / 3600.0 * f64::from(need.cpus));
-    Ok(Costs { partition, wait, transfer, run, total, moved, core_hours, load })
+/// What the cost of a place is made of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Wait,
+    Transfer,
+    Run,
 }
 
-/// Makes the sheet of a place that can run it.
-fn sheet<'a>(
-    net: &Net,
-    need: &Need,
-    place: &'a Place<'a>,
-    groups: &[Group<'_>],
-    image: Option<&Missing<'_>>,
-) -> Option<Sheet<'a>> {
-    let found = costs(net, need, place, groups, image).ok()?;
-    let (cost, host) = (found.cost(place), &place.host.name);
-    let Costs { partition, wait, transfer, run, total, moved, core_hours, load } = found;
-    let stop = place.stop.or_else(|| net.stop(host));
-    let away = groups.iter().filter_map(|group| Some((group, stop?)));
-    let away = away.filter(|(group, stop)| !group.reach.is_source(*stop));
-    let ways = away.filter_map(|(group, stop)| Some(group.reach.way(stop)?.hosts)).collect();
-    let before = run.map_or(transfer, |run| transfer.plus(&run));
-    let others = partitions_of(need, place).filter(|other| Some(other.name.as_str()) != partition);
-    let apart = others.filter_map(|other| {
-        let there = place.own_wait(other, need).filter(|there| are_apart(there, &wait))?;
-        Some(Apart { partition: &other.name, wait: there, total: there.plus(&before) })
-    });
-    let apart = if partition.is_some() { apart.collect() } else { Vec::new() };
-    Some(Sheet { host, partition, wait, transfer, run, total, moved, ways, core_hours, cost, apart, load })
+/// What is known of a place beside its costs.
+struct Fitting<'a> {
+    partition: Option<&'a Partition>,
+    /// Bytes that have to come.
+    moved: f64,
+    load: Option<Load>,
+}
+
+/// What every place is asked.
+struct Asked<'n> {
+    net: &'n Net,
+    need: &'n Need,
+    groups: Vec<Group<'n>>,
+    image: Option<Missing<'n>>,
+}
+
+impl Asked<'_> {
+    /// Tells what running it in a place costs, part by part, in seconds. They are told and not returned: a place is weighed by two
+    /// figures of each part, and to put whole estimates together for all places takes as long as all else.
+    #[inline]
+    fn parts<'a>(&self, place: &'a Place<'a>, mut tell: impl FnMut(Part, Estimate)) -> Result<Fitting<'a>, Vec<Veto>> {
+        let need = self.need;
+        let partition = fit(need, place)?;
+        let mut moved = 0.0;
+        let stop = if self.groups.is_empty() { None } else { self.stop(place) };
+        for group in &self.groups {
+            let no_way = || vec![Veto::NoWay { input: group.name.to_owned() }];
+            let stop = stop.ok_or_else(no_way)?;
+            let seconds = group.reach.seconds(stop).ok_or_else(no_way)?;
+            if !group.reach.is_source(stop) {
+                tell(Part::Transfer, seconds);
+                moved += group.bytes;
+            }
+        }
+        let missing = self.image.as_ref().map_or(Ok(0.0), |image| image.bytes(place))?;
+        if missing > 0.0 {
+            tell(Part::Transfer, Estimate::pulling(missing));
+            moved += missing;
+        }
+        let load = place.load(partition, need);
+        tell(Part::Wait, place.wait(partition, load.as_ref(), need).unwrap_or_else(|| unknown_wait(place)));
+        if let Some(time) = need.time {
+            let stretch = place.stretch(load.as_ref(), need);
+            tell(Part::Run, time.to_run_at(&place.speed).times(stretch));
+        }
+        Ok(Fitting { partition, moved, load })
+    }
+
+    /// Returns what the policy counts of a place, and how long it takes there, the surer the better.
+    fn weight(&self, place: &Place<'_>, policy: Policy, priced: bool) -> Result<(f64, f64), Vec<Veto>> {
+        // The middle and the upper end of the total, as a sheet puts them together.
+        let (mut middle, mut above, mut run) = (0.0, 0.0, None);
+        let fitting = self.parts(place, |part, seconds| {
+            middle += seconds.middle;
+            above += (seconds.high - seconds.middle).powi(2);
+            if part == Part::Run {
+                run = Some(seconds.middle);
+            }
+        })?;
+        let first = match policy {
+            Policy::Fastest | Policy::Spread => 0.0,
+            Policy::Locality => fitting.moved,
+            // Where any host has a rate, one that has none costs nothing.
+            Policy::Cheapest if priced => self.price(place, run).1.unwrap_or(0.0),
+            Policy::Cheapest => self.price(place, run).0.unwrap_or(0.0),
+        };
+        Ok((first, middle + above.sqrt() * RISK))
+    }
+
+    /// Makes the sheet of a place that can run it.
+    fn sheet<'a>(&self, place: &'a Place<'a>) -> Option<Sheet<'a>> {
+        let (mut wait, mut transfer, mut run) = (Estimate::ZERO, Estimate::ZERO, None);
+        let fitting = self.parts(place, |part, seconds| match part {
+            Part::Wait => wait = seconds,
+            Part::Transfer => transfer = transfer.plus(&seconds),
+            Part::Run => run = Some(seconds),
+        });
+        let Fitting { partition, moved, load } = fitting.ok()?;
+        let total = wait.plus(&transfer);
+        let total = run.map_or(total, |run| total.plus(&run));
+        let (core_hours, cost) = self.price(place, run.map(|run| run.middle));
+        let (host, partition) = (&place.host.name, partition.map(|partition| partition.name.as_str()));
+        let stop = self.stop(place);
+        let away = self.groups.iter().filter_map(|group| Some((group, stop?)));
+        let away = away.filter(|(group, stop)| !group.reach.is_source(*stop));
+        let ways = away.filter_map(|(group, stop)| Some(group.reach.way(stop)?.hosts)).collect();
+        let before = run.map_or(transfer, |run| transfer.plus(&run));
+        let others = partitions_of(self.need, place).filter(|other| Some(other.name.as_str()) != partition);
+        let apart = others.filter_map(|other| {
+            let there = place.own_wait(other, self.need).filter(|there| are_apart(there, &wait))?;
+            Some(Apart { partition: &other.name, wait: there, total: there.plus(&before) })
+        });
+        let apart = if partition.is_some() { apart.collect() } else { Vec::new() };
+        Some(Sheet { host, partition, wait, transfer, run, total, moved, ways, core_hours, cost, apart, load })
+    }
+
+    /// Returns where a place stands in the graph.
+    fn stop(&self, place: &Place<'_>) -> Option<Stop> {
+        place.stop.or_else(|| self.net.stop(&place.host.name))
+    }
+
+    /// Returns what running so many seconds in a place takes: cores times hours, and what those cost by the host's rate.
+    fn price(&self, place: &Place<'_>, run: Option<f64>) -> (Option<f64>, Option<f64>) {
+        let core_hours = run.map(|seconds| seconds / 3600.0 * f64::from(self.need.cpus));
+        (core_hours, core_hours.zip(place.host.rate).map(|(hours, rate)| hours * rate.value()))
+    }
 }
 
 /// Returns the wait on a host that nothing was submitted to: none on a machine of one's own, if it was looked at; a queue may

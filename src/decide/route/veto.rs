@@ -166,28 +166,33 @@ pub fn fit<'p>(need: &Need, place: &'p Place<'_>) -> Result<Option<&'p Partition
 fn machine(need: &Need, place: &Place<'_>) -> Result<(), Vec<Veto>> {
     let Some(found) = place.found.filter(|_| place.host.batch == Some(Batch::None)) else { return Ok(()) };
     let room = Room { cores: found.cores, memory: found.memory, gpus: Some(found.gpus), ..Room::default() };
-    let lacks = room.lacks(need, place.speed.middle);
+    let lacks = room.lacks(need, seconds(need, place));
     if lacks.is_empty() { Ok(()) } else { Err(lacks) }
+}
+
+/// Returns how long a command runs on a host; none where nobody knows.
+fn seconds(need: &Need, place: &Place<'_>) -> Option<f64> {
+    need.time.map(|time| time.middle / place.speed.middle)
 }
 
 /// Returns the partitions that a command fits, in the site's order.
 pub(super) fn partitions_of<'p>(need: &Need, place: &'p Place<'_>) -> impl Iterator<Item = &'p Partition> {
-    let speed = place.speed.middle;
+    let seconds = seconds(need, place);
     let open = place.rooms.iter().zip(&*place.partitions).filter(|(room, _)| room.takes);
-    open.filter(move |(room, _)| room.lacks(need, speed).is_empty()).map(|(_, partition)| partition)
+    open.filter(move |(room, _)| room.lacks(need, seconds).is_empty()).map(|(_, partition)| partition)
 }
 
 /// The first partition that has room: those with GPUs first where some are needed, then the default; those with GPUs last where
 /// none are needed, else in the site's order.
 fn partition<'p>(need: &Need, place: &'p Place<'_>) -> Result<&'p Partition, Vec<Veto>> {
-    let speed = place.speed.middle;
+    let seconds = seconds(need, place);
     let order = |room: &Room| (need.gpus > 0 && !room.has_gpus, !room.is_default, need.gpus == 0 && room.has_gpus);
     // No list is made of them, nor of what they lack: a decision asks a thousand hosts.
     let mut first: Option<(usize, &Room)> = None;
     let mut least: Option<(usize, &Room)> = None;
     for (at, room) in place.rooms.iter().enumerate().filter(|(_, room)| room.takes) {
         let mut lacks = 0;
-        room.each_lack(need, speed, |_| lacks += 1);
+        room.each_lack(need, seconds, |_| lacks += 1);
         if lacks == 0 {
             if first.is_none_or(|(_, first)| order(room) < order(first)) {
                 first = Some((at, room));
@@ -196,7 +201,7 @@ fn partition<'p>(need: &Need, place: &'p Place<'_>) -> Result<&'p Partition, Vec
             least = Some((lacks, room));
         }
     }
-    let lacking = || least.map_or_else(|| vec![Veto::Closed], |(_, room)| room.lacks(need, speed));
+    let lacking = || least.map_or_else(|| vec![Veto::Closed], |(_, room)| room.lacks(need, seconds));
     first.and_then(|(at, _)| place.partitions.get(at)).ok_or_else(lacking)
 }
 
@@ -230,14 +235,14 @@ impl Room {
         partitions.iter().map(of).collect()
     }
 
-    /// Returns what a command lacks there, on a host that is so many times faster than the one that its run time is told for.
-    fn lacks(&self, need: &Need, speed: f64) -> Vec<Veto> {
+    /// Returns what a command lacks there that runs so many seconds, where that is known.
+    fn lacks(&self, need: &Need, seconds: Option<f64>) -> Vec<Veto> {
         let mut lacks = Vec::new();
-        self.each_lack(need, speed, |veto| lacks.push(veto));
+        self.each_lack(need, seconds, |veto| lacks.push(veto));
         lacks
     }
 
-    fn each_lack(&self, need: &Need, speed: f64, mut tell: impl FnMut(Veto)) {
+    fn each_lack(&self, need: &Need, seconds: Option<f64>, mut tell: impl FnMut(Veto)) {
         if let Some(most) = self.cores.filter(|&most| need.cpus > most) {
             tell(Veto::Cores { asked: need.cpus, most });
         }
@@ -249,10 +254,10 @@ impl Room {
         if let Some(most) = self.gpus.filter(|&most| need.gpus > most) {
             tell(Veto::Gpus { asked: need.gpus, most });
         }
-        if let (Some(asked), Some(most)) = (need.time, self.walltime)
-            && asked.middle / speed > most.0 as f64
+        if let (Some(seconds), Some(most)) = (seconds, self.walltime)
+            && seconds > most.0 as f64
         {
-            tell(Veto::Time { asked: Walltime((asked.middle / speed).ceil() as u64), most });
+            tell(Veto::Time { asked: Walltime(seconds.ceil() as u64), most });
         }
     }
 }
