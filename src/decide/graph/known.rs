@@ -31,7 +31,7 @@ pub fn links(hosts: &Hosts, rates: &[Rate], trip: impl Fn(&HostName) -> Option<f
         let measured = trip(host).filter(|seconds| seconds.is_finite() && *seconds >= 0.0);
         measured.map_or(LATENCY, |seconds| (ANSWERS * seconds).min(SLOWEST))
     };
-    let mut net = Net::default();
+    let mut net = Net::with_room(hosts.iter().count() + 1);
     let here = HostName::local();
     net.host(&here);
     // The newest of each pair, whichever way the files went.

@@ -57,6 +57,16 @@ pub struct Net {
 }
 
 impl Net {
+    /// Returns nothing yet, with room for so many hosts.
+    pub fn with_room(hosts: usize) -> Self {
+        Self {
+            graph: UnGraph::with_capacity(hosts, hosts),
+            joins: Vec::with_capacity(hosts),
+            hosts: HashMap::with_capacity(hosts),
+            filesystems: HashMap::new(),
+        }
+    }
+
     /// Adds a host, unless it is there.
     pub fn host(&mut self, name: &HostName) {
         self.node_of(name);
