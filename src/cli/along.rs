@@ -90,8 +90,9 @@ impl Elsewhere {
         if bytes > most {
             let mut failure = Failure::usage(format!("{bytes} would be sent from {root}, and at most {most} are"))
                 .hint(format!(
-                    "name what stays behind in {}, as in .gitignore; `--max-size {bytes}` sends it all",
-                    ignored::FILE
+                    "name what stays behind in {}, as in .gitignore; `--max-size {}` sends it all",
+                    ignored::FILE,
+                    room_for(bytes)
                 ));
             for (name, size) in found.largest(NAMED) {
                 failure = failure.why(format!("{} has {}", cut(name, 60), Bytes(*size)));
@@ -166,6 +167,11 @@ fn shown(root: &str, on: &[String], tree: &Tree) -> String {
     text
 }
 
+/// Returns a size to allow that is enough for so much: rounded down, it would be refused again.
+fn room_for(bytes: Bytes) -> String {
+    Bytes(bytes.0.next_multiple_of(1 << 20)).exactly()
+}
+
 /// Lists every file that would go along.
 pub(super) fn listing(tree: &Tree) -> String {
     let mut text = String::new();
@@ -197,6 +203,14 @@ pub(super) fn said_yes(question: &str) -> Result<bool, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_size_that_is_named_is_enough() {
+        for (bytes, wanted) in [(30, "1M"), (1 << 20, "1M"), (1_234_567_890, "1178M"), (3 << 30, "3G")] {
+            assert_eq!(room_for(Bytes(bytes)), wanted, "{bytes}");
+            assert!(room_for(Bytes(bytes)).parse::<Bytes>().is_ok_and(|room| room.0 >= bytes), "{bytes}");
+        }
+    }
 
     #[test]
     fn what_goes_along_is_shown_with_its_largest() {

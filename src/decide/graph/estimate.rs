@@ -149,7 +149,7 @@ impl Estimate {
     #[inline]
     pub fn to_get_through(&self, amount: f64) -> Self {
         let over = |rate: f64| if amount <= 0.0 { 0.0 } else { amount / rate };
-        if self.low == self.high {
+        if self.high - self.low == 0.0 {
             let middle = over(self.middle);
             return Self { low: middle, middle, high: middle, source: self.source };
         }
@@ -160,11 +160,11 @@ impl Estimate {
     #[must_use]
     #[inline]
     pub fn to_run_at(&self, speed: &Self) -> Self {
-        if speed.source == Source::Known { self.times(1.0 / speed.middle) } else { self.to_run_at_about(speed) }
+        if speed.source == Source::Known { self.times(1.0 / speed.middle) } else { self.run_at_about(speed) }
     }
 
     /// Returns how long that many seconds at speed one take at a speed that is not known exactly.
-    fn to_run_at_about(&self, speed: &Self) -> Self {
+    fn run_at_about(&self, speed: &Self) -> Self {
         // The spreads of both, as factors of the middle.
         let spread = |time: f64, speed: f64| (time.ln().powi(2) + speed.ln().powi(2)).sqrt().exp();
         let middle = self.middle / speed.middle;
