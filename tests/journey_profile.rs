@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Stdio;
 
-use crate::world::{World, until};
+use crate::world::{World, signal, until};
 
 /// What a day's work holds that nobody else shall read: in the name of a directory, a file, a script, an option's value, a variable,
 /// a task and a workflow.
@@ -217,6 +217,34 @@ fn what_was_learned_survives_being_killed_while_more_is_written() {
     }
     world.json(&["profile", "import", "more.txt"]);
     assert_eq!(world.csync(&["profile", "export"]).exits(0).out.lines().count(), 2002);
+}
+
+#[test]
+fn what_an_engine_did_not_come_to_learn_the_next_one_learns() {
+    let world = World::new();
+    // The last one leaves as soon as the run is over; another is killed then, before it has gathered what to write together.
+    world.write(
+        "workflow.toml",
+        "name = \"w\"\n[tasks.a]\nforeach = { range = [1, 3] }\ninputs = [\"in.txt\"]\nrun = \"sleep 1.1; sort in.txt\"\n",
+    );
+    world.write("in.txt", &"line\n".repeat(1000));
+    world.csync(&["submit"]).exits(0);
+    let pid = world.json(&["status"])["engine"]["pid"].as_u64().unwrap();
+    signal(u32::try_from(pid).unwrap(), "KILL");
+    until("the engine is gone", || world.json(&["status"])["engine"].is_null());
+    let runs = |world: &World| world.json(&["profile"])["profiles"][0]["runs"].as_u64().unwrap_or(0);
+    let before = runs(&world);
+    world.csync(&["engine", "restart"]).exits(0);
+    until("the next engine has learned", || runs(&world) == 3);
+    // In full, and once: also by one that is told to leave before it could strike anything off.
+    let exported = world.csync(&["profile", "export"]).exits(0).out;
+    let sizes: Vec<&str> = exported.lines().skip(1).filter_map(|row| row.split(',').nth(3)).collect();
+    assert_eq!(sizes, ["5000"; 3], "{exported}");
+    for _ in 0..2 {
+        world.csync(&["engine", "stop"]).exits(0);
+        assert_eq!(runs(&world), 3, "{before} before");
+        world.csync(&["engine", "restart"]).exits(0);
+    }
 }
 
 /// Holds as many megabytes as it is told, in the shell itself; where it was given less than it holds for good, until it is ended

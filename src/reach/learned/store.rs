@@ -151,7 +151,9 @@ impl Learned {
             SqliteConnectOptions::new().filename(&place.path).busy_timeout(PATIENCE).disable_statement_logging();
         let mut conn = options.connect().await.map_err(unusable)?;
         let mode = if place.network { "TRUNCATE" } else { "WAL" };
-        let settings = format!("PRAGMA secure_delete = ON; PRAGMA journal_mode = {mode}; PRAGMA synchronous = NORMAL");
+        // What was learned is on the disk when others are told so: they drop then what it was learned from, in files of their
+        // own, which must not get ahead of this one when the machine loses its power. Commits are few: batches of seconds.
+        let settings = format!("PRAGMA secure_delete = ON; PRAGMA journal_mode = {mode}; PRAGMA synchronous = FULL");
         let seal = Seal::new(&master.derive(KEYS));
         prepare(&mut conn, place, &seal).await?;
         conn.execute(sqlx::AssertSqlSafe(settings)).await.map_err(unusable)?;

@@ -33,6 +33,9 @@ pub struct Batch {
     events: Rows,
     sent: Rows,
     closed: Rows,
+    untaught: Rows,
+    /// Up to this turn, all is learned.
+    taught: Option<u64>,
     memos: BTreeMap<WorkflowKey, Vec<u8>>,
     /// Few and seldom: apart from the one statement, which every turn pays for.
     data: Vec<DataFact>,
@@ -60,6 +63,15 @@ pub struct Sent {
     pub batch: Option<BatchId>,
     /// The attempts that are its members, in their order.
     pub members: Vec<JobKey>,
+}
+
+/// An attempt that ended and that nothing was learned of yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Untaught {
+    /// Which.
+    pub key: JobKey,
+    /// Bytes of its inputs.
+    pub input: u64,
 }
 
 /// A JSON list of lists.
@@ -187,6 +199,23 @@ impl Batch {
         ));
     }
 
+    /// Adds that nothing was learned yet of an attempt, which ended in this turn with so many bytes of inputs. A batch is of one
+    /// turn.
+    pub fn untaught(&mut self, turn: u64, lesson: &Untaught) {
+        let Untaught { key, input } = lesson;
+        self.untaught.push(&(turn, key.run, key.instance, key.attempt, signed(*input)));
+    }
+
+    /// Adds that all is learned from what ended up to this turn.
+    pub fn taught(&mut self, turn: u64) {
+        self.taught = self.taught.max(Some(turn));
+    }
+
+    /// Returns whether it holds attempts that nothing was learned of yet.
+    pub fn has_untaught(&self) -> bool {
+        !self.untaught.json.is_empty()
+    }
+
     /// Adds what an instance of a workflow computed, for up-to-date checks of later runs.
     pub fn memo(&mut self, workflow: WorkflowKey, memo: &Memo) {
         append_memo(self.memos.entry(workflow).or_default(), memo);
@@ -226,22 +255,27 @@ impl Batch {
 
     /// Returns whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.memos.is_empty() && self.data.is_empty() && self.rows().iter().all(|rows| rows.json.is_empty())
+        self.memos.is_empty()
+            && self.data.is_empty()
+            && self.taught.is_none()
+            && self.rows().iter().all(|rows| rows.json.is_empty())
     }
 
     /// Forgets everything, keeping the room.
     pub fn clear(&mut self) {
-        let Self { attempts, endings, marks, runs, events, sent, closed, memos: _, data: _ } = self;
-        for rows in [attempts, endings, marks, runs, events, sent, closed] {
+        let Self { attempts, endings, marks, runs, events, sent, closed, untaught, taught, memos: _, data: _ } = self;
+        for rows in [attempts, endings, marks, runs, events, sent, closed, untaught] {
             rows.json.clear();
         }
+        *taught = None;
         self.memos.clear();
         self.data.clear();
     }
 
-    fn rows(&self) -> [&Rows; 7] {
-        let Self { attempts, endings, marks, runs, events, sent, closed, memos: _, data: _ } = self;
-        [attempts, endings, marks, runs, events, sent, closed]
+    fn rows(&self) -> [&Rows; 8] {
+        let Self { attempts, endings, marks, runs, events, sent, closed, untaught, taught: _, memos: _, data: _ } =
+            self;
+        [attempts, endings, marks, runs, events, sent, closed, untaught]
     }
 
     fn memo_rows(&self) -> Option<String> {
@@ -279,6 +313,8 @@ impl Store {
             .bind(batch.events.closed())
             .bind(batch.sent.closed())
             .bind(batch.closed.closed())
+            .bind(batch.untaught.closed())
+            .bind(batch.taught.map(signed))
             .execute(&mut self.conn)
             .await;
         if intents {

@@ -15,8 +15,9 @@ mod runs;
 mod sql;
 #[cfg(test)]
 mod tests;
+mod untaught;
 
-pub use batch::{Batch, HandedTo, Sent};
+pub use batch::{Batch, HandedTo, Sent, Untaught};
 pub use codec::{decode_env, decode_plan, encode_env, encode_plan};
 pub use data::Routing;
 pub use error::StoreError;

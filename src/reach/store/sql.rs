@@ -17,6 +17,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0010.sql"),
     include_str!("migrations/0011.sql"),
     include_str!("migrations/0012.sql"),
+    include_str!("migrations/0013.sql"),
 ];
 
 /// What kind of file it is, and whether anything is in it.
@@ -34,7 +35,7 @@ pub(super) const SKIP_RUNS: &str = "INSERT INTO sqlite_sequence (name, seq) VALU
 
 /// What writing a batch does. Each list is parsed once by `jsonb_each`. Attempts come before endings, since one that is refused
 /// at once has both in one batch.
-pub(super) const WRITE_STEPS: [&str; 8] = [
+pub(super) const WRITE_STEPS: [&str; 10] = [
     "INSERT OR REPLACE INTO attempts (run, instance, attempt, worker, cpus, mem, enforced, time, gpus, submitted,
                                       host, choice, partition)
         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
@@ -62,16 +63,21 @@ pub(super) const WRITE_STEPS: [&str; 8] = [
         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM jsonb_each(NEW.sent) WHERE true
         ON CONFLICT (name) DO UPDATE SET batch = coalesce(excluded.batch, batch), members = excluded.members;",
     "DELETE FROM submissions WHERE name IN (SELECT value FROM jsonb_each(NEW.closed));",
+    // All of a batch are of one turn: one row, and no text taken apart.
+    "INSERT OR REPLACE INTO untaught (turn, lessons)
+        SELECT NEW.untaught ->> '$[0][0]', NEW.untaught WHERE NEW.untaught IS NOT NULL;",
+    "DELETE FROM untaught WHERE turn <= NEW.taught;",
 ];
 
 /// What takes the lists of a batch, as JSON: a row of it is a batch. See [`Store::open`](super::Store::open).
 pub(super) const BATCH: &str = "CREATE TEMP VIEW batch AS SELECT NULL AS attempts, NULL AS endings, NULL AS marks, \
-    NULL AS runs, NULL AS memos, NULL AS events, NULL AS sent, NULL AS closed";
+    NULL AS runs, NULL AS memos, NULL AS events, NULL AS sent, NULL AS closed, NULL AS untaught, NULL AS taught";
 
 /// Writes a batch: one statement, so one transaction, one round trip to the database's thread and one answer from it.
 /// Measured at 2.2 us a record in batches of 100 and 50 us for a batch of two; a statement each costs 200 us.
-pub(super) const WRITE: &str = "INSERT INTO batch (attempts, endings, marks, runs, memos, events, sent, closed) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+pub(super) const WRITE: &str = "INSERT INTO batch \
+     (attempts, endings, marks, runs, memos, events, sent, closed, untaught, taught) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
 
 /// Returns the statement that makes [`WRITE`] do its steps.
 pub(super) fn batch_trigger() -> String {
@@ -167,6 +173,13 @@ COMMIT;";
 
 /// What was sent to hosts and is not over, oldest first.
 pub(super) const SUBMISSIONS: &str = "SELECT name, host, at, batch, members FROM submissions ORDER BY at, name";
+
+/// The first and the last turn that attempts ended in of which nothing was learned yet.
+pub(super) const UNTAUGHT_TURNS: &str = "SELECT min(turn), max(turn) FROM untaught";
+
+/// Attempts that ended in some turns and of which nothing was learned yet, oldest first.
+pub(super) const UNTAUGHT: &str =
+    "SELECT turn, lessons FROM untaught WHERE turn >= ?1 AND turn <= ?2 ORDER BY turn LIMIT ?3";
 
 /// An intent to send something to a host is on disk before it is sent, whatever happens to the machine; see
 /// [`Store::write`](super::Store::write).
@@ -264,7 +277,7 @@ const ALL: &[&str] = &[
     FORMAT, WRITTEN_BY, SET_WRITTEN_BY, SKIP_RUNS, INSERT_RUN, RUNS, ACTIVE, RUN, LAST, PLAN, TEXT, ATTEMPTS,
     ATTEMPTS_OF, UNSUCCESSFUL, MARKS, EVENTS, OVER, DELETE_RUNS, MEMOS, MEMO_SIZES, MEMOS_FROM, REPLACE_MEMOS,
     SUBMISSIONS, KEEP_HOST, HOSTS, HOSTS_VERSION, KEEP_REPLICA, DROP_REPLICA, REPLICAS, REPLICAS_OF, KEEP_DATASET, DROP_DATASET, DATASETS, KEEP_RATE, RATES, WAITS, ROUTING, KEEP_SHARED,
-    SHARED,
+    SHARED, UNTAUGHT_TURNS, UNTAUGHT,
 ];
 
 #[cfg(test)]
@@ -280,7 +293,7 @@ mod tests {
         for migration in MIGRATIONS {
             conn.execute(*migration).await.unwrap();
         }
-        let new = ["attempts", "endings", "marks", "runs", "memos", "events", "sent", "closed"];
+        let new = ["attempts", "endings", "marks", "runs", "memos", "events", "sent", "closed", "untaught", "taught"];
         let steps = WRITE_STEPS.iter().zip(new).map(|(sql, list)| sql.replace(&format!("NEW.{list}"), "?1"));
         let statements: Vec<String> =
             ALL.iter().flat_map(|sql| sql.split_inclusive(';')).map(str::to_owned).chain(steps).collect();

@@ -445,6 +445,7 @@ async fn attempts_of_before_bytes_were_counted_are_read_as_they_were() {
         "DROP TRIGGER rates_changed",
         "DROP TRIGGER rates_dropped",
         "DELETE FROM versions WHERE name = 'rates'",
+        "DROP TABLE untaught",
         "PRAGMA user_version = 10",
     ] {
         sqlx::query("DROP TRIGGER IF EXISTS write_batch").execute(&mut store.conn).await.unwrap();
@@ -461,4 +462,35 @@ async fn attempts_of_before_bytes_were_counted_are_read_as_they_were() {
     store.write(&batch).await.unwrap();
     let stored = store.reader().attempts(run, Some(&[InstanceId(1)])).await.unwrap();
     assert_eq!(stored[0].ending.as_ref().unwrap().usage.io.map(|io| io.flow), Some(Flow::Sampled));
+}
+
+#[tokio::test]
+async fn what_nothing_was_learned_of_is_kept_until_that_is_struck_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&place(dir.path())).await.unwrap();
+    let run = store.insert_run(new_run("w")).await.unwrap();
+    assert_eq!(store.reader().untaught_turns().await.unwrap(), None);
+    let lesson = |n: u32| Untaught { key: key(run, n, 1), input: u64::from(n) << 40 };
+    for turn in 3..9 {
+        let mut batch = Batch::default();
+        batch.ended(&ended(key(run, turn, 1), Outcome::Success), Follow::Final);
+        batch.untaught(u64::from(turn), &lesson(turn));
+        batch.untaught(u64::from(turn), &lesson(100 + turn));
+        assert!(batch.has_untaught());
+        store.write(&batch).await.unwrap();
+    }
+    let reader = store.reader();
+    assert_eq!(reader.untaught_turns().await.unwrap(), Some((3, 8)));
+    let some = reader.untaught(4, 7, 2).await.unwrap().unwrap();
+    assert_eq!(some, (vec![lesson(4), lesson(104), lesson(5), lesson(105)], 6));
+    assert_eq!(reader.untaught(6, 6, 2).await.unwrap().unwrap().1, 7);
+    assert_eq!(reader.untaught(9, 20, 2).await.unwrap(), None);
+    // Struck off with nothing else, and up to there alone.
+    let mut batch = Batch::default();
+    batch.taught(6);
+    batch.taught(5);
+    store.write(&batch).await.unwrap();
+    assert_eq!(reader.untaught_turns().await.unwrap(), Some((7, 8)));
+    batch.clear();
+    assert!(batch.is_empty() && !batch.has_untaught());
 }

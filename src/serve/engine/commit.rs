@@ -20,7 +20,11 @@ impl Runner {
             self.ride_out(error).await?;
         }
         self.adviser.tell(&self.state, self.batch.facts());
+        let has_lessons = self.batch.has_untaught();
         self.batch.clear();
+        if has_lessons {
+            self.next_lessons();
+        }
         Ok(())
     }
 

@@ -30,7 +30,7 @@ use crate::serve::engine::brought::{Brought, Fetching};
 use crate::serve::engine::care::{Care, drop_secrets};
 use crate::serve::engine::check::Answers;
 use crate::serve::engine::handle::{Busy, Handle, Message, Reply};
-use crate::serve::engine::learner::Learner;
+use crate::serve::engine::learner::{Learner, Learnt};
 use crate::serve::engine::link::{Link, Linked, for_container};
 use crate::serve::engine::refusal::{chain, illegal, no_run, refuse, storage};
 use crate::serve::engine::settings::Settings;
@@ -78,6 +78,8 @@ pub(super) enum Report {
     Moving(RunId),
     /// Something was learned of tasks of a run.
     Learned(RunId, Vec<(TaskId, Arc<Known>)>, TokenKey),
+    /// So far it is learned from what ended.
+    Learnt(Learnt),
 }
 
 /// What the core asked for and is done after the commit.
@@ -192,8 +194,11 @@ impl Runner {
         let sent = runner.store.reader().submissions().await?;
         let facts = facts_of(&runner.store.reader()).await?;
         runner.adopt_there(sent, &facts);
+        let left = reader.untaught_turns().await?;
+        runner.learn_what_is_left(left);
         runner.store.write(&runner.batch).await?;
         runner.batch.clear();
+        runner.next_lessons();
         Ok((runner, handle))
     }
 
@@ -216,7 +221,7 @@ impl Runner {
         // Who follows a run learns that there will be no more lines.
         self.ring_all();
         self.dismiss_worker().await;
-        self.learner.leave().await;
+        self.close_lessons().await;
         self.adviser.leave().await;
         self.store.close().await;
         left
@@ -286,6 +291,7 @@ impl Runner {
             Input::Report(Report::Brought(brought)) => self.brought(brought),
             Input::Report(Report::Moving(run)) => self.mark_changed(run),
             Input::Report(Report::Learned(run, known, key)) => self.hear_learned(run, known, &key),
+            Input::Report(Report::Learnt(learnt)) => self.hear_learnt(learnt),
             Input::Timer => {
                 while let Some(timer) = self.timers.take() {
                     self.tell_or_log(Event::Timer(timer));
