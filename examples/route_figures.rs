@@ -24,9 +24,8 @@ use csync::model::host::HostName;
 use csync::model::observation::Observation;
 use csync::model::units::{Bytes, Timestamp, Walltime};
 use csync::reach::config::StateDir;
-use csync::reach::learned::{Entry, Learned, Place};
+use csync::reach::learned::{Entry, Learned, Place, class_of};
 use csync::reach::store::{Place as StorePlace, Store};
-use csync::serve::prepare::lore::class_of;
 
 const HOSTS: u32 = 1_000;
 const DATASETS: u32 = 100_000;

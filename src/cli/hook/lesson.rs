@@ -8,7 +8,7 @@ use crate::language::command::signature;
 use crate::language::hook::Event;
 use crate::model::observation::{Observation, Trust};
 use crate::reach::clock;
-use crate::reach::learned::{Extract, Lesson, Place};
+use crate::reach::learned::{Extract, Lesson, Place, class_of};
 
 /// Milliseconds below which a command tells nothing that is worth asking a site for.
 const SHORTEST: f64 = 10_000.0;
@@ -31,5 +31,5 @@ pub(super) fn keep(asked: &Asked, event: &Event, ran: &str) -> Option<()> {
     };
     let signature = signature(&[work.words], &[], key)?;
     // A full disk is not the agent's trouble.
-    extract.spool(&place, &Lesson { signature, class: key.token("class", &work.host), seen }).ok()
+    extract.spool(&place, &Lesson { signature, class: class_of(&work.host, key), seen }).ok()
 }

@@ -13,7 +13,7 @@ use crate::model::units::Bytes;
 use crate::reach::advice::{META_KEY, data_key, host_key, name_key, path, rate_key};
 use crate::reach::config::{ConfigDir, StateDir};
 use crate::reach::index::Index;
-use crate::reach::learned::{Extract, Place};
+use crate::reach::learned::{Extract, Place, class_of};
 
 /// Most words of a command that are looked at as files.
 const MOST_FILES: usize = 16;
@@ -147,7 +147,7 @@ impl Facts for Lookup {
         let extract = self.extract.get_or_init(|| Extract::open(self.place.as_ref()?)).as_ref()?;
         let (index, key) = (self.index.as_ref()?, extract.tokens());
         let commands = [words.to_vec()];
-        let class = key.token("class", host);
+        let class = class_of(host, key);
         let files = files(words, cwd);
         let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
         let input: u64 = files.iter().map(|(_, size)| size).sum();

@@ -1,17 +1,20 @@
 //! `csync profile export`.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::profile::{open, place};
+use crate::cli::view::words::many;
 use crate::model::api::ErrorKind;
 use crate::model::observation::Cut;
 use crate::reach::frames::{self, FramesError};
-use crate::reach::learned::Entry;
+use crate::reach::learned::{Entry, Place};
 
-/// Write the observations that are kept, as CSV or Parquet
+/// Write the observations that are kept, as CSV or Parquet, or sealed for another machine
 ///
 /// Commands by their readable names or tokens, hosts by tokens: nothing else is known.
 #[derive(Debug, clap::Args)]
@@ -22,6 +25,9 @@ pub(super) struct Args {
     /// To a Parquet file, for data frames; takes `csync-frames`
     #[arg(long, value_name = "FILE", conflicts_with = "csv")]
     parquet: Option<PathBuf>,
+    /// All that was learned, to a sealed file, which `csync profile import` takes in on machines with the same key
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["csv", "parquet"])]
+    sealed: Option<PathBuf>,
 }
 
 /// The columns, with their types for data frames.
@@ -31,6 +37,9 @@ const COLUMNS: &str = "command=str,hosts=str,ended_minutes=u64,input_bytes=f64,m
 /// Runs it.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let place = place(context)?;
+    if let Some(path) = &args.sealed {
+        return exchange(context, &place, path);
+    }
     let mut entries = context.block_on(async {
         let mut learned = open(&place).await?;
         let entries = learned.all().await?;
@@ -46,6 +55,23 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     let written = rows(&entries, &mut out).and_then(|()| out.flush());
     written.map_err(|error| Failure::output(&error))?;
+    Ok(Exit::Success)
+}
+
+/// Writes what other machines with the same key take in.
+fn exchange(context: &Context, place: &Place, path: &Path) -> Result<Exit, Failure> {
+    let commands = context.block_on(async {
+        let mut learned = open(place).await?;
+        let commands = learned.export(path).await?;
+        learned.close().await;
+        Ok(commands)
+    })?;
+    if context.json() {
+        context.print_json(&json!({ "commands": commands }))?;
+    } else {
+        let kinds = many(u32::try_from(commands).unwrap_or(u32::MAX), "record");
+        context.say(&format!("Written to {}: {kinds}, sealed.", path.display()));
+    }
     Ok(Exit::Success)
 }
 

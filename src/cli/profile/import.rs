@@ -24,18 +24,18 @@ use crate::model::api::ErrorKind;
 use crate::model::observation::Observation;
 use crate::reach::clock;
 use crate::reach::frames;
-use crate::reach::learned::Entry;
+use crate::reach::learned::{BEGINNING, Entry, class_of};
 use crate::reach::transport::{Attended, Exec, Status, Transport};
 
 /// Learn from what a site or a workflow system already knows
 ///
 /// Reads `sacct -P -o ALL` (any columns that are there), `qacct -j`, trace files of Nextflow and benchmark files of Snakemake;
-/// Parquet
-/// files with such columns, which takes `csync-frames`. `--from HOST` has the host's `sacct` or `qacct` tell of your jobs there. Jobs are known by their names: a process
+/// Parquet files with such columns, which takes `csync-frames`; and what `csync profile export --sealed` wrote on a machine with
+/// the same key. `--from HOST` has the host's `sacct` or `qacct` tell of your jobs there. Jobs are known by their names: a process
 /// `SAMTOOLS_SORT` is `samtools sort`, other names become tokens. Importing a report again changes nothing.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The reports; `-` is standard input
+    /// The reports, or what another machine exported; `-` is standard input
     #[arg(value_name = "FILE", required_unless_present = "from")]
     files: Vec<PathBuf>,
     /// Ask this host for the jobs that you ran there
@@ -91,17 +91,29 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let told = context.block_on(async {
         let mut learned = open(&place).await?;
         let mut taken = Taken::new(learned.tokens().clone());
+        let mut exchanged = Vec::new();
         for file in &args.files {
-            let (input, stem) = open_report(file)?;
-            taken.report(input, &file.display().to_string(), &stem)?;
+            let (mut input, stem) = open_report(file)?;
+            let shown = file.display().to_string();
+            // What cannot be read is said by who reads it.
+            if input.fill_buf().is_ok_and(|begins| begins.starts_with(BEGINNING)) {
+                exchanged.push(learned.open_exchange(file, &mut input)?);
+            } else {
+                taken.report(input, &shown, &stem)?;
+            }
         }
         if let Some(host) = &args.from {
             taken.report(asked.as_slice(), host, host)?;
         }
-        let told = taken.told;
-        let class = learned.tokens().token("class", args.from.as_ref().unwrap_or(&args.hosts));
-        let kinds = taken.kinds.len();
+        let mut told = taken.told;
+        let class = class_of(args.from.as_ref().unwrap_or(&args.hosts), learned.tokens());
+        let kinds = taken.kinds.len() + exchanged.iter().map(Vec::len).sum::<usize>();
         learned.merge(taken.entries(class), clock::now()).await?;
+        for records in exchanged {
+            told.jobs += u64::from(learned.take(records, clock::now()).await?);
+        }
+        // Where no engine runs, this is who does a portion of what the day asks for.
+        learned.care(clock::now(), place.retention()).await?;
         learned.close().await;
         Ok((told, kinds))
     })?;

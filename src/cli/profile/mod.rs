@@ -35,7 +35,7 @@ enum Command {
     Show(show::Args),
     /// Learn from what a site or a workflow system already knows
     Import(import::Args),
-    /// Write all observations as CSV or Parquet
+    /// Write all observations as CSV or Parquet, or sealed for another machine
     Export(export::Args),
     /// Forget commands
     Forget(forget::Args),
@@ -107,6 +107,14 @@ impl From<LearnedError> for Failure {
             LearnedError::Foreign { path } | LearnedError::Unusable { path, .. } => {
                 format!("begin anew: `mv {0} {0}.old`", word(path))
             }
+            LearnedError::OtherKey { key, .. } => {
+                format!(
+                    "machines that exchange what they learned share one key, from before the first learned anything: copy \
+                     theirs to {}",
+                    word(key)
+                )
+            }
+            LearnedError::Damaged { path } => format!("export it again, and compare `sha256sum {}`", word(path)),
             LearnedError::File { path, .. } => format!("`ls -l {}` shows whose it is", word(path)),
         };
         Self::new(ErrorKind::Storage, error.to_string()).because_of_source(&error).hint(hint)

@@ -152,12 +152,18 @@ fn forgets_what_a_new_version_no_longer_needs() {
 
 #[test]
 fn poor_measurements_weigh_less() {
+    // In turns, so that none is newer than the others: five in eleven needed little, six much.
     let mixed = |trust| {
-        let good = (0..10).map(|n| seen(n, GB, 2.0 * GB, 600.0));
-        let poor = (10..16).map(move |n| Observation { trust, ..seen(n, GB, 6.0 * GB, 600.0) });
-        memory(&learned(good.chain(poor)), GB).middle
+        let all = (0..11).map(|n| match n % 2 {
+            0 => Observation { trust, ..seen(n, GB, 6.0 * GB, 6000.0) },
+            _ => seen(n, GB, 2.0 * GB, 2000.0),
+        });
+        let profile = learned(all);
+        (memory(&profile, GB).middle, profile.run_time(GB).expect("enough was seen").middle)
     };
-    assert!(mixed(Trust::Low) <= mixed(Trust::Full));
+    let (low, fair, full) = (mixed(Trust::Low), mixed(Trust::Fair), mixed(Trust::Full));
+    assert!(low.0 < full.0 && low.1 < full.1, "{low:?} {full:?}");
+    assert!(low.0 <= fair.0 && fair.0 <= full.0, "{low:?} {fair:?} {full:?}");
 }
 
 #[test]

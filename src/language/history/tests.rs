@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use crate::language::history::amounts::{bytes, clock, minutes, spans};
 use crate::language::history::{Format, PastJob, Reader};
-use crate::model::observation::Cut;
+use crate::model::observation::{Cut, Trust};
 
 fn read(text: &str) -> (Vec<PastJob>, u64) {
     let mut lines = text.lines().filter(|line| !line.is_empty());
@@ -33,6 +33,18 @@ fn sacct_steps_belong_to_their_job() {
     assert_eq!(told, expected);
     assert_eq!(skipped, 2);
     assert_eq!((jobs[0].cpu, jobs[0].asked_time, jobs[0].asked_memory), (200.5, 3600.0, 4.0 * 1_073_741_824.0));
+}
+
+#[test]
+fn every_report_is_believed_as_far_as_it_measures() {
+    let of = |text: &str| read(text).0.iter().map(|job| job.trust).collect::<Vec<_>>();
+    let sacct = "JobID|JobName|State|ElapsedRaw|MaxRSS|End\n7|align|COMPLETED|120|9M|2026-11-21T03:23:19\n";
+    assert_eq!(of(sacct), [Trust::Low], "sampled every half minute, of single steps");
+    let nextflow = "task_id\tprocess\tstatus\texit\trealtime\tpeak_rss\n1\tALIGN\tCOMPLETED\t0\t2m\t9 MB\n";
+    assert_eq!(of(nextflow), [Trust::Fair]);
+    assert_eq!(of("s\th:m:s\tmax_rss\n12.5\t0:00:12\t30.0\n"), [Trust::Fair]);
+    let qacct = "==============\njobname align\njobnumber 7\nru_wallclock 60\nmaxrss 9000\nfailed 0\nexit_status 0\n";
+    assert_eq!(of(qacct), [Trust::Fair]);
 }
 
 #[test]

@@ -42,6 +42,20 @@ pub enum LearnedError {
         /// The store.
         path: PathBuf,
     },
+    /// What another machine wrote is sealed with a key of its own.
+    #[error("{} was sealed with another key than {}", path.display(), key.display())]
+    OtherKey {
+        /// What it wrote.
+        path: PathBuf,
+        /// The key here.
+        key: PathBuf,
+    },
+    /// What another machine wrote was changed on the way, or is not all there.
+    #[error("{} is damaged or cut short", path.display())]
+    Damaged {
+        /// What it wrote.
+        path: PathBuf,
+    },
     /// The file is damaged, or cannot be read or written.
     #[error("{} cannot be used", path.display())]
     Unusable {

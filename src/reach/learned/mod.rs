@@ -6,7 +6,9 @@
 //! Who copies the file has nothing; who merges it with the key has what was learned, and no name of a host, person, file or
 //! argument: there is none in it.
 
+mod class;
 mod error;
+mod exchange;
 mod extract;
 mod key;
 mod seal;
@@ -17,9 +19,11 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use class::class_of;
 pub use error::LearnedError;
+pub use exchange::{BEGINNING, Dated};
 pub use extract::{Extract, MOST_KIN, Mention};
 pub use key::{MasterKey, protect};
 pub use spool::take_in;
 pub use stamp::Stamp;
-pub use store::{Entry, Learned, Lesson, Place};
+pub use store::{Cared, Entry, Learned, Lesson, Place};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -11,22 +11,29 @@ use sqlx::{ConnectOptions, Connection, Executor, SqliteConnection};
 
 use crate::decide::learn::profile::Profile;
 use crate::language::command::{Signature, Token, TokenKey};
+use crate::model::host::HostName;
 use crate::model::observation::Observation;
 use crate::model::units::Timestamp;
 use crate::reach::config::StateDir;
+use crate::reach::learned::class::{class_before, class_of, machine};
 use crate::reach::learned::error::LearnedError;
+use crate::reach::learned::exchange::{Dated, Exchange};
 use crate::reach::learned::key::MasterKey;
 use crate::reach::learned::seal::{Seal, random};
 
 /// `csyl`: tells the file from other databases.
 const APPLICATION_ID: i64 = 0x6373_796c;
-/// The format.
-const FORMAT: i64 = 2;
+/// The format. What is of format 2 has the records of this machine under the class that every machine was for itself.
+const FORMAT: i64 = 3;
+/// The oldest format that is brought to this one.
+const OLDEST: i64 = 2;
 /// What the check value says, once opened.
 const CHECK: &[u8] = b"csync learned";
 /// A data key's place is its number; records are at their token and key.
 const KEYS: &str = "csync 2026-11 wraps data keys";
 pub(super) const TOKENS: &str = "csync 2026-11 tokens";
+/// How many records of another machine are taken in in one go.
+const TAKEN: usize = 500;
 /// How many records are sealed anew in one go.
 const RESEALED: i64 = 500;
 /// How long another process may hold the file.
@@ -101,6 +108,15 @@ impl Entry {
     }
 }
 
+/// What [`Learned::care`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cared {
+    /// Records that are gone: too old, or not to be opened.
+    pub dropped: u64,
+    /// Whether nothing is left to do today.
+    pub is_done: bool,
+}
+
 /// What one attempt taught.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Lesson {
@@ -155,16 +171,23 @@ impl Learned {
         // own, which must not get ahead of this one when the machine loses its power. Commits are few: batches of seconds.
         let settings = format!("PRAGMA secure_delete = ON; PRAGMA journal_mode = {mode}; PRAGMA synchronous = FULL");
         let seal = Seal::new(&master.derive(KEYS));
-        prepare(&mut conn, place, &seal).await?;
+        let format = prepare(&mut conn, place, &seal).await?;
         conn.execute(sqlx::AssertSqlSafe(settings)).await.map_err(unusable)?;
         let tokens = TokenKey::new(master.derive(TOKENS));
-        let origin = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
-        let origin = tokens.token("store", &format!("{}:{}", origin.trim(), place.path.display())).0 as u64;
+        let origin = tokens.token("store", &format!("{}:{}", machine(), place.path.display())).0 as u64;
         let mut learned =
             Self { conn, place: place.clone(), master, keys: BTreeMap::new(), tokens, origin, unreadable: 0 };
         learned.read_keys().await?;
         if learned.keys.is_empty() {
-            learned.new_key(day(now)).await?;
+            // Two may open a new file at once: the second finds the key of the first.
+            learned.begin().await?;
+            if learned.keys.is_empty() {
+                learned.new_key(day(now)).await?;
+            }
+            learned.execute("COMMIT").await?;
+        }
+        if format < FORMAT {
+            learned.part_from_others().await?;
         }
         Ok(learned)
     }
@@ -209,7 +232,7 @@ impl Learned {
             query = query.bind(self.place_on(of, *class).0.to_be_bytes().to_vec());
         }
         let rows: Vec<(Vec<u8>, i64, Vec<u8>)> = query.fetch_all(&mut self.conn).await.map_err(|e| self.unusable(e))?;
-        Ok(rows.into_iter().filter_map(|(token, key, sealed)| self.opened(&token, key, &sealed)).collect())
+        self.opened_all(rows).await
     }
 
     /// Looks up all signatures of the same programs, on all classes of hosts.
@@ -229,7 +252,7 @@ impl Learned {
         let query =
             sqlx::query_as("SELECT token, key, sealed FROM records WHERE likes = ? LIMIT ?").bind(likes).bind(most);
         let rows: Vec<(Vec<u8>, i64, Vec<u8>)> = query.fetch_all(&mut self.conn).await.map_err(|e| self.unusable(e))?;
-        Ok(rows.into_iter().filter_map(|(token, key, sealed)| self.opened(&token, key, &sealed)).collect())
+        self.opened_all(rows).await
     }
 
     /// Reads everything.
@@ -239,7 +262,7 @@ impl Learned {
     pub async fn all(&mut self) -> Result<Vec<Entry>, LearnedError> {
         let query = sqlx::query_as("SELECT token, key, sealed FROM records");
         let rows: Vec<(Vec<u8>, i64, Vec<u8>)> = query.fetch_all(&mut self.conn).await.map_err(|e| self.unusable(e))?;
-        Ok(rows.into_iter().filter_map(|(token, key, sealed)| self.opened(&token, key, &sealed)).collect())
+        self.opened_all(rows).await
     }
 
     /// Learns from attempts, all of them or none; returns how many were new.
@@ -265,7 +288,97 @@ impl Learned {
         Ok(new)
     }
 
-    /// Takes in records that another store of the same key exported.
+    /// Writes all records to a file for other machines with the same key.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or the file cannot be written.
+    pub async fn export(&mut self, path: &Path) -> Result<usize, LearnedError> {
+        let query = sqlx::query_as("SELECT token, key, sealed, day FROM records ORDER BY token");
+        let rows: Vec<(Vec<u8>, i64, Vec<u8>, i64)> =
+            query.fetch_all(&mut self.conn).await.map_err(|e| self.unusable(e))?;
+        if rows.iter().any(|(_, key, ..)| !self.keys.contains_key(key)) {
+            self.read_keys().await?;
+        }
+        let all: Vec<Dated> = rows
+            .into_iter()
+            .filter_map(|(token, key, sealed, day)| Some((day, self.opened(&token, key, &sealed)?)))
+            .collect();
+        let (exchange, aside) =
+            (Exchange::new(&self.master), path.with_extension(format!("new-{}", std::process::id())));
+        let mut options = std::fs::OpenOptions::new();
+        let made = options.write(true).create(true).truncate(true).mode(0o600).open(&aside);
+        let written = made.and_then(|file| {
+            let mut out = std::io::BufWriter::new(file);
+            exchange.write(&all, &mut out)?;
+            out.get_ref().sync_all()?;
+            std::fs::rename(&aside, path)
+        });
+        written.map(|()| all.len()).map_err(|source| {
+            // Left behind, it would be in nobody's way.
+            drop(std::fs::remove_file(&aside));
+            LearnedError::File { path: path.to_path_buf(), source }
+        })
+    }
+
+    /// Opens what another machine with the same key wrote; `shown` is what the file is called.
+    ///
+    /// # Errors
+    /// When it was sealed with another key, is damaged, or cannot be read.
+    pub fn open_exchange(&self, shown: &Path, input: &mut impl std::io::Read) -> Result<Vec<Dated>, LearnedError> {
+        Exchange::new(&self.master).read(shown, &self.place.key, input)
+    }
+
+    /// Takes in records of another machine, in whatever order they come and however often; returns how many attempts it did not
+    /// know of. What is known already stays as old as it is.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written. What was taken in so far is taken in.
+    pub async fn take(&mut self, all: Vec<Dated>, now: Timestamp) -> Result<u32, LearnedError> {
+        let mut new = 0;
+        // In portions: judging models anew takes a while, in which others wait.
+        for some in all.chunks(TAKEN) {
+            self.begin().await?;
+            for (added, entry) in some {
+                let token = self.place_of(&entry.signature, entry.class);
+                let known = self.read_dated(token).await?;
+                let (mut since, known) = known.map_or((0, None), |(day, known)| (day, Some(known.profile)));
+                if known.as_ref() == Some(&entry.profile) {
+                    continue;
+                }
+                let mut profile = known.unwrap_or_default();
+                let before = profile.summary().clone();
+                // Also what is new here: the same of all machines is the same, whoever had it first.
+                profile.merge(&entry.profile);
+                if *profile.summary() != before {
+                    since = since.max((*added).min(day(now)));
+                }
+                new += profile.summary().count().saturating_sub(before.count());
+                let entry = Entry { signature: entry.signature.clone(), class: entry.class, profile };
+                self.write(token, &entry, since).await?;
+            }
+            self.execute("COMMIT").await?;
+        }
+        Ok(new)
+    }
+
+    /// Puts the records of this machine under a class of its own.
+    async fn part_from_others(&mut self) -> Result<(), LearnedError> {
+        let (old, new) = (class_before(&self.tokens), class_of(HostName::LOCAL, &self.tokens));
+        self.begin().await?;
+        for entry in self.all().await? {
+            if entry.class == old {
+                let place = self.place_of(&entry.signature, old);
+                let Some((day, entry)) = self.read_dated(place).await? else { continue };
+                let query = sqlx::query("DELETE FROM records WHERE token = ?").bind(place.0.to_be_bytes().to_vec());
+                query.execute(&mut self.conn).await.map_err(|e| self.unusable(e))?;
+                self.write(self.place_of(&entry.signature, new), &Entry { class: new, ..entry }, day).await?;
+            }
+        }
+        let mark = format!("PRAGMA user_version = {FORMAT}; COMMIT");
+        self.conn.execute(sqlx::AssertSqlSafe(mark)).await.map(drop).map_err(|e| self.unusable(e))
+    }
+
+    /// Takes in records that were made of a report.
     ///
     /// # Errors
     /// When the file cannot be read or written.
@@ -301,12 +414,12 @@ impl Learned {
         Ok(gone)
     }
 
-    /// Does what a day asks for: a new data key, some old records sealed anew, keys without records and records that nothing
-    /// was added to for `retention` days dropped.
+    /// Does what a day asks for, a portion of it: a new data key, records that nothing was added to for `retention` days dropped,
+    /// some old records sealed anew, and keys without records dropped.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub async fn care(&mut self, now: Timestamp, retention: u32) -> Result<(), LearnedError> {
+    pub async fn care(&mut self, now: Timestamp, retention: u32) -> Result<Cared, LearnedError> {
         let today = day(now);
         let newest: (i64,) = sqlx::query_as("SELECT coalesce(max(day), 0) FROM keys")
             .fetch_one(&mut self.conn)
@@ -316,24 +429,28 @@ impl Learned {
         if newest.0 < today {
             self.new_key(today).await?;
         }
+        let expired = sqlx::query("DELETE FROM records WHERE day < ?").bind(today - i64::from(retention));
+        let expired = expired.execute(&mut self.conn).await.map_err(|e| self.unusable(e))?;
+        let mut cared = Cared { dropped: expired.rows_affected(), is_done: true };
         let current = self.keys.last_key_value().map_or(0, |(id, _)| *id);
         let old = sqlx::query_as("SELECT token, key, day, sealed FROM records WHERE key <> ? LIMIT ?");
         let rows: Vec<(Vec<u8>, i64, i64, Vec<u8>)> =
             old.bind(current).bind(RESEALED).fetch_all(&mut self.conn).await.map_err(|e| self.unusable(e))?;
+        cared.is_done = (rows.len() as i64) < RESEALED;
         for (token, key, day, sealed) in rows {
             if let Some(entry) = self.opened(&token, key, &sealed) {
                 self.write(self.place_of(&entry.signature, entry.class), &entry, day).await?;
             } else {
                 let query = sqlx::query("DELETE FROM records WHERE token = ?").bind(token);
                 query.execute(&mut self.conn).await.map_err(|e| self.unusable(e))?;
+                cared.dropped += 1;
             }
         }
-        let expired = sqlx::query("DELETE FROM records WHERE day < ?").bind(today - i64::from(retention));
-        expired.execute(&mut self.conn).await.map_err(|e| self.unusable(e))?;
         let unused =
             sqlx::query("DELETE FROM keys WHERE id <> ? AND id NOT IN (SELECT key FROM records)").bind(current);
         unused.execute(&mut self.conn).await.map_err(|e| self.unusable(e))?;
-        self.execute("COMMIT").await
+        self.execute("COMMIT").await?;
+        Ok(cared)
     }
 
     /// Closes it, which brings the log into the file.
@@ -341,6 +458,16 @@ impl Learned {
         if let Err(error) = self.conn.close().await {
             tracing::debug!(%error, "what was learned is not closed cleanly");
         }
+    }
+
+    /// Returns the numbers of the keys that records are sealed with.
+    #[cfg(test)]
+    pub(crate) async fn sealed_with(&mut self) -> Result<Vec<i64>, LearnedError> {
+        let rows: Vec<(i64,)> = sqlx::query_as("SELECT DISTINCT key FROM records ORDER BY key")
+            .fetch_all(&mut self.conn)
+            .await
+            .map_err(|e| self.unusable(e))?;
+        Ok(rows.into_iter().map(|(key,)| key).collect())
     }
 
     #[cfg(test)]
@@ -368,10 +495,17 @@ impl Learned {
     }
 
     async fn read(&mut self, token: Token) -> Result<Option<Entry>, LearnedError> {
+        Ok(self.read_dated(token).await?.map(|(_, entry)| entry))
+    }
+
+    /// Reads a record, and the day on which something was added to it last.
+    async fn read_dated(&mut self, token: Token) -> Result<Option<Dated>, LearnedError> {
         let token = token.0.to_be_bytes().to_vec();
-        let query = sqlx::query_as("SELECT key, sealed FROM records WHERE token = ?").bind(token.clone());
-        let row: Option<(i64, Vec<u8>)> = query.fetch_optional(&mut self.conn).await.map_err(|e| self.unusable(e))?;
-        Ok(row.and_then(|(key, sealed)| self.opened(&token, key, &sealed)))
+        let query = sqlx::query_as("SELECT key, sealed, day FROM records WHERE token = ?").bind(token.clone());
+        let row: Option<(i64, Vec<u8>, i64)> =
+            query.fetch_optional(&mut self.conn).await.map_err(|e| self.unusable(e))?;
+        let Some((key, sealed, day)) = row else { return Ok(None) };
+        Ok(self.opened_all(vec![(token, key, sealed)]).await?.pop().map(|entry| (day, entry)))
     }
 
     async fn write(&mut self, token: Token, entry: &Entry, day: i64) -> Result<(), LearnedError> {
@@ -394,6 +528,14 @@ impl Learned {
         .await
         .map(drop)
         .map_err(|e| self.unusable(e))
+    }
+
+    async fn opened_all(&mut self, rows: Vec<(Vec<u8>, i64, Vec<u8>)>) -> Result<Vec<Entry>, LearnedError> {
+        // Another process, or another task of this one, may have begun a day since the keys were read.
+        if rows.iter().any(|(_, key, _)| !self.keys.contains_key(key)) {
+            self.read_keys().await?;
+        }
+        Ok(rows.into_iter().filter_map(|(token, key, sealed)| self.opened(&token, key, &sealed)).collect())
     }
 
     fn opened(&mut self, token: &[u8], key: i64, sealed: &[u8]) -> Option<Entry> {
@@ -440,7 +582,7 @@ impl Learned {
 }
 
 /// Makes the tables of an empty file; of another, checks that it is ours and that the key opens it.
-async fn prepare(conn: &mut SqliteConnection, place: &Place, seal: &Seal) -> Result<(), LearnedError> {
+async fn prepare(conn: &mut SqliteConnection, place: &Place, seal: &Seal) -> Result<i64, LearnedError> {
     let unusable = |source| LearnedError::Unusable { path: place.path.clone(), source };
     let marks =
         "SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version),
@@ -454,15 +596,15 @@ async fn prepare(conn: &mut SqliteConnection, place: &Place, seal: &Seal) -> Res
         let query = sqlx::query("INSERT INTO checks (id, sealed) VALUES (1, ?)").bind(check);
         query.execute(&mut *conn).await.map_err(unusable)?;
         let marks = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; COMMIT");
-        return conn.execute(sqlx::AssertSqlSafe(marks)).await.map(drop).map_err(unusable);
+        return conn.execute(sqlx::AssertSqlSafe(marks)).await.map(|_| FORMAT).map_err(unusable);
     }
-    if (found.0, found.1) != (APPLICATION_ID, FORMAT) {
+    if found.0 != APPLICATION_ID || !(OLDEST..=FORMAT).contains(&found.1) {
         return Err(LearnedError::Foreign { path: place.path.clone() });
     }
     let check: Option<(Vec<u8>,)> =
         sqlx::query_as("SELECT sealed FROM checks WHERE id = 1").fetch_optional(conn).await.map_err(unusable)?;
     let opens = check.and_then(|(sealed,)| seal.open(b"check", &sealed)).is_some_and(|check| check == CHECK);
-    if opens { Ok(()) } else { Err(LearnedError::WrongKey { path: place.path.clone(), key: place.key.clone() }) }
+    if opens { Ok(found.1) } else { Err(LearnedError::WrongKey { path: place.path.clone(), key: place.key.clone() }) }
 }
 
 /// Returns where the record of a signature is, which its token stands for.

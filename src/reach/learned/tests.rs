@@ -6,7 +6,9 @@ use crate::model::observation::Observation;
 use crate::model::units::Timestamp;
 use crate::reach::advice;
 use crate::reach::index::{Index, IndexError, IndexWriter};
-use crate::reach::learned::{Entry, Extract, Learned, LearnedError, Lesson, MOST_KIN, Place, Stamp, protect, take_in};
+use crate::reach::learned::{
+    Entry, Extract, Learned, LearnedError, Lesson, MOST_KIN, Place, Stamp, class_of, protect, take_in,
+};
 
 const DAY: i64 = 86_400_000_000;
 const NOW: Timestamp = Timestamp(20_000 * DAY);
@@ -414,4 +416,63 @@ async fn the_index_tells_of_a_command_what_the_store_tells() {
     learned.close().await;
     protect(&place.key, None, Some("words")).expect("it is protected");
     assert!(Extract::open(&place).is_none(), "behind a passphrase the store is asked");
+}
+
+#[tokio::test]
+async fn what_a_machine_learned_of_itself_stays_its_own() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut learned = open(dir.path()).await;
+    let key = learned.tokens().clone();
+    let of = |words: &str, class, n| Lesson { class, ..lesson(words, &[], "", n, &key) };
+    // As the format before had it: every machine was one class for itself, the same.
+    let before = key.token("class", "local");
+    let lessons =
+        vec![of("samtools sort", before, 1), of("samtools index", before, 2), of("bwa mem", class_of("hpc", &key), 3)];
+    learned.learn(lessons, NOW).await.expect("it is written");
+    sqlx::query("PRAGMA user_version = 2").execute(learned.conn()).await.expect("it is written");
+    learned.close().await;
+
+    let later = Timestamp(NOW.0 + 5 * DAY);
+    let mut learned = Learned::open(&place(dir.path()), None, later).await.expect("the store opens");
+    let all = learned.all().await.expect("it is read");
+    let mut classes: Vec<_> = all.iter().map(|entry| (entry.signature.to_string(), entry.class)).collect();
+    classes.sort();
+    let here = class_of("local", &key);
+    let told = |words: &str, class| (words.to_owned(), class);
+    assert_eq!(
+        classes,
+        [told("bwa mem", class_of("hpc", &key)), told("samtools index", here), told("samtools sort", here)]
+    );
+    assert!(learned.get(&read("samtools sort", &[], &key), here).await.expect("it is read").is_some());
+    // It did not become newer by that.
+    assert_eq!(learned.care(Timestamp(NOW.0 + 180 * DAY), 180).await.expect("it is written").dropped, 0);
+    assert_eq!(learned.care(Timestamp(NOW.0 + 181 * DAY), 180).await.expect("it is written").dropped, 3);
+    learned.close().await;
+}
+
+#[tokio::test]
+async fn records_that_go_to_and_fro_stay_as_old_as_they_are() {
+    let (ours, theirs) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let mut a = open(ours.path()).await;
+    std::fs::copy(ours.path().join("learned.key"), theirs.path().join("learned.key")).expect("it is copied");
+    let mut b = open(theirs.path()).await;
+    let key = a.tokens().clone();
+    a.learn((0..1200).map(|n| lesson(&format!("samtools sort --k{n}"), &[], "x", n, &key)).collect(), NOW)
+        .await
+        .expect("it is written");
+    let file = ours.path().join("out");
+    for days in [0, 100, 170] {
+        let now = Timestamp(NOW.0 + days * DAY);
+        assert_eq!(a.export(&file).await.expect("it is written"), 1200);
+        let all = b.open_exchange(&file, &mut std::fs::File::open(&file).expect("it is there")).expect("it opens");
+        assert_eq!(b.take(all, now).await.expect("it is written"), if days == 0 { 1200 } else { 0 });
+        assert_eq!(b.export(&file).await.expect("it is written"), 1200);
+        let all = a.open_exchange(&file, &mut std::fs::File::open(&file).expect("it is there")).expect("it opens");
+        assert_eq!(a.take(all, now).await.expect("it is written"), 0);
+    }
+    assert_eq!(a.all().await.expect("it is read"), b.all().await.expect("it is read"));
+    let last = Timestamp(NOW.0 + 181 * DAY);
+    for store in [&mut a, &mut b] {
+        assert_eq!(store.care(last, 180).await.expect("it is written").dropped, 1200);
+    }
 }

@@ -20,12 +20,12 @@ use crate::model::units::{Bytes, Timestamp};
 use crate::reach::advice;
 use crate::reach::clock;
 use crate::reach::config::StateDir;
-use crate::reach::learned::{Learned, LearnedError, Lesson, Place, Stamp, take_in};
+use crate::reach::learned::{Learned, LearnedError, Lesson, Place, Stamp, class_of, take_in};
 use crate::reach::store::{Batch, Untaught};
 use crate::serve::engine::adviser::{change, is_asked};
 use crate::serve::engine::left::read_again;
 use crate::serve::engine::runner::{Given, Report, Runner};
-use crate::serve::prepare::lore::{class_of, known_of, passphrase, signature_of};
+use crate::serve::prepare::lore::{known_of, passphrase, signature_of};
 
 /// Attempts that wait in memory to be learned from: twenty megabytes. When more do, the rest is read from the store again.
 const MOST_WAITING: usize = 65_536;
@@ -380,7 +380,6 @@ async fn open(state: &StateDir) -> Result<Learned, LearnedError> {
     let now = clock::now();
     let place = Place::of(state);
     let mut learned = Learned::open(&place, passphrase().as_deref(), now).await?;
-    learned.care(now, place.retention()).await?;
     // What agents' hooks saw is not worth more than the rest.
     if let Err(error) = take_in(&mut learned, &place, now).await {
         tracing::debug!(%error, "what hooks saw is taken in another time");

@@ -11,6 +11,7 @@
 //! | `admit` | submissions and runs from the store |
 //! | `link` | the connection to the worker, adoption of what it has |
 //! | `learner` | what attempts taught, written beside all that |
+//! | `keeper` | what every day asks of what was learned |
 //! | `left` | what an engine before this one did not come to learn from |
 //! | `adviser` | what coding agents' hooks look up, kept fresh beside all that |
 //! | `done` | commands that ran without the engine, kept as runs |
@@ -33,6 +34,7 @@ mod datasets;
 mod done;
 mod handle;
 mod hosts;
+mod keeper;
 mod learner;
 mod left;
 mod link;

@@ -30,6 +30,7 @@ use crate::serve::engine::brought::{Brought, Fetching};
 use crate::serve::engine::care::{Care, drop_secrets};
 use crate::serve::engine::check::Answers;
 use crate::serve::engine::handle::{Busy, Handle, Message, Reply};
+use crate::serve::engine::keeper::Keeper;
 use crate::serve::engine::learner::{Learner, Learnt};
 use crate::serve::engine::link::{Link, Linked, for_container};
 use crate::serve::engine::refusal::{chain, illegal, no_run, refuse, storage};
@@ -206,6 +207,7 @@ impl Runner {
     pub async fn run(mut self) -> Left {
         self.perform();
         self.end_runs().await;
+        let keeper = Keeper::begin(self.state.clone());
         let left = loop {
             let input = self.wait().await;
             if matches!(input, Input::Idle) {
@@ -220,6 +222,7 @@ impl Runner {
         };
         // Who follows a run learns that there will be no more lines.
         self.ring_all();
+        drop(keeper);
         self.dismiss_worker().await;
         self.close_lessons().await;
         self.adviser.leave().await;

@@ -23,7 +23,7 @@ use crate::reach::advice;
 use crate::reach::config::StateDir;
 use crate::reach::files::look::Root;
 use crate::reach::index::{Index, IndexError};
-use crate::reach::learned::{Entry, Extract, Learned, LearnedError, MOST_KIN, Mention, Place};
+use crate::reach::learned::{Entry, Extract, Learned, LearnedError, MOST_KIN, Mention, Place, class_of};
 
 /// Commands of a plan that are looked up at most: of more, the rest is taken as it is written.
 const MOST_COMMANDS: usize = 500;
@@ -66,11 +66,6 @@ pub struct Lying {
 /// Returns the passphrase of what was learned, where it is kept under one.
 pub fn passphrase() -> Option<String> {
     std::env::var("CSYNC_LEARNED_PASSPHRASE").ok()
-}
-
-/// Returns the token of a host's class.
-pub fn class_of(host: &str, key: &TokenKey) -> Token {
-    key.token("class", host)
 }
 
 /// Returns what the command of an instance is like; none where it is nothing to learn of.
