@@ -244,6 +244,34 @@ fn what_a_far_job_prints_is_seen_while_it_runs() {
 }
 
 #[test]
+fn a_batch_system_is_asked_no_sooner_than_its_site_lets_us_whoever_watches_or_cancels() {
+    let bed = Bed::own(&["slurm"]);
+    configure(&bed, "[hosts.hpc]\nssh = \"login2\"\nbatch = \"slurm\"\npolicy = { poll_min = \"1h\" }\n");
+    bed.csync(&["hosts", "probe", "hpc"]).exits(0);
+    let trace = bed.scratch("login");
+    in_front_of(&bed, "squeue", &format!("echo x >> {trace}/asked"));
+    let asked = || bed.on("login", &format!("cat {trace}/asked 2>/dev/null | wc -l")).out.trim().to_owned();
+    let run = format!(
+        "for n in 1 2 3; do while [ ! -e {trace}/go$n ]; do sleep 0.1; done; echo said $n; done; touch {trace}/out; sleep 600"
+    );
+    bed.write("workflow.toml", format!("name = \"shy\"\n[tasks.t]\nrun = \"{run}\"\non = \"hpc\"\n"));
+    bed.csync(&["submit", "--detach"]).exits(0);
+    until("it is asked after the submission", || asked() == "1");
+    // What a job prints is in its directory: that is read as often as somebody wants to see it.
+    for n in 1..=3 {
+        bed.on("login", &format!("touch {trace}/go{n}")).exits(0);
+        let log = || bed.csync(&["logs", "last", "t", "--stdout"]).exits(0).out;
+        until("the line is seen", || log().ends_with(&format!("said {n}\n")));
+    }
+    let show = bed.csync(&["show", "last"]).exits(0).out;
+    assert!(show.contains("1 running"), "its record tells that it runs: {show}");
+    bed.csync(&["cancel", "last"]).exits(0);
+    bed.csync(&["wait", "last"]).exits(130);
+    assert_eq!(bed.on("login", "squeue -h -t PD,R").out, "");
+    assert_eq!(asked(), "1", "nothing of it was asked of the batch system");
+}
+
+#[test]
 fn jobs_on_a_host_that_is_not_named_any_more_are_followed_to_their_end() {
     let bed = Bed::shared();
     configure(&bed, "[hosts.hpc]\nssh = \"login\"\nbatch = \"slurm\"\n");

@@ -88,6 +88,11 @@ there. A batch system that takes no more (a limit of the account, the qos or the
 took. `csync status` and `csync hosts list` say so, and when a host that could not be reached is tried again. Of a routing queue of
 PBS holds what one of the queues behind it allows; those that take jobs from it alone are sent none past it.
 
+A batch system is asked no more often than `poll_min` of the `policy` says, whatever happens: `csync logs -f`, `csync cancel` and a
+connection that broke read and write in the directories of the jobs alone until it may be asked again. What a job prints, that it
+started, and that it ended well, is seen there at once while somebody watches it; why one failed, and that one waits again, with the
+next question.
+
 What is edited here holds for hosts that are at work from their next look on. A host that is taken out gets nothing new; what it
 has is followed to its end, as the host was configured last. A connection whose keep-alives stay without an answer is given up after
 30 s, or what `ServerAliveInterval` and `ServerAliveCountMax` say. What ran there is `lost` then, which is no failure: it is waited

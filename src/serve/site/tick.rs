@@ -56,6 +56,15 @@ const ENDED: &str = "nothing of it runs any more, and it left no record: its pro
 /// Most that is read of what a batch system wrote into a job's log.
 const LOG: u64 = 4096;
 
+/// What a look reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// Job directories alone: the batch system is not asked.
+    #[default]
+    Directories,
+    All,
+}
+
 /// What is looked for.
 pub(super) struct Asked {
     pub(super) live: Vec<Live>,
@@ -65,10 +74,10 @@ pub(super) struct Asked {
     pub(super) watched: Vec<(JobName, u32, JobKey)>,
     /// The number of this look.
     pub(super) turn: u64,
-    /// It is to be found out whether the batch system answers, even if nothing is there.
-    pub(super) away: bool,
     /// How busy the batch system is, is to be asked too.
     pub(super) load: bool,
+    /// What is read.
+    pub(super) scope: Scope,
 }
 
 /// What a batch system says of a submission that waits.
@@ -123,6 +132,8 @@ pub(super) struct Heard {
     pub(super) no_ground: bool,
     /// More of what is watched is there than came.
     pub(super) behind: bool,
+    /// What was read.
+    pub(super) scope: Scope,
     /// Why the batch system told nothing, where it was asked.
     pub(super) silent: Option<String>,
     /// Why nothing can be written to our directory there.
@@ -139,6 +150,7 @@ pub(super) async fn tick(means: &Means, ground: &Ground, asked: Asked) -> Result
     let reply = means.way().await?.exec(exec).await?;
     let sections = sections(&reply.stdout, &mark);
     let (mut heard, tails) = understand(means, ground, &asked, &sections);
+    heard.scope = asked.scope;
     heard.no_ground = sections.is_empty() && !reply.status.is_success();
     let more = |tail: &Tail| tail.size.is_some_and(|size| size > tail.from + tail.bytes.len() as u64);
     heard.behind = tails.iter().any(|tail| more(tail) && !tail.path.contains("/batch.log"));
@@ -254,7 +266,7 @@ fn script(means: &Means, ground: &Ground, asked: &Asked, mark: &str) -> (String,
             writeln!(script, "[ ! -e jobs/{name}/submitting ] || printf '\\n%s submitting\\n{name}\\n' {mark}");
     }
     if let Some(dialect) = &means.dialect
-        && (asked.away || !asked.live.is_empty())
+        && asked.scope == Scope::All
     {
         section(&mut script, mark, "queue", &batch::queue(dialect.flavour, Ask::Mine));
         if asked.load {

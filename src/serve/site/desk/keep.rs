@@ -66,7 +66,7 @@ impl Desk {
         self.edited = stamp(&means);
         self.means = Arc::new(means);
         self.keep();
-        self.next_tick = self.next_tick.min(Instant::now() + self.wait(false));
+        self.next_tick = self.next_tick.min(self.next_look(false));
         self.say_room().await;
     }
 

@@ -5,6 +5,7 @@ mod clearing;
 mod keep;
 mod news;
 mod out;
+mod pace;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Weak};
@@ -27,18 +28,15 @@ use crate::reach::transport::TransportError;
 use crate::serve::site::boxes::{Boxed, Boxes, is_marked};
 use crate::serve::site::desk::clearing::STUCK;
 use crate::serve::site::desk::keep::stamp;
+use crate::serve::site::desk::pace::{Haste, Pace, WATCHED, away};
 use crate::serve::site::fetch::Fetched;
 use crate::serve::site::quota::Quota;
 use crate::serve::site::send::{Ground, NotSent, SentOut, ground};
-use crate::serve::site::tick::{Asked, Heard, MemberNews, Queueing, tick};
-use crate::serve::site::{Means, Order, SiteJob, SiteNews, pause};
+use crate::serve::site::tick::{Asked, Heard, MemberNews, Queueing, Scope, tick};
+use crate::serve::site::{Means, Order, SiteJob, SiteNews};
 
 /// How long jobs are gathered before they go out together.
 const GATHER: Duration = Duration::from_millis(100);
-/// Shortest and longest pause before a host is tried again that could not be reached.
-const AWAY: (u64, u64) = (2, 60);
-/// Between two looks while somebody watches what a job prints, unless the site asks for more.
-const WATCHED: Duration = Duration::from_secs(2);
 /// How often it is looked at whether the connection is still there, which asks nobody.
 const PULSE: Duration = Duration::from_secs(5);
 /// Looks in a row without a word of the batch system after which nothing more is given to it.
@@ -211,6 +209,8 @@ pub(super) struct Desk {
     /// Looks in a row that brought nothing new.
     quiet: u32,
     next_tick: Instant,
+    /// When the batch system was asked last: what its site demands holds whatever the reason for a look.
+    pace: Pace,
     /// When it is asked again how busy the batch system is.
     next_load: Instant,
     /// Looks in a row in which the batch system did not answer.
@@ -262,6 +262,7 @@ impl Desk {
             turn: 0,
             quiet: 0,
             next_tick: now,
+            pace: Pace::default(),
             next_load: now,
             silent: 0,
             away: None,
@@ -300,8 +301,11 @@ impl Desk {
         if self.asking != Asking::No || !self.has_work() && self.away.is_none() {
             return never;
         }
-        if self.away.is_some() || self.ground.is_none() {
+        if self.ground.is_none() {
             return self.next_try;
+        }
+        if self.away.is_some() {
+            return self.look_due();
         }
         let tick = if self.live.is_empty() { never } else { self.next_tick.min(self.next_pulse) };
         let tick = self.clears_at().map_or(tick, |at| tick.min(at));
@@ -337,8 +341,7 @@ impl Desk {
             self.send(&ground);
         }
         let looks = !self.live.is_empty() || self.away.is_some() || !self.entered;
-        let due = if self.away.is_some() { self.next_try } else { self.next_tick };
-        if looks && now >= due {
+        if looks && now >= self.look_due() {
             self.try_again();
             self.look(ground);
         }
@@ -359,17 +362,31 @@ impl Desk {
         }
     }
 
-    /// Returns how long to wait before the next look.
-    fn wait(&self, behind: bool) -> Duration {
-        let least = self.means.host.policy.poll_min;
+    /// When it is looked at again. Whether a batch system answers that did not is seen by asking it, and so not before it may be.
+    fn look_due(&self) -> Instant {
+        match (&self.away, self.silent) {
+            (None, _) => self.next_tick,
+            (Some(_), 0) => self.next_try,
+            (Some(_), _) => self.pace.ready(self.least()).map_or(self.next_try, |at| at.max(self.next_try)),
+        }
+    }
+
+    /// The shortest time between two questions to the batch system.
+    fn least(&self) -> Duration {
+        self.means.host.policy.poll_min
+    }
+
+    /// Returns when the next look is.
+    fn next_look(&self, behind: bool) -> Instant {
         // What is made up has nobody who could be disturbed.
         let quiet = if self.means.host.simulated.is_some() { 0 } else { self.quiet };
-        let usual = pause(quiet, least);
-        if self.watched.is_empty() {
-            return usual;
-        }
-        let soon = if behind { Duration::ZERO } else { WATCHED };
-        usual.min(soon.max(least))
+        let haste = match (self.watched.is_empty(), self.stops.is_empty()) {
+            (false, _) if behind => Haste::Behind,
+            (false, _) => Haste::Watched,
+            (true, false) => Haste::Stopping,
+            (true, true) => Haste::None,
+        };
+        self.pace.next(Instant::now(), quiet, self.least(), haste)
     }
 
     /// Asks for everything of ours.
@@ -382,8 +399,13 @@ impl Desk {
             member.grant = self.jobs.get(&member.key).map(|job| job.grant);
             member.stopping = self.stops.contains(&member.key);
         }
-        // Where nothing of ours is, the batch system is not asked.
-        let asks = !live.is_empty();
+        // Where nothing of ours is, the batch system is not asked, and nowhere more often than its site lets us: then job directories
+        // are read alone. Where there is none, nobody is spared by that.
+        let may = self.means.dialect.is_none() || self.pace.may_ask(now, self.least());
+        let asks = may && (!live.is_empty() || self.away.is_some());
+        if asks {
+            self.pace.asked(now);
+        }
         let asked = Asked {
             live,
             stops: self
@@ -394,8 +416,8 @@ impl Desk {
                 .collect(),
             watched: self.watched(),
             turn: self.turn,
-            away: self.away.is_some(),
-            load: now >= self.next_load && asks,
+            load: now >= self.next_load && asks && !self.live.is_empty(),
+            scope: if asks { Scope::All } else { Scope::Directories },
         };
         if asked.load {
             self.next_load = now + LOAD;
@@ -508,7 +530,10 @@ impl Desk {
                     return;
                 }
                 self.entered = true;
-                self.silent = if heard.silent.is_some() { self.silent.saturating_add(1) } else { 0 };
+                if heard.scope == Scope::All {
+                    self.pace.asked(Instant::now());
+                    self.silent = if heard.silent.is_some() { self.silent.saturating_add(1) } else { 0 };
+                }
                 match (&heard.unwritable, &heard.silent) {
                     (Some(why), _) => self.shut(self.unwritable(why)).await,
                     // It may be busy for a moment. One that was away stays so until it answers.
@@ -548,9 +573,9 @@ impl Desk {
         tracing::warn!(host = %self.means.host.name, why = words, "cannot be used");
         let times = self.away.as_ref().map_or(0, |(_, times)| times + 1);
         self.away = Some((words.clone(), times));
-        let wait = (AWAY.0 << times.min(6)).min(AWAY.1);
-        let wait = Duration::from_secs(wait);
-        self.next_try = Instant::now() + wait;
+        let now = Instant::now();
+        self.next_try = now + away(times);
+        let wait = self.look_due().saturating_duration_since(now);
         self.say(SiteNews::Shut(words.clone(), clock::now().after(wait))).await;
         for job in std::mem::take(&mut self.waiting) {
             self.end(never_ran(job.key, Outcome::NodeFail, vec![words.clone()])).await;

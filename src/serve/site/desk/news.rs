@@ -11,9 +11,9 @@ use crate::model::id::JobKey;
 use crate::model::job::{Ended, Outcome};
 use crate::reach::clock;
 use crate::reach::transport::TransportError;
-use crate::serve::site::desk::{Desk, Done, Live, Way, is_over, never_ran};
+use crate::serve::site::desk::{Desk, Done, Live, Member, Way, is_over, never_ran};
 use crate::serve::site::fetch::{Fetched, Wanted, fetch};
-use crate::serve::site::tick::{Heard, MISSING, MemberNews};
+use crate::serve::site::tick::{Heard, MISSING, MemberNews, Scope};
 use crate::serve::site::{SiteJob, SiteNews, grown};
 
 /// Why an attempt did not run that was handed over ahead.
@@ -50,6 +50,9 @@ impl Desk {
         let strays = self.strays.len();
         let mut over: BTreeMap<JobName, Vec<(u32, MemberNews)>> = BTreeMap::new();
         for (name, index, news) in heard.members {
+            if heard.scope == Scope::Directories && !self.tells_enough(&name, index, &news) {
+                continue;
+            }
             changed |= self.member_news(&name, index, &news).await;
             if let MemberNews::Over { .. } = news {
                 over.entry(name).or_default().push((index, news));
@@ -77,7 +80,13 @@ impl Desk {
             told.send(()).ok();
         }
         self.quiet = grown(self.quiet, changed, self.is_in_doubt());
-        self.next_tick = Instant::now() + self.wait(heard.behind);
+        self.next_tick = self.next_look(heard.behind);
+    }
+
+    /// Returns whether news of a look that did not ask the batch system hold.
+    fn tells_enough(&self, name: &JobName, index: u32, news: &MemberNews) -> bool {
+        let member = self.live.get(name).and_then(|live| live.members.get(index as usize - 1));
+        member.is_some_and(|member| is_enough(member, news, self.stops.contains(&member.key)))
     }
 
     /// Returns whether some member left the queue without a word, and the looks that tell what became of it are not over.
@@ -304,6 +313,16 @@ impl Desk {
     }
 }
 
+/// Returns whether news hold that a wrapper's record tells alone, the batch system not being asked: why something failed, and whether
+/// it waits again, is the batch system's to say too.
+fn is_enough(member: &Member, news: &MemberNews, stopping: bool) -> bool {
+    match news {
+        MemberNews::Running(at) => member.missing == 0 && member.started != Some(*at),
+        MemberNews::Over { outcome, .. } => stopping || *outcome == Outcome::Success,
+        MemberNews::Waiting(_) | MemberNews::Missing | MemberNews::Remove(_) | MemberNews::Lost(_) => false,
+    }
+}
+
 /// Returns what is over, what is to be fetched again, and how the host was lost. The first error is the one that says that, whether
 /// somebody must log in too; the others repeat its words.
 fn sorted(members: Vec<(u32, Fetched)>) -> (Vec<Ended>, Vec<u32>, Option<TransportError>) {
@@ -323,6 +342,10 @@ fn sorted(members: Vec<(u32, Fetched)>) -> (Vec<Ended>, Vec<u32>, Option<Transpo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::id::{InstanceId, RunId};
+    use crate::model::resources::Usage;
+    use crate::model::units::Timestamp;
+    use crate::serve::site::tick::Queueing;
 
     #[test]
     fn a_login_that_is_needed_is_told_however_many_members_wait_for_it() {
@@ -334,5 +357,40 @@ mod tests {
         let (over, again, away) = sorted(members);
         assert_eq!((over.len(), again), (0, vec![2, 5]));
         assert!(matches!(away, Some(TransportError::NeedsLogin { .. })), "{away:?}");
+    }
+
+    #[test]
+    fn without_the_batch_system_only_what_a_record_tells_for_sure_is_taken() {
+        let key = JobKey { run: RunId(1), instance: InstanceId(0), attempt: 1 };
+        let plain = Member {
+            key,
+            stage: Stage::Waiting,
+            started: None,
+            over: false,
+            missing: 0,
+            reason: None,
+            until: None,
+            grant: None,
+            stopping: false,
+        };
+        let at = Timestamp(7);
+        let over = |outcome| MemberNews::Over {
+            outcome,
+            usage: Usage::default(),
+            started: None,
+            ended: at,
+            notes: Vec::new(),
+        };
+        let failed = || over(Outcome::Exit { code: 137, signal: None });
+        let enough = |member: &Member, news: &MemberNews| is_enough(member, news, false);
+        assert!(enough(&plain, &MemberNews::Running(at)) && enough(&plain, &over(Outcome::Success)));
+        assert!(!enough(&plain, &failed()), "it may have been for its memory");
+        assert!(is_enough(&plain, &failed(), true));
+        let again = Member { started: Some(at), ..plain.clone() };
+        assert!(!enough(&again, &MemberNews::Running(at)), "it waits again, as the batch system said");
+        let missing = Member { missing: 2, ..plain.clone() };
+        assert!(!enough(&missing, &MemberNews::Running(at)), "or it would never be given up");
+        assert!(!enough(&plain, &MemberNews::Missing) && !enough(&plain, &MemberNews::Lost(String::new())));
+        assert!(!enough(&plain, &MemberNews::Waiting(Queueing::default())));
     }
 }

@@ -19,7 +19,7 @@ use crate::serve::site::boxes::{is_boxed, is_marked, mark};
 use crate::serve::site::desk::{Desk, Done, Live, Member, Way, never_ran, said};
 use crate::serve::site::jobs::prefix;
 use crate::serve::site::send::{Ground, NotSent, SentOut, group, send, unless_off};
-use crate::serve::site::{Means, SiteJob, SiteNews, pause};
+use crate::serve::site::{Means, SiteJob, SiteNews};
 
 /// Why an attempt did not run whose inputs were on their way.
 const CALLED_OFF: &str = "its inputs were not brought to their end, and nothing of it was submitted";
@@ -135,7 +135,7 @@ impl Desk {
 
     pub(super) async fn sent(&mut self, name: &JobName, result: Result<SentOut, NotSent>) {
         self.quiet = 0;
-        self.next_tick = Instant::now() + pause(0, self.means.host.policy.poll_min);
+        self.next_tick = self.next_look(false);
         self.offs.remove(name);
         let keys = self.live.get(name).map(|live| live.sent.members.clone()).unwrap_or_default();
         let withdrawn: HashSet<JobKey> = keys.into_iter().filter(|key| self.withdrawn.remove(key)).collect();
