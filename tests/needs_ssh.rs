@@ -74,7 +74,7 @@ impl Line {
 
     pub(crate) fn hop(&self, host: &str) -> Hop {
         let person = Person { home: "/nowhere".to_owned(), user: user(), uid: 0 };
-        Hop::from_options(&self.options(host), &person, None).unwrap()
+        Hop::from_options(&self.options(host), &person, None, &[]).unwrap()
     }
 
     /// Returns the way to the last host of the line by this program's own SSH.

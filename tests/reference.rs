@@ -93,6 +93,12 @@ connection that broke read and write in the directories of the jobs alone until 
 started, and that it ended well, is seen there at once while somebody watches it; why one failed, and that one waits again, with the
 next question.
 
+Connections are made by csync itself unless something is configured that the system's `ssh` alone can do; `csync hosts test` says
+which it is, and why: a `ProxyCommand`, PKCS#11, a key of a hardware security key among the `IdentityFile`s that are there
+(`id_ed25519_sk` and `id_ecdsa_sk` are looked at unless others are named), or `GSSAPIAuthentication` while there is a Kerberos ticket.
+Whether there is one is asked of `klist -s` where tickets are not kept in a file. Variables of `SetEnv` and `SendEnv` go along either
+way, as far as the host's `AcceptEnv` lets them in.
+
 What is edited here holds for hosts that are at work from their next look on. A host that is taken out gets nothing new; what it
 has is followed to its end, as the host was configured last. A connection whose keep-alives stay without an answer is given up after
 30 s, or what `ServerAliveInterval` and `ServerAliveCountMax` say. What ran there is `lost` then, which is no failure: it is waited

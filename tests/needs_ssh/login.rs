@@ -1,14 +1,14 @@
 //! Being let in, and by whom: keys of all kinds, agents, certificates, questions; and which member is chosen.
 
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use csync::language::ssh::known_hosts::{HostKey, KnownHosts, Place, Verdict};
 use csync::language::ssh::{Hop, HostKeyTrouble};
 use csync::model::host::HostName;
 use csync::reach::transport::{
-    Ask, ConnectionSettings, Connections, Exec, Limits, LinkState, Member, Native, NativeSettings, Questions, Remote,
-    Seen, Transport, TransportError,
+    Ask, ConnectionSettings, Connections, Exec, Kerberos, Limits, LinkState, Member, Native, NativeSettings, Questions,
+    Remote, Seen, Transport, TransportError,
 };
 use futures_util::FutureExt;
 use russh::MethodKind;
@@ -40,7 +40,8 @@ impl Agent {
             .spawn()
             .unwrap();
         let start = std::time::Instant::now();
-        while !socket.exists() {
+        // Its socket is there before it listens.
+        while std::os::unix::net::UnixStream::connect(&socket).is_err() {
             assert!(start.elapsed() < PATIENCE, "the agent listens");
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
@@ -100,6 +101,67 @@ async fn keys_of_an_agent() {
             assert!(!line.0.hosts[0].log().contains("Failed publickey"), "the key that is named comes first");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_named_by_a_variable_is_asked() {
+    static SOCKET: OnceLock<String> = OnceLock::new();
+    let line = Masters(Line::new(1));
+    let agent = Agent::start(&line.0.bed);
+    let key = line.0.bed.key("mine", "ed25519", "");
+    agent.add(&key);
+    std::fs::remove_file(&key).unwrap();
+    only_key(&line.0, "mine", &format!("IdentityFile {}\nIdentityAgent $MY_AGENT", key.display()));
+    let let_in = async |variables: fn() -> Vec<(String, String)>| {
+        let settings = ConnectionSettings { variables, member: Some(Member::Russh), ..settings_of(&line.0) };
+        let host =
+            Connections::new(settings).transport(&"host0".parse().unwrap(), "host0", Limits::default()).await.unwrap();
+        host.exec(exec("true")).await
+    };
+    let denied = let_in(Vec::new).await;
+    assert!(matches!(denied, Err(TransportError::Denied { .. })), "{denied:?}");
+    SOCKET.set(agent.socket.display().to_string()).unwrap();
+    let_in(|| vec![("MY_AGENT".to_owned(), SOCKET.get().unwrap().clone())]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn variables_go_along_as_ssh_sends_them() {
+    let mut bed = Bed::new();
+    let sshd = bed.unusual_sshd(&Unusual::lines("AcceptEnv CSYNC_TOLD LC_CSYNC".to_owned()));
+    let key = bed.read(&format!("host-{}.pub", sshd.address));
+    bed.append("known_hosts", &format!("[{}]:{} {key}", sshd.address, sshd.port));
+    let line = Masters(Line { bed, hosts: vec![sshd] });
+    line.0.write_config("SetEnv CSYNC_TOLD=\"so it is\" CSYNC_OTHER=x\nSendEnv LC_*");
+    for (member, sent) in [(Member::OpenSsh, ""), (Member::Russh, "sent")] {
+        let variables: fn() -> Vec<(String, String)> = || {
+            [("LC_CSYNC", "sent"), ("CSYNC_KEPT", "secret")].map(|(name, value)| (name.into(), value.into())).to_vec()
+        };
+        let settings = ConnectionSettings { variables, member: Some(member), ..settings_of(&line.0) };
+        let host =
+            Connections::new(settings).transport(&"host0".parse().unwrap(), "host0", Limits::default()).await.unwrap();
+        let said = host.exec(exec("echo \"$CSYNC_TOLD,$CSYNC_OTHER,$LC_CSYNC,$CSYNC_KEPT\"")).await.unwrap().stdout;
+        assert_eq!(String::from_utf8_lossy(&said), format!("so it is,,{sent},\n"), "{member}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_file_that_cannot_sign_here_is_passed_over() {
+    use russh::keys::PrivateKey;
+    use russh::keys::ssh_key::LineEnding;
+    use russh::keys::ssh_key::private::{KeypairData, SkEd25519};
+    use russh::keys::ssh_key::public::{self, Ed25519PublicKey};
+
+    let line = Masters(Line::new(1));
+    let mine = line.0.bed.key("mine", "ed25519", "");
+    let half = public::SkEd25519::new(Ed25519PublicKey([7; 32]), "ssh:");
+    let key = PrivateKey::new(KeypairData::SkEd25519(SkEd25519::new(half, 1, [1, 2, 3]).unwrap()), "").unwrap();
+    let odd = line.0.bed.path("odd");
+    std::fs::write(&odd, key.to_openssh(LineEnding::LF).unwrap()).unwrap();
+    // The host would take it.
+    let authorized = format!("{}\n{}", key.public_key().to_openssh().unwrap(), line.0.bed.read("mine.pub"));
+    std::fs::write(line.0.bed.path("authorized"), authorized).unwrap();
+    line.0.write_config(&format!("IdentityFile {}\nIdentityFile {}", odd.display(), mine.display()));
+    is_let_in(&line.0, Member::Russh).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -415,10 +477,14 @@ async fn an_alias_with_capital_letters_is_found_as_openssh_finds_it() {
 
 /// Connections by the line's configuration.
 fn connections(line: &Line) -> Connections {
+    Connections::new(settings_of(line))
+}
+
+fn settings_of(line: &Line) -> ConnectionSettings {
     let vars = |name: &str| (name == "HOME").then(|| "/nowhere".into());
     let mut settings = ConnectionSettings::from_env(vars, line.bed.path("s"));
     settings.ssh.config = Some(line.bed.path("config"));
-    Connections::new(settings)
+    settings
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -469,6 +535,22 @@ async fn the_member_is_chosen_with_a_reason() {
         let (member, reason, _) = chosen(extra, "host0").await.unwrap();
         assert_eq!((member, reason.as_str()), (Member::OpenSsh, why));
     }
+    // A key on hardware, of which no more than a file is here.
+    let hardware = line.bed.path("id_sk");
+    let half = "AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAIAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHAAAABHNzaDo=";
+    std::fs::write(hardware.with_extension("pub"), format!("sk-ssh-ed25519@openssh.com {half}\n")).unwrap();
+    let (member, reason, _) = chosen(&format!("IdentityFile {}", hardware.display()), "host0").await.unwrap();
+    assert_eq!(member, Member::OpenSsh);
+    assert_eq!(reason, format!("the key {} is one of a hardware security key", hardware.display()));
+    // A ticket, wherever it is kept.
+    line.write_config("GSSAPIAuthentication yes");
+    let mut settings = settings_of(&line);
+    settings.kerberos = Kerberos::new(Some("KCM:".to_owned()), None, 0);
+    settings.kerberos.klist = "true".into();
+    let choice = Connections::new(settings.clone()).choose("host0").await.unwrap();
+    assert_eq!((choice.member, choice.reason.contains("Kerberos")), (Member::OpenSsh, true), "{}", choice.reason);
+    settings.kerberos.klist = "false".into();
+    assert_eq!(Connections::new(settings).choose("host0").await.unwrap().member, Member::Russh);
     line.write_config("");
     let config = line.bed.read("config");
     std::fs::write(line.bed.path("config"), format!("Host host0\nCompression yes\n{config}")).unwrap();

@@ -131,6 +131,12 @@ impl Walk<'_> {
             "challengeresponseauthentication" | "keyboardinteractiveauthentication" => "kbdinteractiveauthentication",
             key => key,
         };
+        if key == "setenv" {
+            // As `ssh -G` prints them: one a line. The first line counts.
+            let first = !self.options.has(key);
+            split_words(value).iter().filter(|_| first).for_each(|word| self.options.push(key, word));
+            return;
+        }
         // A ProxyCommand is a whole line, and lists of files are taken apart where they are used.
         let words = split_words(value);
         let value = match (key, words.as_slice()) {

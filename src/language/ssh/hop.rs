@@ -46,6 +46,8 @@ pub struct Hop {
     pub agent: Option<String>,
     /// Whether an agent's other keys stay out.
     pub identities_only: bool,
+    /// Variables for what runs there, as far as the host lets them in.
+    pub env: Vec<(String, String)>,
     /// The ways of logging in that are tried.
     pub methods: Vec<Method>,
     /// How often a person is asked for the same thing: a passphrase, answers, a password.
@@ -59,11 +61,17 @@ pub struct Hop {
 }
 
 impl Hop {
-    /// Takes what matters from a host's options. `agent` is the value of `SSH_AUTH_SOCK`.
+    /// Takes what matters from a host's options. `agent` is the value of `SSH_AUTH_SOCK`, or of the variable that `IdentityAgent`
+    /// names ([`Options::agent_variable`]); `here` are the variables that are set.
     ///
     /// # Errors
     /// Says what is not understood; then the system's `ssh` is the one to ask.
-    pub fn from_options(options: &Options, person: &Person, agent: Option<&str>) -> Result<Self, String> {
+    pub fn from_options(
+        options: &Options,
+        person: &Person,
+        agent: Option<&str>,
+        here: &[(String, String)],
+    ) -> Result<Self, String> {
         let odd =
             |what: &'static str| move |value: String| format!("{what} has a token that csync does not know: {value}");
         let address = options.host_name().ok_or("HostName is not known")?.to_owned();
@@ -72,6 +80,7 @@ impl Hop {
         let agent = match options.all("identityagent").first().map(String::as_str) {
             None | Some("SSH_AUTH_SOCK") => agent.map(str::to_owned),
             Some("none") => None,
+            Some(_) if options.agent_variable().is_some() => agent.map(str::to_owned),
             Some(path) => Some(options.expand(path, person).ok_or_else(|| odd("IdentityAgent")(path.to_owned()))?),
         };
         let mut known_hosts = options.paths("userknownhostsfile", person).map_err(odd("UserKnownHostsFile"))?;
@@ -92,6 +101,7 @@ impl Hop {
             certificates: options.paths("certificatefile", person).map_err(odd("CertificateFile"))?,
             agent,
             identities_only: options.is_on("identitiesonly"),
+            env: options.environment(here),
             methods: METHODS.iter().filter(|(_, key, name)| tried(key, name)).map(|(method, ..)| *method).collect(),
             prompts: options
                 .number("numberofpasswordprompts")
@@ -118,7 +128,8 @@ mod tests {
     #[test]
     fn options_become_a_hop() {
         let person = Person { home: "/h".into(), user: "u".into(), uid: 1 };
-        let hop = |more: &str| Hop::from_options(&Options::read(&format!("{TEXT}{more}")), &person, Some("/agent"));
+        let hop =
+            |more: &str| Hop::from_options(&Options::read(&format!("{TEXT}{more}")), &person, Some("/agent"), &[]);
         let plain = hop("").unwrap();
         assert_eq!(plain.known_hosts, ["/h/kh", "/b", "/g"]);
         assert_eq!(
@@ -134,6 +145,9 @@ mod tests {
         assert!(plain.identities_only);
         assert_eq!((plain.prompts, hop("numberofpasswordprompts 1\n").unwrap().prompts), (3, 1));
         assert_eq!(hop("identityagent none\n").unwrap().agent, None);
+        assert_eq!(hop("identityagent $MINE\n").unwrap().agent.as_deref(), Some("/agent"), "what the variable says");
+        assert!(hop("identityagent ${MINE}/a\n").unwrap_err().contains("IdentityAgent"));
+        assert_eq!(hop("setenv A=1\n").unwrap().env, [("A".to_owned(), "1".to_owned())]);
         assert_eq!(hop("identityagent %d/a\n").unwrap().agent.as_deref(), Some("/h/a"));
         let alias = hop("hostkeyalias Cluster\npreferredauthentications publickey\n").unwrap();
         assert_eq!((alias.place.name(), alias.principal.as_str(), alias.methods.len()), ("cluster", "cluster", 1));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::language::ssh::Destination;
+use crate::language::ssh::known_hosts::is_match;
 
 /// The options of a host, as `ssh -G` printed them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -110,6 +111,23 @@ impl Options {
             .collect()
     }
 
+    /// Returns the variable that names the agent's socket, where `IdentityAgent` names one: `$VARIABLE`.
+    pub fn agent_variable(&self) -> Option<&str> {
+        self.get("identityagent")?.strip_prefix('$').filter(|name| !name.is_empty() && !name.starts_with('{'))
+    }
+
+    /// Returns the variables that go along to a host, of those that are set here: by `SendEnv`, then by `SetEnv`, which says their
+    /// values.
+    pub fn environment(&self, here: &[(String, String)]) -> Vec<(String, String)> {
+        let patterns: Vec<String> = self.all("sendenv").iter().flat_map(|value| split_words(value)).collect();
+        let wanted = here.iter().filter(|(name, _)| patterns.iter().any(|pattern| is_match(pattern, name))).cloned();
+        let set = self.all("setenv").iter().filter_map(|value| value.split_once('='));
+        let mut all = BTreeMap::new();
+        all.extend(wanted);
+        all.extend(set.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        all.into_iter().collect()
+    }
+
     /// Puts in `~` and the tokens of a path.
     pub fn expand(&self, path: &str, person: &Person) -> Option<String> {
         let path = path.strip_prefix("~/").map_or_else(|| path.to_owned(), |rest| format!("{}/{rest}", person.home));
@@ -193,5 +211,30 @@ mod tests {
         }
         assert!(Options::read("proxyjump -oProxyCommand=id").jumps().is_err());
         assert!(Options::read("proxyjump none").jumps().unwrap().is_empty());
+    }
+
+    #[test]
+    fn variables_go_along() {
+        let here: Vec<(String, String)> = ["LANG=de", "LC_ALL=C", "LCX=1", "A=here", "SECRET=x"]
+            .map(|line| line.split_once('=').unwrap())
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec();
+        let sent = |text: &str| {
+            let sent = Options::read(text).environment(&here);
+            sent.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
+        };
+        assert_eq!(sent("host h\n"), Vec::<String>::new());
+        assert_eq!(sent("sendenv LANG LC_*\n"), ["LANG=de", "LC_ALL=C"]);
+        assert_eq!(sent("sendenv A\nsetenv A=told = so\nsetenv EMPTY=\nsetenv broken\n"), ["A=told = so", "EMPTY="]);
+    }
+
+    #[test]
+    fn an_agent_may_be_named_by_a_variable() {
+        let variable =
+            |value: &str| Options::read(&format!("identityagent {value}\n")).agent_variable().map(str::to_owned);
+        assert_eq!(variable("$MY_AGENT").as_deref(), Some("MY_AGENT"));
+        for other in ["none", "SSH_AUTH_SOCK", "/run/a", "${HOME}/a", "$"] {
+            assert_eq!(variable(other), None, "{other}");
+        }
     }
 }

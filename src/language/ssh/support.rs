@@ -27,7 +27,7 @@ const OFF: &[&str] = &["no", "false"];
 
 /// Every key that is known. A key that is not here is one that a later `ssh` brought.
 #[rustfmt::skip]
-const RULES: [(&str, Rule); 101] = [
+const RULES: [(&str, Rule); 102] = [
     ("host", Any), ("user", Any), ("hostname", Any), ("port", Any), ("proxyjump", Any),
     ("identityfile", Any), ("certificatefile", Any), ("identityagent", Any), ("identitiesonly", Any),
     ("userknownhostsfile", Any), ("globalknownhostsfile", Any), ("hostkeyalias", Any),
@@ -50,13 +50,16 @@ const RULES: [(&str, Rule); 101] = [
     ("nohostauthenticationforlocalhost", Only(OFF, "NoHostAuthenticationForLocalhost is on")),
     ("verifyhostkeydns", Only(OFF, "VerifyHostKeyDNS is on")),
     ("tunnel", Only(OFF, "Tunnel is on")),
-    ("usekeychain", Any), ("addkeystoagent", Only(OFF, "AddKeysToAgent is on")),
+    ("usekeychain", Only(OFF, "UseKeychain is on")), ("refuseconnection", Unset("RefuseConnection is set")),
+    ("addkeystoagent", Only(OFF, "AddKeysToAgent is on")),
     ("obscurekeystroketiming", Any), ("channeltimeout", Unset("ChannelTimeout is set")),
     ("ciphers", Default("Ciphers is set")), ("macs", Default("MACs is set")), ("kexalgorithms", Default("KexAlgorithms is set")),
     ("hostkeyalgorithms", Default("HostKeyAlgorithms is set")), ("pubkeyacceptedalgorithms", Default("PubkeyAcceptedAlgorithms is set")),
     ("pubkeyacceptedkeytypes", Default("PubkeyAcceptedKeyTypes is set")), ("casignaturealgorithms", Default("CASignatureAlgorithms is set")),
     ("requiredrsasize", Default("RequiredRSASize is set")),
-    ("hostbasedacceptedalgorithms", Any), ("hostbasedkeytypes", Any), ("securitykeyprovider", Any),
+    ("hostbasedacceptedalgorithms", Any), ("hostbasedkeytypes", Any),
+    // Keys of that kind are looked for by their files.
+    ("securitykeyprovider", Any),
     ("rekeylimit", Only(&["0 0", "default none"], "RekeyLimit is set")),
     ("ipqos", Any), ("tcpkeepalive", Any), ("versionaddendum", Any),
     // What these do is asked of `ssh` before they are printed, or happens on its terminal alone, or is switched off for commands.
@@ -68,11 +71,12 @@ const RULES: [(&str, Rule); 101] = [
     ("sessiontype", Any), ("stdinnull", Any), ("forkafterauthentication", Any), ("streamlocalbindunlink", Any),
     ("streamlocalbindmask", Any), ("visualhostkey", Any), ("updatehostkeys", Any), ("enableescapecommandline", Any),
     ("loglevel", Any), ("logverbose", Any), ("syslogfacility", Any), ("xauthlocation", Any), ("permitremoteopen", Any),
+    // Variables go along: see [`Options::environment`].
     ("sendenv", Any), ("setenv", Any),
 ];
 
 /// More keys of no consequence for commands and files.
-const IDLE: [&str; 10] = [
+const IDLE: [&str; 9] = [
     "forwardagent",
     "tunneldevice",
     "escapechar",
@@ -81,7 +85,6 @@ const IDLE: [&str; 10] = [
     "dynamicforward",
     "ignoreunknown",
     "tag",
-    "refuseconnection",
     "warnweakcrypto",
 ];
 
@@ -141,6 +144,18 @@ mod tests {
             ("tunnel point-to-point", "Tunnel is on"),
             ("addkeystoagent yes", "AddKeysToAgent is on"),
             ("teleportation yes", "`teleportation` is not known to csync"),
+            ("usekeychain yes", "UseKeychain is on"),
+            ("refuseconnection closed today", "RefuseConnection is set"),
+            ("hostkeyalgorithms x", "HostKeyAlgorithms is set"),
+            ("pubkeyacceptedalgorithms x", "PubkeyAcceptedAlgorithms is set"),
+            ("casignaturealgorithms x", "CASignatureAlgorithms is set"),
+            ("macs x", "MACs is set"),
+            ("requiredrsasize 4096", "RequiredRSASize is set"),
+            ("bindinterface eth0", "BindInterface is set"),
+            ("channeltimeout session=1m", "ChannelTimeout is set"),
+            ("proxyusefdpass yes", "ProxyUseFdpass is on"),
+            ("nohostauthenticationforlocalhost yes", "NoHostAuthenticationForLocalhost is on"),
+            ("preferredauthentications hostbased,publickey", "PreferredAuthentications is set"),
         ] {
             let key = line.split(' ').next().unwrap();
             let kept: Vec<&str> = PLAIN.lines().filter(|old| !old.starts_with(&format!("{key} "))).collect();
@@ -160,6 +175,11 @@ mod tests {
             "controlpath /s",
             "loglevel DEBUG",
             "preferredauthentications publickey",
+            "setenv A=b c",
+            "sendenv LC_*",
+            "identityagent $MY_AGENT",
+            "securitykeyprovider internal",
+            "usekeychain no",
         ] {
             assert_eq!(unsupported(&Options::read(&format!("{PLAIN}{line}\n")), &defaults, now), None, "{line}");
         }

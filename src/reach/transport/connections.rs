@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::fs::FileTypeExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,6 +17,8 @@ use crate::language::ssh::support::{Circumstances, unsupported};
 use crate::language::ssh::trouble::last_words;
 use crate::language::ssh::{Destination, Hop, Options, Person};
 use crate::model::host::{Host, HostName, Simulated};
+use crate::reach::transport::kerberos::Kerberos;
+use crate::reach::transport::native::hardware_key;
 use crate::reach::transport::{
     Lender, Limits, LinkState, Local, Member, Native, NativeSettings, OpenSsh, Remote, SshSettings, Transport,
     TransportError, simulated,
@@ -41,8 +43,10 @@ pub struct ConnectionSettings {
     pub person: Person,
     /// The socket of the person's agent.
     pub agent: Option<String>,
-    /// What else decides about the member.
-    pub circumstances: Circumstances,
+    /// Where a Kerberos ticket would be, which decides about the member.
+    pub kerberos: Kerberos,
+    /// The variables that are set here.
+    pub variables: fn() -> Vec<(String, String)>,
     /// The member for every host, whatever is configured.
     pub member: Option<Member>,
 }
@@ -52,7 +56,6 @@ impl ConnectionSettings {
     pub fn from_env(var: impl Fn(&str) -> Option<OsString>, sockets: PathBuf) -> Self {
         let text = |name: &str| var(name).and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty());
         let uid = rustix::process::getuid().as_raw();
-        let ticket = text("KRB5CCNAME").unwrap_or_else(|| format!("/tmp/krb5cc_{uid}"));
         Self {
             clusters: sockets.with_file_name("simulated"),
             ssh: SshSettings { agent: text("SSH_AUTH_SOCK"), ..SshSettings::new(sockets) },
@@ -63,8 +66,11 @@ impl ConnectionSettings {
                 uid,
             },
             agent: text("SSH_AUTH_SOCK"),
-            circumstances: Circumstances {
-                kerberos_ticket: Path::new(ticket.strip_prefix("FILE:").unwrap_or(&ticket)).exists(),
+            kerberos: Kerberos::new(text("KRB5CCNAME"), text("KRB5_CONFIG"), uid),
+            variables: || {
+                let text =
+                    |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+                std::env::vars_os().filter_map(text).collect()
             },
             member: None,
         }
@@ -369,7 +375,12 @@ impl Connections {
     }
 
     fn hop(&self, step: &Step) -> Result<Hop, String> {
-        Hop::from_options(&step.options, &self.settings.person, self.agent().as_deref())
+        let here = (self.settings.variables)();
+        let agent = match step.options.agent_variable() {
+            None | Some("SSH_AUTH_SOCK") => self.agent(),
+            Some(name) => here.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone()),
+        };
+        Hop::from_options(&step.options, &self.settings.person, agent.as_deref(), &here)
     }
 
     async fn choose_among(&self, ways: &mut Ways, destination: &Destination) -> Result<Choice, TransportError> {
@@ -393,9 +404,11 @@ impl Connections {
             let defaults = self.read(&["-F", "none"], &"localhost".parse()?).await?;
             ways.defaults.insert(defaults).clone()
         };
+        let gssapi = way.iter().any(|step| step.options.is_on("gssapiauthentication"));
+        let now = Circumstances { kerberos_ticket: gssapi && self.settings.kerberos.has_ticket().await };
         for (number, step) in way.iter().enumerate() {
-            let why =
-                unsupported(&step.options, &defaults, self.settings.circumstances).or_else(|| self.hop(step).err());
+            let why = unsupported(&step.options, &defaults, now)
+                .or_else(|| self.hop(step).map_or_else(Some, |hop| hardware_key(&hop)));
             if let Some(why) = why {
                 let jump =
                     if number + 1 < way.len() { format!("jump host {}: ", step.destination) } else { String::new() };

@@ -7,11 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use russh::client::{AuthResult, Handle, KeyboardInteractiveAuthResponse};
 use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::AgentClient;
-use russh::keys::{Certificate, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey, load_openssh_certificate};
+use russh::keys::{
+    Algorithm, Certificate, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey, load_openssh_certificate,
+};
 use russh::{MethodKind, MethodSet};
 use tokio::net::UnixStream;
 
 use crate::language::ssh::{Hop, Method};
+use crate::reach::transport::native::agent::held;
 use crate::reach::transport::native::ask::{Ask, Questions, Seen};
 use crate::reach::transport::native::host_key::Checker;
 
@@ -61,7 +64,7 @@ impl<'a> Login<'a> {
     /// Logs in.
     pub(super) async fn run(mut self, handle: &mut Handle<Checker>) -> Result<(), NotIn> {
         let mut agent = self.agent().await;
-        let mut candidates = self.candidates(agent.as_mut()).await.into_iter();
+        let mut candidates = self.candidates().await.into_iter();
         let mut methods = match handle.authenticate_none(&self.hop.user).await? {
             AuthResult::Success => return Ok(()),
             AuthResult::Failure { remaining_methods, .. } => remaining_methods,
@@ -111,9 +114,9 @@ impl<'a> Login<'a> {
     }
 
     /// Returns what is tried, in order. The agent's keys that the configuration names come first, then its others, then files.
-    async fn candidates(&self, agent: Option<&mut AgentClient<UnixStream>>) -> Vec<Candidate> {
-        let held = match agent {
-            Some(agent) => agent.request_identities().await.unwrap_or_default(),
+    async fn candidates(&self) -> Vec<Candidate> {
+        let held = match &self.hop.agent {
+            Some(socket) => held(socket).await,
             None => Vec::new(),
         };
         let files: Vec<PathBuf> = self.hop.identities.iter().map(PathBuf::from).collect();
@@ -140,7 +143,9 @@ impl<'a> Login<'a> {
             if in_agent.iter().any(holder) {
                 let comment = String::new();
                 all.push(Candidate::Agent(AgentIdentity::Certificate { certificate, comment }));
-            } else if let Some((path, _)) = named.iter().find(|(_, public)| public.as_ref().is_some_and(holder)) {
+            } else if let Some((path, _)) =
+                named.iter().find(|(_, public)| public.as_ref().is_some_and(|public| holder(public) && signs(public)))
+            {
                 all.push(Candidate::File { path: path.clone(), certificate: Some(certificate) });
             }
         }
@@ -151,7 +156,7 @@ impl<'a> Login<'a> {
         all.extend(
             named
                 .into_iter()
-                .filter(|(path, public)| path.exists() && left(public))
+                .filter(|(path, public)| path.exists() && left(public) && public.as_ref().is_none_or(signs))
                 .map(|(path, _)| Candidate::File { path, certificate: None }),
         );
         all
@@ -201,7 +206,8 @@ impl<'a> Login<'a> {
         }
         let text = tokio::fs::read_to_string(path).await.ok()?;
         match russh::keys::decode_secret_key(&text, None) {
-            Ok(key) => return Some(Arc::new(key)),
+            // One that cannot sign here would end the connection.
+            Ok(key) => return signs(key.public_key()).then(|| Arc::new(key)),
             Err(russh::keys::Error::KeyIsEncrypted) => {}
             // A key of a kind that is not known here, or none at all: the next one.
             Err(_) => return None,
@@ -299,15 +305,31 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Returns the public half of a key: from the file beside it, else from the key itself where it has no passphrase.
+/// Returns whether the private half of a key, in a file, signs here.
+fn signs(key: &PublicKey) -> bool {
+    matches!(key.algorithm(), Algorithm::Ed25519 | Algorithm::Ecdsa { .. } | Algorithm::Rsa { .. })
+}
+
+/// Says which of the keys of a way is one of a hardware security key: those are `ssh`'s to use, which asks for the touch and the PIN.
+pub(in crate::reach::transport) fn hardware_key(hop: &Hop) -> Option<String> {
+    let on_hardware = |path: &&String| {
+        let kind = public_half(Path::new(path)).map(|key| key.algorithm());
+        matches!(kind, Some(Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256))
+    };
+    let path = hop.identities.iter().find(on_hardware).filter(|_| hop.methods.contains(&Method::PublicKey))?;
+    Some(format!("the key {path} is one of a hardware security key"))
+}
+
+/// Returns the public half of a key: from the file beside it, else from the key itself. A file may hold no more than that half, which
+/// names a key of the agent.
 fn public_half(path: &Path) -> Option<PublicKey> {
     let beside =
         std::fs::read_to_string(beside(path, ".pub")).ok().and_then(|text| PublicKey::from_openssh(&text).ok());
     beside.or_else(|| {
         let text = std::fs::read_to_string(path).ok()?;
         // The public half of an OpenSSH key is readable whether or not the rest is.
-        let key = PrivateKey::from_openssh(&text).ok().or_else(|| russh::keys::decode_secret_key(&text, None).ok())?;
-        Some(key.public_key().clone())
+        let key = PrivateKey::from_openssh(&text).ok().or_else(|| russh::keys::decode_secret_key(&text, None).ok());
+        key.map(|key| key.public_key().clone()).or_else(|| PublicKey::from_openssh(&text).ok())
     })
 }
 
@@ -318,4 +340,43 @@ async fn rsa_hash(handle: &Handle<Checker>, key: &PublicKey) -> Result<Option<Ha
     }
     let offered = handle.best_supported_rsa_hash().await?;
     Ok(Some(offered.flatten().unwrap_or(HashAlg::Sha512)))
+}
+
+#[cfg(test)]
+mod tests {
+    use russh::keys::ssh_key::LineEnding;
+    use russh::keys::ssh_key::private::{KeypairData, SkEd25519};
+    use russh::keys::ssh_key::public::{self, Ed25519PublicKey};
+
+    use super::*;
+    use crate::language::ssh::{Options, Person};
+
+    #[test]
+    fn keys_on_hardware_are_known_by_either_half_and_never_sign_here() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let half = public::SkEd25519::new(Ed25519PublicKey([7; 32]), "ssh:");
+        let key = KeypairData::SkEd25519(SkEd25519::new(half, 1, [1, 2, 3]).unwrap());
+        let key = PrivateKey::new(key, "").unwrap();
+        assert!(!signs(key.public_key()));
+        let hop = |names: &[&str], more: &str| {
+            let files: Vec<String> =
+                names.iter().map(|name| format!("identityfile {}", path(name).display())).collect();
+            let options = Options::read(&format!("host h\nuser u\nhostname h\n{}\n{more}", files.join("\n")));
+            Hop::from_options(&options, &Person::default(), None, &[]).unwrap()
+        };
+        assert_eq!(hardware_key(&hop(&["private", "beside", "only.pub"], "")), None, "nothing is there");
+        std::fs::write(path("private"), key.to_openssh(LineEnding::LF).unwrap()).unwrap();
+        std::fs::write(path("beside.pub"), key.public_key().to_openssh().unwrap()).unwrap();
+        std::fs::write(path("only.pub"), key.public_key().to_openssh().unwrap()).unwrap();
+        for name in ["private", "beside", "only.pub"] {
+            let why = hardware_key(&hop(&["none", name], "")).unwrap();
+            assert!(why.contains(name) && why.contains("hardware"), "{why}");
+            assert_eq!(hardware_key(&hop(&[name], "pubkeyauthentication no\n")), None, "no key is tried");
+        }
+        let plain = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH";
+        std::fs::write(path("plain.pub"), plain).unwrap();
+        assert_eq!(hardware_key(&hop(&["plain", "none"], "")), None);
+        assert!(signs(&public_half(&path("plain.pub")).unwrap()));
+    }
 }

@@ -18,6 +18,7 @@ use crate::reach::transport::remote::{Remote, Stream, Wire};
 use crate::reach::transport::shell::Pipes;
 use crate::reach::transport::{Fate, Limits, LinkState, Member, TransportError};
 
+mod agent;
 mod ask;
 mod host_key;
 mod login;
@@ -27,6 +28,7 @@ pub use ask::{Ask, Questions, Seen};
 
 pub(super) use host_key::known_to;
 use host_key::{Checker, Ended};
+pub(super) use login::hardware_key;
 use login::{Login, NotIn, Unlocked};
 
 /// How long logging in may take, beside connecting, where nobody is asked.
@@ -273,6 +275,10 @@ impl Native {
                 return Err(lost(error));
             }
         };
+        for (name, value) in &self.hop.env {
+            // Nobody says whether the host lets it in, as with `ssh`.
+            channel.set_env(false, name, value).await.map_err(lost)?;
+        }
         channel.exec(true, "exec /bin/sh").await.map_err(lost)?;
         Ok(pipes::pipes_of(channel))
     }
