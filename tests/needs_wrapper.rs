@@ -168,6 +168,27 @@ fn without_a_batch_system_members_outlive_the_login() {
     submission.bed.on("station", "pgrep -f '^sleep 600$'").exits(1);
 }
 
+#[test]
+fn what_a_python_program_prints_is_in_its_log_while_it_runs() {
+    let bed = Bed::shared();
+    for (host, center) in [("login", "hpc"), ("station", "station")] {
+        let program = "import os, time\nprint('a line')\nwhile not os.path.exists('go'): time.sleep(0.05)";
+        let submission =
+            Submission::new(&bed, host, center, &[member("one", &format!("exec python3 -c \"{program}\""))]);
+        if host == "login" {
+            bed.on(host, &format!("sbatch -o /dev/null {}/batch.sh", submission.there)).exits(0);
+        } else {
+            bed.ssh(host, &detach_command(&submission.there, 1)).exits(0);
+        }
+        until("its line is there", || {
+            fs::read_to_string(submission.here.join("one/stdout")).is_ok_and(|out| out == "a line\n")
+        });
+        assert_eq!(submission.record("one").unwrap().stage, Stage::Started, "and it runs");
+        bed.on(host, &format!("touch {}/work/go", submission.there)).exits(0);
+        assert_eq!(submission.wait("one").1.how, How::Exit(0));
+    }
+}
+
 fn quoted(text: &str) -> String {
     csync::language::quote::sh(text).into_owned()
 }

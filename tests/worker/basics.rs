@@ -98,7 +98,8 @@ fn the_environment_is_that_of_the_submission() {
     let text = log(&world, 1, Stream::Stdout);
     let mut names: Vec<_> = text.split_terminator('\0').filter_map(|var| Some(var.split_once('=')?.0)).collect();
     names.sort_unstable();
-    let expected = ["CSYNC_JOB", "CSYNC_RUN", "CSYNC_STATE_ID", "CSYNC_TASK", "HOME", "MINE", "PATH", "PWD"];
+    let expected =
+        ["CSYNC_JOB", "CSYNC_RUN", "CSYNC_STATE_ID", "CSYNC_TASK", "HOME", "MINE", "PATH", "PWD", "PYTHONUNBUFFERED"];
     assert_eq!(names, expected);
     assert!(text.contains("MINE=a=b\nc\0") && text.contains("HOME=/elsewhere\0"), "{text}");
 }

@@ -29,7 +29,9 @@ impl Vars {
     /// Prepares an environment. A variable that no process can have (a zero byte, an empty name, `=` in it) is left out.
     pub(super) fn new(environment: Environment) -> Self {
         // The last of a name counts.
-        let vars: BTreeMap<_, _> = environment.vars.into_iter().collect();
+        let mut vars: BTreeMap<_, _> = environment.vars.into_iter().collect();
+        // As the wrapper does on other hosts: what Python prints is seen when it is printed.
+        vars.entry("PYTHONUNBUFFERED".to_owned()).or_insert_with(|| "1".to_owned());
         let path = vars.get("PATH").cloned();
         let block = vars.iter().filter_map(|(name, value)| Some((entry(name, value)?, name.len()))).collect();
         Self { block, path, umask: environment.umask, found: Mutex::default() }
@@ -133,11 +135,14 @@ mod tests {
     fn a_job_sets_variables_over_those_of_its_run() {
         let base = vars(&[("A", "1"), ("AB", "2"), ("A", "3"), ("", "x"), ("N", "a\0b"), ("C=D", "4")]);
         let mut own = Own::default();
-        assert_eq!(block(&base, &own), ["A=3", "AB=2"]);
+        assert_eq!(block(&base, &own), ["A=3", "AB=2", "PYTHONUNBUFFERED=1"]);
         own.set("AB", "=x");
         own.set("Z", "");
         own.set("Z", "5");
-        assert_eq!(block(&base, &own), ["A=3", "AB==x", "Z=5"]);
+        assert_eq!(block(&base, &own), ["A=3", "PYTHONUNBUFFERED=1", "AB==x", "Z=5"]);
+        own.set("PYTHONUNBUFFERED", "");
+        assert_eq!(block(&base, &own), ["A=3", "AB==x", "Z=5", "PYTHONUNBUFFERED="]);
+        assert_eq!(block(&vars(&[("PYTHONUNBUFFERED", "")]), &Own::default()), ["PYTHONUNBUFFERED="]);
     }
 
     #[test]

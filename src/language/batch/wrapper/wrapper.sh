@@ -240,7 +240,8 @@ w_become() {
       esac
     done <"$w_dir/env"
   fi
-  export PWD="$w_workdir" CSYNC_MEMBER="$w_token"
+  # Python keeps what it prints until it has a block of it, and a job that is watched would say nothing. Set and empty: as it likes.
+  export PWD="$w_workdir" CSYNC_MEMBER="$w_token" PYTHONUNBUFFERED="${PYTHONUNBUFFERED-1}"
   set --
   if [ -n "$w_argv" ]; then
     while IFS= read -r w_line; do
