@@ -249,3 +249,48 @@ proptest! {
         prop_assert_eq!(serde_json::from_str::<Facts>(&json).unwrap(), facts);
     }
 }
+
+/// Runs the part of the script that finds out what is behind the commands, where these and no others are there; each prints a text
+/// and ends with a status.
+fn flavour(commands: &[(&str, &str, i32)]) -> Facts {
+    let dir = tempfile::tempdir().unwrap();
+    for tool in ["sh", "true", "cat", "head", "timeout"] {
+        let found =
+            std::env::split_paths(&std::env::var_os("PATH").unwrap()).map(|at| at.join(tool)).find(|at| at.exists());
+        std::os::unix::fs::symlink(found.unwrap(), dir.path().join(tool)).unwrap();
+    }
+    for (name, says, status) in commands {
+        let (program, text) = (dir.path().join(name), dir.path().join(format!("{name}.txt")));
+        std::fs::write(&text, says).unwrap();
+        std::fs::write(&program, format!("#!/bin/sh\ncat '{}' >&2\nexit {status}\n", text.display())).unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let (helpers, rest) = SCRIPT.split_once("section login").unwrap();
+    let (_, rest) = rest.split_once("flavour=none\n").unwrap();
+    let (asks, _) = rest.split_once("section offers").unwrap();
+    let script = format!("m={MARK}\n{helpers}\nhere=$PATH needs=\nsection batch\nflavour=none\n{asks}\nsection end\n");
+    let done = std::process::Command::new("/bin/sh").args(["-c", &script]).env("PATH", dir.path()).output().unwrap();
+    parse(MARK, &String::from_utf8(done.stdout).unwrap())
+}
+
+#[test]
+fn the_flavour_behind_a_qsub_is_told_by_what_it_says() {
+    let replies =
+        |name: &str| std::fs::read_to_string(format!("{}/tests/replies/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    // Torque's commands in front of a Slurm: to what they do not know they say how they are used.
+    let torque = replies("slurm-torque-22.05/qstat-x.err");
+    assert!(torque.starts_with("Unknown option"));
+    let wrapped = [("qsub", torque.as_str(), 2), ("qstat", torque.as_str(), 2)];
+    let facts = flavour(&wrapped);
+    assert_eq!(facts.batch, None);
+    assert!(facts.notes[0].ends_with("/qsub is of a batch system that csync does not know"), "{:?}", facts.notes);
+    let slurm = [("sbatch", "slurm 22.05.8", 0), ("squeue", "", 0)];
+    let facts = flavour(&[&wrapped[..], &slurm].concat());
+    assert_eq!(facts.batch.map(|batch| batch.flavour()), Some(Flavour::Slurm), "its own commands are asked");
+    // OpenPBS and Grid Engine by the same names.
+    let pbs = [("qsub", "", 0), ("qstat", "pbs_version = 23.06.06\n", 0)];
+    assert_eq!(flavour(&pbs).batch.map(|batch| batch.flavour()), Some(Flavour::Pbs));
+    let grid = [("qsub", "", 0), ("qstat", "SGE 8.1.9\nusage: qstat [options]\n", 0)];
+    assert_eq!(flavour(&grid).batch.map(|batch| batch.flavour()), Some(Flavour::Sge));
+    assert_eq!(flavour(&[("qsub", "", 0)]).batch, None, "a stray one");
+}

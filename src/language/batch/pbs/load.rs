@@ -4,18 +4,18 @@ use crate::language::batch::call::preamble;
 use crate::language::batch::text::count;
 
 /// Returns the command that asks for it. Nodes are summed up there by the queues that they are kept for, since a large site has
-/// megabytes of them.
+/// megabytes of them. What is no node of PBS, since it says nothing of `ncpus`, is not counted.
 pub fn load() -> String {
     format!(
         r#"{}$csync_limit pbsnodes -a | awk '
-function add() {{ if (n++ && s == "free" && c > u) idle[q] += c - u; s = q = ""; c = u = 0 }}
+function add() {{ if (c) n++; if (s == "free" && c > u) idle[q] += c - u; s = q = ""; c = u = 0 }}
 /^[^ \t]/ {{ add() }}
 $2 != "=" {{ next }}
 $1 == "state" {{ s = $3 }}
 $1 == "queue" || $1 == "resources_available.Qlist" && q == "" {{ q = $3 }}
 $1 == "resources_available.ncpus" {{ c = $3 + 0 }}
 $1 == "resources_assigned.ncpus" {{ u = $3 + 0 }}
-END {{ add(); print "nodes|" (n - 1); for (q in idle) print "idle|" q "|" idle[q] }}'
+END {{ add(); print "nodes|" n + 0; for (q in idle) print "idle|" q "|" idle[q] }}'
 "#,
         preamble(10)
     )

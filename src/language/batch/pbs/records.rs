@@ -100,6 +100,11 @@ pub(super) fn parse<'a>(reply: &Reply<'a>) -> Result<Vec<Record<'a>>, CouldNotAs
     if complained || !understood || ended_from_outside(reply.status) {
         return Err(could_not_ask(reply));
     }
+    // Commands of another system by the same name write their records otherwise. That none of ours is among them says nothing.
+    let is_odd = |part: &str| part.split_once('\n').is_none_or(|(_, rest)| attributes(rest).is_empty());
+    if split(reply.stdout).next().is_some() && split(reply.stdout).all(is_odd) {
+        return Err(CouldNotAsk { why: "`qstat` answers in the words of another batch system".to_owned() });
+    }
     Ok(records(reply.stdout))
 }
 

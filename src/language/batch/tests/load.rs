@@ -48,6 +48,9 @@ fn pbs_tells_of_nodes() {
     assert_eq!(said(&format!("{kept}{busy}")), named(&[("workq", 0), ("gpuq", 16)]));
     assert_eq!(said(&busy), named(&[("workq", 0), ("gpuq", 0)]), "nothing is idle, and that is told");
     assert_eq!(said(""), []);
+    let torque = file("slurm-torque-22.05/pbsnodes.out");
+    assert!(torque.contains("np = 2"));
+    assert_eq!(said(&torque), [], "not that nothing is idle: nodes of Torque are told in other words");
 }
 
 #[test]

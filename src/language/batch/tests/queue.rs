@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::{OPENPBS, Recorded, SLURMS, recorded, reply, root, said};
 use crate::language::batch::call::Ask;
-use crate::language::batch::{parse_cancel, parse_queue, parse_start, queue, sge, start};
+use crate::language::batch::{parse_cancel, parse_history, parse_queue, parse_start, queue, sge, start};
 use crate::model::batch::{BatchId, Flavour, Members, Prospect, Queue, QueueState, Queued};
 use crate::model::units::Walltime;
 
@@ -468,4 +468,29 @@ proptest! {
         let found: Vec<_> = queue.jobs.iter().filter_map(|job| job.name.clone()).collect();
         prop_assert_eq!(found, names);
     }
+}
+
+/// Torque's commands in front of a Slurm answer to some of what a PBS is asked, in its format, and to the rest with how they are
+/// used: that is no answer, and above all not that nothing is there.
+#[test]
+fn torques_commands_in_front_of_slurm_are_not_taken_for_a_pbs_without_jobs() {
+    let said = |name: &str| reply("slurm-torque-22.05", name);
+    for name in ["qstat-x", "qstat-fx", "qstat-fF", "qstat-B"] {
+        let recorded = said(name);
+        assert_ne!(recorded.status, 0);
+        let why = parse_queue(Flavour::Pbs, &recorded.reply()).unwrap_err().why;
+        assert!(why.contains("nknown option") || why.contains("requires an argument"), "{name}: {why}");
+        assert!(parse_history(Flavour::Pbs, &recorded.reply()).is_err(), "{name}");
+    }
+    // Its records are written otherwise: that no job is found in them does not say that there is none.
+    for name in ["qstat-f", "qstat-after"] {
+        let recorded = said(name);
+        assert!(recorded.status == 0 && recorded.stdout.contains("job_state"), "{name}");
+        let why = parse_queue(Flavour::Pbs, &recorded.reply()).unwrap_err().why;
+        assert!(why.contains("another batch system"), "{name}: {why}");
+    }
+    // Of a job that nobody knows it says nothing, and fails.
+    let unknown = said("qdel-nosuch");
+    assert_eq!((unknown.status, unknown.stdout.as_str(), unknown.stderr.as_str()), (1, "", ""));
+    assert!(parse_queue(Flavour::Pbs, &unknown.reply()).is_err());
 }
