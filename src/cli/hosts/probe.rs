@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
-use crate::cli::hosts::show::summary;
+use crate::cli::hosts::show::{summary, unseen};
 use crate::cli::hosts::way::{connections, hint, way};
 use crate::cli::hosts::{Known, owner};
 use crate::language::hosts::{Value, add};
@@ -204,6 +204,9 @@ fn tell(
         Ok(facts) => {
             context.print(&format!("{}: {}", paint.bold(&host.name), summary(facts)))?;
             facts.notes.iter().for_each(|note| context.say(&format!("  note: {note}")));
+            if let Some(words) = unseen(host, Some(facts)) {
+                context.say(&format!("  note: {words}"));
+            }
         }
         Err(error) => {
             context.print(&format!("{}: {}", paint.bold(&host.name), paint.red(error)))?;

@@ -52,7 +52,22 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     if probed.facts.is_none() {
         context.say(&format!("`csync hosts probe {}` looks at it.", host.name));
     }
+    if let Some(words) = unseen(host, probed.facts.as_ref()) {
+        context.say(&words);
+    }
     Ok(Exit::Success)
+}
+
+/// Says what a probe does not see and nobody said: a look from a login node tells nothing of the network of the nodes behind it.
+pub(super) fn unseen(host: &Host, facts: Option<&Facts>) -> Option<String> {
+    let behind = facts.is_some_and(|facts| facts.batch.is_some()) && host.internet.compute.is_none();
+    behind.then(|| {
+        format!(
+            "Whether compute nodes of {0} see the internet is not seen by a probe: `internet = {{ compute = false }}`, or `true`, below \
+             [hosts.{0}] of hosts.toml says it.",
+            host.name
+        )
+    })
 }
 
 /// Returns what a host is in one line.
@@ -376,6 +391,25 @@ mod tests {
         let text = page(host, &probed, &partitions(host, Some(&facts)), Timestamp(120_000_000), view);
         assert!(text.lines().all(|line| console::measure_text_width(line) <= 80), "{text}");
         insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn what_no_probe_sees_is_said_until_somebody_told_it() {
+        let facts = parse(
+            "csync-0123456789abcdef",
+            "\ncsync-0123456789abcdef batch\nflavour=slurm\ncsync-0123456789abcdef end\n",
+        );
+        assert!(facts.batch.is_some());
+        let host = |text: &str| {
+            let (file, _) = read(text, &[]);
+            merge(&file, &[], &[("hpc".parse().unwrap(), facts.clone())].into()).get("hpc").unwrap().clone()
+        };
+        let words = unseen(&host("[hosts.hpc]\nssh = \"login\"\n"), Some(&facts)).unwrap();
+        assert!(words.contains("`internet = { compute = false }`") && words.contains("[hosts.hpc]"), "{words}");
+        let told = host("[hosts.hpc]\nssh = \"login\"\ninternet = { compute = false }\n");
+        assert_eq!(unseen(&told, Some(&facts)), None, "somebody told it");
+        let plain = Facts { batch: None, ..facts.clone() };
+        assert_eq!(unseen(&host("[hosts.hpc]\nssh = \"login\"\n"), Some(&plain)), None, "there are none behind it");
     }
 
     #[test]
