@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use csync::model::units::Timestamp;
+
 use crate::bed::Bed;
 use crate::far::{HOSTS, Held, configure, configure_ssh, engine_pid, nothing_left, submit_says, why_says};
 use crate::world::{signal, until};
@@ -256,4 +258,67 @@ fn the_systems_ssh_bears_the_same() {
     // In a transfer, there and back.
     bed.now("delay gate 60");
     large_file_survives(&bed);
+}
+
+#[test]
+fn the_circuit_opens_is_tried_at_growing_distances_and_closes() {
+    let bed = bed(&["slurm"]);
+    let held = Held::submit(&bed, "login", "\"hpc\"", 2, "");
+    held.run();
+    let list = || bed.csync(&["hosts", "list"]).exits(0).out;
+    let breaker = || {
+        let hosts = bed.csync(&["hosts", "list", "--json"]).exits(0).json();
+        let host = hosts["hosts"].as_array().unwrap().iter().find(|host| host["name"] == "hpc").unwrap().clone();
+        host["contact"]["breaker"].clone()
+    };
+    assert_eq!(breaker()["state"], "closed", "{}", breaker());
+    bed.now("cut gate");
+    until("it is open", || list().contains("open") && list().contains("next try"));
+    why_says(&bed, "t[1]", &["there is no contact with `hpc`", "next try"]);
+    // It is tried again and again, each time after a longer pause; while it is tried that is told too.
+    let mut tries: Vec<i64> = Vec::new();
+    let mut half_open = (false, false);
+    until("it was tried some times", || {
+        let now = breaker();
+        if now["state"] == "half-open" && half_open != (true, true) {
+            let (list, why) = (list(), bed.csync(&["why", "last", "t[1]"]).out);
+            half_open.0 |= list.contains("half-open") && list.contains("being tried now");
+            half_open.1 |= why.contains("being tried now");
+        }
+        if let Ok(Timestamp(next)) = serde_json::from_value(now["next_try"].clone())
+            && tries.last() != Some(&next)
+        {
+            tries.push(next);
+        }
+        tries.len() >= 4 && half_open == (true, true)
+    });
+    let pauses: Vec<i64> = tries.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(pauses.is_sorted(), "{pauses:?}");
+    bed.now("heal gate");
+    until("it is closed", || breaker()["state"] == "closed");
+    let why = bed.csync(&["why", "last", "t[1]"]).out;
+    assert!(!list().contains("next try") && !why.contains("there is no contact"), "{why}");
+    held.release();
+    held.done_once();
+}
+
+#[test]
+fn an_engine_that_slept_longer_than_its_connection_lives_goes_on() {
+    let bed = bed(&["slurm"]);
+    configure_ssh(&bed, "  ServerAliveInterval 1\n  ServerAliveCountMax 2");
+    let held = Held::submit(&bed, "login", "\"hpc\"", 2, "");
+    held.run();
+    let engine = engine_pid(&bed);
+    // The lid is closed: nothing of it runs, and the far side gives the connection up meanwhile.
+    signal(engine, "STOP");
+    let slept = Instant::now();
+    restart_sshd(&bed, "login");
+    held.release();
+    until("the jobs are over", || {
+        bed.on("login", "cat ~/.csync/jobs/*/*/status | grep -c state=ended").out.trim() == "2"
+    });
+    until("its keep-alives are overdue", || slept.elapsed() >= Duration::from_secs(5));
+    signal(engine, "CONT");
+    held.done_once();
+    assert_eq!(engine_pid(&bed), engine, "it is the same one");
 }

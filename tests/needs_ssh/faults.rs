@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use csync::language::ssh::{HostKeyTrouble, Unreached};
-use csync::reach::transport::{Exec, Fate, Limits, LinkState, Member, OpenSsh, Status, Transport, TransportError};
+use csync::reach::transport::{
+    CHANNELS, Exec, Fate, Limits, LinkState, Member, OpenSsh, Status, Transport, TransportError,
+};
 use futures_util::future::join_all;
 
 use crate::needs_ssh::sshd::{Bed, Unusual};
@@ -39,6 +41,40 @@ async fn a_host_has_one_connection_whatever_it_does() {
         assert!(matches!(host.link_state(), LinkState::Open { via, .. } if via == member));
         host.close().await;
         assert_eq!(host.link_state(), LinkState::Closed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_sees_no_more_channels_than_are_meant_for_it() {
+    for member in MEMBERS {
+        let mut bed = Bed::new();
+        // It would allow more.
+        let sshd = bed.unusual_sshd(&Unusual::lines("MaxSessions 100"));
+        let key = bed.read(&format!("host-{}.pub", sshd.address));
+        bed.append("known_hosts", &format!("[{}]:{} {key}", sshd.address, sshd.port));
+        let line = Masters(Line { bed, hosts: vec![sshd] });
+        line.0.write_config("");
+        let host = line.0.way(member);
+        let (dir, go) = (line.0.bed.path("running"), line.0.bed.path("go"));
+        std::fs::create_dir(&dir).unwrap();
+        let running = || std::fs::read_dir(&dir).unwrap().count();
+        let script = format!(": > '{}'/$$; while [ ! -e '{}' ]; do sleep 0.05; done", dir.display(), go.display());
+        let all = join_all((0..40).map(|_| host.exec(exec(&script))));
+        let ((), replies) = tokio::join!(
+            async {
+                until("as many run as may", || running() >= CHANNELS).await;
+                std::fs::write(&go, "").unwrap();
+            },
+            all
+        );
+        assert!(replies.into_iter().all(|reply| reply.unwrap().status.is_success()), "{member}");
+        let log = line.0.hosts[0].log();
+        let sessions = log.matches("Starting session: command").count();
+        assert_eq!(
+            (sessions, log.matches("Close session").count()),
+            (CHANNELS, 0),
+            "{member}: they stay, and serve all\n{log}"
+        );
     }
 }
 
