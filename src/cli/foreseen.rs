@@ -153,7 +153,7 @@ pub(super) fn foresee(
         at.and_then(|at| u16::try_from(at).ok()).map(HostId)
     };
     let set = |names: &[HostName]| {
-        names.iter().filter_map(number).fold(HostSet::default(), |set, host| set.and(HostSet::one(host)))
+        names.iter().filter_map(number).fold(HostSet::default(), |set, host| set.and(&HostSet::one(host)))
     };
     let mut files = Files::new(plan.paths.len(), HostSet::one(HostId::LOCAL));
     for lying in lying(plan, &known.replicas) {

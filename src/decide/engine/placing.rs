@@ -101,7 +101,7 @@ impl Weighed {
                 }
             }
         }
-        best.map(|(best, beside)| (*best, beside, next.copied(), hosts))
+        best.map(|(best, beside)| (best.clone(), beside, next.cloned(), hosts))
     }
 }
 
@@ -359,12 +359,12 @@ impl Run {
             |&(host, why): &(HostId, &str)| Some(Excluded { host: board.name(host)?.clone(), why: why.to_owned() });
         let mut excluded: Vec<Excluded> = siting.out.iter().filter_map(named).collect();
         excluded.extend(outlook.excluded(self.plan.instance(instance).task).iter().take(TOLD).cloned());
-        let other = siting.next.is_some_and(|next| next.host != siting.best.host);
+        let other = siting.next.as_ref().is_some_and(|next| next.host != siting.best.host);
         Some(Placement {
             policy: siting.want.policy,
             said: !siting.placed,
             chosen: board.terms(&siting.best)?,
-            next: siting.next.and_then(|next| board.terms(&next)),
+            next: siting.next.as_ref().and_then(|next| board.terms(next)),
             others: siting.compared.saturating_sub(1 + usize::from(other)) as u32,
             excluded,
         })

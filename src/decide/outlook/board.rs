@@ -83,7 +83,7 @@ pub struct Want {
 }
 
 /// What a task costs on a host, in seconds.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Sheet {
     /// The host.
     pub host: HostId,
@@ -180,8 +180,13 @@ impl Board {
         self.ways.insert((from, to), link);
     }
 
-    /// Takes how fast files came from one host to another.
+    /// Takes how fast files came from one host to another; what is no speed tells nothing.
     pub fn measured(&mut self, from: HostId, to: HostId, rate: f64) {
+        if !rate.is_finite() || rate <= 0.0 {
+            return;
+        }
+        // Slower is as good as never, and has to stay a number.
+        let rate = rate.max(1.0);
         let rate = Estimate { low: rate * 0.5, middle: rate, high: rate * 1.5, source: Source::Measured(1) };
         for ends in [(from, to), (to, from)] {
             if let Some(link) = self.ways.get_mut(&ends) {
@@ -236,23 +241,23 @@ impl Board {
         let facts = site.facts.as_ref()?;
         let now = seconds(now);
         let (mut transfer, mut moved, mut blocked, mut from) = (Estimate::ZERO, 0.0, 0.0_f64, Hosts::default());
-        for &(bytes, at) in want.inputs.iter().filter(|(_, at)| !at.has(host) && !at.is_empty()) {
+        for &(bytes, ref at) in want.inputs.iter().filter(|(_, at)| !at.has(host) && !at.is_empty()) {
             let ways = at.iter().filter_map(|source| Some((source, self.ways.get(&(source, host))?)));
             let costs = ways
                 .map(|(source, link)| (source, link.rate.to_get_through(bytes).plus(&Estimate::known(link.latency))));
             let (source, cost) = costs.min_by(|a, b| a.1.middle.total_cmp(&b.1.middle))?;
             let free = self.site(source).map_or(0.0, |site| site.link_free).max(site.link_free);
             blocked = blocked.max(free - now);
-            from = from.and(Hosts::one(source));
+            from = from.and(&Hosts::one(source));
             transfer = transfer.plus(&cost);
             moved += bytes;
         }
-        if let Some((bytes, at)) = want.image
+        if let Some((bytes, at)) = &want.image
             && !at.has(host)
             // What this machine has nobody looked at.
             && host != HostId::LOCAL
         {
-            transfer = transfer.plus(&Estimate::pulling(bytes));
+            transfer = transfer.plus(&Estimate::pulling(*bytes));
             moved += bytes;
         }
         let (pool, slots) = site.pool(queue, facts);
@@ -331,7 +336,7 @@ impl Board {
         let until = seconds(now) + sheet.blocked + sheet.transfer.middle;
         if sheet.moved > 0.0 {
             // One transfer at a time on a link: the next one begins when this one is done.
-            for host in sheet.from.and(Hosts::one(sheet.host)).iter().filter(|host| *host != HostId::LOCAL) {
+            for host in sheet.from.clone().and(&Hosts::one(sheet.host)).iter().filter(|host| *host != HostId::LOCAL) {
                 let site = self.of(host);
                 site.link_free = site.link_free.max(until);
             }

@@ -252,7 +252,7 @@ impl Kinds<'_, '_> {
         let first = self.board.weigh(&want, (host, all.next().flatten()), run, now)?;
         let others = all.filter_map(|queue| self.board.weigh_beside(&want, (host, queue), run, now));
         let sheets: Vec<Sheet> = std::iter::once(first).chain(others).collect();
-        best_queue(&sheets).copied()
+        best_queue(&sheets).cloned()
     }
 }
 

@@ -1,38 +1,77 @@
 //! How large a run's files are, and which hosts have them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::model::id::{HostId, PathId};
 
-/// Hosts as bits: the first 64, which are more than anybody places tasks on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Hosts(pub u64);
+/// How many hosts are kept as bits: more than most people have. The numbers of all others are in a list.
+const BITS: u16 = 64;
+
+/// A set of hosts. Two words for each file, and nothing allocated where few hosts are known.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Hosts {
+    bits: u64,
+    /// Hosts with higher numbers, in order, each once; none is no list.
+    others: Option<Arc<Vec<HostId>>>,
+}
 
 impl Hosts {
-    /// Returns the set of one host; of none when its number is too high.
-    pub const fn one(host: HostId) -> Self {
-        Self(if host.0 < 64 { 1 << host.0 } else { 0 })
+    /// Returns the set of one host.
+    pub fn one(host: HostId) -> Self {
+        if host.0 < BITS {
+            Self { bits: 1 << host.0, others: None }
+        } else {
+            Self { bits: 0, others: Some(Arc::new(vec![host])) }
+        }
     }
 
     /// Returns both together.
     #[must_use]
-    pub const fn and(self, other: Self) -> Self {
-        Self(self.0 | other.0)
+    pub fn and(self, other: &Self) -> Self {
+        let others = match (self.others, &other.others) {
+            (Some(mut mine), Some(theirs)) => {
+                if mine != *theirs {
+                    let all = Arc::make_mut(&mut mine);
+                    all.extend_from_slice(theirs);
+                    all.sort_unstable();
+                    all.dedup();
+                }
+                Some(mine)
+            }
+            (mine, theirs) => mine.or_else(|| theirs.clone()),
+        };
+        Self { bits: self.bits | other.bits, others }
     }
 
     /// Returns whether a host is among them.
-    pub const fn has(self, host: HostId) -> bool {
-        self.0 & Self::one(host).0 != 0
+    pub fn has(&self, host: HostId) -> bool {
+        if host.0 < BITS { self.bits & (1 << host.0) != 0 } else { self.others().binary_search(&host).is_ok() }
     }
 
     /// Returns whether nobody is.
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
+    pub const fn is_empty(&self) -> bool {
+        self.bits == 0 && self.others.is_none()
     }
 
-    /// Iterates over them.
-    pub fn iter(self) -> impl Iterator<Item = HostId> {
-        (0..64).map(HostId).filter(move |&host| self.has(host))
+    /// Returns whether a host is among both.
+    pub fn meets(&self, other: &Self) -> bool {
+        self.bits & other.bits != 0 || self.others().iter().any(|&host| other.has(host))
+    }
+
+    /// Iterates over them, by their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = HostId> {
+        let mut bits = self.bits;
+        let low = std::iter::from_fn(move || {
+            let host = (bits != 0).then(|| HostId(bits.trailing_zeros() as u16));
+            bits &= bits.wrapping_sub(1);
+            host
+        });
+        low.chain(self.others().iter().copied())
+    }
+
+    fn others(&self) -> &[HostId] {
+        self.others.as_deref().map_or(&[], Vec::as_slice)
     }
 }
 
@@ -55,23 +94,23 @@ impl Files {
 
     /// Notes that hosts have a file.
     pub fn lies(&mut self, path: PathId, bytes: u64, hosts: Hosts) {
-        let all = if hosts.0 & self.alike.0 == 0 { hosts } else { hosts.and(self.alike) };
+        let all = if hosts.meets(&self.alike) { hosts.and(&self.alike) } else { hosts };
         if let (Some(size), Some(at)) = (self.bytes.get_mut(path.index()), self.at.get_mut(path.index())) {
             *size = bytes;
-            *at = at.and(all);
+            *at = all.and(at);
         }
     }
 
     /// Notes that hosts have the image of a container.
     pub fn has_image(&mut self, container: &str, bytes: u64, hosts: Hosts) {
         let known = self.images.entry(container.to_owned()).or_default();
-        *known = (known.0.max(bytes), known.1.and(hosts));
+        *known = (known.0.max(bytes), hosts.and(&known.1));
     }
 
     /// Returns the size of a container's image and who has it, where anybody does.
     pub fn image(&self, container: &str) -> Option<(f64, Hosts)> {
-        let &(bytes, at) = self.images.get(container)?;
-        Some((bytes as f64, at))
+        let (bytes, at) = self.images.get(container)?;
+        Some((*bytes as f64, at.clone()))
     }
 
     /// Notes that a file was made anew: it is nowhere else.
@@ -94,7 +133,8 @@ impl Files {
     }
 
     /// Returns who has it.
-    pub fn at(&self, path: PathId) -> Hosts {
-        self.at.get(path.index()).copied().unwrap_or_default()
+    pub fn at(&self, path: PathId) -> &Hosts {
+        const NOBODY: &Hosts = &Hosts { bits: 0, others: None };
+        self.at.get(path.index()).unwrap_or(NOBODY)
     }
 }

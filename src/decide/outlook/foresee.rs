@@ -245,9 +245,9 @@ impl Outlook {
         let mut inputs: Vec<(f64, Hosts)> = Vec::new();
         for &path in plan.inputs(instance) {
             let (bytes, at) = (self.files.bytes(path) as f64, self.files.at(path));
-            match inputs.iter_mut().find(|(_, known)| *known == at) {
+            match inputs.iter_mut().find(|(_, known)| known == at) {
                 Some((sum, _)) => *sum += bytes,
-                None => inputs.push((bytes, at)),
+                None => inputs.push((bytes, at.clone())),
             }
         }
         let request = plan.task_of(instance).resources.first();

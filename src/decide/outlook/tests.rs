@@ -1,10 +1,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::decide::graph::net::Net;
-use crate::decide::graph::queues::Wait;
+use crate::decide::graph::estimate::Estimate;
+use crate::decide::graph::net::{Link, Net};
+use crate::decide::graph::queues::{Queues, Wait};
 use crate::decide::learn::profile::{Profile, Question};
 use crate::decide::learn::waits::Waited;
+use crate::decide::outlook::board::{Board, SiteFacts, Want};
 use crate::decide::outlook::draft::{Draft, Wanted, draft};
 use crate::decide::outlook::files::{Files, Hosts};
 use crate::decide::outlook::foresee::{Outlook, coarse};
@@ -14,7 +16,7 @@ use crate::language::command::Token;
 use crate::language::hosts::{merge, read, shipped};
 use crate::model::choice::{Basis, Policy};
 use crate::model::host::HostName;
-use crate::model::id::{HostId, InstanceId, PathId, TaskId};
+use crate::model::id::{HostId, InstanceId, JobKey, PathId, RunId, TaskId};
 use crate::model::observation::Observation;
 use crate::model::plan::{Instance, Plan, Slice};
 use crate::model::resources::{Amount, Request};
@@ -66,15 +68,128 @@ fn what_was_seen_on_the_class_itself_comes_first() {
 #[test]
 fn files_are_wherever_their_directory_is_seen() {
     let (local, lab, hpc) = (HostId(0), HostId(1), HostId(2));
-    let alike = Hosts::one(local).and(Hosts::one(lab));
-    let mut files = Files::new(2, alike);
+    let alike = Hosts::one(local).and(&Hosts::one(lab));
+    let mut files = Files::new(2, alike.clone());
     files.lies(PathId(0), 5, Hosts::one(local));
-    assert_eq!((files.bytes(PathId(0)), files.at(PathId(0))), (5, alike));
+    assert_eq!((files.bytes(PathId(0)), files.at(PathId(0))), (5, &alike));
     files.comes(PathId(0), hpc);
     assert!(files.at(PathId(0)).has(hpc) && files.at(PathId(0)).has(lab));
     files.made(PathId(0), 7, Hosts::one(hpc));
     assert_eq!(files.at(PathId(0)).iter().collect::<Vec<_>>(), [hpc]);
-    assert!(files.at(PathId(1)).is_empty() && Hosts::one(HostId(64)).is_empty());
+    assert!(files.at(PathId(1)).is_empty() && files.at(PathId(2)).is_empty());
+}
+
+#[test]
+fn any_number_of_hosts_can_have_a_file() {
+    let set = |numbers: &[u16]| numbers.iter().fold(Hosts::default(), |set, &host| set.and(&Hosts::one(HostId(host))));
+    let numbers = |hosts: &Hosts| hosts.iter().map(|host| host.0).collect::<Vec<u16>>();
+    let some = set(&[700, 3, 64, 63, 700, 0, u16::MAX]);
+    assert_eq!(numbers(&some), [0, 3, 63, 64, 700, u16::MAX]);
+    assert_eq!(some, set(&[0, 3, 63, 64, 700, u16::MAX]), "in whatever order they came");
+    for host in [0, 3, 63, 64, 700, u16::MAX] {
+        assert!(some.has(HostId(host)) && !some.is_empty(), "{host}");
+    }
+    for host in [1, 62, 65, 699, 701, 700 % 64] {
+        assert!(!some.has(HostId(host)), "{host}");
+    }
+    assert_eq!(some.clone().and(&some), some);
+    assert_eq!(numbers(&set(&[65]).and(&set(&[1, 64]))), [1, 64, 65]);
+    assert!(set(&[700]).meets(&some) && set(&[1, 63]).meets(&some) && !set(&[1, 128, 701]).meets(&some));
+    let mut files = Files::new(1, set(&[2, 100]));
+    files.lies(PathId(0), 5, set(&[200]));
+    files.comes(PathId(0), HostId(201));
+    assert_eq!(numbers(files.at(PathId(0))), [200, 201]);
+    // One of those that see the run's directory: all of them do.
+    files.comes(PathId(0), HostId(100));
+    assert_eq!((numbers(files.at(PathId(0))), files.bytes(PathId(0))), (vec![2, 100, 200, 201], 5));
+    files.made(PathId(0), 7, set(&[300]));
+    assert_eq!(numbers(files.at(PathId(0))), [300]);
+    files.has_image("x.sif", 9, set(&[90]));
+    files.has_image("x.sif", 8, set(&[1]));
+    assert_eq!(files.image("x.sif"), Some((9.0, set(&[1, 90]))));
+}
+
+/// Four hosts of eight cores, 10 MB a second between any two of them.
+fn board() -> Board {
+    let mut board = Board::default();
+    let hosts = [0, 1, 2, 3].map(HostId);
+    for host in hosts {
+        let facts = SiteFacts {
+            name: format!("h{}", host.0).parse().unwrap(),
+            is_batch: false,
+            slots: 8,
+            wait: Estimate::ZERO,
+            queues: Queues::default(),
+            rate: 1.0,
+            parts: Vec::new(),
+        };
+        board.set(host, facts);
+        for other in hosts.into_iter().filter(|other| *other != host) {
+            board.set_way(host, other, Link { rate: Estimate::known(1e7), latency: 0.0 });
+        }
+    }
+    board
+}
+
+/// A task of one core that reads a gigabyte, which one host has.
+fn reads_from(host: u16) -> Want {
+    let inputs = vec![(1e9, Hosts::one(HostId(host)))];
+    Want { cpus: 1, gpus: 0, asked: 600.0, inputs, image: None, policy: Policy::Fastest }
+}
+
+#[test]
+fn a_link_brings_one_thing_at_a_time() {
+    let (mut board, run, now) = (board(), Estimate::known(60.0), Timestamp(0));
+    let key = |instance| JobKey { run: RunId(1), instance: InstanceId(instance), attempt: 1 };
+    let blocked = |board: &mut Board, from: u16, to: u16| {
+        let sheet = board.weigh(&reads_from(from), (HostId(to), None), run, now).unwrap();
+        assert!((sheet.transfer.middle - 100.0).abs() < 1e-9, "{sheet:?}");
+        assert!((sheet.total - sheet.blocked - 160.0).abs() < 1e-9, "{sheet:?}");
+        sheet.blocked
+    };
+    assert_eq!((blocked(&mut board, 1, 2), blocked(&mut board, 1, 3)), (0.0, 0.0));
+    let bind = |board: &mut Board, from: u16, to: u16, instance: u32| {
+        let sheet = board.weigh(&reads_from(from), (HostId(to), None), run, now).unwrap();
+        board.bind(&reads_from(from), (&sheet, true), key(instance), now);
+    };
+    bind(&mut board, 1, 2, 0);
+    // What goes to the one, and what comes from the other, waits for that; what takes no link of theirs does not.
+    assert_eq!(
+        (blocked(&mut board, 1, 2), blocked(&mut board, 0, 2), blocked(&mut board, 1, 3)),
+        (100.0, 100.0, 100.0)
+    );
+    assert_eq!((blocked(&mut board, 0, 3), blocked(&mut board, 3, 0)), (0.0, 0.0));
+    bind(&mut board, 1, 3, 1);
+    assert_eq!(
+        (blocked(&mut board, 1, 2), blocked(&mut board, 0, 2), blocked(&mut board, 0, 3)),
+        (200.0, 100.0, 200.0)
+    );
+    // From this machine to several hosts goes over as many links.
+    let mut board = self::board();
+    bind(&mut board, 0, 1, 0);
+    assert_eq!((blocked(&mut board, 0, 1), blocked(&mut board, 0, 2)), (100.0, 0.0));
+}
+
+#[test]
+fn what_is_no_speed_is_no_measurement() {
+    let (run, now) = (Estimate::known(60.0), Timestamp(0));
+    let brought = |board: &mut Board, to: u16| {
+        let sheet = board.weigh(&reads_from(1), (HostId(to), None), run, now).unwrap();
+        (sheet.transfer.middle, sheet.total)
+    };
+    for rate in [0.0, -0.0, -1e6, f64::INFINITY, f64::NEG_INFINITY, f64::NAN] {
+        let mut board = board();
+        let before = brought(&mut board, 2);
+        board.measured(HostId(1), HostId(2), rate);
+        assert_eq!(brought(&mut board, 2), before, "{rate}");
+    }
+    let mut board = board();
+    board.measured(HostId(2), HostId(1), 1e8);
+    assert_eq!((brought(&mut board, 2).0, brought(&mut board, 3).0), (10.0, 100.0), "both ways, between these two");
+    // As slow as can be is a long time, and no nonsense: another host is the better one.
+    board.measured(HostId(1), HostId(2), f64::MIN_POSITIVE);
+    let sheets = [2, 3].map(|to| board.weigh(&reads_from(1), (HostId(to), None), run, now).unwrap());
+    assert!(sheets[1].is_better_than(&sheets[0]) && !sheets[0].is_better_than(&sheets[1]), "{sheets:?}");
 }
 
 #[test]

@@ -94,7 +94,7 @@ impl Sites {
 
     /// Returns hosts as a set of their numbers.
     pub(super) fn set(&mut self, names: &[HostName]) -> HostSet {
-        names.iter().fold(HostSet::default(), |set, name| set.and(HostSet::one(self.number(name))))
+        names.iter().fold(HostSet::default(), |set, name| set.and(&HostSet::one(self.number(name))))
     }
 
     /// Returns a host's name.

@@ -1,6 +1,6 @@
 //! What may go to several hosts: where it goes, and what changes that.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,7 +38,16 @@ fn world() -> World {
     world.tell(Event::Limits(HPC, Arc::new(Limits { flavour: Some(Flavour::Slurm), ..Limits::default() })));
     world.tell(Event::Room(LAB, room(8)));
     world.tell(Event::Room(HPC, room(64)));
-    let site = |name: &str, slots, wait: Option<f64>| SiteFacts {
+    let sites = vec![(HERE, site("local", 2, None)), (LAB, site("lab", 8, None)), (HPC, site("hpc", 16, Some(120.0)))];
+    let link = Link { rate: Estimate::known(1e7), latency: 0.5 };
+    let ways = ALL.iter().flat_map(|&from| ALL.iter().filter(move |to| **to != from).map(move |&to| (from, to, link)));
+    world.tell(Event::Sites(sites, ways.collect()));
+    world
+}
+
+/// A host with so many cores, where jobs wait so long, if they do.
+fn site(name: &str, slots: u32, wait: Option<f64>) -> SiteFacts {
+    SiteFacts {
         name: name.parse().unwrap(),
         is_batch: wait.is_some(),
         slots,
@@ -46,12 +55,7 @@ fn world() -> World {
         queues: Queues::default(),
         rate: 1.0,
         parts: Vec::new(),
-    };
-    let sites = vec![(HERE, site("local", 2, None)), (LAB, site("lab", 8, None)), (HPC, site("hpc", 16, Some(120.0)))];
-    let link = Link { rate: Estimate::known(1e7), latency: 0.5 };
-    let ways = ALL.iter().flat_map(|&from| ALL.iter().filter(move |to| **to != from).map(move |&to| (from, to, link)));
-    world.tell(Event::Sites(sites, ways.collect()));
-    world
+    }
 }
 
 /// Tasks of which nothing is known but that they may run for so long.
@@ -60,13 +64,17 @@ fn lasting(seconds: u64) -> Request {
 }
 
 fn submit(world: &mut World, plan: &Arc<Plan>, policy: Policy, files: &[(u32, u64, HostId)]) {
+    submit_to(world, plan, (&ALL, policy), files);
+}
+
+fn submit_to(world: &mut World, plan: &Arc<Plan>, (hosts, policy): (&[HostId], Policy), files: &[(u32, u64, HostId)]) {
     let mut lying = Files::new(plan.paths.len().max(8), Hosts::one(HERE));
     for &(path, bytes, host) in files {
         lying.lies(PathId(path), bytes, Hosts::one(host));
     }
     let outlook = Outlook::new(vec![None; plan.tasks.len()], HashMap::new(), lying);
     world.tell(Event::Outlook(RUN, Box::new(outlook)));
-    let routes = Routes::placed(plan.tasks.iter().map(|_| (ALL.to_vec(), Some(policy))));
+    let routes = Routes::placed(plan.tasks.iter().map(|_| (hosts.to_vec(), Some(policy))));
     let verdicts = vec![Verdict::Stale; plan.instances.len()];
     world.store.insert(
         RUN,
@@ -128,13 +136,96 @@ fn large_inputs_draw_a_task_to_where_they_lie() {
         (1_000, LAB, Policy::Locality, [0, 1, 0]),
     ] {
         let mut world = world();
-        let mut plan = Plan::clone(&plan(1, 60));
-        plan.path_refs = vec![PathId(0)];
-        plan.instances[0].inputs = Slice { start: 0, len: 1 };
-        plan.instances[0].outputs = Slice { start: 1, len: 0 };
-        plan.producers = vec![None];
-        submit(&mut world, &Arc::new(plan), policy, &[(0, bytes, lies)]);
+        submit(&mut world, &reading(60), policy, &[(0, bytes, lies)]);
         assert_eq!(in_flight(&world), wanted, "{bytes} {policy}");
+    }
+}
+
+/// A task of one input of so many bytes.
+fn reading(seconds: u64) -> Arc<Plan> {
+    let mut plan = Plan::clone(&plan(1, seconds));
+    plan.path_refs = vec![PathId(0)];
+    plan.instances[0].inputs = Slice { start: 0, len: 1 };
+    plan.instances[0].outputs = Slice { start: 1, len: 0 };
+    plan.producers = vec![None];
+    Arc::new(plan)
+}
+
+#[test]
+fn of_a_hundred_hosts_the_last_one_has_what_a_task_reads() {
+    let mut world = World::with_cores(2);
+    let hosts: Vec<HostId> = (0..100).map(HostId).collect();
+    let last = HostId(99);
+    let mut sites = Vec::new();
+    for &host in &hosts {
+        world.tell(Event::Room(host, world.room));
+        sites.push((host, site(&format!("host-{}", host.0), 2, None)));
+    }
+    let link = Link { rate: Estimate::known(1e7), latency: 0.5 };
+    let ways =
+        hosts.iter().flat_map(|&from| hosts.iter().filter(move |to| **to != from).map(move |&to| (from, to, link)));
+    world.tell(Event::Sites(sites, ways.collect()));
+    submit_to(&mut world, &reading(60), (&hosts, Policy::Fastest), &[(0, 100_000_000_000, last)]);
+    let run = world.engine.run(RUN).unwrap();
+    let key = run.in_flight().next().expect("it is handed over");
+    assert_eq!(run.attempt(key.instance).unwrap().host, Some(last));
+}
+
+#[test]
+fn cheapest_is_by_what_an_hour_of_a_core_costs() {
+    for (rates, wanted) in [([5.0, 1.0, 0.1], [0, 0, 1]), ([5.0, 0.01, 0.1], [0, 1, 0]), ([0.0, 1.0, 0.1], [1, 0, 0])] {
+        let mut world = world();
+        let priced = |host: HostId, site: SiteFacts| (host, SiteFacts { rate: rates[host.index()], ..site });
+        let sites = vec![
+            priced(HERE, site("local", 2, None)),
+            priced(LAB, site("lab", 8, None)),
+            priced(HPC, site("hpc", 16, Some(120.0))),
+        ];
+        world.tell(Event::Sites(sites, Vec::new()));
+        submit(&mut world, &plan(1, 60), Policy::Cheapest, &[]);
+        assert_eq!(in_flight(&world), wanted, "{rates:?}");
+    }
+}
+
+#[test]
+fn the_same_events_have_the_same_actions() {
+    // Two chains of tasks that read what lies here and there, on hosts that come, go, and are slower than thought.
+    let play = || {
+        let mut world = world();
+        let chain = Workflow::default()
+            .task("a", 40)
+            .with(|task| task.resources = vec![lasting(60)])
+            .task("b", 40)
+            .reads("a")
+            .with(|task| task.resources = vec![lasting(600)])
+            .plan();
+        let files: Vec<(u32, u64, HostId)> =
+            (0..8).map(|path| (path, 1 << (20 + path), ALL[path as usize % 3])).collect();
+        submit(&mut world, &chain, Policy::Fastest, &files);
+        for turn in 0..60_u32 {
+            match turn % 12 {
+                3 => drop(world.tell(Event::Shut(LAB))),
+                7 => drop(world.tell(Event::Opened(LAB))),
+                9 => drop(world.tell(Event::Rate(HERE, HPC, f64::from(1 + turn) * 1e6))),
+                _ => {}
+            }
+            let run = world.engine.run(RUN).unwrap();
+            let mut all: Vec<InstanceId> = run.in_flight().map(|key| key.instance).collect();
+            all.sort_unstable();
+            let Some(next) = all.get(turn as usize % all.len().max(1)) else { break };
+            end(&mut world, next.0, f64::from(30 + turn * 7 % 90));
+            world.now = world.now.after(Duration::from_secs(20));
+            world.fire_timers();
+            world.obey();
+        }
+        let hosts = in_flight(&world);
+        (world.grants, world.partitions, world.placements, world.ends, world.told, hosts)
+    };
+    let first = play();
+    let used = first.2.iter().map(|placement| placement.chosen.host.to_string()).collect::<BTreeSet<_>>();
+    assert!(used.len() == 3, "all hosts are used: {used:?}");
+    for _ in 0..4 {
+        assert_eq!(play(), first);
     }
 }
 
