@@ -157,4 +157,21 @@ mod tests {
         let found = predict(&past, &stuck, 3600.0, 4, 3600.0).expect("enough is known");
         assert!(found.high >= 5000.0, "{found:?}");
     }
+
+    #[test]
+    fn what_was_submitted_at_a_like_hour_counts_more() {
+        const HOUR: f64 = 3600.0;
+        // For a month one job late in the evening that waits for nothing, and one at noon that waits for an hour.
+        let day = |n: i32| {
+            [(11.0, HOUR), (23.0, 10.0)].map(|(at, seconds)| job((f64::from(n) * 24.0 + at) * HOUR, seconds, 4))
+        };
+        let past: Vec<Waited> = (0..30).flat_map(day).collect();
+        let middle = |hour: f64| {
+            let now = (30.0 * 24.0 + hour) * HOUR;
+            predict(&past, &[], now, 4, HOUR).expect("enough is known").middle
+        };
+        assert_eq!((middle(11.0), middle(13.0)), (HOUR, HOUR));
+        // An hour past midnight is close to an hour before it.
+        assert_eq!((middle(23.0), middle(1.0)), (10.0, 10.0));
+    }
 }

@@ -3,12 +3,12 @@ use crate::decide::graph::net::{Link, Net};
 use crate::decide::graph::queues::{Queues, Wait};
 use crate::decide::learn::waits::Waited;
 use crate::decide::place::plan::Policy;
-use crate::decide::route::need::{Asker, DAEMONS, Input, Need, Place};
+use crate::decide::route::need::{Asker, DAEMONS, Input, Need, Place, light_login};
 use crate::decide::route::sheet::{Routes, route};
 use crate::language::container::RUNTIMES;
 use crate::model::batch::{Partition, PartitionState};
-use crate::model::facts::{ContainerProgram, Facts};
-use crate::model::host::{Agents, Batch, ContainerRuntime, Host, HostName};
+use crate::model::facts::{ContainerProgram, Facts, Gpu};
+use crate::model::host::{Agents, Batch, ContainerRuntime, Host, HostName, LoginNode, Policy as HostPolicy};
 use crate::model::units::{Bytes, Price, Timestamp, Walltime};
 
 fn name(name: &str) -> HostName {
@@ -274,12 +274,20 @@ fn every_veto_says_what_is_missing() {
     let (machine, partitions) = (facts(2, 8), vec![partition("short", 8, 64, 4), partition("long", 16, 16, 48)]);
     let shut = Partition { state: PartitionState::Closed, ..partition("short", 8, 64, 4) };
     let closed = host("closed", Some(Batch::Pbs));
+    let login = host("login", Some(Batch::None));
+    // All that is asked for is there, and no way to what it reads.
+    let mut island = host("island", Some(Batch::None));
+    island.containers = vec![ContainerRuntime::Podman];
+    let mut large = facts(64, 256);
+    large.machine.gpus = vec![Gpu { count: 8, ..Gpu::default() }];
     let places = [
         Place::of(&nas, None, Vec::new()),
         Place::of(&unseen, None, Vec::new()),
         Place::of(&lab, Some(&machine), Vec::new()),
         Place { trouble: Some("the link is cut".to_owned()), ..Place::of(&hpc, None, partitions) },
         Place::of(&closed, None, vec![shut]),
+        Place { login_of: Some(&hpc.name), ..Place::of(&login, None, Vec::new()) },
+        Place::of(&island, Some(&large), Vec::new()),
     ];
     let wanted = Need {
         cpus: 4,
@@ -290,13 +298,43 @@ fn every_veto_says_what_is_missing() {
         runtimes: &RUNTIMES,
         sandboxed: false,
         image: None,
-        inputs: Vec::new(),
+        inputs: vec![Input { name: "reads.fq".to_owned(), bytes: 1e9, at: vec![HostName::local()] }],
         asker: Asker::Agent,
         now: 0.0,
     };
     let routes = route(&star(&[]), &wanted, &places, Policy::Fastest, 9);
     assert_eq!(routes.places, []);
     insta::assert_snapshot!(said(&routes).join("\n"));
+}
+
+#[test]
+fn nothing_heavy_runs_on_a_login_node() {
+    let (here, hpc) = (Host::new(HostName::local()), host("hpc", Some(Batch::Slurm)));
+    let (machine, net) = (facts(64, 256), star(&[]));
+    let told = |need: &Need, login_of| {
+        let places = [Place { login_of, ..Place::of(&here, Some(&machine), Vec::new()) }];
+        let routes = route(&net, need, &places, Policy::Fastest, 9);
+        assert_eq!(routes.places.len() + routes.vetoed.len(), 1);
+        said(&routes).pop()
+    };
+    let light = Need { cpus: 1, time: Some(Estimate::known(60.0)), ..need() };
+    let why = "local: it is the login node of hpc, where nothing heavy runs (`policy.login_node` in hosts.toml)";
+    for (heavy, what) in [
+        (Need { cpus: 2, ..light.clone() }, "more than a core"),
+        (Need { time: Some(Estimate::known(61.0)), ..light.clone() }, "more than a minute"),
+        (Need { time: Some(Estimate { high: 90.0, ..Estimate::known(30.0) }), ..light.clone() }, "perhaps more"),
+        (Need { time: None, ..light.clone() }, "nobody knows"),
+    ] {
+        assert_eq!(told(&heavy, Some(&hpc.name)).as_deref(), Some(why), "{what}");
+        assert_eq!(told(&heavy, None), None, "{what}");
+    }
+    assert_eq!(told(&light, Some(&hpc.name)), None);
+    // Which cluster that is: the one that calls itself as this machine does, unless its login node is free.
+    let free = |host: &Host| Host { policy: HostPolicy { login_node: LoginNode::Free, ..host.policy }, ..host.clone() };
+    let (lab, free) = (host("lab", Some(Batch::None)), free(&hpc));
+    let login = |host: &Host, named: &str| light_login("login1", [(host, Some(named))]).is_some();
+    assert!(login(&hpc, "login1") && !login(&hpc, "login2") && !login(&free, "login1") && !login(&lab, "login1"));
+    assert_eq!(light_login("", [(&hpc, Some(""))]), None);
 }
 
 #[test]
