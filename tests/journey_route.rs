@@ -175,6 +175,48 @@ fn agents_get_one_line_under_the_policies_for_them() {
 }
 
 #[test]
+fn what_accounting_records_tell_of_queues_is_reckoned_with() {
+    let world = world();
+    let mut lines =
+        vec!["JobID|JobName|State|ElapsedRaw|Partition|Submit|Eligible|Start|AllocCPUS|TimelimitRaw".to_owned()];
+    for n in 0..40 {
+        let day = 1 + n % 28;
+        let line = |id: u32, queue: &str, at: &str, start: &str| {
+            format!(
+                "{id}|fit|COMPLETED|60|{queue}|2026-11-{day:02}T01:00:00|2026-11-{day:02}T{at}|2026-11-{day:02}T{start}|1|60"
+            )
+        };
+        // What waited for another job for hours started five seconds after that was over.
+        lines.push(line(n, "short", "07:00:00", "07:00:05"));
+        lines.push(line(100 + n, "gpu", "07:00:00", "09:00:00"));
+    }
+    world.write("jobs.txt", &lines.join("\n"));
+    let import = |host: &str| {
+        let mut command = world.command(&["profile", "import", "--json", "--hosts", host, "jobs.txt"]);
+        command.env("CSYNC_CONFIG", world.path("config"));
+        Done::from(command.output().unwrap()).exits(0).json()
+    };
+    let wait = |partition: &str| {
+        let gpus = if partition == "gpu" { "1" } else { "0" };
+        let answer = route(&world, &["--json", "-t", "1h", "--gpus", gpus, "wc -l reads.fq"]).exits(0).json();
+        let places = answer["places"].as_array().unwrap();
+        places.iter().find(|place| place["partition"] == partition).unwrap()["wait"].clone()
+    };
+    let before = wait("short");
+    // Of a host without a queue, or of one that nobody knows, there is nothing to tell.
+    for other in ["lab", "nowhere"] {
+        assert_eq!(import(other)["waits"], 0, "{other}");
+    }
+    assert_eq!(wait("short"), before);
+    for _ in 0..2 {
+        assert_eq!(import("hpc")["waits"], 80);
+        let (short, gpu) = (wait("short"), wait("gpu"));
+        assert_eq!((&short["middle"], &gpu["middle"]), (&5.0.into(), &7200.0.into()), "{short} {gpu}");
+        assert_eq!(short["source"], json!({ "learned": 40 }), "each counts once");
+    }
+}
+
+#[test]
 fn two_datasets_of_one_name_are_places_of_one_and_what_is_gone_counts_no_more() {
     let world = World::new();
     for dir in ["one", "two"] {

@@ -66,6 +66,40 @@ run = "test \"$(wc -l < {inputs})\" = 4"
 }
 
 #[test]
+fn what_slurm_remembers_of_jobs_and_of_its_queues_is_learned_from() {
+    let bed = Bed::own(&["slurm", "db"]);
+    configure(&bed, HOSTS);
+    // Jobs of before csync: one, one that waits for it, and an array; beside them one of csync's own.
+    let sent = bed.on("login", "sbatch --parsable -J align -o /dev/null --wrap 'sleep 4'").exits(0).out;
+    let after = format!("sbatch --parsable -d afterok:{} -J sort -o /dev/null --wrap 'sleep 1'", sent.trim());
+    bed.on("login", &after).exits(0);
+    bed.on("login", "sbatch -a 1-3 -J fit -o /dev/null --wrap 'sleep 1'").exits(0);
+    bed.write("workflow.toml", "name = \"own\"\n[tasks.t]\nrun = \"sleep 1\"\non = \"hpc\"\n");
+    bed.csync(&["submit"]).exits(0);
+    let over = || bed.on("login", "sacct -n -X -P -S now-1hour -o State").exits(0).out.matches("COMPLETED").count();
+    until("the accounting knows them all", || over() == 6);
+    // The zone is told behind each time, whatever it is.
+    let zoned = "export SLURM_TIME_FORMAT=%Y-%m-%dT%H:%M:%S%z; sacct -n -X -P -S now-1hour -o Start%30";
+    let times = bed.on("login", zoned).exits(0).out;
+    assert!(times.lines().all(|time| time.len() == 24 && time.as_bytes()[19] == b'+'), "{times}");
+    let import = || bed.csync(&["profile", "import", "--json", "--from", "hpc"]).exits(0).json();
+    let wait = || {
+        let answer = bed.csync(&["route", "--json", "--time", "1m", "--", "python", "x.py"]).exits(0).json();
+        let places = answer["places"].as_array().unwrap();
+        places.iter().find(|place| place["host"] == "hpc").unwrap()["wait"].clone()
+    };
+    // One of csync's own is known already; of an array one counts.
+    assert_eq!(wait()["source"]["learned"], 1);
+    for _ in 0..2 {
+        let told = import();
+        assert!(told["jobs"].as_u64().is_some_and(|jobs| jobs >= 5), "{told}");
+        assert_eq!(told["waits"], 3, "{told}");
+        let wait = wait();
+        assert_eq!(wait["source"]["learned"], 4, "{wait}");
+    }
+}
+
+#[test]
 fn a_member_that_fails_is_explained_and_the_others_come_back() {
     let bed = shared();
     bed.write(

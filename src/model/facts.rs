@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::batch::{BatchFacts, Flavour};
 use crate::model::host::{ContainerRuntime, HostName, Internet};
-use crate::model::units::{Bytes, Timestamp};
+use crate::model::units::{Bytes, Timestamp, Walltime};
 
 /// What is known of a host from looking, and when somebody looked.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -31,6 +31,34 @@ pub struct HostReport {
     pub host: HostName,
     /// What was found.
     pub probed: Probed,
+}
+
+/// `POST /v1/waits`: how long jobs waited in the queues of a host that csync did not submit, as accounting records tell.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QueueReport {
+    /// The host.
+    pub host: HostName,
+    /// The jobs.
+    pub waits: Vec<JobWait>,
+}
+
+/// How long a job waited in a queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobWait {
+    /// The batch system's id of its submission.
+    pub job: String,
+    /// The partition, where it is told.
+    #[serde(default)]
+    pub partition: Option<String>,
+    /// When it could have started first.
+    pub since: Timestamp,
+    /// When it started.
+    pub started: Timestamp,
+    /// Cores.
+    pub cores: u32,
+    /// Time that it asked for, where it is told.
+    #[serde(default)]
+    pub time: Option<Walltime>,
 }
 
 /// A probe that came to nothing.

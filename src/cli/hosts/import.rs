@@ -108,6 +108,11 @@ fn from_nf_core(context: &Context, known: &Known, file: &Path, dry_run: bool) ->
             std::fs::create_dir_all(dir)
                 .map_err(|error| Failure::new(ErrorKind::Storage, "no directory for site files").because(&error))?;
         }
+        if path.exists() {
+            let failure =
+                Failure::new(ErrorKind::Conflict, format!("there is a site file `{}` already", path.display()));
+            return Err(failure.hint("a copy of the config under another name makes another site of it: `csync hosts import --nf-core` goes by that"));
+        }
         outfile::create(&path, &made, None)?;
     }
     if context.json() {

@@ -8,24 +8,27 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::hosts::{Known, connections, unreached, way};
 use crate::cli::profile::export::failure;
+use crate::cli::profile::waited::{Waited, host_of};
 use crate::cli::profile::{open, place};
 use crate::cli::view::words::many;
 use crate::decide::learn::profile::{JUDGED_ANEW, Profile};
 use crate::decide::learn::summary::Summary;
 use crate::language::command::{Signature, Token, TokenKey, signature};
-use crate::language::history::{PastJob, Reader};
+use crate::language::history::{PastJob, PastWait, Reader};
 use crate::model::api::ErrorKind;
 use crate::model::observation::Observation;
 use crate::reach::clock;
 use crate::reach::frames;
 use crate::reach::learned::{BEGINNING, Entry, class_of};
 use crate::reach::transport::{Attended, Exec, Status, Transport};
+use crate::serve::site::prefix;
 
 /// Learn from what a site or a workflow system already knows
 ///
@@ -33,6 +36,9 @@ use crate::reach::transport::{Attended, Exec, Status, Transport};
 /// Parquet files with such columns, which takes `csync-frames`; and what `csync profile export --sealed` wrote on a machine with
 /// the same key. `--from HOST` has the host's `sacct` or `qacct` tell of your jobs there. Jobs are known by their names: a process
 /// `SAMTOOLS_SORT` is `samtools sort`, other names become tokens. Importing a report again changes nothing.
+///
+/// With `--from`, and with `--hosts` where that is a host of `hosts.toml`, it also teaches how long jobs wait in the partitions of
+/// that host, by their size and the hour: from when a job could start (`Eligible`, else `Submit`) to its `Start`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The reports, or what another machine exported; `-` is standard input
@@ -45,24 +51,37 @@ pub(super) struct Args {
     #[arg(long, value_name = "DAYS", default_value_t = 90, requires = "from")]
     days: u32,
     /// The host where the jobs ran, as `hosts.toml` or another name that stays the same calls it
-    #[arg(long, value_name = "NAME", default_value = "imported")]
+    #[arg(long, value_name = "NAME", default_value = IMPORTED)]
     hosts: String,
 }
+
+/// What the host is called that nobody named.
+const IMPORTED: &str = "imported";
 
 /// How long a host may take to tell of its past jobs.
 const TELLING: Duration = Duration::from_mins(5);
 /// How much it may tell: a million lines.
 const TOLD: usize = 256 << 20;
 
+/// Returns what has a host tell of past jobs.
+///
+/// Slurm's times are those of the clocks there: their zone is asked for too, and more room than it gives a time by itself, which
+/// some versions fill with `#` else. Of Grid Engine nothing goes by when a job ended.
+fn telling(days: u32) -> String {
+    format!(
+        "if command -v sacct >/dev/null 2>&1; then SLURM_TIME_FORMAT=%Y-%m-%dT%H:%M:%S%z; export SLURM_TIME_FORMAT; \
+         exec sacct -P -S now-{days}days -o JobID,JobName,State,Submit%30,Eligible%30,Start%30,End%30,ElapsedRaw,\
+         TimelimitRaw,AllocCPUS,TotalCPU,ReqMem,MaxRSS,MaxDiskRead,MaxDiskWrite,Partition%100; fi; \
+         if command -v qacct >/dev/null 2>&1; then TZ=UTC0; export TZ; \
+         exec qacct -o \"$(id -un)\" -d {days} -j; fi; exit 127"
+    )
+}
+
 /// Asks a host for the past jobs of who asks.
 fn ask(context: &Context, name: &str, days: u32) -> Result<Vec<u8>, Failure> {
     let known = Known::load(context)?;
     let host = known.host(name)?;
-    let script = format!(
-        "if command -v sacct >/dev/null 2>&1; then exec sacct -P -S now-{days}days -o JobID,JobName,State,End,ElapsedRaw,\
-         TimelimitRaw,AllocCPUS,TotalCPU,ReqMem,MaxRSS,MaxDiskRead,MaxDiskWrite; fi; \
-         if command -v qacct >/dev/null 2>&1; then exec qacct -o \"$(id -un)\" -d {days} -j; fi; exit 127"
-    );
+    let script = telling(days);
     let attended = if context.is_watched() { Attended::Terminal } else { Attended::No };
     let connections = connections(context, attended)?;
     let reply = context.block_on(async {
@@ -88,9 +107,12 @@ fn ask(context: &Context, name: &str, days: u32) -> Result<Vec<u8>, Failure> {
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let place = place(context)?;
     let asked = args.from.as_ref().map(|host| ask(context, host, args.days)).transpose()?.unwrap_or_default();
+    let name = args.from.as_ref().unwrap_or(&args.hosts);
+    let of = if name == IMPORTED { None } else { host_of(context, name)? };
+    let own = prefix(&context.state_dir()?);
     let told = context.block_on(async {
         let mut learned = open(&place).await?;
-        let mut taken = Taken::new(learned.tokens().clone());
+        let mut taken = Taken { waited: of.as_ref().map(|_| Waited::new(own)), ..Taken::new(learned.tokens().clone()) };
         let mut exchanged = Vec::new();
         for file in &args.files {
             let (mut input, stem) = open_report(file)?;
@@ -108,6 +130,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         let mut told = taken.told;
         let class = class_of(args.from.as_ref().unwrap_or(&args.hosts), learned.tokens());
         let kinds = taken.kinds.len() + exchanged.iter().map(Vec::len).sum::<usize>();
+        let waited = taken.waited.take();
         learned.merge(taken.entries(class), clock::now()).await?;
         for records in exchanged {
             told.jobs += u64::from(learned.take(records, clock::now()).await?);
@@ -115,16 +138,24 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         // Where no engine runs, this is who does a portion of what the day asks for.
         learned.care(clock::now(), place.retention()).await?;
         learned.close().await;
-        Ok((told, kinds))
+        Ok((told, kinds, waited))
     })?;
-    let (told, kinds) = told;
+    let (told, kinds, waited) = told;
+    let zone = if args.from.is_some() { TimeZone::UTC } else { TimeZone::system() };
+    let waits = match waited.zip(of) {
+        Some((waited, host)) => waited.hand_over(context, &host, &zone)?,
+        None => 0,
+    };
     if context.json() {
         context.print_json(&json!({
-            "jobs": told.jobs, "skipped": told.skipped, "crowded": told.crowded, "commands": kinds
+            "jobs": told.jobs, "skipped": told.skipped, "crowded": told.crowded, "commands": kinds, "waits": waits
         }))?;
     } else {
         let kinds = many(u32::try_from(kinds).unwrap_or(u32::MAX), "kind");
         context.say(&format!("{} jobs of {kinds} of commands were learned from.", told.jobs));
+        if waits > 0 {
+            context.say(&format!("{waits} jobs told how long the queues of {name} make them wait."));
+        }
         if told.skipped > 0 {
             context.say(&format!("{} lines told of nothing that can be learned from.", told.skipped));
         }
@@ -178,17 +209,30 @@ struct Taken {
     kinds: HashMap<Signature, usize>,
     sheaves: Vec<Sheaf>,
     told: Told,
+    /// How long jobs waited, where it is known on which host.
+    waited: Option<Waited>,
 }
 
 impl Taken {
     fn new(key: TokenKey) -> Self {
-        Self { key, places: HashMap::new(), kinds: HashMap::new(), sheaves: Vec::new(), told: Told::default() }
+        Self {
+            key,
+            places: HashMap::new(),
+            kinds: HashMap::new(),
+            sheaves: Vec::new(),
+            told: Told::default(),
+            waited: None,
+        }
     }
 
     /// Takes in what a report says; `name` is where it comes from.
     fn report(&mut self, input: impl BufRead, name: &str, stem: &str) -> Result<(), Failure> {
         let origin = self.key.token("import", name).0 as u64;
-        self.told.skipped += read(input, name, stem, |job| self.job(origin, &job))?;
+        let mut waited = self.waited.take();
+        let mut wait = waited.as_mut().map(|waited| |wait| waited.take(wait));
+        let wait = wait.as_mut().map(|wait| wait as &mut dyn FnMut(PastWait));
+        self.told.skipped += read(input, (name, stem), |job| self.job(origin, &job), wait)?;
+        self.waited = waited;
         for sheaf in &mut self.sheaves {
             let (all, new) = (sheaf.gathered.len() as u64, u64::from(sheaf.bind(origin)));
             self.told.jobs += new;
@@ -319,12 +363,12 @@ fn unreadable(shown: &str, error: &io::Error) -> Failure {
     Failure::usage(format!("{shown} cannot be read")).because(error)
 }
 
-/// Reads a report, job by job; returns how many lines told of nothing.
+/// Reads a report, job by job, and how long each waited, where that is wanted; returns how many lines told of nothing.
 pub(super) fn read(
     mut input: impl BufRead,
-    shown: &str,
-    stem: &str,
+    (shown, stem): (&str, &str),
     mut take: impl FnMut(PastJob),
+    mut wait: Option<&mut dyn FnMut(PastWait)>,
 ) -> Result<u64, Failure> {
     let hint = format!("`sacct -P -o ALL > {}` writes one, with the first line that names its columns", "jobs.txt");
     let unknown = || Failure::new(ErrorKind::Invalid, format!("{shown} is no report that csync knows")).hint(&hint);
@@ -342,13 +386,21 @@ pub(super) fn read(
                     let failure = Failure::new(ErrorKind::Invalid, format!("{shown} tells {lacks}"));
                     return Err(failure.hint(&hint));
                 }
-                reader = Some(begun);
+                reader = Some(if wait.is_some() { begun.with_waits() } else { begun });
             }
-            Some(reader) => reader.line(text).into_iter().for_each(&mut take),
+            Some(reader) => {
+                reader.line(text).into_iter().for_each(&mut take);
+                if let (Some(waited), Some(wait)) = (reader.waited(), &mut wait) {
+                    wait(waited);
+                }
+            }
         }
     }
     let mut reader = reader.ok_or_else(unknown)?;
     reader.end().into_iter().for_each(&mut take);
+    if let (Some(waited), Some(wait)) = (reader.waited(), wait) {
+        wait(waited);
+    }
     Ok(reader.skipped())
 }
 

@@ -15,6 +15,7 @@ mod list;
 mod plot;
 mod replay;
 mod show;
+mod waited;
 
 /// Show and manage what csync has learned of commands
 ///

@@ -11,7 +11,7 @@ use crate::cli::profile::import::{observation, open_report, read};
 use crate::decide::learn::profile::{Profile, Question};
 use crate::decide::learn::stakes::Caution;
 use crate::language::history::PastJob;
-use crate::model::observation::Cut;
+use crate::model::observation::{Cut, Observation};
 
 /// Tell how well learning would have done on a history
 ///
@@ -42,17 +42,19 @@ struct Score {
 
 /// Runs it.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
-    let mut jobs: BTreeMap<String, Vec<PastJob>> = BTreeMap::new();
+    let mut jobs: BTreeMap<String, Vec<Job>> = BTreeMap::new();
     let (input, stem) = open_report(&args.trace)?;
-    read(input, &args.trace.display().to_string(), &stem, |job| {
+    let take = |job: PastJob| {
         if job.cut == Cut::Nothing && job.memory > 0.0 && job.wall > 0.0 {
-            jobs.entry(job.words().join(" ")).or_default().push(job);
+            let kept = Job { seen: observation(&job, 0), asked: job.asked_memory };
+            jobs.entry(job.words().join(" ")).or_default().push(kept);
         }
-    })?;
+    };
+    read(input, (&args.trace.display().to_string(), &stem), take, None)?;
     let caution = if args.safe { Caution::Safe } else { Caution::Balanced };
     let mut score = Score::default();
     for jobs in jobs.values_mut() {
-        jobs.sort_by_key(|job| job.at);
+        jobs.sort_by_key(|job| job.seen.at);
         replay(jobs, caution, &mut score);
     }
     let held = 100.0 * f64::from(score.within) / f64::from(score.predicted.max(1));
@@ -81,30 +83,38 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
-fn replay(jobs: &[PastJob], caution: Caution, score: &mut Score) {
+/// What is kept of a job, of which there may be millions.
+struct Job {
+    seen: Observation,
+    asked: f64,
+}
+
+fn replay(jobs: &[Job], caution: Caution, score: &mut Score) {
     let mut profile = Profile::default();
-    for (n, job) in (0u64..).zip(jobs) {
-        let (hours, gb) = (job.wall / 3600.0, 1e-9);
+    for (n, Job { seen, asked }) in (0u64..).zip(jobs) {
+        let (hours, gb) = (f64::from(seen.wall) / 3600.0, 1e-9);
+        let memory = f64::from(seen.memory);
+        let seen = Observation { id: n.wrapping_mul(0x9E37_79B9_7F4A_7C15), ..*seen };
         score.jobs += 1;
-        score.used += job.memory * gb * hours;
+        score.used += memory * gb * hours;
         // Who asked for nothing asked for what was used.
-        let asked = job.asked_memory.max(job.memory);
-        score.asked += (asked - job.memory) * gb * hours;
-        let question = Question { input: job.input, grain: 1_048_576.0, caution };
+        let asked = asked.max(memory);
+        score.asked += (asked - memory) * gb * hours;
+        let question = Question { input: f64::from(seen.input), grain: 1_048_576.0, caution };
         let Some(found) = profile.memory(question) else {
-            score.learned += (asked - job.memory) * gb * hours;
-            profile.observe(0, observation(job, n.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
+            score.learned += (asked - memory) * gb * hours;
+            profile.observe(0, seen);
             continue;
         };
         score.predicted += 1;
-        score.within += u32::from((found.low..=found.high).contains(&job.memory));
+        score.within += u32::from((found.low..=found.high).contains(&memory));
         let mut request = found.request;
-        score.failed += u32::from(request < job.memory);
-        while request < job.memory {
+        score.failed += u32::from(request < memory);
+        while request < memory {
             score.learned += request * gb * hours;
             request = profile.memory_after(request);
         }
-        score.learned += (request - job.memory) * gb * hours;
-        profile.observe(0, observation(job, n.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
+        score.learned += (request - memory) * gb * hours;
+        profile.observe(0, seen);
     }
 }

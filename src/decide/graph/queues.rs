@@ -6,7 +6,7 @@ use crate::decide::graph::estimate::{Estimate, Source};
 use crate::decide::learn::waits::{WaitInterval, Waited, predict};
 use crate::model::host::HostName;
 
-/// Waits of a host that count: older ones tell of another load.
+/// Waits of a host, and of each of its queues, that count: older ones tell of another load.
 const RECENT: usize = 400;
 /// Seconds that a job is taken to ask for which asks for none.
 pub const UNKNOWN_LIMIT: f64 = 3600.0;
@@ -37,8 +37,12 @@ impl Queues {
             let of = by_host.entry(host).or_default();
             if of.all.len() < RECENT {
                 of.all.push(*waited);
-                if let Some(queue) = queue {
-                    of.by_queue.entry(queue.clone()).or_default().push(*waited);
+            }
+            // Also of one where few go: what the others waited there since says nothing of it.
+            if let Some(queue) = queue {
+                let own = of.by_queue.entry(queue.clone()).or_default();
+                if own.len() < RECENT {
+                    own.push(*waited);
                 }
             }
         }
@@ -125,5 +129,17 @@ mod tests {
         assert_eq!(Queues::default().estimate(None, 0.0, 1, 60.0), None);
         let one = Queues::of_hosts(&seen[..1]);
         assert!((one.values().next().unwrap().estimate(None, 1400.0, 4, 600.0).unwrap().middle - 40.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_queue_where_few_go_is_judged_by_its_own_waits_however_many_wait_elsewhere() {
+        let busy = (0..500).map(|n| wait("busy", 10_000.0 + f64::from(n), 7200.0)).rev();
+        let rare = (0..10).map(|n| wait("rare", f64::from(n), 5.0)).rev();
+        let seen: Vec<Wait> = busy.chain(rare).collect();
+        let hosts = Queues::of_hosts(&seen);
+        let of = hosts.values().next().unwrap();
+        let middle = |queue| of.estimate(Some(queue), 11_000.0, 4, 600.0).unwrap().middle;
+        assert_eq!((middle("rare"), middle("busy")), (5.0, 7200.0));
+        assert_eq!((of.all.len(), of.by_queue["busy"].len()), (RECENT, RECENT));
     }
 }

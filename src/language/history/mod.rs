@@ -40,6 +40,30 @@ pub struct PastJob {
     pub trust: Trust,
 }
 
+/// How long a job waited in a queue.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PastWait {
+    /// The batch system's id of the submission, which members of an array have in common.
+    pub job: String,
+    /// What the job was called.
+    pub name: String,
+    /// The partition, where it is told.
+    pub queue: Option<String>,
+    /// When it was submitted: what tells one try from the next of a job that was put back into the queue.
+    pub submitted: i64,
+    /// When it could have started first, as the clocks there show it, in seconds since 1970: when it was submitted, or later, when
+    /// what it had to wait for was over.
+    pub since: i64,
+    /// How many seconds the clocks there are ahead of Greenwich, where that is told.
+    pub ahead: Option<i32>,
+    /// Seconds until it started.
+    pub seconds: f64,
+    /// Cores.
+    pub cores: u32,
+    /// Time asked for, in seconds; 0 where that is not told.
+    pub asked: f64,
+}
+
 impl PastJob {
     /// Returns the words that its command is known by: a process `SAMTOOLS_SORT` of a pipeline is `samtools sort`.
     pub fn words(&self) -> Vec<String> {

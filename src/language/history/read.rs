@@ -1,7 +1,7 @@
 //! The four formats, line by line.
 
-use crate::language::history::PastJob;
-use crate::language::history::amounts::{bytes, clock, minutes, spans};
+use crate::language::history::amounts::{Moment, bytes, clock, minutes, moment, spans};
+use crate::language::history::{PastJob, PastWait};
 use crate::model::observation::{Cut, Trust};
 
 /// Whose report it is.
@@ -49,10 +49,25 @@ pub struct Reader {
     pending: Option<PastJob>,
     /// Whether what is pending ended in a way that tells what it needed.
     tells: bool,
+    /// What the last job waited, where waits are asked for.
+    waits: Option<Waits>,
     /// Lines that made no sense, or told of nothing that can be learned from.
     skipped: u64,
     rows: u64,
 }
+
+/// What was read of how long a job waited.
+#[derive(Debug, Default)]
+struct Waits {
+    found: Option<PastWait>,
+    /// Of Grid Engine, whose jobs have many lines: the job so far, when it was submitted, and when it started.
+    pending: PastWait,
+    submitted: Option<Moment>,
+    started: Option<Moment>,
+}
+
+/// Longest wait that is believed: a year.
+const LONGEST: i64 = 366 * 86_400;
 
 impl Reader {
     /// Starts with a report's first line; none when it is no report that is known. `name` is what its rows are called where
@@ -75,9 +90,21 @@ impl Reader {
             cells: Vec::new(),
             pending: None,
             tells: false,
+            waits: None,
             skipped: 0,
             rows: 0,
         })
+    }
+
+    /// Has it read how long jobs waited too, which [`Reader::waited`] returns.
+    #[must_use]
+    pub fn with_waits(self) -> Self {
+        Self { waits: Some(Waits::default()), ..self }
+    }
+
+    /// Returns how long a job waited that the last line told of, once; also of one that tells nothing else.
+    pub fn waited(&mut self) -> Option<PastWait> {
+        self.waits.as_mut()?.found.take()
     }
 
     /// Returns what the columns lack, when nothing can be learned from them.
@@ -120,6 +147,9 @@ impl Reader {
 
     /// Returns the job that the report ended with.
     pub fn end(&mut self) -> Option<PastJob> {
+        if let Some(waits) = self.waits.as_mut().filter(|_| self.format == Format::Qacct) {
+            waits.close();
+        }
         let job = self.pending.take()?;
         let of_use = self.tells && (job.memory > 0.0 || job.wall > 0.0);
         self.skipped += u64::from(!of_use);
@@ -182,6 +212,11 @@ impl Reader {
         let limit = limit.or_else(|| number(self.at(line, places.limit_seconds)));
         let cores = number(self.at(line, places.cores)).unwrap_or(1.0).max(1.0);
         let asked_memory = self.at(line, places.asked).and_then(|text| asked(text, cores)).unwrap_or(0.0);
+        let asked_time = limit.or_else(|| self.at(line, places.limit).and_then(clock)).unwrap_or(0.0);
+        if self.waits.is_some() {
+            let found = self.sacct_wait(line, (id, state), wall.unwrap_or(0.0), (cores, asked_time));
+            self.waits = Some(Waits { found, ..Waits::default() });
+        }
         self.pending = Some(PastJob {
             id: id.to_owned(),
             name: self.at(line, places.name).unwrap_or(&self.name).to_owned(),
@@ -190,13 +225,41 @@ impl Reader {
             wall: wall.unwrap_or(0.0),
             cpu,
             asked_memory,
-            asked_time: limit.or_else(|| self.at(line, places.limit).and_then(clock)).unwrap_or(0.0),
+            asked_time,
             cut,
             // Sampled every half minute, of single steps.
             trust: Trust::Low,
             ..PastJob::default()
         });
         done
+    }
+
+    /// Reads how long a job of Slurm waited, of the line that was split last.
+    fn sacct_wait(&self, line: &str, (id, state): (&str, &str), ran: f64, asked: (f64, f64)) -> Option<PastWait> {
+        let places = self.places;
+        let at = |place| self.at(line, place).and_then(moment);
+        // Who is called off before he starts has a time of that end for a start, in some versions.
+        let never = ["PENDING", "PD", "CANCELLED", "CA", "DEADLINE", "DL", "REVOKED", "RV"];
+        if ran <= 0.0 && state.split(' ').next().is_none_or(|state| never.contains(&state)) {
+            return None;
+        }
+        let (submitted, started) = (at(places.submit)?, at(places.start)?);
+        // What waits for other jobs, for a time or for somebody to release it does not wait for the queue.
+        let since = match places.eligible {
+            Some(_) => Some(at(places.eligible)?).filter(|eligible| eligible.order() > submitted.order()),
+            None => None,
+        };
+        // Members of an array and parts of a job have one id, and are one lesson.
+        let whole = id.find(['_', '+', '[']).and_then(|at| id.get(..at)).unwrap_or(id);
+        let wait = PastWait {
+            job: whole.to_owned(),
+            name: self.at(line, places.name).unwrap_or_default().to_owned(),
+            queue: self.at(line, places.partition).map(str::to_owned),
+            cores: asked.0 as u32,
+            asked: asked.1,
+            ..PastWait::default()
+        };
+        wait.between(submitted, since.unwrap_or(submitted), started)
     }
 
     fn qacct(&mut self, line: &str) -> Option<PastJob> {
@@ -213,6 +276,9 @@ impl Reader {
         });
         let (key, value) = line.split_once(char::is_whitespace)?;
         let value = value.trim();
+        if let Some(waits) = &mut self.waits {
+            waits.qacct(key, value);
+        }
         let seconds = || sound(value.trim_end_matches('s'));
         match key {
             "jobnumber" => job.id = format!("{value}{}", job.id),
@@ -273,12 +339,58 @@ impl Reader {
     }
 }
 
+impl PastWait {
+    /// Takes from when to when it waited; none where that is nothing that can be.
+    fn between(self, submitted: Moment, since: Moment, started: Moment) -> Option<Self> {
+        let seconds = started.order() - since.order();
+        (0..=LONGEST).contains(&seconds).then(|| Self {
+            submitted: submitted.order(),
+            since: since.seconds,
+            ahead: since.ahead,
+            seconds: seconds as f64,
+            cores: self.cores.max(1),
+            ..self
+        })
+    }
+}
+
+impl Waits {
+    /// Takes in a line of a job of Grid Engine.
+    fn qacct(&mut self, key: &str, value: &str) {
+        let wait = &mut self.pending;
+        match key {
+            "jobnumber" => value.clone_into(&mut wait.job),
+            "jobname" => value.clone_into(&mut wait.name),
+            "qname" => wait.queue = told(value).map(str::to_owned),
+            "slots" => wait.cores = value.parse().unwrap_or(1),
+            "qsub_time" | "submission_time" => self.submitted = moment(value),
+            "start_time" => self.started = moment(value),
+            "category" => {
+                let limit = value.split([' ', ',']).find_map(|word| word.strip_prefix("h_rt="));
+                wait.asked = limit.and_then(clock).unwrap_or(0.0);
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends a job of Grid Engine.
+    fn close(&mut self) {
+        let Self { pending, submitted, started, .. } = std::mem::take(self);
+        let ends = submitted.zip(started).filter(|_| !pending.job.is_empty());
+        self.found = ends.and_then(|(submitted, started)| pending.between(submitted, submitted, started));
+    }
+}
+
 /// Where the columns stand that are read of accounting records.
 #[derive(Clone, Copy, Debug, Default)]
 struct Places {
     id: Option<usize>,
     name: Option<usize>,
     state: Option<usize>,
+    partition: Option<usize>,
+    submit: Option<usize>,
+    eligible: Option<usize>,
+    start: Option<usize>,
     end: Option<usize>,
     wall_raw: Option<usize>,
     wall: Option<usize>,
@@ -301,6 +413,10 @@ impl Places {
             id: at(&["JobID", "JobIDRaw", "job_id"]),
             name: at(&["JobName", "name", "job_name"]),
             state: at(&["State", "state"]),
+            partition: at(&["Partition", "partition"]),
+            submit: at(&["Submit", "submit_time"]),
+            eligible: at(&["Eligible", "eligible_time"]),
+            start: at(&["Start", "start_time"]),
             end: at(&["End", "end_time"]),
             wall_raw: at(&["ElapsedRaw", "run_time"]),
             wall: at(&["Elapsed"]),

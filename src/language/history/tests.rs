@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
-use crate::language::history::amounts::{bytes, clock, minutes, spans};
-use crate::language::history::{Format, PastJob, Reader};
+use crate::language::history::amounts::{Moment, bytes, clock, minutes, moment, spans};
+use crate::language::history::{Format, PastJob, PastWait, Reader};
 use crate::model::observation::{Cut, Trust};
 
 fn read(text: &str) -> (Vec<PastJob>, u64) {
@@ -10,6 +10,89 @@ fn read(text: &str) -> (Vec<PastJob>, u64) {
     let mut jobs: Vec<PastJob> = lines.filter_map(|line| reader.line(line)).collect();
     jobs.extend(reader.end());
     (jobs, reader.skipped())
+}
+
+/// Returns how long jobs waited: id, partition, since when (seconds after three in the night of 2026-11-21), and how long.
+fn waits(text: &str) -> Vec<(String, Option<String>, i64, f64)> {
+    let mut lines = text.lines().filter(|line| !line.is_empty());
+    let mut reader = Reader::new(lines.next().expect("a first line"), "file").expect("it is known").with_waits();
+    let mut all: Vec<PastWait> = Vec::new();
+    for line in lines {
+        reader.line(line);
+        all.extend(reader.waited());
+    }
+    reader.end();
+    all.extend(reader.waited());
+    let three = i64::from(minutes("2026-11-21T03:00:00").unwrap()) * 60;
+    all.into_iter().map(|wait| (wait.job, wait.queue, wait.since - three, wait.seconds)).collect()
+}
+
+#[test]
+fn recorded_jobs_of_slurm_tell_what_they_waited() {
+    let all = waits(include_str!("../../../tests/replies/slurm-24.11/sacct-P-X.out"));
+    let of = |id: &str| -> Vec<(i64, f64)> {
+        all.iter().filter(|(job, ..)| job == id).map(|(.., since, waited)| (*since, *waited)).collect()
+    };
+    assert!(all.iter().all(|(_, queue, ..)| queue.as_deref() == Some("debug")), "{all:?}");
+    assert_eq!(of("1"), [(1397, 1.0)]);
+    // What failed had waited all the same; what runs still, too.
+    assert_eq!((of("9"), of("27")), (vec![(1399, 0.0)], vec![(1399, 94.0)]));
+    // What waited for another job waited for the queue from then on.
+    assert_eq!(of("19"), [(1401, 2.0)]);
+    // Never started: pending, refused, called off.
+    for id in ["5", "6", "29"] {
+        assert_eq!(of(id), [], "{id}");
+    }
+    // Members of an array that may not run all at once, each from when its turn was.
+    assert_eq!(of("18"), [(1399, 2.0), (1399, 3.0), (1403, 0.0), (1404, 0.0), (1404, 0.0), (1406, 1.0)]);
+}
+
+#[test]
+fn what_a_job_waited_is_told_by_its_times_and_nothing_that_cannot_be() {
+    let text = "JobID|JobName|State|ElapsedRaw|Partition|Submit|Eligible|Start|AllocCPUS|TimelimitRaw\n\
+                1|a|COMPLETED|5|long|2026-11-21T03:00:00+0100|2026-11-21T03:00:00+0100|2026-11-21T03:00:30+0100|8|60\n\
+                1|a|COMPLETED|5|long|2026-11-21T03:10:00|2026-11-21T03:10:05|2026-11-21T03:10:40|8|60\n\
+                2|b|COMPLETED|5||2026-11-21T03:00:00|Unknown|2026-11-21T09:00:00|8|60\n\
+                3|c|COMPLETED|5||2026-11-21T03:00:00|2026-11-21T03:00:00|2026-11-21T02:00:00|8|60\n\
+                4|d|COMPLETED|5||2022-11-21T03:00:00|2022-11-21T03:00:00|2026-11-21T02:00:00|8|60\n\
+                5|e|CANCELLED by 7|0||2026-11-21T03:00:00|2026-11-21T03:00:00|2026-11-21T05:00:00|8|60\n\
+                6_7|f|CANCELLED by 7|9||2026-11-21T03:00:00|2026-11-21T02:00:00|2026-11-21T03:00:01|8|60\n\
+                7+1|g|NODE_FAIL|9||2026-11-21T03:00:00|2026-11-21T03:00:00|2026-11-21T03:00:02|8|60\n\
+                7.batch|g|COMPLETED|9||2026-11-21T03:00:00|2026-11-21T03:00:00|2026-11-21T03:30:02|8|\n\
+                8|h|COMPLETED|5||soon|2026-13-21T03:00:00|2026-11-21T25:00:30|8|60\n";
+    let long = || Some("long".to_owned());
+    let id = |id: &str| id.to_owned();
+    let expected =
+        [(id("1"), long(), 0, 30.0), (id("1"), long(), 605, 35.0), (id("6"), None, 0, 1.0), (id("7"), None, 0, 2.0)];
+    assert_eq!(waits(text), expected);
+    let mut reader = Reader::new(text.lines().next().unwrap(), "x").unwrap().with_waits();
+    reader.line(text.lines().nth(1).unwrap());
+    let first = reader.waited().unwrap();
+    assert_eq!((first.ahead, first.cores, first.asked, first.name.as_str()), (Some(3600), 8, 3600.0, "a"));
+    assert_eq!(reader.waited(), None, "once");
+    // Without a time from which a job could start, it is from when it was submitted.
+    let old = "JobID|State|ElapsedRaw|Submit|Start\n1|COMPLETED|5|2026-11-21T03:00:00|2026-11-21T03:00:09\n";
+    assert_eq!(waits(old), [(id("1"), None, 0, 9.0)]);
+    assert_eq!(waits("JobID|State|ElapsedRaw|Start\n1|COMPLETED|5|2026-11-21T03:00:09\n"), []);
+}
+
+#[test]
+fn recorded_jobs_of_grid_engine_tell_what_they_waited() {
+    let queue = || Some("all.q".to_owned());
+    let all = waits(include_str!("../../../tests/replies/sge-8.1.9/qacct-ARR.out"));
+    assert_eq!(all[0], ("23".to_owned(), queue(), 30 * 60 + 39, 14.0));
+    assert!(all.len() > 2 && all.iter().all(|(job, ..)| job == "23"), "{all:?}");
+    let text = include_str!("../../../tests/replies/sge-8.1.9/qacct-HRT.out");
+    let mut reader = Reader::new(text.lines().next().unwrap(), "x").unwrap().with_waits();
+    text.lines().skip(1).for_each(|line| drop(reader.line(line)));
+    reader.end();
+    let wait = reader.waited().unwrap();
+    assert_eq!((wait.seconds, wait.cores, wait.asked, wait.queue), (7.0, 1, 5.0, queue()));
+    // What never started waited for nothing; other kinds of Grid Engine write times in other ways.
+    let text = "====\njobnumber 1\nqsub_time 11/21/2026 03:00:00.123\nstart_time 11/21/2026 03:00:09.456\n====\n\
+                jobnumber 2\nqsub_time Sat Nov 21 03:00:00 2026\nstart_time -/-\n====\n\
+                jobnumber 3\nsubmission_time 2026-11-21 03:00:00.5\nstart_time 2026-11-21 03:00:07.1\n";
+    assert_eq!(waits(text), [("1".to_owned(), None, 0, 9.0), ("3".to_owned(), None, 0, 7.0)]);
 }
 
 #[test]
@@ -179,16 +262,26 @@ fn amounts_are_read_as_they_are_spelled() {
     assert_eq!((minutes("1970-01-02T00:01:00"), minutes("Unknown")), (Some(1441), None));
     assert_eq!(minutes("2026-11-21 00:00:00"), Some(20_778 * 1440));
     assert_eq!(Format::of("something else"), None);
+    let at = |text| moment(text).map(|at| (at.seconds, at.ahead));
+    let noon = 20_778 * 86_400 + 43_200;
+    assert_eq!(at("2026-11-21T12:00:00"), Some((noon, None)));
+    assert_eq!(at("2026-11-21T12:00:00-0530"), Some((noon, Some(-19_800))));
+    assert_eq!(moment("2026-11-21T12:00:00-0530").map(Moment::order), Some(noon + 19_800));
+    assert_eq!(at("Sat Nov  1 12:00:00 2026"), Some((noon - 20 * 86_400, None)));
+    for nothing in ["None", "Unknown", "-/-", "", "é", "2026-00-21T12:00:00", "2026-11-21T12:61:00"] {
+        assert_eq!(moment(nothing), None, "{nothing}");
+    }
 }
 
 proptest! {
     #[test]
     fn any_text_is_read(first in prop_oneof![
-        Just("JobID|State|MaxRSS|Elapsed"), Just("==="), Just("process\trealtime\tpeak_rss"), Just("s\tmax_rss")
+        Just("JobID|State|Elapsed|Submit|Start"), Just("==="), Just("process\trealtime\tpeak_rss"), Just("s\tmax_rss")
     ], lines in prop::collection::vec(".{0,40}", 0..20)) {
-        let mut reader = Reader::new(first, "x").expect("it is known");
+        let mut reader = Reader::new(first, "x").expect("it is known").with_waits();
         for line in &lines {
             reader.line(line);
+            reader.waited();
         }
         reader.end();
     }

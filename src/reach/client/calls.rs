@@ -14,7 +14,7 @@ use crate::model::api::{
 };
 use crate::model::data::{DatasetAsk, Holding, ImagesSeen, Replica};
 use crate::model::done::DoneRun;
-use crate::model::facts::HostReport;
+use crate::model::facts::{HostReport, QueueReport};
 use crate::model::host::HostName;
 use crate::model::id::{InstanceId, RunId};
 use crate::model::job::State;
@@ -250,6 +250,11 @@ impl Client {
     /// When the engine cannot be spoken to.
     pub async fn keep_images(&self, seen: &ImagesSeen) -> Result<(), ClientError> {
         http::post(&self.socket, "/v1/images", seen).await
+    }
+
+    /// Hands over how long jobs waited in the queues of a host.
+    pub async fn keep_waits(&self, report: &QueueReport) -> Result<(), ClientError> {
+        http::post(&self.socket, "/v1/waits", report).await
     }
 
     /// Hands over what a probe found on a host; returns what is known of it now.

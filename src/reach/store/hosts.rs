@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
 
-use crate::model::facts::{HostReport, Probed};
+use crate::model::facts::{HostReport, JobWait, Probed, QueueReport};
 use crate::model::host::HostName;
 use crate::model::units::Timestamp;
 use crate::reach::store::error::StoreError;
@@ -29,6 +29,20 @@ impl Store {
             .bind(json(serde_json::to_string(failure).ok()))
             .execute(&mut self.conn)
             .await;
+        self.finish(kept.map(drop)).await
+    }
+
+    /// Keeps how long jobs waited in the queues of a host; the same ones twice are as good as once.
+    ///
+    /// # Errors
+    /// When the store cannot be written; nothing is kept then.
+    pub async fn keep_waits(&mut self, report: &QueueReport) -> Result<(), StoreError> {
+        let row = |wait: &JobWait| {
+            let time = wait.time.and_then(|time| i64::try_from(time.0).ok());
+            serde_json::json!([wait.job, wait.partition, wait.since.0, wait.started.0, wait.cores, time])
+        };
+        let list = serde_json::Value::Array(report.waits.iter().map(row).collect()).to_string();
+        let kept = sqlx::query(sql::KEEP_WAITS).bind(report.host.as_str()).bind(list).execute(&mut self.conn).await;
         self.finish(kept.map(drop)).await
     }
 }
@@ -92,6 +106,81 @@ mod tests {
         assert_eq!(known[&host], Probed { failure: Some(failure), ..first.clone() });
         store.keep_probed(&HostReport { host: host.clone(), probed: first.clone() }).await.unwrap();
         assert_eq!(store.reader().probed().await.unwrap()[&host], first, "a failure is forgotten by a success");
+        store.close().await;
+    }
+}
+
+#[cfg(test)]
+mod waits {
+    use super::*;
+    use crate::decide::graph::queues::Wait;
+    use crate::model::units::Walltime;
+    use crate::reach::store::open::Place;
+
+    const BEGUN: i64 = 1_700_000_000;
+
+    fn wait(job: i64, partition: Option<&str>, seconds: i64) -> JobWait {
+        let since = BEGUN + job;
+        JobWait {
+            job: job.to_string(),
+            partition: partition.map(str::to_owned),
+            since: Timestamp(since * 1_000_000),
+            started: Timestamp((since + seconds) * 1_000_000),
+            cores: 4,
+            time: (seconds > 1).then_some(Walltime(600)),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_jobs_waited_elsewhere_is_kept_once_and_of_each_queue_the_newest() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place { path: dir.path().join("csync.db"), runs: dir.path().join("runs"), network: false };
+        let mut store = Store::open(&place).await.unwrap();
+        let reader = store.reader();
+        let report = |host: &str, waits: Vec<JobWait>| QueueReport { host: host.parse().unwrap(), waits };
+        let some = report("hpc", vec![wait(1, Some("long"), 60), wait(2, None, 1)]);
+        for _ in 0..2 {
+            store.keep_waits(&some).await.unwrap();
+        }
+        let kept = reader.waits().await.unwrap();
+        let told = |wait: &Wait| {
+            let Wait { host, queue, waited } = wait;
+            (
+                host.to_string(),
+                queue.clone(),
+                waited.submitted as i64 - BEGUN,
+                waited.seconds,
+                waited.cores,
+                waited.asked,
+            )
+        };
+        let (hpc, long) = ("hpc".to_owned(), Some("long".to_owned()));
+        let wanted = [(hpc.clone(), None, 2, 1.0, 4, 3600.0), (hpc, long, 1, 60.0, 4, 600.0)];
+        assert_eq!(kept.iter().map(told).collect::<Vec<_>>(), wanted, "the newest first");
+        assert_eq!(Reader::open_routing(&place, "/w", &[]).await.unwrap().unwrap().1.waits, kept);
+        // A member of the array that started sooner.
+        let sooner = JobWait { started: Timestamp((BEGUN + 1 + 20) * 1_000_000), ..wait(1, Some("long"), 60) };
+        store.keep_waits(&report("hpc", vec![sooner])).await.unwrap();
+        let kept = reader.waits().await.unwrap();
+        assert_eq!(kept.iter().map(|wait| wait.waited.seconds).collect::<Vec<_>>(), [1.0, 20.0]);
+        // The newest of each queue, in whatever order they come, and however often.
+        let many: Vec<JobWait> = (10..1010).map(|job| wait(job, Some("long"), 5)).collect();
+        for part in [&many[500..], &many[..500], &many[..]] {
+            store.keep_waits(&report("hpc", part.to_vec())).await.unwrap();
+        }
+        let kept = reader.waits().await.unwrap();
+        let long: Vec<i64> =
+            kept.iter().filter(|wait| wait.queue.is_some()).map(|wait| wait.waited.submitted as i64 - BEGUN).collect();
+        assert_eq!((long.len(), long[0], long[199], kept.len()), (200, 1009, 810, 201));
+        // Many queues share what is read of them all.
+        for queue in 0..40 {
+            let name = format!("q{queue}");
+            let waits = (0..100).map(|job| wait(2000 + job * 40 + queue, Some(&name), 5)).collect();
+            store.keep_waits(&report("lab", waits)).await.unwrap();
+        }
+        let kept = reader.waits().await.unwrap();
+        let of = |name: &str| kept.iter().filter(|wait| wait.queue.as_deref() == Some(name)).count();
+        assert_eq!((of("q0"), of("q39"), of("long")), (47, 47, 47), "two thousand of 42 queues");
         store.close().await;
     }
 }

@@ -18,6 +18,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0011.sql"),
     include_str!("migrations/0012.sql"),
     include_str!("migrations/0013.sql"),
+    include_str!("migrations/0014.sql"),
 ];
 
 /// What kind of file it is, and whether anything is in it.
@@ -238,10 +239,28 @@ pub(super) const RATES: &str = "SELECT json_group_array(json_array(source, targe
     FROM (SELECT source, target, rate, bytes, at FROM rates WHERE abs(rate) < 1e300 ORDER BY source, target)";
 
 /// How long attempts waited on hosts, in which partition, when and with what, in seconds, the newest first: from when they were
-/// handed over until they ran, the staging of what was missing there included.
-pub(super) const WAITS: &str = "SELECT host, partition, submitted / 1e6, (started - submitted) / 1e6, cpus, time FROM attempts \
-    WHERE host IS NOT NULL AND started IS NOT NULL AND submitted > 0 \
-    ORDER BY submitted DESC LIMIT 2000";
+/// handed over until they ran, the staging of what was missing there included. With them other jobs of which accounting records
+/// told.
+pub(super) const WAITS: &str = "SELECT host, partition, submitted / 1e6, (started - submitted) / 1e6, cpus, time FROM ( \
+        SELECT * FROM (SELECT host, partition, submitted, started, cpus, time FROM attempts \
+            WHERE host IS NOT NULL AND started IS NOT NULL AND submitted > 0 ORDER BY submitted DESC LIMIT 2000) \
+        UNION ALL \
+        SELECT * FROM (SELECT host, partition, submitted, started, cpus, time FROM waited \
+            ORDER BY submitted DESC LIMIT 2000)) \
+    ORDER BY submitted DESC";
+
+/// Keeps how long jobs waited that csync did not submit, given as a JSON list; of members of an array the one counts that started
+/// first. Of each queue the newest 200 stay, and fewer where there are many queues, so that reading them stays cheap.
+pub(super) const KEEP_WAITS: &str = "\
+BEGIN IMMEDIATE;
+INSERT INTO waited (host, job, partition, submitted, started, cpus, time)
+    SELECT ?, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 FROM json_each(?) WHERE true
+    ON CONFLICT (host, job, submitted) DO UPDATE SET started = min(started, excluded.started);
+DELETE FROM waited WHERE rowid IN (
+    SELECT it FROM (
+        SELECT rowid AS it, row_number() OVER (PARTITION BY host, partition ORDER BY submitted DESC, job) AS place FROM waited)
+    WHERE place > max(20, min(200, 2000 / (SELECT count(*) FROM (SELECT DISTINCT host, partition FROM waited)))));
+COMMIT;";
 
 /// What routing a command goes by, in one row: where some files lie, what tells whether links were measured since, whether hosts see directories, what attempts waited, and how often what probes found has changed. All of it
 /// is asked for at once and handed over as JSON: between two threads each statement costs more than most of these take.
@@ -254,9 +273,13 @@ pub(super) const ROUTING: &str = "SELECT \
     (SELECT json_group_array(json_array(host, directory, seen, at)) \
         FROM (SELECT host, directory, seen, at FROM shared ORDER BY host, directory)), \
     (SELECT json_group_array(json_array(host, partition, submitted, started - submitted, cpus, time)) FROM ( \
-        SELECT host, partition, submitted, started, cpus, time FROM attempts \
-        WHERE host IS NOT NULL AND started IS NOT NULL AND submitted > 0 \
-        ORDER BY submitted DESC LIMIT 2000)), \
+        SELECT * FROM ( \
+            SELECT * FROM (SELECT host, partition, submitted, started, cpus, time FROM attempts \
+                WHERE host IS NOT NULL AND started IS NOT NULL AND submitted > 0 ORDER BY submitted DESC LIMIT 2000) \
+            UNION ALL \
+            SELECT * FROM (SELECT host, partition, submitted, started, cpus, time FROM waited \
+                ORDER BY submitted DESC LIMIT 2000)) \
+        ORDER BY submitted DESC)), \
     (SELECT version FROM versions WHERE name = 'hosts'), \
     (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version)";
 
@@ -276,7 +299,7 @@ pub(super) const CHECK: &str = "PRAGMA quick_check(10)";
 const ALL: &[&str] = &[
     FORMAT, WRITTEN_BY, SET_WRITTEN_BY, SKIP_RUNS, INSERT_RUN, RUNS, ACTIVE, RUN, LAST, PLAN, TEXT, ATTEMPTS,
     ATTEMPTS_OF, UNSUCCESSFUL, MARKS, EVENTS, OVER, DELETE_RUNS, MEMOS, MEMO_SIZES, MEMOS_FROM, REPLACE_MEMOS,
-    SUBMISSIONS, KEEP_HOST, HOSTS, HOSTS_VERSION, KEEP_REPLICA, DROP_REPLICA, REPLICAS, REPLICAS_OF, KEEP_DATASET, DROP_DATASET, DATASETS, KEEP_RATE, RATES, WAITS, ROUTING, KEEP_SHARED,
+    SUBMISSIONS, KEEP_HOST, HOSTS, HOSTS_VERSION, KEEP_REPLICA, DROP_REPLICA, REPLICAS, REPLICAS_OF, KEEP_DATASET, DROP_DATASET, DATASETS, KEEP_RATE, RATES, WAITS, KEEP_WAITS, ROUTING, KEEP_SHARED,
     SHARED, UNTAUGHT_TURNS, UNTAUGHT,
 ];
 

@@ -446,6 +446,7 @@ async fn attempts_of_before_bytes_were_counted_are_read_as_they_were() {
         "DROP TRIGGER rates_dropped",
         "DELETE FROM versions WHERE name = 'rates'",
         "DROP TABLE untaught",
+        "DROP TABLE waited",
         "PRAGMA user_version = 10",
     ] {
         sqlx::query("DROP TRIGGER IF EXISTS write_batch").execute(&mut store.conn).await.unwrap();

@@ -46,6 +46,7 @@ pub fn router(handle: Handle) -> Router {
         .route("/v1/clean", post(clean))
         .route("/v1/hosts", get(hosts).post(keep_probed))
         .route("/v1/images", post(keep_images))
+        .route("/v1/waits", post(keep_waits))
         .route("/v1/data", get(data))
         .route("/v1/datasets", get(datasets))
         .route("/v1/datasets/add", post(add_dataset))
@@ -255,6 +256,11 @@ async fn hosts(State(handle): State<Handle>) -> Answer<Vec<HostReport>> {
 async fn keep_images(State(handle): State<Handle>, body: Result<Bytes, BytesRejection>) -> Answer<()> {
     let body = body.map_err(too_large)?;
     Ok(Json(handle.keep_images(parse(&body)?).await?))
+}
+
+async fn keep_waits(State(handle): State<Handle>, body: Result<Bytes, BytesRejection>) -> Answer<()> {
+    let body = body.map_err(too_large)?;
+    Ok(Json(handle.keep_waits(parse(&body)?).await?))
 }
 
 async fn keep_probed(State(handle): State<Handle>, body: Result<Bytes, BytesRejection>) -> Answer<HostReport> {

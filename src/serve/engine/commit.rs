@@ -78,7 +78,9 @@ impl Runner {
             Message::Admit(_, reply) | Message::Done(_, reply) => drop(reply.send(Err(refusal()))),
             Message::Restore(loaded, reply) => drop(reply.send(self.restore(*loaded))),
             Message::Cancel(_, _, reply) | Message::Retry(_, _, reply) => drop(reply.send(Err(refusal()))),
-            Message::Forget(_, reply) | Message::KeepProbed(_, reply) => drop(reply.send(Err(refusal()))),
+            Message::Forget(_, reply) | Message::KeepProbed(_, reply) | Message::KeepWaits(_, reply) => {
+                drop(reply.send(Err(refusal())));
+            }
             Message::Stop { now, reply } => {
                 let answer = self.stop(now);
                 drop(reply.send(answer));

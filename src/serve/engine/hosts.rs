@@ -1,7 +1,7 @@
 //! What is known of hosts.
 
 use crate::model::api::{ApiError, ErrorKind};
-use crate::model::facts::HostReport;
+use crate::model::facts::{HostReport, QueueReport};
 use crate::serve::engine::handle::{Handle, Message};
 use crate::serve::engine::refusal::{refuse, storage};
 
@@ -21,6 +21,14 @@ impl Handle {
     /// When the engine is leaving.
     pub async fn try_host(&self, host: String) -> Result<(), ApiError> {
         self.look(move |runner| runner.sites.try_again(&host)).await
+    }
+
+    /// Keeps how long jobs waited in the queues of a host.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn keep_waits(&self, report: QueueReport) -> Result<(), ApiError> {
+        self.ask(|reply| Message::KeepWaits(Box::new(report), reply)).await
     }
 
     /// Keeps what a probe found, and returns what is known of the host now.

@@ -191,7 +191,7 @@ pub async fn bring_rest(way: &Remote, there: &There, name: &str, rest: Rest<'_>)
 }
 
 /// Returns the beginning of the names of a state directory's submissions.
-pub(super) fn prefix(state: &StateDir) -> String {
+pub fn prefix(state: &StateDir) -> String {
     let id = state.id();
     format!("csync-{}-", id.get(..8).unwrap_or(&id))
 }
