@@ -19,6 +19,7 @@ mod fuzzed;
 mod hook;
 mod house;
 mod journey_cli;
+mod journey_copies;
 mod journey_demo;
 mod journey_index;
 mod journey_learned;
