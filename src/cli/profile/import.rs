@@ -117,8 +117,9 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         for file in &args.files {
             let (mut input, stem) = open_report(file)?;
             let shown = file.display().to_string();
-            // What cannot be read is said by who reads it.
-            if input.fill_buf().is_ok_and(|begins| begins.starts_with(BEGINNING)) {
+            // A mistake is told once: who reads on after it finds an end.
+            let begins = input.fill_buf().map_err(|error| unreadable(&shown, &error))?;
+            if begins.starts_with(BEGINNING) {
                 exchanged.push(learned.open_exchange(file, &mut input)?);
             } else {
                 taken.report(input, &shown, &stem)?;
