@@ -549,8 +549,8 @@ fn through_sh(flavour: Flavour, submission: &Submission) -> Vec<String> {
     let tool = if flavour == Flavour::Slurm { "sbatch" } else { "qsub" };
     let script = submit(&dialect(flavour), submission).unwrap().script;
     // Neither directory nor deadline are wanted here.
-    let script = script.replace("cd ", ": ").replace("command -v timeout", "false");
-    let stand_in = format!("{tool}() {{ printf '%s\\0' \"$@\"; }}\n{script}");
+    let script = script.replace("command -v timeout", "false");
+    let stand_in = format!("cd() {{ :; }}\n{tool}() {{ printf '%s\\0' \"$@\"; }}\n{script}");
     let output = Command::new("sh").args(["-c", &stand_in]).output().unwrap();
     assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().split_terminator('\0').map(str::to_owned).collect()
