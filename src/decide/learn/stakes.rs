@@ -19,7 +19,7 @@ pub struct Outcome {
 pub enum Caution {
     /// Only what it wastes.
     Lean,
-    /// What it wastes, and ten minutes of the larger request: it is queued again.
+    /// What it wastes, and ten minutes of the larger request: it is queued again. No more than one of three is to fail.
     #[default]
     Balanced,
     /// What it wastes, and hours of the larger request: failures are rare and dear.
@@ -39,17 +39,20 @@ pub struct Stakes {
     pub tail: f64,
     /// What is added to every request: what no history tells.
     pub margin: f64,
+    /// How likely a failure may be at most, whatever it wastes. Where needs are spread evenly, asking for little and failing wastes no
+    /// more than asking for much, and who waits for it minds.
+    pub risk: f64,
 }
 
 impl Stakes {
     /// Returns the stakes of memory: gigabyte-hours on both sides.
     pub const fn memory(caution: Caution) -> Self {
-        let (again, tail, margin) = match caution {
+        let (again, risk, margin) = match caution {
             Caution::Lean => (0.0, 1.0, 0.0),
-            Caution::Balanced => (1.0 / 6.0, 1.0, 0.0),
+            Caution::Balanced => (1.0 / 6.0, 1.0 / 3.0, 0.0),
             Caution::Safe => (2.0, 1.0, 64e6),
         };
-        Self { over: 1.0, under: 1.0, again, tail, margin }
+        Self { over: 1.0, under: 1.0, again, tail: 1.0, margin, risk }
     }
 
     /// Returns the stakes of a time limit: hours asked for and not used cost little (a later start), an attempt killed at its
@@ -60,7 +63,7 @@ impl Stakes {
             Caution::Balanced => (2.0, 4.0),
             Caution::Safe => (6.0, 8.0),
         };
-        Self { over: 0.1, under: 1.0, again, tail, margin: 300.0 }
+        Self { over: 0.1, under: 1.0, again, tail, margin: 300.0, risk: 1.0 }
     }
 
     /// Returns what a request costs when this comes true and a failure is followed by `then`.
@@ -145,7 +148,7 @@ impl Spread {
         Self::of(self.outcomes)
     }
 
-    /// Returns the request with the least expected cost. A site grants multiples of `grain`; a failure is followed by a
+    /// Returns the request with the least expected cost, of those that fail seldom enough. A site grants multiples of `grain`; a failure is followed by a
     /// request of at least `then`.
     pub fn least(&self, stakes: Stakes, grain: f64, then: f64) -> f64 {
         let all = self.outcomes.iter().fold(Sums::default(), Sums::with);
@@ -164,7 +167,7 @@ impl Spread {
             let under = stakes.under * request * above.hours
                 + stakes.again * then * above.weight
                 + stakes.over * (then * above.hours - above.held).max(0.0);
-            if over + under < best.0 {
+            if over + under < best.0 && above.weight <= stakes.risk * self.weight * (1.0 + 1e-9) {
                 best = (over + under, request);
             }
         }

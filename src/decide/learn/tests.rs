@@ -354,6 +354,18 @@ proptest! {
     }
 
     #[test]
+    fn two_of_three_requests_are_enough(
+        values in prop::collection::vec((1.0..100.0f64, 0.01..1.0f64, 0.1..5.0f64), 1..30),
+    ) {
+        let outcomes: Vec<Outcome> = values.iter().map(|(value, weight, hours)| Outcome { value: *value, weight: *weight, hours: *hours }).collect();
+        let request = Spread::seen(outcomes.clone()).unwrap().least(Stakes::memory(Caution::Balanced), 0.0, 110.0);
+        let (all, enough) = outcomes.iter().fold((0.0, 0.0), |(all, enough), outcome| {
+            (all + outcome.weight, if outcome.value <= request { enough + outcome.weight } else { enough })
+        });
+        prop_assert!(enough >= all * (2.0 / 3.0 - 1e-6), "{} of {} at {}", enough, all, request);
+    }
+
+    #[test]
     fn the_request_is_the_cheapest_there_is(
         values in prop::collection::vec((1.0..100.0f64, 0.01..1.0f64, 0.1..5.0f64), 1..30),
         again in 0.0..2.0f64,
