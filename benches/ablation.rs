@@ -110,7 +110,7 @@ fn table(seeds: u64) -> Vec<[f64; 7]> {
             belief.speeds.iter_mut().for_each(|speed| *speed *= dice.factor(SPEEDS));
             let truth: Vec<f64> = problem.tasks.iter().map(|task| task.seconds).collect();
             let luck = Luck::draw(&truth, CHANCE, seed);
-            let world = World { problem: &problem, luck: &luck, outages: &[] };
+            let world = World { problem: &problem, luck: &luck, outages: &[], here: Some(0) };
             for (ratios, strategy) in ratios.iter_mut().zip(Strategy::ALL) {
                 ratios.push(world.run(strategy, &belief, seed).end / problem.lower_bound());
             }

@@ -21,6 +21,7 @@ use crate::decide::simulate::world::{Belief, Course, Strategy, World};
 use crate::language::command::{Signature, TokenKey};
 use crate::language::scenario::{self, Scenario};
 use crate::model::api::ErrorKind;
+use crate::model::host::HostName;
 use crate::model::id::{InstanceId, TaskId};
 use crate::model::plan::Plan;
 use crate::model::resources::{Amount, Request};
@@ -105,14 +106,17 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let stage = Stage::of(&described);
     let mut sources = Sources::default();
     let problem = problem(context, plan, &described, &stage, &mut sources)?;
-    let belief = Belief::of(&problem);
+    let mut belief = Belief::of(&problem);
+    // What is learned of an instance of a task tells of the others.
+    belief.kinds = plan.instance_ids().map(|instance| plan.instance(instance).task.0).collect();
+    let here = stage.names.iter().position(|name| name == HostName::LOCAL).map(|site| site as u16);
     let ways: &[Strategy] = if args.compare { &Strategy::ALL } else { &[Strategy::Full] };
     let mut told = Vec::new();
     for way in ways {
         let courses: Vec<Course> = (0..u64::from(args.runs))
             .map(|n| {
                 let luck = Luck::draw(&belief.seconds, stage.chance, args.seed.wrapping_add(n));
-                World { problem: &problem, luck: &luck, outages: &stage.outages }.run(
+                World { problem: &problem, luck: &luck, outages: &stage.outages, here }.run(
                     *way,
                     &belief,
                     args.seed.wrapping_add(n),

@@ -8,8 +8,6 @@ pub mod learn;
 
 pub mod place;
 
-pub mod simulate;
-
 pub mod graph;
 
 pub mod route;
@@ -17,6 +15,8 @@ pub mod route;
 pub mod outlook;
 
 pub mod engine;
+
+pub mod simulate;
 
 pub mod fresh;
 

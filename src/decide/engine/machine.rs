@@ -228,8 +228,9 @@ impl Engine {
         if verdicts.len() != plan.instances.len() {
             return Err(Illegal::Misfit(id));
         }
-        let mut run =
-            Run::new(id, plan, verdicts, routes, self.shared.outlooks.get_mut(&id)).ok_or(Illegal::Cycle(id))?;
+        let per_byte = self.shared.board.per_byte();
+        let mut run = Run::new(id, plan, verdicts, routes, self.shared.outlooks.get_mut(&id), per_byte)
+            .ok_or(Illegal::Cycle(id))?;
         let mut turn = Turn { shared: &mut self.shared, now, actions };
         run.kick(&mut turn);
         run.settle(&mut turn);

@@ -541,7 +541,7 @@ impl Run {
             let outlook = turn.shared.outlooks.get_mut(&self.id);
             let expected = outlook.map_or(UNKNOWN_RUN, |outlook| self.expect(instance, host, outlook)).middle;
             let key = JobKey { run: self.id, instance, attempt: self.attempts[instance.index()] };
-            let mut bound = Bound { cpus, queue, expected, since, started: None, placed };
+            let mut bound = Bound { cpus, queue, expected, slower: 1.0, since, started: None, placed };
             turn.shared.board.again(host, bound, key);
             if let Some(at) = started {
                 turn.shared.board.started(host, &mut bound, key, at);

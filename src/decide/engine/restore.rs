@@ -40,8 +40,9 @@ pub(super) fn restore(mut told: Restored, turn: &mut Turn<'_>) -> Result<Run, Il
     if !fits {
         return Err(Illegal::Misfit(told.run));
     }
+    let per_byte = turn.shared.board.per_byte();
     let outlook = turn.shared.outlooks.get_mut(&told.run);
-    let run = Run::new(told.run, told.plan, told.verdicts, told.routes, outlook);
+    let run = Run::new(told.run, told.plan, told.verdicts, told.routes, outlook, per_byte);
     let mut run = run.ok_or(Illegal::Cycle(told.run))?;
     run.halt = told.halt;
     run.state = told.state;

@@ -113,17 +113,21 @@ pub struct Run {
 )]
 impl Run {
     /// Makes a run in which everything stands as its verdict says; none when the plan has a cycle. What most time hangs on goes
-    /// first, as far as that is known; else what most tasks hang on.
+    /// first, as far as that is known; else what most tasks hang on. Files that may have to move take so many seconds a byte.
     pub(super) fn new(
         id: RunId,
         plan: Arc<Plan>,
         verdicts: Vec<Verdict>,
         routes: Routes,
         outlook: Option<&mut Outlook>,
+        per_byte: f64,
     ) -> Option<Self> {
         let needed_by = NeededBy::new(&plan);
         let mut outlook = outlook.filter(|outlook| outlook.knows_any());
-        let weigh = |instance| outlook.as_mut().map_or(1, |outlook| outlook.weight(&plan, instance));
+        let weigh = |instance| {
+            let moves = routes.policy(plan.instance(instance).task).is_some();
+            outlook.as_mut().map_or(1, |outlook| outlook.weight(&plan, instance, if moves { per_byte } else { 0.0 }))
+        };
         let heights = heights(&plan, &order(&plan, &needed_by)?, weigh);
         let phases = verdicts.iter().map(|verdict| match verdict {
             Verdict::Fresh => Phase::Cached,

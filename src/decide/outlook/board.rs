@@ -11,6 +11,7 @@ use crate::decide::graph::estimate::{Estimate, Source};
 use crate::decide::graph::load::Load;
 use crate::decide::graph::net::Link;
 use crate::decide::graph::queues::{Queues, apart};
+use crate::decide::outlook::cores::Cores;
 use crate::decide::outlook::files::Hosts;
 use crate::decide::outlook::parts::{Bound, Part, Pool, QueueId};
 use crate::model::choice::{Policy, Span, Terms};
@@ -28,6 +29,8 @@ const SHORT: f64 = 2.0;
 const SHORT_AHEAD: u32 = 64;
 /// How many mean tasks must have been seen on a host before that outweighs what was thought of its speed.
 const PRIOR: f64 = 3.0;
+/// What of that counts still when the next one is over: what is learned of the commands tells of the host too by then.
+const KEPT: f64 = 0.9;
 /// Waits in a queue that are remembered, and how many of them count for more than what was known before.
 const WAITS: (usize, usize) = (32, 3);
 
@@ -63,6 +66,8 @@ pub struct SiteFacts {
     pub rate: f64,
     /// Its partitions that take jobs, as far as they are known.
     pub parts: Vec<Part>,
+    /// From when on its cores are there: of an allocation that was asked for.
+    pub opens: Option<Timestamp>,
 }
 
 /// A task that is to be placed.
@@ -122,8 +127,10 @@ struct Site {
     barred: BTreeSet<QueueId>,
     /// When its link is free.
     link_free: f64,
+    /// What is bound and not over, one by one, where it is a machine of few cores.
+    cores: Cores,
     /// Seconds that what ended here was expected to take, that it took, and how many there were.
-    seen: (f64, f64, u32),
+    seen: (f64, f64, f64),
     /// Core-seconds ever bound here.
     given: f64,
     waits: VecDeque<(QueueId, f64)>,
@@ -180,6 +187,14 @@ impl Board {
         self.ways.insert((from, to), link);
     }
 
+    /// Returns how many seconds a byte takes from one host to another on average, as if both were drawn at random.
+    pub fn per_byte(&self) -> f64 {
+        let rates = self.ways.values().map(|link| link.rate.middle).filter(|rate| *rate > 0.0);
+        let (sum, ways) = rates.fold((0.0, 0_u32), |(sum, n), rate| (sum + 1.0 / rate, n + 1));
+        let hosts = self.hosts().count().max(1) as f64;
+        if ways > 0 { sum / f64::from(ways) * (1.0 - 1.0 / hosts) } else { 0.0 }
+    }
+
     /// Takes how fast files came from one host to another; what is no speed tells nothing.
     pub fn measured(&mut self, from: HostId, to: HostId, rate: f64) {
         if !rate.is_finite() || rate <= 0.0 {
@@ -214,6 +229,7 @@ impl Board {
     pub fn begin(&mut self) {
         for site in &mut self.sites {
             site.all.held = 0.0;
+            site.cores.begin();
             site.pools.iter_mut().for_each(|pool| pool.held = 0.0);
         }
     }
@@ -221,10 +237,10 @@ impl Board {
     /// Returns how many times longer a host takes than was thought.
     pub fn slowness(&self, host: HostId) -> f64 {
         let Some(Site { seen: (expected, took, n), .. }) = self.site(host) else { return 1.0 };
-        if *n == 0 || *expected <= 0.0 {
+        if *n <= 0.0 || *expected <= 0.0 {
             return 1.0;
         }
-        let prior = PRIOR * expected / f64::from(*n);
+        let prior = PRIOR * expected / n;
         (took + prior) / (expected + prior)
     }
 
@@ -261,7 +277,12 @@ impl Board {
             moved += bytes;
         }
         let (pool, slots) = site.pool(queue, facts);
-        let behind = pool.behind(want.cpus, slots, now);
+        let opens = facts.opens.map_or(0.0, |at| seconds(at) - now).max(0.0);
+        let behind = if !facts.is_batch && Cores::tells(slots) {
+            site.cores.behind(want.cpus, slots, (now, opens))
+        } else {
+            pool.behind(want.cpus, slots, now) + opens
+        };
         let run = run.times(self.slowness(host));
         let sure = queued.plus(&transfer).plus(&run);
         let total = behind.max(blocked + transfer.middle) + queued.middle + run.middle;
@@ -328,7 +349,9 @@ impl Board {
     /// Notes that a task waits for a host.
     pub fn hold(&mut self, want: &Want, sheet: &Sheet) {
         let work = sheet.run.middle * f64::from(want.cpus);
-        self.of(sheet.host).each_pool(sheet.queue, |pool| pool.held += work);
+        let site = self.of(sheet.host);
+        site.each_pool(sheet.queue, |pool| pool.held += work);
+        site.cores.hold(want.cpus, sheet.run.middle);
     }
 
     /// Binds a task to a host; `placed` says whether csync chose that.
@@ -342,7 +365,8 @@ impl Board {
             }
         }
         let (cpus, queue) = (want.cpus, sheet.queue);
-        let bound = Bound { cpus, queue, expected: sheet.run.middle, since: now, started: None, placed };
+        let slower = self.slowness(sheet.host);
+        let bound = Bound { cpus, queue, expected: sheet.run.middle, slower, since: now, started: None, placed };
         let work = bound.expected * f64::from(bound.cpus);
         self.of(sheet.host).given += work;
         self.again(sheet.host, bound, key);
@@ -355,6 +379,8 @@ impl Board {
         site.each_pool(bound.queue, |pool| pool.bind(&bound));
         if site.facts.as_ref().is_some_and(|facts| facts.is_batch) {
             site.queued.insert((bound.queue, bound.since, key));
+        } else {
+            site.cores.bind(key, bound);
         }
     }
 
@@ -395,6 +421,7 @@ impl Board {
         bound.started = Some(at);
         let site = self.of(host);
         site.each_pool(bound.queue, |pool| pool.start(bound.cpus, seconds(at)));
+        site.cores.start(key, at);
         site.forget_expected(key);
         if site.queued.remove(&(bound.queue, bound.since, key)) {
             site.lately.remove(&bound.queue);
@@ -413,10 +440,11 @@ impl Board {
         site.forget_expected(key);
         site.queued.remove(&(bound.queue, bound.since, key));
         site.each_pool(bound.queue, |pool| pool.end(&bound, bound.started.map(seconds)));
+        site.cores.end(key);
         if let Some(ran) = ran {
-            site.seen.0 += bound.expected;
-            site.seen.1 += ran;
-            site.seen.2 += 1;
+            // Measured by what was known of it, not by what was made of that: else half of a mistake would stay for good.
+            let (expected, took, n) = site.seen;
+            site.seen = (expected * KEPT + bound.expected / bound.slower, took * KEPT + ran, n * KEPT + 1.0);
         }
     }
 

@@ -234,10 +234,11 @@ impl Outlook {
     }
 
     /// Returns what an instance weighs where what hangs on each is compared: tenths of the seconds that it is expected to run on
-    /// this machine.
-    pub fn weight(&mut self, plan: &Plan, instance: InstanceId) -> u32 {
+    /// this machine, and that what it reads takes at so many seconds a byte.
+    pub fn weight(&mut self, plan: &Plan, instance: InstanceId, per_byte: f64) -> u32 {
         let expected = self.expect(plan, instance, HostId::LOCAL, (0, 0.0)).middle;
-        (expected * 10.0).clamp(1.0, 1e8) as u32
+        let comes = if per_byte > 0.0 { self.input(plan, instance) * per_byte } else { 0.0 };
+        ((expected + comes) * 10.0).clamp(1.0, 1e8) as u32
     }
 
     /// Returns what an instance is placed by.

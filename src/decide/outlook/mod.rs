@@ -10,6 +10,8 @@ pub mod parts;
 
 pub mod board;
 
+mod cores;
+
 pub mod survey;
 
 pub mod foresee;

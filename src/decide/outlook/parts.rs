@@ -72,6 +72,8 @@ pub struct Bound {
     pub queue: QueueId,
     /// Seconds that it was expected to run.
     pub expected: f64,
+    /// How many times longer than was known of it, since what ran there before had taken longer.
+    pub slower: f64,
     /// When it was bound.
     pub since: Timestamp,
     /// When it started.

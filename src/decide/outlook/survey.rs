@@ -64,6 +64,7 @@ pub fn survey(
         queues: Queues::default(),
         rate: rate(hosts.get(here.as_str())),
         parts: Vec::new(),
+        opens: None,
     });
     for host in names.iter().filter(|name| !name.is_local()).filter_map(|name| hosts.get(name.as_str())) {
         let is_batch = host.batch != Some(Batch::None);
@@ -79,6 +80,7 @@ pub fn survey(
             queues,
             rate: rate(Some(host)),
             parts: if is_batch { parts(host, facts.get(&host.name), at) } else { Vec::new() },
+            opens: None,
         });
     }
     let all: Vec<HostName> = survey.sites.iter().map(|site| site.name.clone()).collect();

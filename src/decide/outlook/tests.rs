@@ -122,6 +122,7 @@ fn board() -> Board {
             queues: Queues::default(),
             rate: 1.0,
             parts: Vec::new(),
+            opens: None,
         };
         board.set(host, facts);
         for other in hosts.into_iter().filter(|other| *other != host) {

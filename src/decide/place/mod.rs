@@ -19,8 +19,6 @@ pub mod rank;
 
 pub mod plan;
 
-pub mod dispatch;
-
 #[cfg(test)]
 #[expect(clippy::float_cmp, reason = "small whole numbers are exact")]
-mod tests;
+pub(in crate::decide) mod tests;

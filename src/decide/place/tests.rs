@@ -2,10 +2,9 @@
 
 use proptest::prelude::*;
 
-use crate::decide::place::dispatch::Dispatcher;
 use crate::decide::place::plan::{Effort, Plan, Policy, plan};
 use crate::decide::place::problem::{File, Network, Path, Problem, ProblemError, Room, Site, Wait, Work};
-use crate::decide::place::timetable::{Booking, Timetable};
+use crate::decide::place::timetable::Booking;
 
 fn site(cores: u32, speed: f64, wait: Wait) -> Site {
     Site { room: Room::cores(cores), speed, wait, rate: 0.0 }
@@ -130,7 +129,7 @@ fn a_host_that_cannot_be_reached_from_the_data_is_not_chosen() {
 }
 
 /// Random work over three hosts of several cores, speeds and queues; files from the tasks before and from outside.
-fn problems() -> impl Strategy<Value = Problem> {
+pub(in crate::decide) fn problems() -> impl Strategy<Value = Problem> {
     let wait = prop_oneof![Just(Wait::None), (0.0..50.0).prop_map(Wait::Once), (0.0..50.0).prop_map(Wait::Each)];
     let sites = prop::collection::vec((1_u32..5, 0.5..4.0, wait), 3);
     let tasks =
@@ -160,13 +159,14 @@ fn problems() -> impl Strategy<Value = Problem> {
     })
 }
 
-fn holds(problem: &Problem, bookings: &[Booking], end: f64) -> Result<(), TestCaseError> {
+pub(in crate::decide) fn holds(problem: &Problem, bookings: &[Booking], end: f64) -> Result<(), TestCaseError> {
     prop_assert_eq!(bookings.len(), problem.tasks.len());
     for (task, booking) in problem.tasks.iter().zip(bookings) {
         let site = &problem.network.sites[usize::from(booking.site)];
         let wait = if let Wait::Each(seconds) = site.wait { seconds } else { 0.0 };
         prop_assert!(booking.start >= booking.staged + wait);
-        prop_assert!((booking.end - booking.start - task.seconds / site.speed).abs() < 1e-6);
+        // The engine counts whole microseconds.
+        prop_assert!((booking.end - booking.start - task.seconds / site.speed).abs() < 2e-6);
         for &before in &task.after {
             prop_assert!(booking.staged >= bookings[before as usize].end, "starts after what it waits for");
         }
@@ -201,49 +201,4 @@ proptest! {
         let again = || plan(&problem, Policy::Fastest, Effort { schedules: 16, seed: 3 });
         prop_assert_eq!(again(), again());
     }
-
-    #[test]
-    fn binding_late_runs_everything_once(problem in problems(), factors in prop::collection::vec(0.3..3.0, 3)) {
-        let truth: Vec<f64> = problem.tasks.iter().map(|task| task.seconds).collect();
-        let believed: Vec<f64> = truth.iter().map(|_| 50.0).collect();
-        let speeds = problem.network.sites.iter().zip(&factors).map(|(site, factor)| site.speed * factor).collect();
-        let mut world = Timetable::new(&problem, &truth);
-        let mut dispatcher = Dispatcher::new(&problem, believed, speeds);
-        let (mut live, mut now): (Vec<(f64, usize)>, f64) = (Vec::new(), 0.0);
-        loop {
-            for (task, _) in dispatcher.decide(now, &mut world) {
-                live.push((world.booking(task).unwrap().end, task));
-            }
-            let Some(&next) = live.iter().min_by(|a, b| a.0.total_cmp(&b.0)) else { break };
-            live.retain(|&other| other != next);
-            now = next.0;
-            let booking = world.booking(next.1).unwrap();
-            dispatcher.over(next.1, booking.end - booking.start);
-        }
-        let bookings: Vec<Booking> = (0..truth.len()).map_while(|task| world.booking(task)).collect();
-        holds(&problem, &bookings, world.end())?;
-    }
-}
-
-#[test]
-fn a_host_slower_than_thought_is_found_out() {
-    let network = mesh(vec![site(2, 1.0, Wait::None), site(2, 1.0, Wait::None)]);
-    let problem = Problem::new(network, (0..40).map(|_| work(10.0, &[], &[], &[])).collect(), Vec::new()).unwrap();
-    let truth = vec![10.0; 40];
-    // Thought eight times as fast as it is.
-    let mut dispatcher = Dispatcher::new(&problem, truth.clone(), vec![1.0, 8.0]);
-    let mut world = Timetable::new(&problem, &truth);
-    let (mut live, mut now): (Vec<(f64, usize)>, f64) = (Vec::new(), 0.0);
-    loop {
-        for (task, _) in dispatcher.decide(now, &mut world) {
-            live.push((world.booking(task).unwrap().end, task));
-        }
-        let Some(&next) = live.iter().min_by(|a, b| a.0.total_cmp(&b.0)) else { break };
-        live.retain(|&other| other != next);
-        now = next.0;
-        dispatcher.over(next.1, 10.0);
-    }
-    let speed = dispatcher.speeds(now)[1];
-    assert!(speed < 2.0, "{speed}");
-    assert!(world.end() <= 130.0, "{}: 100 is best, 200 without learning", world.end());
 }

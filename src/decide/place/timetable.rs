@@ -144,6 +144,18 @@ impl<'a> Timetable<'a> {
 
     /// Books a task on a host, with the transfers of its inputs.
     pub fn commit(&mut self, task: usize, site: u16) -> Booking {
+        let staged = self.fetch(task, site);
+        let booking = self.book(task, site, staged);
+        let room = self.problem.task(task).room;
+        if let Some(profile) = self.profiles.get_mut(usize::from(site)) {
+            profile.take(booking.start, booking.end - booking.start, room);
+        }
+        self.note(task, booking);
+        booking
+    }
+
+    /// Books the transfers of a task's inputs alone, and returns when they are all there: never when there is no way for one.
+    pub fn fetch(&mut self, task: usize, site: u16) -> f64 {
         let staged = self.stage(task, site);
         self.undo.clear();
         for (file, at) in std::mem::take(&mut self.arrivals) {
@@ -152,21 +164,20 @@ impl<'a> Timetable<'a> {
                 copies.push((site, at));
             }
         }
-        let booking = self.book(task, site, staged);
-        let work = self.problem.task(task);
-        if let Some(profile) = self.profiles.get_mut(usize::from(site)) {
-            profile.take(booking.start, booking.end - booking.start, work.room);
-        }
-        for &file in &work.outputs {
+        staged
+    }
+
+    /// Takes in where and when a task runs that somebody else found room for: what it makes lies there then.
+    pub fn note(&mut self, task: usize, booking: Booking) {
+        for &file in &self.problem.task(task).outputs {
             if let Some(copies) = self.copies.get_mut(file as usize) {
-                copies.push((site, booking.end));
+                copies.push((booking.site, booking.end));
             }
         }
         if let Some(slot) = self.bookings.get_mut(task) {
             *slot = Some(booking);
         }
         self.end = self.end.max(booking.end);
-        booking
     }
 
     fn book(&self, task: usize, site: u16, staged: f64) -> Booking {

@@ -1,8 +1,12 @@
+use proptest::prelude::{ProptestConfig, prop, proptest};
+
 use crate::decide::learn::waits::{Waited, predict};
 use crate::decide::place::problem::{File, Network, Path, Problem, Room, Site, Wait, Work};
+use crate::decide::place::tests::{holds, problems};
+use crate::decide::place::timetable::Booking;
 use crate::decide::simulate::luck::{Chance, Luck};
 use crate::decide::simulate::queue::{Job, jobs, starts};
-use crate::decide::simulate::world::{Belief, Outage, Strategy, World};
+use crate::decide::simulate::world::{Belief, Course, Outage, Ran, Strategy, World};
 
 /// A laptop with the data, and a faster cluster behind a thin link, where jobs wait.
 fn problem(tasks: usize) -> Problem {
@@ -30,7 +34,7 @@ fn problem(tasks: usize) -> Problem {
 fn end(problem: &Problem, strategy: Strategy, chance: Chance, seed: u64) -> f64 {
     let belief = Belief::of(problem);
     let luck = Luck::draw(&belief.seconds, chance, seed);
-    let course = World { problem, luck: &luck, outages: &[] }.run(strategy, &belief, seed);
+    let course = World { problem, luck: &luck, outages: &[], here: None }.run(strategy, &belief, seed);
     for (task, ran) in course.ran.iter().enumerate() {
         assert!(ran.staged <= ran.start && ran.start < ran.end && ran.end <= course.end, "{strategy:?}: {ran:?}");
         for before in &problem.task(task).after {
@@ -79,10 +83,86 @@ fn nothing_starts_on_a_host_that_is_away_and_what_fails_takes_longer() {
     let belief = Belief::of(&problem);
     let luck = Luck::draw(&belief.seconds, Chance::default(), 3);
     let outages = [Outage { site: 1, from: 0.0, seconds: 5_000.0 }];
-    let course = World { problem: &problem, luck: &luck, outages: &outages }.run(Strategy::Full, &belief, 3);
+    let course =
+        World { problem: &problem, luck: &luck, outages: &outages, here: None }.run(Strategy::Full, &belief, 3);
     assert!(course.ran.iter().all(|ran| ran.site == 0 || ran.start >= 5_000.0), "{course:?}");
     let fails = Luck::draw(&belief.seconds, Chance { fails: 0.5, ..Chance::default() }, 3);
     assert!(fails.failed > 5 && fails.seconds.iter().sum::<f64>() > luck.seconds.iter().sum::<f64>());
+}
+
+/// Returns what comes of work that takes what is told, with that believed.
+fn live(problem: &Problem, belief: &Belief) -> Course {
+    let seconds = problem.tasks.iter().map(|task| task.seconds).collect();
+    let luck = Luck { seconds, waits: Vec::new(), failed: 0 };
+    World { problem, luck: &luck, outages: &[], here: Some(0) }.run(Strategy::Full, belief, 0)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn the_engine_runs_everything_once_in_order_where_there_is_room(
+        problem in problems(),
+        factors in prop::collection::vec(0.3..3.0_f64, 3),
+    ) {
+        let mut belief = Belief::of(&problem);
+        belief.seconds.fill(50.0);
+        belief.speeds.iter_mut().zip(&factors).for_each(|(speed, factor)| *speed *= factor);
+        let course = live(&problem, &belief);
+        let booked = |ran: &Ran| Booking { site: ran.site, staged: ran.staged, start: ran.start, end: ran.end };
+        let bookings: Vec<Booking> = course.ran.iter().map(booked).collect();
+        holds(&problem, &bookings, course.end)?;
+    }
+}
+
+/// Forty tasks of ten seconds without files, over hosts of two cores each.
+fn sweep(waits: [Wait; 2]) -> Problem {
+    let sites = waits.map(|wait| Site { room: Room::cores(2), speed: 1.0, wait, rate: 0.0 });
+    let network = Network { sites: sites.to_vec(), paths: vec![None; 4], links: 0 };
+    let task = Work { seconds: 10.0, room: Room::cores(1), ..Work::default() };
+    Problem::new(network, vec![task; 40], Vec::new()).unwrap()
+}
+
+#[test]
+fn a_host_slower_than_thought_is_found_out() {
+    let problem = sweep([Wait::None; 2]);
+    // Thought eight times as fast as it is.
+    let belief = Belief { speeds: vec![1.0, 8.0], ..Belief::of(&problem) };
+    let end = live(&problem, &belief).end;
+    assert!(end < 155.0, "{end}: 100 is best, 200 without learning");
+}
+
+#[test]
+fn what_much_has_to_move_for_goes_first() {
+    let sites = vec![Site { room: Room::cores(1), speed: 1.0, wait: Wait::None, rate: 0.0 }; 2];
+    let path = || Some(Path { links: vec![0], latency: 0.0, per_byte: 1e-6 });
+    let network = Network { sites, paths: vec![None, path(), path(), None], links: 1 };
+    let work = |outputs: Vec<u32>, inputs: Vec<u32>| Work {
+        seconds: 10.0,
+        room: Room::cores(1),
+        after: inputs.clone(),
+        inputs,
+        outputs,
+        ..Work::default()
+    };
+    // Each of three makes a file that another reads: the last makes the largest.
+    let tasks = (0..3).map(|file| work(vec![file], Vec::new())).chain((0..3).map(|file| work(Vec::new(), vec![file])));
+    let files = [1.0, 1.0, 1e8].map(|bytes| File { bytes, at: Vec::new() });
+    let problem = Problem::new(network, tasks.collect(), files.to_vec()).unwrap();
+    let course = live(&problem, &Belief::of(&problem));
+    assert!(course.ran[2].start < 1.0, "{course:?}");
+}
+
+#[test]
+fn an_allocation_takes_work_for_when_it_is_there() {
+    let (soon, late) = (sweep([Wait::None, Wait::Once(50.0)]), sweep([Wait::None, Wait::Once(1000.0)]));
+    let far = |problem: &Problem| {
+        let course = live(problem, &Belief::of(problem));
+        (course.ran.iter().filter(|ran| ran.site == 1).count(), course.end)
+    };
+    let ((taken, end), (none, alone)) = (far(&soon), far(&late));
+    assert!((14..=16).contains(&taken) && end < 131.0, "both are done at once: {taken}, {end}");
+    assert!(none == 0 && alone < 201.0, "nothing waits for what comes too late: {none}, {alone}");
 }
 
 #[test]

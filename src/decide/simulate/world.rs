@@ -1,9 +1,9 @@
 //! A workflow in a world of described hosts.
 
-use crate::decide::place::dispatch::Dispatcher;
 use crate::decide::place::plan::{Effort, Policy, plan};
 use crate::decide::place::problem::{Network, Path, Problem, Wait};
 use crate::decide::place::timetable::Timetable;
+use crate::decide::simulate::live;
 use crate::decide::simulate::luck::{Dice, Luck};
 
 /// How work is spread.
@@ -21,7 +21,7 @@ pub enum Strategy {
     ClassicHeft,
     /// csync, planned once with all that is believed.
     Planned,
-    /// csync as it runs: bound when there is room, by what was seen until then.
+    /// csync as it runs: its engine, by what is known when each task's turn comes.
     Full,
 }
 
@@ -69,6 +69,9 @@ pub struct Belief {
     pub seconds: Vec<f64>,
     /// How fast each host is.
     pub speeds: Vec<f64>,
+    /// Of which kind each task is: what was learned of one tells of the others of its kind. Where this is empty, those are alike
+    /// that are believed to run as long.
+    pub kinds: Vec<u32>,
 }
 
 impl Belief {
@@ -77,6 +80,7 @@ impl Belief {
         Self {
             seconds: problem.tasks.iter().map(|task| task.seconds).collect(),
             speeds: problem.network.sites.iter().map(|site| site.speed).collect(),
+            kinds: Vec::new(),
         }
     }
 }
@@ -114,13 +118,15 @@ pub struct World<'a> {
     pub luck: &'a Luck,
     /// When hosts are away.
     pub outages: &'a [Outage],
+    /// Which host this machine is, if it is among them.
+    pub here: Option<u16>,
 }
 
 impl<'a> World<'a> {
     /// Runs the workflow.
     pub fn run(&self, strategy: Strategy, belief: &Belief, seed: u64) -> Course {
         match strategy {
-            Strategy::Full => self.dispatched(belief),
+            Strategy::Full => live::run(self, belief),
             Strategy::SingleHost => {
                 let all = (0..self.problem.network.sites.len() as u16).map(|site| self.single(site));
                 let done = all.flatten().min_by(|a, b| a.end.total_cmp(&b.end));
@@ -152,7 +158,7 @@ impl<'a> World<'a> {
     }
 
     /// Returns the world before anything runs.
-    fn begin(&self) -> Timetable<'a> {
+    pub(super) fn begin(&self) -> Timetable<'a> {
         let mut now = Timetable::new(self.problem, &self.luck.seconds).delayed(&self.luck.waits);
         for outage in self.outages {
             now.close(outage.site, outage.from, outage.seconds);
@@ -184,28 +190,7 @@ impl<'a> World<'a> {
         self.in_order(&order, |_, task, _| made.bookings.get(task).map_or(0, |booking| booking.site))
     }
 
-    fn dispatched(&self, belief: &Belief) -> Course {
-        let mut now = self.begin();
-        let mut dispatcher = Dispatcher::new(self.problem, belief.seconds.clone(), belief.speeds.clone());
-        let mut live: Vec<(f64, usize)> = Vec::new();
-        let mut time = 0.0;
-        loop {
-            for (task, _) in dispatcher.decide(time, &mut now) {
-                live.extend(now.booking(task).map(|booking| (booking.end, task)));
-            }
-            let Some(next) = live.iter().map(|&(end, _)| end).min_by(f64::total_cmp) else { break };
-            time = next;
-            let (over, still): (Vec<_>, Vec<_>) = live.iter().partition(|&&(end, _)| end <= time + 1e-9);
-            live = still;
-            for (_, task) in over {
-                let ran = now.booking(task).map_or(0.0, |booking| booking.end - booking.start);
-                dispatcher.over(task, ran);
-            }
-        }
-        self.course(&now)
-    }
-
-    fn course(&self, now: &Timetable<'_>) -> Course {
+    pub(super) fn course(&self, now: &Timetable<'_>) -> Course {
         let ran = (0..self.problem.tasks.len()).map(|task| {
             let Some(booking) = now.booking(task) else { return Ran::default() };
             Ran { site: booking.site, staged: booking.staged, start: booking.start, end: booking.end }

@@ -90,7 +90,7 @@ fn survey(world: &mut World, said: &[Said]) {
     let seen: Vec<Wait> = said.iter().filter(|it| it.waited > 0.0).flat_map(waits).collect();
     let queues = Queues::of_hosts(&seen).into_values().next().unwrap_or_default();
     let (wait, name) = (Estimate::guess(5.0, 120.0, 3600.0), "hpc".parse().unwrap());
-    let facts = SiteFacts { name, is_batch: true, slots: 16, wait, queues, rate: 1.0, parts };
+    let facts = SiteFacts { name, is_batch: true, slots: 16, wait, queues, rate: 1.0, parts, opens: None };
     world.tell(Event::Sites(vec![(HPC, facts)], Vec::new()));
 }
 
@@ -265,8 +265,16 @@ fn makespan(shared: u32, tasks: u32) -> f64 {
     world.tell(Event::Limits(lab, Arc::new(Limits::default())));
     world.tell(Event::Room(lab, room));
     let (name, queues) = ("lab".parse().unwrap(), Queues::default());
-    let facts =
-        SiteFacts { name, is_batch: false, slots: 4, wait: Estimate::ZERO, queues, rate: 1.0, parts: Vec::new() };
+    let facts = SiteFacts {
+        name,
+        is_batch: false,
+        slots: 4,
+        wait: Estimate::ZERO,
+        queues,
+        rate: 1.0,
+        parts: Vec::new(),
+        opens: None,
+    };
     world.tell(Event::Sites(vec![(lab, facts)], Vec::new()));
     let plan = Workflow::default().task("a", tasks).with(lasting(3000)).plan();
     let outlook = Outlook::new(vec![None], HashMap::new(), Files::new(plan.paths.len(), Hosts::one(HostId::LOCAL)));
