@@ -73,8 +73,8 @@ impl Bed {
         Self { home: home(&dir), dir, life: Life::Shared { _users: users } }
     }
 
-    /// Brings up a bed for this test alone, with these parts: `slurm`, `db`, `sge`, `pbs`. Laptop, gate and station are always
-    /// there.
+    /// Brings up a bed for this test alone, with these parts: `slurm` (and of it `db`, `munge`, `cgroup`), `sge`, `pbs` ... Laptop, gate and
+    /// station are always there.
     pub(crate) fn own(parts: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("csync-bed-").tempdir().unwrap();
         let dir = folder.path().join("bed");

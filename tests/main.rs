@@ -47,6 +47,7 @@ mod needs_faults_batch;
 mod needs_faults_link;
 mod needs_frames;
 mod needs_hosts;
+mod needs_limits;
 mod needs_look;
 mod needs_modules;
 mod needs_mount;

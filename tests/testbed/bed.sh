@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # A small computing center on one machine, as an ordinary user: real sshd, Slurm and Grid Engine in one user namespace.
 #
-#   bed.sh up [--tied|--shared] DIR [PART...]   brings it up; PARTs: slurm db munge sge pbs openpbs moms quota (default:
-#                                          slurm sge pbs); db adds slurmdbd to slurm, munge authentication; quota, for root alone, a
-#                                          file system with a quota, /mnt/quota on every host; openpbs,
+#   bed.sh up [--tied|--shared] DIR [PART...]   brings it up; PARTs: slurm db munge cgroup sge pbs openpbs moms quota
+#                                          (default: slurm sge pbs); db adds slurmdbd to slurm, munge authentication; cgroup, for
+#                                          root alone, control groups that hold its nodes' limits (task/cgroup); quota, for root alone,
+#                                          a file system with a quota, /mnt/quota on every host; openpbs,
 #                                          for root alone, a real one in the place of pbs; moms adds two more nodes to it
 #   bed.sh run [--home HOME] DIR HOST CMD...   runs a command on a host, as the user alice; on the laptop with another home
 #   bed.sh cut|heal DIR HOST           takes a host's cable out, puts it back
@@ -91,8 +92,11 @@ with_users() {
   exec unshare -U -- bash -c 'until read -r _ </proc/self/gid_map; do :; done; exec "$@"' /dev/null "$@"
 }
 
+# For a bed whose hosts have more users than one.
+_with_users() { with_users "0 $(id -u) 1"$'\n1 100001 65535' "$@"; }
+
 up() {
-  local life=--free begin=${EPOCHREALTIME/./} as_root=()
+  local life=--free begin=${EPOCHREALTIME/./} as_root=() users=(unshare -U --map-root-user)
   case $1 in --*) life=$1 && shift ;; esac
   D=$1
   shift
@@ -102,13 +106,12 @@ up() {
   rm -rf "$D"/{etc,h,hidden,homes,laptop,pbs,scratch,sge,slurm} "$D"/{news,never,ready,pid} || exit 1
   mkfifo "$D/news" "$D/never" || exit 1
   # What root alone may do comes before there is a user namespace.
-  case " $* " in *" quota "*) as_root=(unshare -m -- bash "$ME" _with_quota "$D") ;; esac
+  case " $* " in *" quota "*) as_root+=(unshare -m -- bash "$ME" _with_quota "$D") ;; esac
+  case " $* " in *" cgroup "*) as_root+=(bash "$ME" _with_cgroup "$D") ;; esac
   # Its own session: what a terminal sends to `up` does not reach the bed. Untied, its input never ends.
   if [ "$life" = --tied ]; then exec 3<&0; else exec 3<>"$D/never"; fi
-  case " $* " in
-    *" openpbs "*) with_users "0 $(id -u) 1"$'\n1 100001 65535' setsid unshare -m -n -p -f -- bash "$ME" _init "$D" "$life" "$@" ;;
-    *) exec setsid "${as_root[@]}" unshare -U --map-root-user -m -n -p -f -- bash "$ME" _init "$D" "$life" "$@" ;;
-  esac <&3 >"$D/up.log" 2>&1 4>"$D/news" &
+  case " $* " in *" openpbs "* | *" cgroup "*) users=(bash "$ME" _with_users "$D" unshare) ;; esac
+  exec setsid "${as_root[@]}" "${users[@]}" -m -n -p -f -- bash "$ME" _init "$D" "$life" "$@" <&3 >"$D/up.log" 2>&1 4>"$D/news" &
   exec 3<&-
   # A line comes when all is up; an end when there is nobody left who could write one.
   read -r _ <"$D/news"

@@ -37,10 +37,11 @@ has_openpbs() { [ -d "$D/pbs/layer" -o -d /run/bed/pbs/layer ] && case $1 in pbs
 
 # Runs a command on a host, as alice.
 on() {
-  local host=$1 pid
+  local host=$1 pid more=()
   shift
   read -r _ pid <"$D/h/$host/pid"
-  nsenter --preserve-credentials -t "$pid" -U -n -u -m -p -- \
+  ! has_cgroup "$host" || more=(-C)
+  nsenter --preserve-credentials -t "$pid" -U "${more[@]}" -n -u -m -p -- \
     env -i PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin HOME=$HOMES/alice USER=alice LOGNAME=alice LANG=C.UTF-8 TZ=UTC "$@"
 }
 
@@ -209,7 +210,7 @@ write_homes() {
 # What is mounted where on a host, in this order; `mount` makes the directories. DIR may lie below /tmp, which is covered: all that
 # comes later comes from /run.
 fstab() {
-  local host=$1 center hidden=
+  local host=$1 center hidden= kind
   center=$(center_of "$host")
   echo "bed /run tmpfs mode=755"
   echo "$D /run/bed none bind,x-mount.mkdir"
@@ -262,6 +263,10 @@ fstab() {
   [ ! -e "$D/sge/default" ] || [ "$center" != grid ] || echo "/run/bed/sge/default /etc/default/gridengine none bind"
   # A machine has one /usr, but no host has every batch system.
   echo "bed /usr/bin overlay lowerdir=$hidden:/usr/bin"
+  # A node is the root of its groups, as of everything else.
+  ! has_cgroup "$host" || for kind in $CGROUP_KINDS; do
+    echo "/sys/fs/cgroup/$kind/$(cat "$D/cgroup")/$host /sys/fs/cgroup/$kind none bind"
+  done
 }
 
 # Makes the layers that hide commands: to an overlay a device 0:0 says that there is no such file.
@@ -295,17 +300,22 @@ _host() {
     exec <>/run/bed/never >/dev/null
     while :; do read -r _; done' "host $host" "/run/bed/h/$host/pid" "$real" "$here"
   ! has_openpbs "$host" || with_users "$OPENPBS_USERS" "$@"
+  ! has_cgroup "$host" || with_users "$NODE_USERS" "$@"
   exec unshare -U --map-user=1000 --map-group=1000 -- "$@"
 }
 
 # Starts hosts and plugs them in.
 boot_hosts() {
-  local host
+  local host more
   for host in "$@"; do
     mkdir -p "$D/h/$host/tmp"
     chmod 1777 "$D/h/$host/tmp"
     rm -f "$D/h/$host/pid" "$D/h/$host/failed"
-    unshare -n -u -m -p -f -- bash "$ME" _host "$D" "$host" </dev/null >"$D/h/$host/boot.log" 2>&1 4>&- &
+    {
+      more=()
+      ! has_cgroup "$host" || { join_cgroup "$host" && more=(-C); }
+      exec unshare -n -u -m -p "${more[@]}" -f -- bash "$ME" _host "$D" "$host"
+    } </dev/null >"$D/h/$host/boot.log" 2>&1 4>&- &
   done
   for host in "$@"; do wait_for "host $host" test -e "$D/h/$host/pid" -o -e "$D/h/$host/failed"; done
   for host in "$@"; do [ ! -e "$D/h/$host/failed" ] || die "$host: $(cat "$D/h/$host/boot.log")"; done

@@ -1,10 +1,12 @@
 # shellcheck shell=bash
-# Slurm without systemd and root: a controller on login, three nodes; slurmdbd with MariaDB and munge where asked for.
+# Slurm without systemd and root: a controller on login, three nodes; slurmdbd with MariaDB, munge and control groups where asked for.
 
 prepare_slurm() {
-  local name db=no auth=none cred=none
+  local name db=no auth=none cred=none proctrack=linuxproc task=none memory=OverMemoryKill
   case " $* " in *" db "*) db=yes ;; esac
   case " $* " in *" munge "*) auth=munge cred=munge ;; esac
+  # There the kernel alone holds limits.
+  case " $* " in *" cgroup "*) proctrack=cgroup task=cgroup memory=NoOverMemoryKill ;; esac
   mkdir -p "$D"/slurm/{etc,bin,profile.d,state,log}
   for name in $SLURM_COMMANDS; do ln -sfn "../all/$name" "$D/slurm/bin/$name"; done
   echo 'PATH=/opt/slurm/bin:$PATH' >"$D/slurm/profile.d/slurm.sh"
@@ -15,12 +17,12 @@ SlurmUser=alice
 SlurmdUser=alice
 AuthType=auth/$auth
 CredType=cred/$cred
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
+ProctrackType=proctrack/$proctrack
+TaskPlugin=task/$task
 MpiDefault=none
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=1
-JobAcctGatherParams=OverMemoryKill
+JobAcctGatherParams=$memory
 JobCompType=jobcomp/filetxt
 JobCompLoc=/run/bed/slurm/log/jobcomp.txt
 StateSaveLocation=/run/bed/slurm/state
@@ -86,7 +88,7 @@ start_slurm() {
 # -c: from a clean state, since recovering an old one takes Slurm 20 s.
 start_slurmctld() { on login slurmctld "${1:--c}" || die slurmctld; }
 
-start_slurmd() { on "$1" slurmd || die "slurmd on $1"; }
+start_slurmd() { if has_cgroup "$1"; then start_slurmd_with_groups "$1"; else on "$1" slurmd; fi || die "slurmd on $1"; }
 
 nodes_idle() { [ "$(on login sinfo -h -t idle -o %D | head -1)" = 3 ]; }
 

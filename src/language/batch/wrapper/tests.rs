@@ -371,16 +371,24 @@ fn what_devices_saw_counts_where_nothing_else_does() {
 
 #[test]
 fn a_control_group_is_read_where_it_can_be() {
-    let submission = Submission::new(&[member("a", "true")]);
-    let group = submission.path("group");
-    fs::create_dir(&group).unwrap();
-    fs::write(group.join("memory.peak"), "12345678\n").unwrap();
-    fs::write(group.join("memory.events"), "low 0\noom 3\noom_kill 2\n").unwrap();
-    let spec = format!("{}cgroup={}\n", submission.read("a/spec"), group.display());
-    fs::write(submission.path("a/spec"), spec).unwrap();
-    let (_, ended) = submission.run(&["sh"]);
-    assert_eq!((ended.usage.peak_memory, ended.usage.meter), (Bytes(12_345_678), Meter::Cgroup));
-    assert_eq!(ended.oom_kills, Some(2));
+    // Version 1 counts in each task of Slurm's, version 2 for all that is below.
+    let first =
+        ["memory.max_usage_in_bytes", "task_0/memory.oom_control", "task_1/memory.oom_control", "memory.oom_control"];
+    for files in [&first[..], &["memory.peak", "memory.events"]] {
+        let submission = Submission::new(&[member("a", "true")]);
+        let group = submission.path("group");
+        for (n, file) in files.iter().enumerate() {
+            fs::create_dir_all(group.join(file).parent().unwrap()).unwrap();
+            let kills = [0, 2, 1, 0][n];
+            let text = if n == 0 { "12345678\n".to_owned() } else { format!("low 0\noom 3\noom_kill {kills}\n") };
+            fs::write(group.join(file), text).unwrap();
+        }
+        let spec = format!("{}cgroup={}\n", submission.read("a/spec"), group.display());
+        fs::write(submission.path("a/spec"), spec).unwrap();
+        let (_, ended) = submission.run(&["sh"]);
+        assert_eq!((ended.usage.peak_memory, ended.usage.meter), (Bytes(12_345_678), Meter::Cgroup), "{files:?}");
+        assert_eq!(ended.oom_kills, Some(if files.len() > 2 { 3 } else { 2 }), "{files:?}");
+    }
 }
 
 #[test]

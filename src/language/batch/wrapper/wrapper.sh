@@ -669,11 +669,14 @@ w_cgroup() {
   for w_ in memory.peak memory.max_usage_in_bytes; do
     if { read -r w_n <"$w_cg/$w_"; } 2>/dev/null; then w_say cgroup_peak "$w_n"; fi
   done
-  for w_ in memory.events memory.oom_control; do
-    [ ! -r "$w_cg/$w_" ] || while read -r w_kind w_n; do
-      [ "$w_kind" != oom_kill ] || w_say oom_kills "$w_n"
-    done <"$w_cg/$w_"
+  # Version 1 counts in the very group that lost the process: Slurm has one for each task.
+  w_kills=
+  for w_ in "$w_cg/memory.events" "$w_cg/memory.oom_control" "$w_cg"/task_*/memory.oom_control; do
+    [ ! -r "$w_" ] || while read -r w_kind w_n; do
+      [ "$w_kind" != oom_kill ] || w_kills=$((${w_kills:-0} + w_n))
+    done <"$w_"
   done
+  [ -z "$w_kills" ] || w_say oom_kills "$w_kills"
   # What devices saw, where nobody counted what was called.
   if [ -z "${w_after_io:-}" ] && [ -r "$w_cg/io.stat" ]; then
     w_say device_io "$(awk '
