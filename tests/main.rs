@@ -65,6 +65,7 @@ mod needs_scale;
 mod needs_sites;
 mod needs_ssh;
 mod needs_stage;
+mod needs_terminal;
 mod needs_wrapper;
 mod oracle;
 mod reference;

@@ -29,8 +29,8 @@
 # machine's own files, so that the program under test is there; its home is DIR/laptop.
 #
 # The accounts differ in what their shells do: alice (bash, nothing special), noisy (.bashrc prints), quitter (.bashrc exits),
-# slow (.bashrc takes a second), tcsher, fisher (login shells, where installed), coder (a one-time code, on port 2222), certed
-# (a certificate alone). They are one user of this machine.
+# slow (.bashrc takes a second), tcsher, fisher (login shells, where installed), coder (a one-time code, on port 2222), both (a
+# key and then a code, likewise), certed (a certificate alone). They are one user of this machine.
 #
 # Nothing is written outside DIR. All of it hangs on one process, the first of its process namespace: when that ends, by `down` or
 # in any other way, everything ends with it. With --tied it ends as soon as the standard input of `up` does: whoever holds the

@@ -58,7 +58,7 @@ write_etc() {
   printf 'nameserver 127.0.0.1\noptions timeout:1 attempts:1\n' >"$D/etc/resolv.conf"
   {
     printf 'root:x:0:0::/root:/bin/bash\nsshd:x:102:65534::/run/sshd:/usr/sbin/nologin\n'
-    for account in alice noisy quitter slow tcsher fisher coder certed; do
+    for account in alice noisy quitter slow tcsher fisher coder both certed; do
       shell=/bin/bash
       case $account in tcsher) shell=/bin/tcsh ;; fisher) shell=/usr/bin/fish ;; esac
       [ -x "$shell" ] && echo "$account:x:1000:1000::$HOMES/$account:$shell"
@@ -141,6 +141,12 @@ Host station-code
   Port 2222
   HostKeyAlias [station]:2222
   PreferredAuthentications keyboard-interactive
+Host station-both
+  User both
+  Port 2222
+  HostKeyAlias [station]:2222
+  IdentityFile ~/.ssh/id_locked
+  IdentitiesOnly yes
 Host *
   User alice
   UserKnownHostsFile ~/.ssh/known_hosts
@@ -178,8 +184,12 @@ UsePAM yes
 PasswordAuthentication no
 PubkeyAuthentication no
 KbdInteractiveAuthentication yes
-AllowUsers coder
+AllowUsers coder both
 LogLevel VERBOSE
+Match User both
+  PubkeyAuthentication yes
+  AuthorizedKeysFile /run/bed/etc/ssh/authorized_keys
+  AuthenticationMethods publickey,keyboard-interactive
 C
   cat >"$D/etc/pam.d/sshd" <<C
 auth     required pam_exec.so quiet expose_authtok /run/bed/etc/ssh/code
@@ -200,7 +210,7 @@ C
 # The homes of a center's accounts.
 write_homes() {
   local home=$D/homes/$1 account
-  for account in alice noisy quitter slow tcsher fisher coder certed; do mkdir -p "$home/$account"; done
+  for account in alice noisy quitter slow tcsher fisher coder both certed; do mkdir -p "$home/$account"; done
   echo 'echo "Welcome to $HOSTNAME!"; echo "Your quota is fine." >&2' >"$home/noisy/.bashrc"
   echo 'exit 7' >"$home/quitter/.bashrc"
   echo 'read -t 1 _ <>/run/bed/never' >"$home/slow/.bashrc"
