@@ -96,6 +96,8 @@ pub struct Sheet {
     pub queue: QueueId,
     /// Until what was bound there before leaves room.
     pub behind: f64,
+    /// Until its cores are there at all.
+    opens: f64,
     /// Until the batch system starts it.
     pub wait: Estimate,
     /// Until its inputs are there, from when the links are free.
@@ -297,6 +299,7 @@ impl Board {
             host,
             queue,
             behind,
+            opens,
             wait: queued,
             transfer,
             blocked,
@@ -328,8 +331,11 @@ impl Board {
         let (pool, slots) = site.pool(sheet.queue, facts);
         let most = most(facts, slots);
         let most = if sheet.run.middle < SHORT { most.saturating_add(SHORT_AHEAD) } else { most };
+        // Who is bound to cores that are not there yet is bound for nothing but to have its inputs come: the first of those that
+        // are ready by then shall have them, not the first that would have had to wait elsewhere.
+        let is_time = sheet.opens <= sheet.blocked + sheet.transfer.middle;
         // What is larger than the host is thought to be has it alone.
-        pool.placed == 0 || pool.placed + want.cpus <= most
+        is_time && (pool.placed == 0 || pool.placed + want.cpus <= most)
     }
 
     /// Returns the hosts that are known.

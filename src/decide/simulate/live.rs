@@ -152,7 +152,7 @@ impl Live<'_, '_> {
                 self.start(site);
             }
             News::Over(key) => self.end(key),
-            News::Opens(site) => self.start(site),
+            News::Opens(site) => self.open(site),
             News::Learned => {
                 let known = std::mem::take(&mut self.learned).into_iter().map(|task| (task, self.script.known(task)));
                 let known = known.collect();
@@ -248,6 +248,14 @@ impl Live<'_, '_> {
             let key = job.key;
             self.comes(self.now + seconds, News::Over(key));
             self.tell(Event::Started(key, time(self.now)));
+        }
+    }
+
+    /// Starts on a host what waits there, and has the engine look again at what it kept until then.
+    fn open(&mut self, site: u16) {
+        self.start(site);
+        if let Some(room) = self.script.room(site) {
+            self.tell(room);
         }
     }
 

@@ -156,7 +156,7 @@ impl<'a> Script<'a> {
             let host = self.host(number);
             let flavour = matches!(site.wait, Wait::Each(_)).then_some(Flavour::Slurm);
             events.push(Event::Limits(host, Arc::new(Limits { flavour, ..Limits::default() })));
-            events.push(Event::Room(host, capacity(site.room, host != HostId::LOCAL)));
+            events.extend(self.room(number));
         }
         let sites = self.sites().map(|site| (self.host(site), self.facts(site))).collect();
         events.push(Event::Sites(sites, self.ways()));
@@ -185,6 +185,12 @@ impl<'a> Script<'a> {
             routes: Routes::placed(routes.collect::<Vec<_>>()),
         });
         events
+    }
+
+    /// Returns what the engine is told of the room of a host.
+    pub(super) fn room(&self, site: u16) -> Option<Event> {
+        let (host, described) = (self.host(site), self.problem.network.sites.get(usize::from(site))?);
+        Some(Event::Room(host, capacity(described.room, host != HostId::LOCAL)))
     }
 
     /// Returns what is known of a host.

@@ -166,6 +166,20 @@ fn an_allocation_takes_work_for_when_it_is_there() {
 }
 
 #[test]
+fn an_allocation_is_for_the_first_of_those_that_are_ready_when_it_is_there() {
+    let site = |speed, wait| Site { room: Room::cores(1), speed, wait, rate: 0.0 };
+    let sites = vec![site(1.0, Wait::None), site(4.0, Wait::Once(20.0))];
+    let network = Network { sites, paths: vec![None; 4], links: 0 };
+    let work = |seconds, after| Work { seconds, room: Room::cores(1), after, ..Work::default() };
+    // When the first two are to be placed, the last is not ready; the allocation is better for either.
+    let tasks = vec![work(10.0, Vec::new()), work(25.0, Vec::new()), work(80.0, vec![0])];
+    let problem = Problem::new(network, tasks, Vec::new()).unwrap();
+    let course = live(&problem, &Belief::of(&problem));
+    let sites: Vec<u16> = course.ran.iter().map(|ran| ran.site).collect();
+    assert!(sites == [0, 0, 1] && course.end < 41.0, "{course:?}");
+}
+
+#[test]
 fn a_queue_starts_jobs_in_order_and_fills_gaps() {
     let job = |submitted, cores, asked| Job { submitted, cores, asked, runs: asked };
     let all = [job(0.0, 3, 100.0), job(1.0, 4, 100.0), job(2.0, 1, 50.0), job(3.0, 1, 500.0)];
