@@ -283,3 +283,59 @@ fn a_command_and_a_script_of_a_megabyte_are_read() {
     world.csync(&["submit"]).exits(0);
     assert_eq!(world.csync(&["logs", "a"]).exits(0).out, script.replace("echo ", ""));
 }
+
+/// A site as nf-core has it.
+const SITE: &str = "\
+params {
+  config_profile_description = 'The cluster of X'
+  config_profile_url = 'https://example.org/x'
+}
+singularity {
+  enabled = true
+}
+process {
+  executor = 'slurm'
+  queue = 'long'
+  resourceLimits = [
+    memory: 64.GB,
+    cpus: 16,
+    time: 48.h
+  ]
+}
+";
+
+#[test]
+fn a_site_of_nf_core_becomes_one_that_hosts_have() {
+    let world = world();
+    let csync = |args: &[&str]| -> Done {
+        world.command(args).env("CSYNC_CONFIG", world.path("config")).output().unwrap().into()
+    };
+    world.write("x.config", SITE);
+    let import = ["hosts", "import", "--nf-core", "x.config"];
+    let dry = csync(&[&import[..], &["--dry-run"]].concat()).exits(0);
+    assert!(dry.out.contains("[partitions.\"long\"]") && dry.err.contains("It would be"), "{dry:?}");
+    assert!(!world.path("config/sites/x.toml").exists());
+    let told = csync(&import).exits(0);
+    assert_eq!(world.read("config/sites/x.toml").trim_end(), told.out.trim_end());
+    assert!(told.err.contains("`site = \"x\"` in hosts.toml takes it"), "{told:?}");
+    // What it says holds for a host of that site.
+    world.write("config/hosts.toml", "[hosts.lab]\nbatch = \"none\"\n[hosts.theirs]\nsite = \"x\"\n");
+    let of = |cores: &str| {
+        let answer = route(&world, &["--json", "-c", cores, "-t", "24h", "--", "python", "train.py"]).exits(0).json();
+        (places(&answer).contains(&"theirs/long".to_owned()), answer.to_string())
+    };
+    let (few, many) = (of("16"), of("17"));
+    assert!(few.0, "{}", few.1);
+    assert!(!many.0 && many.1.contains(r#"{"asked":17,"most":16,"veto":"cores"}"#), "{}", many.1);
+    // What is there is not written over; what is no site, and no file, is said.
+    let again = csync(&import).exits(4);
+    assert!(again.err.contains("x.toml") && again.err.contains("`csync hosts import --nf-core`"), "{again:?}");
+    world.write("y.config", "env {\n TMPDIR = '/tmp'\n}\n");
+    let refused = csync(&["hosts", "import", "--nf-core", "y.config"]).exits(2);
+    assert!(refused.err.contains("neither whose site it is nor its executor"), "{refused:?}");
+    let refused = csync(&["hosts", "import", "--nf-core", "none.config"]).exits(2);
+    assert!(refused.err.contains("none.config cannot be read"), "{refused:?}");
+    world.write("a b.config", SITE);
+    let refused = csync(&["hosts", "import", "--nf-core", "a b.config"]).exits(2);
+    assert!(refused.err.contains("is no name for a site"), "{refused:?}");
+}

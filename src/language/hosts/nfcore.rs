@@ -30,24 +30,22 @@ pub fn read_nf_core(text: &str) -> Option<NfCoreSite> {
     let mut site = NfCoreSite::default();
     let mut queues: Vec<String> = Vec::new();
     let mut blocks: Vec<String> = Vec::new();
-    for line in text.lines().map(|line| without_comment(line).trim()) {
-        if let Some((key, value)) = assignment(line) {
+    for (piece, end) in text.lines().flat_map(|line| pieces(without_comment(line))) {
+        if let Some((key, value)) = assignment(piece) {
             site.take(blocks.last().map(String::as_str), key, value);
-            if key == "queue" {
+            if key.trim_start_matches("process.") == "queue" {
                 // One that is computed says that there are several.
                 queues.push(quoted(value).unwrap_or_default().to_owned());
             }
         }
-        for (at, letter) in line.char_indices() {
-            match letter {
-                '{' | '[' => {
-                    let name = line[..at].trim_end_matches(|c: char| c.is_whitespace() || c == '=');
-                    let name = name.rsplit(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or_default();
-                    blocks.push(name.to_owned());
-                }
-                '}' | ']' => drop(blocks.pop()),
-                _ => {}
+        match end {
+            Some('{' | '[') => {
+                let name = piece.trim_end_matches(|c: char| c.is_whitespace() || matches!(c, '=' | ':'));
+                let name = name.rsplit(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or_default();
+                blocks.push(name.to_owned());
             }
+            Some('}' | ']') => drop(blocks.pop()),
+            _ => {}
         }
     }
     queues.sort();
@@ -63,6 +61,11 @@ impl NfCoreSite {
     fn take(&mut self, block: Option<&str>, key: &str, value: &str) {
         // What comes first is the site's own; profiles for parts of it come later.
         let key = key.trim_start_matches("params.").trim_start_matches("process.").trim_start_matches("executor.");
+        // `singularity.enabled = true` is that block in one line.
+        let (block, key) = match key.split_once('.') {
+            Some((block, "enabled")) => (Some(block), "enabled"),
+            _ => (block, key),
+        };
         match (block, key) {
             (_, "config_profile_description") => keep(&mut self.description, || quoted(value).map(str::to_owned)),
             (_, "config_profile_url") => keep(&mut self.url, || quoted(value).map(str::to_owned)),
@@ -76,7 +79,8 @@ impl NfCoreSite {
             }
             (Some(program @ ("singularity" | "apptainer" | "docker" | "podman")), "enabled") if value == "true" => {
                 let known = ["apptainer", "singularity", "docker", "podman"];
-                self.containers.extend(known.into_iter().find(|name| *name == program));
+                let new = known.into_iter().find(|name| *name == program && !self.containers.contains(name));
+                self.containers.extend(new);
             }
             _ => {}
         }
@@ -149,12 +153,31 @@ fn without_comment(line: &str) -> &str {
     line
 }
 
-/// Splits `key = value` and `key: value,`.
+/// Splits a line where blocks and lists begin and end, and between what stands in them, each piece with what ends it: a block may stand
+/// in one line. What is quoted is whole.
+fn pieces(line: &str) -> Vec<(&str, Option<char>)> {
+    let (mut pieces, mut from, mut quote) = (Vec::new(), 0, None);
+    for (at, letter) in line.char_indices() {
+        match (quote, letter) {
+            (Some(open), _) if letter == open => quote = None,
+            (None, '\'' | '"') => quote = Some(letter),
+            (None, '{' | '}' | '[' | ']' | ',' | ';') => {
+                pieces.push((line[from..at].trim(), Some(letter)));
+                from = at + 1;
+            }
+            _ => {}
+        }
+    }
+    pieces.push((line[from..].trim(), None));
+    pieces
+}
+
+/// Splits `key = value` and `key: value`. What begins a block or a list is worth nothing by itself.
 fn assignment(line: &str) -> Option<(&str, &str)> {
     let split = line.find(['=', ':'])?;
-    let (key, value) = (line[..split].trim(), line[split + 1..].trim().trim_end_matches(',').trim());
+    let (key, value) = (line[..split].trim(), line[split + 1..].trim());
     let is_key = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.".contains(&byte));
-    (is_key && !value.starts_with(['{', '['])).then_some((key, value))
+    is_key.then_some((key, value))
 }
 
 fn quoted(value: &str) -> Option<&str> {
@@ -199,6 +222,28 @@ mod tests {
         let (read, mistakes) = read_site("x", &text);
         assert_eq!(mistakes, [], "{text}");
         assert!(read.description.is_some_and(|words| words.contains("https://example.org/x")), "{text}");
+    }
+
+    #[test]
+    fn a_block_or_a_list_may_stand_in_one_line() {
+        let site = |text: &str| read_nf_core(text).expect("it is a site");
+        let whole = site(TEXT);
+        let short = TEXT
+            .replace("singularity {\n  enabled = true\n}", "singularity { enabled = true; autoMounts = true }")
+            .replace(
+                "[\n    memory: 2.TB,\n    cpus: 256,\n    time: 168.h\n  ]",
+                "[ memory: 2.TB, cpus: 256, time: 168.h ]",
+            );
+        assert_ne!(short, TEXT);
+        assert_eq!((site(&short), whole.containers.as_slice()), (whole.clone(), &["singularity"][..]));
+        let dotted = TEXT
+            .replace("singularity {\n  enabled = true\n}", "singularity.enabled = true\ndocker { enabled = false }");
+        assert_eq!(site(&dotted), whole);
+        // Signs in what is quoted end nothing.
+        let odd = "params { config_profile_description = 'The {X}, [Y]; cluster' }\nprocess { executor = 'slurm', queue = 'a' }\n";
+        let odd = site(odd);
+        assert_eq!(odd.description.as_deref(), Some("The {X}, [Y]; cluster"));
+        assert_eq!((odd.batch, odd.queue.as_deref()), (Some("slurm"), Some("a")));
     }
 
     #[test]
