@@ -214,6 +214,13 @@ fn what_accounting_records_tell_of_queues_is_reckoned_with() {
         assert_eq!((&short["middle"], &gpu["middle"]), (&5.0.into(), &7200.0.into()), "{short} {gpu}");
         assert_eq!(short["source"], json!({ "learned": 40 }), "each counts once");
     }
+    // What was imported is forgotten again: of one host, and with everything.
+    let forget = |args: &[&str]| world.json(&[&["profile", "forget"], args].concat())["waits"].clone();
+    assert_eq!(forget(&["--waits", "lab"]), 0);
+    assert_eq!((forget(&["--waits", "hpc"]), wait("short")), (json!(80), before.clone()));
+    assert_eq!((&import("hpc")["waits"], forget(&["--all"]), wait("short")), (&json!(80), json!(80), before));
+    let told = world.csync(&["profile", "forget", "--waits", "hpc"]).exits(0);
+    assert!(told.err.contains("No wait of it was imported."), "{told:?}");
 }
 
 #[test]

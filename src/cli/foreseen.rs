@@ -1,7 +1,9 @@
 //! Where the tasks of a submission would go and what they would ask for: the part of a dry run that rests on what was learned.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -13,6 +15,8 @@ use crate::decide::engine::protocol::{Capacity, Verdict};
 use crate::decide::graph::estimate::Estimate;
 use crate::decide::graph::known::net;
 use crate::decide::graph::queues::{UNKNOWN_LIMIT, Wait, are_apart};
+use crate::decide::learn::steps::Steps;
+use crate::decide::outlook::board::Board;
 use crate::decide::outlook::draft::{Draft, Line, Wanted, draft, terms_of};
 use crate::decide::outlook::files::{Files, Hosts as HostSet};
 use crate::decide::outlook::foresee::{Foresight, Outlook};
@@ -166,10 +170,15 @@ pub(super) fn foresee(
         |instance: InstanceId| matches!(prepared.verdicts.get(instance.index()), Some(Verdict::Stale | Verdict::Check));
     let routes = |task: TaskId| prepared.places.of_task(task);
     let all = plan.instance_ids().filter(|instance| runs(*instance)).count();
-    let told = Told { prepared, limits: limits(&survey, hosts, &known.facts), survey: &survey };
+    let limits = limits(&survey, hosts, &known.facts);
+    let mut board = Board::default();
+    for (site, at) in survey.sites.iter().zip(0..) {
+        board.set(HostId(at), site.clone());
+    }
+    let told = Told { prepared, limits, survey: &survey, board: RefCell::new(board) };
     let queues = |outlook: &mut Outlook, instance: InstanceId, host: HostId| {
-        let foresight = outlook.foresee(plan, instance, (host, told.flavour(host)));
         let settings = plan.task_of(instance);
+        let foresight = outlook.foresee(plan, instance, (host, told.flavour(host)), &told.waits(host, settings));
         let mut all = told.fitting(host, settings, &foresight);
         // Where a person says where it goes, there is nothing to choose.
         all.truncate(if chooses_partition(settings) { usize::MAX } else { 1 });
@@ -198,6 +207,8 @@ struct Told<'a> {
     survey: &'a Survey,
     /// What its hosts let one job have.
     limits: Vec<Option<(Limits, Capacity)>>,
+    /// The hosts as they would be set to work.
+    board: RefCell<Board>,
 }
 
 impl Told<'_> {
@@ -242,6 +253,17 @@ impl Told<'_> {
         self.limits.get(host.index())?.as_ref()?.0.flavour
     }
 
+    /// Returns how long a task waits on a host by the time limit that it asks for.
+    fn waits(&self, host: HostId, task: &TaskSettings) -> Arc<Steps> {
+        let Some(Some((limits, whole))) = self.limits.get(host.index()) else { return Arc::default() };
+        let mut board = self.board.borrow_mut();
+        let fits = limits.by_time(*whole, task);
+        let fits = fits.into_iter().map(|(name, most)| (board.queue(host, name), most)).collect();
+        let request = task.resources.first();
+        let asks = (request.map_or(1, Request::cores), request.map_or(0, |request| request.gpus));
+        board.steps(host, fits, asks, clock::now())
+    }
+
     fn task(
         &self,
         first: InstanceId,
@@ -252,9 +274,10 @@ impl Told<'_> {
         let plan: &Plan = &self.prepared.plan;
         let id = plan.instance(first).task;
         let name = &self.survey.sites.get(host.index())?.name;
-        let foresight = outlook.foresee(plan, first, (host, self.flavour(host)));
+        let waits = self.waits(host, plan.task(id));
+        let foresight = outlook.foresee(plan, first, (host, self.flavour(host)), &waits);
         let partitions = self.partitions((host, terms), plan.task(id), &foresight);
-        let Foresight { mem, time } = foresight;
+        let Foresight { mem, time, .. } = foresight;
         let (mem, time) = (mem.as_ref().map(foreseen), time.as_ref().map(foreseen));
         let mut asks = Vec::new();
         asks.extend(mem.zip(foresight.bytes()).map(|(mem, asked)| format!("memory {asked}: {}", mem.memory())));

@@ -42,6 +42,14 @@ pub struct QueueReport {
     pub waits: Vec<JobWait>,
 }
 
+/// `POST /v1/waits/forget`: forgets what was told so, of a host or of all; answered with how many jobs that were.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueForget {
+    /// The host; all where none is named.
+    #[serde(default)]
+    pub host: Option<HostName>,
+}
+
 /// How long a job waited in a queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobWait {

@@ -1,24 +1,31 @@
 //! `csync profile forget`.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
+use crate::cli::hosts::unreadable;
 use crate::cli::profile::{open, place};
+use crate::cli::view::words::many;
+use crate::decide::graph::queues::Wait;
 use crate::language::command::{commands, signature};
 use crate::model::api::ErrorKind;
+use crate::model::facts::QueueForget;
+use crate::model::host::HostName;
 use crate::reach::clock;
 use crate::reach::learned::Entry;
+use crate::reach::store::{Place as StorePlace, Reader};
 
 /// Forget what was learned of a command, or everything
 ///
-/// Nothing of it stays in the file.
+/// Nothing of it stays in the file. How long jobs waited in the queues of hosts lies in another one: `--waits` forgets what was imported
+/// of that, and `--all` does so too. What csync's own jobs waited goes with their runs (`csync clean`).
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The command, or its first words
     #[arg(
         value_name = "COMMAND",
-        required_unless_present_any = ["all", "unused", "retention"],
+        required_unless_present_any = ["all", "unused", "retention", "waits"],
         trailing_var_arg = true,
         allow_hyphen_values = true
     )]
@@ -37,10 +44,17 @@ pub(super) struct Args {
         value_parser = clap::value_parser!(u32).range(1..=36_500)
     )]
     retention: Option<u32>,
+    /// How long jobs waited on this host, as far as that was imported
+    #[arg(long, value_name = "HOST", conflicts_with_all = ["words", "all", "unused", "retention"])]
+    waits: Option<HostName>,
 }
 
 /// Runs it.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
+    if args.waits.is_some() {
+        let gone = forget_waits(context, args.waits.as_ref())?;
+        return tell(context, &json!({ "forgotten": 0, "waits": gone }), gone, "No wait of it was imported.", "wait");
+    }
     let place = place(context)?;
     if let Some(days) = args.retention {
         let failed = |error: &std::io::Error| Failure::new(ErrorKind::Storage, "it cannot be kept").because(error);
@@ -62,12 +76,38 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         learned.close().await;
         Ok(gone)
     })?;
+    let waits = if args.all { forget_waits(context, None)? } else { 0 };
+    let nothing = if args.retention.is_some() { "Nothing is that old." } else { "Nothing was known of it." };
+    let told = json!({ "forgotten": gone, "waits": waits });
+    if gone == 0 && waits > 0 {
+        return tell(context, &told, waits, nothing, "wait");
+    }
+    tell(context, &told, gone, nothing, "record")
+}
+
+/// Forgets the waits that were imported of a host, or of all; returns how many there were. No engine is started where there are none.
+fn forget_waits(context: &Context, host: Option<&HostName>) -> Result<u64, Failure> {
+    let place = StorePlace::of(&context.state_dir()?);
+    let is_it = |wait: &Wait| !wait.ours && host.is_none_or(|host| wait.host == *host);
+    context.block_on(async {
+        let reader = Reader::open(&place).await.map_err(|error| unreadable(&error))?;
+        let Some(reader) = reader else { return Ok(0) };
+        let waits = reader.waits().await.map_err(|error| unreadable(&error))?;
+        if !waits.iter().any(is_it) {
+            return Ok(0);
+        }
+        let ask = QueueForget { host: host.cloned() };
+        Ok(context.reach().await?.forget_waits(&ask).await?)
+    })
+}
+
+fn tell(context: &Context, told: &Value, gone: u64, nothing: &str, what: &str) -> Result<Exit, Failure> {
     if context.json() {
-        context.print_json(&json!({ "forgotten": gone }))?;
+        context.print_json(told)?;
     } else if gone == 0 {
-        context.say(if args.retention.is_some() { "Nothing is that old." } else { "Nothing was known of it." });
+        context.say(nothing);
     } else {
-        context.say(&format!("Forgotten: {gone} {}.", if gone == 1 { "record" } else { "records" }));
+        context.say(&format!("Forgotten: {}.", many(u32::try_from(gone).unwrap_or(u32::MAX), what)));
     }
     Ok(Exit::Success)
 }

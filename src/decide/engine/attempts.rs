@@ -90,11 +90,11 @@ impl Run {
     ) -> (Needs, Foresight) {
         // Where no batch system holds anybody to it, a guess ends nothing.
         let hold = if turn.shared.hosts.flavour(host).is_some() { Hold::Limit } else { Hold::Room };
+        let foresight = self.foresee(instance, host, turn.shared, turn.now);
         let Some(outlook) = turn.shared.outlooks.get_mut(&self.id) else {
             return (Needs { hold, ..Needs::default() }, Foresight::default());
         };
         let task = self.plan.instance(instance).task;
-        let foresight = outlook.foresee(&self.plan, instance, (host, turn.shared.hosts.flavour(host)));
         let needs = Needs {
             mem: foresight.bytes(),
             time: foresight.walltime(),

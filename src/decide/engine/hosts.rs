@@ -115,6 +115,12 @@ impl Hosts {
         self.all.get(host.index())?.rooms(task)
     }
 
+    /// Returns the partitions of a host that a task fits whatever time it asks for, each with its longest walltime.
+    pub(super) fn by_time(&self, host: HostId, task: &Settings) -> Vec<(Option<&str>, f64)> {
+        let of = self.all.get(host.index()).and_then(|host| Some(host.limits.by_time(host.room?, task)));
+        of.unwrap_or_default()
+    }
+
     pub(super) fn set_limits(&mut self, host: HostId, limits: Arc<Limits>) {
         self.of(host).limits = limits;
         self.version = self.version.wrapping_add(1);

@@ -93,6 +93,26 @@ impl Limits {
 }
 
 impl Limits {
+    /// Returns the partitions that a task's jobs fit whatever time they ask for, each with its longest walltime in seconds: first the one
+    /// that they go to where nobody chooses. One without a name where nothing is to be named; nothing where no time is left to csync.
+    pub fn by_time(&self, whole: Capacity, task: &Settings) -> Vec<(Option<&str>, f64)> {
+        if self.flavour.is_none() || !task.resources.iter().any(leaves_time) {
+            return Vec::new();
+        }
+        let free = |request: &Request| Request { time: Amount::Auto, ..request.clone() };
+        let any: Vec<Request> = task.resources.iter().map(free).collect();
+        let fits = grant::fitting(&any, &self.rooms(whole, task));
+        let part = |name: &str| self.partitions.iter().find(|it| it.name == name);
+        let longest = |it: &Partition| it.walltime_max.map_or(f64::INFINITY, |most| most.0 as f64);
+        let fits = fits.into_iter().filter_map(part).enumerate();
+        let open = fits.filter(|(at, it)| *at == 0 || it.state == PartitionState::Up);
+        let named: Vec<_> = open.map(|(_, it)| (Some(it.name.as_str()), longest(it))).collect();
+        if named.is_empty() || self.flavour == Some(Flavour::Sge) {
+            return vec![(None, named.iter().map(|(_, most)| *most).reduce(f64::max).unwrap_or(f64::INFINITY))];
+        }
+        named
+    }
+
     /// Returns the partitions that a task's jobs fit which ask for one of these, first the one that they go to where nobody chooses. None
     /// where nobody knows any, or the batch system chooses by itself.
     pub fn partitions_of(&self, whole: Capacity, task: &Settings, asks: &[Request]) -> Vec<String> {
@@ -107,15 +127,14 @@ impl Limits {
     }
 }
 
+/// Returns whether a request leaves some of its time to csync.
+fn leaves_time(request: &Request) -> bool {
+    matches!(request.time, Amount::Auto | Amount::Range { .. })
+}
+
 /// Returns whether a task leaves it to csync to which of the partitions that it fits its jobs go.
 pub fn chooses_partition(task: &Settings) -> bool {
     leaves_partition(task)
-}
-
-/// Returns whether a host has several partitions among which csync may choose.
-pub fn has_partitions(host: &Host, facts: Option<&Facts>) -> bool {
-    let chooses = matches!(host.batch.and_then(Batch::flavour), Some(Flavour::Slurm | Flavour::Pbs));
-    chooses && partitions(host, facts).len() > 1
 }
 
 /// Returns what a host's batch system offers, where it is the one that jobs go to.

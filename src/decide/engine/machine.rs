@@ -81,6 +81,7 @@ impl Shared {
                     self.board.set_way(from, to, link);
                 }
             }
+            Event::Queues(host, queues) => self.board.set_queues(host, queues),
             Event::Idle(host, idle, at) => self.board.idle(host, &idle, at),
             Event::Rate(from, to, rate) => self.board.measured(from, to, rate),
             Event::Classes(run, classes) => {
@@ -159,6 +160,7 @@ impl Engine {
             }
             Event::Outlook(..)
             | Event::Sites(..)
+            | Event::Queues(..)
             | Event::Idle(..)
             | Event::Rate(..)
             | Event::Classes(..)

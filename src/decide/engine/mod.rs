@@ -18,6 +18,7 @@
 //! | `hosts` | what each host has room for, and what is ready for it |
 //! | `placing` | what may go to several hosts, bound to one when its turn comes, and called back when another is better |
 //! | `rooms` | what one job may have on a host or in one of its partitions |
+//! | `foresight` | what an attempt needs by what was learned, and by what jobs wait |
 //! | `phase`, `order`, `grant`, `retry`, `queue` | the small parts |
 //! | `views` | what the API asks |
 
@@ -29,6 +30,7 @@ pub mod views;
 
 mod ahead;
 mod attempts;
+mod foresight;
 mod grant;
 mod hosts;
 pub(in crate::decide) mod order;

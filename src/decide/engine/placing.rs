@@ -270,7 +270,7 @@ impl Run {
         (shared, now): (&mut Shared, Timestamp),
         sheets: &mut Vec<Sheet>,
     ) -> bool {
-        let queues = self.queues(instance, host, shared);
+        let queues = self.queues(instance, host, (&mut *shared, now));
         let (first, others) = queues.as_ref().and_then(|all| all.split_first()).unwrap_or((&queue, &[]));
         let Some(sheet) = self.weigh_on(instance, want, (host, *first), shared, now) else { return false };
         sheets.push(sheet);
@@ -285,15 +285,15 @@ impl Run {
 
     /// Returns the queues of a host that an instance fits by what it asks for and what was learned of that; none where there is
     /// nothing to choose. What was tried before may need more than that: it goes where nobody chooses.
-    fn queues(&self, instance: InstanceId, host: HostId, shared: &mut Shared) -> Option<Queues> {
-        let Shared { hosts, outlooks, board, .. } = shared;
+    fn queues(&self, instance: InstanceId, host: HostId, (shared, now): (&mut Shared, Timestamp)) -> Option<Queues> {
         let task = self.plan.instance(instance).task;
         let settings = self.plan.task(task);
-        if self.troubles.contains_key(&instance) || !hosts.has_queues(host, settings) {
+        if self.troubles.contains_key(&instance) || !shared.hosts.has_queues(host, settings) {
             return None;
         }
+        let foresight = self.foresee(instance, host, shared, now);
+        let Shared { hosts, outlooks, board, .. } = shared;
         let outlook = outlooks.get_mut(&self.id)?;
-        let foresight = outlook.foresee(&self.plan, instance, (host, hosts.flavour(host)));
         let needs = Needs { mem: foresight.bytes(), time: foresight.walltime(), ..Needs::default() };
         let (asking, version) = ((task, host, needs.mem, needs.time), hosts.version());
         let queues = outlook.queues(&asking, version).or_else(|| {

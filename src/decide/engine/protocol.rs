@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decide::engine::limits::Limits;
 use crate::decide::graph::net::Link;
+use crate::decide::graph::queues::Queues;
 use crate::decide::outlook::board::SiteFacts;
 use crate::decide::outlook::foresee::Outlook;
 use crate::decide::outlook::known::Known;
@@ -239,6 +240,8 @@ pub enum Event {
     Outlook(RunId, Box<Outlook>),
     /// What is known of hosts that csync chooses among, and how files come from one to another; told before runs that use them.
     Sites(Vec<(HostId, SiteFacts)>, Vec<(HostId, HostId, Link)>),
+    /// What jobs waited on a host, where that was told anew since.
+    Queues(HostId, Queues),
     /// How many cores of partitions of a host nobody used when somebody looked, by their names.
     Idle(HostId, Vec<(String, u32)>, Timestamp),
     /// How fast files came from one host to another: bytes a second.

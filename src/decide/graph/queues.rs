@@ -1,9 +1,9 @@
 //! What jobs waited in the queues of hosts, and what the next one will wait there.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::decide::graph::estimate::{Estimate, Source};
-use crate::decide::learn::waits::{WaitInterval, Waited, predict};
+use crate::decide::learn::waits::{WaitInterval, Waited, apart, by_limit, predict};
 use crate::model::host::HostName;
 
 /// Waits of a host, and of each of its queues, that count: older ones tell of another load.
@@ -20,6 +20,8 @@ pub struct Wait {
     pub queue: Option<String>,
     /// How long, and what it asked for.
     pub waited: Waited,
+    /// Whether csync submitted it: where others wait, jobs of ours need not be let in.
+    pub ours: bool,
 }
 
 /// What jobs waited on one host, the latest last.
@@ -27,19 +29,24 @@ pub struct Wait {
 pub struct Queues {
     all: Vec<Waited>,
     by_queue: BTreeMap<String, Vec<Waited>>,
+    /// Queues that jobs of ours waited in.
+    ours: BTreeSet<String>,
 }
 
 impl Queues {
     /// Sorts waits by their hosts; the newest come first.
     pub fn of_hosts(seen: &[Wait]) -> HashMap<&HostName, Self> {
         let mut by_host: HashMap<&HostName, Self> = HashMap::new();
-        for Wait { host, queue, waited } in seen {
+        for Wait { host, queue, waited, ours } in seen {
             let of = by_host.entry(host).or_default();
             if of.all.len() < RECENT {
                 of.all.push(*waited);
             }
             // Also of one where few go: what the others waited there since says nothing of it.
             if let Some(queue) = queue {
+                if *ours && !of.ours.contains(queue) {
+                    of.ours.insert(queue.clone());
+                }
                 let own = of.by_queue.entry(queue.clone()).or_default();
                 if own.len() < RECENT {
                     own.push(*waited);
@@ -58,14 +65,23 @@ impl Queues {
         self.all.is_empty()
     }
 
-    /// Returns whether any job waited in a queue that is known of.
-    pub fn knows(&self, queue: &str) -> bool {
-        self.by_queue.contains_key(queue)
+    /// Returns whether any job of ours waited in a queue: what was imported of others says how long it makes wait, and not that it lets
+    /// ours in.
+    pub fn has_ours(&self, queue: &str) -> bool {
+        self.ours.contains(queue)
     }
 
     /// Estimates what a job waits by what like ones did in its queue alone; none where too few did.
     pub fn own(&self, queue: &str, now: f64, cores: u32, asked: f64) -> Option<Estimate> {
         self.by_queue.get(queue).and_then(|own| predict(own, &[], now, cores, asked)).map(learned)
+    }
+
+    /// Returns what a job waits that asks for each of these limits: in its queue, where enough waited there to tell, else on its host;
+    /// nothing where too few did.
+    pub fn by_limit(&self, queue: Option<&str>, now: f64, cores: u32, limits: &[f64]) -> Vec<f64> {
+        let own = queue.and_then(|queue| self.by_queue.get(queue));
+        let own = own.map(|own| by_limit(own, now, cores, limits)).filter(|own| !own.is_empty());
+        own.unwrap_or_else(|| by_limit(&self.all, now, cores, limits))
     }
 
     /// Estimates what a job waits that is submitted now: as like ones did in its queue, else as they did on its host.
@@ -90,18 +106,13 @@ pub fn are_apart(one: &Estimate, other: &Estimate) -> bool {
     apart(one.middle, other.middle)
 }
 
-/// Returns whether it makes a difference to wait so many seconds or so many.
-pub fn apart(one: f64, other: f64) -> bool {
-    (one - other).abs() > (0.25 * one.max(other)).max(30.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn wait(queue: &str, at: f64, seconds: f64) -> Wait {
         let waited = Waited { submitted: at, seconds, cores: 4, asked: 600.0 };
-        Wait { host: "hpc".parse().unwrap(), queue: Some(queue.to_owned()), waited }
+        Wait { host: "hpc".parse().unwrap(), queue: Some(queue.to_owned()), waited, ours: true }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decide::learn::hosts::Factor;
 use crate::decide::learn::profile::{Prediction, Profile, Question, Source};
+use crate::decide::learn::steps::Steps;
 
 /// A quantity as a line in input size, as it is shipped for a program.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,8 +63,16 @@ impl Evidence<'_> {
 
     /// Predicts the time limit in seconds to ask for.
     pub fn time_limit(&self, question: Question) -> Option<Prediction> {
-        let own = self.own.and_then(|profile| profile.time_limit(question));
-        own.or_else(|| self.elsewhere(|profile| profile.time_limit(question)))
+        self.time_limit_waiting(question, &Steps::default())
+    }
+
+    /// Predicts the same where jobs wait by the limit that they ask for. What is only like it, or shipped, is too wide for that to
+    /// make a difference.
+    pub fn time_limit_waiting(&self, question: Question, waits: &Steps) -> Option<Prediction> {
+        let own = self.own.and_then(|profile| profile.time_limit_waiting(question, waits));
+        // In the seconds of the class that it was learned on.
+        let there = |factor: &Factor| waits.scaled(1.0 / factor.middle.max(factor.high));
+        own.or_else(|| self.elsewhere(|profile, factor| profile.time_limit_waiting(question, &there(factor))))
             .or_else(|| similar(self.similar.iter().find_map(|profile| profile.time_limit(question))))
             .or_else(|| Some(self.prior?.wall?.predict(question)))
     }
@@ -71,14 +80,14 @@ impl Evidence<'_> {
     /// Predicts run time in seconds.
     pub fn run_time(&self, input: f64) -> Option<Prediction> {
         let own = self.own.and_then(|profile| profile.run_time(input));
-        own.or_else(|| self.elsewhere(|profile| profile.run_time(input)))
+        own.or_else(|| self.elsewhere(|profile, _| profile.run_time(input)))
             .or_else(|| similar(self.similar.iter().find_map(|profile| profile.run_time(input))))
             .or_else(|| Some(self.prior?.wall?.predict(Question::plain(input))))
     }
 
-    fn elsewhere(&self, predict: impl Fn(&Profile) -> Option<Prediction>) -> Option<Prediction> {
+    fn elsewhere(&self, predict: impl Fn(&Profile, &Factor) -> Option<Prediction>) -> Option<Prediction> {
         let scaled = self.others.iter().filter_map(|(profile, factor)| {
-            let found = predict(profile)?;
+            let found = predict(profile, factor)?;
             Some((factor.n.min(found.n), factor.scale(found)))
         });
         scaled.max_by_key(|(n, _)| *n).map(|(_, prediction)| prediction)

@@ -9,6 +9,10 @@
 //!
 //! What is absent: names of anything. A profile holds numbers.
 
+pub mod waits;
+
+pub mod steps;
+
 pub mod stakes;
 
 pub mod points;
@@ -24,8 +28,6 @@ pub mod hosts;
 pub mod evidence;
 
 pub mod shipped;
-
-pub mod waits;
 
 #[cfg(test)]
 mod tests;

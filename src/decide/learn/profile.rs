@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::decide::learn::points::{MODELS, Model, Point, Points, Target};
 use crate::decide::learn::slim::Columns;
 use crate::decide::learn::stakes::{Caution, Outcome, Spread, Stakes};
+use crate::decide::learn::steps::Steps;
 use crate::decide::learn::summary::Summary;
 use crate::model::observation::Observation;
 
@@ -198,13 +199,19 @@ impl Profile {
         if question.caution == Caution::Safe && points.len() < UNSAFE && points.is_beyond(question.input) {
             return None;
         }
-        Some(self.prediction(&points, &spread, Stakes::memory(question.caution), question.grain))
+        let how = (question.grain, &Steps::default());
+        Some(self.prediction(&points, &spread, Stakes::memory(question.caution), how))
     }
 
     /// Predicts the time limit in seconds to ask for; none when too little was seen.
     pub fn time_limit(&self, question: Question) -> Option<Prediction> {
+        self.time_limit_waiting(question, &Steps::default())
+    }
+
+    /// Predicts the same where jobs wait by the limit that they ask for.
+    pub fn time_limit_waiting(&self, question: Question, waits: &Steps) -> Option<Prediction> {
         let (points, spread) = self.spread(Target::Wall, &self.wall, question)?;
-        let mut limit = self.prediction(&points, &spread, Stakes::time(question.caution), question.grain);
+        let mut limit = self.prediction(&points, &spread, Stakes::time(question.caution), (question.grain, waits));
         let doubts = [points.len() < THIN, points.is_beyond(question.input), limit.high > LONG];
         if doubts.iter().filter(|doubt| **doubt).count() >= 2 {
             limit.request = limit.request.max(points.most() * PROTECTION);
@@ -299,9 +306,10 @@ impl Profile {
         if failed * 1.1 < enough { enough.max(failed * 1.2) } else { failed * 2.0 }
     }
 
-    fn prediction(&self, points: &Points, spread: &Spread, stakes: Stakes, grain: f64) -> Prediction {
+    fn prediction(&self, points: &Points, spread: &Spread, stakes: Stakes, how: (f64, &Steps)) -> Prediction {
+        let (grain, waits) = how;
         Prediction {
-            request: spread.least(stakes, grain, points.enough()),
+            request: spread.least_waiting(stakes, grain, points.enough(), waits),
             low: spread.quantile(0.1),
             middle: spread.quantile(0.5),
             high: spread.quantile(0.9),

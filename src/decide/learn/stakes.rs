@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::decide::learn::steps::Steps;
+
 /// A value that may come true.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Outcome {
@@ -77,6 +79,10 @@ impl Stakes {
     }
 }
 
+/// How often an attempt may be killed that would not be by the usual limit, where it is chosen by what jobs wait: who waits less for
+/// that minds.
+const GAMBLED: f64 = 0.1;
+
 /// How far beyond the largest outcome the tail reaches, in parts of the upper half's width, and with what share of its weight.
 const TAIL: [(f64, f64); 5] = [(0.1, 0.3), (0.3, 0.25), (0.6, 0.2), (1.0, 0.15), (2.0, 0.1)];
 
@@ -151,10 +157,26 @@ impl Spread {
     /// Returns the request with the least expected cost, of those that fail seldom enough. A site grants multiples of `grain`; a failure is followed by a
     /// request of at least `then`.
     pub fn least(&self, stakes: Stakes, grain: f64, then: f64) -> f64 {
+        self.least_waiting(stakes, grain, then, &Steps::default())
+    }
+
+    /// Returns the same where a job waits by what it asks for, a second of which costs as much as one of an attempt that fails: each
+    /// request waits, and so does what follows a failure.
+    pub fn least_waiting(&self, stakes: Stakes, grain: f64, then: f64, waits: &Steps) -> f64 {
+        let (usual, killed) = self.best(stakes, (grain, then), &Steps::default(), stakes.risk);
+        if waits.is_empty() {
+            return usual;
+        }
+        self.best(stakes, (grain, then), waits, stakes.risk.min(killed.max(GAMBLED))).0
+    }
+
+    /// Returns the request that costs least, of those that fail no oftener than that, with how often it does.
+    fn best(&self, stakes: Stakes, (grain, then): (f64, f64), waits: &Steps, risk: f64) -> (f64, f64) {
         let all = self.outcomes.iter().fold(Sums::default(), Sums::with);
         let granted = |value: f64| if grain > 0.0 { (value / grain).ceil() * grain } else { value };
+        let asked = |request: f64| waits.within(request, granted(request + stakes.margin));
         let (mut below, mut next) = (Sums::default(), 0);
-        let mut best = (f64::INFINITY, 0.0);
+        let mut best = (f64::INFINITY, 0.0, 1.0);
         while let Some(outcome) = self.outcomes.get(next) {
             let request = granted(outcome.value);
             while let Some(held) = self.outcomes.get(next).filter(|held| held.value <= request) {
@@ -167,11 +189,13 @@ impl Spread {
             let under = stakes.under * request * above.hours
                 + stakes.again * then * above.weight
                 + stakes.over * (then * above.hours - above.held).max(0.0);
-            if over + under < best.0 && above.weight <= stakes.risk * self.weight * (1.0 + 1e-9) {
-                best = (over + under, request);
+            let waited = waits.wait(asked(request)) * self.weight + waits.wait(then) * above.weight;
+            let cost = over + under + waited;
+            if cost < best.0 && above.weight <= risk * self.weight * (1.0 + 1e-9) {
+                best = (cost, request, above.weight / self.weight);
             }
         }
-        granted(best.1 + stakes.margin)
+        (asked(best.1), best.2)
     }
 }
 

@@ -5,6 +5,7 @@ use crate::decide::learn::hosts::{Factor, ratios};
 use crate::decide::learn::points::{MODELS, Point, Points, Target};
 use crate::decide::learn::profile::{Prediction, Profile, Question, SlimProfile, Source};
 use crate::decide::learn::stakes::{Caution, Outcome, Spread, Stakes};
+use crate::decide::learn::steps::Steps;
 use crate::decide::learn::summary::Summary;
 use crate::model::observation::{Cut, Observation, Trust};
 
@@ -198,6 +199,35 @@ fn time_limits_of_long_tasks_are_protected_while_little_is_known() {
     let limit = |profile: &Profile| profile.time_limit(Question::plain(GB)).expect("enough was seen").request;
     assert!(limit(&few) >= 3.0 * 5000.0);
     assert!((5040.0..7500.0).contains(&limit(&many)), "{}", limit(&many));
+}
+
+#[test]
+fn a_limit_waits_no_longer_than_it_is_worth_and_failing_waits_again() {
+    const HOUR: f64 = 3600.0;
+    let profile = learned((0..60).map(|n| seen(n, GB, GB, 2800.0 + (mixed(n) % 700) as f64)));
+    let ask = |profile: &Profile, waits: &[(f64, f64)]| {
+        let question = Question { grain: 60.0, ..Question::plain(GB) };
+        profile.time_limit_waiting(question, &Steps::of(waits.to_vec())).expect("enough was seen").request
+    };
+    let usual = ask(&profile, &[]);
+    assert!(usual > HOUR, "{usual}");
+    assert_eq!(
+        profile.time_limit(Question { grain: 60.0, ..Question::plain(GB) }).map(|found| found.request),
+        Some(usual)
+    );
+    // What waits as long whatever it asks for has nothing to gain; a minute less is not worth the room; two hours less are.
+    let asked = |waits: &[(f64, f64)]| ask(&profile, waits) as u32;
+    assert_eq!(asked(&[(24.0 * HOUR, 600.0)]), usual as u32);
+    assert_eq!(asked(&[(HOUR, 5.0), (24.0 * HOUR, 65.0)]), usual as u32);
+    assert_eq!(asked(&[(HOUR, 60.0), (24.0 * HOUR, 7200.0)]), 3600);
+    // Half of them take three hours: they would be killed, and wait again.
+    let wide = learned((0..60).map(|n| seen(n, GB, GB, if n % 2 == 0 { 3000.0 } else { 10_800.0 })));
+    assert!(ask(&wide, &[(HOUR, 60.0), (24.0 * HOUR, 86_400.0)]) > 10_800.0);
+    // One of thirty-two takes ten hours: whether that is covered is a matter of what the others wait for it.
+    let rare = learned((0..96).map(|n| seen(n, GB, GB, if n % 32 == 7 { 36_000.0 } else { 3000.0 })));
+    let (short, long) = (HOUR * 1.5, 48.0 * HOUR);
+    assert!(ask(&rare, &[(short, 60.0), (long, 86_400.0)]) <= short);
+    assert!(ask(&rare, &[(short, 86_000.0), (long, 86_400.0)]) > 36_000.0);
 }
 
 #[test]

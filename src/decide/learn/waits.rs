@@ -45,6 +45,11 @@ const RECENT: f64 = 6.0 * 3600.0;
 const SURE: f64 = 0.04;
 /// How much more it is to hold where all that came lately wait.
 const GROWING: f64 = 0.35;
+/// How much less a wait says of a limit twice or half as long: usually, and where enough jobs tell of a limit by themselves.
+const TIMES: f64 = 0.25;
+const APART: f64 = 1.0;
+/// So many jobs tell of a limit by themselves.
+const LIKE: f64 = 2.0;
 
 /// Predicts the wait of a job that is submitted now, from jobs of the same partition in the order of their submission that
 /// have started; `waiting` are those that still wait, each with the seconds so far, which count as at least that. None when too
@@ -67,13 +72,9 @@ fn interval(
     asked: f64,
     level: f64,
 ) -> Option<WaitInterval> {
-    let hour = |at: f64| (at / 3600.0).rem_euclid(24.0);
-    let apart = |a: u32, b: u32| (f64::from(a.max(1)).log2() - f64::from(b.max(1)).log2()).abs();
     let weigh = |job: &Waited, age: usize| {
-        let hours = (hour(job.submitted) - hour(now)).abs();
-        let hours = hours.min(24.0 - hours) / HOURS;
-        let times = (job.asked.max(60.0).log2() - asked.max(60.0).log2()).abs();
-        (-(age as f64) / FADING - 0.5 * apart(job.cores, cores) - 0.25 * times - 0.25 * hours).exp() + 1e-6
+        let times = (magnitude(job.asked) - magnitude(asked)).abs();
+        (-unlike(job, age, now, cores) - TIMES * times).exp() + 1e-6
     };
     let latest = started.iter().rev().take(LOOKED_AT).enumerate();
     let mut all: Vec<(f64, f64)> = latest.map(|(age, job)| (job.seconds.max(0.0), weigh(job, age))).collect();
@@ -98,6 +99,55 @@ fn interval(
     let middle = quantile(&all, total, 0.5);
     let (low, high) = narrowest(&all, total * level).unwrap_or((middle, middle));
     Some(WaitInterval { low, middle: middle.clamp(low, high), high, n: n as u32 })
+}
+
+/// Returns how much less a job says that was the so-many-th before, by its cores and the hour of the day.
+fn unlike(job: &Waited, age: usize, now: f64, cores: u32) -> f64 {
+    let hour = |at: f64| (at / 3600.0).rem_euclid(24.0);
+    let apart = (f64::from(job.cores.max(1)).log2() - f64::from(cores.max(1)).log2()).abs();
+    let hours = (hour(job.submitted) - hour(now)).abs();
+    let hours = hours.min(24.0 - hours) / HOURS;
+    age as f64 / FADING + 0.5 * apart + 0.25 * hours
+}
+
+fn magnitude(asked: f64) -> f64 {
+    asked.max(60.0).log2()
+}
+
+/// Returns what a job waits that is submitted now and asks for each of these limits: half of those like it wait less.
+/// Nothing where too few are known.
+///
+/// Limits are told apart here also where most jobs ask for another one.
+pub fn by_limit(started: &[Waited], now: f64, cores: u32, limits: &[f64]) -> Vec<f64> {
+    if started.len() < ENOUGH {
+        return Vec::new();
+    }
+    let latest = started.iter().rev().take(LOOKED_AT).enumerate();
+    let mut all: Vec<(f64, f64, f64)> = latest
+        .map(|(age, job)| (job.seconds.max(0.0), (-unlike(job, age, now, cores)).exp(), magnitude(job.asked)))
+        .collect();
+    all.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+    let mut weighed = Vec::with_capacity(all.len());
+    let mut wait = |limit: f64| {
+        let limit = magnitude(limit);
+        let mut total = 0.0;
+        for times in [APART, TIMES] {
+            weighed.clear();
+            let like = |asked: f64| (-times * (asked - limit).abs()).exp();
+            weighed.extend(all.iter().map(|(seconds, weight, asked)| (*seconds, weight * like(*asked))));
+            total = weighed.iter().map(|(_, weight)| weight).sum();
+            if total >= LIKE {
+                break;
+            }
+        }
+        quantile(&weighed, total, 0.5)
+    };
+    limits.iter().map(|limit| wait(*limit)).collect()
+}
+
+/// Returns whether it makes a difference to wait so many seconds or so many: half a minute and a quarter, or more.
+pub fn apart(one: f64, other: f64) -> bool {
+    (one - other).abs() > (0.25 * one.max(other)).max(30.0)
 }
 
 fn quantile(all: &[(f64, f64)], total: f64, share: f64) -> f64 {
@@ -156,6 +206,25 @@ mod tests {
         let stuck: Vec<Waited> = (0..40).map(|_| job(0.0, 5000.0, 4)).collect();
         let found = predict(&past, &stuck, 3600.0, 4, 3600.0).expect("enough is known");
         assert!(found.high >= 5000.0, "{found:?}");
+    }
+
+    #[test]
+    fn limits_are_told_apart_also_where_most_ask_for_another() {
+        const HOUR: f64 = 3600.0;
+        let asked = |n: u32| if n.is_multiple_of(8) { HOUR } else { 24.0 * HOUR };
+        let past: Vec<Waited> = (0..400_u32)
+            .map(|n| Waited {
+                seconds: if n.is_multiple_of(8) { 60.0 } else { 20_000.0 },
+                asked: asked(n),
+                ..job(f64::from(n) * 60.0, 0.0, 4)
+            })
+            .collect();
+        let limits = [0.25, 1.0, 12.0, 24.0, 48.0].map(|hours| hours * HOUR);
+        let of = |past: &[Waited]| by_limit(past, 24_000.0, 4, &limits);
+        assert_eq!(of(&past)[1..], [60.0, 20_000.0, 20_000.0, 20_000.0]);
+        // One job does not tell of a limit by itself; four do not tell of any.
+        assert_eq!(of(&past[393..])[1..], [20_000.0; 4]);
+        assert_eq!((of(&past[396..]), of(&[])), (vec![], vec![]));
     }
 
     #[test]

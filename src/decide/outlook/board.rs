@@ -10,9 +10,11 @@ use std::sync::Arc;
 use crate::decide::graph::estimate::{Estimate, Source};
 use crate::decide::graph::load::Load;
 use crate::decide::graph::net::Link;
-use crate::decide::graph::queues::{Queues, apart};
+use crate::decide::graph::queues::Queues;
+use crate::decide::learn::waits::apart;
 use crate::decide::outlook::cores::Cores;
 use crate::decide::outlook::files::Hosts;
+use crate::decide::outlook::limits::Answers;
 use crate::decide::outlook::parts::{Bound, Part, Pool, QueueId};
 use crate::model::choice::{Policy, Span, Terms};
 use crate::model::host::HostName;
@@ -119,8 +121,8 @@ pub struct Sheet {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Site {
-    facts: Option<SiteFacts>,
+pub(super) struct Site {
+    pub(super) facts: Option<SiteFacts>,
     /// What is bound and not over.
     all: Pool,
     /// The same of each of its queues, by their numbers.
@@ -145,7 +147,9 @@ struct Site {
     /// Its queues by their numbers, each with its position among the partitions that are known.
     names: Vec<(String, Option<usize>)>,
     /// What was foretold of a queue for so many cores and seconds, as powers of two, and when.
-    foretold: HashMap<(QueueId, u32, i32), (f64, Option<Estimate>)>,
+    pub(super) foretold: HashMap<(QueueId, u32, i32), (f64, Option<Estimate>)>,
+    /// The same by the limit that is asked for.
+    pub(super) steps: Answers,
 }
 
 /// The hosts as they stand now.
@@ -165,8 +169,12 @@ impl Board {
         &mut self.sites[index]
     }
 
-    fn site(&self, host: HostId) -> Option<&Site> {
+    pub(super) fn site(&self, host: HostId) -> Option<&Site> {
         self.sites.get(host.index())
+    }
+
+    pub(super) fn site_mut(&mut self, host: HostId) -> Option<&mut Site> {
+        self.sites.get_mut(host.index())
     }
 
     /// Takes what is known of a host.
@@ -321,7 +329,7 @@ impl Board {
         run: Estimate,
         now: Timestamp,
     ) -> Option<Sheet> {
-        if self.site(host)?.takes(queue, want) { self.weigh(want, (host, queue), run, now) } else { None }
+        if self.site(host)?.takes(queue, want.gpus) { self.weigh(want, (host, queue), run, now) } else { None }
     }
 
     /// Returns whether a host takes what was weighed now; else it waits for it.
@@ -530,7 +538,7 @@ impl Site {
         u16::try_from(at).ok()
     }
 
-    fn queue_name(&self, queue: QueueId) -> Option<&str> {
+    pub(super) fn queue_name(&self, queue: QueueId) -> Option<&str> {
         Some(self.names.get(usize::from(queue?))?.0.as_str())
     }
 
@@ -572,20 +580,20 @@ impl Site {
     }
 
     /// Returns whether csync sends a task to a queue by itself that is not the first that it fits.
-    fn takes(&self, queue: QueueId, want: &Want) -> bool {
+    pub(super) fn takes(&self, queue: QueueId, gpus: u32) -> bool {
         let Some(facts) = &self.facts else { return false };
         let Some(part) = self.part(queue, facts) else { return false };
         let pool = queue.and_then(|at| self.pools.get(usize::from(at))).copied().unwrap_or_default();
-        let was_there = facts.queues.knows(&part.name) || self.waits.iter().any(|(of, _)| *of == queue);
+        let was_there = facts.queues.has_ours(&part.name) || self.waits.iter().any(|(of, _)| *of == queue);
         was_there
-            && (want.gpus > 0 || !part.has_gpus)
+            && (gpus > 0 || !part.has_gpus)
             && part.jobs.is_none_or(|most| pool.jobs < most)
             && !self.barred.contains(&queue)
     }
 
     /// Returns how busy a queue was when somebody looked: of the cores that nobody used then, those are gone that went to what was
     /// bound here since, and to what waits there. Where a batch system chooses the queue, the freest counts.
-    fn load(&self, queue: QueueId, facts: &SiteFacts, now: f64) -> Option<Load> {
+    pub(super) fn load(&self, queue: QueueId, facts: &SiteFacts, now: f64) -> Option<Load> {
         let (seen, pool) = match queue {
             Some(_) => (self.part(queue, facts)?.idle, self.bound(queue, facts)),
             None => (facts.parts.iter().filter_map(|part| part.idle).max_by_key(|(cores, _)| *cores), self.all),

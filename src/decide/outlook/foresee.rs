@@ -8,6 +8,7 @@ use crate::decide::graph::estimate::{Estimate, Source};
 use crate::decide::graph::queues::UNKNOWN_LIMIT;
 use crate::decide::learn::profile::{Prediction, Question, Source as Basis};
 use crate::decide::learn::stakes::Caution;
+use crate::decide::learn::steps::Steps;
 use crate::decide::outlook::board::{Fitting, Want};
 use crate::decide::outlook::files::{Files, Hosts};
 use crate::decide::outlook::known::Known;
@@ -44,6 +45,8 @@ pub struct Foresight {
     pub mem: Option<Prediction>,
     /// Its time limit.
     pub time: Option<Prediction>,
+    /// The walltime that is asked for by that: rounded as far as it starts as soon.
+    walltime: Option<Walltime>,
 }
 
 impl Foresight {
@@ -56,7 +59,7 @@ impl Foresight {
 
     /// Returns the walltime to ask for: whole minutes, which Slurm counts in.
     pub fn walltime(&self) -> Option<Walltime> {
-        Some(Walltime(coarse(self.time?.request.max(1.0), 60.0) as u64))
+        self.walltime
     }
 }
 
@@ -74,7 +77,8 @@ pub struct Outlook {
     classes: HashMap<HostId, Token>,
     /// The run's files.
     pub files: Files,
-    asked: HashMap<(TaskId, HostId, u32), Foresight>,
+    /// By what was known of how long it waits there.
+    asked: HashMap<(TaskId, HostId, u32), (Arc<Steps>, Foresight)>,
     runs: HashMap<(TaskId, HostId, u32), Option<Prediction>>,
     /// Per task that may go to several hosts: those that it fits, as of some version of their rooms.
     fitting: HashMap<TaskId, (u32, Fitting)>,
@@ -161,12 +165,13 @@ impl Outlook {
         self.total(plan.inputs(instance))
     }
 
-    /// Foresees what an instance needs on a host, whose batch system asks for time too.
+    /// Foresees what an instance needs on a host, whose batch system asks for time too, and makes it wait so long by that.
     pub fn foresee(
         &mut self,
         plan: &Plan,
         instance: InstanceId,
         (host, flavour): (HostId, Option<Flavour>),
+        waits: &Arc<Steps>,
     ) -> Foresight {
         let task = plan.instance(instance).task;
         let Some(known) = self.of(task).cloned() else { return Foresight::default() };
@@ -174,7 +179,7 @@ impl Outlook {
         // Exactly: what is larger than all that was seen is another case.
         let input = self.input(plan, instance);
         let key = (task, host, (input as f32).to_bits());
-        if let Some(foresight) = self.asked.get(&key) {
+        if let Some((_, foresight)) = self.asked.get(&key).filter(|(of, _)| of == waits) {
             return *foresight;
         }
         // Where no batch system holds anybody to it, it is kept free, and too little of it is everybody's trouble.
@@ -183,9 +188,13 @@ impl Outlook {
         // What people commonly ask of a batch system is no measure of what to keep free on a machine of one's own.
         let counts = |found: &Prediction| flavour.is_some() || found.source != Basis::Shipped;
         let mem = known.memory(class, question(1024.0 * 1024.0)).filter(counts);
-        let time = flavour.and_then(|_| known.time_limit(class, question(60.0)));
-        let foresight = Foresight { mem, time };
-        keep(&mut self.asked, key, foresight);
+        let time = flavour.and_then(|_| known.time_limit(class, question(60.0), waits));
+        let rounded = |found: Prediction| {
+            let request = found.request.max(1.0);
+            Walltime(waits.within(request, coarse(request, 60.0)) as u64)
+        };
+        let foresight = Foresight { mem, time, walltime: time.map(rounded) };
+        keep(&mut self.asked, key, (Arc::clone(waits), foresight));
         foresight
     }
 

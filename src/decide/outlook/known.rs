@@ -3,6 +3,7 @@
 use crate::decide::learn::evidence::{Evidence, Prior};
 use crate::decide::learn::hosts::Factor;
 use crate::decide::learn::profile::{Prediction, Profile, Question, Source};
+use crate::decide::learn::steps::Steps;
 use crate::language::command::Token;
 use crate::model::choice::{Basis, Foreseen};
 
@@ -49,9 +50,9 @@ impl Known {
         self.evidence(class).memory(question)
     }
 
-    /// Predicts the time limit in seconds to ask for.
-    pub fn time_limit(&self, class: Token, question: Question) -> Option<Prediction> {
-        self.evidence(class).time_limit(question)
+    /// Predicts the time limit in seconds to ask for, where jobs wait so long by that.
+    pub fn time_limit(&self, class: Token, question: Question, waits: &Steps) -> Option<Prediction> {
+        self.evidence(class).time_limit_waiting(question, waits)
     }
 
     /// Predicts run time in seconds.

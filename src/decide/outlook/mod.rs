@@ -12,6 +12,8 @@ pub mod board;
 
 mod cores;
 
+pub mod limits;
+
 pub mod survey;
 
 pub mod foresee;

@@ -203,7 +203,7 @@ fn hosts_are_surveyed_with_their_rates_and_what_their_queues_say() {
     let names = ["hpc", "lab", "old"].map(|name| name.parse().unwrap());
     let wait = |n: i32| {
         let waited = Waited { submitted: f64::from(n), seconds: 40.0, cores: 1, asked: 600.0 };
-        Wait { host: "old".parse().unwrap(), queue: None, waited }
+        Wait { host: "old".parse().unwrap(), queue: None, waited, ours: true }
     };
     let seen: Vec<Wait> = (0..9).map(wait).collect();
     let mut found = survey(&names, &hosts, &BTreeMap::new(), &Net::default(), &seen, (4, Timestamp(0)));
@@ -240,7 +240,7 @@ fn drafted(waits: [f64; 2], queues: &[&str]) -> Draft {
     let wait = |(queue, seconds): (&str, f64)| {
         let (host, queue) = (names[0].clone(), Some(queue.to_owned()));
         let waited = move |n: i32| Waited { submitted: f64::from(n), seconds, cores: 1, asked: 600.0 };
-        (0..20).map(move |n| Wait { host: host.clone(), queue: queue.clone(), waited: waited(n) })
+        (0..20).map(move |n| Wait { host: host.clone(), queue: queue.clone(), waited: waited(n), ours: true })
     };
     let seen: Vec<Wait> = ["long", "short"].into_iter().zip(waits).flat_map(wait).collect();
     let now = Timestamp(60_000_000);

@@ -136,6 +136,7 @@ fn partitions_that_make_wait_otherwise_are_told_apart() {
         host: name("hpc"),
         queue: Some(queue.to_owned()),
         waited: Waited { submitted: f64::from(at) * 60.0, seconds, cores: 4, asked: 600.0 },
+        ours: true,
     };
     // The newest come first.
     let waits = |of: &[(&str, f64)]| -> Vec<Wait> {

@@ -14,7 +14,7 @@ use crate::model::api::{
 };
 use crate::model::data::{DatasetAsk, Holding, ImagesSeen, Replica};
 use crate::model::done::DoneRun;
-use crate::model::facts::{HostReport, QueueReport};
+use crate::model::facts::{HostReport, QueueForget, QueueReport};
 use crate::model::host::HostName;
 use crate::model::id::{InstanceId, RunId};
 use crate::model::job::State;
@@ -255,6 +255,11 @@ impl Client {
     /// Hands over how long jobs waited in the queues of a host.
     pub async fn keep_waits(&self, report: &QueueReport) -> Result<(), ClientError> {
         http::post(&self.socket, "/v1/waits", report).await
+    }
+
+    /// Has it forget what was handed over so, of a host or of all; returns of how many jobs.
+    pub async fn forget_waits(&self, ask: &QueueForget) -> Result<u64, ClientError> {
+        http::post(&self.socket, "/v1/waits/forget", ask).await
     }
 
     /// Hands over what a probe found on a host; returns what is known of it now.

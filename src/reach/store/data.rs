@@ -15,8 +15,8 @@ use crate::reach::store::sql;
 type ReplicaRow = (String, String, String, String, i64, i64, i64);
 type RateRow = (String, String, f64, i64, i64);
 type DatasetRow = (String, String, String, Option<i64>, Option<String>, Vec<u8>);
-type WaitRow = (String, Option<String>, f64, f64, Option<u32>, Option<i64>);
-type MicrosRow = (String, Option<String>, i64, i64, Option<u32>, Option<i64>);
+type WaitRow = (String, Option<String>, f64, f64, Option<u32>, Option<i64>, i64);
+type MicrosRow = (String, Option<String>, i64, i64, Option<u32>, Option<i64>, i64);
 type SharedRow = (String, String, bool, i64);
 type RoutingRow = (String, i64, String, String, i64, i64, i64);
 
@@ -190,8 +190,8 @@ impl Reader {
         let seen: Vec<(String, String, i64, i64)> = self.listed("shared", &shared)?;
         let seen = seen.into_iter().filter_map(|(host, dir, seen, at)| shared_of((host, dir, seen != 0, at)));
         let waited: Vec<MicrosRow> = self.listed("waits", &waits)?;
-        let waited = waited.into_iter().filter_map(|(host, queue, submitted, micros, cores, asked)| {
-            wait_of((host, queue, submitted as f64 / 1e6, micros as f64 / 1e6, cores, asked))
+        let waited = waited.into_iter().filter_map(|(host, queue, submitted, micros, cores, asked, ours)| {
+            wait_of((host, queue, submitted as f64 / 1e6, micros as f64 / 1e6, cores, asked, ours))
         });
         let routing =
             Routing { replicas: copies.collect(), rated, shared: seen.collect(), waits: waited.collect(), probed };
@@ -223,10 +223,10 @@ impl Reader {
     }
 }
 
-fn wait_of((host, queue, submitted, seconds, cores, asked): WaitRow) -> Option<Wait> {
+fn wait_of((host, queue, submitted, seconds, cores, asked, ours): WaitRow) -> Option<Wait> {
     let asked = asked.map_or(UNKNOWN_LIMIT, |asked| asked as f64);
     let waited = Waited { submitted, seconds: seconds.max(0.0), cores: cores.unwrap_or(1), asked };
-    Some(Wait { host: host.parse().ok()?, queue, waited })
+    Some(Wait { host: host.parse().ok()?, queue, waited, ours: ours != 0 })
 }
 
 fn shared_of((host, directory, seen, at): SharedRow) -> Option<DataFact> {

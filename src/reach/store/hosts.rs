@@ -45,6 +45,15 @@ impl Store {
         let kept = sqlx::query(sql::KEEP_WAITS).bind(report.host.as_str()).bind(list).execute(&mut self.conn).await;
         self.finish(kept.map(drop)).await
     }
+
+    /// Forgets how long jobs waited that csync did not submit, on one host or on all; returns of how many.
+    ///
+    /// # Errors
+    /// When the store cannot be written; all are there then.
+    pub async fn forget_waits(&mut self, host: Option<&HostName>) -> Result<u64, StoreError> {
+        let gone = sqlx::query(sql::FORGET_WAITS).bind(host.map(HostName::as_str)).execute(&mut self.conn).await;
+        gone.map(|gone| gone.rows_affected()).map_err(|source| StoreError::from_sqlx(&self.path, source))
+    }
 }
 
 impl Reader {
@@ -144,7 +153,8 @@ mod waits {
         }
         let kept = reader.waits().await.unwrap();
         let told = |wait: &Wait| {
-            let Wait { host, queue, waited } = wait;
+            let Wait { host, queue, waited, ours } = wait;
+            assert!(!ours, "{wait:?}");
             (
                 host.to_string(),
                 queue.clone(),
@@ -181,6 +191,13 @@ mod waits {
         let kept = reader.waits().await.unwrap();
         let of = |name: &str| kept.iter().filter(|wait| wait.queue.as_deref() == Some(name)).count();
         assert_eq!((of("q0"), of("q39"), of("long")), (47, 47, 47), "two thousand of 42 queues");
+        let (hpc, nobody): (HostName, HostName) = ("hpc".parse().unwrap(), "x".parse().unwrap());
+        assert_eq!(store.forget_waits(Some(&nobody)).await.unwrap(), 0);
+        assert!(store.forget_waits(Some(&hpc)).await.unwrap() >= 47);
+        let left = reader.waits().await.unwrap();
+        assert!(!left.is_empty() && left.iter().all(|wait| wait.host.as_str() == "lab"));
+        store.forget_waits(None).await.unwrap();
+        assert_eq!(reader.waits().await.unwrap(), []);
         store.close().await;
     }
 }

@@ -241,11 +241,11 @@ pub(super) const RATES: &str = "SELECT json_group_array(json_array(source, targe
 /// How long attempts waited on hosts, in which partition, when and with what, in seconds, the newest first: from when they were
 /// handed over until they ran, the staging of what was missing there included. With them other jobs of which accounting records
 /// told.
-pub(super) const WAITS: &str = "SELECT host, partition, submitted / 1e6, (started - submitted) / 1e6, cpus, time FROM ( \
-        SELECT * FROM (SELECT host, partition, submitted, started, cpus, time FROM attempts \
+pub(super) const WAITS: &str = "SELECT host, partition, submitted / 1e6, (started - submitted) / 1e6, cpus, time, ours FROM ( \
+        SELECT *, 1 AS ours FROM (SELECT host, partition, submitted, started, cpus, time FROM attempts \
             WHERE host IS NOT NULL AND started IS NOT NULL AND submitted > 0 ORDER BY submitted DESC LIMIT 2000) \
         UNION ALL \
-        SELECT * FROM (SELECT host, partition, submitted, started, cpus, time FROM waited \
+        SELECT *, 0 FROM (SELECT host, partition, submitted, started, cpus, time FROM waited \
             ORDER BY submitted DESC LIMIT 2000)) \
     ORDER BY submitted DESC";
 
@@ -262,6 +262,9 @@ DELETE FROM waited WHERE rowid IN (
     WHERE place > max(20, min(200, 2000 / (SELECT count(*) FROM (SELECT DISTINCT host, partition FROM waited)))));
 COMMIT;";
 
+/// Forgets how long jobs waited that csync did not submit: of one host, or of all.
+pub(super) const FORGET_WAITS: &str = "DELETE FROM waited WHERE ?1 IS NULL OR host = ?1";
+
 /// What routing a command goes by, in one row: where some files lie, what tells whether links were measured since, whether hosts see directories, what attempts waited, and how often what probes found has changed. All of it
 /// is asked for at once and handed over as JSON: between two threads each statement costs more than most of these take.
 pub(super) const ROUTING: &str = "SELECT \
@@ -272,12 +275,12 @@ pub(super) const ROUTING: &str = "SELECT \
     (SELECT version FROM versions WHERE name = 'rates'), \
     (SELECT json_group_array(json_array(host, directory, seen, at)) \
         FROM (SELECT host, directory, seen, at FROM shared ORDER BY host, directory)), \
-    (SELECT json_group_array(json_array(host, partition, submitted, started - submitted, cpus, time)) FROM ( \
+    (SELECT json_group_array(json_array(host, partition, submitted, started - submitted, cpus, time, ours)) FROM ( \
         SELECT * FROM ( \
-            SELECT * FROM (SELECT host, partition, submitted, started, cpus, time FROM attempts \
+            SELECT *, 1 AS ours FROM (SELECT host, partition, submitted, started, cpus, time FROM attempts \
                 WHERE host IS NOT NULL AND started IS NOT NULL AND submitted > 0 ORDER BY submitted DESC LIMIT 2000) \
             UNION ALL \
-            SELECT * FROM (SELECT host, partition, submitted, started, cpus, time FROM waited \
+            SELECT *, 0 FROM (SELECT host, partition, submitted, started, cpus, time FROM waited \
                 ORDER BY submitted DESC LIMIT 2000)) \
         ORDER BY submitted DESC)), \
     (SELECT version FROM versions WHERE name = 'hosts'), \
@@ -299,7 +302,7 @@ pub(super) const CHECK: &str = "PRAGMA quick_check(10)";
 const ALL: &[&str] = &[
     FORMAT, WRITTEN_BY, SET_WRITTEN_BY, SKIP_RUNS, INSERT_RUN, RUNS, ACTIVE, RUN, LAST, PLAN, TEXT, ATTEMPTS,
     ATTEMPTS_OF, UNSUCCESSFUL, MARKS, EVENTS, OVER, DELETE_RUNS, MEMOS, MEMO_SIZES, MEMOS_FROM, REPLACE_MEMOS,
-    SUBMISSIONS, KEEP_HOST, HOSTS, HOSTS_VERSION, KEEP_REPLICA, DROP_REPLICA, REPLICAS, REPLICAS_OF, KEEP_DATASET, DROP_DATASET, DATASETS, KEEP_RATE, RATES, WAITS, KEEP_WAITS, ROUTING, KEEP_SHARED,
+    SUBMISSIONS, KEEP_HOST, HOSTS, HOSTS_VERSION, KEEP_REPLICA, DROP_REPLICA, REPLICAS, REPLICAS_OF, KEEP_DATASET, DROP_DATASET, DATASETS, KEEP_RATE, RATES, WAITS, KEEP_WAITS, FORGET_WAITS, ROUTING, KEEP_SHARED,
     SHARED, UNTAUGHT_TURNS, UNTAUGHT,
 ];
 

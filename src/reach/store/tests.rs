@@ -410,7 +410,7 @@ async fn what_is_sent_to_a_host_is_known_until_it_is_over() {
     let waits = reader.waits().await.unwrap();
     assert_eq!(Reader::open_routing(&place(dir.path()), "/w", &[]).await.unwrap().unwrap().1.waits, waits);
     let waited = Waited { submitted: NOW.0 as f64 / 1e6, seconds: 40.0, cores: 2, asked: 60.0 };
-    assert_eq!(waits, [Wait { host: "hpc".parse().unwrap(), queue: Some("long".to_owned()), waited }]);
+    assert_eq!(waits, [Wait { host: "hpc".parse().unwrap(), queue: Some("long".to_owned()), waited, ours: true }]);
     // Its id there is learned later, and is not forgotten by what is said after that.
     sent.batch = Some(BatchId("1234".to_owned()));
     batch.clear();

@@ -18,6 +18,7 @@
 //! GET  /v1/hosts                      [HostReport]: what probes found
 //! POST /v1/hosts                      HostReport -> HostReport, with what was known before where this one found nothing
 //! POST /v1/waits                      QueueReport: how long jobs waited there that csync did not submit
+//! POST /v1/waits/forget               QueueForget: forgets that again -> how many jobs
 //! ```
 //!
 //! Every refusal is an [`ApiError`](crate::model::api::ApiError) with a status that fits. This router is for the socket, whose

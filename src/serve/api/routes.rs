@@ -47,6 +47,7 @@ pub fn router(handle: Handle) -> Router {
         .route("/v1/hosts", get(hosts).post(keep_probed))
         .route("/v1/images", post(keep_images))
         .route("/v1/waits", post(keep_waits))
+        .route("/v1/waits/forget", post(forget_waits))
         .route("/v1/data", get(data))
         .route("/v1/datasets", get(datasets))
         .route("/v1/datasets/add", post(add_dataset))
@@ -261,6 +262,11 @@ async fn keep_images(State(handle): State<Handle>, body: Result<Bytes, BytesReje
 async fn keep_waits(State(handle): State<Handle>, body: Result<Bytes, BytesRejection>) -> Answer<()> {
     let body = body.map_err(too_large)?;
     Ok(Json(handle.keep_waits(parse(&body)?).await?))
+}
+
+async fn forget_waits(State(handle): State<Handle>, body: Result<Bytes, BytesRejection>) -> Answer<u64> {
+    let body = body.map_err(too_large)?;
+    Ok(Json(handle.forget_waits(parse(&body)?).await?))
 }
 
 async fn keep_probed(State(handle): State<Handle>, body: Result<Bytes, BytesRejection>) -> Answer<HostReport> {

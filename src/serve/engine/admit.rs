@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::decide::engine::limits::has_partitions;
 use crate::decide::engine::protocol::{Event, Mark, Verdict};
 use crate::decide::engine::run::Run;
 use crate::decide::fresh::memos::{Hashes, Memos};
@@ -197,7 +196,7 @@ pub(super) fn prepare(
         _ => None,
     }));
     let told = (&*prepared.plan, prepared.verdicts.as_slice());
-    let chooses = chooses(&prepared.places, &hosts, &facts);
+    let chooses = chooses(&prepared.places, &hosts);
     let ground = runtime.block_on(Ground::of((state, reader), told, (&prepared.places, chooses), &replicas));
     let ground = ground.map_err(|error| storage(&error))?;
     let lock = match makes_files(&prepared.plan, &prepared.verdicts) {
@@ -225,10 +224,11 @@ pub(super) fn prepare(
     Ok(Admission { new, prepared, means: Means { env, umask, secrets }, lock, hosts, facts, dir, ground, data })
 }
 
-/// Returns whether csync chooses anything of where a run's tasks go: a host, or a partition of the host that they have.
-fn chooses(places: &Places, hosts: &Hosts, facts: &BTreeMap<HostName, Facts>) -> bool {
-    let several = |name: &HostName| hosts.get(name.as_str()).is_some_and(|it| has_partitions(it, facts.get(name)));
-    places.chooses() || places.names().iter().any(several)
+/// Returns whether csync chooses anything by what jobs wait: a host, a partition of the host that they have, or how long they ask for.
+fn chooses(places: &Places, hosts: &Hosts) -> bool {
+    let has_queues =
+        |name: &HostName| hosts.get(name.as_str()).is_some_and(|it| it.batch.and_then(Batch::flavour).is_some());
+    places.chooses() || places.names().iter().any(has_queues)
 }
 
 /// Where a run writes files, as far as it declares them.
@@ -324,7 +324,7 @@ pub(super) async fn load(reader: &Reader, state: &StateDir, run: RunId) -> Resul
         let var = |name: &str| plan.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.into());
         let hosts = places::hosts(var, &facts).unwrap_or_default();
         let places = Places::of(&plan.plan, &hosts);
-        let chooses = chooses(&places, &hosts, &facts);
+        let chooses = chooses(&places, &hosts);
         Ground::of((state, reader), (&plan.plan, &plan.verdicts), (&places, chooses), &replicas).await?
     } else {
         Ground::default()
@@ -423,7 +423,7 @@ impl Runner {
     fn survey(&mut self, run: RunId, plan: &Plan, ground: Ground, chosen: Chosen<'_>) {
         let Ground { lore, lying, seen } = ground;
         let Chosen { places, hosts, facts } = chosen;
-        if chooses(places, hosts, facts) {
+        if chooses(places, hosts) {
             let net = net(hosts, &seen.rates, &seen.shared, |host| facts.get(host)?.trip);
             let here = (self.settings.capacity.cpus, clock::now());
             let mut surveyed = survey(&places.names(), hosts, facts, &net, &seen.waits, here);

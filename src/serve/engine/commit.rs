@@ -81,6 +81,7 @@ impl Runner {
             Message::Forget(_, reply) | Message::KeepProbed(_, reply) | Message::KeepWaits(_, reply) => {
                 drop(reply.send(Err(refusal())));
             }
+            Message::ForgetWaits(_, reply) => drop(reply.send(Err(refusal()))),
             Message::Stop { now, reply } => {
                 let answer = self.stop(now);
                 drop(reply.send(answer));

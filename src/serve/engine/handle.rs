@@ -12,7 +12,7 @@ use crate::model::api::{
     Affected, ApiError, EngineInfo, ErrorKind, InstancePage, Progress, RetryAsk, RunDetail, RunPlan, RunState,
     RunSummary, Submission, Submitted, Why,
 };
-use crate::model::facts::{HostReport, QueueReport};
+use crate::model::facts::{HostReport, QueueForget, QueueReport};
 use crate::model::id::RunId;
 use crate::model::job::State;
 use crate::reach::config::StateDir;
@@ -42,6 +42,7 @@ pub(super) enum Message {
     Forget(Vec<RunId>, Reply<()>),
     KeepProbed(Box<HostReport>, Reply<()>),
     KeepWaits(Box<QueueReport>, Reply<()>),
+    ForgetWaits(QueueForget, Reply<u64>),
     Stop { now: bool, reply: Reply<EngineInfo> },
     Leave,
 }

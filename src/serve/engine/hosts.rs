@@ -1,9 +1,13 @@
 //! What is known of hosts.
 
+use crate::decide::engine::protocol::Event;
+use crate::decide::graph::queues::Queues;
 use crate::model::api::{ApiError, ErrorKind};
-use crate::model::facts::{HostReport, QueueReport};
+use crate::model::facts::{HostReport, QueueForget, QueueReport};
+use crate::model::host::HostName;
 use crate::serve::engine::handle::{Handle, Message};
 use crate::serve::engine::refusal::{refuse, storage};
+use crate::serve::engine::runner::Runner;
 
 impl Handle {
     /// Returns what probes found.
@@ -31,6 +35,14 @@ impl Handle {
         self.ask(|reply| Message::KeepWaits(Box::new(report), reply)).await
     }
 
+    /// Forgets what was told so; returns of how many jobs.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn forget_waits(&self, ask: QueueForget) -> Result<u64, ApiError> {
+        self.ask(|reply| Message::ForgetWaits(ask, reply)).await
+    }
+
     /// Keeps what a probe found, and returns what is known of the host now.
     ///
     /// # Errors
@@ -40,5 +52,22 @@ impl Handle {
         self.ask(|reply| Message::KeepProbed(Box::new(report), reply)).await?;
         let known = self.hosts().await?.into_iter().find(|known| known.host == host);
         known.ok_or_else(|| refuse(ErrorKind::Internal, "what was kept is not there"))
+    }
+}
+
+impl Runner {
+    /// Has runs that go on go by what is known now of the waits on a host, or on all.
+    pub(super) async fn tell_waits(&mut self, host: Option<&HostName>) {
+        let seen = match self.store.reader().waits().await {
+            Ok(seen) => seen,
+            Err(error) => return tracing::warn!(%error, "runs go on by the waits that were known before"),
+        };
+        let mut queues = Queues::of_hosts(&seen);
+        let known: Vec<HostName> = self.sites.names().filter_map(|(_, name)| name.parse().ok()).collect();
+        for name in known.iter().filter(|name| host.is_none_or(|host| host == *name)) {
+            let queues = queues.remove(name).unwrap_or_default();
+            let number = self.sites.number(name);
+            self.tell_or_log(Event::Queues(number, queues));
+        }
     }
 }

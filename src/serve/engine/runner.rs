@@ -354,7 +354,13 @@ impl Runner {
             }
             Message::KeepWaits(report, reply) => {
                 let kept = self.store.keep_waits(&report).await.map_err(|error| storage(&error));
+                self.tell_waits(Some(&report.host)).await;
                 self.answer(reply, kept);
+            }
+            Message::ForgetWaits(ask, reply) => {
+                let gone = self.store.forget_waits(ask.host.as_ref()).await.map_err(|error| storage(&error));
+                self.tell_waits(ask.host.as_ref()).await;
+                self.answer(reply, gone);
             }
             Message::Stop { now, reply } => {
                 let answer = self.stop(now);

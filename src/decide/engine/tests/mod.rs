@@ -8,4 +8,5 @@ mod plan;
 mod property;
 mod sanity;
 mod scenarios;
+mod waits;
 mod world;

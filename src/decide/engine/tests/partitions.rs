@@ -14,40 +14,46 @@ use crate::decide::learn::waits::Waited;
 use crate::decide::outlook::board::SiteFacts;
 use crate::decide::outlook::files::{Files, Hosts};
 use crate::decide::outlook::foresee::Outlook;
+use crate::decide::outlook::known::Known;
 use crate::decide::outlook::parts::Part;
+use crate::language::command::Token;
 use crate::model::api::RunState;
 use crate::model::batch::{Flavour, Partition};
 use crate::model::choice::{Placement, Policy};
 use crate::model::id::{HostId, InstanceId, JobKey, RunId};
 use crate::model::job::{Ended, Outcome, State};
+use crate::model::plan::Plan;
 use crate::model::resources::{Amount, Request, Usage};
 use crate::model::task::Settings;
 use crate::model::units::{Bytes, Timestamp, Walltime};
 
-const HPC: HostId = HostId(1);
+pub(super) const HPC: HostId = HostId(1);
 
 /// A partition as a table of these tests says it.
 #[derive(Clone, Copy)]
-struct Said {
-    name: &'static str,
+pub(super) struct Said {
+    pub(super) name: &'static str,
     /// Its longest walltime, in hours.
-    hours: u64,
+    pub(super) hours: u64,
     /// What jobs waited there; none did where that is zero.
-    waited: f64,
-    gpus: u32,
+    pub(super) waited: f64,
+    pub(super) gpus: u32,
     /// Most jobs of ours.
-    jobs: Option<u32>,
+    pub(super) jobs: Option<u32>,
     /// Cores that nobody used when it was looked at.
-    idle: Option<u32>,
+    pub(super) idle: Option<u32>,
     /// How many of its four nodes each of the others has too.
-    shared: u32,
+    pub(super) shared: u32,
+    /// Whether csync submitted the jobs that waited.
+    pub(super) ours: bool,
 }
 
-const DEBUG: Said = Said { name: "debug", hours: 10, waited: 7200.0, gpus: 0, jobs: None, idle: None, shared: 0 };
-const SHORT: Said = Said { name: "short", hours: 1, waited: 5.0, ..DEBUG };
+pub(super) const DEBUG: Said =
+    Said { name: "debug", hours: 10, waited: 7200.0, gpus: 0, jobs: None, idle: None, shared: 0, ours: true };
+pub(super) const SHORT: Said = Said { name: "short", hours: 1, waited: 5.0, ..DEBUG };
 
 /// A cluster with these partitions, of sixteen cores each, the first the default.
-fn world(said: &[Said]) -> World {
+pub(super) fn world(said: &[Said]) -> World {
     let mut world = World::with_cores(1);
     let capacity = Capacity { cpus: 16, mem: Bytes::gib(64), gpus: 4, nodes: 4, jobs: Some(1000) };
     world.room = capacity;
@@ -82,20 +88,25 @@ fn partitions(said: &[Said]) -> Vec<Partition> {
 fn survey(world: &mut World, said: &[Said]) {
     let now = world.now.0 as f64 / 1e6;
     let parts = Part::of(&partitions(said), Some(now), now);
-    let waits = |it: &Said| {
-        let (queue, seconds) = (Some(it.name.to_owned()), it.waited);
-        let waited = move |n: i32| Waited { submitted: f64::from(n) - 30.0, seconds, cores: 1, asked: 600.0 };
-        (0..20).map(move |n| Wait { host: "hpc".parse().unwrap(), queue: queue.clone(), waited: waited(n) })
-    };
-    let seen: Vec<Wait> = said.iter().filter(|it| it.waited > 0.0).flat_map(waits).collect();
-    let queues = Queues::of_hosts(&seen).into_values().next().unwrap_or_default();
+    let queues = queues(said);
     let (wait, name) = (Estimate::guess(5.0, 120.0, 3600.0), "hpc".parse().unwrap());
     let facts = SiteFacts { name, is_batch: true, slots: 16, wait, queues, rate: 1.0, parts, opens: None };
     world.tell(Event::Sites(vec![(HPC, facts)], Vec::new()));
 }
 
+pub(super) fn queues(said: &[Said]) -> Queues {
+    let waits = |it: &Said| {
+        let ours = it.ours;
+        let (queue, seconds) = (Some(it.name.to_owned()), it.waited);
+        let waited = move |n: i32| Waited { submitted: f64::from(n) - 30.0, seconds, cores: 1, asked: 600.0 };
+        (0..20).map(move |n| Wait { host: "hpc".parse().unwrap(), queue: queue.clone(), waited: waited(n), ours })
+    };
+    let seen: Vec<Wait> = said.iter().filter(|it| it.waited > 0.0).flat_map(waits).collect();
+    Queues::of_hosts(&seen).into_values().next().unwrap_or_default()
+}
+
 /// Where csync chooses the host, and where a person said it: what is told of partitions holds for both.
-fn routes() -> [Routes; 2] {
+pub(super) fn routes() -> [Routes; 2] {
     [Routes::placed([(vec![HPC], Some(Policy::Fastest))]), Routes::new([vec![HPC]])]
 }
 
@@ -106,11 +117,17 @@ fn submit(world: &mut World, instances: u32, settings: impl FnOnce(&mut Settings
 
 fn submit_by(world: &mut World, routes: Routes, instances: u32, settings: impl FnOnce(&mut Settings)) {
     let plan = Workflow::default().task("a", instances).with(settings).plan();
-    let outlook = Outlook::new(vec![None], HashMap::new(), Files::new(plan.paths.len(), Hosts::one(HostId::LOCAL)));
+    submit_plan(world, routes, &plan, (vec![None], HashMap::new()));
+}
+
+pub(super) type Lore = (Vec<Option<Arc<Known>>>, HashMap<HostId, Token>);
+
+pub(super) fn submit_plan(world: &mut World, routes: Routes, plan: &Arc<Plan>, (known, classes): Lore) {
+    let outlook = Outlook::new(known, classes, Files::new(plan.paths.len(), Hosts::one(HostId::LOCAL)));
     world.tell(Event::Outlook(RUN, Box::new(outlook)));
     let verdicts = vec![Verdict::Stale; plan.instances.len()];
     let stored = Stored {
-        plan: Arc::clone(&plan),
+        plan: Arc::clone(plan),
         verdicts: verdicts.clone(),
         routes: routes.clone(),
         attempts: Vec::new(),
@@ -119,7 +136,7 @@ fn submit_by(world: &mut World, routes: Routes, instances: u32, settings: impl F
         state: RunState::Active,
     };
     world.store.insert(RUN, stored);
-    world.tell(Event::Submitted { run: RUN, plan, verdicts, routes });
+    world.tell(Event::Submitted { run: RUN, plan: Arc::clone(plan), verdicts, routes });
 }
 
 fn lasting(seconds: u64) -> impl FnOnce(&mut Settings) {
@@ -127,7 +144,7 @@ fn lasting(seconds: u64) -> impl FnOnce(&mut Settings) {
 }
 
 /// Returns the partition that is recorded of each attempt, and the one that is named when it is handed over.
-fn went(world: &World) -> (Vec<&str>, Vec<Option<&str>>) {
+pub(super) fn went(world: &World) -> (Vec<&str>, Vec<Option<&str>>) {
     let recorded = world.store[&RUN].attempts.iter().map(|attempt| attempt.partition.as_deref().unwrap_or("-"));
     (recorded.collect(), world.partitions.iter().map(|(_, named)| named.as_deref()).collect())
 }
@@ -608,4 +625,15 @@ fn terms_are_told(routes: Routes, is_said: bool) {
     let next = placement.next.unwrap();
     assert_eq!((next.partition.as_deref(), placement.others), (Some("debug"), 0));
     assert!((next.wait.middle - 7200.0).abs() < 1e-9 && next.wait.source == Source::Learned(20).to_string());
+}
+
+#[test]
+fn what_others_waited_is_no_sign_that_a_partition_lets_ours_in() {
+    for routes in routes() {
+        for (ours, wanted) in [(true, "short"), (false, "debug")] {
+            let mut world = world(&[DEBUG, Said { ours, ..SHORT }]);
+            submit_by(&mut world, routes.clone(), 1, lasting(600));
+            assert_eq!(went(&world).0, [wanted]);
+        }
+    }
 }

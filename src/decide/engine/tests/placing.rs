@@ -355,7 +355,12 @@ fn a_queue_is_judged_by_its_own_waits() {
     let waits = |queue: &str, seconds: f64| {
         let waited = move |n: i32| Waited { submitted: f64::from(n) * 60.0, seconds, cores: 1, asked: 600.0 };
         let queue = queue.to_owned();
-        (0..20).map(move |n| Wait { host: "hpc".parse().unwrap(), queue: Some(queue.clone()), waited: waited(n) })
+        (0..20).map(move |n| Wait {
+            host: "hpc".parse().unwrap(),
+            queue: Some(queue.clone()),
+            waited: waited(n),
+            ours: true,
+        })
     };
     let seen: Vec<Wait> = waits("short", 1.0).chain(waits("long", 7200.0)).collect();
     let hpc = Queues::of_hosts(&seen).into_values().next().unwrap();
