@@ -146,7 +146,13 @@ fn what_people_commonly_give_a_program_is_said_until_something_was_learned() {
     assert!(told.err.contains("commonly given 36G") && told.err.contains("nf-core"), "{told:?}");
     let answer = route(&world, &["--json", "samtools sort -o out.bam reads.fq"]).exits(0).json();
     assert_eq!(answer["commonly_given"]["program"], "samtools", "{answer}");
-    assert_eq!(answer["memory"], json!(null), "it decides nothing");
+    assert_eq!((&answer["commonly_given"]["n"], &answer["memory"]["source"]), (&json!(0), &json!("prior")), "{answer}");
+    // It rules out nothing: this machine has eight gigabytes, of which half of what is given would be more.
+    assert!(answer["memory"]["middle"].as_f64() > Some(8e9), "{answer}");
+    let unknown = route(&world, &["--json", "./mine.sh reads.fq"]).exits(0).json();
+    assert_eq!(places(&answer), places(&unknown));
+    let told = route(&world, &["--explain", "samtools sort -o out.bam reads.fq"]).exits(0);
+    assert!(told.out.contains("of memory by a shipped figure"), "{told:?}");
     assert!(!route(&world, &["--mem", "4G", "--time", "1h", "samtools sort x"]).exits(0).err.contains("commonly"));
     assert_eq!(route(&world, &["--json", "./mine.sh"]).exits(0).json()["commonly_given"], json!(null));
     let mut lines = vec!["JobID|JobName|State|ElapsedRaw|MaxRSS|ReqMem|End".to_owned()];

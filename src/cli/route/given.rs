@@ -1,9 +1,12 @@
-//! What people commonly give a program of which nothing was learned yet, with where that is from. It decides nothing: how much is
+//! What people commonly give a program of which nothing was learned yet, with where that is from. It rules out no host: how much is
 //! asked for says little of what is needed.
 
 use serde_json::{Value, json};
 
+use crate::decide::graph::estimate::{Estimate, Source};
+use crate::decide::learn::evidence::Law;
 use crate::decide::learn::shipped::{Needs, needs};
+use crate::decide::route::need::Need;
 use crate::language::command::{Part, TokenKey, commands, signature};
 
 /// Returns what csync ships of the programs of a command; of several the one that is given the most memory.
@@ -12,6 +15,18 @@ pub(super) fn commonly(command: &str) -> Option<&'static Needs> {
     let read = signature(&commands(command), &[], &TokenKey::new([0; 32]))?;
     let shipped = read.parts.iter().filter_map(Part::known).filter_map(|(program, sub)| needs(program, sub));
     shipped.reduce(|most, other| if other.memory > most.memory { other } else { most })
+}
+
+/// Fills in what a command may need by that, as far as nothing else says it.
+pub(super) fn presume(given: &Needs, need: &mut Need) {
+    let prior = given.prior();
+    let bytes: f64 = need.inputs.iter().map(|input| input.bytes).sum();
+    let estimate = |law: Law| {
+        let middle = law.base + law.per_byte * bytes;
+        Estimate { low: middle / law.spread, middle, high: middle * law.spread, source: Source::Prior }
+    };
+    need.memory = need.memory.or_else(|| prior.memory.map(estimate));
+    need.time = need.time.or_else(|| prior.wall.map(estimate));
 }
 
 /// Says it, with the options that go by it, as far as nobody gave them.
@@ -45,6 +60,7 @@ pub(super) fn value(given: &Needs) -> Value {
         "cores": given.cores,
         "time": given.time,
         "source": given.source,
+        "n": 0,
     })
 }
 
@@ -64,6 +80,21 @@ mod tests {
         }
         assert_eq!(sentence(sort, true, true), None, "somebody said it");
         assert_eq!(value(sort)["source"], sort.source.as_str());
+    }
+
+    #[test]
+    fn what_nobody_said_is_presumed_by_it_as_an_interval_that_says_so() {
+        let sort = commonly("samtools sort -@ 8 -o out.bam in.bam").unwrap();
+        let mut need = Need::default();
+        presume(sort, &mut need);
+        let memory = need.memory.unwrap();
+        assert_eq!((memory.source, memory.high), (Source::Prior, sort.memory.unwrap().0 as f64));
+        assert!(memory.low < memory.middle && memory.middle < memory.high, "{memory:?}");
+        assert_eq!(need.time.map(|time| time.high), sort.time.map(|time| time.0 as f64));
+        let said = Some(Estimate::known(1e9));
+        let mut need = Need { memory: said, time: said, ..Need::default() };
+        presume(sort, &mut need);
+        assert_eq!((need.memory, need.time), (said, said));
     }
 
     #[test]

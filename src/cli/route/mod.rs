@@ -144,6 +144,9 @@ fn answer(
     }
     // What was learned says more than what people commonly ask for.
     let given = if foretold.words.is_none() { given::commonly(&command) } else { None };
+    if let Some(given) = given {
+        given::presume(given, &mut need);
+    }
     let shown = if args.all { usize::MAX } else { SHOWN };
     let routes = route(net, &need, &places, args.policy.into(), shown);
     let advice = routes.places.first().map(|best| Advice::new(best, (args, &need), &command, Path::new(seen.root())));

@@ -6,7 +6,7 @@ use crate::cli::route::advice::Advice;
 use crate::cli::view::paint::Tone;
 use crate::cli::view::table::{Cell, Column, Page, Table};
 use crate::cli::view::words::{about, many};
-use crate::decide::graph::estimate::Estimate;
+use crate::decide::graph::estimate::{Estimate, Source};
 use crate::decide::graph::load::Load;
 use crate::decide::route::need::Need;
 use crate::decide::route::sheet::{Routes, Sheet};
@@ -96,6 +96,8 @@ pub(super) fn for_agent(routes: &Routes<'_>, need: &Need, advice: Option<&Advice
     }
     if need.time.is_none() {
         out.push_str(" before it runs; its run time is not known");
+    } else if need.time.is_some_and(|time| time.source == Source::Prior) {
+        out.push_str("; its run time is a shipped figure");
     }
     out.push('.');
     if let Some(advice) = advice {
@@ -106,7 +108,7 @@ pub(super) fn for_agent(routes: &Routes<'_>, need: &Need, advice: Option<&Advice
 
 fn asked(need: &Need) -> String {
     let mut parts = vec![if need.cpus == 1 { "1 core".to_owned() } else { format!("{} cores", need.cpus) }];
-    parts.extend(need.memory.map(|memory| format!("{} of memory", Bytes(memory.middle as u64))));
+    parts.extend(need.memory.map(|memory| memory_of(&memory)));
     parts.extend((need.gpus > 0).then(|| format!("{} GPU{}", need.gpus, if need.gpus == 1 { "" } else { "s" })));
     let bytes: f64 = need.inputs.iter().map(|input| input.bytes).sum();
     if !need.inputs.is_empty() {
@@ -116,6 +118,14 @@ fn asked(need: &Need) -> String {
         parts.push(format!("{} of input on {}", Bytes(bytes as u64), at.join(", ")));
     }
     parts.join(", ")
+}
+
+fn memory_of(memory: &Estimate) -> String {
+    let [low, middle, high] = [memory.low, memory.middle, memory.high].map(|bytes| Bytes(bytes as u64));
+    match memory.source {
+        source @ Source::Prior => format!("{middle} ({low}-{high}) of memory by {source}"),
+        _ => format!("{middle} of memory"),
+    }
 }
 
 fn name(sheet: &Sheet<'_>) -> String {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::decide::graph::estimate::Estimate;
+use crate::decide::graph::estimate::{Estimate, Source};
 use crate::decide::graph::load::Load;
 use crate::decide::graph::net::Stop;
 use crate::decide::graph::queues::{Queues, UNKNOWN_LIMIT};
@@ -118,9 +118,19 @@ pub const DAEMONS: [ContainerRuntime; 2] = [ContainerRuntime::Docker, ContainerR
 const LIGHT: f64 = 60.0;
 
 impl Need {
+    /// Returns how long it runs, where more than a shipped figure says so: that rules out nothing.
+    pub(super) fn time(&self) -> Option<Estimate> {
+        self.time.filter(|time| time.source != Source::Prior)
+    }
+
+    /// Returns the memory that it needs, likewise.
+    pub(super) fn memory(&self) -> Option<Estimate> {
+        self.memory.filter(|memory| memory.source != Source::Prior)
+    }
+
     /// Returns whether it is more than a login node is for; what nobody knows is.
     pub fn is_heavy(&self) -> bool {
-        let is_short = self.time.is_some_and(|time| time.high <= LIGHT);
+        let is_short = self.time().is_some_and(|time| time.high <= LIGHT);
         !is_short || self.cpus > 1 || self.gpus > 0
     }
 }

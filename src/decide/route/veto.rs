@@ -172,7 +172,7 @@ fn machine(need: &Need, place: &Place<'_>) -> Result<(), Vec<Veto>> {
 
 /// Returns how long a command runs on a host; none where nobody knows.
 fn seconds(need: &Need, place: &Place<'_>) -> Option<f64> {
-    need.time.map(|time| time.middle / place.speed.middle)
+    need.time().map(|time| time.middle / place.speed.middle)
 }
 
 /// Returns the partitions that a command fits, in the site's order.
@@ -246,7 +246,7 @@ impl Room {
         if let Some(most) = self.cores.filter(|&most| need.cpus > most) {
             tell(Veto::Cores { asked: need.cpus, most });
         }
-        if let (Some(asked), Some(most)) = (need.memory, self.memory)
+        if let (Some(asked), Some(most)) = (need.memory(), self.memory)
             && asked.middle > most.0 as f64
         {
             tell(Veto::Memory { asked: Bytes(asked.middle as u64), most });
