@@ -252,13 +252,19 @@ fn a_batch_system_is_asked_no_sooner_than_its_site_lets_us_whoever_watches_or_ca
     in_front_of(&bed, "squeue", &format!("echo x >> {trace}/asked"));
     let asked = || bed.on("login", &format!("cat {trace}/asked 2>/dev/null | wc -l")).out.trim().to_owned();
     let run = format!(
-        "for n in 1 2 3; do while [ ! -e {trace}/go$n ]; do sleep 0.1; done; echo said $n; done; touch {trace}/out; sleep 600"
+        "for n in 1 2 3 4 5; do while [ ! -e {trace}/go$n ]; do sleep 0.1; done; echo said $n; done; touch {trace}/out; sleep 600"
     );
     bed.write("workflow.toml", format!("name = \"shy\"\n[tasks.t]\nrun = \"{run}\"\non = \"hpc\"\n"));
     bed.csync(&["submit", "--detach"]).exits(0);
     until("it is asked after the submission", || asked() == "1");
     // What a job prints is in its directory: that is read as often as somebody wants to see it.
-    for n in 1..=3 {
+    for n in 1..=5 {
+        // Nor is it asked sooner by an engine after this one, whether that was stopped or died.
+        match n {
+            4 => drop(bed.csync(&["engine", "stop", "--now"]).exits(0)),
+            5 => signal(engine_pid(&bed), "KILL"),
+            _ => {}
+        }
         bed.on("login", &format!("touch {trace}/go{n}")).exits(0);
         let log = || bed.csync(&["logs", "last", "t", "--stdout"]).exits(0).out;
         until("the line is seen", || log().ends_with(&format!("said {n}\n")));

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::model::host::{Host, HostName};
+use crate::model::units::Timestamp;
 use crate::reach::config::StateDir;
 
 /// A host as it was configured last, and what was seen there.
@@ -41,6 +42,21 @@ impl KeptHost {
         std::fs::rename(new, file)
     }
 
+    /// Returns when a host's batch system was asked last, by whichever engine.
+    pub fn asked(state: &StateDir, host: &HostName) -> Option<Timestamp> {
+        let text = std::fs::read_to_string(Self::file(state, host).with_extension("asked")).ok()?;
+        text.trim().parse().ok().map(Timestamp)
+    }
+
+    /// Keeps when it was asked last. A time cut off by a crash is as good as none.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep_asked(state: &StateDir, host: &HostName, at: Timestamp) -> io::Result<()> {
+        let file = Self::file(state, host).with_extension("asked");
+        std::fs::write(file, format!("{}\n", at.0))
+    }
+
     fn file(state: &StateDir, host: &HostName) -> PathBuf {
         state.root().join("hosts").join(format!("{host}.json"))
     }
@@ -64,5 +80,10 @@ mod tests {
         assert_eq!(KeptHost::load(&state, &name), Some(kept));
         std::fs::write(dir.path().join("hosts/hpc.json"), "{").unwrap();
         assert_eq!(KeptHost::load(&state, &name), None);
+        assert_eq!(KeptHost::asked(&state, &name), None);
+        KeptHost::keep_asked(&state, &name, Timestamp(-7)).unwrap();
+        assert_eq!(KeptHost::asked(&state, &name), Some(Timestamp(-7)));
+        std::fs::write(dir.path().join("hosts/hpc.asked"), "soon").unwrap();
+        assert_eq!(KeptHost::asked(&state, &name), None);
     }
 }

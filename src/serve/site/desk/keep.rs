@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::decide::engine::protocol::Adopted;
 use crate::model::batch::JobName;
 use crate::model::id::{InstanceId, JobKey, RunId};
+use crate::reach::clock;
 use crate::reach::config::KeptHost;
 use crate::reach::store::Sent;
 use crate::reach::transport::LinkState;
@@ -76,6 +77,14 @@ impl Desk {
         let kept = KeptHost { host: self.means.host.clone(), scratch };
         if let Err(error) = kept.keep(&self.means.state) {
             tracing::warn!(host = %self.means.host.name, %error, "what is known of it cannot be kept");
+        }
+    }
+
+    /// Takes note that the batch system is asked, or has answered, for the next engine too.
+    pub(super) fn note_asked(&mut self) {
+        self.pace.asked(Instant::now());
+        if let Err(error) = KeptHost::keep_asked(&self.means.state, &self.means.host.name, clock::now()) {
+            tracing::debug!(host = %self.means.host.name, %error, "when it was asked cannot be kept");
         }
     }
 

@@ -23,6 +23,7 @@ use crate::model::job::{Ended, Outcome};
 use crate::model::resources::{Grant, Usage};
 use crate::model::units::Timestamp;
 use crate::reach::clock;
+use crate::reach::config::KeptHost;
 use crate::reach::store::Sent;
 use crate::reach::transport::TransportError;
 use crate::serve::site::boxes::{Boxed, Boxes, is_marked};
@@ -223,6 +224,8 @@ pub(super) struct Desk {
 impl Desk {
     pub(super) fn new(means: Means, inbox: mpsc::UnboundedReceiver<Order>) -> Self {
         let now = Instant::now();
+        let asked = KeptHost::asked(&means.state, &means.host.name);
+        let pace = Pace::kept(asked, clock::now(), now);
         Self {
             quota: Quota::new(means.room.jobs.unwrap_or(u32::MAX)),
             full: None,
@@ -262,7 +265,7 @@ impl Desk {
             turn: 0,
             quiet: 0,
             next_tick: now,
-            pace: Pace::default(),
+            pace,
             next_load: now,
             silent: 0,
             away: None,
@@ -404,7 +407,7 @@ impl Desk {
         let may = self.means.dialect.is_none() || self.pace.may_ask(now, self.least());
         let asks = may && (!live.is_empty() || self.away.is_some());
         if asks {
-            self.pace.asked(now);
+            self.note_asked();
         }
         let asked = Asked {
             live,
@@ -531,7 +534,7 @@ impl Desk {
                 }
                 self.entered = true;
                 if heard.scope == Scope::All {
-                    self.pace.asked(Instant::now());
+                    self.note_asked();
                     self.silent = if heard.silent.is_some() { self.silent.saturating_add(1) } else { 0 };
                 }
                 match (&heard.unwritable, &heard.silent) {

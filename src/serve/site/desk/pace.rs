@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::model::units::Timestamp;
 use crate::serve::site::pause;
 
 /// Between two looks while somebody watches what a job prints.
@@ -37,6 +38,12 @@ pub(super) struct Pace {
 }
 
 impl Pace {
+    /// Goes on with when the engine before asked it, by the wall clock, which says `clock` now. A time that is still to come is one of
+    /// a clock that was set back: then it was asked just now.
+    pub(super) fn kept(at: Option<Timestamp>, clock: Timestamp, now: Instant) -> Self {
+        Self { asked: at.and_then(|at| now.checked_sub(clock.since(at))) }
+    }
+
     /// Takes note that it is asked, or that its answer came: it may have been asked as late as that.
     pub(super) const fn asked(&mut self, now: Instant) {
         self.asked = Some(now);
@@ -107,6 +114,20 @@ mod tests {
                 Haste::Behind => assert!(looks.len() >= 3600, "{}", looks.len()),
             }
         }
+    }
+
+    #[test]
+    fn the_next_engine_asks_no_sooner_than_the_one_before_would_have() {
+        let (now, clock) = (Instant::now(), Timestamp(1_000_000_000_000_000));
+        let wait = |at: Option<i64>| {
+            let pace = Pace::kept(at.map(|seconds| Timestamp(clock.0 + seconds * 1_000_000)), clock, now);
+            assert_eq!(pace.may_ask(now, LEAST), pace.ready(LEAST).is_none_or(|at| at <= now));
+            pace.ready(LEAST).map_or(0, |at| at.saturating_duration_since(now).as_secs())
+        };
+        assert_eq!(wait(None), 0);
+        assert_eq!([-1, -100, -119, -120, -9999].map(|at| wait(Some(at))), [119, 20, 1, 0, 0]);
+        assert_eq!(wait(Some(86_400)), 120, "a clock that was set back");
+        assert_eq!(wait(Some(-1_000_000_000)), 0, "long ago");
     }
 
     #[test]
