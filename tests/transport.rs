@@ -45,6 +45,7 @@ macro_rules! conforms {
             $crate::transport::conforms!(
                 @each $subject,
                 exit_codes_and_signals,
+                whatever_the_host_speaks_it_is_read,
                 input_is_read_to_its_end,
                 streams_are_kept_apart_and_whole,
                 a_hundred_megabytes_come_through,
@@ -106,6 +107,22 @@ fn unique_sleep() -> String {
     let mut bytes = [0; 4];
     std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom").unwrap(), &mut bytes).unwrap();
     format!("sleep {}", 100_000 + u64::from(u32::from_ne_bytes(bytes)))
+}
+
+/// Numbers with a comma, or complaints in other words, would be misread.
+pub(crate) async fn whatever_the_host_speaks_it_is_read(subject: &Subject) {
+    let say = "echo \"$LC_ALL\"; env | grep ^LC_ALL=";
+    let plain = b"C\nLC_ALL=C\n";
+    assert_eq!(subject.run(say).await.stdout, plain);
+    let reading = Exec::new(format!("cat >/dev/null; {say}")).within(PATIENCE).reading("x");
+    assert_eq!(subject.host.exec(reading).await.unwrap().stdout, plain);
+    let mut channel = subject.host.open(say).await.unwrap();
+    let mut said = Vec::new();
+    channel.split().1.read_to_end(&mut said).await.unwrap();
+    assert_eq!(said, plain);
+    // A command that changes it changes nothing for the next.
+    subject.run("LC_ALL=de; export LC_ALL; unset csync_locale").await;
+    assert_eq!(subject.run(say).await.stdout, plain);
 }
 
 pub(crate) async fn exit_codes_and_signals(subject: &Subject) {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use crate::language::locale::OWN;
 use crate::language::quote::sh;
 use crate::model::batch::{BatchId, CouldNotAsk, JobName, Members, Refusal, RefusalKind, Reply, Submission, Submitted};
 use crate::model::units::Bytes;
@@ -85,10 +86,10 @@ pub(super) fn limited(words: &[impl AsRef<str>]) -> String {
     })
 }
 
-/// Returns the script that goes to the submission's directory and submits, after `first`. What a question sets is not set here:
-/// it might reach the job.
+/// Returns the script that goes to the submission's directory and submits, after `first`. What a question sets is not set here, and
+/// what every command of ours sets is taken back: it might reach the job.
 pub(super) fn submit_from(directory: &str, first: &str, words: &[String]) -> String {
-    format!("{}{first}cd {} && {}\n", deadline(60), sh(directory), limited(words))
+    format!("{}{OWN}{first}cd {} && {}\n", deadline(60), sh(directory), limited(words))
 }
 
 /// Returns a path in the submission's directory, if it holds none of the letters that the system reads otherwise.

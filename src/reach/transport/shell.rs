@@ -7,6 +7,7 @@ use std::io;
 use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use crate::language::locale::PLAIN;
 use crate::language::quote::sh;
 use crate::reach::transport::frame::{Mark, Unmarked, read_to};
 use crate::reach::transport::{Reply, Status};
@@ -75,7 +76,7 @@ impl Shell {
         let outcome = async {
             let mark = Mark::draw().map_err(Broken::from)?;
             let hello = mark.print("$$");
-            pipes.stdin.write_all(format!("{hello}; {hello} >&2\n").as_bytes()).await?;
+            pipes.stdin.write_all(format!("{PLAIN}; {hello}; {hello} >&2\n").as_bytes()).await?;
             pipes.stdin.flush().await?;
             let mut noise = Vec::new();
             let out = read_to(&mut pipes.stdout, &mark, &mut noise, NOISE);

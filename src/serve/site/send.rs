@@ -12,6 +12,7 @@ use crate::language::batch;
 use crate::language::batch::call::Call;
 use crate::language::batch::room::{is_full, make_room, one_line};
 use crate::language::batch::wrapper::{BadMember, File, Member, batch_script, detach_command, submission_files};
+use crate::language::locale::OWN;
 use crate::language::manifest::{Rendered, absolute, contain, render_at};
 use crate::language::quote::sh;
 use crate::model::batch::{BatchId, JobName, Reply, Submitted};
@@ -224,7 +225,7 @@ pub(super) async fn send(
         let call = batch::submit(dialect, &submission);
         call.map_err(|error| refused(&jobs, &Outcome::Rejected { message: error.to_string() }))?
     } else {
-        let script = format!("{}\n", detach_command(&directory, at_once(means, jobs.len())));
+        let script = format!("{OWN}{}\n", detach_command(&directory, at_once(means, jobs.len())));
         Call { script, notes: Vec::new() }
     };
     // One command: a directory that is there was submitted from, or nothing was submitted.
