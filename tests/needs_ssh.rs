@@ -1,5 +1,6 @@
 //! Every way of SSH against real sshds: the same suite for each, then what can go wrong with a connection.
 
+mod commands;
 mod double;
 mod faults;
 mod login;

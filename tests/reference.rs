@@ -97,7 +97,19 @@ Connections are made by csync itself unless something is configured that the sys
 which it is, and why: a `ProxyCommand`, PKCS#11, a key of a hardware security key among the `IdentityFile`s that are there
 (`id_ed25519_sk` and `id_ecdsa_sk` are looked at unless others are named), or `GSSAPIAuthentication` while there is a Kerberos ticket.
 Whether there is one is asked of `klist -s` where tickets are not kept in a file. Variables of `SetEnv` and `SendEnv` go along either
-way, as far as the host's `AcceptEnv` lets them in.
+way, as far as the host's `AcceptEnv` lets them in. Whatever language a host speaks by that, commands of csync itself run there in the
+`C` locale, so that what they say is read as it is meant; jobs have the `LC_ALL` of the login.
+
+What a host asks (a passphrase, a password, a one-time code) comes to the terminal of whoever gave the command, one question at a time
+and under the host's name, without anything that a terminal would obey. Answers are not kept. A passphrase is asked for once in a command,
+however many hosts its key opens, and the open key is in the memory of that process alone; where the system's `ssh` connects, as for
+`csync login`, each connection asks anew, which an agent spares. Without a terminal a command says that the host needs a login, as the
+engine does.
+
+At most `connections_per_minute` are opened to an address in a minute by all commands and the engine of one state directory together;
+to a jump host as many as to the host behind it, and 6 at least. What comes too late waits for its turn, and a command says so. A
+connection that is open costs nothing of it, whatever goes over it; those of `csync shell` and `csync forward` to a node behind a host
+are not counted.
 
 What is edited here holds for hosts that are at work from their next look on. A host that is taken out gets nothing new; what it
 has is followed to its end, as the host was configured last. A connection whose keep-alives stay without an answer is given up after

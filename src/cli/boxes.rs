@@ -2,12 +2,12 @@
 
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
-use crate::cli::hosts::{Known, connections, unreached, way};
+use crate::cli::hosts::{Answers, Known, connections, unreached, way};
 use crate::language::container::FIND_SOCKETS;
 use crate::model::api::ErrorKind;
 use crate::model::host::{ContainerRuntime, Host, HostName};
 use crate::reach::docker::{Daemon, DockerError, runtimes};
-use crate::reach::transport::{Attended, Exec, Remote, Transport};
+use crate::reach::transport::{Exec, Remote, Transport};
 
 /// A host, and the way to it.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ impl Place {
             let failure = Failure::usage(format!("`{}` only holds data: nothing is started there", host.name));
             return Err(failure.hint("`csync hosts list` names the others"));
         }
-        let connections = connections(context, Attended::No)?;
+        let connections = connections(context, Answers::Here)?;
         let way = way(&connections, &host).await.map_err(|error| unreached(&error, &host))?;
         Ok(Self { host, way })
     }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::cli::context::Context;
 use crate::cli::errors::Failure;
-use crate::cli::hosts::{Known, connections, way};
+use crate::cli::hosts::{Answers, Known, connections, way};
 use crate::decide::graph::datasets::Catalog;
 use crate::model::data::Holding;
 use crate::reach::store::{Place, Reader};
-use crate::reach::transport::{Attended, TransportError};
+use crate::reach::transport::TransportError;
 use crate::serve::engine::storage;
 use crate::serve::prepare::sets;
 
@@ -24,7 +24,7 @@ pub(super) fn catalog(context: &Context, text: &str, params: &BTreeMap<String, S
         return Ok(catalog);
     }
     let hosts = Known::load(context)?;
-    let connections = connections(context, Attended::No)?;
+    let connections = connections(context, Answers::Nobody)?;
     let (seen, unseen): (Vec<_>, Vec<_>) =
         places.iter().cloned().partition(|place| place.looked.is_some() || place.trouble.is_some());
     let looked = context.block_on(async {

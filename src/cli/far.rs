@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::cli::along::said_yes;
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
-use crate::cli::hosts::{Known, connections, unreached, way};
+use crate::cli::hosts::{Answers, Known, connections, unreached, way};
 use crate::cli::view::table::{Cell, Column, Page, Table};
 use crate::cli::view::words::{ago, many};
 use crate::model::api::ErrorKind;
@@ -21,7 +21,7 @@ use crate::model::units::{Bytes, Timestamp, Walltime};
 use crate::reach::clock;
 use crate::reach::config::StateDir;
 use crate::reach::store::{Place, Reader, StoreError};
-use crate::reach::transport::{Attended, Remote};
+use crate::reach::transport::Remote;
 use crate::serve::site::{JobDirectory, There, remove, run_of, there};
 
 /// Columns of the list.
@@ -83,7 +83,7 @@ pub(super) struct Which<'a> {
 pub(super) fn clean(context: &Context, hosts: &[String], which: Which<'_>) -> Result<Exit, Failure> {
     let known = Known::load(context)?;
     let state = context.state_dir()?;
-    let connections = connections(context, Attended::Terminal)?;
+    let connections = connections(context, Answers::ForAll)?;
     let mut told = Vec::new();
     for name in hosts {
         let host = known.host(name)?;

@@ -7,13 +7,12 @@ use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
-use crate::cli::hosts::{Known, connections, unreached, way};
+use crate::cli::hosts::{Answers, Known, connections, unreached, way};
 use crate::model::api::ErrorKind;
 use crate::model::id::RunId;
 use crate::model::units::Bytes;
 use crate::reach::client::{InstanceQuery, RunRef};
 use crate::reach::stage::StageError;
-use crate::reach::transport::Attended;
 use crate::serve::site::{Rest, bring_rest, remove, run_of, there};
 
 /// Bring back what a command left on its host
@@ -38,7 +37,7 @@ pub struct Args {
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let known = Known::load(context)?;
     let state = context.state_dir()?;
-    let connections = connections(context, Attended::Terminal)?;
+    let connections = connections(context, Answers::ForAll)?;
     let (told, run) = context.block_on(async {
         let client = context.reach().await?;
         let summary = client.run(args.run).await?.summary;

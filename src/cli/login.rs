@@ -7,9 +7,10 @@ use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
-use crate::cli::hosts::{Known, connections_for, unreached, way};
+use crate::cli::hosts::{Answers, Known, connections_for, has_ssh, unreached, way};
+use crate::model::api::ErrorKind;
 use crate::model::host::Host;
-use crate::reach::transport::{Attended, LinkState, Transport, TransportError};
+use crate::reach::transport::{LinkState, Transport, TransportError};
 
 /// How long a connection stays that nothing uses: a day's work without a second code.
 const PERSIST: Duration = Duration::from_hours(8);
@@ -80,7 +81,16 @@ fn open(context: &Context, host: &Host) -> Result<(), Failure> {
         context.say(&format!("{} is this machine: there is nothing to log in to.", host.name));
         return Ok(());
     }
-    let connections = connections_for(context, Attended::Terminal, Some(PERSIST))?;
+    if !has_ssh() {
+        // What this process is let in by ends with it.
+        let failure =
+            Failure::new(ErrorKind::Conflict, "a login is kept by the system's `ssh`, and there is none here");
+        return Err(failure.hint(format!(
+            "install the client of OpenSSH; an agent opens keys with a passphrase without it, and `csync hosts test {}` asks here",
+            host.name
+        )));
+    }
+    let connections = connections_for(context, Answers::ForAll, Some(PERSIST))?;
     context.block_on(async {
         let way = way(&connections, host).await.map_err(|error| unreached(&error, host))?;
         let was_open = matches!(way.link_state(), LinkState::Open { .. });

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::cli::context::Context;
 use crate::cli::errors::Failure;
-use crate::cli::hosts::{Known, connections, unreached};
+use crate::cli::hosts::{Answers, Known, connections, unreached};
 use crate::cli::target::Target;
 use crate::cli::view::words::{shell_word, state};
 use crate::language::batch::wrapper::Whereabouts;
@@ -15,7 +15,7 @@ use crate::model::id::{JobKey, RunId};
 use crate::model::job::State;
 use crate::reach::client::InstanceQuery;
 use crate::reach::store::{Place, Reader};
-use crate::reach::transport::{Attended, Limits, OpenSsh, Road, Transport};
+use crate::reach::transport::{Limits, OpenSsh, Road, Transport};
 use crate::serve::site::{prelude, whereabouts};
 
 /// A job that runs.
@@ -77,7 +77,7 @@ pub(super) async fn find(context: &Context, known: &Known, target: &Target) -> R
     let Some(alias) = &host.ssh else { return Ok(job(None)) };
     let key = JobKey { run: summary.run, instance: instance.instance, attempt };
     let (submission, index) = submission(context, key).await?;
-    let connections = connections(context, Attended::Terminal)?;
+    let connections = connections(context, Answers::ForAll)?;
     let limits = Limits { per_minute: host.policy.connections_per_minute, ..Limits::default() };
     let Road { ssh, user } =
         connections.road(&host.name, alias.as_str(), limits).await.map_err(|error| unreached(&error, host))?;

@@ -1,5 +1,6 @@
 //! `csync hosts`: the machines that work can run on.
 
+mod ask;
 mod import;
 mod list;
 mod probe;
@@ -8,7 +9,7 @@ mod show;
 mod test;
 mod way;
 
-pub(super) use way::{connections, connections_for, hint, unreached, way};
+pub(super) use way::{Answers, connections, connections_for, has_ssh, hint, unreached, way};
 
 use std::collections::BTreeMap;
 
@@ -22,7 +23,7 @@ use crate::model::host::{Batch, Host, HostName};
 use crate::reach::config::{ConfigDir, ConfigDirError, HostsConfig, HostsConfigError};
 use crate::reach::machine::processes;
 use crate::reach::store::{Place, Reader, StoreError};
-use crate::reach::transport::{Attended, TransportError};
+use crate::reach::transport::TransportError;
 
 /// Name the machines that work can run on, and look at them
 ///
@@ -119,7 +120,7 @@ impl Known {
 
 /// Looks at a host now, and keeps nothing.
 pub(super) fn look_now(context: &Context, host: &Host) -> Result<Result<Facts, TransportError>, Failure> {
-    let connections = way::connections(context, Attended::No)?;
+    let connections = way::connections(context, Answers::Here)?;
     context.block_on(async { Ok(probe::look_at(&connections, host).await) })
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::hosts::show::{summary, unseen};
-use crate::cli::hosts::way::{connections, hint, way};
+use crate::cli::hosts::way::{Answers, connections, hint, way};
 use crate::cli::hosts::{Known, owner};
 use crate::language::hosts::{Value, add};
 use crate::model::facts::{ContainerProgram, Facts, HostReport, ProbeFailure, Probed};
@@ -15,7 +15,7 @@ use crate::model::host::{Host, HostName, Origin};
 use crate::reach::clock;
 use crate::reach::docker::Daemon;
 use crate::reach::probe::probe;
-use crate::reach::transport::{Attended, Connections, TransportError};
+use crate::reach::transport::{Connections, TransportError};
 
 /// Look at hosts: batch system, limits, machine, programs, scratch
 ///
@@ -91,7 +91,7 @@ fn to_json(one: &Looked) -> serde_json::Value {
 /// Looks at hosts, all at once; then, one after the other, at those that ask a person something.
 async fn look(context: &Context, hosts: &[&Host], args: &Args, known: &Known) -> Result<Vec<Looked>, Failure> {
     let client = if args.dry_run { None } else { Some(context.reach().await?) };
-    let connections = connections(context, Attended::No)?;
+    let connections = connections(context, Answers::Nobody)?;
     let mut waiting = FuturesUnordered::new();
     for (index, host) in hosts.iter().enumerate() {
         let connections = &connections;
@@ -109,7 +109,7 @@ async fn look(context: &Context, hosts: &[&Host], args: &Args, known: &Known) ->
         }
     }
     drop(waiting);
-    let attended = self::connections(context, Attended::Terminal)?;
+    let attended = self::connections(context, Answers::ForAll)?;
     for index in asking {
         let Some(host) = hosts.get(index) else { continue };
         let result = look_at(&attended, host).await;

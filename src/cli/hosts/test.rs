@@ -9,12 +9,12 @@ use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::hosts::Known;
 use crate::cli::hosts::show::clock_words;
-use crate::cli::hosts::way::{address, connections, unreached, way};
+use crate::cli::hosts::way::{Answers, address, connections, unreached, way};
 use crate::cli::view::words::duration;
 use crate::model::facts::Skew;
 use crate::model::host::Host;
 use crate::reach::probe::clock_of;
-use crate::reach::transport::{Attended, Member, Transport};
+use crate::reach::transport::{Member, Transport};
 
 /// Connect to a host and say how that went
 ///
@@ -66,7 +66,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
 }
 
 async fn measure(context: &Context, host: &Host) -> Result<Measured, Failure> {
-    let connections = connections(context, Attended::No)?;
+    let connections = connections(context, Answers::Here)?;
     let (address, via, why) = match &host.ssh {
         Some(alias) => {
             let choice = connections.choose(alias.as_str()).await.map_err(|error| unreached(&error, host))?;

@@ -6,38 +6,74 @@ use std::time::Duration;
 
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
+use crate::cli::hosts::ask::at_terminal;
+use crate::cli::view::words::duration;
 use crate::language::ssh::Options;
 use crate::model::api::ErrorKind;
 use crate::model::host::Host;
-use crate::reach::transport::{Attended, ConnectionSettings, Connections, Member, Remote, TransportError};
+use crate::reach::transport::{
+    Attended, Budgets, ConnectionSettings, Connections, Member, Remote, TransportError, Waits,
+};
 
 /// Returns the `ssh_config` that takes the place of the person's own, where one is set.
 pub(super) fn ssh_config() -> Option<PathBuf> {
     std::env::var_os("CSYNC_SSH_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
+/// Who answers what a host asks: a passphrase, a password, a code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cli) enum Answers {
+    /// Nobody: what needs an answer fails.
+    Nobody,
+    /// The person at this terminal, if there is one, by whatever member reaches the host. The login is this command's.
+    Here,
+    /// Likewise, and the system's `ssh` keeps the login when this command is over: it is for the engine too.
+    ForAll,
+}
+
 /// Returns the connections of this command; none is opened.
-pub(in crate::cli) fn connections(context: &Context, attended: Attended) -> Result<Connections, Failure> {
-    connections_for(context, attended, None)
+pub(in crate::cli) fn connections(context: &Context, answers: Answers) -> Result<Connections, Failure> {
+    connections_for(context, answers, None)
 }
 
 /// Returns the connections of this command, which stay for so long when nothing uses them; none is opened.
 pub(in crate::cli) fn connections_for(
     context: &Context,
-    attended: Attended,
+    answers: Answers,
     persist: Option<Duration>,
 ) -> Result<Connections, Failure> {
     let state = context.state_dir()?;
     let mut settings = ConnectionSettings::from_env(|name| std::env::var_os(name), state.ssh_dir());
     settings.clusters = state.clusters_dir();
     settings.ssh.config = ssh_config();
-    settings.ssh.attended = attended;
     settings.ssh.persist = persist.unwrap_or(settings.ssh.persist);
-    if attended == Attended::Terminal {
-        // A login that a person gave is for the engine too: the system's `ssh` keeps it when this command is over.
+    let ask = if answers == Answers::Nobody { None } else { at_terminal() };
+    // Without a terminal `ssh` may know another way to ask; where nobody but this command profits, that is not tried.
+    if ask.is_some() || answers == Answers::ForAll {
+        settings.ssh.attended = Attended::Terminal;
+    }
+    settings.ssh.turns.clone_from(&ask);
+    settings.native.ask = ask;
+    if answers == Answers::ForAll && has_ssh() {
         settings.member = Some(Member::OpenSsh);
     }
+    settings.budgets = Budgets { dir: Some(state.connections_dir()), waits: Some(waits(context)) };
     Ok(Connections::new(settings))
+}
+
+/// Returns whether the system has an `ssh`.
+pub(in crate::cli) fn has_ssh() -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join("ssh").is_file())
+}
+
+/// Says to the person that a connection waits for its turn.
+fn waits(context: &Context) -> Waits {
+    let context = context.clone();
+    Waits::always(move |host, wait, reason| {
+        let wait = duration(wait.as_secs_f64().ceil());
+        context.say(&format!("Waiting {wait} for a connection to {host}: {reason} (`connections_per_minute`)."));
+    })
 }
 
 /// Returns the way to a host; nothing is connected yet.

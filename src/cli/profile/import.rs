@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
-use crate::cli::hosts::{Known, connections, unreached, way};
+use crate::cli::hosts::{Answers, Known, connections, unreached, way};
 use crate::cli::profile::export::failure;
 use crate::cli::profile::waited::{Waited, host_of};
 use crate::cli::profile::{open, place};
@@ -27,7 +27,7 @@ use crate::model::observation::Observation;
 use crate::reach::clock;
 use crate::reach::frames;
 use crate::reach::learned::{BEGINNING, Entry, class_of};
-use crate::reach::transport::{Attended, Exec, Status, Transport};
+use crate::reach::transport::{Exec, Status, Transport};
 use crate::serve::site::prefix;
 
 /// Learn from what a site or a workflow system already knows
@@ -82,8 +82,8 @@ fn ask(context: &Context, name: &str, days: u32) -> Result<Vec<u8>, Failure> {
     let known = Known::load(context)?;
     let host = known.host(name)?;
     let script = telling(days);
-    let attended = if context.is_watched() { Attended::Terminal } else { Attended::No };
-    let connections = connections(context, attended)?;
+    let answers = if context.is_watched() { Answers::ForAll } else { Answers::Nobody };
+    let connections = connections(context, answers)?;
     let reply = context.block_on(async {
         let remote = way(&connections, host).await.map_err(|error| unreached(&error, host))?;
         let reply = remote.exec(Exec::new(script).within(TELLING).printing(TOLD)).await;

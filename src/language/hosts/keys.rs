@@ -65,7 +65,7 @@ keys! {
         LoginNode = "login_node": "`light`: nothing heavy runs on the login node; or `free`.",
         PollMin = "poll_min": "Shortest time between two queries of the batch system: `\"15s\"`.",
         Agents = "agents": "What coding agents may start there: `ask`, `allow` or `deny`.",
-        ConnectionsPerMinute = "connections_per_minute": "Most connections that are opened in a minute.",
+        ConnectionsPerMinute = "connections_per_minute": "Most connections that are opened to it in a minute, by the engine and all commands together.",
     }
 }
 

@@ -152,6 +152,11 @@ impl StateDir {
         PathBuf::from(format!("/tmp/csync-{user}")).join(name)
     }
 
+    /// Returns where it is kept when connections to hosts were opened.
+    pub fn connections_dir(&self) -> PathBuf {
+        self.root.join("connections")
+    }
+
     /// Returns where simulated clusters lie, each in a directory of its name.
     pub fn clusters_dir(&self) -> PathBuf {
         self.root.join("simulated")

@@ -20,8 +20,8 @@ use crate::model::host::{Host, HostName, Simulated};
 use crate::reach::transport::kerberos::Kerberos;
 use crate::reach::transport::native::hardware_key;
 use crate::reach::transport::{
-    Lender, Limits, LinkState, Local, Member, Native, NativeSettings, OpenSsh, Remote, SshSettings, Transport,
-    TransportError, simulated,
+    Budget, Budgets, Lender, Limits, LinkState, Local, Member, Native, NativeSettings, OpenSsh, Remote, SshSettings,
+    Transport, TransportError, simulated,
 };
 
 /// Longest chain of jump hosts.
@@ -49,6 +49,8 @@ pub struct ConnectionSettings {
     pub variables: fn() -> Vec<(String, String)>,
     /// The member for every host, whatever is configured.
     pub member: Option<Member>,
+    /// How many connections hosts get from all processes of the person.
+    pub budgets: Budgets,
 }
 
 impl ConnectionSettings {
@@ -73,6 +75,7 @@ impl ConnectionSettings {
                 std::env::vars_os().filter_map(text).collect()
             },
             member: None,
+            budgets: Budgets::default(),
         }
     }
 }
@@ -331,7 +334,8 @@ impl Connections {
             let way = if let Some(way) = ways.openssh.get(&key) {
                 Arc::clone(way)
             } else {
-                let settings = SshSettings { limits, agent: self.agent(), ..self.settings.ssh.clone() }
+                let budget = self.budget(step);
+                let settings = SshSettings { limits, agent: self.agent(), budget, ..self.settings.ssh.clone() }
                     .with_options(&step.options);
                 OpenSsh::new(name, step.destination.clone(), below, settings)?
             };
@@ -357,7 +361,8 @@ impl Connections {
                 Arc::clone(way)
             } else {
                 let hop = self.hop(step).map_err(|detail| unusable(&name, detail))?;
-                Native::new(name, hop, below, NativeSettings { limits, ..self.settings.native.clone() })
+                let budget = self.budget(step);
+                Native::new(name, hop, below, NativeSettings { limits, budget, ..self.settings.native.clone() })
             };
             ways.native.insert(key.clone(), Arc::clone(&way));
             below = Some(way);
@@ -365,13 +370,21 @@ impl Connections {
         below.ok_or_else(|| unusable(host.as_str(), "it has no way".to_owned()))
     }
 
-    /// Returns the name and the limits of a step: the last one is the host itself.
+    /// Returns the budget of a step, which all names of its address share.
+    fn budget(&self, step: &Step) -> Budget {
+        let address = step.options.host_name().unwrap_or(step.destination.host());
+        self.settings.budgets.of(address, step.options.port())
+    }
+
+    /// Returns the name and the limits of a step: the last one is the host itself. A jump host carries as many connections as the
+    /// host behind it may get, where those are more than usual.
     fn named(&self, host: &HostName, steps: &[Step], number: usize, limits: Limits) -> (String, Limits) {
         if number + 1 == steps.len() {
             return (host.to_string(), limits);
         }
         let name = steps.get(number).map(|step| step.destination.to_string()).unwrap_or_default();
-        (name, self.settings.ssh.limits)
+        let usual = self.settings.ssh.limits;
+        (name, Limits { per_minute: usual.per_minute.max(limits.per_minute), ..usual })
     }
 
     fn hop(&self, step: &Step) -> Result<Hop, String> {

@@ -10,7 +10,7 @@ use crate::model::units::Timestamp;
 use crate::reach::transport::TransportError;
 
 /// The window of the budget.
-const MINUTE: Duration = Duration::from_mins(1);
+pub(super) const MINUTE: Duration = Duration::from_mins(1);
 
 /// The longest back-off after connections that failed.
 const LONGEST: Duration = Duration::from_mins(1);
@@ -96,17 +96,35 @@ impl Default for Limits {
 pub(super) struct Hold {
     pub(super) wait: Duration,
     pub(super) reason: String,
-    pub(super) needs_login: bool,
+    pub(super) because: Because,
+}
+
+/// What keeps a connection from being tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Because {
+    /// The last ones failed.
+    Failed,
+    /// A person has to log in.
+    NeedsLogin,
+    /// There were as many within a minute as may be.
+    Full,
 }
 
 impl Hold {
+    /// Makes the one of a budget that is used up.
+    pub(super) fn full(most: u32, wait: Duration) -> Self {
+        let (connections, are) = if most == 1 { ("connection", "is") } else { ("connections", "are") };
+        let reason = format!("{most} {connections} within a minute {are} its limit");
+        Self { wait, reason, because: Because::Full }
+    }
+
     /// Says it as an error of a host.
     pub(super) fn error(self, host: &str) -> TransportError {
         let host = host.to_owned();
-        if self.needs_login {
-            return TransportError::NeedsLogin { host, detail: self.reason };
+        match self.because {
+            Because::NeedsLogin => TransportError::NeedsLogin { host, detail: self.reason },
+            Because::Failed | Because::Full => TransportError::Held { host, wait: self.wait, reason: self.reason },
         }
-        TransportError::Held { host, wait: self.wait, reason: self.reason }
     }
 }
 
@@ -148,23 +166,28 @@ impl Gate {
 
     /// Asks for a connection beside the one that everything else goes over; it is counted likewise.
     pub(super) fn pass_beside(&mut self, now: Timestamp) -> Result<(), Hold> {
+        self.allows(now)?;
+        self.tried.push_back(now);
+        Ok(())
+    }
+
+    /// Returns whether a connection may be tried now, and how many may be in a minute; counts none.
+    pub(super) fn allows(&mut self, now: Timestamp) -> Result<u32, Hold> {
         if let Some(until) = self.held_until.filter(|until| *until > now) {
-            let (reason, needs_login) = match &self.state {
-                LinkState::NeedsLogin { reason } => (reason.clone(), true),
-                LinkState::BackingOff { reason, .. } => (reason.clone(), false),
-                _ => (String::new(), false),
+            let (reason, because) = match &self.state {
+                LinkState::NeedsLogin { reason } => (reason.clone(), Because::NeedsLogin),
+                LinkState::BackingOff { reason, .. } => (reason.clone(), Because::Failed),
+                _ => (String::new(), Because::Failed),
             };
-            return Err(Hold { wait: until.since(now), reason, needs_login });
+            return Err(Hold { wait: until.since(now), reason, because });
         }
         while self.tried.front().is_some_and(|first| now.since(*first) >= MINUTE) {
             self.tried.pop_front();
         }
         if let Some(first) = self.tried.front().filter(|_| self.tried.len() >= self.limits.per_minute as usize) {
-            let reason = format!("{} connections within a minute are its limit", self.limits.per_minute);
-            return Err(Hold { wait: MINUTE.saturating_sub(now.since(*first)), reason, needs_login: false });
+            return Err(Hold::full(self.limits.per_minute, MINUTE.saturating_sub(now.since(*first))));
         }
-        self.tried.push_back(now);
-        Ok(())
+        Ok(self.limits.per_minute)
     }
 
     /// Notes a connection.
@@ -271,7 +294,7 @@ mod tests {
         gate.failed(at(0), &error, 1);
         assert_eq!(gate.state(), LinkState::NeedsLogin { reason: "a code".into() });
         let hold = gate.pass(at(299)).unwrap_err();
-        assert!(hold.needs_login);
+        assert_eq!(hold.because, Because::NeedsLogin);
         gate.forgive();
         assert_eq!(gate.pass(at(300)), Ok(()));
     }

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+mod budget;
 mod connections;
 mod error;
 mod files;
@@ -40,6 +41,7 @@ mod simulated;
 mod stream;
 mod sum;
 
+pub use budget::{Budget, Budgets, Waits};
 pub use connections::{Choice, ConnectionSettings, Connections, Road, Step};
 pub use error::{Fate, TransportError};
 pub use files::{Get, Moved, Put};
@@ -48,7 +50,7 @@ pub use kerberos::Kerberos;
 pub use lend::{Lender, Lent};
 pub use local::Local;
 pub use meter::Meter;
-pub use native::{Ask, Native, NativeSettings, Questions, Seen};
+pub use native::{Ask, Native, NativeSettings, Questions, Seen, Unlocked};
 pub use openssh::{Attended, OpenSsh, SshSettings};
 pub use remote::{Bytestream, Remote, Stream, Wire};
 pub use shell::Pipes;

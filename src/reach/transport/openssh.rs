@@ -23,7 +23,7 @@ use crate::reach::transport::gate::{Gate, dice};
 use crate::reach::transport::local::pipes_of;
 use crate::reach::transport::remote::{Remote, Stream, Wire};
 use crate::reach::transport::shell::Pipes;
-use crate::reach::transport::{Fate, Limits, LinkState, Member, TransportError};
+use crate::reach::transport::{Ask, Budget, Fate, Limits, LinkState, Member, TransportError};
 
 /// Longest path of a control socket: `sun_path` has 104 bytes on some systems, and `ssh` binds to the name with 17 more.
 const SOCKET_MAX: usize = 104 - 1 - 17;
@@ -73,8 +73,12 @@ pub struct SshSettings {
     pub limits: Limits,
     /// Who is there to answer.
     pub attended: Attended,
+    /// Who takes turns in asking that person.
+    pub turns: Option<Ask>,
     /// The socket of the agent that is asked: the person's, whatever this process was started with.
     pub agent: Option<String>,
+    /// How many connections the host gets from all processes.
+    pub budget: Budget,
 }
 
 impl SshSettings {
@@ -90,7 +94,9 @@ impl SshSettings {
             persist: Duration::from_mins(10),
             limits: Limits::default(),
             attended: Attended::No,
+            turns: None,
             agent: None,
+            budget: Budget::default(),
         }
     }
 
@@ -296,7 +302,7 @@ impl OpenSsh {
             Box::pin(jump.ensure()).await?;
             jump.wake().await;
         }
-        self.gate().pass(clock::now()).map_err(|hold| hold.error(&self.host))?;
+        self.settings.budget.pass(&self.host, &self.gate, false).await?;
         let opened = self.open_master().await;
         let mut gate = self.gate();
         match &opened {
@@ -316,6 +322,11 @@ impl OpenSsh {
         command.args(self.destination.arguments());
         let patience =
             self.settings.connect_timeout + if self.settings.attended == Attended::No { LOGGING_IN } else { ANSWERING };
+        // Two that ask at once could not be told apart.
+        let _turn = match &self.settings.turns {
+            Some(turns) if self.settings.attended == Attended::Terminal => Some(turns.turn().await),
+            _ => None,
+        };
         let child = self.spawn(&mut command)?;
         let Ok((success, words)) = tokio::time::timeout(patience, outcome(child)).await else {
             return Err(self.unreached(Unreached::TimedOut, format!("no login within {} s", patience.as_secs())));
@@ -350,7 +361,7 @@ impl OpenSsh {
             Box::pin(jump.ensure()).await?;
             jump.wake().await;
         }
-        self.gate().pass_beside(clock::now()).map_err(|hold| hold.error(&self.host))?;
+        self.settings.budget.pass(&self.host, &self.gate, true).await?;
         // Tokens are put into a path, and a space would end it.
         let value = |path: &Path| format!("\"{}\"", path.to_string_lossy().replace('%', "%%"));
         let mut command = self.command_over(Path::new("none"), &value(agent));
@@ -529,6 +540,24 @@ impl Wire for OpenSsh {
         async move {
             self.gate().forgive();
             self.ensure().await
+        }
+        .boxed()
+    }
+
+    fn ready(&self, within: Duration) -> BoxFuture<'_, Result<(), TransportError>> {
+        async move {
+            if self.settings.attended == Attended::Terminal || self.settings.budget.is_patient() {
+                return self.ensure().await;
+            }
+            // Where there is a socket, somebody is connected, or is found not to be.
+            if self.socket.exists() {
+                return Ok(());
+            }
+            if let Some(jump) = &self.jump {
+                jump.ready(within).await?;
+            }
+            self.settings.budget.room(&self.host, &self.gate, within).await;
+            Ok(())
         }
         .boxed()
     }

@@ -40,6 +40,12 @@ pub trait Wire: Send + Sync + fmt::Debug + 'static {
     /// connection's fault.
     fn judge(&self, words: &str) -> Option<TransportError>;
 
+    /// Connects where that may take longer than a command may, because somebody is asked or it is waited for the budget of
+    /// connections; the time of a command, which is so much, runs from then on.
+    fn ready(&self, _within: Duration) -> BoxFuture<'_, Result<(), TransportError>> {
+        std::future::ready(Ok(())).boxed()
+    }
+
     /// Connects.
     fn connect(&self) -> BoxFuture<'_, Result<(), TransportError>>;
 
@@ -179,6 +185,7 @@ impl Transport for Remote {
     fn exec(&self, exec: Exec) -> BoxFuture<'_, Result<Reply, TransportError>> {
         let after = exec.deadline;
         async move {
+            self.pool.wire.ready(after).await?;
             tokio::time::timeout(after, self.exec_now(exec))
                 .await
                 .unwrap_or_else(|_| Err(TransportError::Deadline { host: self.host().to_owned(), after }))

@@ -19,7 +19,7 @@ use crate::model::resources::Grant;
 use crate::reach::clock;
 use crate::reach::config::{ConfigDir, HostsConfig, KeptHost, StateDir};
 use crate::reach::store::Sent;
-use crate::reach::transport::ConnectionSettings;
+use crate::reach::transport::{Budgets, ConnectionSettings, Waits};
 use crate::serve::engine::adviser::hosts_changed;
 use crate::serve::engine::runner::{Given, Runner};
 use crate::serve::engine::starts::Starts;
@@ -304,6 +304,9 @@ impl Sites {
 pub(super) fn connection_settings(state: &StateDir) -> ConnectionSettings {
     let mut settings = ConnectionSettings::from_env(|name| std::env::var_os(name), state.ssh_dir());
     settings.clusters = state.clusters_dir();
+    // A host that commands beside this engine took the budget of is as well as before: it is waited for.
+    let waits = Waits::before_commands(|host, wait, reason| tracing::info!(host, ?wait, reason, "a connection waits"));
+    settings.budgets = Budgets { dir: Some(state.connections_dir()), waits: Some(waits) };
     settings.ssh.config = std::env::var_os("CSYNC_SSH_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
     settings
 }

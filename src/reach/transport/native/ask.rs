@@ -46,9 +46,14 @@ impl Ask {
         Self { answer: Arc::new(answer), turn: Arc::default() }
     }
 
+    /// Waits until nobody is being asked; nobody else is until this is dropped.
+    pub(in crate::reach::transport) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turn.lock().await
+    }
+
     /// Asks, once nobody else is being asked.
     pub(super) async fn ask(&self, questions: Questions) -> Option<Vec<String>> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.turn().await;
         let expected = questions.prompts.len();
         let answers = (self.answer)(questions).await?;
         (answers.len() == expected).then_some(answers)

@@ -1,8 +1,9 @@
 //! Logging in, in OpenSSH's order: keys and certificates, those of the agent first, then questions, then a password.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use russh::client::{AuthResult, Handle, KeyboardInteractiveAuthResponse};
 use russh::keys::agent::AgentIdentity;
@@ -18,8 +19,16 @@ use crate::reach::transport::native::agent::held;
 use crate::reach::transport::native::ask::{Ask, Questions, Seen};
 use crate::reach::transport::native::host_key::Checker;
 
-/// Keys that were unlocked, while this program runs: a passphrase is asked for once.
-pub(super) type Unlocked = Mutex<HashMap<PathBuf, Arc<PrivateKey>>>;
+/// Keys that were unlocked, in this process's memory alone and for as long as it runs, whatever hosts they open: a passphrase is
+/// asked for once. Held while it is asked for, so that two hosts that want one key do not ask twice.
+#[derive(Clone, Default)]
+pub struct Unlocked(Arc<tokio::sync::Mutex<HashMap<PathBuf, Arc<PrivateKey>>>>);
+
+impl fmt::Debug for Unlocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unlocked").finish_non_exhaustive()
+    }
+}
 
 /// Nobody was let in.
 #[derive(Debug)]
@@ -200,10 +209,6 @@ impl<'a> Login<'a> {
 
     /// Reads a private key; asks for its passphrase, once.
     async fn private_key(&mut self, path: &Path) -> Option<Arc<PrivateKey>> {
-        let cached = self.unlocked.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned();
-        if cached.is_some() {
-            return cached;
-        }
         let text = tokio::fs::read_to_string(path).await.ok()?;
         match russh::keys::decode_secret_key(&text, None) {
             // One that cannot sign here would end the connection.
@@ -216,6 +221,10 @@ impl<'a> Login<'a> {
             self.locked = Some(format!("the key {} has a passphrase", path.display()));
             return None;
         };
+        let mut unlocked = self.unlocked.0.lock().await;
+        if let Some(key) = unlocked.get(path) {
+            return Some(Arc::clone(key));
+        }
         for _ in 0..self.hop.prompts {
             let prompt = format!("Passphrase of the key {}: ", path.display());
             let questions = Questions {
@@ -229,10 +238,7 @@ impl<'a> Login<'a> {
             let opened = tokio::task::spawn_blocking(move || russh::keys::decode_secret_key(&text, Some(&passphrase)));
             if let Ok(Ok(key)) = opened.await {
                 let key = Arc::new(key);
-                self.unlocked
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .insert(path.to_path_buf(), Arc::clone(&key));
+                unlocked.insert(path.to_path_buf(), Arc::clone(&key));
                 return Some(key);
             }
         }

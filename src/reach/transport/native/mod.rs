@@ -16,7 +16,7 @@ use crate::reach::clock;
 use crate::reach::transport::gate::{Gate, dice};
 use crate::reach::transport::remote::{Remote, Stream, Wire};
 use crate::reach::transport::shell::Pipes;
-use crate::reach::transport::{Fate, Limits, LinkState, Member, TransportError};
+use crate::reach::transport::{Budget, Fate, Limits, LinkState, Member, TransportError};
 
 mod agent;
 mod ask;
@@ -28,8 +28,9 @@ pub use ask::{Ask, Questions, Seen};
 
 pub(super) use host_key::known_to;
 use host_key::{Checker, Ended};
+pub use login::Unlocked;
 pub(super) use login::hardware_key;
-use login::{Login, NotIn, Unlocked};
+use login::{Login, NotIn};
 
 /// How long logging in may take, beside connecting, where nobody is asked.
 const LOGGING_IN: Duration = Duration::from_secs(30);
@@ -58,6 +59,10 @@ pub struct NativeSettings {
     pub limits: Limits,
     /// Who answers what a host asks; nobody where nobody is there.
     pub ask: Option<Ask>,
+    /// The keys that were unlocked with a passphrase.
+    pub unlocked: Unlocked,
+    /// How many connections the host gets from all processes.
+    pub budget: Budget,
 }
 
 impl Default for NativeSettings {
@@ -67,6 +72,8 @@ impl Default for NativeSettings {
             alive_interval: Duration::from_secs(10),
             limits: Limits::default(),
             ask: None,
+            unlocked: Unlocked::default(),
+            budget: Budget::default(),
         }
     }
 }
@@ -81,7 +88,6 @@ pub struct Native {
     live: Mutex<Option<Arc<Live>>>,
     /// Held by the one who connects.
     flight: tokio::sync::Mutex<()>,
-    unlocked: Unlocked,
 }
 
 /// A connection that somebody is logged in over.
@@ -111,7 +117,6 @@ impl Native {
             gate,
             live: Mutex::default(),
             flight: tokio::sync::Mutex::default(),
-            unlocked: Unlocked::default(),
         })
     }
 
@@ -145,7 +150,7 @@ impl Native {
             Some(jump) => Some(Box::pin(jump.ensure()).await?),
             None => None,
         };
-        self.gate().pass(clock::now()).map_err(|hold| hold.error(&self.host))?;
+        self.settings.budget.pass(&self.host, &self.gate, false).await?;
         let connected = self.connect_over(below).await;
         let mut gate = self.gate();
         match connected {
@@ -185,7 +190,7 @@ impl Native {
             .await
             .unwrap_or_else(|_| Err(self.unreached(Unreached::TimedOut, format!("{} s", patience.as_secs()))))?;
         let patience = if self.settings.ask.is_some() { ANSWERING } else { LOGGING_IN };
-        let login = Login::new(&self.host, &self.hop, self.settings.ask.as_ref(), &self.unlocked);
+        let login = Login::new(&self.host, &self.hop, self.settings.ask.as_ref(), &self.settings.unlocked);
         let host = self.host.clone();
         match tokio::time::timeout(patience, login.run(&mut handle)).await {
             Ok(Ok(())) => Ok(Live { handle, _below: below, awake: tokio::sync::OnceCell::new() }),
@@ -349,6 +354,23 @@ impl Wire for Native {
         async move {
             self.gate().forgive();
             self.ensure().await.map(drop)
+        }
+        .boxed()
+    }
+
+    fn ready(&self, within: Duration) -> BoxFuture<'_, Result<(), TransportError>> {
+        async move {
+            if self.live().is_some() {
+                return Ok(());
+            }
+            if self.settings.ask.is_some() || self.settings.budget.is_patient() {
+                return self.ensure().await.map(drop);
+            }
+            if let Some(jump) = &self.jump {
+                jump.ready(within).await?;
+            }
+            self.settings.budget.room(&self.host, &self.gate, within).await;
+            Ok(())
         }
         .boxed()
     }
