@@ -102,7 +102,10 @@ pub(super) fn parse<'a>(reply: &Reply<'a>) -> Result<Vec<Record<'a>>, CouldNotAs
     }
     // Commands of another system by the same name write their records otherwise. That none of ours is among them says nothing.
     let is_odd = |part: &str| part.split_once('\n').is_none_or(|(_, rest)| attributes(rest).is_empty());
-    if split(reply.stdout).next().is_some() && split(reply.stdout).all(is_odd) {
+    // Nor does a table: it is not what was asked for.
+    let says_something =
+        split(reply.stdout).next().is_some() || reply.stdout.lines().any(|line| line.starts_with("---"));
+    if says_something && split(reply.stdout).all(is_odd) {
         return Err(CouldNotAsk { why: "`qstat` answers in the words of another batch system".to_owned() });
     }
     Ok(records(reply.stdout))

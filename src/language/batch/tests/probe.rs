@@ -23,6 +23,24 @@ fn slurm_site(folder: &str, nodes: &str) -> String {
     ])
 }
 
+/// A site whose `qstat` is Torque's in front of a Slurm has no PBS: a table of queues is not taken for queues of it, and what it does not
+/// know is told.
+#[test]
+fn torques_table_of_queues_is_no_site() {
+    let table = reply("slurm-torque-22.05", "qstat-Q");
+    assert!(table.status == 0 && table.stdout.contains("debug"));
+    let server = reply("slurm-torque-22.05", "qstat-B");
+    let nodes = reply("slurm-torque-22.05", "pbsnodes");
+    let output = script_output(&[
+        ("server", server.status, &format!("{}{}", server.stdout, server.stderr)),
+        ("queues", table.status, &table.stdout),
+        ("nodes", nodes.status, &nodes.stdout),
+    ]);
+    let facts = parse_probe(Flavour::Pbs, &output);
+    assert_eq!((facts.partitions, facts.version, facts.array_max), (Vec::new(), None, None));
+    assert!(facts.notes.iter().any(|note| note.contains("limits of the site")), "{:?}", facts.notes);
+}
+
 #[test]
 fn partitions_of_every_slurm() {
     for (folder, version) in SLURMS.into_iter().zip(["20.11.4", "22.05.8", "24.11.5", "26.05.5"]) {

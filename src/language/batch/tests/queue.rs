@@ -489,6 +489,13 @@ fn torques_commands_in_front_of_slurm_are_not_taken_for_a_pbs_without_jobs() {
         let why = parse_queue(Flavour::Pbs, &recorded.reply()).unwrap_err().why;
         assert!(why.contains("another batch system"), "{name}: {why}");
     }
+    // Tables are no records: neither of jobs nor of queues.
+    for (name, status, words) in [("qstat", 0, "pbsjob"), ("qstat-Q", 0, "debug"), ("qstat-q", 153, "long")] {
+        let recorded = said(name);
+        assert!(recorded.status == status && recorded.stdout.contains(words), "{name}");
+        assert!(parse_queue(Flavour::Pbs, &recorded.reply()).is_err(), "{name}");
+        assert!(parse_history(Flavour::Pbs, &recorded.reply()).is_err(), "{name}");
+    }
     // Of a job that nobody knows it says nothing, and fails.
     let unknown = said("qdel-nosuch");
     assert_eq!((unknown.status, unknown.stdout.as_str(), unknown.stderr.as_str()), (1, "", ""));
