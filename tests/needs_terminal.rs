@@ -32,7 +32,8 @@ fn is_kept_nowhere(bed: &Bed, answer: &str) {
     let found = bed.laptop(&["grep", "-rlaF", "-e", answer, bed.home().to_str().unwrap()]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&found.stdout), "", "`{answer}` is kept");
     // The one that looks has it as an argument.
-    let look = "for p in /proc/[0-9]*; do [ $p = /proc/$$ ] || cat $p/cmdline $p/environ; done 2>/dev/null | tr '\\0' '\\n'";
+    let look =
+        "for p in /proc/[0-9]*; do [ $p = /proc/$$ ] || cat $p/cmdline $p/environ; done 2>/dev/null | tr '\\0' '\\n'";
     let processes = bed.laptop(&["sh", "-c", look]).output().unwrap();
     let text = String::from_utf8_lossy(&processes.stdout);
     assert!(text.contains("csync") && !text.contains(answer), "`{answer}` is in the memory of a process: {text}");

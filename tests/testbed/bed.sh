@@ -145,7 +145,8 @@ run() {
     set -- nsenter --preserve-credentials -t "$far" -U -n -u -m -p -- "$@"
   else
     # ssh believes in no HOME, but in the table of accounts.
-    sed "s#:$D/laptop:#:$other:#" "$D/etc/passwd.laptop" >"$other/.passwd"
+    # Whole at once: others on the laptop are reading it.
+    sed "s#:$D/laptop:#:$other:#" "$D/etc/passwd.laptop" >"$other/.passwd.$$" && mv "$other/.passwd.$$" "$other/.passwd"
     set -- nsenter --preserve-credentials -t "$far" -n -u -m -p -- unshare -m -- bash -c '
       mount -n --bind "$0" /etc/passwd && exec nsenter --preserve-credentials -t 1 -U -- "$@"' "$other/.passwd" "$@"
   fi
