@@ -26,6 +26,14 @@ fn in_front_of(bed: &Bed, command: &str, script: &str) {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
+/// Changes slurm.conf as an administrator does, by a script for `sed`, and starts the controller anew.
+fn restart_slurm(bed: &Bed, script: &str) {
+    bed.on("login", &format!("sed -i '{script}' /run/bed/slurm/etc/slurm.conf")).exits(0);
+    bed.now("stop-part slurmctld");
+    bed.now("start-part slurmctld");
+    until("all nodes are back", || bed.on("login", "sinfo -h -t idle -o %D").out.lines().next() == Some("3"));
+}
+
 #[test]
 fn a_task_goes_to_the_partition_that_it_fits_and_is_refused_where_none_does() {
     let bed = Bed::own(&["slurm"]);
@@ -67,25 +75,14 @@ partition = "debug"
 
 #[test]
 fn a_site_that_takes_no_more_jobs_is_waited_for() {
-    let bed = Bed::own(&["slurm"]);
+    let bed = Bed::own(&["slurm", "db"]);
     configure(&bed, HOSTS);
     bed.csync(&["hosts", "probe", "hpc"]).exits(0);
     let trace = bed.scratch("login");
-    in_front_of(
-        &bed,
-        "sbatch",
-        &format!(
-            r"members=1
-for word; do case $word in --array=1-*) members=${{word#--array=1-}} ;; esac; done
-there=$(/opt/slurm/all/squeue -h -r -t PD,R,CG,CF | wc -l)
-echo $((there + members)) >> {trace}/asked
-if [ $((there + members)) -gt 12 ]; then
-  echo 'sbatch: error: QOSMaxSubmitJobPerUserLimit' >&2
-  echo 'sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit)' >&2
-  exit 1
-fi"
-        ),
-    );
+    let limit = "sacctmgr -i add account lab && sacctmgr -i add user alice account=lab maxsubmitjobs=12";
+    bed.on("login", limit).exits(0);
+    restart_slurm(&bed, "$aAccountingStorageEnforce=associations,limits");
+    assert!(bed.on("login", "sbatch --array=1-13 --wrap true").exits(1).err.contains("AssocMaxSubmitJobLimit"));
     bed.write(
         "workflow.toml",
         format!(
@@ -100,11 +97,11 @@ on = "hpc"
     );
     bed.csync(&["submit", "--detach"]).exits(0);
     let status = || bed.csync(&["status"]).exits(0).out;
-    until("it is said that it is full", || status().contains("QOSMaxSubmitJobPerUserLimit"));
+    until("it is said that it is full", || status().contains("AssocMaxSubmitJobLimit"));
     until("some run", || bed.csync(&["show", "last"]).exits(0).out.contains("running"));
     until("it is said why the last one waits", || {
         let why = bed.csync(&["why", "last", "t[40]"]).exits(0).out;
-        why.contains("takes no more jobs now (QOSMaxSubmitJobPerUserLimit")
+        why.contains("takes no more jobs now (AssocMaxSubmitJobLimit")
     });
     bed.on("login", &format!("touch {trace}/go")).exits(0);
     bed.csync(&["wait", "last"]).exits(0);
@@ -113,6 +110,28 @@ on = "hpc"
     assert!(!bed.csync(&["show", "last"]).exits(0).out.contains("failed"));
     // What was refused left nothing behind.
     until("nothing is left", || bed.on("login", "ls ~/.csync/jobs").out.trim().is_empty());
+}
+
+#[test]
+fn arrays_that_a_site_takes_no_more_of_this_size_are_split() {
+    let bed = Bed::own(&["slurm"]);
+    configure(&bed, HOSTS);
+    bed.csync(&["hosts", "probe", "hpc"]).exits(0);
+    // After it was probed: 1 to 9 are the indices that are left.
+    restart_slurm(&bed, "s/^MaxArraySize=.*/MaxArraySize=10/");
+    assert!(
+        bed.on("login", "sbatch --array=1-10 --wrap true").exits(1).err.contains("Invalid job array specification")
+    );
+    bed.write(
+        "workflow.toml",
+        "name = \"many\"\n[tasks.t]\nforeach = { range = [1, 25] }\nrun = \"echo {item}\"\non = \"hpc\"\n",
+    );
+    let done = bed.csync(&["submit"]).exits(0);
+    assert!(done.out.contains("25 done"), "{}", done.out);
+    let tasks = bed.on("login", "scontrol -o show job | sed -n 's/.*ArrayTaskId=\\([0-9]*\\) .*/\\1/p'").out;
+    let tasks: Vec<u32> = tasks.lines().map(|line| line.parse().unwrap()).collect();
+    assert!(tasks.len() > 20 && tasks.iter().all(|task| *task <= 9), "in arrays that it takes: {tasks:?}");
+    nothing_left(&bed, "login");
 }
 
 #[test]

@@ -348,6 +348,9 @@ pub enum Submitted {
     Refused(Refusal),
     /// Not taken now, since there are too many jobs, of this user or of all. Nothing was submitted.
     Full(String),
+    /// Not taken at first, since there are too many jobs; it was tried again and again until its time was up. The last try may have
+    /// been taken: ask for its name before submitting again.
+    FullPerhaps(String),
     /// Not taken now, perhaps later: a batch system that is down. Nothing was submitted.
     Later(String),
     /// Unknown: it may have been accepted. Ask for its name before submitting again.

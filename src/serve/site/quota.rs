@@ -18,16 +18,29 @@ pub(super) struct Quota {
     /// Refusals in a row of a single job more.
     walls: u32,
     until: Instant,
+    /// Most members of one array, where one was refused as too large since the limits were looked up.
+    array: Option<u32>,
 }
 
 impl Quota {
     pub(super) fn new(most: u32) -> Self {
-        Self { most, learned: None, walls: 0, until: Instant::now() }
+        Self { most, learned: None, walls: 0, until: Instant::now(), array: None }
     }
 
     /// Takes in how many are allowed by what is known beforehand.
     pub(super) const fn set_most(&mut self, most: u32) {
         self.most = most;
+        self.array = None;
+    }
+
+    /// Takes in that an array of so many members was refused as too large: half of it is next.
+    pub(super) fn too_large(&mut self, members: u32) {
+        self.array = Some(self.array().min(members / 2).max(1));
+    }
+
+    /// Returns how many members an array may have, as far as refusals taught it.
+    pub(super) fn array(&self) -> u32 {
+        self.array.unwrap_or(u32::MAX)
     }
 
     /// Returns how many more may be tried now, where `ours` are there.
@@ -95,6 +108,21 @@ mod tests {
             }
         }
         (ours, refusals)
+    }
+
+    #[test]
+    fn an_array_that_is_too_large_is_halved_until_limits_are_looked_up_again() {
+        let mut quota = Quota::new(2000);
+        assert_eq!(quota.array(), u32::MAX);
+        let mut sizes = Vec::new();
+        // Two that were on their way together are refused one after the other.
+        for members in [25, 25, 12, 6, 3, 1, 1] {
+            quota.too_large(members);
+            sizes.push(quota.array());
+        }
+        assert_eq!(sizes, [12, 12, 6, 3, 1, 1, 1]);
+        quota.set_most(2000);
+        assert_eq!(quota.array(), u32::MAX);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::language::batch::wrapper::{BadMember, File, Member, batch_script, det
 use crate::language::locale::OWN;
 use crate::language::manifest::{Rendered, absolute, contain, render_at};
 use crate::language::quote::sh;
-use crate::model::batch::{BatchId, JobName, Reply, Submitted};
+use crate::model::batch::{BatchId, JobName, Refusal, RefusalKind, Reply, Submitted};
 use crate::model::host::{Host, HostPath};
 use crate::model::id::{JobKey, PathId};
 use crate::model::job::Outcome;
@@ -128,6 +128,10 @@ pub(super) enum NotSent {
     Refused(Vec<(JobKey, Outcome, Option<String>)>),
     /// The batch system takes no more jobs now, in its words; nothing of it was submitted.
     Full(String),
+    /// The batch system took no more jobs, in its words, as far as it said: the last try may have been taken.
+    FullPerhaps(String),
+    /// The batch system takes no array of so many members; nothing of it was submitted.
+    TooLarge,
     /// The host was lost before anything was submitted.
     Unreached(TransportError),
     /// The host was lost, and with it the answer.
@@ -140,8 +144,8 @@ pub(super) enum NotSent {
     CalledOff,
 }
 
-/// Puts together what asks for the same: one submission each.
-pub(super) fn group(jobs: Vec<SiteJob>, means: &Means) -> Vec<Vec<SiteJob>> {
+/// Puts together what asks for the same: one submission each, of at most so many members.
+pub(super) fn group(jobs: Vec<SiteJob>, means: &Means, members: u32) -> Vec<Vec<SiteJob>> {
     let mut groups: BTreeMap<String, Vec<SiteJob>> = BTreeMap::new();
     for job in jobs {
         let task = job.plan.task_of(job.key.instance);
@@ -161,7 +165,7 @@ pub(super) fn group(jobs: Vec<SiteJob>, means: &Means) -> Vec<Vec<SiteJob>> {
         );
         groups.entry(same).or_default().push(job);
     }
-    let most = means.limits.members.min(means.room.jobs.unwrap_or(u32::MAX)).max(1) as usize;
+    let most = means.limits.members.min(members).min(means.room.jobs.unwrap_or(u32::MAX)).max(1) as usize;
     let chunks = groups.into_values().flat_map(|group| {
         let mut chunks = Vec::new();
         let mut rest = group;
@@ -257,8 +261,12 @@ pub(super) async fn send(
     }
     match batch::parse_submit(dialect.flavour, &reply) {
         Submitted::Accepted(id) => Ok(SentOut { batch: Some(id), notes }),
+        Submitted::Refused(Refusal { kind: RefusalKind::ArrayTooLarge, .. }) if jobs.len() > 1 => {
+            Err(NotSent::TooLarge)
+        }
         Submitted::Refused(refusal) => Err(refused(&jobs, &Outcome::Rejected { message: refusal.message })),
         Submitted::Full(message) => Err(NotSent::Full(message)),
+        Submitted::FullPerhaps(message) => Err(NotSent::FullPerhaps(message)),
         Submitted::Later(message) => Err(NotSent::Postponed(message)),
         Submitted::Unknown(message) => Err(NotSent::Unsaid(message)),
     }

@@ -161,11 +161,16 @@ pub fn parse_submit(reply: &Reply<'_>) -> Submitted {
         (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| BatchId(text.to_owned()))
     };
     // A site's greetings may stand around it.
-    match reply.stdout.lines().rev().find_map(id) {
-        Some(id) => Submitted::Accepted(id),
-        None => judge(reply, MESSAGES),
+    match (reply.stdout.lines().rev().find_map(id), judge(reply, MESSAGES)) {
+        (Some(id), _) => Submitted::Accepted(id),
+        // `sbatch` itself waits for room, two minutes long, where the controller has as many jobs as it keeps (`MaxJobCount`).
+        (None, Submitted::Unknown(message)) if reply.stderr.contains(WAITS_FOR_ROOM) => Submitted::FullPerhaps(message),
+        (None, judged) => judged,
     }
 }
+
+/// What `sbatch` says before it tries again.
+const WAITS_FOR_ROOM: &str = "unable to accept job, sleeping and retrying";
 
 /// Returns the command that cancels all of these.
 pub fn cancel(targets: &[Target]) -> String {

@@ -361,6 +361,7 @@ fn class(submitted: &Submitted) -> String {
         Submitted::Refused(refusal) => serde_json::to_value(refusal.kind).unwrap().as_str().unwrap().to_owned(),
         Submitted::Full(_) => "full".to_owned(),
         Submitted::Later(_) => "later".to_owned(),
+        Submitted::FullPerhaps(_) => "full_perhaps".to_owned(),
         Submitted::Unknown(_) => "unknown".to_owned(),
     }
 }
@@ -386,7 +387,7 @@ fn every_recorded_submission() {
                     assert!(recorded.stdout.contains(id.as_str()), "{}: {id}", recorded.name);
                 }
                 Submitted::Refused(refusal) => assert!(!refusal.message.is_empty(), "{}", recorded.name),
-                Submitted::Full(_) | Submitted::Later(_) | Submitted::Unknown(_) => {}
+                Submitted::Full(_) | Submitted::FullPerhaps(_) | Submitted::Later(_) | Submitted::Unknown(_) => {}
             }
             if class != "accepted" {
                 found.push((recorded.name.clone(), class));
@@ -501,6 +502,12 @@ fn replies_that_were_not_recorded() {
             1,
             "sbatch: error: Batch job submission failed: Invalid job array specification",
             "array_too_large",
+        ),
+        (
+            Flavour::Slurm,
+            124,
+            "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying",
+            "full_perhaps",
         ),
         (Flavour::Slurm, 124, "", "unknown"),
         (Flavour::Slurm, 127, "sh: 1: sbatch: not found", "later"),

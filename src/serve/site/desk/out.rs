@@ -45,7 +45,7 @@ impl Desk {
             job.behind.sort_unstable();
             job.behind.dedup();
         }
-        for jobs in group(ready, &self.means) {
+        for jobs in group(ready, &self.means, self.quota.array()) {
             let Some(first) = jobs.first() else { continue };
             let name = name_of(&self.means, first.key, self.refused.get(&first.key).copied().unwrap_or(0));
             let is_one = is_boxed(&self.means, first);
@@ -183,6 +183,14 @@ impl Desk {
                 self.close(name);
             }
             Err(NotSent::Full(why)) => self.full(name, why).await,
+            Err(NotSent::FullPerhaps(why)) => {
+                self.doubt(name);
+                self.next_tick = Instant::now();
+                let tried = self.live.get(name).map_or(0, |live| live.sent.members.len());
+                self.met_limit(u32::try_from(tried).unwrap_or(u32::MAX), why);
+                self.say_room().await;
+            }
+            Err(NotSent::TooLarge) => self.too_large(name).await,
             Err(NotSent::Unreached(error)) => {
                 let keys = self.live.get(name).map(|live| live.sent.members.clone()).unwrap_or_default();
                 self.leave(&error).await;
@@ -194,18 +202,35 @@ impl Desk {
         }
     }
 
+    /// The batch system takes no array of so many members, whatever was known of its limits: it goes in smaller ones.
+    async fn too_large(&mut self, name: &JobName) {
+        let keys = self.live.get(name).map(|live| live.sent.members.clone()).unwrap_or_default();
+        tracing::info!(host = %self.means.host.name, jobs = keys.len(), "takes no array of so many");
+        self.quota.too_large(u32::try_from(keys.len()).unwrap_or(u32::MAX));
+        self.hold_back(name).await;
+        self.let_stopped_go(keys).await;
+    }
+
     /// The batch system takes no more: what was to be sent waits here.
     async fn full(&mut self, name: &JobName, why: String) {
         let keys = self.live.get(name).map(|live| live.sent.members.clone()).unwrap_or_default();
         tracing::info!(host = %self.means.host.name, why, jobs = keys.len(), "takes no more jobs");
-        let tried = u32::try_from(keys.len()).unwrap_or(u32::MAX);
+        self.met_limit(u32::try_from(keys.len()).unwrap_or(u32::MAX), why);
+        self.hold_back(name).await;
+        self.let_stopped_go(keys).await;
+        self.say_room().await;
+    }
+
+    /// Takes note that so many jobs more were too many.
+    fn met_limit(&mut self, tried: u32, why: String) {
         self.quota.refused(self.ours().saturating_sub(tried), tried, Instant::now());
         self.full = Some(why);
-        self.hold_back(name).await;
-        // Asked to end while they were on their way.
+    }
+
+    /// Ends those that were asked to end while they were on their way, and wait here again.
+    async fn let_stopped_go(&mut self, keys: Vec<JobKey>) {
         let stopped: Vec<JobKey> = keys.into_iter().filter(|key| self.stops.contains(key)).collect();
         self.take_back(stopped).await;
-        self.say_room().await;
     }
 
     /// Nothing of a submission went out, since somebody wants some of it no more: that is over, the rest goes in another.
