@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::arena::World;
 
 /// The library that the program `faketime` preloads; the program itself would wait for the engine to leave.
-fn library() -> PathBuf {
+pub(crate) fn library() -> PathBuf {
     let dirs = std::fs::read_dir("/usr/lib").expect("/usr/lib is readable");
     dirs.filter_map(|entry| Some(entry.ok()?.path().join("faketime/libfaketime.so.1")))
         .find(|path| path.exists())

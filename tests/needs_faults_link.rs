@@ -7,7 +7,8 @@ use csync::model::units::Timestamp;
 
 use crate::bed::Bed;
 use crate::far::{HOSTS, Held, configure, configure_ssh, engine_pid, nothing_left, submit_says, why_says};
-use crate::world::{signal, until};
+use crate::needs_clock as faketime;
+use crate::world::{Done, signal, until};
 
 /// Brings up a bed whose laptop notices a silent host within some ten seconds.
 fn bed(parts: &[&str]) -> Bed {
@@ -260,9 +261,34 @@ fn the_systems_ssh_bears_the_same() {
     large_file_survives(&bed);
 }
 
+/// Starts the engine on a clock that runs so many times as fast as the machine's: its own, and that of what it starts.
+fn start_fast(bed: &Bed, times: u32) {
+    let library = faketime::library().with_file_name("libfaketimeMT.so.1");
+    let state = format!("CSYNC_STATE={}", bed.home().join("state").display());
+    let preload = format!("LD_PRELOAD={}", library.display());
+    let clock = format!("FAKETIME=+0 x{times}");
+    let env = ["env", &state, &preload, &clock, "CSYNC_CPUS=2", "CSYNC_GRACE=1s", "CSYNC_IDLE=1000000"];
+    let done: Done =
+        bed.laptop(&[&env[..], &[env!("CARGO_BIN_EXE_csync"), "run", "true"]].concat()).output().unwrap().into();
+    done.exits(0);
+}
+
+/// Returns when the engine wrote this down of the cluster, in microseconds of its clock.
+fn written(bed: &Bed, words: &str) -> Vec<i64> {
+    let log = fs::read_to_string(bed.home().join("state/engine.log")).unwrap();
+    let lines = log.lines().filter(|line| line.contains(words) && line.contains("host=hpc"));
+    let time = |line: &str| serde_json::from_value(line.split(' ').next().unwrap().into()).map(|Timestamp(time)| time);
+    lines.map(|line| time(line).unwrap()).collect()
+}
+
 #[test]
-fn the_circuit_opens_is_tried_at_growing_distances_and_closes() {
-    let bed = bed(&["slurm"]);
+fn the_circuit_opens_is_tried_at_growing_distances_up_to_a_minute_and_closes() {
+    const SECOND: i64 = 1_000_000;
+    let bed = Bed::own(&["slurm"]);
+    configure(&bed, HOSTS);
+    // In the engine's time, 20 seconds of which pass in one: the pauses are the real ones.
+    configure_ssh(&bed, "  ServerAliveInterval 10\n  ServerAliveCountMax 3\n  ConnectTimeout 60");
+    start_fast(&bed, 20);
     let held = Held::submit(&bed, "login", "\"hpc\"", 2, "");
     held.run();
     let list = || bed.csync(&["hosts", "list"]).exits(0).out;
@@ -271,14 +297,17 @@ fn the_circuit_opens_is_tried_at_growing_distances_and_closes() {
         let host = hosts["hosts"].as_array().unwrap().iter().find(|host| host["name"] == "hpc").unwrap().clone();
         host["contact"]["breaker"].clone()
     };
-    assert_eq!(breaker()["state"], "closed", "{}", breaker());
+    until("it is closed", || breaker()["state"] == "closed");
+    let before = written(&bed, "cannot be used").len();
+    let failures = || written(&bed, "cannot be used").split_off(before);
     bed.now("cut gate");
     until("it is open", || list().contains("open") && list().contains("next try"));
     why_says(&bed, "t[1]", &["there is no contact with `hpc`", "next try"]);
-    // It is tried again and again, each time after a longer pause; while it is tried that is told too.
-    let mut tries: Vec<i64> = Vec::new();
+    // It is tried again and again; while it is tried that is told too. Seven times the pauses grow, and then they stay; it is cut for
+    // longer than five minutes.
+    let mut announced: Vec<i64> = Vec::new();
     let mut half_open = (false, false);
-    until("it was tried some times", || {
+    let mut look = || {
         let now = breaker();
         if now["state"] == "half-open" && half_open != (true, true) {
             let (list, why) = (list(), bed.csync(&["why", "last", "t[1]"]).out);
@@ -286,16 +315,41 @@ fn the_circuit_opens_is_tried_at_growing_distances_and_closes() {
             half_open.1 |= why.contains("being tried now");
         }
         if let Ok(Timestamp(next)) = serde_json::from_value(now["next_try"].clone())
-            && tries.last() != Some(&next)
+            && announced.last() != Some(&next)
         {
-            tries.push(next);
+            announced.push(next);
         }
-        tries.len() >= 4 && half_open == (true, true)
+        half_open == (true, true)
+    };
+    let pauses = [2, 4, 8, 16, 32, 60, 60, 60];
+    for number in 1..=pauses.len() {
+        until(&format!("it could not be reached for the {number}. time"), || {
+            look();
+            failures().len() >= number
+        });
+    }
+    until("it is told while it is tried", &mut look);
+    until("the last pause is announced", || {
+        look();
+        failures().len() > pauses.len()
     });
-    let pauses: Vec<i64> = tries.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    assert!(pauses.is_sorted(), "{pauses:?}");
+    let failed = failures();
+    assert!(failed[pauses.len() - 1] - failed[0] > 300 * SECOND, "{failed:?}");
+    let mut seen = Vec::new();
+    for (pair, pause) in failed.windows(2).zip(pauses) {
+        assert!(pair[1] - pair[0] >= pause * SECOND, "it was tried before its time: {failed:?}");
+        // Written down first, then announced.
+        for next in announced.iter().filter(|next| (pair[0]..pair[1]).contains(*next)) {
+            let told = (next - pair[0]) as f64 / SECOND as f64;
+            assert!((pause as f64..pause as f64 + 2.0).contains(&told), "{told} s announced, not {pause}: {failed:?}");
+            seen.push(pause);
+        }
+    }
+    // The first ones pass in a tenth of a second.
+    assert!(seen.iter().filter(|pause| **pause == 60).count() >= 2, "{seen:?}");
     bed.now("heal gate");
     until("it is closed", || breaker()["state"] == "closed");
+    assert!(failures().len() <= failed.len() + 2, "it was found soon: {:?}", failures());
     let why = bed.csync(&["why", "last", "t[1]"]).out;
     assert!(!list().contains("next try") && !why.contains("there is no contact"), "{why}");
     held.release();
