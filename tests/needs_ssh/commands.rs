@@ -77,6 +77,28 @@ async fn a_command_at_a_terminal_asks_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn without_an_ssh_a_command_asks_and_a_login_says_that_nobody_would_keep_it() {
+    let (_, seen, bed) = to_double(None, QUESTIONS, "").await;
+    let without = |args: &[&str]| {
+        let csync = csync(&bed, "[hosts.center]\nssh = \"double\"\n", args);
+        let mut command = Command::new("env");
+        command.arg(format!("PATH={}", bed.dir.path().display())).arg(csync.get_program()).args(args).env_clear();
+        command.envs(csync.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command
+    };
+    let login: Done = without(&["login", "center"]).stdin(Stdio::null()).output().unwrap().into();
+    assert_eq!(login.code, 4, "{}", login.err);
+    for words in ["kept by the system's `ssh`, and there is none here", "`csync hosts test center` asks here"] {
+        assert!(login.err.contains(words), "{words}: {}", login.err);
+    }
+    assert_eq!(seen.lock().unwrap().connections, 0);
+    let steps = json!([["(center) Password:", "secret\n"], ["(center) Passcode:", "123456\n"]]);
+    let shown = at_terminal(&bed, without(&["hosts", "test", "center"]), steps).await;
+    assert!(shown.contains("status 0") && shown.contains("center at me@127.0.0.1"), "{shown}");
+    assert_eq!(seen.lock().unwrap().answers, [["secret", "123456"]]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_command_asks_for_a_passphrase_once_for_all_hosts_on_the_way() {
     let line = Line::new(3);
     let key = line.bed.key("mine", "ed25519", "open sesame");
