@@ -92,6 +92,12 @@ impl Line {
         Self { intercept, slope, correlation, residuals }
     }
 
+    /// Returns whether it tells of a size, and not only of chance, where it goes through so many points: Student's t above 2.
+    fn is_sure(&self, points: usize) -> bool {
+        let r = self.correlation;
+        r.abs() * (points as f64 - 2.0).max(0.0).sqrt() > SURE * (1.0 - r * r).max(0.0).sqrt()
+    }
+
     /// Returns the places of the points by their residuals, the lowest first.
     fn order(&self) -> Vec<u32> {
         let mut order: Vec<(f64, u32)> = self.residuals.iter().copied().zip(0..).collect();
@@ -142,6 +148,9 @@ pub const MODELS: [Model; 10] = [
     Model::Held,
     Model::Full,
 ];
+
+/// From which t value on a line tells more than chance.
+const SURE: f64 = 2.0;
 
 /// How much less each older observation weighs to [`Model::Late`].
 const FADING: f64 = 0.97;
@@ -249,6 +258,12 @@ impl Points {
     /// Returns whether this is larger than all inputs seen.
     pub fn is_beyond(&self, x: f64) -> bool {
         x > self.largest
+    }
+
+    /// Returns the size to ask about for an input of this size: no larger than those seen, unless what was needed follows size.
+    pub fn told(&self, x: f64) -> f64 {
+        let follows = [&self.line, &self.power].into_iter().any(|line| line.is_sure(self.whole.len()));
+        if follows { x } else { x.min(self.largest) }
     }
 
     /// Returns how well a straight line in input size describes the points, -1 to 1.

@@ -261,7 +261,7 @@ impl Profile {
         let points = self.points(target)?;
         let near = points.near(input);
         let (mut outcomes, line) = if points.len() >= THIN || !points.is_beyond(input) {
-            (mixture(&points, misses, input), None)
+            (mixture(&points, misses, points.told(input)), None)
         } else if points.correlation() >= STRAIGHT {
             (points.outcomes(Model::Line, &near, input), Some(points.straight(input)))
         } else {

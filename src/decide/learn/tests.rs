@@ -120,6 +120,17 @@ fn what_was_counted_of_some_attempts_is_predicted_from_those_and_what_was_cut_ra
 }
 
 #[test]
+fn expects_more_of_far_larger_inputs_only_where_size_was_seen_to_matter() {
+    let noise = |n: u64| 0.5 + (mixed(n) % 1000) as f64 / 1000.0;
+    let size = |n: u64| GB * (1.0 + (n % 5) as f64 / 10.0);
+    let by_chance = learned((0..14).map(|n| seen(n, size(n), GB, 100.0 * noise(n))));
+    let by_size = learned((0..14).map(|n| seen(n, size(n), GB, 100.0 * size(n) / GB)));
+    let expected = |profile: &Profile| profile.run_time(130.0 * GB).expect("enough was seen").middle;
+    assert_eq!(by_chance.run_time(130.0 * GB), by_chance.run_time(1.4 * GB), "as of the largest that was seen");
+    assert!((10_000.0..16_000.0).contains(&expected(&by_size)), "{}", expected(&by_size));
+}
+
+#[test]
 fn does_not_follow_a_line_where_memory_stopped_growing() {
     let level = |input: f64| (input / GB).min(8.0) * GB;
     let profile = learned((0..60).map(|n| {
