@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -15,15 +14,14 @@ use crate::decide::engine::protocol::{Capacity, Verdict};
 use crate::decide::graph::estimate::Estimate;
 use crate::decide::graph::known::net;
 use crate::decide::graph::queues::{UNKNOWN_LIMIT, Wait, are_apart};
-use crate::decide::learn::steps::Steps;
 use crate::decide::outlook::board::Board;
 use crate::decide::outlook::draft::{Draft, Line, Wanted, draft, terms_of};
 use crate::decide::outlook::files::{Files, Hosts as HostSet};
 use crate::decide::outlook::foresee::{Foresight, Outlook};
 use crate::decide::outlook::known::foreseen;
+use crate::decide::outlook::limits::Conditions;
 use crate::decide::outlook::survey::{Survey, survey};
 use crate::language::hosts::Hosts;
-use crate::model::batch::Flavour;
 use crate::model::choice::{Excluded, Foreseen, Policy, Span, Terms};
 use crate::model::data::{DataFact, Rate, Replica};
 use crate::model::facts::Facts;
@@ -178,7 +176,7 @@ pub(super) fn foresee(
     let told = Told { prepared, limits, survey: &survey, board: RefCell::new(board) };
     let queues = |outlook: &mut Outlook, instance: InstanceId, host: HostId| {
         let settings = plan.task_of(instance);
-        let foresight = outlook.foresee(plan, instance, (host, told.flavour(host)), &told.waits(host, settings));
+        let foresight = outlook.foresee(plan, instance, host, &told.conditions(host, settings));
         let mut all = told.fitting(host, settings, &foresight);
         // Where a person says where it goes, there is nothing to choose.
         all.truncate(if chooses_partition(settings) { usize::MAX } else { 1 });
@@ -249,19 +247,16 @@ impl Told<'_> {
         Places { tasks: told.collect(), plan: None }
     }
 
-    fn flavour(&self, host: HostId) -> Option<Flavour> {
-        self.limits.get(host.index())?.as_ref()?.0.flavour
-    }
-
-    /// Returns how long a task waits on a host by the time limit that it asks for.
-    fn waits(&self, host: HostId, task: &TaskSettings) -> Arc<Steps> {
-        let Some(Some((limits, whole))) = self.limits.get(host.index()) else { return Arc::default() };
+    /// Returns under which conditions a host takes a task.
+    fn conditions(&self, host: HostId, task: &TaskSettings) -> Conditions {
+        let Some(Some((limits, whole))) = self.limits.get(host.index()) else { return Conditions::of(None) };
         let mut board = self.board.borrow_mut();
         let fits = limits.by_time(*whole, task);
         let fits = fits.into_iter().map(|(name, most)| (board.queue(host, name), most)).collect();
         let request = task.resources.first();
         let asks = (request.map_or(1, Request::cores), request.map_or(0, |request| request.gpus));
-        board.steps(host, fits, asks, clock::now())
+        let waits = board.steps(host, fits, asks, clock::now());
+        Conditions { flavour: limits.flavour, waits, grain: limits.grain(*whole, task) }
     }
 
     fn task(
@@ -274,8 +269,7 @@ impl Told<'_> {
         let plan: &Plan = &self.prepared.plan;
         let id = plan.instance(first).task;
         let name = &self.survey.sites.get(host.index())?.name;
-        let waits = self.waits(host, plan.task(id));
-        let foresight = outlook.foresee(plan, first, (host, self.flavour(host)), &waits);
+        let foresight = outlook.foresee(plan, first, host, &self.conditions(host, plan.task(id)));
         let partitions = self.partitions((host, terms), plan.task(id), &foresight);
         let Foresight { mem, time, .. } = foresight;
         let (mem, time) = (mem.as_ref().map(foreseen), time.as_ref().map(foreseen));

@@ -6,7 +6,7 @@ use crate::decide::engine::machine::Shared;
 use crate::decide::engine::run::Run;
 use crate::decide::learn::steps::Steps;
 use crate::decide::outlook::foresee::Foresight;
-use crate::decide::outlook::limits::Fit;
+use crate::decide::outlook::limits::{Conditions, Fit};
 use crate::decide::outlook::parts::QueueId;
 use crate::model::id::{HostId, InstanceId};
 use crate::model::resources::Request;
@@ -19,10 +19,13 @@ impl Run {
         if !shared.outlooks.get(&self.id).is_some_and(|outlook| outlook.knows(task)) {
             return Foresight::default();
         }
-        let waits = self.waits_by_limit(instance, host, shared, now);
-        let at = (host, shared.hosts.flavour(host));
+        let conditions = Conditions {
+            waits: self.waits_by_limit(instance, host, shared, now),
+            grain: shared.hosts.grain(host, self.plan.task_of(instance)),
+            flavour: shared.hosts.flavour(host),
+        };
         let outlook = shared.outlooks.get_mut(&self.id);
-        outlook.map(|outlook| outlook.foresee(&self.plan, instance, at, &waits)).unwrap_or_default()
+        outlook.map(|outlook| outlook.foresee(&self.plan, instance, host, &conditions)).unwrap_or_default()
     }
 
     /// Returns how long an instance waits on a host by the time limit that it asks for.

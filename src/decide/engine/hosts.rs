@@ -7,6 +7,7 @@ use crate::decide::engine::limits::Limits;
 use crate::decide::engine::protocol::Capacity;
 use crate::decide::engine::queue::{Queue, Rank};
 use crate::decide::engine::rooms::{Rooms, leaves_partition, named};
+use crate::decide::learn::grain::{Grain, MEBIBYTE};
 use crate::model::batch::Flavour;
 use crate::model::id::HostId;
 use crate::model::resources::{Amount, Grant, Hold, Request};
@@ -119,6 +120,12 @@ impl Hosts {
     pub(super) fn by_time(&self, host: HostId, task: &Settings) -> Vec<(Option<&str>, f64)> {
         let of = self.all.get(host.index()).and_then(|host| Some(host.limits.by_time(host.room?, task)));
         of.unwrap_or_default()
+    }
+
+    /// Returns in which amounts a host grants memory to a task.
+    pub(super) fn grain(&self, host: HostId, task: &Settings) -> Grain {
+        let of = self.all.get(host.index()).and_then(|host| Some(host.limits.grain(host.room?, task)));
+        of.unwrap_or(Grain::multiples(MEBIBYTE))
     }
 
     pub(super) fn set_limits(&mut self, host: HostId, limits: Arc<Limits>) {

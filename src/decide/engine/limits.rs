@@ -2,9 +2,10 @@
 
 use crate::decide::engine::grant;
 use crate::decide::engine::protocol::Capacity;
-use crate::decide::engine::rooms::{Rooms, leaves_partition, named};
+use crate::decide::engine::rooms::{CONFIGURED, Rooms, leaves_partition, named};
+use crate::decide::learn::grain::{Grain, MEBIBYTE};
 use crate::language::hosts::partitions;
-use crate::model::batch::{Account, BatchFacts, Flavour, History, MemberRequest, Partition, PartitionState};
+use crate::model::batch::{Account, BatchFacts, Flavour, History, MemberRequest, Partition, PartitionState, PerWhat};
 use crate::model::facts::Facts;
 use crate::model::host::{Batch, Host};
 use crate::model::resources::{Amount, Request};
@@ -25,6 +26,8 @@ pub struct Limits {
     pub account: Option<String>,
     /// Its batch system.
     pub flavour: Option<Flavour>,
+    /// Whether memory is asked for by slot: as many times as a job has cores.
+    pub counts_by_slot: bool,
     /// Most members of one array.
     pub members: u32,
     /// Whether its own dependencies can be trusted, so that what waits for jobs there can be handed over before they are over.
@@ -45,11 +48,13 @@ impl Limits {
                 partition.walltime_max = [partition.walltime_max, longest].into_iter().flatten().min();
             }
         }
+        let resource = offers.and_then(|offers| offers.dialect.memory_resource.as_ref());
         let members = offers.and_then(|offers| offers.array_max).unwrap_or(MEMBERS).clamp(1, MEMBERS);
         Self {
             partitions,
             account: host.account.clone(),
             flavour,
+            counts_by_slot: resource.is_some_and(|resource| resource.per == PerWhat::Slot),
             members,
             keeps_order: match flavour {
                 Some(Flavour::Slurm) => true,
@@ -99,18 +104,48 @@ impl Limits {
         if self.flavour.is_none() || !task.resources.iter().any(leaves_time) {
             return Vec::new();
         }
-        let free = |request: &Request| Request { time: Amount::Auto, ..request.clone() };
-        let any: Vec<Request> = task.resources.iter().map(free).collect();
-        let fits = grant::fitting(&any, &self.rooms(whole, task));
-        let part = |name: &str| self.partitions.iter().find(|it| it.name == name);
+        let fits = self.open_to(whole, task, |request| Request { time: Amount::Auto, ..request.clone() });
         let longest = |it: &Partition| it.walltime_max.map_or(f64::INFINITY, |most| most.0 as f64);
-        let fits = fits.into_iter().filter_map(part).enumerate();
-        let open = fits.filter(|(at, it)| *at == 0 || it.state == PartitionState::Up);
-        let named: Vec<_> = open.map(|(_, it)| (Some(it.name.as_str()), longest(it))).collect();
+        let named: Vec<_> = fits.into_iter().map(|it| (Some(it.name.as_str()), longest(it))).collect();
         if named.is_empty() || self.flavour == Some(Flavour::Sge) {
             return vec![(None, named.iter().map(|(_, most)| *most).reduce(f64::max).unwrap_or(f64::INFINITY))];
         }
         named
+    }
+
+    /// Returns in which amounts a job of a task is granted memory, as far as all partitions agree on that which it fits: those that have
+    /// whole nodes for it, those that charge for memory in cores.
+    pub fn grain(&self, whole: Capacity, task: &Settings) -> Grain {
+        let cores = task.resources.first().map_or(1, Request::cores);
+        let unit = if self.counts_by_slot { MEBIBYTE * f64::from(cores.max(1)) } else { MEBIBYTE };
+        let grain = Grain::multiples(unit);
+        if self.flavour.is_none()
+            || !self.partitions.iter().any(|it| it.has_whole_nodes || it.memory_max_per_core.is_some())
+        {
+            return grain;
+        }
+        let fits =
+            self.open_to(whole, task, |request| Request { mem: Amount::Auto, time: Amount::Auto, ..request.clone() });
+        let Some(first) = fits.first() else { return grain };
+        let per_core =
+            first.memory_max_per_core.filter(|most| fits.iter().all(|it| it.memory_max_per_core == Some(*most)));
+        let least = |it: &&Partition| it.memory_least.filter(|mem| it.has_whole_nodes && *mem >= CONFIGURED);
+        let node = |it: &&Partition| least(it).map(|mem| it.memory_max.map_or(mem, |most| most.min(mem)));
+        let nodes: Option<Vec<Bytes>> = fits.iter().map(node).collect();
+        let grain = per_core.map_or(grain, |most| grain.per_core(most.0 as f64, cores));
+        let is_one =
+            task.resources.iter().all(|request| request.nodes.unwrap_or(1) <= 1 && request.processes.unwrap_or(1) <= 1);
+        let least = nodes.filter(|_| is_one).and_then(|all| all.into_iter().min());
+        least.map_or(grain, |least| grain.whole_node(least.0 as f64))
+    }
+
+    /// Returns the partitions that a task's jobs fit which ask for what is left of its requests, first the one that they go to where
+    /// nobody chooses.
+    fn open_to(&self, whole: Capacity, task: &Settings, left: impl Fn(&Request) -> Request) -> Vec<&Partition> {
+        let asks: Vec<Request> = task.resources.iter().map(left).collect();
+        let fits = grant::fitting(&asks, &self.rooms(whole, task)).into_iter();
+        let fits = fits.filter_map(|name| self.partitions.iter().find(|it| it.name == name)).enumerate();
+        fits.filter(|(at, it)| *at == 0 || it.state == PartitionState::Up).map(|(_, it)| it).collect()
     }
 
     /// Returns the partitions that a task's jobs fit which ask for one of these, first the one that they go to where nobody chooses. None
@@ -185,7 +220,7 @@ fn jobs(host: &Host, facts: Option<&Facts>) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::batch::{Dialect, Gpus};
+    use crate::model::batch::{Dialect, Gpus, MemoryResource};
     use crate::model::facts::BatchSystem;
     use crate::model::units::Walltime;
 
@@ -283,6 +318,46 @@ mod tests {
         let grid = Limits::of(&host(Flavour::Sge), Some(&facts(Flavour::Sge)));
         let long = MemberRequest { time: time(30), ..base };
         assert_eq!(grid.partition_for(whole, &Settings::default(), &long), None, "Grid Engine chooses by itself");
+    }
+
+    #[test]
+    fn memory_is_asked_for_in_what_all_partitions_charge_for_that_a_task_fits() {
+        const GIB: f64 = 1024.0 * MEBIBYTE;
+        let grain = |change: &dyn Fn(&mut Partition), cpus: u32| {
+            let mut facts = facts(Flavour::Slurm);
+            facts.batch.as_mut().unwrap().offers.partitions.iter_mut().for_each(change);
+            let host = host(Flavour::Slurm);
+            let (limits, whole) = (Limits::of(&host, Some(&facts)), room(&host, Some(&facts)));
+            limits.grain(whole, &task(Request { cpus: Amount::Exact(cpus), ..Request::default() }, &[]))
+        };
+        let plain = Grain::multiples(MEBIBYTE);
+        assert_eq!(grain(&|_| (), 1), plain);
+        let dear = |it: &mut Partition| it.memory_max_per_core = Some(Bytes::gib(2));
+        assert_eq!(grain(&dear, 3), plain.per_core(2.0 * GIB, 3));
+        let whole = |it: &mut Partition| {
+            it.has_whole_nodes = true;
+            it.memory_least = it.memory_per_node;
+        };
+        // The smallest node of those that it fits: of `debug`, and without that of `long`.
+        assert_eq!(grain(&whole, 1), plain.whole_node(8.0 * GIB));
+        assert_eq!(grain(&whole, 8), plain.whole_node(16.0 * GIB));
+        let named = |name: &'static str| {
+            move |it: &mut Partition| {
+                if it.name == name {
+                    whole(it);
+                }
+            }
+        };
+        assert_eq!(grain(&named("long"), 1), plain, "not all of them");
+        let unknown = |it: &mut Partition| it.has_whole_nodes = true;
+        assert_eq!(grain(&unknown, 1), plain, "nobody knows how much a node has");
+        let mut facts = facts(Flavour::Sge);
+        let resource = MemoryResource { name: "h_vmem".to_owned(), per: PerWhat::Slot };
+        facts.batch.as_mut().unwrap().offers.dialect.memory_resource = Some(resource);
+        let host = host(Flavour::Sge);
+        let slots = Limits::of(&host, Some(&facts));
+        let four = task(Request { cpus: Amount::Exact(4), ..Request::default() }, &[]);
+        assert_eq!(slots.grain(room(&host, Some(&facts)), &four), Grain::multiples(4.0 * MEBIBYTE));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::model::task::Settings;
 use crate::model::units::{Bytes, Walltime};
 
 /// Memory of a node below which its size was never configured.
-const CONFIGURED: Bytes = Bytes::mib(64);
+pub(super) const CONFIGURED: Bytes = Bytes::mib(64);
 /// Partitions that a refusal names one by one.
 const MOST_NAMED: usize = 6;
 

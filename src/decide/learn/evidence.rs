@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::decide::learn::grain::Grain;
 use crate::decide::learn::hosts::Factor;
 use crate::decide::learn::profile::{Prediction, Profile, Question, Source};
 use crate::decide::learn::steps::Steps;
@@ -52,9 +53,14 @@ pub struct Evidence<'a> {
 impl Evidence<'_> {
     /// Predicts peak memory in bytes, which is the same on all hosts as far as is known.
     pub fn memory(&self, question: Question) -> Option<Prediction> {
-        let own = self.own.and_then(|profile| profile.memory(question));
+        self.memory_in(question, &Grain::multiples(question.grain))
+    }
+
+    /// Predicts the same where a site grants in such amounts.
+    pub fn memory_in(&self, question: Question, grain: &Grain) -> Option<Prediction> {
+        let own = self.own.and_then(|profile| profile.memory_in(question, grain));
         own.or_else(|| {
-            let best = self.others.iter().filter_map(|(profile, _)| profile.memory(question));
+            let best = self.others.iter().filter_map(|(profile, _)| profile.memory_in(question, grain));
             best.max_by_key(|prediction| prediction.n).map(|found| Prediction { source: Source::OtherHosts, ..found })
         })
         .or_else(|| similar(self.similar.iter().find_map(|profile| profile.memory(question))))

@@ -13,6 +13,8 @@ pub mod waits;
 
 pub mod steps;
 
+pub mod grain;
+
 pub mod stakes;
 
 pub mod points;

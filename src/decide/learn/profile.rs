@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::decide::learn::grain::Grain;
 use crate::decide::learn::points::{MODELS, Model, Point, Points, Target};
 use crate::decide::learn::slim::Columns;
 use crate::decide::learn::stakes::{Caution, Outcome, Spread, Stakes};
@@ -195,11 +196,16 @@ impl Profile {
 
     /// Predicts peak memory in bytes; none when too little was seen.
     pub fn memory(&self, question: Question) -> Option<Prediction> {
+        self.memory_in(question, &Grain::multiples(question.grain))
+    }
+
+    /// Predicts the same where a site grants in such amounts.
+    pub fn memory_in(&self, question: Question, grain: &Grain) -> Option<Prediction> {
         let (points, spread) = self.spread(Target::Memory, &self.memory, question)?;
         if question.caution == Caution::Safe && points.len() < UNSAFE && points.is_beyond(question.input) {
             return None;
         }
-        let how = (question.grain, &Steps::default());
+        let how = (grain, &Steps::default());
         Some(self.prediction(&points, &spread, Stakes::memory(question.caution), how))
     }
 
@@ -211,7 +217,12 @@ impl Profile {
     /// Predicts the same where jobs wait by the limit that they ask for.
     pub fn time_limit_waiting(&self, question: Question, waits: &Steps) -> Option<Prediction> {
         let (points, spread) = self.spread(Target::Wall, &self.wall, question)?;
-        let mut limit = self.prediction(&points, &spread, Stakes::time(question.caution), (question.grain, waits));
+        let mut limit = self.prediction(
+            &points,
+            &spread,
+            Stakes::time(question.caution),
+            (&Grain::multiples(question.grain), waits),
+        );
         let doubts = [points.len() < THIN, points.is_beyond(question.input), limit.high > LONG];
         if doubts.iter().filter(|doubt| **doubt).count() >= 2 {
             limit.request = limit.request.max(points.most() * PROTECTION);
@@ -306,10 +317,10 @@ impl Profile {
         if failed * 1.1 < enough { enough.max(failed * 1.2) } else { failed * 2.0 }
     }
 
-    fn prediction(&self, points: &Points, spread: &Spread, stakes: Stakes, how: (f64, &Steps)) -> Prediction {
+    fn prediction(&self, points: &Points, spread: &Spread, stakes: Stakes, how: (&Grain, &Steps)) -> Prediction {
         let (grain, waits) = how;
         Prediction {
-            request: spread.least_waiting(stakes, grain, points.enough(), waits),
+            request: spread.least_in(stakes, grain, points.enough(), waits),
             low: spread.quantile(0.1),
             middle: spread.quantile(0.5),
             high: spread.quantile(0.9),

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::decide::learn::grain::Grain;
 use crate::decide::learn::steps::Steps;
 
 /// A value that may come true.
@@ -157,12 +158,12 @@ impl Spread {
     /// Returns the request with the least expected cost, of those that fail seldom enough. A site grants multiples of `grain`; a failure is followed by a
     /// request of at least `then`.
     pub fn least(&self, stakes: Stakes, grain: f64, then: f64) -> f64 {
-        self.least_waiting(stakes, grain, then, &Steps::default())
+        self.least_in(stakes, &Grain::multiples(grain), then, &Steps::default())
     }
 
-    /// Returns the same where a job waits by what it asks for, a second of which costs as much as one of an attempt that fails: each
-    /// request waits, and so does what follows a failure.
-    pub fn least_waiting(&self, stakes: Stakes, grain: f64, then: f64, waits: &Steps) -> f64 {
+    /// Returns the same where a site grants in such amounts, and where a job waits by what it asks for, a second of which costs as much as
+    /// one of an attempt that fails: each request waits, and so does what follows a failure.
+    pub fn least_in(&self, stakes: Stakes, grain: &Grain, then: f64, waits: &Steps) -> f64 {
         let (usual, killed) = self.best(stakes, (grain, then), &Steps::default(), stakes.risk);
         if waits.is_empty() {
             return usual;
@@ -171,14 +172,13 @@ impl Spread {
     }
 
     /// Returns the request that costs least, of those that fail no oftener than that, with how often it does.
-    fn best(&self, stakes: Stakes, (grain, then): (f64, f64), waits: &Steps, risk: f64) -> (f64, f64) {
+    fn best(&self, stakes: Stakes, (grain, then): (&Grain, f64), waits: &Steps, risk: f64) -> (f64, f64) {
         let all = self.outcomes.iter().fold(Sums::default(), Sums::with);
-        let granted = |value: f64| if grain > 0.0 { (value / grain).ceil() * grain } else { value };
-        let asked = |request: f64| waits.within(request, granted(request + stakes.margin));
+        let asked = |request: f64| waits.within(request, grain.with_margin(request, stakes.margin));
         let (mut below, mut next) = (Sums::default(), 0);
         let mut best = (f64::INFINITY, 0.0, 1.0);
         while let Some(outcome) = self.outcomes.get(next) {
-            let request = granted(outcome.value);
+            let request = grain.granted(outcome.value);
             while let Some(held) = self.outcomes.get(next).filter(|held| held.value <= request) {
                 below = below.with(held);
                 next += 1;

@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use crate::decide::graph::estimate::{Estimate, Source};
 use crate::decide::graph::queues::UNKNOWN_LIMIT;
+use crate::decide::learn::grain::MEBIBYTE;
 use crate::decide::learn::profile::{Prediction, Question, Source as Basis};
 use crate::decide::learn::stakes::Caution;
-use crate::decide::learn::steps::Steps;
 use crate::decide::outlook::board::{Fitting, Want};
 use crate::decide::outlook::files::{Files, Hosts};
 use crate::decide::outlook::known::Known;
+use crate::decide::outlook::limits::Conditions;
 use crate::decide::outlook::parts::QueueId;
 use crate::language::command::Token;
-use crate::model::batch::Flavour;
 use crate::model::choice::{Excluded, Policy};
 use crate::model::id::{HostId, InstanceId, PathId, TaskId};
 use crate::model::plan::Plan;
@@ -45,16 +45,16 @@ pub struct Foresight {
     pub mem: Option<Prediction>,
     /// Its time limit.
     pub time: Option<Prediction>,
-    /// The walltime that is asked for by that: rounded as far as it starts as soon.
+    /// The memory that is asked for by that, rounded as far as it costs no more.
+    bytes: Option<Bytes>,
+    /// The walltime, rounded as far as it starts as soon.
     walltime: Option<Walltime>,
 }
 
 impl Foresight {
     /// Returns the memory to ask for.
     pub fn bytes(&self) -> Option<Bytes> {
-        let request = self.mem?.request.max(LEAST);
-        // Whole mebibytes: what batch systems count in.
-        Some(Bytes(coarse(request, 1024.0 * 1024.0) as u64))
+        self.bytes
     }
 
     /// Returns the walltime to ask for: whole minutes, which Slurm counts in.
@@ -77,8 +77,8 @@ pub struct Outlook {
     classes: HashMap<HostId, Token>,
     /// The run's files.
     pub files: Files,
-    /// By what was known of how long it waits there.
-    asked: HashMap<(TaskId, HostId, u32), (Arc<Steps>, Foresight)>,
+    /// By the conditions there.
+    asked: HashMap<(TaskId, HostId, u32), (Conditions, Foresight)>,
     runs: HashMap<(TaskId, HostId, u32), Option<Prediction>>,
     /// Per task that may go to several hosts: those that it fits, as of some version of their rooms.
     fitting: HashMap<TaskId, (u32, Fitting)>,
@@ -165,36 +165,32 @@ impl Outlook {
         self.total(plan.inputs(instance))
     }
 
-    /// Foresees what an instance needs on a host, whose batch system asks for time too, and makes it wait so long by that.
-    pub fn foresee(
-        &mut self,
-        plan: &Plan,
-        instance: InstanceId,
-        (host, flavour): (HostId, Option<Flavour>),
-        waits: &Arc<Steps>,
-    ) -> Foresight {
+    /// Foresees what an instance needs on a host under its conditions; batch systems ask for time too.
+    pub fn foresee(&mut self, plan: &Plan, instance: InstanceId, host: HostId, conditions: &Conditions) -> Foresight {
         let task = plan.instance(instance).task;
         let Some(known) = self.of(task).cloned() else { return Foresight::default() };
         let class = self.class(host);
         // Exactly: what is larger than all that was seen is another case.
         let input = self.input(plan, instance);
         let key = (task, host, (input as f32).to_bits());
-        if let Some((_, foresight)) = self.asked.get(&key).filter(|(of, _)| of == waits) {
+        if let Some((_, foresight)) = self.asked.get(&key).filter(|(of, _)| of == conditions) {
             return *foresight;
         }
+        let Conditions { flavour, waits, grain } = conditions;
         // Where no batch system holds anybody to it, it is kept free, and too little of it is everybody's trouble.
         let caution = if flavour.is_some() { Caution::Balanced } else { Caution::Safe };
         let question = |grain| Question { input, grain, caution };
         // What people commonly ask of a batch system is no measure of what to keep free on a machine of one's own.
         let counts = |found: &Prediction| flavour.is_some() || found.source != Basis::Shipped;
-        let mem = known.memory(class, question(1024.0 * 1024.0)).filter(counts);
-        let time = flavour.and_then(|_| known.time_limit(class, question(60.0), waits));
+        let mem = known.memory_in(class, question(MEBIBYTE), grain).filter(counts);
+        let time = flavour.as_ref().and_then(|_| known.time_limit(class, question(60.0), waits));
         let rounded = |found: Prediction| {
             let request = found.request.max(1.0);
             Walltime(waits.within(request, coarse(request, 60.0)) as u64)
         };
-        let foresight = Foresight { mem, time, walltime: time.map(rounded) };
-        keep(&mut self.asked, key, (Arc::clone(waits), foresight));
+        let bytes = mem.map(|found| Bytes(grain.rounded(found.request.max(LEAST), coarse) as u64));
+        let foresight = Foresight { mem, time, bytes, walltime: time.map(rounded) };
+        keep(&mut self.asked, key, (conditions.clone(), foresight));
         foresight
     }
 

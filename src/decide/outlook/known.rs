@@ -1,6 +1,7 @@
 //! What was learned of a task's command, by class of host.
 
 use crate::decide::learn::evidence::{Evidence, Prior};
+use crate::decide::learn::grain::Grain;
 use crate::decide::learn::hosts::Factor;
 use crate::decide::learn::profile::{Prediction, Profile, Question, Source};
 use crate::decide::learn::steps::Steps;
@@ -48,6 +49,11 @@ impl Known {
     /// Predicts peak memory in bytes.
     pub fn memory(&self, class: Token, question: Question) -> Option<Prediction> {
         self.evidence(class).memory(question)
+    }
+
+    /// Predicts the same where a site grants in such amounts.
+    pub fn memory_in(&self, class: Token, question: Question, grain: &Grain) -> Option<Prediction> {
+        self.evidence(class).memory_in(question, grain)
     }
 
     /// Predicts the time limit in seconds to ask for, where jobs wait so long by that.

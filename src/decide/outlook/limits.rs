@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use crate::decide::graph::estimate::{Estimate, Source};
 use crate::decide::graph::queues::Queues;
+use crate::decide::learn::grain::{Grain, MEBIBYTE};
 use crate::decide::learn::steps::Steps;
 use crate::decide::outlook::board::{Board, Site};
 use crate::decide::outlook::parts::QueueId;
+use crate::model::batch::Flavour;
 use crate::model::id::HostId;
 use crate::model::units::Timestamp;
 
@@ -18,6 +20,24 @@ const MOST: usize = 8;
 const STALE: f64 = 60.0;
 /// Answers kept of a host, before all are forgotten.
 const KEPT: usize = 64;
+
+/// Under which conditions a host takes a task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conditions {
+    /// Its batch system; none where nobody holds it to what it asks for.
+    pub flavour: Option<Flavour>,
+    /// How long it waits there by its time limit.
+    pub waits: Arc<Steps>,
+    /// In which amounts it is granted memory.
+    pub grain: Grain,
+}
+
+impl Conditions {
+    /// Takes a host of which no more is known than its batch system.
+    pub fn of(flavour: Option<Flavour>) -> Self {
+        Self { flavour, waits: Arc::default(), grain: Grain::multiples(MEBIBYTE) }
+    }
+}
 
 /// A partition that a task fits, with its longest walltime in seconds; infinite where it has none.
 pub type Fit<N> = (N, f64);

@@ -132,6 +132,7 @@ fn set(partition: &mut Partition, settings: &PartitionSettings) {
     }
     partition.cores_per_node = settings.cores.or(partition.cores_per_node);
     partition.memory_per_node = settings.memory.or(partition.memory_per_node);
+    partition.memory_least = settings.memory.or(partition.memory_least);
     if let Some(gpus) = settings.gpus {
         let models = std::mem::take(&mut partition.gpus);
         let model = models.into_keys().next().unwrap_or_else(|| "gpu".to_owned());

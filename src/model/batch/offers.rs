@@ -37,8 +37,12 @@ pub struct Partition {
     pub cores_max: Option<u32>,
     /// Memory of its largest node.
     pub memory_per_node: Option<Bytes>,
+    /// Memory of its smallest node.
+    pub memory_least: Option<Bytes>,
     /// Most memory of a job on one node.
     pub memory_max: Option<Bytes>,
+    /// Most memory of a core: a job that asks for more is given, and charged, further cores.
+    pub memory_max_per_core: Option<Bytes>,
     /// Memory per core of jobs that name none.
     pub memory_default_per_core: Option<Bytes>,
     /// Most GPUs on one node, by model; `gpu` where the site names no models.
@@ -55,6 +59,8 @@ pub struct Partition {
     pub jobs_max: Option<u32>,
     /// The accounts that may use it; empty for all.
     pub accounts: Vec<String>,
+    /// Whether a job has whole nodes, whatever it asks for.
+    pub has_whole_nodes: bool,
     /// Cores of its nodes that nobody used when the host was probed; none where it does not say.
     pub idle: Option<u32>,
 }

@@ -14,7 +14,7 @@ use crate::decide::outlook::foresee::Outlook;
 use crate::decide::outlook::known::{Known, Seen};
 use crate::language::command::Token;
 use crate::model::api::RunState;
-use crate::model::batch::Flavour;
+use crate::model::batch::{Flavour, Partition};
 use crate::model::id::{HostId, InstanceId, TaskId};
 use crate::model::job::Outcome;
 use crate::model::observation::Observation;
@@ -222,4 +222,38 @@ fn what_is_shipped_is_asked_of_batch_systems_alone_and_no_more_than_there_is() {
     assert_eq!(granted(Some(Flavour::Slurm), 4).1, Bytes::gib(4), "what there is");
     let (hold, _, time) = granted(None, 64);
     assert_eq!((hold, time), (Hold::Nothing, None), "what people ask for is no measure of this machine");
+}
+
+#[test]
+fn memory_is_asked_for_as_a_site_charges_for_it() {
+    let granted = |cost: &dyn Fn(&mut Partition)| {
+        let mut world = World::with_cores(64);
+        world.room.mem = Bytes::gib(64);
+        let mut partition = Partition {
+            name: "main".to_owned(),
+            nodes: 4,
+            cores_per_node: Some(16),
+            memory_per_node: Some(Bytes::gib(64)),
+            ..Partition::default()
+        };
+        cost(&mut partition);
+        let limits = Limits { flavour: Some(Flavour::Slurm), partitions: vec![partition], ..Limits::default() };
+        world.tell(Event::Limits(HostId::LOCAL, Arc::new(limits)));
+        world.tell(Event::Room(HostId::LOCAL, world.room));
+        let plan = Workflow::default().task("a", 1).plan();
+        tell_known(&mut world, 1, 1, Some(known(2300)));
+        world.submit(&plan);
+        world.grants[0].1.mem
+    };
+    let usual = granted(&|_| ());
+    assert!((2_300_000_000..3_000_000_000).contains(&usual.0), "{usual}");
+    // A core may have a gibibyte, and three are charged: three are asked for.
+    assert_eq!(granted(&|it| it.memory_max_per_core = Some(Bytes::gib(1))), Bytes::gib(3));
+    assert_eq!(granted(&|it| it.memory_max_per_core = Some(Bytes::gib(8))), usual, "its own core has that");
+    // The whole node is its own, whatever it asks for.
+    let whole = |it: &mut Partition| {
+        it.has_whole_nodes = true;
+        it.memory_least = Some(Bytes::gib(32));
+    };
+    assert_eq!(granted(&whole), Bytes::gib(28));
 }

@@ -105,6 +105,8 @@ fn partition(line: &str) -> Option<Partition> {
         nodes_max: get("MaxNodes").and_then(count),
         memory_max: mib("MaxMemPerNode"),
         memory_default_per_core: mib("DefMemPerCPU"),
+        memory_max_per_core: mib("MaxMemPerCPU"),
+        has_whole_nodes: get("OverSubscribe") == Some("EXCLUSIVE"),
         accounts: accounts.map(|names| names.split(',').map(str::to_owned).collect()).unwrap_or_default(),
         ..Partition::default()
     })
@@ -151,7 +153,9 @@ fn add_nodes(partitions: &mut Vec<Partition>, told: usize, line: &str) {
         partition.node_names.push(names.to_owned());
     }
     partition.cores_per_node = partition.cores_per_node.max(count(cores));
-    partition.memory_per_node = partition.memory_per_node.max(memory(mem, Bytes::mib(1)));
+    let mem = memory(mem, Bytes::mib(1));
+    partition.memory_per_node = partition.memory_per_node.max(mem);
+    partition.memory_least = partition.memory_least.into_iter().chain(mem).min();
     // Allocated, idle, other, in all.
     if let Some(idle) = used.split('/').nth(1).and_then(count) {
         partition.idle = Some(partition.idle.unwrap_or(0).saturating_add(idle));

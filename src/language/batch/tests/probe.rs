@@ -122,6 +122,26 @@ fn nodes_of_slurm_that_start_no_jobs_are_out_of_service() {
 }
 
 #[test]
+fn what_memory_of_slurm_costs() {
+    for folder in SLURMS {
+        let plain = slurm_site(folder, &reply(folder, "sinfo-summary-o").stdout);
+        let of = |text: &str| {
+            let debug = parse_probe(Flavour::Slurm, text).partitions.swap_remove(0);
+            (debug.memory_max_per_core, debug.has_whole_nodes)
+        };
+        assert_eq!(of(&plain), (None, false), "{folder}");
+        let most = plain.replacen("MaxMemPerNode=UNLIMITED", "MaxMemPerCPU=4096", 1);
+        assert_eq!(of(&most), (Some(Bytes::gib(4)), false), "{folder}");
+        assert!(of(&plain.replacen("OverSubscribe=NO", "OverSubscribe=EXCLUSIVE", 1)).1, "{folder}");
+    }
+    let nodes = "big|up|1-00:00:00|2|idle|g[1-2]|48+|512000+|avx|(null)|0/96/0/96\n\
+                 big|up|1-00:00:00|1|mixed|g3|32|256000|(null)|(null)|0/32/0/32\n";
+    let facts = parse_probe(Flavour::Slurm, &slurm_site("slurm-22.05-cgroup", nodes));
+    let [.., big] = facts.partitions.as_slice() else { panic!("{facts:?}") };
+    assert_eq!((big.memory_per_node, big.memory_least), (Some(Bytes::mib(512_000)), Some(Bytes::mib(256_000))));
+}
+
+#[test]
 fn gpus_of_slurm_by_model() {
     let nodes = "gpu|up|1-00:00:00|2|idle|g[1-2]|48+|512000+|avx,ssd|gpu:a100:4(S:0,1),lustre:1|0/96/0/96\n\
                  gpu|up|1-00:00:00|1|mixed|g3|32|256000|(null)|gpu:v100:2,gpu:a100:1|0/32/0/32\n\
