@@ -69,6 +69,8 @@ outputs = ["odd/{item}"]
     // For this user, for everybody, in the queue, in all of them: PBS says each in other words.
     let one = "name = \"one\"\n[tasks.t]\noutputs = [\"made\"]\nrun = \"echo made > made\"\non = \"center\"\n";
     for limit in ["queue workq max_queued = \"[u:alice=1]\"", "server max_queued = \"[o:PBS_ALL=1]\""] {
+        // What is over counts until PBS has taken it down.
+        until("no job is left", || pbs(&bed, "test -z \"$(qstat)\"").code == 0);
         bed.now(&format!("manage set {limit}"));
         let held = pbs(&bed, "echo true | qsub -f -h").exits(0).out;
         bed.write("full/workflow.toml", one);
