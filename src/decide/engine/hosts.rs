@@ -28,6 +28,8 @@ struct Host {
     ready: Queue,
     /// Attempts handed over that count: see [`Capacity::jobs`].
     given: usize,
+    /// Whether they have been as many as may be since room for a batch was free.
+    full: bool,
 }
 
 impl Host {
@@ -44,15 +46,19 @@ impl Host {
         }
     }
 
-    /// Returns whether so much room has become free that a batch is worth it: half of what may be ahead, or an eighth of the jobs
-    /// of a cluster.
-    fn takes_more(&self) -> bool {
+    /// Returns how many attempts may count as handed over for a batch of others to be worth it: half of what may be ahead is free
+    /// then, or an eighth of the jobs of a cluster.
+    fn enough(&self) -> usize {
         let most = self.most();
-        let enough = match self.room {
+        match self.room {
             Some(Capacity { jobs: Some(_), .. }) => most - most / 8,
             _ => most / 2,
-        };
-        !self.shut && most > 0 && self.given <= enough
+        }
+    }
+
+    /// Returns whether so much room has become free that a batch is worth it.
+    fn takes_more(&self) -> bool {
+        !self.shut && self.most() > 0 && self.given <= self.enough()
     }
 }
 
@@ -101,9 +107,11 @@ impl Hosts {
         self.all.get(host.index()).is_none_or(|host| host.shut)
     }
 
-    /// Returns whether another attempt may be handed over to a host.
+    /// Returns whether another attempt may be handed over to a host that is one of several: to a batch system that had as many as may
+    /// be, only when a batch of them is worth it.
     pub(super) fn takes_one(&self, host: HostId) -> bool {
-        self.all.get(host.index()).is_some_and(|host| !host.shut && host.given < host.most())
+        let waits = |host: &Host| host.full && host.limits.flavour.is_some() && host.given > host.enough();
+        self.all.get(host.index()).is_some_and(|host| !host.shut && host.given < host.most() && !waits(host))
     }
 
     /// Returns the room of a host, once it is known.
@@ -253,12 +261,16 @@ impl Hosts {
 
     /// Counts an attempt as handed over.
     pub(super) fn given(&mut self, host: HostId) {
-        self.of(host).given += 1;
+        let host = self.of(host);
+        host.given += 1;
+        host.full |= host.given >= host.most();
     }
 
     /// Counts one no more.
     pub(super) fn taken(&mut self, host: HostId) {
-        self.of(host).given -= 1;
+        let host = self.of(host);
+        host.given -= 1;
+        host.full &= host.given > host.enough();
     }
 
     /// Returns whether a host's executor lets jobs in by itself, so that one that started no longer counts as handed over.

@@ -11,11 +11,11 @@ use crate::decide::graph::estimate::{Estimate, Source};
 use crate::decide::graph::load::Load;
 use crate::decide::graph::net::Link;
 use crate::decide::graph::queues::Queues;
-use crate::decide::learn::waits::apart;
 use crate::decide::outlook::cores::Cores;
 use crate::decide::outlook::files::Hosts;
 use crate::decide::outlook::limits::Answers;
 use crate::decide::outlook::parts::{Bound, Part, Pool, QueueId};
+use crate::decide::outlook::sheet::Sheet;
 use crate::model::choice::{Policy, Span, Terms};
 use crate::model::host::HostName;
 use crate::model::id::{HostId, InstanceId, JobKey, RunId};
@@ -25,6 +25,9 @@ use crate::model::units::{Bytes, Timestamp};
 const RISK: f64 = 0.1;
 /// How many tasks are bound to a batch system, as a multiple of what runs there at once: the next ones queue while these run.
 const AHEAD: u32 = 2;
+/// What part of that must be free again, once it was full, for a batch system to be given more: what goes there together goes as one
+/// array, and what queues meanwhile keeps its cores busy.
+const TOGETHER: u32 = 8;
 /// Tasks shorter than this may be bound ahead of room anywhere, so that no core idles while an ending is told.
 const SHORT: f64 = 2.0;
 /// So many cores of them.
@@ -87,37 +90,6 @@ pub struct Want {
     pub image: Option<(f64, Hosts)>,
     /// What counts.
     pub policy: Policy,
-}
-
-/// What a task costs on a host, in seconds.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Sheet {
-    /// The host.
-    pub host: HostId,
-    /// The queue.
-    pub queue: QueueId,
-    /// Until what was bound there before leaves room.
-    pub behind: f64,
-    /// Until its cores are there at all.
-    opens: f64,
-    /// Until the batch system starts it.
-    pub wait: Estimate,
-    /// Until its inputs are there, from when the links are free.
-    pub transfer: Estimate,
-    /// Until the links are free.
-    pub blocked: f64,
-    /// Hosts that inputs come from.
-    pub from: Hosts,
-    /// Bytes that come.
-    pub moved: f64,
-    /// While it runs.
-    pub run: Estimate,
-    /// What counts against the host for what is not sure.
-    pub penalty: f64,
-    /// All of that.
-    pub total: f64,
-    /// What the policy counts before that.
-    first: f64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -337,13 +309,12 @@ impl Board {
         let Some(site) = self.site(sheet.host) else { return false };
         let Some(facts) = site.facts.as_ref() else { return false };
         let (pool, slots) = site.pool(sheet.queue, facts);
-        let most = most(facts, slots);
-        let most = if sheet.run.middle < SHORT { most.saturating_add(SHORT_AHEAD) } else { most };
+        let most = most(facts, slots, sheet.run.middle);
         // Who is bound to cores that are not there yet is bound for nothing but to have its inputs come: the first of those that
         // are ready by then shall have them, not the first that would have had to wait elsewhere.
         let is_time = sheet.opens <= sheet.blocked + sheet.transfer.middle;
         // What is larger than the host is thought to be has it alone.
-        is_time && (pool.placed == 0 || pool.placed + want.cpus <= most)
+        is_time && (pool.placed == 0 || pool.has_room(want.cpus, most, most / TOGETHER))
     }
 
     /// Returns the hosts that are known.
@@ -356,7 +327,10 @@ impl Board {
     pub fn is_open(&self, host: HostId) -> bool {
         let Some(site) = self.site(host) else { return false };
         let Some(facts) = site.facts.as_ref() else { return false };
-        let is_open = |(pool, slots): (Pool, u32)| pool.placed < most(facts, slots);
+        let is_open = |(pool, slots): (Pool, u32)| {
+            let most = most(facts, slots, SHORT);
+            pool.has_room(1, most, most / TOGETHER)
+        };
         is_open((site.all, facts.slots)) || (0..site.names.len() as u16).any(|it| is_open(site.pool(Some(it), facts)))
     }
 
@@ -384,6 +358,12 @@ impl Board {
         let work = bound.expected * f64::from(bound.cpus);
         self.of(sheet.host).given += work;
         self.again(sheet.host, bound, key);
+        let site = self.of(sheet.host);
+        if let Some(facts) = site.facts.as_ref().filter(|facts| placed && facts.is_batch) {
+            let (pool, slots) = site.pool(queue, facts);
+            let is_full = !pool.has_room(cpus, most(facts, slots, sheet.run.middle), 0);
+            site.each_pool(queue, |pool| pool.full = is_full);
+        }
         bound
     }
 
@@ -477,27 +457,6 @@ impl Board {
             total: rounded(sheet.total),
         })
     }
-}
-
-impl Sheet {
-    /// Returns whether this host is the better one; of two alike the first by number.
-    pub fn is_better_than(&self, other: &Self) -> bool {
-        let order = self.first.total_cmp(&other.first).then(self.total.total_cmp(&other.total));
-        order.then(self.host.cmp(&other.host)).is_lt()
-    }
-
-    /// Returns after how many seconds it starts there.
-    fn starts(&self) -> f64 {
-        self.behind.max(self.blocked + self.transfer.middle) + self.wait.middle
-    }
-}
-
-/// Returns the sheet of the queue where a task goes, of those of one host: the first that it fits, unless it starts so much sooner
-/// in another that it is worth to tell them apart.
-pub fn best_queue(sheets: &[Sheet]) -> Option<&Sheet> {
-    let (first, others) = sheets.split_first()?;
-    let worth = |other: &&Sheet| other.starts() < first.starts() && apart(first.starts(), other.starts());
-    Some(others.iter().filter(worth).fold(first, |best, other| if other.is_better_than(best) { other } else { best }))
 }
 
 impl Site {
@@ -669,10 +628,11 @@ impl Site {
     }
 }
 
-/// Returns how many cores may be bound at once where so many run.
-fn most(facts: &SiteFacts, slots: u32) -> u32 {
+/// Returns how many cores may be bound at once where so many run, to tasks of so many seconds.
+fn most(facts: &SiteFacts, slots: u32, run: f64) -> u32 {
     let slots = slots.max(1);
-    if facts.is_batch { slots.saturating_mul(AHEAD) } else { slots }
+    let most = if facts.is_batch { slots.saturating_mul(AHEAD) } else { slots };
+    if run < SHORT { most.saturating_add(SHORT_AHEAD) } else { most }
 }
 
 fn seconds(at: Timestamp) -> f64 {

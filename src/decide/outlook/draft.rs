@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::decide::graph::estimate::Source;
-use crate::decide::outlook::board::{Board, Sheet, best_queue};
+use crate::decide::outlook::board::Board;
 use crate::decide::outlook::files::Hosts;
 use crate::decide::outlook::foresee::Outlook;
 use crate::decide::outlook::parts::QueueId;
+use crate::decide::outlook::sheet::{Sheet, best_queue};
 use crate::decide::outlook::survey::Survey;
 use crate::decide::place::plan::{Effort, Policy, plan as schedule};
 use crate::decide::place::problem::{File, Network, Path, Problem, ProblemError, Room, Site, Wait, Work};

@@ -8,6 +8,8 @@ pub mod files;
 
 pub mod parts;
 
+pub mod sheet;
+
 pub mod board;
 
 mod cores;

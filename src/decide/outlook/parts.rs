@@ -101,6 +101,8 @@ pub(super) struct Pool {
     pub(super) begun: u32,
     /// Core-seconds of what would go there and has to wait for room, in this round.
     pub(super) held: f64,
+    /// Whether what was placed there last left no room for another like it.
+    pub(super) full: bool,
 }
 
 impl Pool {
@@ -148,7 +150,15 @@ impl Pool {
             waiting: self.waiting.saturating_add(of(other.waiting)),
             begun: self.begun.saturating_add(of(other.begun)),
             held: other.held.mul_add(part, self.held),
+            full: self.full,
         }
+    }
+
+    /// Returns whether so many cores fit beside what is placed, where so many may be placed: once it was full, only when so many
+    /// together are free again.
+    pub(super) fn has_room(&self, cpus: u32, most: u32, together: u32) -> bool {
+        let needed = if self.full { cpus.max(together) } else { cpus };
+        self.placed.saturating_add(needed) <= most
     }
 
     /// Returns the core-seconds that are left of it.

@@ -130,6 +130,35 @@ fn what_is_ready_goes_where_it_is_over_first() {
 }
 
 #[test]
+fn what_goes_to_a_batch_system_goes_together() {
+    // Twice as many as run at once, and an eighth of that together; or as many jobs as it takes.
+    for (jobs, wanted) in [(1000, [31, 30, 29, 32, 31, 30, 29, 32]), (16, [15, 16, 15, 16, 15, 16, 15, 16])] {
+        let mut world = world();
+        let cluster = Capacity { cpus: 64, mem: Bytes::gib(64), gpus: 0, nodes: 4, jobs: Some(jobs) };
+        world.tell(Event::Room(HPC, cluster));
+        submit(&mut world, &plan(200, 600), Policy::Fastest, &[]);
+        let full = in_flight(&world);
+        assert_eq!(full[2], jobs.min(32) as usize, "{full:?}");
+        let on = |world: &World, host: HostId| {
+            let run = world.engine.run(RUN).unwrap();
+            let there = |key: &JobKey| run.attempt(key.instance).unwrap().host == Some(host);
+            run.in_flight().find(there).unwrap().instance.0
+        };
+        let mut seen = Vec::new();
+        for _ in 0..wanted.len() {
+            let first = on(&world, HPC);
+            end(&mut world, first, 600.0);
+            seen.push(in_flight(&world)[2]);
+        }
+        assert_eq!(seen, wanted);
+        // A machine without a queue is given the next one at once.
+        let first = on(&world, LAB);
+        end(&mut world, first, 600.0);
+        assert_eq!(in_flight(&world)[1], 8);
+    }
+}
+
+#[test]
 fn large_inputs_draw_a_task_to_where_they_lie() {
     for (bytes, lies, policy, wanted) in [
         (1_000, HERE, Policy::Fastest, [1, 0, 0]),
