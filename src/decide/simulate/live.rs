@@ -30,6 +30,8 @@ enum News {
     Ready(JobKey),
     /// It is over.
     Over(JobKey),
+    /// A host is away.
+    Shuts(u16),
     /// A host may start what it could not before.
     Opens(u16),
     /// What was learned is told.
@@ -97,6 +99,13 @@ struct Live<'w, 'p> {
 
 impl Live<'_, '_> {
     fn go(&mut self) {
+        for away in self.world.outages {
+            if away.from > 0.0 {
+                self.comes(away.from, News::Shuts(away.site));
+            } else {
+                self.take(News::Shuts(away.site));
+            }
+        }
         for event in self.script.events() {
             self.tell(event);
         }
@@ -105,7 +114,7 @@ impl Live<'_, '_> {
         while let Some(Reverse((at, _, news))) = self.coming.pop() {
             self.now = since(at);
             idle = if matches!(news, News::Timer(_)) { idle + 1 } else { 0 };
-            if self.is_over() || idle > PATIENCE && self.jobs.iter().all(Option::is_none) {
+            if self.is_over() || idle > PATIENCE && self.has_nothing_coming() {
                 break;
             }
             self.take(news);
@@ -114,6 +123,12 @@ impl Live<'_, '_> {
 
     fn is_over(&self) -> bool {
         self.engine.run(RUN).is_none_or(|run| run.state() != RunState::Active)
+    }
+
+    /// Returns whether nothing can come any more but timers.
+    fn has_nothing_coming(&self) -> bool {
+        let is_timer = |Reverse((.., news)): &Reverse<(Timestamp, u64, News)>| matches!(news, News::Timer(_));
+        self.jobs.iter().all(Option::is_none) && self.coming.iter().all(is_timer)
     }
 
     /// Has hosts look again at who waits when an allocation is there, or when they are back.
@@ -152,6 +167,7 @@ impl Live<'_, '_> {
                 self.start(site);
             }
             News::Over(key) => self.end(key),
+            News::Shuts(site) => self.tell(Event::Shut(self.script.host(site))),
             News::Opens(site) => self.open(site),
             News::Learned => {
                 let known = std::mem::take(&mut self.learned).into_iter().map(|task| (task, self.script.known(task)));
@@ -254,6 +270,10 @@ impl Live<'_, '_> {
     /// Starts on a host what waits there, and has the engine look again at what it kept until then.
     fn open(&mut self, site: u16) {
         self.start(site);
+        // As soon as the engine hears of it: real ones take up to a minute to see either.
+        if !self.is_away(site, 0.0) {
+            self.tell(Event::Opened(self.script.host(site)));
+        }
         if let Some(room) = self.script.room(site) {
             self.tell(room);
         }

@@ -124,6 +124,32 @@ fn sweep(waits: [Wait; 2]) -> Problem {
 }
 
 #[test]
+fn a_host_that_is_away_is_given_nothing_until_it_is_back() {
+    let run = |outages: &[Outage]| {
+        let problem = sweep([Wait::None; 2]);
+        let belief = Belief::of(&problem);
+        let luck = Luck::draw(&belief.seconds, Chance::default(), 0);
+        World { problem: &problem, luck: &luck, outages, here: None }.run(Strategy::Full, &belief, 0)
+    };
+    let away = |from, seconds| Outage { site: 1, from, seconds };
+    let of_second = |course: &Course| course.ran.iter().filter(|ran| ran.site == 1).count();
+    // Six in the first thirty seconds, and all others on the host that is there, instead of waiting for hours.
+    let course = run(&[away(30.0, 10_000.0)]);
+    assert_eq!((course.ran.len(), of_second(&course)), (40, 6));
+    assert!((course.end - 170.0).abs() < 1.0, "{}", course.end);
+    // It is used again when it is back, and not at the end of the first of two times that overlap.
+    let course = run(&[away(30.0, 20.0), away(40.0, 40.0)]);
+    let late = course.ran.iter().filter(|ran| ran.site == 1 && ran.start > 29.0);
+    assert!(late.clone().count() > 5 && late.clone().all(|ran| ran.start >= 80.0), "{course:?}");
+    // From the very beginning; and where there is no other host, work waits.
+    let course = run(&[away(0.0, 10_000.0)]);
+    assert_eq!((course.ran.len(), of_second(&course)), (40, 0));
+    let course = run(&[away(0.0, 10_000.0), Outage { site: 0, from: 0.0, seconds: 20_000.0 }]);
+    assert_eq!((course.ran.len(), of_second(&course)), (40, 40));
+    assert!(course.ran.iter().all(|ran| ran.start >= 10_000.0), "{course:?}");
+}
+
+#[test]
 fn a_host_slower_than_thought_is_found_out() {
     let problem = sweep([Wait::None; 2]);
     // Thought eight times as fast as it is.
