@@ -6,13 +6,14 @@
 //! It also says how often the interval of waits holds on synthetic queues, of seeds that nothing was chosen on.
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "a bench")]
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use csync::decide::learn::waits::{Waited, predict};
 use csync::decide::place::problem::{File, Network, Path, Problem, Room, Site, Wait, Work};
 use csync::decide::simulate::luck::{Chance, Dice, Luck};
 use csync::decide::simulate::queue::{Job, jobs, starts};
-use csync::decide::simulate::world::{Belief, Strategy, World};
+use csync::decide::simulate::world::{Belief, Ran, Strategy, World};
 
 /// Name, cores, speed, queue wait.
 const HOSTS: [(&str, u32, f64, f64); 4] =
@@ -99,10 +100,18 @@ fn geomean(values: &[f64]) -> f64 {
     (values.iter().map(|value| value.ln()).sum::<f64>() / values.len() as f64).exp()
 }
 
-/// Returns, for each shape, each strategy's makespan over the bound.
-fn table(seeds: u64) -> Vec<[f64; 7]> {
+/// What came of a shape: each strategy's makespan over the bound; how many tasks csync's engine gave to hosts with a queue, and in how
+/// many submissions.
+struct Row {
+    ratios: [f64; 7],
+    given: (usize, usize),
+}
+
+/// Returns what comes of each shape.
+fn table(seeds: u64) -> Vec<Row> {
     let row = |shape: &Shape| {
         let mut ratios: [Vec<f64>; 7] = std::array::from_fn(|_| Vec::new());
+        let mut given = (0, 0);
         for seed in 0..seeds {
             let problem = problem(shape, 1000 + seed);
             let mut dice = Dice::new(7000 + seed);
@@ -112,10 +121,17 @@ fn table(seeds: u64) -> Vec<[f64; 7]> {
             let luck = Luck::draw(&truth, CHANCE, seed);
             let world = World { problem: &problem, luck: &luck, outages: &[], here: Some(0) };
             for (ratios, strategy) in ratios.iter_mut().zip(Strategy::ALL) {
-                ratios.push(world.run(strategy, &belief, seed).end / problem.lower_bound());
+                let course = world.run(strategy, &belief, seed);
+                ratios.push(course.end / problem.lower_bound());
+                if strategy == Strategy::Full {
+                    let queued = |ran: &&Ran| HOSTS[usize::from(ran.site)].3 > 0.0;
+                    let at = |ran: &Ran| (ran.site, ran.given.to_bits());
+                    let all: Vec<(u16, u64)> = course.ran.iter().filter(queued).map(at).collect();
+                    given = (given.0 + all.len(), given.1 + all.iter().collect::<BTreeSet<_>>().len());
+                }
             }
         }
-        ratios.map(|ratios| geomean(&ratios))
+        Row { ratios: ratios.map(|ratios| geomean(&ratios)), given }
     };
     SHAPES.iter().map(row).collect()
 }
@@ -210,17 +226,23 @@ fn main() {
     println!();
     for (shape, row) in SHAPES.iter().zip(&rows) {
         print!("{:<22}", shape.0);
-        for ratio in row {
+        for ratio in &row.ratios {
             print!("{ratio:>18.2}");
         }
         println!();
     }
-    let means: [f64; 7] = std::array::from_fn(|at| geomean(&rows.iter().map(|row| row[at]).collect::<Vec<f64>>()));
+    let means: [f64; 7] =
+        std::array::from_fn(|at| geomean(&rows.iter().map(|row| row.ratios[at]).collect::<Vec<f64>>()));
     print!("{:<22}", "geometric mean");
     for mean in &means {
         print!("{mean:>18.2}");
     }
     println!("\n");
+    println!("arrays: what csync gave to hosts with a queue, and in how many submissions");
+    for (shape, Row { given: (tasks, submissions), .. }) in SHAPES.iter().zip(&rows) {
+        println!("  {:<20} {tasks:>6} tasks in {submissions:>5}", shape.0);
+    }
+    println!();
     if let Some(file) = args.iter().position(|arg| arg == "--svg").and_then(|at| args.get(at + 1)) {
         std::fs::write(file, svg(&means)).unwrap();
     }

@@ -69,6 +69,7 @@ pub(super) fn run(world: &World<'_>, belief: &Belief) -> Course {
         engine: Engine::new(0),
         hosts: hosts.collect(),
         jobs: vec![None; world.problem.tasks.len()],
+        given: vec![0.0; world.problem.tasks.len()],
         learned: BTreeSet::new(),
         coming: BinaryHeap::new(),
         now: 0.0,
@@ -76,7 +77,9 @@ pub(super) fn run(world: &World<'_>, belief: &Belief) -> Course {
         script,
     };
     live.go();
-    live.world.course(&live.table)
+    let mut course = live.world.course(&live.table);
+    course.ran.iter_mut().zip(&live.given).for_each(|(ran, given)| ran.given = *given);
+    course
 }
 
 struct Live<'w, 'p> {
@@ -88,6 +91,8 @@ struct Live<'w, 'p> {
     hosts: Vec<Here>,
     /// The attempt of each task that a host has.
     jobs: Vec<Option<Job>>,
+    /// When each task was handed over last.
+    given: Vec<f64>,
     /// Tasks of the plan of which something was learned that the engine was not told yet.
     learned: BTreeSet<TaskId>,
     coming: BinaryHeap<Reverse<(Timestamp, u64, News)>>,
@@ -204,6 +209,9 @@ impl Live<'_, '_> {
         let staged = self.table.fetch(task as usize, site);
         if let Some(slot) = self.jobs.get_mut(task as usize) {
             *slot = Some(Job { key, site, staged, start: None });
+        }
+        if let Some(given) = self.given.get_mut(task as usize) {
+            *given = self.now;
         }
         self.comes(staged, News::Staged(key));
     }

@@ -124,6 +124,27 @@ fn sweep(waits: [Wait; 2]) -> Problem {
 }
 
 #[test]
+fn what_a_cluster_runs_goes_there_in_few_submissions() {
+    // Three hundred tasks that end at other times each, beside a machine that is no good for them.
+    let cluster = Site { room: Room::cores(64), speed: 1.0, wait: Wait::Each(60.0), rate: 0.0 };
+    let here = Site { room: Room::cores(1), speed: 0.1, wait: Wait::None, rate: 0.0 };
+    let network = Network { sites: vec![cluster, here], paths: vec![None; 4], links: 0 };
+    let task = Work { seconds: 600.0, room: Room::cores(1), ..Work::default() };
+    let problem = Problem::new(network, vec![task; 300], Vec::new()).unwrap();
+    let belief = Belief::of(&problem);
+    let luck = Luck::draw(&belief.seconds, Chance { runs: 0.5, ..Chance::default() }, 5);
+    let course = World { problem: &problem, luck: &luck, outages: &[], here: Some(1) }.run(Strategy::Full, &belief, 5);
+    let there: Vec<&Ran> = course.ran.iter().filter(|ran| ran.site == 0).collect();
+    let mut given: Vec<f64> = there.iter().map(|ran| ran.given).collect();
+    given.sort_by(f64::total_cmp);
+    given.dedup();
+    // Twice as many as run at once, then an eighth of that at a time.
+    let wanted = 1 + (there.len() - 128).div_ceil(16);
+    assert!(there.len() > 250 && given.len() <= wanted + 1, "{} in {}", there.len(), given.len());
+    assert!(course.ran.iter().all(|ran| ran.given <= ran.staged), "{course:?}");
+}
+
+#[test]
 fn a_host_that_is_away_is_given_nothing_until_it_is_back() {
     let run = |outages: &[Outage]| {
         let problem = sweep([Wait::None; 2]);

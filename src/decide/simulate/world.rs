@@ -92,7 +92,7 @@ pub struct Course {
     pub end: f64,
     /// Bytes that moved between hosts.
     pub moved: f64,
-    /// Of each task: where it ran, when it was submitted, started and ended.
+    /// Of each task: where it ran, and when.
     pub ran: Vec<Ran>,
 }
 
@@ -101,6 +101,8 @@ pub struct Course {
 pub struct Ran {
     /// Where.
     pub site: u16,
+    /// When it was handed over to its host: at the beginning where all is decided before.
+    pub given: f64,
     /// When its inputs were there.
     pub staged: f64,
     /// When it started.
@@ -193,7 +195,7 @@ impl<'a> World<'a> {
     pub(super) fn course(&self, now: &Timetable<'_>) -> Course {
         let ran = (0..self.problem.tasks.len()).map(|task| {
             let Some(booking) = now.booking(task) else { return Ran::default() };
-            Ran { site: booking.site, staged: booking.staged, start: booking.start, end: booking.end }
+            Ran { site: booking.site, given: 0.0, staged: booking.staged, start: booking.start, end: booking.end }
         });
         Course { end: now.end(), moved: now.moved(), ran: ran.collect() }
     }
