@@ -235,6 +235,56 @@ fn nothing_runs_twice_wherever_the_engine_is_killed_on_the_way_out() {
     }
 }
 
+/// Submits to the workstation what reads a large file, in two submissions; returns where they say that they run.
+fn two_that_read(bed: &Bed, name: &str) -> String {
+    let trace = bed.scratch("station");
+    bed.write(&format!("{name}.bin"), vec![7_u8; 40 << 20]);
+    let task = |task: &str, cpus: u32| {
+        format!(
+            "[tasks.{task}]\nforeach = {{ range = [1, 2] }}\ninputs = [\"{name}.bin\"]\nresources = {{ cpus = {cpus} }}\n\
+             run = \"echo $CSYNC_JOB >> {trace}/started\"\non = \"lab\"\n"
+        )
+    };
+    bed.write(&format!("{name}.toml"), format!("name = \"{name}\"\n{}{}", task("t", 1), task("u", 2)));
+    bed.csync(&["submit", "--detach", &format!("{name}.toml")]).exits(0);
+    trace
+}
+
+#[test]
+fn nothing_is_lost_or_runs_twice_wherever_the_engine_ends_on_the_way_to_a_workstation() {
+    let bed = Bed::own(&[]);
+    configure(&bed, HOSTS);
+    bed.now("delay gate 60");
+    let on = |script: &str| bed.on("station", script).out;
+    let part = "find ~/.csync/trees -name '.csync-*.part' -size +1M 2>/dev/null";
+    let jobs = "ls ~/.csync/jobs 2>/dev/null | grep -c csync-";
+    for (point, how) in [
+        ("its input is on its way", "KILL"),
+        ("its input is on its way", "stop"),
+        ("its directory is there", "KILL"),
+        ("it is out", "KILL"),
+        ("it runs", "stop"),
+    ] {
+        until("nothing of before is left", || on(jobs).trim() == "0");
+        let trace = two_that_read(&bed, &format!("{point}-{how}").replace(' ', "-"));
+        match point {
+            "its input is on its way" => until(point, || !on(part).is_empty()),
+            "its directory is there" => until(point, || on(jobs).trim() != "0"),
+            "it is out" => until(point, || on("ls ~/.csync/jobs/*/submitting").contains("submitting")),
+            _ => until(point, || !on(&format!("cat {trace}/started 2>/dev/null")).is_empty()),
+        }
+        if how == "KILL" {
+            signal(engine_pid(&bed), "KILL");
+        } else {
+            bed.csync(&["engine", "stop", "--now"]).exits(0);
+        }
+        bed.csync(&["wait", "last"]).exits(0);
+        let started = on(&format!("sort {trace}/started"));
+        let instances: Vec<&str> = started.lines().filter_map(|key| key.split('.').nth(1)).collect();
+        assert_eq!(instances, ["0", "1", "2", "3"], "{how} when {point}: {started}");
+    }
+}
+
 #[test]
 fn a_batch_system_that_hangs_is_waited_for_and_given_nothing_twice() {
     let bed = Bed::own(&["slurm"]);

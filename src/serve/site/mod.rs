@@ -10,6 +10,7 @@
 mod boxes;
 mod clear;
 mod desk;
+mod doubt;
 mod fetch;
 mod images;
 mod inputs;

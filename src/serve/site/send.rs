@@ -23,6 +23,7 @@ use crate::model::units::Bytes;
 use crate::reach::store::Sent;
 use crate::reach::transport::{Exec, Remote, Transport, TransportError};
 use crate::serve::site::boxes::{archive_of, is_boxed};
+use crate::serve::site::doubt::started;
 use crate::serve::site::images::{ready, wish};
 use crate::serve::site::inputs::bring_inputs;
 use crate::serve::site::said::{request, submission};
@@ -115,7 +116,7 @@ pub(super) enum By {
 /// A submission that went out.
 #[derive(Debug)]
 pub(super) struct SentOut {
-    /// The batch system's id; none without one.
+    /// The batch system's id, or what stands for one where there is none.
     pub(super) batch: Option<BatchId>,
     /// What the dialect could not say, each in one sentence.
     pub(super) notes: Vec<String>,
@@ -249,7 +250,7 @@ pub(super) async fn send(
     }
     let Some(dialect) = &means.dialect else {
         return if reply.2 == 0 {
-            Ok(SentOut { batch: None, notes })
+            Ok(SentOut { batch: Some(started()), notes })
         } else {
             Err(refused(&jobs, &spawn(format!("it was not started on the host: {}", stderr.trim()))))
         };

@@ -32,6 +32,7 @@ use crate::reach::clock;
 use crate::reach::transport::{Exec, Transport, TransportError};
 use crate::serve::site::Means;
 use crate::serve::site::desk::{Live, Member, Way};
+use crate::serve::site::doubt;
 use crate::serve::site::jobs::prefix;
 use crate::serve::site::send::Ground;
 use crate::serve::site::used::{Used, used};
@@ -256,15 +257,12 @@ fn script(means: &Means, ground: &Ground, asked: &Asked, mark: &str) -> (String,
         let names: Vec<&str> = there.iter().map(|live| live.sent.name.as_str()).collect();
         let _infallible = writeln!(
             script,
-            "printf '\\n%s gone\\n' {mark}; for n in {}; do [ -d jobs/$n ] || echo $n; done",
+            "printf '\\n%s gone\\n' {mark}; for n in {}; do [ -e jobs/$n/wrapper.sh ] || [ -d jobs/$n/crew ] || echo $n; done",
             names.join(" ")
         );
     }
-    for live in asked.live.iter().filter(|live| live.state == Way::Doubtful) {
-        let name = &live.sent.name;
-        let _infallible =
-            writeln!(script, "[ ! -e jobs/{name}/submitting ] || printf '\\n%s submitting\\n{name}\\n' {mark}");
-    }
+    let doubtful = asked.live.iter().filter(|live| live.state == Way::Doubtful).map(|live| &live.sent.name);
+    let _infallible = write!(script, "printf '\\n%s out\\n' {mark}\n{}", doubt::script(doubtful));
     if let Some(dialect) = &means.dialect
         && asked.scope == Scope::All
     {
@@ -418,37 +416,17 @@ fn understand(means: &Means, ground: &Ground, asked: &Asked, sections: &HashMap<
         news.crews.iter().filter_map(|(path, crew)| Some((path.rsplit_once('/')?.1, *crew))).collect();
     let logs = tails.iter().map(|tail| (tail.path.as_str(), &*tail.bytes)).collect();
     let told = Told { logs, records, queue: queue.as_ref(), endings: &known, gone, crews, unwritable };
-    let submitting = sections.get("submitting").map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let out = sections.get("out").map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default();
+    let out: HashSet<&str> = out.lines().collect();
     for live in &asked.live {
-        if live.state == Way::Doubtful {
-            doubtful(means, live, queue.as_ref(), submitting.is_some(), &mut heard);
-        } else {
-            members(means, ground, live, &told, &mut heard);
+        match live.state {
+            // What did not get to its end told nothing.
+            Way::Doubtful if !sections.contains_key("end") => {}
+            Way::Doubtful => doubt::decide(means, live, queue.as_ref(), &out, &mut heard),
+            _ => members(means, ground, live, &told, &mut heard),
         }
     }
     (heard, tails)
-}
-
-/// Finds out whether a submission went through whose answer was never heard.
-fn doubtful(means: &Means, live: &Live, queue: Option<&Queue>, submitting: bool, heard: &mut Heard) {
-    let name = &live.sent.name;
-    if means.dialect.is_none() {
-        // What starts members starts them once, however often it is told to.
-        if submitting {
-            heard.found.push((name.clone(), None));
-        } else {
-            heard.never_sent.push(name.clone());
-        }
-        return;
-    }
-    // Without an answer nothing is known.
-    let Some(queue) = queue else { return };
-    match queue.named(name).next() {
-        Some(job) => heard.found.push((name.clone(), Some(job.id.clone()))),
-        None if !submitting => heard.never_sent.push(name.clone()),
-        // It may be over already: its records tell, once they are asked for.
-        None => heard.found.push((name.clone(), None)),
-    }
 }
 
 /// Records by submission and member.
@@ -464,7 +442,7 @@ struct Told<'a> {
     records: Records<'a>,
     queue: Option<&'a Queue>,
     endings: &'a Endings<'a>,
-    /// Submissions whose directories are not there.
+    /// Submissions whose directories are not there, or have nothing in them that runs them.
     gone: HashSet<&'a str>,
     crews: HashMap<&'a str, Crew>,
     /// Why nothing can be written there.
@@ -546,7 +524,7 @@ struct Witnesses<'a> {
     queue: Option<&'a Queue>,
     queueing: &'a Queueing,
     endings: &'a Endings<'a>,
-    /// Its submission's directory is not there.
+    /// Its submission's directory is not there, or has nothing in it that runs it.
     gone: bool,
     /// How those are who run it, where there is no batch system.
     crew: Option<Crew>,
@@ -613,7 +591,7 @@ impl<'a> Witnesses<'a> {
     /// Without a batch system, and without a record of its end: whether anything of it runs says the rest.
     fn alone(&self) -> MemberNews {
         let started = self.member_started();
-        if !self.gone && matches!(self.crew, None | Some(Crew::Alive)) {
+        if self.crew == Some(Crew::Alive) || self.crew.is_none() && !self.gone {
             return started.map_or(MemberNews::Waiting(Queueing::default()), MemberNews::Running);
         }
         if self.member.missing < MISSING {

@@ -100,7 +100,8 @@ impl Desk {
         // What was sent again under another name counts under that.
         sent.sort_by_key(|sent| sent.at);
         for sent in sent {
-            let state = if sent.batch.is_some() || self.means.dialect.is_none() { Way::There } else { Way::Doubtful };
+            // Its intent was written down before its inputs were brought.
+            let state = if sent.batch.is_some() { Way::There } else { Way::Doubtful };
             self.take_in(sent, state);
         }
         // What was sent ahead comes after what else is there.

@@ -42,8 +42,9 @@ impl Desk {
             changed = true;
             let Some(live) = self.live.get(&name) else { continue };
             let keys: Vec<JobKey> = live.members.iter().filter(|member| !member.over).map(|it| it.key).collect();
+            let to = if self.means.dialect.is_some() { "the batch system" } else { "the host" };
             for key in keys {
-                self.end(never_ran(key, Outcome::NodeFail, vec!["it did not reach the batch system".to_owned()])).await;
+                self.end(never_ran(key, Outcome::NodeFail, vec![format!("it did not reach {to}")])).await;
             }
             self.close(&name);
         }
