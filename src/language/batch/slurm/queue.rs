@@ -136,7 +136,7 @@ fn state(word: &str, reason: &str) -> QueueState {
 }
 
 /// Reasons with which a job waits for ever as it is.
-const NEVER: [&str; 20] = [
+const NEVER: [&str; 19] = [
     "AccountNotAllowed",
     "AssocMaxNodePerJobLimit",
     "BadConstraints",
@@ -152,7 +152,6 @@ const NEVER: [&str; 20] = [
     "MaxNodePerJob",
     "MaxWallDurationPerJobLimit",
     "PartitionConfig",
-    "PartitionNodeLimit",
     "PartitionTimeLimit",
     "QOSNotAllowed",
     "QOSTimeLimit",
@@ -160,12 +159,14 @@ const NEVER: [&str; 20] = [
 ];
 
 /// Reasons with which a job waits for a person.
-const BLOCKED: [&str; 10] = [
+const BLOCKED: [&str; 11] = [
     "FedJobLock",
     "JobHeld",
     "NodeDown",
     "PartitionDown",
     "PartitionInactive",
+    // More nodes than its partition allows, or such that are down or drained (squeue(1)): what is repaired goes on.
+    "PartitionNodeLimit",
     "ReqNodeNotAvail",
     "ReservationDeleted",
     "launch failed requeued held",
@@ -183,5 +184,23 @@ fn prospect(reason: &str) -> Prospect {
         Prospect::Blocked
     } else {
         Prospect::Normal
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_start_some_day_is_not_given_up() {
+        for (reason, wanted) in [
+            ("Priority", Prospect::Normal),
+            ("PartitionNodeLimit", Prospect::Blocked),
+            ("ReqNodeNotAvail, UnavailableNodes:n1", Prospect::Blocked),
+            ("PartitionTimeLimit", Prospect::Never),
+            ("QOSMaxCpuPerJobLimit", Prospect::Never),
+        ] {
+            assert_eq!(prospect(reason), wanted, "{reason}");
+        }
     }
 }
