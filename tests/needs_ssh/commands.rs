@@ -1,6 +1,7 @@
 //! What csync's commands do beside one another: they ask at their terminal, share a budget of connections, and read hosts that speak
 //! other languages.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -48,6 +49,38 @@ async fn at_terminal(bed: &Bed, command: Command, steps: Value) -> String {
     let shown = std::fs::read_to_string(screen).unwrap();
     assert_eq!(done.code, 0, "{}\n{shown}", done.err);
     shown
+}
+
+/// Lets the masters of a login go with the test.
+struct Logins(PathBuf);
+
+impl Logins {
+    fn of(bed: &Bed) -> Self {
+        Self(bed.path("state/ssh"))
+    }
+}
+
+impl Drop for Logins {
+    fn drop(&mut self) {
+        for socket in std::fs::read_dir(&self.0).into_iter().flatten().flatten() {
+            let mut exit = Command::new("ssh");
+            exit.args(["-F", "/dev/null", "-O", "exit", "-S"]).arg(socket.path()).arg("any");
+            drop(exit.stderr(Stdio::null()).status());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_through_jump_hosts_outlives_its_terminal() {
+    let line = Line::new(3);
+    let _logins = Logins::of(&line.bed);
+    let login = || csync(&line.bed, "[hosts.far]\nssh = \"host2\"\n", &["login", "far"]);
+    let shown = at_terminal(&line.bed, login(), json!([])).await;
+    assert!(shown.contains("far is open.") && shown.contains("status 0"), "{shown}");
+    // Another one finds each connection, as the engine would.
+    let shown = at_terminal(&line.bed, login(), json!([])).await;
+    assert!(shown.contains("far is open."), "{shown}");
+    assert_eq!([0, 1, 2].map(|host| line.hosts[host].connections()), [1, 1, 1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

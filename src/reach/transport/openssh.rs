@@ -350,8 +350,16 @@ impl OpenSsh {
         command.args(["-o", &format!("ServerAliveInterval={}", self.settings.alive_interval.as_secs())]);
         command.args(["-o", &format!("ServerAliveCountMax={}", self.settings.alive_count)]);
         if let Some(jump) = &self.jump {
-            command.args(["-o", &format!("ProxyCommand={}", jump.proxy_command())]);
+            command.args(["-o", &format!("ProxyCommand={}{}", self.detached(), jump.proxy_command())]);
         }
+    }
+
+    /// Returns what goes before a command that is to outlive a person's terminal, where there is such a program: the master leaves the
+    /// terminal's session by itself, what carries its connection does not, and would be hung up with the terminal.
+    fn detached(&self) -> &'static str {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let is_there = || std::env::split_paths(&path).any(|dir| dir.join("setsid").is_file());
+        if self.settings.attended == Attended::Terminal && is_there() { "setsid " } else { "" }
     }
 
     /// Opens a channel over a connection of its own, which shows the host the agent at a socket of this machine, and ends with the
