@@ -5,6 +5,7 @@ mod double;
 mod faults;
 mod login;
 pub(crate) mod sshd;
+mod unlock;
 
 use std::fmt::Write as _;
 use std::sync::Arc;

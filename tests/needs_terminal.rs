@@ -54,7 +54,7 @@ fn a_login_asks_at_the_terminal_one_thing_after_the_other_and_keeps_no_answer() 
     // A code, wrong at first; then, for the next host, the passphrase of a key, wrong at first, and another code. Nobody names a
     // host: those are meant that wait.
     let (wrong, code, other, passphrase) = ("000000", "111111", "222222", "open sesame");
-    let key = "Enter passphrase for key";
+    let key = "(both) Passphrase of the key";
     let steps = [
         ("(coder@station) Password:", format!("{wrong}\r")),
         ("(coder@station) Password:", format!("{code}\r")),

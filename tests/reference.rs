@@ -102,9 +102,12 @@ way, as far as the host's `AcceptEnv` lets them in. Whatever language a host spe
 
 What a host asks (a passphrase, a password, a one-time code) comes to the terminal of whoever gave the command, one question at a time
 and under the host's name, without anything that a terminal would obey. Answers are not kept. A passphrase is asked for once in a command,
-however many hosts its key opens, and the open key is in the memory of that process alone; where the system's `ssh` connects, as for
-`csync login`, each connection asks anew, which an agent spares. Without a terminal a command says that the host needs a login, as the
-engine does.
+however many hosts its key opens, and the open key is in the memory of that process alone. Where the system's `ssh` connects, as for
+`csync login`, csync asks for passphrases likewise, and signs with the keys at `ssh`'s request for as long as that logs in: it stands
+before your agent, from which all else comes. `ssh` itself asks for the rest, shown or not as the host wants it; and for passphrases,
+for each connection anew, where a host has keys on hardware too or `PKCS11Provider`, where the public half of a key cannot be read (old
+PEM files without a `.pub`), and where `AddKeysToAgent` gives keys to an agent, which then has them. Without a terminal a command says
+that the host needs a login, as the engine does.
 
 At most `connections_per_minute` are opened to an address in a minute by all commands and the engine of one state directory together;
 to a jump host as many as to the host behind it, and 6 at least. What comes too late waits for its turn, and a command says so. A

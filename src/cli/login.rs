@@ -18,8 +18,8 @@ const PERSIST: Duration = Duration::from_hours(8);
 /// Log in to hosts that ask for something
 ///
 /// For hosts that want a one-time code, a password, or the passphrase of a key. Their connections are opened one after the
-/// other, jump hosts first; what they ask comes to this terminal, and answers are not kept. Jobs that waited for the login
-/// go on by themselves: the engine uses the connection that was opened here, until it ends.
+/// other, jump hosts first; what they ask comes to this terminal, the passphrase of a key once, and answers are not kept. Jobs
+/// that waited for the login go on by themselves: the engine uses the connection that was opened here, until it ends.
 ///
 /// `csync status` says which hosts wait for a login. Without a HOST those are meant.
 #[derive(Debug, clap::Args)]

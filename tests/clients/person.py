@@ -4,8 +4,8 @@
 usage: person.py STEPS.json SCREEN.txt COMMAND...
 
 STEPS is a list of [WORDS, KEYS]: when WORDS have come up since the last step (blanks do not count: programs that draw move the
-cursor instead), KEYS are typed. SCREEN.txt gets all that came up, without colors. Ends with 0 when the program does; a step that
-does not come about within 120 seconds ends it with 1.
+cursor instead), KEYS are typed; a list instead of a text is a command that is run then. SCREEN.txt gets all that came up, without
+colors. Ends with 0 when the program does; a step that does not come about within 120 seconds ends it with 1.
 """
 
 import fcntl
@@ -16,6 +16,7 @@ import re
 import select
 import signal
 import struct
+import subprocess
 import sys
 import termios
 import time
@@ -50,7 +51,11 @@ while True:
     if steps and seen is None and squeezed(steps[0][0].encode()) in squeezed(since):
         seen, still = time.monotonic(), False
     if seen is not None and (still or time.monotonic() > seen + 5):
-        os.write(terminal, steps.pop(0)[1].encode())
+        keys = steps.pop(0)[1]
+        if isinstance(keys, list):
+            subprocess.run(keys, check=True)
+        else:
+            os.write(terminal, keys.encode())
         since, until, seen = b"", time.monotonic() + 120, None
     if time.monotonic() > until:
         os.kill(child, 9)

@@ -21,7 +21,7 @@ fn exec(script: &str) -> Exec {
 }
 
 /// Returns a command of csync as a person of the bed gives it, who knows a host by this line of `hosts.toml`.
-fn csync(bed: &Bed, hosts: &str, args: &[&str]) -> Command {
+pub(crate) fn csync(bed: &Bed, hosts: &str, args: &[&str]) -> Command {
     // Written once: another command may be reading it.
     if !bed.path("config.d").exists() {
         std::fs::create_dir(bed.path("config.d")).unwrap();
@@ -35,14 +35,19 @@ fn csync(bed: &Bed, hosts: &str, args: &[&str]) -> Command {
 }
 
 /// Gives a command at a terminal, to which a person types what the steps say; returns what came up there.
-async fn at_terminal(bed: &Bed, command: Command, steps: Value) -> String {
+pub(crate) async fn at_terminal(bed: &Bed, command: Command, steps: Value) -> String {
     let (file, screen) = (bed.path("steps.json"), bed.path("screen.txt"));
     std::fs::write(&file, steps.to_string()).unwrap();
     let person = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/person.py");
     let mut python = Command::new("python3");
     python.arg(person).arg(&file).arg(&screen);
-    // Says afterwards how it ended, and whether what is typed is seen again.
-    python.args(["sh", "-c", "\"$@\"; echo \"status $?\"; stty -a | grep -o -e '-echo ' -e ' echo '", "sh"]);
+    // Says afterwards how it ended, and whether what is typed is seen again; Ctrl-C is for the command.
+    python.args([
+        "sh",
+        "-c",
+        "trap : INT; \"$@\"; echo \"status $?\"; stty -a | grep -o -e '-echo ' -e ' echo '",
+        "sh",
+    ]);
     python.arg(command.get_program()).args(command.get_args()).env_clear();
     python.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let done = tokio::task::spawn_blocking(move || Done::from(python.output().unwrap())).await.unwrap();
@@ -52,10 +57,10 @@ async fn at_terminal(bed: &Bed, command: Command, steps: Value) -> String {
 }
 
 /// Lets the masters of a login go with the test.
-struct Logins(PathBuf);
+pub(crate) struct Logins(PathBuf);
 
 impl Logins {
-    fn of(bed: &Bed) -> Self {
+    pub(crate) fn of(bed: &Bed) -> Self {
         Self(bed.path("state/ssh"))
     }
 }

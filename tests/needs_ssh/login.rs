@@ -24,13 +24,13 @@ fn exec(script: &str) -> Exec {
 }
 
 /// An agent that ends with the test.
-struct Agent {
-    socket: std::path::PathBuf,
+pub(crate) struct Agent {
+    pub(crate) socket: std::path::PathBuf,
     child: Child,
 }
 
 impl Agent {
-    fn start(bed: &Bed) -> Self {
+    pub(crate) fn start(bed: &Bed) -> Self {
         let socket = bed.path("agent");
         let child = Command::new("ssh-agent")
             .args(["-D", "-a"])
@@ -48,7 +48,7 @@ impl Agent {
         Self { socket, child }
     }
 
-    fn add(&self, key: &std::path::Path) {
+    pub(crate) fn add(&self, key: &std::path::Path) {
         run(Command::new("ssh-add").arg("-q").arg(key).env("SSH_AUTH_SOCK", &self.socket));
     }
 }
@@ -61,7 +61,7 @@ impl Drop for Agent {
 }
 
 /// Lets this key alone in, and names it in the configuration.
-fn only_key(line: &Line, name: &str, config: &str) {
+pub(crate) fn only_key(line: &Line, name: &str, config: &str) {
     std::fs::copy(line.bed.path(&format!("{name}.pub")), line.bed.path("authorized")).unwrap();
     line.write_config(config);
 }

@@ -1,10 +1,12 @@
 //! Questions of hosts to the person at this terminal: passphrases, passwords, one-time codes. Answers are not kept.
 
 use std::fmt::Write as _;
-use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, PipeReader, PipeWriter, Write};
+use std::sync::mpsc::{self, Receiver};
 
 use futures_util::FutureExt;
-use rustix::process::{Signal, getpid, kill_process};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Signal, kill_current_process_group};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 
 use crate::reach::transport::{Ask, Questions, Seen};
@@ -21,21 +23,46 @@ pub(super) fn at_terminal() -> Option<Ask> {
     let is_there = io::stdin().is_terminal() && io::stderr().is_terminal();
     is_there.then(|| {
         Ask::new(|questions| {
-            let asked = tokio::task::spawn_blocking(move || answers(&questions));
-            asked.map(|answers| answers.ok().flatten()).boxed()
+            let asked = async move {
+                let (taken_back, back) = io::pipe().ok()?;
+                let (over, is_over) = mpsc::channel::<()>();
+                let _waiting = Waiting { back: Some(back), is_over };
+                let asked = tokio::task::spawn_blocking(move || {
+                    let _over = over;
+                    answers(&questions, &taken_back)
+                });
+                asked.await.ok().flatten()
+            };
+            asked.boxed()
         })
     })
 }
 
+/// Somebody who waits for answers. When it is dropped the person is no longer asked, and the terminal is as it was: a connection that
+/// broke leaves neither a thread that takes what is typed next, nor a terminal that shows nothing.
+struct Waiting {
+    /// Its end is what takes the question back.
+    back: Option<PipeWriter>,
+    is_over: Receiver<()>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        drop(self.back.take());
+        // The one who asks wakes up at once, and drops its end when it leaves.
+        self.is_over.recv().ok();
+    }
+}
+
 /// Asks all questions of a host; nothing where the person will not answer.
-fn answers(questions: &Questions) -> Option<Vec<String>> {
+fn answers(questions: &Questions, taken_back: &PipeReader) -> Option<Vec<String>> {
     let mut answers = Vec::new();
     print(&said(questions)).ok()?;
     for (prompt, seen) in &questions.prompts {
         let prompt = asked(&questions.host, prompt);
         let answer = match seen {
-            Seen::Shown => shown(&prompt),
-            Seen::Hidden => hidden(&prompt),
+            Seen::Shown => shown(&prompt, taken_back),
+            Seen::Hidden => hidden(&prompt, taken_back),
         };
         answers.push(answer.ok().flatten()?);
     }
@@ -72,16 +99,58 @@ fn plain(text: &str) -> String {
     bare.chars().map(|letter| if obeyed(letter) { ' ' } else { letter }).take(LONGEST).collect()
 }
 
-/// Reads a line that may be seen.
-fn shown(prompt: &str) -> io::Result<Option<String>> {
-    print(prompt)?;
-    let mut line = String::new();
-    io::stdin().lock().read_line(&mut line)?;
-    Ok(line.strip_suffix('\n').map(|line| line.trim_end_matches('\r').to_owned()))
+/// What is typed, until a question is taken back.
+struct Keys<'a> {
+    taken_back: &'a PipeReader,
 }
 
-/// Reads a line that nobody sees. Ctrl-C ends the program once the terminal is as it was.
-fn hidden(prompt: &str) -> io::Result<Option<String>> {
+impl Iterator for Keys<'_> {
+    type Item = io::Result<u8>;
+
+    fn next(&mut self) -> Option<io::Result<u8>> {
+        let stdin = io::stdin();
+        loop {
+            let mut ready = [PollFd::new(self.taken_back, PollFlags::IN), PollFd::new(&stdin, PollFlags::IN)];
+            match poll(&mut ready, None) {
+                Ok(_) => {}
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(error) => return Some(Err(error.into())),
+            }
+            let [back, _] = ready;
+            if !back.revents().is_empty() {
+                return None;
+            }
+            let mut key = [0];
+            // Not through a buffer, which would keep what belongs to the next question.
+            match rustix::io::read(&stdin, &mut key) {
+                Ok(0) => return None,
+                Ok(_) => return key.first().copied().map(Ok),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Some(Err(error.into())),
+            }
+        }
+    }
+}
+
+/// Reads a line that may be seen.
+fn shown(prompt: &str, taken_back: &PipeReader) -> io::Result<Option<String>> {
+    print(prompt)?;
+    let mut line = Vec::new();
+    for key in (Keys { taken_back }) {
+        match key? {
+            b'\n' => {
+                let line = String::from_utf8_lossy(&line);
+                return Ok(Some(line.trim_end_matches('\r').to_owned()));
+            }
+            key => line.push(key),
+        }
+    }
+    Ok(None)
+}
+
+/// Reads a line that nobody sees. Ctrl-C does what the terminal would have done with it, once that is as it was: it ends all that was
+/// started here, an `ssh` too that waits for the answer and would ask for something else without it.
+fn hidden(prompt: &str, taken_back: &PipeReader) -> io::Result<Option<String>> {
     let stdin = io::stdin();
     let before = tcgetattr(&stdin)?;
     // Letter by letter, and signals from the keyboard as letters: whatever is typed, the terminal shows again what comes after.
@@ -91,14 +160,17 @@ fn hidden(prompt: &str) -> io::Result<Option<String>> {
     now.special_codes[SpecialCodeIndex::VTIME] = 0;
     tcsetattr(&stdin, OptionalActions::Drain, &now)?;
     let shown_again = Shown(before);
-    let typed = print(prompt).and_then(|()| typed(&mut stdin.lock().bytes()));
+    let typed = print(prompt).and_then(|()| typed(&mut Keys { taken_back }));
     drop(shown_again);
     print("\n")?;
     match typed? {
-        Typed::Line(line) => Ok(Some(String::from_utf8_lossy(&line).into_owned())),
+        // Without a copy, which would stay behind, where it is text.
+        Typed::Line(line) => {
+            Ok(Some(String::from_utf8(line).unwrap_or_else(|odd| String::from_utf8_lossy(odd.as_bytes()).into_owned())))
+        }
         Typed::Nothing => Ok(None),
         Typed::Interrupt => {
-            kill_process(getpid(), Signal::INT)?;
+            kill_current_process_group(Signal::INT)?;
             Ok(None)
         }
     }
@@ -124,7 +196,7 @@ enum Typed {
 
 /// Takes keys up to the end of a line.
 fn typed(keys: &mut impl Iterator<Item = io::Result<u8>>) -> io::Result<Typed> {
-    let mut line: Vec<u8> = Vec::new();
+    let mut line: Vec<u8> = Vec::with_capacity(ANSWER);
     for key in keys {
         match key? {
             0x03 => return Ok(Typed::Interrupt),

@@ -20,8 +20,8 @@ use crate::model::host::{Host, HostName, Simulated};
 use crate::reach::transport::kerberos::Kerberos;
 use crate::reach::transport::native::hardware_key;
 use crate::reach::transport::{
-    Budget, Budgets, Lender, Limits, LinkState, Local, Member, Native, NativeSettings, OpenSsh, Remote, SshSettings,
-    Transport, TransportError, simulated,
+    Attended, Budget, Budgets, Keyring, Lender, Limits, LinkState, Local, Member, Native, NativeSettings, OpenSsh,
+    Remote, SshSettings, Transport, TransportError, simulated,
 };
 
 /// Longest chain of jump hosts.
@@ -335,7 +335,8 @@ impl Connections {
                 Arc::clone(way)
             } else {
                 let budget = self.budget(step);
-                let settings = SshSettings { limits, agent: self.agent(), budget, ..self.settings.ssh.clone() }
+                let (agent, keyring) = (self.agent(), self.keyring(step));
+                let settings = SshSettings { limits, keyring, agent, budget, ..self.settings.ssh.clone() }
                     .with_options(&step.options);
                 OpenSsh::new(name, step.destination.clone(), below, settings)?
             };
@@ -368,6 +369,12 @@ impl Connections {
             below = Some(way);
         }
         below.ok_or_else(|| unusable(host.as_str(), "it has no way".to_owned()))
+    }
+
+    /// Returns the keys that a person unlocks for a step; nothing where nobody is there, or only `ssh` understands what is configured.
+    fn keyring(&self, step: &Step) -> Option<Keyring> {
+        self.settings.ssh.turns.as_ref().filter(|_| self.settings.ssh.attended == Attended::Terminal)?;
+        Keyring::new(&step.options, self.hop(step).ok()?, self.settings.native.unlocked.clone())
     }
 
     /// Returns the budget of a step, which all names of its address share.

@@ -3,6 +3,7 @@
 //! The master goes to the background once somebody is authenticated, and leaves by itself when nothing used it for a while: it
 //! outlives this program, so that a second factor is asked for once, and `csync login` can open it for the engine.
 
+use std::future::pending;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -20,6 +21,7 @@ use crate::language::ssh::trouble::{asks_for, last_words};
 use crate::language::ssh::{Destination, Options, Trouble, Unreached, read_trouble};
 use crate::reach::clock;
 use crate::reach::transport::gate::{Gate, dice};
+use crate::reach::transport::keyring::Keyring;
 use crate::reach::transport::local::pipes_of;
 use crate::reach::transport::remote::{Remote, Stream, Wire};
 use crate::reach::transport::shell::Pipes;
@@ -75,6 +77,8 @@ pub struct SshSettings {
     pub attended: Attended,
     /// Who takes turns in asking that person.
     pub turns: Option<Ask>,
+    /// The keys that this person unlocks, where that is not left to `ssh`.
+    pub keyring: Option<Keyring>,
     /// The socket of the agent that is asked: the person's, whatever this process was started with.
     pub agent: Option<String>,
     /// How many connections the host gets from all processes.
@@ -95,6 +99,7 @@ impl SshSettings {
             limits: Limits::default(),
             attended: Attended::No,
             turns: None,
+            keyring: None,
             agent: None,
             budget: Budget::default(),
         }
@@ -319,16 +324,33 @@ impl OpenSsh {
         command.args(["-f", "-N", "-o", "ControlMaster=yes"]);
         command.args(["-o", &format!("ControlPersist={}", self.settings.persist.as_secs())]);
         self.connecting(&mut command);
-        command.args(self.destination.arguments());
         let patience =
             self.settings.connect_timeout + if self.settings.attended == Attended::No { LOGGING_IN } else { ANSWERING };
         // Two that ask at once could not be told apart.
-        let _turn = match &self.settings.turns {
+        let turn = match &self.settings.turns {
             Some(turns) if self.settings.attended == Attended::Terminal => Some(turns.turn().await),
             _ => None,
         };
+        let offer = match (&self.settings.keyring, &turn) {
+            (Some(keyring), Some(turn)) => keyring.offer(&self.settings.sockets, &self.host, turn).await,
+            _ => None,
+        };
+        let offer = offer.and_then(|offer| Some((offer.options()?, offer)));
+        command.args(offer.iter().flat_map(|(options, _)| options)).args(self.destination.arguments());
         let child = self.spawn(&mut command)?;
-        let Ok((success, words)) = tokio::time::timeout(patience, outcome(child)).await else {
+        let serve = async {
+            match &offer {
+                Some((_, offer)) => offer.serve().await,
+                None => pending().await,
+            }
+        };
+        let ended = async {
+            tokio::select! {
+                ended = outcome(child) => ended,
+                never = serve => match never {},
+            }
+        };
+        let Ok((success, words)) = tokio::time::timeout(patience, ended).await else {
             return Err(self.unreached(Unreached::TimedOut, format!("no login within {} s", patience.as_secs())));
         };
         if success {

@@ -1,4 +1,6 @@
-//! What an agent holds.
+//! What an agent holds, and how it is talked to.
+
+use std::io;
 
 use russh::keys::Certificate;
 use russh::keys::agent::AgentIdentity;
@@ -7,8 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 /// The request for what it holds, and the answer.
-const REQUEST: u8 = 11;
-const ANSWER: u8 = 12;
+pub(in crate::reach::transport) const REQUEST: u8 = 11;
+pub(in crate::reach::transport) const ANSWER: u8 = 12;
 /// Longest answer, as OpenSSH has it.
 const LONGEST: u32 = 256 << 10;
 /// How the name of a certificate's kind ends.
@@ -18,11 +20,7 @@ const CERTIFICATE: &[u8] = b"-cert-v01@openssh.com";
 pub(super) async fn held(socket: &str) -> Vec<AgentIdentity> {
     let ask = async {
         let mut stream = UnixStream::connect(socket).await?;
-        stream.write_all(&[0, 0, 0, 1, REQUEST]).await?;
-        let length = stream.read_u32().await?;
-        let mut answer = Vec::new();
-        stream.take(u64::from(length.min(LONGEST))).read_to_end(&mut answer).await?;
-        Ok::<_, std::io::Error>(answer)
+        answered(&mut stream, &[REQUEST]).await
     };
     match ask.await {
         Ok(answer) => identities(&answer),
@@ -33,7 +31,37 @@ pub(super) async fn held(socket: &str) -> Vec<AgentIdentity> {
     }
 }
 
+/// Asks an agent something; returns its answer.
+pub(in crate::reach::transport) async fn answered(stream: &mut UnixStream, message: &[u8]) -> io::Result<Vec<u8>> {
+    say(stream, message).await?;
+    heard(stream).await
+}
+
+/// Sends a message.
+pub(in crate::reach::transport) async fn say(stream: &mut UnixStream, message: &[u8]) -> io::Result<()> {
+    let length = u32::try_from(message.len()).map_err(io::Error::other)?;
+    // In one piece, so that nobody waits for the second.
+    stream.write_all(&[&length.to_be_bytes(), message].concat()).await
+}
+
+/// Returns the next message.
+pub(in crate::reach::transport) async fn heard(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
+    let length = stream.read_u32().await?;
+    if length > LONGEST {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut message = vec![0; length as usize];
+    stream.read_exact(&mut message).await?;
+    Ok(message)
+}
+
 fn identities(answer: &[u8]) -> Vec<AgentIdentity> {
+    let entry = |(blob, comment): (&[u8], &[u8])| identity(blob, String::from_utf8_lossy(comment).into_owned());
+    entries(answer).into_iter().filter_map(entry).collect()
+}
+
+/// Returns the keys of an agent's answer, each with its comment.
+pub(in crate::reach::transport) fn entries(answer: &[u8]) -> Vec<(&[u8], &[u8])> {
     let mut found = Vec::new();
     let Some((&ANSWER, rest)) = answer.split_first() else { return found };
     let Some((count, mut rest)) = number(rest) else { return found };
@@ -41,7 +69,7 @@ fn identities(answer: &[u8]) -> Vec<AgentIdentity> {
         let Some((blob, after)) = text(rest) else { break };
         let Some((comment, after)) = text(after) else { break };
         rest = after;
-        found.extend(identity(blob, String::from_utf8_lossy(comment).into_owned()));
+        found.push((blob, comment));
     }
     found
 }
@@ -55,12 +83,14 @@ fn identity(blob: &[u8], comment: String) -> Option<AgentIdentity> {
     Some(AgentIdentity::PublicKey { key: parse_public_key(blob).ok()?, comment })
 }
 
-fn number(bytes: &[u8]) -> Option<(u32, &[u8])> {
+/// Takes a number from the front.
+pub(in crate::reach::transport) fn number(bytes: &[u8]) -> Option<(u32, &[u8])> {
     let (number, rest) = bytes.split_first_chunk()?;
     Some((u32::from_be_bytes(*number), rest))
 }
 
-fn text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+/// Takes bytes of a length that stands before them from the front.
+pub(in crate::reach::transport) fn text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = number(bytes)?;
     rest.split_at_checked(length as usize)
 }

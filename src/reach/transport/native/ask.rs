@@ -47,15 +47,27 @@ impl Ask {
     }
 
     /// Waits until nobody is being asked; nobody else is until this is dropped.
-    pub(in crate::reach::transport) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        self.turn.lock().await
+    pub(in crate::reach::transport) async fn turn(&self) -> Turn<'_> {
+        Turn { ask: self, _held: self.turn.lock().await }
     }
 
     /// Asks, once nobody else is being asked.
     pub(super) async fn ask(&self, questions: Questions) -> Option<Vec<String>> {
-        let _turn = self.turn().await;
+        self.turn().await.ask(questions).await
+    }
+}
+
+/// The turn to ask somebody: nobody else asks until it is dropped.
+pub(in crate::reach::transport) struct Turn<'a> {
+    ask: &'a Ask,
+    _held: tokio::sync::MutexGuard<'a, ()>,
+}
+
+impl Turn<'_> {
+    /// Asks. What is being asked is taken back when the future is dropped.
+    pub(in crate::reach::transport) async fn ask(&self, questions: Questions) -> Option<Vec<String>> {
         let expected = questions.prompts.len();
-        let answers = (self.answer)(questions).await?;
+        let answers = (self.ask.answer)(questions).await?;
         (answers.len() == expected).then_some(answers)
     }
 }

@@ -1,7 +1,5 @@
 //! Logging in, in OpenSSH's order: keys and certificates, those of the agent first, then questions, then a password.
 
-use std::collections::HashMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,17 +16,7 @@ use crate::language::ssh::{Hop, Method};
 use crate::reach::transport::native::agent::held;
 use crate::reach::transport::native::ask::{Ask, Questions, Seen};
 use crate::reach::transport::native::host_key::Checker;
-
-/// Keys that were unlocked, in this process's memory alone and for as long as it runs, whatever hosts they open: a passphrase is
-/// asked for once. Held while it is asked for, so that two hosts that want one key do not ask twice.
-#[derive(Clone, Default)]
-pub struct Unlocked(Arc<tokio::sync::Mutex<HashMap<PathBuf, Arc<PrivateKey>>>>);
-
-impl fmt::Debug for Unlocked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Unlocked").finish_non_exhaustive()
-    }
-}
+use crate::reach::transport::native::unlock::{Key, Unlocked};
 
 /// Nobody was let in.
 #[derive(Debug)]
@@ -209,40 +197,19 @@ impl<'a> Login<'a> {
 
     /// Reads a private key; asks for its passphrase, once.
     async fn private_key(&mut self, path: &Path) -> Option<Arc<PrivateKey>> {
-        let text = tokio::fs::read_to_string(path).await.ok()?;
-        match russh::keys::decode_secret_key(&text, None) {
-            // One that cannot sign here would end the connection.
-            Ok(key) => return signs(key.public_key()).then(|| Arc::new(key)),
-            Err(russh::keys::Error::KeyIsEncrypted) => {}
-            // A key of a kind that is not known here, or none at all: the next one.
-            Err(_) => return None,
-        }
-        let Some(ask) = self.ask else {
-            self.locked = Some(format!("the key {} has a passphrase", path.display()));
-            return None;
-        };
-        let mut unlocked = self.unlocked.0.lock().await;
-        if let Some(key) = unlocked.get(path) {
-            return Some(Arc::clone(key));
-        }
-        for _ in 0..self.hop.prompts {
-            let prompt = format!("Passphrase of the key {}: ", path.display());
-            let questions = Questions {
-                host: self.host.to_owned(),
-                instructions: String::new(),
-                prompts: vec![(prompt, Seen::Hidden)],
-            };
-            let passphrase = ask.ask(questions).await?.pop()?;
-            let text = text.clone();
-            // Deriving the key is slow on purpose.
-            let opened = tokio::task::spawn_blocking(move || russh::keys::decode_secret_key(&text, Some(&passphrase)));
-            if let Ok(Ok(key)) = opened.await {
-                let key = Arc::new(key);
-                unlocked.insert(path.to_path_buf(), Arc::clone(&key));
-                return Some(key);
+        match self.unlocked.read(path).await {
+            Key::Plain(key) | Key::Unlocked(key) => Some(key),
+            // The next one.
+            Key::Unusable => None,
+            Key::Locked => {
+                let Some(ask) = self.ask else {
+                    self.locked = Some(format!("the key {} has a passphrase", path.display()));
+                    return None;
+                };
+                let turn = ask.turn().await;
+                self.unlocked.ask(path, self.host, self.hop.prompts, &turn).await
             }
         }
-        None
     }
 
     /// Answers what the host asks; nothing where it asks nothing, nobody is there, or the person was asked often enough: questions
@@ -312,7 +279,7 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// Returns whether the private half of a key, in a file, signs here.
-fn signs(key: &PublicKey) -> bool {
+pub(in crate::reach::transport) fn signs(key: &PublicKey) -> bool {
     matches!(key.algorithm(), Algorithm::Ed25519 | Algorithm::Ecdsa { .. } | Algorithm::Rsa { .. })
 }
 
@@ -328,7 +295,7 @@ pub(in crate::reach::transport) fn hardware_key(hop: &Hop) -> Option<String> {
 
 /// Returns the public half of a key: from the file beside it, else from the key itself. A file may hold no more than that half, which
 /// names a key of the agent.
-fn public_half(path: &Path) -> Option<PublicKey> {
+pub(in crate::reach::transport) fn public_half(path: &Path) -> Option<PublicKey> {
     let beside =
         std::fs::read_to_string(beside(path, ".pub")).ok().and_then(|text| PublicKey::from_openssh(&text).ok());
     beside.or_else(|| {

@@ -18,19 +18,22 @@ use crate::reach::transport::remote::{Remote, Stream, Wire};
 use crate::reach::transport::shell::Pipes;
 use crate::reach::transport::{Budget, Fate, Limits, LinkState, Member, TransportError};
 
-mod agent;
+pub(super) mod agent;
 mod ask;
 mod host_key;
 mod login;
 mod pipes;
+mod unlock;
 
 pub use ask::{Ask, Questions, Seen};
+pub use unlock::Unlocked;
 
+pub(super) use ask::Turn;
 pub(super) use host_key::known_to;
 use host_key::{Checker, Ended};
-pub use login::Unlocked;
-pub(super) use login::hardware_key;
 use login::{Login, NotIn};
+pub(super) use login::{hardware_key, public_half, signs};
+pub(super) use unlock::Key;
 
 /// How long logging in may take, beside connecting, where nobody is asked.
 const LOGGING_IN: Duration = Duration::from_secs(30);
