@@ -98,17 +98,25 @@ impl Options {
             .map_or_else(|| Ok(Vec::new()), |jumps| jumps.split(',').map(|jump| jump.trim().parse()).collect())
     }
 
-    /// Returns the paths of a key of files, tokens put in; a list of paths in one value is taken apart.
+    /// Returns the paths of a key with one path in each value, tokens put in: `ssh -G` prints one with spaces without quotation marks.
+    ///
+    /// # Errors
+    /// The value with a token that is not known here.
+    pub fn files(&self, key: &str, person: &Person) -> Result<Vec<String>, String> {
+        self.expanded(self.all(key).iter().cloned(), person)
+    }
+
+    /// Returns the paths of a key with a list of them in one value, tokens put in.
     ///
     /// # Errors
     /// The value with a token that is not known here.
     pub fn paths(&self, key: &str, person: &Person) -> Result<Vec<String>, String> {
-        self.all(key)
-            .iter()
-            .flat_map(|value| split_words(value))
-            .filter(|path| !path.eq_ignore_ascii_case("none"))
-            .map(|path| self.expand(&path, person).ok_or(path))
-            .collect()
+        self.expanded(self.all(key).iter().flat_map(|value| split_words(value)), person)
+    }
+
+    fn expanded(&self, paths: impl Iterator<Item = String>, person: &Person) -> Result<Vec<String>, String> {
+        let named = paths.filter(|path| !path.eq_ignore_ascii_case("none"));
+        named.map(|path| self.expand(&path, person).ok_or(path)).collect()
     }
 
     /// Returns the variable that names the agent's socket, where `IdentityAgent` names one: `$VARIABLE`.
@@ -187,7 +195,7 @@ mod tests {
     use super::*;
 
     const TEXT: &str = "host hpc\nuser me\nhostname 10.0.0.1\nport 2222\nproxyjump a@b:3,c\nidentityfile ~/.ssh/id_ed25519\n\
-        identityfile %d/keys/%r@%h:%p-%n%%\nuserknownhostsfile /a \"/b c\"\ncompression no\nconnecttimeout none\n\
+        identityfile %d/keys/%r@%h:%p-%n%%\nidentityfile /h/my key\nidentityfile none\nuserknownhostsfile /a \"/b c\"\ncompression no\nconnecttimeout none\n\
         serveraliveinterval 30\nidentitiesonly yes\npubkeyauthentication true\n";
 
     #[test]
@@ -202,8 +210,8 @@ mod tests {
         let jumps: Vec<String> = options.jumps().unwrap().iter().map(ToString::to_string).collect();
         assert_eq!(jumps, ["a@b:3", "c"]);
         assert_eq!(
-            options.paths("identityfile", &person).unwrap(),
-            ["/h/.ssh/id_ed25519", "/h/keys/me@10.0.0.1:2222-hpc%"]
+            options.files("identityfile", &person).unwrap(),
+            ["/h/.ssh/id_ed25519", "/h/keys/me@10.0.0.1:2222-hpc%", "/h/my key"]
         );
         assert_eq!(options.paths("userknownhostsfile", &person).unwrap(), ["/a", "/b c"]);
         for odd in ["~other/k", "%C", "${HOME}/k", "%"] {
