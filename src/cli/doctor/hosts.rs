@@ -1,5 +1,6 @@
 //! The hosts: what their configuration and the last look at them say.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::cli::context::Context;
@@ -8,7 +9,7 @@ use crate::cli::errors::Failure;
 use crate::cli::hosts::{Known, hint, look_now};
 use crate::cli::view::words::{ago, duration};
 use crate::language::hosts::partitions;
-use crate::model::facts::{Facts, Probed};
+use crate::model::facts::{Facts, Probed, ScratchCandidate};
 use crate::model::host::{Batch, Host, HostPath};
 use crate::model::units::{Bytes, Timestamp};
 use crate::reach::clock;
@@ -127,7 +128,7 @@ fn scratch(host: &Host, facts: &Facts) -> Vec<Finding> {
         return vec![Finding::problem(label(host), message, format!("add {line}"))];
     };
     // A path with a variable in it is known to the host alone.
-    let Some(candidate) = facts.scratch.iter().find(|candidate| scratch.starts_with(&candidate.path)) else {
+    let Some(candidate) = candidate(facts, scratch) else {
         return Vec::new();
     };
     let mut findings = Vec::new();
@@ -144,6 +145,12 @@ fn scratch(host: &Host, facts: &Facts) -> Vec<Finding> {
     findings
 }
 
+/// Returns what was found of the directory that is nearest above a path: another disk may be mounted inside of a first one.
+fn candidate<'a>(facts: &'a Facts, path: &str) -> Option<&'a ScratchCandidate> {
+    let above = facts.scratch.iter().filter(|candidate| Path::new(path).starts_with(&candidate.path));
+    above.max_by_key(|candidate| Path::new(&candidate.path).components().count())
+}
+
 fn files(host: &Host, facts: &Facts) -> Vec<Finding> {
     let mut findings = Vec::new();
     if !facts.tools.is_empty() && !facts.tools.contains_key("tar") {
@@ -155,7 +162,9 @@ fn files(host: &Host, facts: &Facts) -> Vec<Finding> {
             continue;
         };
         let message = format!("{} of {limit} of the quota on {} are used", quota.used, quota.filesystem);
-        findings.push(Finding::warning(label(host), message, "remove what is not needed there"));
+        let ours = "removes what jobs left and what was brought for them";
+        let fix = format!("make room there: `csync clean --on {} --inputs` {ours}", host.name);
+        findings.push(Finding::warning(label(host), message, fix));
     }
     findings
 }
@@ -165,12 +174,16 @@ mod tests {
     use super::*;
     use crate::cli::doctor::{Level, page};
     use crate::cli::view::Paint;
-    use crate::model::facts::{ProbeFailure, Quota, ScratchCandidate, Skew};
+    use crate::model::facts::{ProbeFailure, Quota, Skew};
 
     const NOW: Timestamp = Timestamp(100 * 86_400_000_000);
 
     fn host(name: &str) -> Host {
-        let scratch = Some("/scratch/ada/csync".parse().unwrap());
+        host_in(name, "/scratch/ada/csync")
+    }
+
+    fn host_in(name: &str, scratch: &str) -> Host {
+        let scratch = Some(scratch.parse().unwrap());
         Host { batch: Some(Batch::None), scratch, ..Host::new(name.parse().unwrap()) }
     }
 
@@ -193,6 +206,7 @@ mod tests {
         let failure = Some(ProbeFailure { at: NOW, message: "b cannot be reached".to_owned() });
         let full = ScratchCandidate { free: Some(Bytes::mib(5)), ..facts().scratch[0].clone() };
         let quota = Quota { filesystem: "/u".to_owned(), used: Bytes::gib(99), limit: Some(Bytes::gib(100)) };
+        let outer = ScratchCandidate { path: "/scratch".to_owned(), ..full.clone() };
         let late = Skew { seconds: -3600.0, error: 0.1 };
         let findings = [
             judge(&host("a"), &Probed::default(), NOW),
@@ -200,7 +214,10 @@ mod tests {
             judge(&host("c"), &Probed { at: Some(Timestamp(0)), ..seen(facts()) }, NOW),
             judge(&Host { batch: Some(Batch::Slurm), ..host("d") }, &seen(facts()), NOW),
             judge(&Host { scratch: None, ..host("e") }, &seen(facts()), NOW),
-            judge(&host("f"), &seen(Facts { scratch: vec![full], quotas: vec![quota], ..facts() }), NOW),
+            judge(&host("f"), &seen(Facts { scratch: vec![full.clone()], quotas: vec![quota], ..facts() }), NOW),
+            // Neither a directory whose name begins alike, nor the disk around the one that is used.
+            judge(&host_in("f2", "/scratch/ada2"), &seen(Facts { scratch: vec![full.clone()], ..facts() }), NOW),
+            judge(&host("f3"), &seen(Facts { scratch: [vec![outer], facts().scratch].concat(), ..facts() }), NOW),
             judge(&host("g"), &seen(Facts { skew: Some(late), ..facts() }), NOW),
             judge(&host("h"), &seen(Facts { tools: [("git".to_owned(), "2".to_owned())].into(), ..facts() }), NOW),
             judge(&host("i"), &seen(facts()), NOW),
