@@ -69,6 +69,7 @@ mod needs_terminal;
 mod needs_wrapper;
 mod oracle;
 mod reference;
+mod runner;
 mod transport;
 mod worker;
 mod workflows;
