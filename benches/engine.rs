@@ -122,6 +122,7 @@ fn success(key: JobKey, at: i64) -> Ended {
         inputs: Vec::new(),
         outputs: Vec::new(),
         notes: Vec::new(),
+        allocation: None,
     }
 }
 

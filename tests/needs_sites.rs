@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::json;
+
 use crate::bed::Bed;
 use crate::far::{HOSTS, configure, engine_pid};
 use crate::world::{signal, until};
@@ -48,6 +50,28 @@ run = "test \"$(wc -l < {inputs})\" = 4"
     assert_eq!(bed.read("all"), "ONE\nTWO\nTHREE\nFOUR\n");
     let log = |label: &str| bed.csync(&["logs", "1", label, "--stdout"]).exits(0).out;
     assert!(["n1\n", "n2\n", "n3\n"].contains(&log("split[2]").as_str()));
+    // A node that is suspected is found by what ran there.
+    let node = log("split[2]").trim_end().to_owned();
+    for words in [&["why", "split[2]"][..], &["show", "1", "split[2]"]] {
+        let told = bed.csync(words).exits(0).out;
+        assert!(
+            told.contains(&format!(
+                "ran on node {node}
+"
+            )),
+            "{told}"
+        );
+    }
+    let shown = bed.csync(&["show", "1", "--state", "done", "--json"]).exits(0).out;
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let allocation = |label: &str| {
+        let mut all = shown["instances"].as_array().unwrap().iter();
+        all.find(|one| one["label"] == label).unwrap()["attempts"][0]["allocation"].clone()
+    };
+    let slurm = allocation("split[2]");
+    assert_eq!((&slurm["node"], &slurm["nodes"], &slurm["cpus"]), (&json!(node), &json!(1), &json!(1)), "{slurm}");
+    assert_eq!(allocation("shout[2]"), json!({"node": "gridx", "nodes": 1, "cpus": 1}));
+    assert_eq!(allocation("join"), json!(null), "a workstation has no nodes");
     assert_eq!((log("shout[2]").as_str(), log("join").as_str()), ("gridx\n", "station\n"));
     let why = bed.csync(&["why", "split[1]"]).exits(0).out;
     assert!(why.contains("on hpc: success"), "{why}");

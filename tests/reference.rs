@@ -122,6 +122,10 @@ elsewhere; should the host answer after all, what still runs there is ended, and
 in its queue nor in its history, and that left no word, is `lost` as well, unless the log of its server says who deleted it: that is
 looked into where everybody may read it, on the host that the server runs on.
 
+On which node a batch system ran an attempt is told once it is over: `csync why` and `csync show RUN TASK` name it (of several nodes
+the first, and how many more), with the cores, memory and GPUs granted there where these are not what was asked for. `--json` has all
+of it under `allocation` of the attempt, which GPUs too. Slurm tells cores, memory and GPUs, PBS and Grid Engine cores.
+
 Where nothing can be written to `scratch` any more, since a disk is full or a quota used up, nothing is sent to the host until there is
 room: `csync status` and `csync why` say so, with the place and what makes room (`csync clean --on HOST --inputs`, which leaves results
 that lie there alone). What runs there is followed as before. A job whose end finds no room to be written down waits for it, ten

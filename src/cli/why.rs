@@ -20,8 +20,8 @@ const SHOWN: usize = 5;
 
 /// Say why a task waits, ran again, or failed
 ///
-/// With its last log lines, its command as it ran, what it used, and what to do. Without a task: the first that failed, or the
-/// only one.
+/// With its last log lines, its command as it ran, what it used, the node that a batch system ran it on, and what to do.
+/// Without a task: the first that failed, or the only one.
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "csync why [OPTIONS] [RUN] [TASK]")]
 pub struct Args {

@@ -12,7 +12,7 @@ use crate::model::diagnostic::Diagnostic;
 use crate::model::host::HostName;
 use crate::model::id::{InstanceId, RunId, TaskId};
 use crate::model::job::{Outcome, State};
-use crate::model::resources::{Grant, Usage};
+use crate::model::resources::{Allocation, Grant, Usage};
 use crate::model::units::{Bytes, Timestamp};
 
 /// Version of this API; a client and an engine that differ here do not talk.
@@ -413,6 +413,9 @@ pub struct AttemptView {
     /// What csync chose for it, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub choice: Option<Choice>,
+    /// Where a batch system ran it, and what it granted it there; none before it is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allocation: Option<Box<Allocation>>,
 }
 
 /// One instance: an element of `GET /v1/runs/{id}/instances` (`?state=`, `?task=`, `?label=`, `?offset=`, `?limit=`).

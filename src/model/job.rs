@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::id::JobKey;
 use crate::model::plan::Fingerprint;
-use crate::model::resources::{Grant, Usage};
+use crate::model::resources::{Allocation, Grant, Usage};
 use crate::model::units::Timestamp;
 
 /// Why an attempt ended.
@@ -156,6 +156,9 @@ pub struct Ended {
     /// What happened besides, for people: "3 processes left behind were ended", "10.2 GiB of output dropped".
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// Where a batch system ran it, and what it granted it there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allocation: Option<Box<Allocation>>,
 }
 
 /// What an executor reports.

@@ -21,6 +21,27 @@ pub enum Amount<T> {
     },
 }
 
+/// Where a batch system ran an attempt, and what it granted it there, as far as it says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allocation {
+    /// The node; of several the first, where the attempt's own process ran.
+    pub node: String,
+    /// How many nodes.
+    pub nodes: u32,
+    /// Cores on that node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<u32>,
+    /// Memory on that node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mem: Option<Bytes>,
+    /// GPUs on that node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpus: Option<u32>,
+    /// Which GPUs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_ids: Option<String>,
+}
+
 /// Resources asked for by a task instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {

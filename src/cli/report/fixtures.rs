@@ -31,6 +31,7 @@ fn attempt(number: u32, start: f64, end: f64, outcome: Outcome) -> AttemptView {
         }),
         notes: Vec::new(),
         choice: None,
+        allocation: None,
     }
 }
 

@@ -84,6 +84,7 @@ pub(in crate::cli) fn instance(label: &str, state: State, outcome: Option<Outcom
         usage: outcome.as_ref().map(|_| usage(11.4, 700)),
         notes: Vec::new(),
         choice: None,
+        allocation: None,
     };
     InstanceView {
         instance: InstanceId(7),

@@ -6,7 +6,7 @@ use console::measure_text_width;
 
 use crate::cli::view::paint::Tone;
 use crate::cli::view::table::{Cell, Column, Page, Table, run_tone, state_tone};
-use crate::cli::view::why::asked;
+use crate::cli::view::why::{asked, ran_on};
 use crate::cli::view::words::{
     self, about, ago, between, clock, command_on, counts, cut, duration, many, number, squeeze,
 };
@@ -148,6 +148,9 @@ pub(in crate::cli) fn instances(instances: &InstancePage, offset: u32, now: Time
             for line in last.into_iter().flat_map(|(choice, last)| asked(choice, last)) {
                 let _ = writeln!(out, "{}: {line}", cut(&one.label, 60));
             }
+            if let Some(line) = one.attempts.last().and_then(ran_on) {
+                let _ = writeln!(out, "{}: {line}", cut(&one.label, 60));
+            }
         }
     }
     let shown = offset + instances.instances.len() as u32;
@@ -246,6 +249,7 @@ mod tests {
     use super::*;
     use crate::cli::view::Paint;
     use crate::cli::view::fixtures;
+    use crate::model::resources::Allocation;
 
     const WIDE: Page = Page { width: Some(200), paint: Paint::new(false) };
     const NARROW: Page = Page { width: Some(80), paint: Paint::new(false) };
@@ -281,6 +285,19 @@ mod tests {
             "failed",
             failed(&fixtures::runs()[0], &page, &[vec!["no luck today".to_owned()]], NARROW)
         );
+    }
+
+    #[test]
+    fn the_node_of_the_last_attempt_is_told_of_few_instances() {
+        let mut page = fixtures::instances();
+        let allocation = Allocation { node: "n1".to_owned(), nodes: 2, ..Allocation::default() };
+        page.instances[2].attempts[0].allocation = Some(Box::new(allocation));
+        let text = instances(&page, 0, fixtures::now(), NARROW);
+        assert!(text.contains("\nalign[C]: ran on nodes n1 and 1 more\n"), "{text}");
+        let last = page.instances[2].clone();
+        page.instances.extend(vec![last; EXPLAINED]);
+        let text = instances(&page, 0, fixtures::now(), NARROW);
+        assert!(!text.contains("ran on"), "{text}");
     }
 
     #[test]

@@ -33,6 +33,9 @@ pub(in crate::cli) fn why(run: RunId, why: &Why, now: Timestamp, page: Page) -> 
             for line in attempt.choice.iter().flat_map(|choice| asked(choice, attempt)) {
                 let _ = writeln!(out, "     {line}");
             }
+            if let Some(line) = ran_on(attempt) {
+                let _ = writeln!(out, "     {line}");
+            }
             for note in &attempt.notes {
                 let _ = writeln!(out, "     {}", paint.dim(cut(note, usize::MAX)));
             }
@@ -70,6 +73,29 @@ pub(in crate::cli) fn asked(choice: &Choice, attempt: &AttemptView) -> Vec<Strin
     lines.extend(choice.mem.map(|mem| format!("memory {}: {}", grant.mem, mem.memory())));
     lines.extend(choice.time.zip(grant.time).map(|(time, limit)| format!("walltime {limit}: {}", time.time())));
     lines
+}
+
+/// Says on which node a batch system ran it, and what it granted it there where that is not what was asked for.
+pub(in crate::cli) fn ran_on(attempt: &AttemptView) -> Option<String> {
+    let allocation = attempt.allocation.as_deref()?;
+    let node = cut(&allocation.node, 80);
+    if allocation.nodes > 1 {
+        // What is known is of one node, and what was asked for is of all.
+        return Some(format!("ran on nodes {node} and {} more", allocation.nodes - 1));
+    }
+    let grant = &attempt.grant;
+    let mut other = Vec::new();
+    let cores = allocation.cpus.filter(|cpus| *cpus != grant.cpus);
+    other.extend(cores.map(|cpus| format!("{} (asked for: {})", words::many(cpus, "core"), grant.cpus)));
+    // Batch systems count in mebibytes.
+    let mebibytes = |bytes: Bytes| bytes.0.div_ceil(Bytes::mib(1).0);
+    let limited = grant.is_limited().then_some(grant.mem);
+    let memory = allocation.mem.zip(limited).filter(|(got, asked)| mebibytes(*got) != mebibytes(*asked));
+    other.extend(memory.map(|(got, asked)| format!("{got} of memory (asked for: {asked})")));
+    let gpus = allocation.gpus.filter(|gpus| *gpus != grant.gpus);
+    other.extend(gpus.map(|gpus| format!("{} (asked for: {})", words::many(gpus, "GPU"), grant.gpus)));
+    let granted = if other.is_empty() { String::new() } else { format!("; granted {}", other.join(", ")) };
+    Some(format!("ran on node {node}{granted}"))
 }
 
 /// Returns `2  out of memory after 11s; CPU 18s, peak memory 700M of 1G, 2 cores`.
@@ -111,7 +137,7 @@ mod tests {
     use crate::cli::view::Paint;
     use crate::cli::view::fixtures;
     use crate::model::job::{Outcome, State};
-    use crate::model::resources::Usage;
+    use crate::model::resources::{Allocation, Usage};
 
     #[test]
     fn what_nobody_measured_is_not_said_to_be_nothing() {
@@ -134,8 +160,38 @@ mod tests {
     }
 
     #[test]
+    fn the_node_is_told_and_what_was_granted_where_it_is_not_what_was_asked_for() {
+        let one = Allocation { node: "n1".to_owned(), nodes: 1, ..Allocation::default() };
+        let asked = Allocation { cpus: Some(2), mem: Some(Bytes::gib(1)), gpus: Some(0), ..one.clone() };
+        let told = |allocation: &Allocation| {
+            let mut attempt = fixtures::instance("a", State::Done, Some(Outcome::Success)).attempts.remove(0);
+            assert_eq!(ran_on(&attempt), None, "nothing is known of where it ran");
+            attempt.allocation = Some(Box::new(allocation.clone()));
+            ran_on(&attempt).unwrap()
+        };
+        for (allocation, text) in [
+            (one.clone(), "ran on node n1"),
+            (asked.clone(), "ran on node n1"),
+            // Slurm counts in mebibytes.
+            (Allocation { mem: Some(Bytes(Bytes::gib(1).0 - 1)), ..asked.clone() }, "ran on node n1"),
+            (Allocation { cpus: Some(4), ..asked.clone() }, "ran on node n1; granted 4 cores (asked for: 2)"),
+            (
+                Allocation { cpus: Some(1), mem: Some(Bytes::gib(8)), gpus: Some(1), ..asked.clone() },
+                "ran on node n1; granted 1 core (asked for: 2), 8G of memory (asked for: 1G), 1 GPU (asked for: 0)",
+            ),
+            // What one of them has is no answer to what was asked for of all.
+            (Allocation { nodes: 3, cpus: Some(1), ..asked.clone() }, "ran on nodes n1 and 2 more"),
+            (Allocation { node: "n\u{1b}[31m1".to_owned(), ..one }, "ran on node n1"),
+        ] {
+            assert_eq!(told(&allocation), text, "{allocation:?}");
+        }
+    }
+
+    #[test]
     fn a_failure_explained() {
         let mut instance = fixtures::instance("align[B]", State::Failed, Some(Outcome::Oom));
+        let allocation = Allocation { node: "n1".to_owned(), nodes: 1, cpus: Some(4), ..Allocation::default() };
+        instance.attempts[0].allocation = Some(Box::new(allocation));
         instance.attempts[0].notes = vec!["3 processes left behind were ended".to_owned()];
         let failed = Why {
             instance,

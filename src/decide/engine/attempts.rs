@@ -453,5 +453,6 @@ fn never_ran(key: JobKey, outcome: Outcome, now: Timestamp) -> Ended {
         inputs: Vec::new(),
         outputs: Vec::new(),
         notes: Vec::new(),
+        allocation: None,
     }
 }

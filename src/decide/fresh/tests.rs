@@ -339,6 +339,7 @@ fn success_leaves_a_memo_and_nothing_else_does() {
         inputs: vec![Some(Fingerprint { hash: None, ..bam })],
         outputs,
         notes: Vec::new(),
+        allocation: None,
     };
     let made = memo(&disk.plan, &ended(Outcome::Success, vec![Some(sorted)]), &hashes).unwrap();
     assert_eq!((made.inputs[0], made.outputs[0]), (bam, sorted), "the hash was known from elsewhere");

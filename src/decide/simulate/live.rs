@@ -343,5 +343,6 @@ fn ended(key: JobKey, outcome: Outcome, start: Option<f64>, now: f64) -> Ended {
         inputs: Vec::new(),
         outputs: Vec::new(),
         notes: Vec::new(),
+        allocation: None,
     }
 }

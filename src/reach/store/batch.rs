@@ -12,7 +12,7 @@ use crate::model::data::DataFact;
 use crate::model::id::{InstanceId, JobKey, RunId};
 use crate::model::job::{Ended, Outcome};
 use crate::model::plan::Memo;
-use crate::model::resources::{Flow, Grant, Hold, Meter};
+use crate::model::resources::{Flow, Grant, Hold, Io, Meter};
 use crate::model::units::Timestamp;
 use crate::reach::store::codec;
 use crate::reach::store::error::StoreError;
@@ -163,7 +163,7 @@ impl Batch {
 
     /// Adds the end of an attempt.
     pub fn ended(&mut self, ended: &Ended, follow: Follow) {
-        let Ended { key, outcome, started, ended, usage, notes, .. } = ended;
+        let Ended { key, outcome, started, ended, usage, notes, allocation, .. } = ended;
         let (code, signal) = match outcome {
             Outcome::Exit { code, signal } => (Some(*code), *signal),
             _ => (None, None),
@@ -177,7 +177,8 @@ impl Batch {
             Follow::Retry(at) => at.0.max(1),
         };
         let notes = if notes.is_empty() { None } else { serde_json::to_string(notes).ok() };
-        let io = usage.io;
+        let allocation = allocation.as_ref().and_then(|allocation| serde_json::to_string(allocation).ok());
+        let moved = |of: fn(Io) -> u64| usage.io.map(|io| signed(of(io)));
         self.endings.push(&(
             key.run,
             key.instance,
@@ -195,7 +196,7 @@ impl Batch {
             meter_name(usage.meter),
             follow,
             // Nested: longer tuples than this one have no JSON.
-            (notes, io.map(|io| signed(io.read.0)), io.map(|io| signed(io.written.0)), io.map(|io| flow_name(io.flow))),
+            (notes, moved(|io| io.read.0), moved(|io| io.written.0), usage.io.map(|io| flow_name(io.flow)), allocation),
         ));
     }
 

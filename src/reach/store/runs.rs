@@ -14,7 +14,7 @@ use crate::model::choice::Choice;
 use crate::model::id::{HostId, InstanceId, JobKey, RunId};
 use crate::model::job::Outcome;
 use crate::model::plan::Plan;
-use crate::model::resources::{Flow, Grant, Io, Meter, Usage};
+use crate::model::resources::{Allocation, Flow, Grant, Io, Meter, Usage};
 use crate::model::units::{Bytes, Timestamp, Walltime};
 use crate::reach::store::batch::{HOLDS, Sent, flow_name, meter_name};
 use crate::reach::store::codec::{self, BadForm};
@@ -127,6 +127,8 @@ pub struct Ending {
     pub follow: Follow,
     /// What happened besides.
     pub notes: Vec<String>,
+    /// Where a batch system ran it, and what it granted it there.
+    pub allocation: Option<Box<Allocation>>,
 }
 
 impl StoredAttempt {
@@ -161,6 +163,7 @@ impl StoredAttempt {
             usage: ending.filter(|ending| ending.started.is_some()).map(|ending| ending.usage),
             notes: ending.map(|ending| ending.notes.clone()).unwrap_or_default(),
             choice: self.choice.clone(),
+            allocation: ending.and_then(|ending| ending.allocation.clone()),
         }
     }
 }
@@ -536,6 +539,7 @@ fn ending(ended: Timestamp, started: Option<Timestamp>, row: &SqliteRow) -> Resu
             Some(at) => Follow::Retry(Timestamp(at)),
         },
         notes: notes.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default(),
+        allocation: row.try_get::<Option<&str>, _>(28)?.and_then(|json| serde_json::from_str(json).ok()),
     })
 }
 

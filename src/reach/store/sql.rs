@@ -19,6 +19,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0012.sql"),
     include_str!("migrations/0013.sql"),
     include_str!("migrations/0014.sql"),
+    include_str!("migrations/0015.sql"),
 ];
 
 /// What kind of file it is, and whether anything is in it.
@@ -43,16 +44,17 @@ pub(super) const WRITE_STEPS: [&str; 10] = [
                value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12
         FROM jsonb_each(NEW.attempts);",
     "INSERT INTO attempts (run, instance, attempt, started, ended, outcome, code, signal, message, wall, user, system,
-                           peak, meter, follow, notes, read, written, flow)
+                           peak, meter, follow, notes, read, written, flow, allocation)
         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
                value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14,
-               value ->> '$[15][0]', value ->> '$[15][1]', value ->> '$[15][2]', value ->> '$[15][3]'
+               value ->> '$[15][0]', value ->> '$[15][1]', value ->> '$[15][2]', value ->> '$[15][3]',
+               value ->> '$[15][4]'
         FROM jsonb_each(NEW.endings) WHERE true
         ON CONFLICT (run, instance, attempt) DO UPDATE SET started = excluded.started, ended = excluded.ended,
             outcome = excluded.outcome, code = excluded.code, signal = excluded.signal, message = excluded.message,
             wall = excluded.wall, user = excluded.user, system = excluded.system, peak = excluded.peak,
             meter = excluded.meter, follow = excluded.follow, notes = excluded.notes, read = excluded.read,
-            written = excluded.written, flow = excluded.flow;",
+            written = excluded.written, flow = excluded.flow, allocation = excluded.allocation;",
     "INSERT INTO marks (run, mark, instances)
         SELECT value ->> 0, value ->> 1, unhex(value ->> 2) FROM jsonb_each(NEW.marks);",
     "UPDATE runs SET state = coalesce(v.value ->> 1, state), ended = iif(v.value ->> 1 IS NULL, ended, v.value ->> 2),
@@ -121,13 +123,13 @@ pub(super) const TEXT: &str = "SELECT text FROM plans WHERE run = ?1";
 /// All attempts of a run.
 pub(super) const ATTEMPTS: &str = "SELECT instance, attempt, worker, cpus, mem, enforced, time, gpus, submitted, started, \
     ended, outcome, code, signal, message, wall, user, system, peak, meter, follow, notes, host, choice, \
-    read, written, flow, partition \
+    read, written, flow, partition, allocation \
     FROM attempts WHERE run = ?1 ORDER BY instance, attempt";
 
 /// The attempts of some instances of a run, given as a JSON list.
 pub(super) const ATTEMPTS_OF: &str = "SELECT instance, attempt, worker, cpus, mem, enforced, time, gpus, submitted, started, \
     ended, outcome, code, signal, message, wall, user, system, peak, meter, follow, notes, host, choice, \
-    read, written, flow, partition \
+    read, written, flow, partition, allocation \
     FROM json_each(?2) AS wanted CROSS JOIN attempts ON run = ?1 AND instance = wanted.value ORDER BY instance, attempt";
 
 /// Instances of a run with an attempt that did not succeed.

@@ -13,7 +13,7 @@ use crate::model::batch::{BatchId, JobName};
 use crate::model::id::{InstanceId, JobKey, RunId};
 use crate::model::job::{Ended, Outcome};
 use crate::model::plan::{Fingerprint, Memo, Plan};
-use crate::model::resources::{Flow, Grant, Hold, Io, Meter, Usage};
+use crate::model::resources::{Allocation, Flow, Grant, Hold, Io, Meter, Usage};
 use crate::model::units::{Bytes, Timestamp, Walltime};
 
 use super::*;
@@ -63,7 +63,17 @@ fn ended(key: JobKey, outcome: Outcome) -> Ended {
         inputs: Vec::new(),
         outputs: Vec::new(),
         notes: vec!["2 processes \"left\"\nbehind".to_owned()],
+        allocation: allocation(key),
     }
+}
+
+/// With the least that can be told, with all, and none.
+fn allocation(key: JobKey) -> Option<Box<Allocation>> {
+    let least = Allocation { node: "it's \"n\\1\"".to_owned(), nodes: 1, ..Allocation::default() };
+    let gpu_ids = Some("0,GPU-7".to_owned());
+    let most =
+        Allocation { cpus: Some(4), mem: Some(Bytes(1 << 40)), gpus: Some(2), gpu_ids, nodes: 3, ..least.clone() };
+    [Some(least), Some(most), None].into_iter().nth(key.instance.0 as usize % 3).flatten().map(Box::new)
 }
 
 /// One of every outcome, with text that a careless row would break at.
@@ -112,6 +122,7 @@ async fn what_is_written_is_read_by_the_next_engine() {
         let ending = stored.ending.clone().unwrap();
         assert_eq!((ending.outcome, ending.usage), (outcome.clone(), ended(stored.key, outcome.clone()).usage));
         assert_eq!(ending.notes, ended(stored.key, outcome).notes);
+        assert_eq!((&ending.allocation, &stored.view().allocation), (&allocation(stored.key), &allocation(stored.key)));
         assert_eq!(ending.follow, if index % 2 == 0 { Follow::Final } else { Follow::Retry(NOW) });
         assert_eq!(stored.worker, Some(u64::MAX));
         assert_eq!(stored.grant, Grant { mem: Bytes(i64::MAX as u64), ..grant() });
@@ -441,6 +452,7 @@ async fn attempts_of_before_bytes_were_counted_are_read_as_they_were() {
         "ALTER TABLE attempts DROP COLUMN read",
         "ALTER TABLE attempts DROP COLUMN written",
         "ALTER TABLE attempts DROP COLUMN flow",
+        "ALTER TABLE attempts DROP COLUMN allocation",
         "DROP TRIGGER rates_added",
         "DROP TRIGGER rates_changed",
         "DROP TRIGGER rates_dropped",
@@ -458,6 +470,7 @@ async fn attempts_of_before_bytes_were_counted_are_read_as_they_were() {
     let stored = store.reader().attempts(run, None).await.unwrap();
     let usage = |io| Usage { io, ..ended(key(run, 0, 1), Outcome::Success).usage };
     assert_eq!(stored[0].ending.as_ref().unwrap().usage, usage(None));
+    assert_eq!(stored[0].view().allocation, None, "nobody wrote down where it ran");
     let mut batch = Batch::default();
     batch.ended(&ended(key(run, 1, 1), Outcome::Success), Follow::Final);
     store.write(&batch).await.unwrap();

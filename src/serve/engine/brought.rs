@@ -118,6 +118,7 @@ impl Runner {
             inputs: Vec::new(),
             outputs: Vec::new(),
             notes: Vec::new(),
+            allocation: None,
         };
         self.tell_or_log(Event::Ended(Box::new(ended)));
     }

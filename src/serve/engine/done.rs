@@ -86,7 +86,8 @@ impl Runner {
         };
         let mut counts = Counts::default();
         *counts.of(became) = 1;
-        let ended = Ended { key, outcome, started, ended, usage, inputs: Vec::new(), outputs: Vec::new(), notes };
+        let (inputs, outputs) = (Vec::new(), Vec::new());
+        let ended = Ended { key, outcome, started, ended, usage, inputs, outputs, notes, allocation: None };
         self.batch.submitted(key, &grant, asked, to, None);
         self.batch.ended(&ended, Follow::Final);
         self.batch.run(run, state, ended.ended, &counts);

@@ -157,6 +157,7 @@ impl Seen {
                 outcome: None,
                 usage: None,
                 notes: Vec::new(),
+                allocation: None,
                 ..last.clone()
             };
         }

@@ -110,6 +110,7 @@ impl Lab {
                 inputs: job.inputs.iter().map(|(path, hash)| fingerprint(path.as_ref(), *hash).unwrap()).collect(),
                 outputs: job.outputs.iter().map(|path| fingerprint(path.as_ref(), true).unwrap()).collect(),
                 notes: Vec::new(),
+                allocation: None,
             };
             hashes.learn_from(plan, &ended);
             self.memos.insert(&memo(plan, &ended, hashes).unwrap());

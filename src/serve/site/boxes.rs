@@ -35,6 +35,7 @@ use crate::serve::site::inputs::chain;
 use crate::serve::site::printed::Logs;
 use crate::serve::site::send::{By, Ground, NotSent, SentOut, answering, begin, refused};
 use crate::serve::site::tick::MemberNews;
+use crate::serve::site::used::Used;
 use crate::serve::site::{Means, SiteJob};
 
 /// What stands in the place of a batch system's id.
@@ -571,12 +572,12 @@ fn ended(over: &Over, asked: Option<Outcome>, stopped: bool, mut notes: Vec<Stri
     let wall = started.map_or(0.0, |started| end.since(started).as_secs_f64());
     let (user, system) = over.cpu;
     let usage = Usage { wall, user, system, peak_memory: over.peak, meter: Meter::Cgroup, io: over.io };
-    MemberNews::Over { outcome, usage, started, ended: end, notes }
+    MemberNews::Over { outcome, used: Used { usage, started, ended: end, allocation: None }, notes }
 }
 
 fn never(outcome: Outcome, note: Option<&str>) -> MemberNews {
     let notes = note.map(str::to_owned).into_iter().collect();
-    MemberNews::Over { outcome, usage: Usage::default(), started: None, ended: clock::now(), notes }
+    MemberNews::Over { outcome, used: Used::nothing(clock::now()), notes }
 }
 
 /// Says what a member's container is made of, and how room is made for it on the host.

@@ -26,7 +26,6 @@ use crate::model::batch::{
 };
 use crate::model::id::JobKey;
 use crate::model::job::Outcome;
-use crate::model::resources::Usage;
 use crate::model::units::{Bytes, Timestamp};
 use crate::reach::clock;
 use crate::reach::transport::{Exec, Transport, TransportError};
@@ -35,7 +34,7 @@ use crate::serve::site::desk::{Live, Member, Way};
 use crate::serve::site::doubt;
 use crate::serve::site::jobs::prefix;
 use crate::serve::site::send::Ground;
-use crate::serve::site::used::{Used, used};
+use crate::serve::site::used::{Used, allocation, used};
 use crate::serve::site::words::{deleted, killed, lost};
 
 /// How long a look may take: batch systems stall for a quarter of a minute when they are busy.
@@ -115,7 +114,7 @@ pub(super) enum MemberNews {
     /// Everybody was asked, and nobody knows what became of it.
     Lost(String),
     /// It is over.
-    Over { outcome: Outcome, usage: Usage, started: Option<Timestamp>, ended: Timestamp, notes: Vec<String> },
+    Over { outcome: Outcome, used: Used, notes: Vec<String> },
 }
 
 /// What a look brought.
@@ -663,7 +662,7 @@ impl<'a> Witnesses<'a> {
             let times = if restarts == 1 { "once".to_owned() } else { format!("{restarts} times") };
             notes.push(format!("the batch system started it again {times}"));
         }
-        let Used { usage, started, ended } = used(self.own(), self.member_started(), ending, clock::now());
-        MemberNews::Over { outcome, usage, started, ended, notes }
+        let used = used(self.own(), self.member_started(), ending, clock::now());
+        MemberNews::Over { outcome, used: Used { allocation: allocation(self.record, ending), ..used }, notes }
     }
 }

@@ -5,12 +5,13 @@
 //! was heard of taken for that of the end: nobody may have looked for hours. What nobody measured is 0.
 
 use crate::decide::outcome::Own;
+use crate::language::batch::wrapper::{Record, shown};
 use crate::model::batch::{Ending, Reading};
-use crate::model::resources::Usage;
+use crate::model::resources::{Allocation, Usage};
 use crate::model::units::{Timestamp, Walltime};
 
 /// What an attempt used, and when it began and ended.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Used {
     /// What it used.
     pub(super) usage: Usage,
@@ -18,6 +19,25 @@ pub(super) struct Used {
     pub(super) started: Option<Timestamp>,
     /// When it ended, never before it began.
     pub(super) ended: Timestamp,
+    /// Where a batch system ran it, and what it granted it there.
+    pub(super) allocation: Option<Box<Allocation>>,
+}
+
+impl Used {
+    /// Makes that of an attempt that used nothing, and is known to be over since then.
+    pub(super) fn nothing(ended: Timestamp) -> Self {
+        Self { usage: Usage::default(), started: None, ended, allocation: None }
+    }
+}
+
+/// Finds out where an attempt ran: by its own record, else by the history, which knows no more than the
+/// node (of several, Slurm's list).
+pub(super) fn allocation(record: Option<&Record>, history: Option<&Ending>) -> Option<Box<Allocation>> {
+    let known = record.and_then(Record::allocation);
+    let node = || history.and_then(|ending| ending.node.as_deref()).filter(|node| !node.is_empty());
+    known
+        .or_else(|| node().map(|node| Allocation { node: shown(node), nodes: 1, ..Allocation::default() }))
+        .map(Box::new)
 }
 
 /// Puts together what is known of an attempt that is over: it began then, as far as its record says, and its end is heard of `now`.
@@ -36,7 +56,7 @@ pub(super) fn used(own: Own<'_>, started: Option<Timestamp>, history: Option<&En
     }
     let started = started.or_else(|| history.and_then(|ending| ending.start));
     let ended = recorded.map(|ended| ended.at).or_else(|| history.and_then(|ending| ending.end)).unwrap_or(now);
-    Used { usage, started, ended: started.map_or(ended, |started| ended.max(started)) }
+    Used { usage, started, ended: started.map_or(ended, |started| ended.max(started)), allocation: None }
 }
 
 /// Returns how long it ran by the history.
@@ -96,8 +116,25 @@ mod tests {
 
     /// Run time, CPU time, and the seconds from the start to the end.
     fn told(own: Own<'_>, started: Option<Timestamp>, history: Option<&Ending>) -> (f64, f64, Option<f64>) {
-        let Used { usage, started, ended } = used(own, started, history, NOW);
+        let Used { usage, started, ended, .. } = used(own, started, history, NOW);
         (usage.wall, usage.cpu(), started.map(|started| ended.since(started).as_secs_f64()))
+    }
+
+    #[test]
+    fn the_history_knows_the_node_of_what_left_no_record() {
+        let ran = |batch: &str, rest: &str| {
+            let head = "csync=1\nsubmission=s\nmember=1\nhost=h1\nstarted=1\npid=1\nbirth=1\nboot=b\n";
+            Record::parse(&format!("{head}{batch}{rest}state=started\nend=1\n")).unwrap()
+        };
+        let node = |record: Option<&Record>, node: Option<&str>| {
+            let ending = Ending { node: node.map(str::to_owned), ..history(None, None, None) };
+            allocation(record, Some(&ending)).map(|it| (it.node, it.nodes))
+        };
+        let (slurm, alone) = (ran("batch=7\n", "node=n1\nnodes=3\n"), ran("", ""));
+        assert_eq!(node(Some(&slurm), Some("other")), Some(("n1".to_owned(), 3)));
+        assert_eq!(node(None, Some("n\u{1b}2")), Some(("n2".to_owned(), 1)));
+        assert_eq!((node(None, None), node(None, Some(""))), (None, None));
+        assert_eq!(allocation(Some(&alone), None), None, "without a batch system the host is all there is");
     }
 
     #[test]

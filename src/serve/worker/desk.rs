@@ -319,6 +319,7 @@ mod tests {
             inputs: Vec::new(),
             outputs: Vec::new(),
             notes: Vec::new(),
+            allocation: None,
         })
     }
 

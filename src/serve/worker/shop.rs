@@ -170,6 +170,7 @@ impl Shop {
             inputs: Vec::new(),
             outputs: Vec::new(),
             notes: Vec::new(),
+            allocation: None,
         };
         self.end(office, Box::new(ended));
     }

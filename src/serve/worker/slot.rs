@@ -238,6 +238,7 @@ fn settle(shop: &Shop, ticket: &Ticket, staged: Staged, life: &Life) -> Box<Ende
         inputs: staged.inputs,
         outputs,
         notes,
+        allocation: None,
     })
 }
 
@@ -314,6 +315,7 @@ fn never_ran(ticket: &Ticket, staged: Staged, outcome: Outcome) -> Box<Ended> {
         inputs: staged.inputs,
         outputs: Vec::new(),
         notes: Vec::new(),
+        allocation: None,
     })
 }
 

@@ -372,6 +372,7 @@ pub(super) fn ended(key: JobKey, outcome: Outcome, now: Timestamp) -> Ended {
         inputs: Vec::new(),
         outputs: Vec::new(),
         notes: Vec::new(),
+        allocation: None,
     }
 }
 

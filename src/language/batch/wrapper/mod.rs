@@ -21,7 +21,7 @@ pub use directory::{
     submission_files,
 };
 pub use news::{Crew, News, NewsRequest, Tail, parse_news};
-pub use record::{Ended, Granted, How, Process, Record, Stage};
+pub use record::{Ended, Granted, How, Process, Record, Stage, shown};
 pub use whereabouts::{Whereabouts, parse_whereabouts, whereabouts_script};
 
 /// The program that runs on the host.

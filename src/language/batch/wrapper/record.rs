@@ -1,8 +1,11 @@
 //! What a member says about its start and its end.
 
 use crate::language::batch::wrapper::unescape;
-use crate::model::resources::{Flow, Io, Meter, Usage};
+use crate::model::resources::{Allocation, Flow, Io, Meter, Usage};
 use crate::model::units::{Bytes, Timestamp};
+
+/// Longest word that is kept of what a host says about itself.
+const LONGEST: usize = 200;
 
 /// What is known of a member from its own record.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,6 +57,10 @@ impl Process {
 /// What the batch system's variables say was granted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Granted {
+    /// The node, of several the first, as the batch system calls it.
+    pub node: Option<String>,
+    /// How many nodes.
+    pub nodes: Option<u32>,
     /// Cores on this node.
     pub cpus: Option<u32>,
     /// Memory on this node.
@@ -127,6 +134,20 @@ impl Record {
         }
         whole.then(|| fields.record()).flatten()
     }
+
+    /// Returns where its batch system ran it and what it granted it there; none without one, where the host is all there is.
+    pub fn allocation(&self) -> Option<Allocation> {
+        self.batch.as_ref()?;
+        let Granted { node, nodes, cpus, mem, gpus, gpu_ids } = self.granted.clone();
+        let node = shown(&node.unwrap_or_else(|| self.host.clone()));
+        let gpu_ids = gpu_ids.map(|ids| shown(&ids));
+        Some(Allocation { node, nodes: nodes.unwrap_or(1).max(1), cpus, mem, gpus, gpu_ids })
+    }
+}
+
+/// Takes a host's word as text that can be shown: no control characters, not endless.
+pub fn shown(word: &str) -> String {
+    word.chars().filter(|letter| !letter.is_control()).take(LONGEST).collect()
 }
 
 /// The lines of a record, read; those of later versions are passed over.
@@ -174,6 +195,8 @@ impl Fields {
             "boot" => value.clone_into(&mut self.boot),
             "batch" => self.batch = Some(unescape(value)),
             "restarts" => self.restarts = value.parse().unwrap_or(0),
+            "node" => self.granted.node = Some(unescape(value)).filter(|node| !node.is_empty()),
+            "nodes" => self.granted.nodes = value.parse().ok(),
             "granted_cpus" => self.granted.cpus = value.parse().ok(),
             "granted_mem" => self.granted.mem = value.parse().ok().filter(|&bytes| bytes > 0).map(Bytes),
             "granted_gpus" => self.granted.gpus = value.parse().ok(),

@@ -1,5 +1,7 @@
 //! The wrapper under every shell that is here.
 
+mod nodes;
+
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;

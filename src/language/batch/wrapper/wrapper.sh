@@ -144,21 +144,34 @@ w_granted() {
     [ -n "$w_mem" ] || w_mem=$((${SLURM_MEM_PER_CPU:-0} * ${SLURM_CPUS_ON_NODE:-1}))
     w_say batch "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}"
     w_say restarts "${SLURM_RESTART_COUNT:-0}"
-    w_say nodes "${SLURM_JOB_NODELIST:-}"
+    w_say node "${SLURMD_NODENAME:-}" && w_say nodes "${SLURM_JOB_NUM_NODES:-}"
     w_say granted_cpus "${SLURM_CPUS_ON_NODE:-}"
     w_say granted_mem $((w_mem * 1048576))
     w_say granted_gpus "${SLURM_GPUS_ON_NODE:-}"
   elif [ -n "${PBS_JOBID:-}" ]; then
     w_id=${PBS_JOBID%%[.[]*}
     w_say batch "$PBS_JOBID"
+    w_say_nodes "${PBS_NODEFILE:-}"
     w_say granted_cpus "${NCPUS:-}"
   elif [ -n "${JOB_ID:-}" ] && [ -n "${SGE_TASK_ID:-}" ]; then
     w_id=$JOB_ID
     [ "$SGE_TASK_ID" = undefined ] && w_say batch "$JOB_ID" || w_say batch "$JOB_ID.$SGE_TASK_ID"
     w_say restarts "${RESTARTED:-0}"
-    w_say granted_cpus "${NSLOTS:-}"
+    w_say_nodes "${PE_HOSTFILE:-}"
+    w_say granted_cpus "${w_slots:-${NSLOTS:-}}"
   fi
   [ -z "${CUDA_VISIBLE_DEVICES:-}" ] || w_say gpu_ids "$CUDA_VISIBLE_DEVICES"
+}
+
+# Says the first node of a list and how many there are: PBS names each once for every process, Grid Engine with its slots (w_slots).
+w_say_nodes() {
+  w_first= w_slots= w_count=0 w_seen=' '
+  while read -r w_ w_rest; do
+    case $w_seen in *" $w_ "*) continue ;; esac
+    [ -n "$w_first" ] || w_first=$w_ w_slots=${w_rest%% *}
+    w_seen="$w_seen$w_ " w_count=$((w_count + 1))
+  done 2>/dev/null <"${1:-/dev/null}"
+  w_say node "$w_first" && w_say nodes "$w_count"
 }
 
 # Ends the record, and this process as the batch system is to see it.

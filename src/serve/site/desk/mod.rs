@@ -672,6 +672,7 @@ pub(super) fn never_ran(key: JobKey, outcome: Outcome, notes: Vec<String>) -> En
         inputs: Vec::new(),
         outputs: Vec::new(),
         notes,
+        allocation: None,
     }
 }
 

@@ -14,6 +14,7 @@ use crate::reach::transport::TransportError;
 use crate::serve::site::desk::{Desk, Done, Live, Member, Way, is_over, never_ran};
 use crate::serve::site::fetch::{Fetched, Wanted, fetch};
 use crate::serve::site::tick::{Heard, MISSING, MemberNews, Scope};
+use crate::serve::site::used::Used;
 use crate::serve::site::{SiteJob, SiteNews, grown};
 
 /// Why an attempt did not run that was handed over ahead.
@@ -254,7 +255,8 @@ impl Desk {
         };
         let (behind, members): (Vec<_>, Vec<_>) = members.into_iter().partition(|(index, _)| is_behind(*index));
         for (index, news) in members {
-            let MemberNews::Over { outcome, usage, started, ended, mut notes } = news else { continue };
+            let MemberNews::Over { outcome, used, mut notes } = news else { continue };
+            let Used { usage, started, ended, allocation } = used;
             notes.extend(live.notes.iter().cloned());
             let Some(key) = live.members.get(index as usize - 1).map(|member| member.key) else { continue };
             let Some(job) = self.jobs.get(&key).cloned() else { continue };
@@ -268,7 +270,7 @@ impl Desk {
                 _ if self.stops.contains(&key) && outcome != Outcome::Success => Outcome::Cancelled,
                 _ => outcome,
             };
-            let ended = Ended { key, outcome, started, ended, usage, inputs: Vec::new(), outputs: Vec::new(), notes };
+            let ended = Ended { started, ended, usage, allocation, ..never_ran(key, outcome, notes) };
             wanted.push((index, job, ended));
         }
         let name = name.clone();
@@ -344,7 +346,6 @@ fn sorted(members: Vec<(u32, Fetched)>) -> (Vec<Ended>, Vec<u32>, Option<Transpo
 mod tests {
     use super::*;
     use crate::model::id::{InstanceId, RunId};
-    use crate::model::resources::Usage;
     use crate::model::units::Timestamp;
     use crate::serve::site::tick::Queueing;
 
@@ -375,13 +376,7 @@ mod tests {
             stopping: false,
         };
         let at = Timestamp(7);
-        let over = |outcome| MemberNews::Over {
-            outcome,
-            usage: Usage::default(),
-            started: None,
-            ended: at,
-            notes: Vec::new(),
-        };
+        let over = |outcome| MemberNews::Over { outcome, used: Used::nothing(at), notes: Vec::new() };
         let failed = || over(Outcome::Exit { code: 137, signal: None });
         let enough = |member: &Member, news: &MemberNews| is_enough(member, news, false);
         assert!(enough(&plain, &MemberNews::Running(at)) && enough(&plain, &over(Outcome::Success)));

@@ -1,0 +1,2 @@
+-- Where a batch system ran an attempt and what it granted it there, as JSON; NULL before it is over, and of older ones.
+ALTER TABLE attempts ADD COLUMN allocation TEXT;
