@@ -161,6 +161,23 @@ fn a_damaged_store_is_said_and_nothing_stops() {
     let refused = world.csync(&["profile"]).exits(5);
     assert!(refused.err.contains("learned.db") && refused.err.contains("mv "), "{refused:?}");
     world.csync(&["submit"]).exits(0);
+    what_if_goes_on_without_what_was_learned(&world);
+    // Nor does the key of another store, or one that is gone.
+    fs::remove_file(world.state().join("learned.db")).unwrap();
+    world.write("jobs.txt", "JobID|JobName|State|ElapsedRaw|End\n1|align|COMPLETED|60|2026-11-20T00:00:00\n");
+    world.csync(&["profile", "import", "jobs.txt"]).exits(0);
+    let key = world.state().join("learned.key");
+    fs::write(&key, [7; 32]).unwrap();
+    what_if_goes_on_without_what_was_learned(&world);
+    fs::remove_file(&key).unwrap();
+    what_if_goes_on_without_what_was_learned(&world);
+}
+
+fn what_if_goes_on_without_what_was_learned(world: &World) {
+    world.write("what-if.toml", "[hosts.laptop]\ncores = 2\n");
+    let told = world.csync(&["simulate", "--hosts", "what-if.toml"]).exits(0);
+    assert!(told.out.contains("1 task on 1 host: 10m 00s"), "{told:?}");
+    assert!(told.err.contains("What was learned is of no use here: "), "{told:?}");
 }
 
 #[test]

@@ -301,7 +301,9 @@ fn seconds(
     sources: &mut Sources,
 ) -> Result<Vec<f64>, Failure> {
     context.block_on(async {
-        let mut learned = learned_if_there(context).await?;
+        // What is of no use to `csync route` is of none here: the tasks then take what they ask for.
+        let of_no_use = |failure| context.say(&format!("What was learned is of no use here: {failure}."));
+        let mut learned = learned_if_there(context).await.map_err(of_no_use).unwrap_or_default();
         let key = learned.as_ref().map_or_else(|| TokenKey::new([0; 32]), |learned| learned.tokens().clone());
         let mut by_signature: BTreeMap<Signature, Vec<crate::decide::learn::profile::Profile>> = BTreeMap::new();
         let mut all = Vec::with_capacity(plan.instances.len());
@@ -313,12 +315,21 @@ fn seconds(
                 continue;
             }
             let signature = signature_of(plan, instance, &key);
-            if let (Some(signature), Some(learned)) = (&signature, learned.as_mut())
-                && let Some(found) = run_time(learned, signature, &mut by_signature, *input).await?
-            {
-                sources.learned += 1;
-                all.push(found);
-                continue;
+            let found = match (&signature, learned.as_mut()) {
+                (Some(signature), Some(learned)) => run_time(learned, signature, &mut by_signature, *input).await,
+                _ => Ok(None),
+            };
+            match found {
+                Ok(Some(found)) => {
+                    sources.learned += 1;
+                    all.push(found);
+                    continue;
+                }
+                Ok(None) => {}
+                Err(failure) => {
+                    of_no_use(failure);
+                    learned = None;
+                }
             }
             let asked = task.settings.resources.first().and_then(Request::walltime).map(|time| time.0 as f64);
             let shipped = signature.as_ref().and_then(shipped::prior).and_then(|prior| prior.wall).map(|law| law.base);
