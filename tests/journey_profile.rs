@@ -211,6 +211,40 @@ fn a_what_if_says_where_and_how_long_and_refuses_what_means_nothing() {
 }
 
 #[test]
+fn a_what_if_that_never_ends_says_so_and_why() {
+    let world = World::new();
+    world.write(
+        "workflow.toml",
+        "name = \"w\"\n[tasks.a]\nforeach = { range = [1, 3] }\ninputs = [\"in.txt\"]\noutputs = [\"{item}.out\"]\n\
+         run = \"cp {inputs} {outputs}\"\nresources = { cpus = 2 }\n[tasks.b]\ninputs = [\"*.out\"]\nrun = \"cat {inputs}\"\n",
+    );
+    world.write("in.txt", "text\n");
+    // The data lies where there is no room, and no link leads to where there is.
+    world.write("hosts.toml", "[hosts.laptop]\ncores = 1\ndata = true\n[hosts.island]\ncores = 8\n");
+    let told = world.csync(&["simulate", "--hosts", "hosts.toml", "--compare"]).exits(2);
+    assert!(told.out.contains("4 tasks on 2 hosts: never (80 %: never to never)"), "{told:?}");
+    assert_eq!(told.out.lines().filter(|line| line.matches("never").count() == 3).count(), 8, "{told:?}");
+    for word in [
+        "4 of 4 tasks never run on these hosts",
+        "`a[1]` and 2 more like it: there is no way from `laptop`, where what is read lies, to `island`",
+        "1 other only after such tasks",
+        "`\"laptop-island\" = { rate = \"10M\" }` below `[links]`",
+    ] {
+        assert!(told.err.contains(word), "{word}: {told:?}");
+    }
+    let told = world.csync(&["simulate", "--hosts", "hosts.toml", "--compare", "--json"]).exits(2).json();
+    assert!(told["middle_s"].is_null() && told["placements"][6]["middle_s"].is_null(), "{told}");
+    assert_eq!((&told["never"]["tasks"], &told["never"]["waiting"]), (&4.into(), &1.into()), "{told}");
+    assert!(told["hosts"].as_array().unwrap().iter().all(|host| host["tasks"] == 0), "{told}");
+    assert_eq!(told["error"]["exit_code"], 2, "{told}");
+    // Where there is another way, that is taken: what others make of it is nothing against it.
+    world.write("hosts.toml", "[hosts.laptop]\ncores = 2\ndata = true\n[hosts.island]\ncores = 8\n");
+    let told = world.json(&["simulate", "--hosts", "hosts.toml", "--compare"]);
+    assert_eq!(told["middle_s"], 2400.0, "{told}");
+    assert!(told["placements"][1]["middle_s"].is_null() && told["never"].is_null(), "{told}");
+}
+
+#[test]
 fn what_was_not_used_for_long_is_dropped_as_somebody_says() {
     let world = World::new();
     let header = "JobID|JobName|State|ElapsedRaw|MaxRSS|End";

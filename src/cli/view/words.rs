@@ -9,8 +9,11 @@ use crate::model::job::{Outcome, State};
 use crate::model::resources::{Flow, Io, Usage};
 use crate::model::units::{Bytes, Timestamp};
 
-/// Returns a length of time as people say it: `12ms`, `3.2s`, `1m 32s`, `2h 05m`, `3d 4h`.
+/// Returns a length of time as people say it: `12ms`, `3.2s`, `1m 32s`, `2h 05m`, `3d 4h`; `never` where it has no end.
 pub(in crate::cli) fn duration(seconds: f64) -> String {
+    if seconds.is_infinite() && seconds > 0.0 {
+        return "never".to_owned();
+    }
     let seconds = if seconds.is_finite() { seconds.max(0.0) } else { 0.0 };
     let whole = seconds.round() as u64;
     if seconds < 0.9995 {
@@ -276,6 +279,8 @@ mod tests {
             (7500.0, "2h 05m"),
             (90_000.0, "1d 1h"),
             (f64::NAN, "0ms"),
+            (f64::INFINITY, "never"),
+            (f64::NEG_INFINITY, "0ms"),
             (-1.0, "0ms"),
         ];
         for (seconds, words) in table {

@@ -50,7 +50,8 @@ impl Profile {
 
     /// Takes `need` for `seconds` from `start` on, where [`earliest`](Self::earliest) found it.
     pub fn take(&mut self, start: f64, seconds: f64, need: Room) {
-        if seconds <= 0.0 {
+        // What never starts takes nothing.
+        if seconds <= 0.0 || !start.is_finite() {
             return;
         }
         let from = self.split(start);

@@ -212,6 +212,8 @@ impl<'a> Timetable<'a> {
                 let path = problem.network.path(usize::from(from), usize::from(site))?;
                 Some((self.arrival(path, file, at), path))
             });
+            // What is never made holds no link.
+            let ways = ways.filter(|(arrival, _)| arrival.is_finite());
             let Some((arrival, path)) = ways.min_by(|a, b| a.0.total_cmp(&b.0)) else { return f64::INFINITY };
             for &link in &path.links {
                 if let Some(until) = self.links.get_mut(link as usize) {

@@ -19,7 +19,7 @@ use crate::model::units::Timestamp;
 /// Seconds for which the engine gathers what it learns, as it does with real work.
 const GATHERED: f64 = 2.0;
 /// How many timers may fire while nothing else comes, before the engine is thought to wait for what never will.
-const PATIENCE: u32 = 10;
+const PATIENCE: u32 = 100;
 
 /// What comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -133,7 +133,8 @@ impl Live<'_, '_> {
     /// Returns whether nothing can come any more but timers.
     fn has_nothing_coming(&self) -> bool {
         let is_timer = |Reverse((.., news)): &Reverse<(Timestamp, u64, News)>| matches!(news, News::Timer(_));
-        self.jobs.iter().all(Option::is_none) && self.coming.iter().all(is_timer)
+        // Nor does what a host has and cannot start: what would let it start would come.
+        self.coming.iter().all(is_timer)
     }
 
     /// Has hosts look again at who waits when an allocation is there, or when they are back.

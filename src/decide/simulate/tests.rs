@@ -171,6 +171,42 @@ fn a_host_that_is_away_is_given_nothing_until_it_is_back() {
 }
 
 #[test]
+fn what_never_runs_never_ends_whatever_the_placement() {
+    // The data lies on an island of one core; the cores are where no link leads to.
+    let site = |cores| Site { room: Room::cores(cores), speed: 1.0, wait: Wait::None, rate: 0.0 };
+    let path = || Some(Path { links: vec![0], latency: 0.0, per_byte: 1e-6 });
+    let network = Network {
+        sites: vec![site(1), site(2), site(2)],
+        paths: [vec![None; 5], vec![path(), None, path(), None]].concat(),
+        links: 1,
+    };
+    let work = |only: Vec<u16>, inputs: Vec<u32>, after: Vec<u32>| Work {
+        seconds: 10.0,
+        room: Room::cores(1),
+        only,
+        inputs,
+        after,
+        ..Work::default()
+    };
+    let files = vec![File { bytes: 10.0, at: vec![0] }, File { bytes: 10.0, at: vec![2] }];
+    let tasks = vec![
+        work(vec![1, 2], vec![0], Vec::new()),
+        work(vec![1], vec![1], Vec::new()),
+        work(Vec::new(), Vec::new(), vec![0]),
+    ];
+    let problem = Problem::new(network, tasks, files).unwrap();
+    let belief = Belief::of(&problem);
+    let luck = Luck::draw(&belief.seconds, Chance::default(), 0);
+    for strategy in Strategy::ALL {
+        let course = World { problem: &problem, luck: &luck, outages: &[], here: None }.run(strategy, &belief, 0);
+        assert!(course.end.is_infinite(), "{strategy:?}: {course:?}");
+        // Neither what cannot run nor what waits for it; the link is free for what else needs it.
+        let over: Vec<bool> = course.ran.iter().map(Ran::is_over).collect();
+        assert_eq!(over, [false, true, false], "{strategy:?}: {course:?}");
+    }
+}
+
+#[test]
 fn a_host_slower_than_thought_is_found_out() {
     let problem = sweep([Wait::None; 2]);
     // Thought eight times as fast as it is.

@@ -88,7 +88,7 @@ impl Belief {
 /// What came of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Course {
-    /// Seconds until all was done.
+    /// Seconds until all was done; infinite where something never ran.
     pub end: f64,
     /// Bytes that moved between hosts.
     pub moved: f64,
@@ -109,6 +109,17 @@ pub struct Ran {
     pub start: f64,
     /// When it was over.
     pub end: f64,
+}
+
+impl Ran {
+    /// What never ran.
+    pub const NEVER: Self =
+        Self { site: 0, given: f64::INFINITY, staged: f64::INFINITY, start: f64::INFINITY, end: f64::INFINITY };
+
+    /// Returns whether it ran, and was over some time.
+    pub const fn is_over(&self) -> bool {
+        self.end.is_finite()
+    }
 }
 
 /// Hosts, work and chance.
@@ -194,10 +205,11 @@ impl<'a> World<'a> {
 
     pub(super) fn course(&self, now: &Timetable<'_>) -> Course {
         let ran = (0..self.problem.tasks.len()).map(|task| {
-            let Some(booking) = now.booking(task) else { return Ran::default() };
+            let Some(booking) = now.booking(task) else { return Ran::NEVER };
             Ran { site: booking.site, given: 0.0, staged: booking.staged, start: booking.start, end: booking.end }
         });
-        Course { end: now.end(), moved: now.moved(), ran: ran.collect() }
+        let ran: Vec<Ran> = ran.collect();
+        Course { end: ran.iter().map(|ran| ran.end).fold(0.0, f64::max), moved: now.moved(), ran }
     }
 }
 
