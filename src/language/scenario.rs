@@ -8,6 +8,9 @@ use serde::de::{Deserializer, Error as _};
 
 use crate::model::units::{Bytes, Walltime};
 
+/// The longest time that is taken, a hundred years: what is longer is a slip, and clocks end.
+const LONGEST: Walltime = Walltime(100 * 365 * 86_400);
+
 /// Keys of `hosts.toml` that say nothing to a simulation.
 const OTHERS: [&str; 17] = [
     "account",
@@ -166,6 +169,15 @@ pub fn read(text: &str) -> Result<Scenario, String> {
         if host.cores == Some(0) {
             return Err(format!("[hosts.{name}] has no cores"));
         }
+        in_time(&format!("[hosts.{name}]: `wait`"), host.wait)?;
+        for away in &host.down {
+            in_time(&format!("[hosts.{name}]: `from` in `down`"), Some(away.from))?;
+            in_time(&format!("[hosts.{name}]: `for` in `down`"), Some(away.lasts))
+                .map_err(|why| format!("{why}; a host that does not come back is left out"))?;
+        }
+    }
+    for (name, task) in &scenario.tasks {
+        in_time(&format!("[tasks.{name}]: `time`"), task.time)?;
     }
     for (name, link) in &scenario.links {
         let ends = scenario.ends(name).ok_or_else(|| {
@@ -177,9 +189,9 @@ pub fn read(text: &str) -> Result<Scenario, String> {
         if let Some(key) = link.rest.keys().find(|key| !OTHERS.contains(&key.as_str())) {
             return Err(format!("[links] \"{name}\" has the key `{key}`, which means nothing here"));
         }
-        if link.rate == Some(Bytes(0)) || !(link.latency.is_finite() && link.latency >= 0.0) {
+        if link.rate == Some(Bytes(0)) || !(0.0..=LONGEST.0 as f64).contains(&link.latency) {
             return Err(format!(
-                "[links] \"{name}\": `rate` is bytes a second above zero, `latency` seconds from zero on"
+                "[links] \"{name}\": `rate` is bytes a second above zero, `latency` seconds from zero to a hundred years"
             ));
         }
     }
@@ -189,6 +201,14 @@ pub fn read(text: &str) -> Result<Scenario, String> {
         return Err("[chance]: `runs` and `waits` are from 0 to 3, `fails` is below 1".to_owned());
     }
     Ok(scenario)
+}
+
+/// Refuses a time that nobody lives to see.
+fn in_time(what: &str, time: Option<Walltime>) -> Result<(), String> {
+    match time {
+        Some(time) if time > LONGEST => Err(format!("{what} is {time}, and a hundred years (36500d) are the most")),
+        _ => Ok(()),
+    }
 }
 
 impl Scenario {
@@ -247,6 +267,11 @@ runs = 0.3
             ("[hosts.a]\ncores = -1\n", "cores"),
             ("[hosts.a]\nmemory = \"lots\"\n", "amount of memory"),
             ("[hosts.a]\n[hosts.b]\n[links]\n\"a-b\" = { rate = \"0\" }\n", "above zero"),
+            ("[hosts.a]\nwait = \"99999999d\"\n", "[hosts.a]: `wait` is 99999999d, and a hundred years"),
+            ("[hosts.a]\ndown = [{ from = \"106751992d\", for = \"1h\" }]\n", "`from` in `down`"),
+            ("[hosts.a]\ndown = [{ from = \"1h\", for = \"106751992d\" }]\n", "is left out"),
+            ("[hosts.a]\n[tasks.x]\ntime = \"99999999999d\"\n", "[tasks.x]: `time`"),
+            ("[hosts.a]\n[hosts.b]\n[links]\n\"a-b\" = { latency = 1e300 }\n", "a hundred years"),
             ("[hosts.a]\n[links]\n\"a-x\" = {}\n", "names no two hosts"),
             ("[hosts.a]\n[links]\n\"a-a\" = {}\n", "to itself"),
             ("[hosts.a]\n[chance]\nfails = 1.0\n", "below 1"),

@@ -18,6 +18,8 @@ use crate::model::units::Timestamp;
 
 /// Seconds for which the engine gathers what it learns, as it does with real work.
 const GATHERED: f64 = 2.0;
+/// Seconds (some 200,000 years) from which on nothing comes any more: timestamps end not long after.
+const HORIZON: f64 = 6e12;
 /// How many timers may fire while nothing else comes, before the engine is thought to wait for what never will.
 const PATIENCE: u32 = 100;
 
@@ -147,7 +149,7 @@ impl Live<'_, '_> {
     }
 
     fn comes(&mut self, at: f64, news: News) {
-        if at.is_finite() {
+        if at < HORIZON {
             self.told += 1;
             self.coming.push(Reverse((time(at), self.told, news)));
         }
@@ -326,7 +328,7 @@ impl Live<'_, '_> {
 }
 
 fn time(seconds: f64) -> Timestamp {
-    Timestamp(BEGIN.0 + (seconds * 1e6).ceil() as i64)
+    Timestamp(BEGIN.0.saturating_add((seconds * 1e6).ceil() as i64))
 }
 
 fn since(at: Timestamp) -> f64 {

@@ -199,7 +199,10 @@ impl<'a> Script<'a> {
         let (wait, opens) = match described.map_or(Wait::None, |site| site.wait) {
             Wait::None => (0.0, None),
             Wait::Each(seconds) => (seconds, None),
-            Wait::Once(opens) => (0.0, Some(BEGIN.after(Duration::from_secs_f64(opens)))),
+            Wait::Once(opens) => {
+                let opens = Duration::try_from_secs_f64(opens).unwrap_or(Duration::MAX);
+                (0.0, Some(BEGIN.after(opens)))
+            }
         };
         SiteFacts {
             name: format!("host-{site}").parse().unwrap_or_else(|_| HostName::local()),

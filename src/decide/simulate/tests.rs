@@ -171,6 +171,31 @@ fn a_host_that_is_away_is_given_nothing_until_it_is_back() {
 }
 
 #[test]
+fn time_that_clocks_do_not_have_ends_nothing_else() {
+    // As long as a scenario may say, on a host that is as slow as it may be: it is never over, and what else there is, is.
+    let mut problem = sweep([Wait::None; 2]);
+    problem.tasks[39].seconds = 1e13;
+    let course = live(&problem, &Belief::of(&problem));
+    assert!(!course.ran[39].is_over() && course.end.is_infinite(), "{course:?}");
+    assert_eq!(course.ran.iter().filter(|ran| ran.is_over()).count(), 39, "{course:?}");
+    // What begins only just before the end of all clocks is no earlier for it.
+    problem.tasks[39] = Work { seconds: 1e13 / 2.0, after: vec![38], ..problem.tasks[39].clone() };
+    problem.tasks[38].seconds = 1e13 / 2.0;
+    let problem = Problem::new(problem.network, problem.tasks, Vec::new()).unwrap();
+    let course = live(&problem, &Belief::of(&problem));
+    assert!(course.ran[38].is_over() && !course.ran[39].is_over(), "{course:?}");
+    // A hundred years, for all the while nothing can be done.
+    let years = 100.0 * 365.0 * 86_400.0;
+    let problem = sweep([Wait::None; 2]);
+    let belief = Belief::of(&problem);
+    let luck = Luck::draw(&belief.seconds, Chance::default(), 0);
+    let outages = [0, 1].map(|site| Outage { site, from: 0.0, seconds: years });
+    let course =
+        World { problem: &problem, luck: &luck, outages: &outages, here: None }.run(Strategy::Full, &belief, 0);
+    assert!(course.end.is_finite() && course.ran.iter().all(|ran| ran.start >= years), "{course:?}");
+}
+
+#[test]
 fn what_never_runs_never_ends_whatever_the_placement() {
     // The data lies on an island of one core; the cores are where no link leads to.
     let site = |cores| Site { room: Room::cores(cores), speed: 1.0, wait: Wait::None, rate: 0.0 };
