@@ -119,7 +119,7 @@ fn table(seeds: u64) -> Vec<Row> {
             belief.speeds.iter_mut().for_each(|speed| *speed *= dice.factor(SPEEDS));
             let truth: Vec<f64> = problem.tasks.iter().map(|task| task.seconds).collect();
             let luck = Luck::draw(&truth, CHANCE, seed);
-            let world = World { problem: &problem, luck: &luck, outages: &[], here: Some(0) };
+            let world = World { problem: &problem, luck: &luck, outages: &[], here: Some(0), policies: &[] };
             for (ratios, strategy) in ratios.iter_mut().zip(Strategy::ALL) {
                 let course = world.run(strategy, &belief, seed);
                 ratios.push(course.end / problem.lower_bound());

@@ -207,7 +207,7 @@ fn live(problem: &Problem, believed: &[f64], mistaken: &[f64]) -> f64 {
     let luck = Luck { seconds, waits: Vec::new(), failed: 0 };
     let speeds = problem.network.sites.iter().zip(mistaken).map(|(site, factor)| site.speed * factor).collect();
     let belief = Belief { seconds: believed.to_vec(), speeds, kinds: Vec::new() };
-    World { problem, luck: &luck, outages: &[], here: Some(0) }.run(Strategy::Full, &belief, 0).end
+    World { problem, luck: &luck, outages: &[], here: Some(0), policies: &[] }.run(Strategy::Full, &belief, 0).end
 }
 
 fn means(instance: &Instance) -> Vec<f64> {

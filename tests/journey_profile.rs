@@ -245,6 +245,67 @@ fn a_what_if_that_never_ends_says_so_and_why() {
 }
 
 #[test]
+fn a_what_if_holds_tasks_to_where_they_run_and_to_what_counts() {
+    let world = World::new();
+    let workflow = |more: &str| {
+        let text = format!(
+            "name = \"w\"\n{more}\n[tasks.b]\nrun = \"true\"\n[tasks.c]\nrun = \"true\"\n[tasks.d]\nrun = \"true\"\n"
+        );
+        world.write("workflow.toml", &text);
+    };
+    world.write(
+        "hosts.toml",
+        "[hosts.laptop]\ncores = 1\ndata = true\n[hosts.fast]\ncores = 8\nspeed = 4.0\nrate = 1.0\ntags = [\"gpu\"]\n\
+         [hosts.slow]\ncores = 8\nspeed = 0.5\nrate = 0.001\ntags = [\"gpu\"]\n[hosts.store]\ntransfer_only = true\ncores = 99\nspeed = 9.0\n",
+    );
+    // How many ran on fast, laptop, slow and the store.
+    let ran = |more: &[&str]| {
+        let told = world.json(&[&["simulate", "--hosts", "hosts.toml"], more].concat());
+        let hosts = told["hosts"].as_array().unwrap().clone();
+        hosts.iter().map(|host| host["tasks"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    workflow("[defaults]\non = \"any\"");
+    assert_eq!(ran(&[]), [3, 0, 0, 0]);
+    for (on, hosts) in [
+        ("\"slow\"", [0, 0, 3, 0]),
+        ("[\"slow\", \"fast\"]", [0, 0, 3, 0]),
+        ("\"tag:gpu\"", [3, 0, 0, 0]),
+        ("\"gpu\"", [3, 0, 0, 0]),
+        ("\"local\"", [0, 3, 0, 0]),
+    ] {
+        workflow(&format!("[defaults]\non = {on}"));
+        assert_eq!(ran(&[]), hosts, "{on}");
+    }
+    // What says nothing beside what says something runs on this machine, which is where the files lie.
+    workflow("[tasks.a]\nrun = \"true\"\non = \"slow\"");
+    assert_eq!(ran(&[]), [0, 3, 1, 0]);
+    // What counts is what the workflow says, or the command line.
+    workflow("[defaults]\non = \"tag:gpu\"");
+    assert_eq!(ran(&["--policy", "cheapest"]), [0, 0, 3, 0]);
+    workflow("");
+    let told = world.csync(&["simulate", "--hosts", "hosts.toml"]).exits(0);
+    assert!(told.err.contains("No task says `on`: all hosts were compared"), "{told:?}");
+    assert_eq!(ran(&[]), [3, 0, 0, 0]);
+    assert_eq!(ran(&["--policy", "cheapest"])[0], 0, "no core costs more");
+    workflow("[workflow]\npolicy = \"cheapest\"");
+    assert_eq!(ran(&[])[0], 0, "no core costs more");
+    // Hosts that are not described are refused, with the place and what there is.
+    workflow("[defaults]\non = \"hpc\"");
+    let told = world.csync(&["simulate", "--hosts", "hosts.toml"]).exits(2);
+    for word in [
+        "task `b` runs on `hpc`",
+        "hosts.toml describes no such host",
+        "`fast`, `laptop`, `slow`, `store`",
+        "workflow.toml:3",
+    ] {
+        assert!(told.err.contains(word), "{word}: {told:?}");
+    }
+    world.write("hosts.toml", "[hosts.fast]\n");
+    workflow("[defaults]\non = \"local\"");
+    assert!(world.csync(&["simulate", "--hosts", "hosts.toml"]).exits(2).err.contains("`data = true`"));
+}
+
+#[test]
 fn what_was_not_used_for_long_is_dropped_as_somebody_says() {
     let world = World::new();
     let header = "JobID|JobName|State|ElapsedRaw|MaxRSS|End";

@@ -12,7 +12,7 @@ use crate::model::units::{Bytes, Walltime};
 const LONGEST: Walltime = Walltime(100 * 365 * 86_400);
 
 /// Keys of `hosts.toml` that say nothing to a simulation.
-const OTHERS: [&str; 17] = [
+const OTHERS: [&str; 15] = [
     "account",
     "batch",
     "containers",
@@ -26,8 +26,6 @@ const OTHERS: [&str; 17] = [
     "simulated",
     "site",
     "ssh",
-    "tags",
-    "transfer_only",
     "direct",
     "description",
 ];
@@ -74,6 +72,12 @@ pub struct ScenarioHost {
     /// Whether the workflow's files lie there at first.
     #[serde(default)]
     pub data: bool,
+    /// Words to choose it by.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// Whether it only holds data: no task runs there.
+    #[serde(default)]
+    pub transfer_only: bool,
     /// When it is away.
     #[serde(default)]
     pub down: Vec<ScenarioOutage>,

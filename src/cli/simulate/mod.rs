@@ -1,16 +1,19 @@
 //! `csync simulate`: what would become of a workflow on described hosts.
 
 mod never;
+mod on;
 mod told;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
+use crate::cli::by::By;
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::foreseen::Known;
 use crate::cli::planned::planned;
 use crate::cli::profile::learned_if_there;
+use crate::cli::simulate::on::{Held, held};
 use crate::cli::simulate::told::{Told, tell};
 use crate::cli::submission::key_value;
 use crate::cli::view::words::{many, number};
@@ -51,6 +54,9 @@ pub struct Args {
     /// What chance depends on
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
+    /// What counts where csync chooses among hosts, instead of what the workflow says
+    #[arg(long, value_enum, value_name = "POLICY")]
+    policy: Option<By>,
     /// Also how it would go without csync's placement
     #[arg(long)]
     compare: bool,
@@ -73,6 +79,8 @@ struct Sources {
     unsized_files: u32,
     /// Those that count as large as others of their task.
     likened_files: u32,
+    /// Whether any task says where it runs.
+    is_said: bool,
 }
 
 /// Runs it.
@@ -83,11 +91,15 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let described = scenario::read(&text).map_err(|why| {
         Failure::new(ErrorKind::Invalid, format!("{shown}: {why}")).hint("docs/simulate.md says what may stand there")
     })?;
-    let (_, planned) = planned(context, &args.workflow, &args.params)?;
+    let (file, mut planned) = planned(context, &args.workflow, &args.params)?;
+    let named = shown.to_string();
+    let held = held(&mut planned, &described, (&named, &file.source), args.policy.map(Into::into))?;
     let plan = &planned.expanded.plan;
     let stage = Stage::of(&described);
-    let mut sources = Sources::default();
-    let problem = problem(context, plan, &described, &stage, &mut sources)?;
+    let mut sources = Sources { is_said: held.is_said, ..Sources::default() };
+    let problem = problem(context, plan, (&described, &stage), &held, &mut sources)?;
+    let of_task = |instance| held.policies.get(plan.instance(instance).task.index()).copied().flatten();
+    let policies: Vec<_> = plan.instance_ids().map(of_task).collect();
     let mut belief = Belief::of(&problem);
     // What is learned of an instance of a task tells of the others.
     belief.kinds = plan.instance_ids().map(|instance| plan.instance(instance).task.0).collect();
@@ -98,7 +110,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         let courses: Vec<Course> = (0..u64::from(args.runs))
             .map(|n| {
                 let luck = Luck::draw(&belief.seconds, stage.chance, args.seed.wrapping_add(n));
-                World { problem: &problem, luck: &luck, outages: &stage.outages, here }.run(
+                World { problem: &problem, luck: &luck, outages: &stage.outages, here, policies: &policies }.run(
                     *way,
                     &belief,
                     args.seed.wrapping_add(n),
@@ -114,8 +126,8 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
 fn problem(
     context: &Context,
     plan: &Plan,
-    described: &Scenario,
-    stage: &Stage,
+    (described, stage): (&Scenario, &Stage),
+    held: &Held,
     sources: &mut Sources,
 ) -> Result<Problem, Failure> {
     let mut files: Vec<File> = vec![File::default(); plan.producers.len()];
@@ -143,7 +155,7 @@ fn problem(
             inputs: numbers(plan.inputs(instance)),
             outputs: numbers(plan.outputs(instance)),
             after: Vec::new(),
-            only: Vec::new(),
+            only: held.only.get(row.task.index()).cloned().unwrap_or_default(),
             waits: None,
         });
     }
@@ -341,6 +353,11 @@ impl Sources {
             words.push_str(
                 &format_args!(" {files} of unknown size count as empty; `[tasks.NAME] output = \"2G\"` says more.")
                     .to_string(),
+            );
+        }
+        if !self.is_said {
+            words.push_str(
+                " No task says `on`: all hosts were compared, as with `on = \"any\"`; `csync submit` runs what says none here.",
             );
         }
         words

@@ -61,7 +61,7 @@ struct Here {
 
 /// Runs work on virtual time as the engine says.
 pub(super) fn run(world: &World<'_>, belief: &Belief) -> Course {
-    let script = Script::new(world.problem, belief, world.here);
+    let script = Script::new(world, belief);
     let sites = &world.problem.network.sites;
     let opens = |wait| if let Wait::Once(seconds) = wait { seconds } else { 0.0 };
     let hosts = sites.iter().map(|site| Here { free: site.room, opens: opens(site.wait), waiting: Vec::new() });

@@ -16,7 +16,7 @@ use crate::decide::outlook::files::{Files, Hosts};
 use crate::decide::outlook::foresee::Outlook;
 use crate::decide::outlook::known::{Known, Seen};
 use crate::decide::place::problem::{Problem, Room, Wait, Work};
-use crate::decide::simulate::world::Belief;
+use crate::decide::simulate::world::{Belief, World};
 use crate::language::command::Token;
 use crate::model::batch::Flavour;
 use crate::model::choice::Policy;
@@ -49,6 +49,7 @@ type Kind = (u64, (u32, u64, u32), Vec<u16>);
 pub(super) struct Script<'a> {
     problem: &'a Problem,
     here: Option<u16>,
+    policies: &'a [Option<Policy>],
     /// The plan.
     pub(super) plan: Arc<Plan>,
     /// Which task of the problem each instance is.
@@ -60,14 +61,16 @@ pub(super) struct Script<'a> {
 }
 
 impl<'a> Script<'a> {
-    /// Makes a run of work of which that is believed; `here` is this machine.
-    pub(super) fn new(problem: &'a Problem, belief: &Belief, here: Option<u16>) -> Self {
+    /// Makes a run of work of which that is believed.
+    pub(super) fn new(world: &World<'a>, belief: &Belief) -> Self {
+        let World { problem, here, policies, .. } = *world;
         let kinds = kinds(problem, belief);
         let bytes = |file: &u32| problem.files.get(*file as usize).map_or(0.0, |file| file.bytes);
         let inputs = problem.tasks.iter().map(|work| work.inputs.iter().map(bytes).sum()).collect();
         let of: Vec<u32> = kinds.values().flatten().copied().collect();
         let plan = plan(problem, &kinds, &of);
-        let mut script = Self { problem, here, plan: Arc::new(plan), of, profiles: Vec::new(), inputs, told: 0 };
+        let mut script =
+            Self { problem, here, policies, plan: Arc::new(plan), of, profiles: Vec::new(), inputs, told: 0 };
         script.profiles = kinds.values().map(|tasks| script.believe(tasks, belief)).collect();
         script
     }
@@ -173,8 +176,12 @@ impl<'a> Script<'a> {
         events.push(Event::Outlook(RUN, Box::new(Outlook::new(known, classes, files))));
         let routes = tasks().map(|task| {
             let first = plan.instances_of(task).next().map_or(0, |instance| self.task(instance) as usize);
-            let hosts: Vec<HostId> = self.problem.allowed(first).iter().map(|&site| self.host(site)).collect();
-            let policy = (hosts.len() > 1).then_some(Policy::Fastest);
+            let (allowed, only) = (self.problem.allowed(first), &self.problem.task(first).only);
+            // In the order in which somebody wrote them.
+            let said = only.iter().filter(|site| allowed.contains(site));
+            let sites: Vec<u16> = if only.is_empty() { allowed.to_vec() } else { said.copied().collect() };
+            let hosts: Vec<HostId> = sites.into_iter().map(|site| self.host(site)).collect();
+            let policy = self.policies.get(first).copied().unwrap_or(Some(Policy::Fastest)).filter(|_| hosts.len() > 1);
             (hosts, policy)
         });
         let verdicts = vec![Verdict::Stale; plan.instances.len()];

@@ -34,7 +34,7 @@ fn problem(tasks: usize) -> Problem {
 fn end(problem: &Problem, strategy: Strategy, chance: Chance, seed: u64) -> f64 {
     let belief = Belief::of(problem);
     let luck = Luck::draw(&belief.seconds, chance, seed);
-    let course = World { problem, luck: &luck, outages: &[], here: None }.run(strategy, &belief, seed);
+    let course = World { problem, luck: &luck, outages: &[], here: None, policies: &[] }.run(strategy, &belief, seed);
     for (task, ran) in course.ran.iter().enumerate() {
         assert!(ran.staged <= ran.start && ran.start < ran.end && ran.end <= course.end, "{strategy:?}: {ran:?}");
         for before in &problem.task(task).after {
@@ -83,8 +83,11 @@ fn nothing_starts_on_a_host_that_is_away_and_what_fails_takes_longer() {
     let belief = Belief::of(&problem);
     let luck = Luck::draw(&belief.seconds, Chance::default(), 3);
     let outages = [Outage { site: 1, from: 0.0, seconds: 5_000.0 }];
-    let course =
-        World { problem: &problem, luck: &luck, outages: &outages, here: None }.run(Strategy::Full, &belief, 3);
+    let course = World { problem: &problem, luck: &luck, outages: &outages, here: None, policies: &[] }.run(
+        Strategy::Full,
+        &belief,
+        3,
+    );
     assert!(course.ran.iter().all(|ran| ran.site == 0 || ran.start >= 5_000.0), "{course:?}");
     let fails = Luck::draw(&belief.seconds, Chance { fails: 0.5, ..Chance::default() }, 3);
     assert!(fails.failed > 5 && fails.seconds.iter().sum::<f64>() > luck.seconds.iter().sum::<f64>());
@@ -94,7 +97,7 @@ fn nothing_starts_on_a_host_that_is_away_and_what_fails_takes_longer() {
 fn live(problem: &Problem, belief: &Belief) -> Course {
     let seconds = problem.tasks.iter().map(|task| task.seconds).collect();
     let luck = Luck { seconds, waits: Vec::new(), failed: 0 };
-    World { problem, luck: &luck, outages: &[], here: Some(0) }.run(Strategy::Full, belief, 0)
+    World { problem, luck: &luck, outages: &[], here: Some(0), policies: &[] }.run(Strategy::Full, belief, 0)
 }
 
 proptest! {
@@ -133,7 +136,11 @@ fn what_a_cluster_runs_goes_there_in_few_submissions() {
     let problem = Problem::new(network, vec![task; 300], Vec::new()).unwrap();
     let belief = Belief::of(&problem);
     let luck = Luck::draw(&belief.seconds, Chance { runs: 0.5, ..Chance::default() }, 5);
-    let course = World { problem: &problem, luck: &luck, outages: &[], here: Some(1) }.run(Strategy::Full, &belief, 5);
+    let course = World { problem: &problem, luck: &luck, outages: &[], here: Some(1), policies: &[] }.run(
+        Strategy::Full,
+        &belief,
+        5,
+    );
     let there: Vec<&Ran> = course.ran.iter().filter(|ran| ran.site == 0).collect();
     let mut given: Vec<f64> = there.iter().map(|ran| ran.given).collect();
     given.sort_by(f64::total_cmp);
@@ -150,7 +157,7 @@ fn a_host_that_is_away_is_given_nothing_until_it_is_back() {
         let problem = sweep([Wait::None; 2]);
         let belief = Belief::of(&problem);
         let luck = Luck::draw(&belief.seconds, Chance::default(), 0);
-        World { problem: &problem, luck: &luck, outages, here: None }.run(Strategy::Full, &belief, 0)
+        World { problem: &problem, luck: &luck, outages, here: None, policies: &[] }.run(Strategy::Full, &belief, 0)
     };
     let away = |from, seconds| Outage { site: 1, from, seconds };
     let of_second = |course: &Course| course.ran.iter().filter(|ran| ran.site == 1).count();
@@ -190,8 +197,11 @@ fn time_that_clocks_do_not_have_ends_nothing_else() {
     let belief = Belief::of(&problem);
     let luck = Luck::draw(&belief.seconds, Chance::default(), 0);
     let outages = [0, 1].map(|site| Outage { site, from: 0.0, seconds: years });
-    let course =
-        World { problem: &problem, luck: &luck, outages: &outages, here: None }.run(Strategy::Full, &belief, 0);
+    let course = World { problem: &problem, luck: &luck, outages: &outages, here: None, policies: &[] }.run(
+        Strategy::Full,
+        &belief,
+        0,
+    );
     assert!(course.end.is_finite() && course.ran.iter().all(|ran| ran.start >= years), "{course:?}");
 }
 
@@ -223,7 +233,8 @@ fn what_never_runs_never_ends_whatever_the_placement() {
     let belief = Belief::of(&problem);
     let luck = Luck::draw(&belief.seconds, Chance::default(), 0);
     for strategy in Strategy::ALL {
-        let course = World { problem: &problem, luck: &luck, outages: &[], here: None }.run(strategy, &belief, 0);
+        let course =
+            World { problem: &problem, luck: &luck, outages: &[], here: None, policies: &[] }.run(strategy, &belief, 0);
         assert!(course.end.is_infinite(), "{strategy:?}: {course:?}");
         // Neither what cannot run nor what waits for it; the link is free for what else needs it.
         let over: Vec<bool> = course.ran.iter().map(Ran::is_over).collect();

@@ -133,6 +133,9 @@ pub struct World<'a> {
     pub outages: &'a [Outage],
     /// Which host this machine is, if it is among them.
     pub here: Option<u16>,
+    /// What counts where the host of each task is chosen; none where the order of those that it may run on does. Where this is
+    /// empty, all are to be done as soon as can be.
+    pub policies: &'a [Option<Policy>],
 }
 
 impl<'a> World<'a> {
@@ -195,7 +198,11 @@ impl<'a> World<'a> {
 
     /// Runs what was planned over another problem of the same tasks: its hosts, in its order.
     fn planned(&self, over: &Problem) -> Course {
-        let made = plan(over, Policy::Fastest, Effort::fair(over.tasks.len(), over.network.sites.len()));
+        let policy = match self.policies {
+            [Some(first), others @ ..] if others.iter().all(|other| *other == Some(*first)) => *first,
+            _ => Policy::Fastest,
+        };
+        let made = plan(over, policy, Effort::fair(over.tasks.len(), over.network.sites.len()));
         let start = |task: u32| made.bookings.get(task as usize).map_or(0.0, |booking| booking.start);
         let mut order = self.problem.order.clone();
         // Stable: what waits for another stays behind it where both start at once.

@@ -70,7 +70,7 @@ pub fn elsewhere(
                 all.push((id, Diagnostic::error(place("binds"), message).help(help)));
             }
         }
-        if let Some(unknown) = task.on.iter().find(|entry| known(entry) == Known::Nowhere) {
+        if let Some(unknown) = unknown(&task.on, known) {
             let message = format!("task `{}` runs on `{unknown}`, and there is no such host or tag", task.name);
             let help = match nearest(unknown, names.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
@@ -104,6 +104,21 @@ pub fn elsewhere(
         }
     }
     all
+}
+
+/// Returns, for each task that would run on a host or a tag that there is not, its name, which, and where that is written.
+pub fn nowhere<'p>(
+    workflow: &Workflow,
+    plan: &'p Plan,
+    known: &dyn Fn(&str) -> Known,
+) -> Vec<(&'p str, &'p str, Option<Span>)> {
+    let tasks = (0..).map(TaskId).zip(&plan.tasks);
+    let found = tasks.filter_map(|(id, task)| Some((task.name.as_str(), unknown(&task.on, known)?, id)));
+    found.map(|(task, entry, id)| (task, entry, place(workflow, id, "on"))).collect()
+}
+
+fn unknown<'p>(on: &'p [String], known: &dyn Fn(&str) -> Known) -> Option<&'p str> {
+    on.iter().map(String::as_str).find(|entry| known(entry) == Known::Nowhere)
 }
 
 /// Returns the first input or output of a task that is outside the workflow's directory on this machine.

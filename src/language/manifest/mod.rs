@@ -62,7 +62,7 @@ mod tests;
 pub use check::{read, read_knowing};
 pub use contain::{contain, contained, own_file, ready_script, shown, within};
 pub use draft::{Origin, Workflow};
-pub use elsewhere::{Known, elsewhere, is_here};
+pub use elsewhere::{Known, elsewhere, is_here, nowhere};
 pub use expand::expand;
 pub use explain::{Effective, explain, explain_at};
 pub use glob::matcher;

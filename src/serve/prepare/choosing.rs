@@ -25,7 +25,7 @@ use crate::serve::prepare::places::Places;
 const POLICY: &str = "policy:";
 
 /// Writes into a plan what is said of it elsewhere: the policy of the run or the workflow, and the hosts that hold datasets.
-pub(super) fn mark(plan: &mut Plan, workflow: &Workflow, asked: Option<Policy>) {
+pub fn mark(plan: &mut Plan, workflow: &Workflow, asked: Option<Policy>) {
     let policy = asked.or(workflow.policy());
     let is_near = |entry: &String| entry.starts_with("near:data:");
     if policy.is_none() && !plan.tasks.iter().any(|task| task.on.iter().any(is_near)) {

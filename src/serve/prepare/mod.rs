@@ -37,6 +37,7 @@ use crate::reach::files::gather::gather;
 use crate::reach::files::look::Root;
 use crate::serve::prepare::places::Places;
 
+pub use choosing::mark;
 pub use refuse::wishes;
 
 /// Mistakes of one kind that are shown; a message says how many more there are.

@@ -175,7 +175,7 @@ fn unseen(host: &Host, facts: &Facts, task: &Settings) -> Option<String> {
 }
 
 /// Returns what an entry of `on` is.
-pub(super) fn known(entry: &str, hosts: &Hosts) -> Known {
+pub fn known(entry: &str, hosts: &Hosts) -> Known {
     if is_here(entry) {
         Known::Here
     } else if hosts_of(entry, hosts).next().is_some() {
