@@ -74,7 +74,10 @@ fn a_command_is_told_where_it_should_run_and_why_not_elsewhere() {
     );
     let told = route(&world, &["--explain", "-t", "1h", "cat nas:/vol/x"]).exits(0);
     assert!(told.out.contains("by nas > local > lab"), "{told:?}");
-    assert!(told.err.contains("-- cat nas:/vol/x` runs it "), "{told:?}");
+    assert!(told.err.contains("After `csync data add vol nas:/vol`, a task with `on = "), "{told:?}");
+    assert!(told.err.contains("`inputs = [\"data:vol/x\"]`, `run = \"cat {inputs}\"` runs it "), "{told:?}");
+    let copies = route(&world, &["--json", "-t", "1h", "scp nas:/vol/x ."]).exits(0).json();
+    assert!(copies["advice"]["line"].as_str().is_some_and(|line| line.ends_with(" -- scp nas:/vol/x .")), "{copies}");
     assert!(told.err.contains("How much nas:/vol/x is was not looked up"), "{told:?}");
 }
 
@@ -109,6 +112,61 @@ fn what_runs_a_command_asks_for_all_that_was_asked_and_leaves_the_partition_open
     assert_eq!(ran.out, "ACGT\n".repeat(1000));
     let shown = world.json(&["show", "last"]).to_string();
     assert!(shown.contains("\"succeeded\""), "{shown}");
+}
+
+#[test]
+fn what_is_advised_for_files_of_datasets_is_a_task_that_runs() {
+    let world = World::new();
+    std::fs::create_dir(world.path("reads")).unwrap();
+    for (name, text) in [("reads/b2s", "b\na\n"), ("reads/c.txt", "c\n"), ("reads/d.txt", "d\n"), ("own.txt", "own\n")]
+    {
+        world.write(name, text);
+    }
+    world.csync(&["data", "add", "fastq", "reads"]).exits(0);
+    let by_place = format!("cat local:{}", world.path("reads/c.txt").display());
+    for (asked, wanted) in [
+        (&["wc -l data:fastq/b2s"][..], "2 .csync/data/fastq/b2s\n"),
+        (&["--", "sort", "data:fastq/b2s", "data:fastq/c.txt"], "a\nb\nc\n"),
+        (&["cat data:fastq/b2s data:fastq/*.txt | sort -r | head -n 2"], "d\nc\n"),
+        (&["cat data:fastq/*.txt"], "c\nd\n"),
+        (&["awk '{print $1 \"{}\"}' < data:fastq/c.txt"], "c{}\n"),
+        (&["grep --file='data:fastq/c.txt' data:fastq/c.txt"], "c\n"),
+        (&["-i", "data:fastq/d.txt", "--", "paste", "own.txt", "data:fastq/c.txt"], "own\tc\n"),
+        (&[by_place.as_str()], "c\n"),
+    ] {
+        let answer = world.csync(&[&["route", "--json", "-t", "1h"], asked].concat()).exits(0).json();
+        let task = answer["advice"]["task"].as_str().unwrap_or_else(|| panic!("{asked:?}: {answer}"));
+        world.write("workflow.toml", &format!("name = \"w\"\n[tasks.t]\n{task}\n"));
+        world.csync(&["submit"]).exits(0);
+        assert_eq!(world.csync(&["logs", "t"]).exits(0).out, wanted, "{task}");
+    }
+    let told = world.csync(&["route", "wc -l data:fastq/b2s"]).exits(0);
+    assert!(told.err.contains("`inputs = [\"data:fastq/b2s\"]`, `run = \"wc -l {inputs}\"` runs it here."), "{told:?}");
+    // What is not there is no input, and that is said.
+    for name in ["data:nope/x", "data:fastq/nope", "data:fastq/*.txt"] {
+        let command = format!("wc -l {name}");
+        let told = world.csync(&["route", &command]).exits(0);
+        assert!(told.err.contains(&format!("How much {name} is was not looked up: it counts as nothing.")), "{told:?}");
+        let answer = world.csync(&["route", "--json", &command]).exits(0).json();
+        assert_eq!((&answer["inputs"], &answer["not_counted"]), (&json!([]), &json!([name])));
+    }
+}
+
+#[test]
+fn what_a_shell_alone_runs_is_advised_with_one() {
+    let world = world();
+    let text = "sort -r reads.fq | uniq -c > counts.txt && wc -l < counts.txt";
+    let answer = route(&world, &["--json", "-t", "5m", text]).exits(0).json();
+    assert_eq!(answer["inputs"], json!([{"name": "reads.fq", "bytes": 5000.0, "at": ["local"]}]));
+    let line = answer["advice"]["line"].as_str().unwrap();
+    assert_eq!(line, format!("csync run --time 5m -- bash -c '{text}'"));
+    assert_eq!(world.csync(&["run", "--time", "5m", "--", "bash", "-c", text]).exits(0).out, "1\n");
+    let pipe = "bwa mem -t 16 ref.fa r1.fq | samtools sort -@ 3 -o out.bam";
+    let told = route(&world, &["-t", "1h", pipe]).exits(0);
+    let line = format!("`csync submit --on lab --cpus 3 --time 1h -- bash -c '{pipe}'` runs it there.");
+    assert!(told.err.contains(&line), "{told:?}");
+    let looped = route(&world, &["-t", "5m", "for f in *.fq; do wc -l $f; done"]).exits(0);
+    assert!(looped.err.contains("-- bash -c 'for f in *.fq; do wc -l $f; done'` runs it here."), "{looped:?}");
 }
 
 #[test]
@@ -269,6 +327,8 @@ fn what_is_no_command_is_refused() {
     for (args, wanted) in [
         (&[""][..], "the command is empty"),
         (&["a $("], "cannot be read as words"),
+        (&["a | | b"], "cannot be read as words"),
+        (&["# a"], "the command is empty"),
         (&["--input", "nowhere", "x"], "there is no input `nowhere`"),
         (&["--cpus", "0", "x"], "--cpus"),
         (&["--sandbox", "--image", "box:1", "--gpus", "1", "x"], "--gpus"),
@@ -279,6 +339,9 @@ fn what_is_no_command_is_refused() {
     std::fs::remove_dir_all(world.path("config")).unwrap();
     let alone = route(&world, &["--json", "-c", "99", "x"]).exits(3).json();
     assert_eq!((&alone["places"], &alone["advice"]), (&json!([]), &json!(null)));
+    let threads = route(&world, &["-t", "1h", "samtools sort -@ 8 x.bam"]).exits(3);
+    assert!(threads.err.contains("`--cpus 2` asks where it runs with fewer"), "{threads:?}");
+    assert!(!route(&world, &["-c", "8", "-t", "1h", "sort x"]).exits(3).err.contains("asks where"));
 }
 
 #[test]

@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 
 use crate::cli::command::{literal, toml_string};
 use crate::cli::route::Args;
+use crate::cli::route::elsewhere::Elsewhere;
+use crate::cli::route::gather::Line;
 use crate::cli::view::words::shell_word;
 use crate::decide::route::need::Need;
 use crate::decide::route::sheet::Sheet;
@@ -22,17 +24,29 @@ pub(super) struct Advice {
 enum Form {
     /// A line to type.
     Line(String),
-    /// The keys of a task, one a line: no line says in which image a job runs.
-    Task(Vec<String>),
+    /// The keys of a task, one a line: no line says in which image a job runs, or brings files of datasets and of other hosts.
+    Task {
+        keys: Vec<String>,
+        /// What names the datasets first that there are not yet.
+        first: Vec<String>,
+    },
 }
 
 impl Advice {
     /// Makes it of what was asked for; `root` is this directory.
-    pub(super) fn new(best: &Sheet<'_>, (args, need): (&Args, &Need), command: &str, root: &Path) -> Self {
+    pub(super) fn new(
+        best: &Sheet<'_>,
+        (args, need): (&Args, &Need),
+        (given, elsewhere): (&Line, &Elsewhere),
+        root: &Path,
+    ) -> Self {
         let here = best.host.is_local();
-        let form = match &args.image {
-            Some(image) if !args.sandbox => Form::Task(task(best, (args, need), command, (image, root))),
-            image => Form::Line(line(best, (args, need), command, (image.as_deref(), root))),
+        // A sandbox is made of a line alone.
+        let form = if args.sandbox || (args.image.is_none() && elsewhere.is_empty()) {
+            Form::Line(line(best, (args, need), &given.typed(), root))
+        } else {
+            let keys = task(best, (args, need), (given, elsewhere), root);
+            Form::Task { keys, first: elsewhere.first.clone() }
         };
         Self { form, here }
     }
@@ -42,9 +56,13 @@ impl Advice {
         let place = if self.here { "here" } else { "there" };
         match &self.form {
             Form::Line(line) => format!("`{line}` runs it {place}."),
-            Form::Task(keys) => {
-                let keys: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
-                format!("A task with {} runs it {place}.", keys.join(", "))
+            Form::Task { keys, first } => {
+                let [keys, first] = [keys, first].map(|all| {
+                    let all: Vec<String> = all.iter().map(|one| format!("`{one}`")).collect();
+                    all.join(", ")
+                });
+                let task = if first.is_empty() { "A task".to_owned() } else { format!("After {first}, a task") };
+                format!("{task} with {keys} runs it {place}.")
             }
         }
     }
@@ -53,17 +71,14 @@ impl Advice {
     pub(super) fn value(&self) -> Value {
         match &self.form {
             Form::Line(line) => json!({ "line": line }),
-            Form::Task(keys) => json!({ "task": keys.join("\n") }),
+            Form::Task { keys, first } if first.is_empty() => json!({ "task": keys.join("\n") }),
+            Form::Task { keys, first } => json!({ "first": first, "task": keys.join("\n") }),
         }
     }
 }
 
-fn line(
-    best: &Sheet<'_>,
-    (args, need): (&Args, &Need),
-    command: &str,
-    (sandbox, root): (Option<&str>, &Path),
-) -> String {
+fn line(best: &Sheet<'_>, (args, need): (&Args, &Need), command: &str, root: &Path) -> String {
+    let sandbox = args.image.as_deref();
     let here = best.host.is_local();
     // A sandbox is seen through by the csync that makes it: nothing is left behind that could be submitted.
     let mut line = String::from(if here || sandbox.is_some() { "csync run" } else { "csync submit" });
@@ -91,21 +106,27 @@ fn line(
     line + " -- " + command
 }
 
-fn task(best: &Sheet<'_>, (args, need): (&Args, &Need), command: &str, (image, root): (&str, &Path)) -> Vec<String> {
+fn task(
+    best: &Sheet<'_>,
+    (args, need): (&Args, &Need),
+    (given, elsewhere): (&Line, &Elsewhere),
+    root: &Path,
+) -> Vec<String> {
     let text = |text: &str| toml_string(&literal(text));
-    let mut keys = vec![format!("container = {}", text(image)), format!("on = {}", text(best.host.as_str()))];
+    let container = args.image.iter().map(|image| format!("container = {}", text(image)));
+    let mut keys: Vec<String> = container.chain([format!("on = {}", text(best.host.as_str()))]).collect();
     let asked = asked(best, (args, need));
     let value = |it: &Asked| if it.is_number { it.value.clone() } else { toml_string(&it.value) };
     let resources: Vec<String> = asked.iter().map(|it| format!("{} = {}", it.key, value(it))).collect();
     if !resources.is_empty() {
         keys.push(format!("resources = {{ {} }}", resources.join(", ")));
     }
-    let is_read = |input: &&String| input.starts_with("data:") || lies_in(root, input);
-    let inputs: Vec<String> = args.inputs.iter().filter(is_read).map(|input| text(input)).collect();
+    let (inputs, run) = elsewhere.task(given, (&args.inputs, need), |input| lies_in(root, input));
+    let inputs: Vec<String> = inputs.iter().map(|input| text(input)).collect();
     if !inputs.is_empty() {
         keys.push(format!("inputs = [{}]", inputs.join(", ")));
     }
-    keys.push(format!("run = {}", text(command)));
+    keys.push(format!("run = {}", toml_string(&run)));
     keys
 }
 
@@ -182,7 +203,8 @@ mod tests {
         let host: HostName = host.parse().unwrap();
         let best = best(&host, args.time.map(|time| Estimate::known(time.0 as f64 / speed)));
         let need = Need { cpus: args.cpus.unwrap_or(1), gpus: args.gpus, ..Need::default() };
-        Advice::new(&best, (&args, &need), COMMAND, root)
+        let line = Line::read(&args).unwrap();
+        Advice::new(&best, (&args, &need), (&line, &Elsewhere::default()), root)
     }
 
     fn said(host: &str, options: &[&str]) -> String {
@@ -202,11 +224,12 @@ mod tests {
 
     #[test]
     fn what_its_options_for_threads_say_is_asked_for() {
-        let args = Alone::try_parse_from(["route", "--", COMMAND]).unwrap().args;
+        let args = Alone::try_parse_from(["route", "--", "sort --threads 8"]).unwrap().args;
         let here = HostName::local();
         let best = best(&here, Some(Estimate::known(60.0)));
         let need = Need { cpus: 8, ..Need::default() };
-        let advice = Advice::new(&best, (&args, &need), "sort --threads 8", Path::new("/"));
+        let line = Line::read(&args).unwrap();
+        let advice = Advice::new(&best, (&args, &need), (&line, &Elsewhere::default()), Path::new("/"));
         assert_eq!(
             advice.sentence(),
             "`csync run --cpus 8 -- sort --threads 8` runs it here.",

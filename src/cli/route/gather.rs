@@ -1,5 +1,6 @@
 //! What a command needs, read off its words and the files that they name; what is known of hosts and links.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::ManuallyDrop;
 use std::path::Path;
@@ -10,19 +11,22 @@ use crate::cli::context::Context;
 use crate::cli::errors::Failure;
 use crate::cli::hosts::unreadable;
 use crate::cli::route::digest::RouteHosts;
+use crate::cli::route::elsewhere::Elsewhere;
 use crate::cli::route::{Args, line};
 use crate::cli::submission::directory;
+use crate::cli::view::words::shell_word;
 use crate::decide::graph::datasets::Catalog;
 use crate::decide::graph::estimate::Estimate;
 use crate::decide::graph::known::share;
 use crate::decide::graph::net::Net;
 use crate::decide::graph::queues::Queues;
 use crate::decide::route::need::{Asker, DAEMONS, Found, Input, Need, Place, light_login};
+use crate::language::command::is_small;
 use crate::language::container::{BadImage, Image, RUNTIMES, pulled_name};
 use crate::language::manifest::localized;
-use crate::language::shell::words;
+use crate::language::shell::{Span, Word, read, words};
 use crate::model::api::ErrorKind;
-use crate::model::data::{DATA, IMAGES, Replica};
+use crate::model::data::{IMAGES, Replica};
 use crate::model::facts::{ContainerProgram, Facts, Gpu};
 use crate::model::host::HostName;
 use crate::reach::clock;
@@ -48,6 +52,9 @@ const THREADS: [&str; 12] = [
     "--processes",
     "-nt",
 ];
+
+/// Programs that take HOST:PATH as it is written.
+const COPIERS: [&str; 5] = ["scp", "rsync", "sftp", "ssh", "rclone"];
 
 /// What earlier runs showed.
 #[derive(Default)]
@@ -108,19 +115,30 @@ impl Seen {
         net
     }
 
+    /// Returns whether there is a dataset of that name.
+    pub(super) fn has_dataset(&self, name: &str) -> bool {
+        !self.catalog.places(name).is_empty()
+    }
+
+    /// Returns what names a dataset's file or directory as an input of a task: `data:NAME/FILE`, also of one that is named by a
+    /// place; none where there is no such dataset.
+    pub(super) fn input(&self, word: &str) -> Option<String> {
+        if let Some(rest) = word.strip_prefix("data:") {
+            let name = rest.split('/').next().unwrap_or_default();
+            return self.has_dataset(name).then(|| word.trim_end_matches('/').to_owned());
+        }
+        let (host, path) = word.split_once(':')?;
+        let mut places = self.catalog.iter().flat_map(|(_, places)| places);
+        places.find_map(|place| {
+            let rest = path.strip_prefix(place.path.as_str()).filter(|_| place.host.as_str() == host)?;
+            let inside = rest.is_empty() || rest.starts_with('/');
+            inside.then(|| format!("data:{}{}", place.dataset, rest.trim_end_matches('/')))
+        })
+    }
+
     /// Returns the size of a dataset's file or directory, and the hosts that have it: named as `data:NAME/FILE`, or by a place.
     fn dataset(&self, word: &str) -> Option<(f64, Vec<HostName>)> {
-        let path = if word.starts_with("data:") {
-            localized(word.trim_end_matches('/')).into_owned()
-        } else {
-            let (host, path) = word.split_once(':')?;
-            let mut places = self.catalog.iter().flat_map(|(_, places)| places);
-            places.find_map(|place| {
-                let rest = path.strip_prefix(place.path.as_str()).filter(|_| place.host.as_str() == host)?;
-                let inside = rest.is_empty() || rest.starts_with('/');
-                inside.then(|| format!("{DATA}{}{}", place.dataset, rest.trim_end_matches('/')))
-            })?
-        };
+        let path = localized(&self.input(word)?).into_owned();
         let bytes = self.catalog.print(&path)?.size;
         let copies = self.catalog.replicas("", &path);
         let files = copies.iter().map(|copy| copy.path.as_str()).collect::<BTreeSet<_>>().len();
@@ -161,8 +179,12 @@ fn image(name: &str) -> Result<Image, Failure> {
 /// A command as it was given.
 pub(super) struct Line {
     command: String,
+    /// Whether a shell alone can run it: pipes, redirections, loops.
+    is_script: bool,
+    threads: Option<u32>,
+    /// What its words may name.
     words: Vec<String>,
-    /// What it may name, and what was named as its inputs.
+    /// The same, and what was named as its inputs.
     names: Vec<String>,
 }
 
@@ -172,29 +194,73 @@ impl Line {
         &self.command
     }
 
+    /// Returns it as words that start it, wherever they are typed.
+    pub(super) fn typed(&self) -> Cow<'_, str> {
+        if self.is_script { format!("bash -c {}", shell_word(&self.command)).into() } else { (&self.command).into() }
+    }
+
+    /// Returns what stands where in its text, as far as that is known.
+    pub(super) fn spots(&self) -> Vec<(Span, String)> {
+        let mut all = if self.is_script {
+            let script = read(&self.command).unwrap_or_default();
+            let files = script.files.into_iter().map(|file| file.word);
+            script.commands.into_iter().flat_map(|command| command.words).chain(files).collect()
+        } else {
+            words(&self.command).unwrap_or_default()
+        };
+        all.sort_by_key(|word| word.span.start);
+        all.iter().map(|word| (word.span.clone(), meaning(&self.command, word))).collect()
+    }
+
     pub(super) fn read(args: &Args) -> Result<Self, Failure> {
         let given: Vec<String> = args.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-        let (command, words) = match given.as_slice() {
+        let (command, Split { commands, files, is_script }) = match given.as_slice() {
             [text] => (text.clone(), split(text)?),
-            words => (line(words), words.to_vec()),
+            words => (line(words), Split { commands: vec![words.to_vec()], ..Split::default() }),
         };
-        let mut names = args.inputs.clone();
-        names.extend(words.iter().skip(1).map(|word| value(word).to_owned()));
-        Ok(Self { command, words, names })
+        let threads = commands.iter().filter_map(|words| threads(words)).max();
+        // What `cd` and the like are given is no input of what the others do.
+        let is_said =
+            |words: &&Vec<String>| !is_script || !is_small(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        let said = commands.iter().filter(is_said).flat_map(|words| words.iter().skip(1));
+        let said = said.map(|word| value(word).to_owned());
+        let words: Vec<String> = said.chain(files).collect();
+        let names = args.inputs.iter().chain(&words).cloned().collect();
+        Ok(Self { command, is_script, threads, words, names })
+    }
+
+    /// Returns whether it begins with a program that takes HOST:PATH as it is written.
+    fn reaches_hosts(&self) -> bool {
+        let first = self.command.split_whitespace().next().unwrap_or_default();
+        COPIERS.contains(&first.rsplit('/').next().unwrap_or_default())
     }
 }
 
+/// Returns what a word of a text means; of one that expands, nothing but a dataset's pattern, which csync looks up itself.
+fn meaning(text: &str, word: &Word) -> String {
+    let raw = text.get(word.span.clone()).unwrap_or_default();
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "_-./:,+@%=*?[]!".contains(letter);
+    let pattern = Some(raw).filter(|raw| value(raw).starts_with("data:") && raw.chars().all(is_plain));
+    word.fixed().or(pattern).unwrap_or_default().to_owned()
+}
+
+/// Returns whether a path stands for any number of files.
+pub(super) fn is_pattern(path: &str) -> bool {
+    path.contains(['*', '?', '['])
+}
+
 /// Returns what a word names: `--in=reads.fq` names a file too.
-fn value(word: &str) -> &str {
+pub(super) fn value(word: &str) -> &str {
     word.split_once('=').filter(|_| word.starts_with('-')).map_or(word, |(_, value)| value)
 }
 
 /// A command, and what it needs.
 pub(super) struct Wanted {
     pub(super) need: Need,
-    pub(super) command: String,
     /// Inputs of which nobody knows how much they are.
     pub(super) unknown: Vec<String>,
+    /// What it names that only a task can have.
+    pub(super) elsewhere: Elsewhere,
 }
 
 /// Reads a command.
@@ -205,10 +271,9 @@ pub(super) fn wanted(
     seen: &Seen,
     net: &Net,
 ) -> Result<Wanted, Failure> {
-    let Line { command, words, .. } = given;
     let mut wanted = Wanted {
         need: Need {
-            cpus: args.cpus.or_else(|| threads(words)).unwrap_or(1),
+            cpus: args.cpus.or(given.threads).unwrap_or(1),
             memory: args.mem.map(|mem| Estimate::known(mem.0 as f64)),
             time: args.time.map(|time| Estimate::known(time.0 as f64)),
             gpus: args.gpus,
@@ -225,8 +290,8 @@ pub(super) fn wanted(
             asker,
             now: clock::now().0 as f64 / 1e6,
         },
-        command: command.clone(),
         unknown: Vec::new(),
+        elsewhere: Elsewhere::default(),
     };
     for input in &args.inputs {
         if !wanted.add(input, known, seen, net) {
@@ -236,9 +301,18 @@ pub(super) fn wanted(
             );
         }
     }
-    for word in words.iter().skip(1) {
-        wanted.add(value(word), known, seen, net);
+    for word in &given.words {
+        let is_known = wanted.add(word, known, seen, net);
+        if !is_known
+            && word.strip_prefix("data:").is_some_and(|rest| !rest.is_empty())
+            && !wanted.unknown.contains(word)
+        {
+            wanted.unknown.push(word.clone());
+        }
     }
+    let is_taken = |word: &&String| word.starts_with("data:") || !given.reaches_hosts();
+    let named = args.inputs.iter().chain(given.words.iter().filter(is_taken));
+    wanted.elsewhere = Elsewhere::of(named.map(String::as_str), known, seen);
     Ok(wanted)
 }
 
@@ -272,7 +346,7 @@ impl Wanted {
 }
 
 /// Returns the host of `HOST:PATH`, where that is one.
-fn place(word: &str, known: &RouteHosts) -> Option<HostName> {
+pub(super) fn place(word: &str, known: &RouteHosts) -> Option<HostName> {
     let (host, path) = word.split_once(':')?;
     (!path.is_empty()).then(|| known.hosts.get(host)).flatten().map(|host| host.name.clone())
 }
@@ -291,18 +365,38 @@ fn size(path: &Path) -> Option<f64> {
     Some(sizes.map(|metadata| metadata.len() as f64).sum())
 }
 
-/// Splits one text into the words of a command.
-fn split(text: &str) -> Result<Vec<String>, Failure> {
+/// The simple commands of a text.
+#[derive(Default)]
+struct Split {
+    commands: Vec<Vec<String>>,
+    /// Files that redirections open to be read.
+    files: Vec<String>,
+    is_script: bool,
+}
+
+/// Splits one text into the words of a command, or of those that a shell runs by it.
+fn split(text: &str) -> Result<Split, Failure> {
     let fault = |message: &str| {
         let failure = Failure::new(ErrorKind::Invalid, message.to_owned());
         failure.hint("`csync route -- COMMAND ARGUMENT...` takes the words as they are")
     };
-    let words = words(text).ok_or_else(|| fault("the command cannot be read as words"))?;
-    if words.is_empty() {
+    // What expands is some word; which, only the shell knows.
+    let meant = |words: &[Word]| words.iter().map(|word| meaning(text, word)).collect::<Vec<_>>();
+    let split = if let Some(words) = words(text) {
+        Split { commands: vec![meant(&words)], ..Split::default() }
+    } else {
+        let script = read(text).ok_or_else(|| fault("the command cannot be read as words"))?;
+        let files = script.files.iter().filter(|file| !file.is_written).map(|file| meaning(text, &file.word));
+        Split {
+            commands: script.commands.iter().map(|command| meant(&command.words)).collect(),
+            files: files.collect(),
+            is_script: true,
+        }
+    };
+    if split.commands.iter().all(Vec::is_empty) {
         return Err(fault("the command is empty"));
     }
-    // What expands is some word; which, only the shell knows.
-    Ok(words.iter().map(|word| word.fixed().unwrap_or_default().to_owned()).collect())
+    Ok(split)
 }
 
 /// Returns how many threads a command says that it uses.

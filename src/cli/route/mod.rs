@@ -2,6 +2,7 @@
 
 mod advice;
 mod digest;
+mod elsewhere;
 mod gather;
 mod given;
 mod learned;
@@ -35,7 +36,8 @@ use crate::model::units::{Bytes, Walltime};
 /// runs. Files that it names count as inputs; so do `HOST:PATH` and
 /// `data:NAME/FILE`. Hosts that cannot run it are listed with the reason. Nothing is
 /// started, and no host is asked. The last line is what runs it in the best place, with all that was asked for here; it names no
-/// partition of a cluster, since which one is best is seen when it is handed over.
+/// partition of a cluster, since which one is best is seen when it is handed over. Where a file of a dataset or of another host is
+/// read, that is a task to write into a workflow: csync brings such files to tasks alone.
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 #[command(override_usage = "csync route [OPTIONS] COMMAND\n       csync route [OPTIONS] -- COMMAND [ARGUMENT]...")]
@@ -128,13 +130,14 @@ async fn read(
 
 fn answer(
     context: &Context,
-    (args, given): (&Args, &Line),
+    (args, line): (&Args, &Line),
     (seen, known, net, machine): (&Seen, &RouteHosts, &Net, Facts),
     (lore, ahead): (&Lore<'_>, Ahead),
 ) -> Result<Exit, Failure> {
     let asker = if args.for_agent { Asker::Agent } else { Asker::Person };
     let here = here(machine, known);
-    let Wanted { mut need, command, unknown } = wanted((args, given), asker, known, seen, net)?;
+    let Wanted { mut need, unknown, elsewhere } = wanted((args, line), asker, known, seen, net)?;
+    let command = line.command();
     let foretold = foretell(context, lore, &mut need, ahead);
     let mut places = ManuallyDrop::new(places(known, seen, net, &here));
     for place in places.iter_mut() {
@@ -143,13 +146,14 @@ fn answer(
         }
     }
     // What was learned says more than what people commonly ask for.
-    let given = if foretold.words.is_none() { given::commonly(&command) } else { None };
+    let given = if foretold.words.is_none() { given::commonly(command) } else { None };
     if let Some(given) = given {
         given::presume(given, &mut need);
     }
     let shown = if args.all { usize::MAX } else { SHOWN };
     let routes = route(net, &need, &places, args.policy.into(), shown);
-    let advice = routes.places.first().map(|best| Advice::new(best, (args, &need), &command, Path::new(seen.root())));
+    let root = Path::new(seen.root());
+    let advice = routes.places.first().map(|best| Advice::new(best, (args, &need), (line, &elsewhere), root));
     if context.json() {
         let inputs: Vec<_> =
             need.inputs.iter().map(|it| json!({"name": it.name, "bytes": it.bytes, "at": it.at})).collect();
@@ -160,6 +164,7 @@ fn answer(
             "memory": need.memory,
             "time": need.time,
             "inputs": inputs,
+            "not_counted": unknown,
             "commonly_given": given.map(given::value),
             "places": routes.places,
             "others": routes.others,
@@ -190,6 +195,10 @@ fn answer(
         }
         if need.time.is_none() {
             context.say("How long it runs is not known, so the run is left out: `--time` says it.");
+        }
+        let fewer = || view::fewer(&routes).filter(|_| args.cpus.is_none());
+        if let Some(fewer) = fewer() {
+            context.say(&fewer);
         }
         if let Some(advice) = advice {
             context.say(&advice.sentence());

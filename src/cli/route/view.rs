@@ -169,6 +169,16 @@ fn transfer(sheet: &Sheet<'_>) -> String {
     format!("{}, {} by {ways}", sourced(&sheet.transfer), Bytes(sheet.moved as u64))
 }
 
+/// Says what lets a command run that no host has the cores for which its options for threads say.
+pub(super) fn fewer(routes: &Routes<'_>) -> Option<String> {
+    let reasons = routes.vetoed.iter().filter_map(|vetoed| match vetoed.reasons.as_slice() {
+        [Veto::Cores { asked, most }] => Some((*most, *asked)),
+        _ => None,
+    });
+    let (most, asked) = reasons.max().filter(|_| routes.places.is_empty())?;
+    Some(format!("Its options for threads say {}; `--cpus {most}` asks where it runs with fewer.", many(asked, "core")))
+}
+
 /// Counts hosts.
 pub(super) fn hosts(count: usize) -> String {
     many(u32::try_from(count).unwrap_or(u32::MAX), "host")
