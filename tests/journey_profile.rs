@@ -153,6 +153,30 @@ fn histories_are_learned_from_once() {
 }
 
 #[test]
+fn a_replay_leaves_out_what_no_machine_has_and_says_when_nothing_was_predicted() {
+    let world = World::new();
+    let mut text = "JobID|JobName|State|ElapsedRaw|MaxRSS|ReqMem|End\n".to_owned();
+    for n in 0..30 {
+        text += &format!("{n}|align|COMPLETED|600|{}M|8G|2026-11-20T{:02}:00:00\n", 900 + n, n % 24);
+    }
+    world.write("jobs.txt", &text);
+    let sane = world.json(&["profile", "replay", "jobs.txt"]);
+    assert_eq!((&sane["jobs"], &sane["left_out"]), (&30.into(), &0.into()), "{sane}");
+    text +=
+        "90|align|COMPLETED|99999999999999|1G|8G|2026-11-20T01:00:00\n91|align|TIMEOUT|600|1G|8G|2026-11-20T01:00:00\n";
+    world.write("absurd.txt", &text);
+    let replayed = world.json(&["profile", "replay", "absurd.txt"]);
+    assert_eq!((&replayed["jobs"], &replayed["used_gbh"]), (&sane["jobs"], &sane["used_gbh"]), "{replayed}");
+    assert_eq!(replayed["left_out"], 2, "{replayed}");
+    let told = world.csync(&["profile", "replay", "absurd.txt"]).exits(0);
+    assert!(told.err.contains("Left out 2 lines: ") && told.out.contains("interval held"), "{told:?}");
+    world.write("one.txt", &text.lines().take(2).collect::<Vec<_>>().join("\n"));
+    let told = world.csync(&["profile", "replay", "one.txt"]).exits(0);
+    assert!(told.out.contains("predicted nothing") && !told.out.contains("held"), "{told:?}");
+    assert_eq!(world.json(&["profile", "replay", "one.txt"])["interval_held"], serde_json::Value::Null);
+}
+
+#[test]
 fn a_damaged_store_is_said_and_nothing_stops() {
     let world = World::new();
     world.write("workflow.toml", "name = \"w\"\n[tasks.a]\nrun = \"sleep 1.1\"\n");

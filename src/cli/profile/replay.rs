@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::profile::import::{observation, open_report, read};
+use crate::cli::view::words::many;
 use crate::decide::learn::profile::{Profile, Question};
 use crate::decide::learn::stakes::Caution;
 use crate::language::history::PastJob;
@@ -16,7 +17,8 @@ use crate::model::observation::{Cut, Observation};
 /// Tell how well learning would have done on a history
 ///
 /// Goes through the jobs in the order of their ends, asks for what was learned of those before, and compares with what was
-/// asked for: gigabyte-hours that were held and not used, and attempts that would have failed. Nothing is kept.
+/// asked for: gigabyte-hours that were held and not used, and attempts that would have failed. Jobs that were cut short, or of which
+/// memory and run time are not known, are left out. Nothing is kept.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The history: `sacct -P`, `qacct`, a trace of Nextflow, a benchmark file of Snakemake
@@ -44,42 +46,60 @@ struct Score {
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let mut jobs: BTreeMap<String, Vec<Job>> = BTreeMap::new();
     let (input, stem) = open_report(&args.trace)?;
+    let mut left = 0;
     let take = |job: PastJob| {
-        if job.cut == Cut::Nothing && job.memory > 0.0 && job.wall > 0.0 {
-            let kept = Job { seen: observation(&job, 0), asked: job.asked_memory };
+        let seen = observation(&job, 0);
+        if job.cut == Cut::Nothing && seen.is_sound() && seen.memory > 0.0 && seen.wall > 0.0 {
+            let kept = Job { seen, asked: job.asked_memory };
             jobs.entry(job.words().join(" ")).or_default().push(kept);
+        } else {
+            left += 1;
         }
     };
-    read(input, (&args.trace.display().to_string(), &stem), take, None)?;
+    let skipped = read(input, (&args.trace.display().to_string(), &stem), take, None)?;
+    let left = left + skipped;
     let caution = if args.safe { Caution::Safe } else { Caution::Balanced };
     let mut score = Score::default();
     for jobs in jobs.values_mut() {
         jobs.sort_by_key(|job| job.seen.at);
         replay(jobs, caution, &mut score);
     }
-    let held = 100.0 * f64::from(score.within) / f64::from(score.predicted.max(1));
+    let held = (score.predicted > 0).then(|| f64::from(score.within) / f64::from(score.predicted));
     if context.json() {
         context.print_json(&json!({
             "jobs": score.jobs, "predicted": score.predicted, "used_gbh": score.used, "asked_waste_gbh": score.asked,
-            "learned_waste_gbh": score.learned, "failed": score.failed, "interval_held": held / 100.0,
+            "learned_waste_gbh": score.learned, "failed": score.failed, "interval_held": held, "left_out": left,
         }))?;
         return Ok(Exit::Success);
     }
+    let csync = match held {
+        Some(held) => format!(
+            "csync          {:>12.1} GB-hours unused, {} of {} attempts failed first\n\
+             the 80 % interval held {:.1} %",
+            score.learned,
+            score.failed,
+            score.predicted,
+            100.0 * held
+        ),
+        None => "csync          predicted nothing: too few jobs of one kind came before another".to_owned(),
+    };
     context.print(&format!(
         "{} jobs of {} kinds, {} predicted from those before.\n\
          memory used    {:>12.1} GB-hours\n\
          asked for      {:>12.1} GB-hours unused\n\
-         csync          {:>12.1} GB-hours unused, {} of {} attempts failed first\n\
-         the 80 % interval held {held:.1} %",
+         {csync}",
         score.jobs,
         jobs.len(),
         score.predicted,
         score.used,
         score.asked,
-        score.learned,
-        score.failed,
-        score.predicted,
     ))?;
+    if left > 0 {
+        let lines = many(u32::try_from(left).unwrap_or(u32::MAX), "line");
+        context.say(&format!(
+            "Left out {lines}: cut short, without memory or run time, or with numbers that no machine has."
+        ));
+    }
     Ok(Exit::Success)
 }
 
