@@ -177,6 +177,24 @@ fn a_replay_leaves_out_what_no_machine_has_and_says_when_nothing_was_predicted()
 }
 
 #[test]
+fn what_is_known_of_times_alone_is_shown() {
+    let world = World::new();
+    let rows: Vec<String> = (0..20).map(|n| format!("{n}|timed|COMPLETED|{}", 600 + n)).collect();
+    world.write("jobs.txt", &format!("JobID|JobName|State|ElapsedRaw\n{}\n", rows.join("\n")));
+    world.csync(&["profile", "import", "jobs.txt"]).exits(0);
+    let shown = world.csync(&["profile", "show", "timed"]).exits(0).out;
+    assert!(shown.contains("  time    10m") && !shown.contains("too little"), "{shown}");
+    assert!(!shown.contains("  memory  "), "{shown}");
+    world.csync(&["profile", "show", "timed", "--output", "timed.svg"]).exits(0);
+    let svg = world.read("timed.svg");
+    assert!(svg.contains("<svg") && svg.contains("time of"), "{svg}");
+    // Nobody told when they ended.
+    let listed = world.csync(&["profile", "list"]).exits(0).out;
+    assert!(!listed.contains("1970"), "{listed}");
+    assert_eq!(world.json(&["profile", "list"])["profiles"][0]["last"], serde_json::Value::Null);
+}
+
+#[test]
 fn a_damaged_store_is_said_and_nothing_stops() {
     let world = World::new();
     world.write("workflow.toml", "name = \"w\"\n[tasks.a]\nrun = \"sleep 1.1\"\n");

@@ -76,7 +76,11 @@ impl<'a> Row<'a> {
             held: Some(entry.profile.held())
                 .filter(|held| held.of >= TELLING)
                 .map(|held| f64::from(held.within) / f64::from(held.of)),
-            last: summary.latest().map(|minutes| Timestamp(i64::from(minutes) * 60_000_000)),
+            // Reports need not say when a job ended.
+            last: summary
+                .latest()
+                .filter(|&minutes| minutes > 0)
+                .map(|minutes| Timestamp(i64::from(minutes) * 60_000_000)),
         }
     }
 

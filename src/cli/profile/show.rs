@@ -36,7 +36,7 @@ pub(super) struct Args {
     /// Draw what was seen and what is predicted over input size, by class of hosts
     #[arg(long)]
     plot: bool,
-    /// Write the drawing to a file instead: `.svg` (memory alone), `.png` or `.html`
+    /// Write the drawing to a file instead: `.svg` (memory alone, or time where no memory was seen), `.png` or `.html`
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -220,15 +220,19 @@ impl Needed {
         let bytes = |value: f64| Bytes(value as u64).to_string();
         let runs = many(entry.profile.summary().count(), "run");
         let _ = writeln!(page, "{} on hosts-{}: {runs}, inputs of {}", entry.signature, entry.class, bytes(self.input));
-        let Some((memory, time)) = self.memory.zip(self.time) else {
+        if self.memory.is_none() && self.time.is_none() {
             let _ = writeln!(page, "  too little was seen to predict from\n");
             return;
-        };
-        let safe = self.safe.map_or_else(String::new, |safe| format!(", {} to be safe", bytes(safe.request)));
-        let (low, high) = (bytes(memory.low), bytes(memory.high));
-        let _ = writeln!(page, "  memory  {low} to {high}; ask for {}{safe}", bytes(memory.request));
-        let limit = self.limit.map_or_else(String::new, |limit| format!("; ask for {}", duration(limit.request)));
-        let _ = writeln!(page, "  time    {} to {}{limit}", duration(time.low), duration(time.high));
+        }
+        if let Some(memory) = self.memory {
+            let safe = self.safe.map_or_else(String::new, |safe| format!(", {} to be safe", bytes(safe.request)));
+            let (low, high) = (bytes(memory.low), bytes(memory.high));
+            let _ = writeln!(page, "  memory  {low} to {high}; ask for {}{safe}", bytes(memory.request));
+        }
+        if let Some(time) = self.time {
+            let limit = self.limit.map_or_else(String::new, |limit| format!("; ask for {}", duration(limit.request)));
+            let _ = writeln!(page, "  time    {} to {}{limit}", duration(time.low), duration(time.high));
+        }
         if let Some(cpu) = self.cpu {
             let _ = writeln!(page, "  CPU     {} to {}, all cores together", duration(cpu.low), duration(cpu.high));
         }
