@@ -65,15 +65,37 @@ pub struct Observation {
 }
 
 impl Observation {
-    /// Returns whether the numbers can be learned from: finite, not negative, and below what any machine has.
+    /// Returns whether the numbers can be learned from: finite, not negative, and below what any machine has; and no more CPU time
+    /// than a hundred thousand cores have in the run time, where that is known.
     pub fn is_sound(&self) -> bool {
         let within = |value: f32, most: f32| value.is_finite() && (0.0..=most).contains(&value);
         within(self.input, 1e18)
             && within(self.memory, 1e15)
             && within(self.wall, 1e9)
-            && within(self.cpu, 1e13)
+            && within(self.cpu, if self.wall > 0.0 { self.wall * 1e5 } else { 1e13 })
             && within(self.io, 1e18)
             && within(self.asked, 1e16)
             && (self.memory > 0.0 || self.wall > 0.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_attempt_used_more_cpu_time_than_any_machine_has() {
+        let day = 86_400.0;
+        for (wall, cpu, sound) in [
+            (3600.0, 3600.0 * 128.0, true),
+            (3600.0, 3600.0 * 9e4, true),
+            (3600.0, 99_999.0 * day, false),
+            (0.5, 40.0, true),
+            (0.0, 99_999.0 * day, true),
+            (99_999.0 * day, 99_999.0 * day, false),
+        ] {
+            let seen = Observation { memory: 1e9, wall, cpu, ..Observation::default() };
+            assert_eq!(seen.is_sound(), sound, "{wall} {cpu}");
+        }
     }
 }
