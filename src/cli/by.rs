@@ -9,7 +9,7 @@ pub(super) enum By {
     Fastest,
     /// Fewest bytes moved
     Locality,
-    /// Fewest core-hours
+    /// Least cost by the hosts' `rate`; fewest core-hours where none has one
     Cheapest,
     /// Evenly over the hosts by their cores
     Spread,
