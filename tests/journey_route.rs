@@ -319,6 +319,16 @@ fn two_datasets_of_one_name_are_places_of_one_and_what_is_gone_counts_no_more() 
     world.write("workflow.toml", "name = \"w\"\n[tasks.a]\ninputs = [\"data:reads/a.fq\"]\nrun = \"wc -c {inputs}\"\n");
     let refused = world.csync(&["submit"]);
     assert!(refused.code != 0 && refused.err.contains("reads"), "{refused:?}");
+    // What a task would go over nobody knows: that is not nothing.
+    world.write(
+        "workflow.toml",
+        "name = \"w\"\n[tasks.a]\nforeach = \"data:reads/*.fq\"\ninputs = [\"{item}\"]\nrun = \"wc -c {inputs}\"\n",
+    );
+    let refused = world.csync(&["submit"]).exits(2);
+    for words in ["no copy of the dataset `reads` is left", "`csync data where reads`", "`csync data add reads "] {
+        assert!(refused.err.contains(words), "`{words}` is missing: {refused:?}");
+    }
+    world.csync(&["data", "where", "reads"]);
 }
 
 #[test]

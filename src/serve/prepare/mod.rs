@@ -135,7 +135,12 @@ pub fn plan(text: &str, root: &str, params: &BTreeMap<String, String>, catalog: 
         if wants.is_empty() {
             break;
         }
-        let of_datasets = wants.globs.extract_if(.., |pattern| pattern.starts_with(DATA));
+        let of_datasets: Vec<String> = wants.globs.extract_if(.., |pattern| pattern.starts_with(DATA)).collect();
+        let gone: Vec<Diagnostic> = of_datasets.iter().filter_map(|pattern| refuse::gone(pattern, catalog)).collect();
+        if !gone.is_empty() {
+            return Err(invalid(gone));
+        }
+        let of_datasets = of_datasets.into_iter();
         facts.globs.extend(of_datasets.map(|pattern| (pattern.clone(), catalog.glob(&pattern))));
         facts.add(gather(Path::new(root), &wants).map_err(|error| unreadable(&error))?);
     }

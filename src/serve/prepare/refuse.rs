@@ -3,8 +3,10 @@
 use crate::decide::engine::protocol::Verdict;
 use crate::decide::fresh::judge::Judgement;
 use crate::decide::fresh::select::Selection;
+use crate::decide::graph::datasets::{Catalog, Worth};
 use crate::language::hosts::Hosts;
 use crate::language::manifest::{Workflow, elsewhere, missing_input};
+use crate::model::data::DATA;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::id::{PathId, TaskId};
 use crate::model::plan::{Fingerprint, Plan};
@@ -42,6 +44,22 @@ pub(super) fn missing_inputs(
         mistakes.push(Diagnostic::error(None, format!("{} more inputs do not exist", missing.len() - MOST_SHOWN)));
     }
     mistakes
+}
+
+/// Returns the mistake of a task that goes over the files of a dataset of which no copy is left: what it would go over nobody knows,
+/// and that is not nothing.
+pub(super) fn gone(pattern: &str, catalog: &Catalog) -> Option<Diagnostic> {
+    let inside = pattern.strip_prefix(DATA)?;
+    let name = inside.split('/').next()?;
+    let places = catalog.places(name);
+    if places.is_empty() || !places.iter().all(|place| catalog.worth(place) == Worth::Gone) {
+        return None;
+    }
+    let message = format!("no copy of the dataset `{name}` is left: nobody knows what `data:{inside}` matches");
+    let help = format!(
+        "`csync data where {name}` says where it was, `csync data add {name} HOST:/DIRECTORY` names another copy"
+    );
+    Some(Diagnostic::error(None, message).help(help))
 }
 
 /// Returns, for each task that asks for what cannot be served, a mistake per wish.
