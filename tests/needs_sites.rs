@@ -51,16 +51,10 @@ run = "test \"$(wc -l < {inputs})\" = 4"
     let log = |label: &str| bed.csync(&["logs", "1", label, "--stdout"]).exits(0).out;
     assert!(["n1\n", "n2\n", "n3\n"].contains(&log("split[2]").as_str()));
     // A node that is suspected is found by what ran there.
-    let node = log("split[2]").trim_end().to_owned();
+    let suspect = log("split[2]").trim_end().to_owned();
     for words in [&["why", "split[2]"][..], &["show", "1", "split[2]"]] {
         let told = bed.csync(words).exits(0).out;
-        assert!(
-            told.contains(&format!(
-                "ran on node {node}
-"
-            )),
-            "{told}"
-        );
+        assert!(told.contains(&format!("ran on node {suspect}\n")), "{told}");
     }
     let shown = bed.csync(&["show", "1", "--state", "done", "--json"]).exits(0).out;
     let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
@@ -69,7 +63,7 @@ run = "test \"$(wc -l < {inputs})\" = 4"
         all.find(|one| one["label"] == label).unwrap()["attempts"][0]["allocation"].clone()
     };
     let slurm = allocation("split[2]");
-    assert_eq!((&slurm["node"], &slurm["nodes"], &slurm["cpus"]), (&json!(node), &json!(1), &json!(1)), "{slurm}");
+    assert_eq!((&slurm["node"], &slurm["nodes"], &slurm["cpus"]), (&json!(suspect), &json!(1), &json!(1)), "{slurm}");
     assert_eq!(allocation("shout[2]"), json!({"node": "gridx", "nodes": 1, "cpus": 1}));
     assert_eq!(allocation("join"), json!(null), "a workstation has no nodes");
     assert_eq!((log("shout[2]").as_str(), log("join").as_str()), ("gridx\n", "station\n"));
