@@ -155,10 +155,9 @@ fn histories_are_learned_from_once() {
 #[test]
 fn a_replay_leaves_out_what_no_machine_has_and_says_when_nothing_was_predicted() {
     let world = World::new();
+    let row = |n| format!("{n}|align|COMPLETED|600|{}M|8G|2026-11-20T{:02}:00:00\n", 900 + n, n % 24);
     let mut text = "JobID|JobName|State|ElapsedRaw|MaxRSS|ReqMem|End\n".to_owned();
-    for n in 0..30 {
-        text += &format!("{n}|align|COMPLETED|600|{}M|8G|2026-11-20T{:02}:00:00\n", 900 + n, n % 24);
-    }
+    text.extend((0..30).map(row));
     world.write("jobs.txt", &text);
     let sane = world.json(&["profile", "replay", "jobs.txt"]);
     assert_eq!((&sane["jobs"], &sane["left_out"]), (&30.into(), &0.into()), "{sane}");

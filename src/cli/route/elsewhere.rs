@@ -31,11 +31,14 @@ impl Elsewhere {
                 let at = format!("{host}:{directory}");
                 let taken: BTreeSet<&str> = new.values().map(String::as_str).collect();
                 let is_free = |set: &String| !taken.contains(set.as_str()) && !seen.has_dataset(set);
-                let set = new.get(&at).cloned().or_else(|| free(directory, host.as_str(), is_free))?;
-                if !new.contains_key(&at) {
+                let set = if let Some(set) = new.get(&at) {
+                    set.clone()
+                } else {
+                    let set = free(directory, host.as_str(), is_free)?;
                     found.first.push(format!("csync data add {set} {}", shell_word(&at)));
                     new.insert(at, set.clone());
-                }
+                    set
+                };
                 Some(if file.is_empty() { format!("data:{set}") } else { format!("data:{set}/{file}") })
             });
             if let Some(input) = input {
