@@ -187,14 +187,6 @@ fn an_sshd_that_dies_during_a_submission_makes_no_second_one() {
     held.run();
     held.release();
     held.done_once();
-    // Nor where no batch system knows of the first.
-    bed.now("delay gate 60");
-    let held = Held::submit(&bed, "station", "\"lab\"", 3, "");
-    until("it is on its way", || bed.on("station", "ls ~/.csync/jobs | grep csync-").code == 0);
-    restart_sshd(&bed, "station");
-    held.run();
-    held.release();
-    held.done_once();
 }
 
 #[test]
