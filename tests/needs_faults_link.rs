@@ -187,6 +187,14 @@ fn an_sshd_that_dies_during_a_submission_makes_no_second_one() {
     held.run();
     held.release();
     held.done_once();
+    // Nor where no batch system knows of the first. One at a time runs there: nobody has looked how many cores it has.
+    bed.now("delay gate 60");
+    let held = Held::submit(&bed, "station", "\"lab\"", 1, "");
+    until("it is on its way", || bed.on("station", "ls ~/.csync/jobs | grep csync-").code == 0);
+    restart_sshd(&bed, "station");
+    held.run();
+    held.release();
+    held.done_once();
 }
 
 #[test]
