@@ -54,10 +54,20 @@ fn a_workflow_runs_and_what_is_up_to_date_does_not_run_again() {
     assert_eq!(world.read("sum.txt"), "a\nb\n");
     let second = world.csync(&["submit"]).exits(0);
     assert!(second.out.contains("everything is up to date"), "{second:?}");
+    assert!(!world.csync(&["submit", "--dry-run"]).exits(0).out.contains(" on local"), "nothing goes anywhere");
     world.write("a.txt", "changed by hand\n");
     let dry = world.csync(&["submit", "--dry-run"]).exits(0).out;
     assert!(dry.contains("run    read[a]: output `a.txt` was changed by something else"), "{dry}");
     assert!(dry.contains("maybe  sum: `read[a]` runs first"), "{dry}");
+    // Where nobody says `on`, too: where each goes, what that rests on, and what no plan can beat.
+    assert!(dry.contains("read on local: run ") && dry.contains("sum on local: run "), "{dry}");
+    assert!(dry.contains("At a minute each, over in about 2m 00s; no plan can take less than 2m 00s."), "{dry}");
+    let timed = "name = \"timed\"\n[tasks.a]\nrun = \"true\"\nresources = { time = \"10m\" }\n[tasks.b]\nneeds = [\"a\"]\nrun = \"true\"\n";
+    world.write("timed.toml", timed);
+    let dry = world.csync(&["submit", "--dry-run", "timed.toml"]).exits(0).out;
+    let told = "a on local: run 3m 00s (a guess); over in 3m 00s\nb on local: run not known\nOver in about 4m 00s, if all goes as \
+                expected and what is not known takes a minute; no plan can take less than 4m 00s.\n";
+    assert!(dry.ends_with(told), "{dry}");
     let third = world.json(&["submit"]);
     assert_eq!((&third["counts"]["done"], &third["counts"]["cached"]), (&Value::from(1), &Value::from(2)), "{third}");
     let all = world.json(&["submit", "--rerun"]);
@@ -244,7 +254,8 @@ fn a_reader_that_goes_away_ends_it_quietly() {
     let done = child.wait_with_output().unwrap();
     assert_eq!((done.status.code(), String::from_utf8_lossy(&done.stderr).as_ref()), (Some(0), ""));
     let all = world.csync(&["submit", "--dry-run", "many.toml"]).exits(0).out;
-    assert_eq!(all.lines().count(), 20_001);
+    // Each, how many, where they go, and how long that takes.
+    assert_eq!(all.lines().count(), 20_004);
 }
 
 #[test]

@@ -142,8 +142,17 @@ fn what_is_advised_for_files_of_datasets_is_a_task_that_runs() {
     }
     let told = world.csync(&["route", "wc -l data:fastq/b2s"]).exits(0);
     assert!(told.err.contains("`inputs = [\"data:fastq/b2s\"]`, `run = \"wc -l {inputs}\"` runs it here."), "{told:?}");
+    // A sandbox has none of it: no line is advised that cannot run.
+    let refused = world.csync(&["route", "--sandbox", "--image", "box:1", "wc -l data:fastq/b2s"]).exits(2);
+    assert!(
+        refused.err.contains("names `data:fastq/b2s`") && refused.err.contains("leave out --sandbox"),
+        "{refused:?}"
+    );
+    // A pattern counts as all that it stands for.
+    let answer = world.csync(&["route", "--json", "wc -l data:fastq/*.txt"]).exits(0).json();
+    assert_eq!(answer["inputs"], json!([{"name": "data:fastq/*.txt", "bytes": 4.0, "at": ["local"]}]), "{answer}");
     // What is not there is no input, and that is said.
-    for name in ["data:nope/x", "data:fastq/nope", "data:fastq/*.txt"] {
+    for name in ["data:nope/x", "data:fastq/nope", "data:fastq/*.none"] {
         let command = format!("wc -l {name}");
         let told = world.csync(&["route", &command]).exits(0);
         assert!(told.err.contains(&format!("How much {name} is was not looked up: it counts as nothing.")), "{told:?}");

@@ -26,6 +26,7 @@ mod journey_learned;
 mod journey_profile;
 mod journey_route;
 mod journey_secret;
+mod journey_simulate;
 mod journey_tools;
 mod kill;
 mod lines;

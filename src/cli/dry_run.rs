@@ -55,7 +55,8 @@ pub(super) fn dry_run(context: &Context, source: &Source, root: &str, wishes: &W
     known.replicas.extend(of_datasets.flat_map(|path| catalog.replicas(&plan.root, path)));
     prepared.warnings.extend(places::misfits(&prepared.plan, &hosts, &known.facts));
     prepared.places.exclude(&prepared.plan, &hosts, &known.facts, Asker::Person)?;
-    let foreseen = foresee(context, &prepared, &known, &hosts, *policy)?;
+    let is_told = context.json() || !context.quiet();
+    let foreseen = if is_told { foresee(context, &prepared, &known, &hosts, *policy)? } else { Places::default() };
     if context.json() {
         context.print_json(&Foreseen::new(&prepared, &foreseen))?;
         return Ok(Exit::Success);
@@ -64,7 +65,7 @@ pub(super) fn dry_run(context: &Context, source: &Source, root: &str, wishes: &W
         context.warn(&view::failure::diagnostics(&prepared.warnings, source, context.paint_err()));
     }
     let mut text = text(&prepared, context.verbose() > 0, context.quiet(), context.paint());
-    if !foreseen.is_empty() && !context.quiet() {
+    if !foreseen.is_empty() {
         text.push_str(&foreseen.text());
     }
     // One large write: a hundred thousand lines through a line buffer cost more than planning them.

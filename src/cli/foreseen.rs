@@ -11,7 +11,7 @@ use crate::cli::errors::Failure;
 use crate::cli::view::words::{about, cut, many};
 use crate::decide::engine::limits::{Limits, chooses_partition, room};
 use crate::decide::engine::protocol::{Capacity, Verdict};
-use crate::decide::graph::estimate::Estimate;
+use crate::decide::graph::estimate::{Estimate, Source};
 use crate::decide::graph::known::net;
 use crate::decide::graph::queues::{UNKNOWN_LIMIT, Wait, are_apart};
 use crate::decide::outlook::board::Board;
@@ -82,7 +82,7 @@ impl Known {
 pub(super) struct Places {
     /// By task and host.
     tasks: Vec<TaskForeseen>,
-    /// Of the run as a whole, where csync chooses hosts.
+    /// Of the run as a whole, where it is not too large to be planned.
     #[serde(skip_serializing_if = "Option::is_none")]
     plan: Option<Whole>,
 }
@@ -104,6 +104,9 @@ struct TaskForeseen {
     mem: Option<Foreseen>,
     #[serde(skip_serializing_if = "Option::is_none")]
     time: Option<Foreseen>,
+    /// Whether nobody knows how long it runs: that is then a guess, whoever runs it.
+    #[serde(skip)]
+    is_unknown: bool,
     /// What is asked for by what was learned, in words.
     asks: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -140,13 +143,14 @@ pub(super) fn foresee(
 ) -> Result<Places, Failure> {
     let plan = &*prepared.plan;
     let names = prepared.places.names();
+    let runs =
+        |instance: InstanceId| matches!(prepared.verdicts.get(instance.index()), Some(Verdict::Stale | Verdict::Check));
+    let all = plan.instance_ids().filter(|instance| runs(*instance)).count();
     let Ok(state) = context.state_dir() else { return Ok(Places::default()) };
-    let lore = context.block_on(async { Ok(lore(&state, plan, &prepared.verdicts, &names, clock::now()).await) })?;
-    let chooses = prepared.places.chooses();
-    let knows_waits = known.waits.iter().any(|wait| names.contains(&wait.host));
-    if !chooses && !knows_waits && lore.of_task.iter().all(Option::is_none) {
+    if all == 0 {
         return Ok(Places::default());
     }
+    let lore = context.block_on(async { Ok(lore(&state, plan, &prepared.verdicts, &names, clock::now()).await) })?;
     let net = net(hosts, &known.rates, &known.shared, |host| known.facts.get(host)?.trip);
     let cores = Settings::read(|name| std::env::var_os(name)).map_or(1, |settings| settings.capacity.cpus);
     let survey = survey(&names, hosts, &known.facts, &net, &known.waits, (cores, clock::now()));
@@ -164,10 +168,7 @@ pub(super) fn foresee(
     let classes: HashMap<HostId, _> =
         lore.classes.iter().filter_map(|(host, class)| Some((number(host)?, *class))).collect();
     let mut outlook = Outlook::new(lore.of_task, classes, files).excluding(prepared.places.excluded.clone());
-    let runs =
-        |instance: InstanceId| matches!(prepared.verdicts.get(instance.index()), Some(Verdict::Stale | Verdict::Check));
     let routes = |task: TaskId| prepared.places.of_task(task);
-    let all = plan.instance_ids().filter(|instance| runs(*instance)).count();
     let limits = limits(&survey, hosts, &known.facts);
     let mut board = Board::default();
     for (site, at) in survey.sites.iter().zip(0..) {
@@ -184,7 +185,7 @@ pub(super) fn foresee(
     };
     let (policy, now) = (policy.unwrap_or_default(), clock::now());
     let wanted = Wanted { plan, runs: &runs, routes: &routes, queues: &queues, policy, now };
-    let made = if chooses && all <= MOST_PLANNED { draft(wanted, &survey, &mut outlook).ok() } else { None };
+    let made = if all <= MOST_PLANNED { draft(wanted, &survey, &mut outlook).ok() } else { None };
     Ok(match made {
         Some(made) => told.planned(&made, &mut outlook),
         None => told.unplanned(wanted, &mut outlook),
@@ -213,15 +214,18 @@ impl Told<'_> {
     fn planned(&self, draft: &Draft, outlook: &mut Outlook) -> Places {
         let task = |line: &Line| {
             let one = self.task(line.first, (line.host, line.terms.as_ref()), line.instances, outlook)?;
-            let terms = line.terms.clone().filter(|_| one.placed);
-            Some(TaskForeseen { terms, start: Some(line.start), end: Some(line.end), ..one })
+            let terms = line.terms.clone();
+            let asked = self.prepared.plan.task(line.task).resources.first().map(|request| request.time);
+            let is_unknown = !matches!(asked, Some(Amount::Exact(_)))
+                && terms.as_ref().is_none_or(|terms| terms.run.source == Source::Guessed.to_string());
+            Some(TaskForeseen { terms, is_unknown, start: Some(line.start), end: Some(line.end), ..one })
         };
         let tasks = draft.lines.iter().filter_map(task).collect();
         let whole = Whole { end: draft.end, bound: draft.bound, moved: Bytes(draft.moved as u64) };
         Places { tasks, plan: Some(whole) }
     }
 
-    /// Where every task has its host, or there are too many to plan: what is asked for alone.
+    /// Where there are too many to plan: what is asked for alone.
     fn unplanned(&self, wanted: Wanted<'_>, outlook: &mut Outlook) -> Places {
         let plan: &Plan = &self.prepared.plan;
         let has_seen = |task: TaskId| {
@@ -289,6 +293,7 @@ impl Told<'_> {
             asks,
             excluded: outlook.excluded(id).to_vec(),
             partitions,
+            is_unknown: false,
         })
     }
 
@@ -350,9 +355,9 @@ impl Places {
                 if task.instances == 1 { String::new() } else { format!(" ({})", many(task.instances, "instance")) };
             let mut line = format!("{}{count} on {}", cut(&task.task, 60), task.host);
             if let Some(terms) = &task.terms {
-                let _ = write!(line, ": {}", sentence(terms));
+                let _ = write!(line, ": {}", sentence(terms, task.is_unknown));
             }
-            if let Some(end) = task.end {
+            if let Some(end) = task.end.filter(|_| !task.is_unknown) {
                 let _ = write!(line, "; over in {}", about(end));
             }
             let _ = writeln!(out, "{line}");
@@ -375,21 +380,33 @@ impl Places {
                 }
             }
         }
-        if let Some(Whole { end, bound, moved }) = &self.plan {
-            let moved = if *moved > Bytes(0) { format!(", with {moved} moved") } else { String::new() };
-            let _ = writeln!(
-                out,
-                "Over in about {}{moved}, if all goes as expected; no plan can take less than {}.",
-                about(*end),
-                about(*bound)
-            );
+        if let Some(whole) = &self.plan {
+            let unknown = self.tasks.iter().filter(|task| task.is_unknown).count();
+            let _ = writeln!(out, "{}", whole.sentence(unknown, self.tasks.len()));
         }
         out
     }
 }
 
+impl Whole {
+    /// Says it, where so many of the tasks are such that nobody knows how long they run.
+    fn sentence(&self, unknown: usize, all: usize) -> String {
+        let Self { end, bound, moved } = self;
+        let moved = if *moved > Bytes(0) { format!(", with {moved} moved") } else { String::new() };
+        let (end, bound) = (about(*end), about(*bound));
+        if unknown == all {
+            return format!(
+                "How long they run is not known: `time` in `resources` tells it, or a run of a second or more.\n\
+                 At a minute each, over in about {end}{moved}; no plan can take less than {bound}."
+            );
+        }
+        let guessed = if unknown > 0 { " and what is not known takes a minute" } else { "" };
+        format!("Over in about {end}{moved}, if all goes as expected{guessed}; no plan can take less than {bound}.")
+    }
+}
+
 /// Says the terms of a host in one line, each with what it rests on.
-fn sentence(terms: &Terms) -> String {
+fn sentence(terms: &Terms, is_unknown: bool) -> String {
     let mut parts = Vec::new();
     if terms.wait.middle > 0.5 {
         parts.push(format!("queue {} ({})", about(terms.wait.middle), terms.wait.source));
@@ -397,6 +414,10 @@ fn sentence(terms: &Terms) -> String {
     if terms.moved > Bytes(0) {
         parts.push(format!("transfer {} of {} ({})", about(terms.transfer.middle), terms.moved, terms.transfer.source));
     }
-    parts.push(format!("run {} ({})", about(terms.run.middle), terms.run.source));
+    parts.push(if is_unknown {
+        "run not known".to_owned()
+    } else {
+        format!("run {} ({})", about(terms.run.middle), terms.run.source)
+    });
     parts.join(", ")
 }

@@ -128,6 +128,9 @@ pub struct ScenarioTask {
     /// How long it runs on a host of speed one.
     #[serde(default, deserialize_with = "spelled")]
     pub time: Option<Walltime>,
+    /// The memory that it needs.
+    #[serde(default, deserialize_with = "spelled")]
+    pub memory: Option<Bytes>,
     /// The size of each file that it makes.
     #[serde(default, deserialize_with = "spelled")]
     pub output: Option<Bytes>,

@@ -53,6 +53,11 @@ impl Elsewhere {
         self.inputs.is_empty()
     }
 
+    /// Returns what is named.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.inputs.keys().map(String::as_str)
+    }
+
     /// Returns the input that stands for what is named.
     pub(super) fn input(&self, name: &str) -> Option<&str> {
         self.inputs.get(name).map(String::as_str)

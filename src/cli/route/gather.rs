@@ -136,11 +136,17 @@ impl Seen {
         })
     }
 
-    /// Returns the size of a dataset's file or directory, and the hosts that have it: named as `data:NAME/FILE`, or by a place.
+    /// Returns the size of a dataset's file or directory, or of all its files that a pattern stands for, and the hosts that have it
+    /// whole: named as `data:NAME/FILE`, or by a place.
     fn dataset(&self, word: &str) -> Option<(f64, Vec<HostName>)> {
         let path = localized(&self.input(word)?).into_owned();
-        let bytes = self.catalog.print(&path)?.size;
-        let copies = self.catalog.replicas("", &path);
+        let paths = match self.catalog.print(&path) {
+            None if is_pattern(&path) => self.catalog.glob(&path),
+            _ => vec![path],
+        };
+        let sizes: Option<Vec<u64>> = paths.iter().map(|path| Some(self.catalog.print(path)?.size)).collect();
+        let bytes = sizes.filter(|sizes| !sizes.is_empty())?.into_iter().fold(0, u64::saturating_add);
+        let copies: Vec<Replica> = paths.iter().flat_map(|path| self.catalog.replicas("", path)).collect();
         let files = copies.iter().map(|copy| copy.path.as_str()).collect::<BTreeSet<_>>().len();
         let mut has: BTreeMap<&HostName, usize> = BTreeMap::new();
         for copy in &copies {
@@ -313,6 +319,11 @@ pub(super) fn wanted(
     let is_taken = |word: &&String| word.starts_with("data:") || !given.reaches_hosts();
     let named = args.inputs.iter().chain(given.words.iter().filter(is_taken));
     wanted.elsewhere = Elsewhere::of(named.map(String::as_str), known, seen);
+    if let Some(name) = wanted.elsewhere.names().next().filter(|_| args.sandbox) {
+        let failure =
+            Failure::usage(format!("a sandbox has files of this directory alone, and the command names `{name}`"));
+        return Err(failure.hint("leave out --sandbox: a task can have it as an input; or copy the file here first"));
+    }
     Ok(wanted)
 }
 

@@ -1,10 +1,11 @@
 //! `csync simulate`: what would become of a workflow on described hosts.
 
+mod needs;
 mod never;
 mod on;
 mod told;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use crate::cli::by::By;
@@ -12,31 +13,28 @@ use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::foreseen::Known;
 use crate::cli::planned::planned;
-use crate::cli::profile::learned_if_there;
+use crate::cli::simulate::needs::{needs, room};
 use crate::cli::simulate::on::{Held, held};
 use crate::cli::simulate::told::{Told, tell};
 use crate::cli::submission::key_value;
 use crate::cli::view::words::{many, number};
-use crate::decide::learn::shipped;
-use crate::decide::place::problem::{File, Problem, Room, Work};
+use crate::decide::place::problem::{File, Problem, Work};
 use crate::decide::simulate::luck::Luck;
 use crate::decide::simulate::stage::Stage;
 use crate::decide::simulate::world::{Belief, Course, Strategy, World};
-use crate::language::command::{Signature, TokenKey};
 use crate::language::scenario::{self, Scenario};
 use crate::model::api::ErrorKind;
 use crate::model::host::HostName;
-use crate::model::id::{InstanceId, TaskId};
+use crate::model::id::TaskId;
 use crate::model::plan::Plan;
-use crate::model::resources::{Amount, Request};
-use crate::reach::learned::Learned;
-use crate::serve::prepare::lore::signature_of;
 
 /// Say what would become of a workflow on hosts that are described: where it would run, for how long, how much would move
 ///
 /// Nothing is started and no host is asked. The decisions are csync's own, on virtual time. FILE is a `hosts.toml` with more in it:
 /// `cores`, `memory`, `speed`, `wait`, `rate`, `down` of hosts, `rate` and `latency` of links, `[tasks.NAME]` with `time` and
-/// `output`, `[chance]`. A task takes what the file says, else what was learned of it, else what it asks for, else ten minutes.
+/// `memory`, `output`, `[chance]`. A task takes what the file says, else what was learned of it, else what it asks for, else ten minutes;
+/// as much memory as the file says, else as it asks for, else as was learned. It runs where its `on` says; where no task says
+/// `on`, all hosts are compared.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The workflow
@@ -62,12 +60,10 @@ pub struct Args {
     compare: bool,
 }
 
-/// Seconds of a task of which nothing is known.
-const GUESS: f64 = 600.0;
 /// Most pairs of instances that wait for each other.
 const PAIRS: usize = 5_000_000;
 
-/// What run times rest on.
+/// What run times and memory rest on.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sources {
     said: u32,
@@ -75,6 +71,9 @@ struct Sources {
     asked: u32,
     shipped: u32,
     guessed: u32,
+    /// Those whose memory the file says, and those that get what was learned.
+    memory_said: u32,
+    memory_learned: u32,
     /// Files that tasks make and of which nobody knows how large they will be.
     unsized_files: u32,
     /// Those that count as large as others of their task.
@@ -176,9 +175,9 @@ fn problem(
         .iter()
         .map(|work| work.inputs.iter().filter_map(|file| files.get(*file as usize)).map(|file| file.bytes).sum())
         .collect();
-    let seconds = seconds(context, plan, described, &inputs, sources)?;
-    for (work, seconds) in tasks.iter_mut().zip(seconds) {
-        work.seconds = seconds;
+    for (work, need) in tasks.iter_mut().zip(needs(context, plan, described, &inputs, sources)?) {
+        work.seconds = need.seconds;
+        work.room.memory = need.memory.unwrap_or(work.room.memory);
     }
     Problem::new(stage.network.clone(), tasks, files).map_err(|error| {
         let named = plan.instance_ids().find(|instance| error.to_string().contains(&format!("task {} ", instance.0)));
@@ -247,89 +246,6 @@ fn order(plan: &Plan, tasks: &mut [Work]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns what an instance asks for, in its first alternative.
-fn room(plan: &Plan, instance: InstanceId) -> Room {
-    let Some(request) = plan.task_of(instance).settings.resources.first() else { return Room::cores(1) };
-    let memory = match request.mem {
-        Amount::Exact(memory) => memory.0,
-        Amount::Range { min, max } => min.or(max).map_or(0, |memory| memory.0),
-        Amount::Auto => 0,
-    };
-    Room { cores: request.cores(), memory, gpus: request.gpus }
-}
-
-/// Returns how long each instance runs on a host of speed one.
-fn seconds(
-    context: &Context,
-    plan: &Plan,
-    described: &Scenario,
-    inputs: &[f64],
-    sources: &mut Sources,
-) -> Result<Vec<f64>, Failure> {
-    context.block_on(async {
-        // What is of no use to `csync route` is of none here: the tasks then take what they ask for.
-        let of_no_use = |failure| context.say(&format!("What was learned is of no use here: {failure}."));
-        let mut learned = learned_if_there(context).await.map_err(of_no_use).unwrap_or_default();
-        let key = learned.as_ref().map_or_else(|| TokenKey::new([0; 32]), |learned| learned.tokens().clone());
-        let mut by_signature: BTreeMap<Signature, Vec<crate::decide::learn::profile::Profile>> = BTreeMap::new();
-        let mut all = Vec::with_capacity(plan.instances.len());
-        for (instance, input) in plan.instance_ids().zip(inputs) {
-            let task = plan.task_of(instance);
-            if let Some(time) = described.tasks.get(&task.name).and_then(|said| said.time) {
-                sources.said += 1;
-                all.push(time.0 as f64);
-                continue;
-            }
-            let signature = signature_of(plan, instance, &key);
-            let found = match (&signature, learned.as_mut()) {
-                (Some(signature), Some(learned)) => run_time(learned, signature, &mut by_signature, *input).await,
-                _ => Ok(None),
-            };
-            match found {
-                Ok(Some(found)) => {
-                    sources.learned += 1;
-                    all.push(found);
-                    continue;
-                }
-                Ok(None) => {}
-                Err(failure) => {
-                    of_no_use(failure);
-                    learned = None;
-                }
-            }
-            let asked = task.settings.resources.first().and_then(Request::walltime).map(|time| time.0 as f64);
-            let shipped = signature.as_ref().and_then(shipped::prior).and_then(|prior| prior.wall).map(|law| law.base);
-            *(match (asked, shipped) {
-                (Some(_), _) => &mut sources.asked,
-                (None, Some(_)) => &mut sources.shipped,
-                (None, None) => &mut sources.guessed,
-            }) += 1;
-            all.push(asked.or(shipped).unwrap_or(GUESS));
-        }
-        if let Some(learned) = learned {
-            learned.close().await;
-        }
-        Ok(all)
-    })
-}
-
-/// Returns what was learned of a command's run time, of the class of hosts where most was.
-async fn run_time(
-    learned: &mut Learned,
-    signature: &Signature,
-    known: &mut BTreeMap<Signature, Vec<crate::decide::learn::profile::Profile>>,
-    input: f64,
-) -> Result<Option<f64>, Failure> {
-    if !known.contains_key(signature) {
-        let mut entries = learned.likes(signature).await?;
-        entries
-            .sort_by_key(|entry| (entry.signature != *signature, std::cmp::Reverse(entry.profile.summary().count())));
-        known.insert(signature.clone(), entries.into_iter().map(|entry| entry.profile).collect());
-    }
-    let found = known.get(signature).and_then(|all| all.iter().find_map(|profile| profile.run_time(input)));
-    Ok(found.map(|found| found.middle))
-}
-
 impl Sources {
     fn words(self) -> String {
         let parts = [
@@ -342,6 +258,12 @@ impl Sources {
         let parts: Vec<String> =
             parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", number(*n))).collect();
         let mut words = format!("Run times: {}.", parts.join(", "));
+        let parts = [(self.memory_said, "said by the file"), (self.memory_learned, "learned")];
+        if parts.iter().any(|(n, _)| *n > 0) {
+            let parts: Vec<String> =
+                parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", number(*n))).collect();
+            words.push_str(&format_args!(" Memory: {}.", parts.join(", ")).to_string());
+        }
         if self.likened_files > 0 {
             let files = many(self.likened_files, "file");
             words.push_str(

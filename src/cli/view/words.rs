@@ -238,7 +238,16 @@ pub(in crate::cli) fn command_on(command: &str, run: RunId, label: &str) -> Stri
 pub(in crate::cli) fn cut(text: &str, width: usize) -> String {
     let bare = console::strip_ansi_codes(text);
     let clean: String = bare.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    console::truncate_str(&clean, width, "…").into_owned()
+    // It goes by letters one by one, and some are wider together: those that a selector makes pictures of.
+    let mut room = width;
+    loop {
+        let text = console::truncate_str(&clean, room, "…");
+        let over = console::measure_text_width(&text).saturating_sub(width);
+        if over == 0 || room == 0 {
+            return text.into_owned();
+        }
+        room = room.saturating_sub(over);
+    }
 }
 
 /// Returns a label cut in its middle to a number of columns: labels that begin alike differ at their ends.
@@ -250,9 +259,11 @@ pub(in crate::cli) fn squeeze(label: &str, width: usize) -> String {
     let head = cut(&whole, width.div_ceil(2).max(1));
     let room = width.saturating_sub(console::measure_text_width(&head));
     let mut tail = whole.as_str();
-    while console::measure_text_width(tail) > room {
+    while console::measure_text_width(tail) > room || console::measure_text_width(&format!("{head}{tail}")) > width {
         let mut rest = tail.chars();
-        rest.next();
+        if rest.next().is_none() {
+            break;
+        }
         tail = rest.as_str();
     }
     head + tail
@@ -331,6 +342,9 @@ mod tests {
         assert_eq!(cut("align[A]", 8), "align[A]");
         assert_eq!(cut("align[ABC]", 8), "align[A…");
         assert_eq!(cut("a\nb\x1b[2J\x07", 20), "a b ");
+        // A candle, and one that is a picture of two columns: the letters alone would count one.
+        assert_eq!(cut("\u{1f56f}ab", 3), "\u{1f56f}ab");
+        assert_eq!(cut("\u{1f56f}\u{fe0f}ab", 3), "\u{1f56f}…");
     }
 
     #[test]
