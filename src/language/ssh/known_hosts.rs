@@ -3,6 +3,8 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 
+use crate::language::base64;
+
 /// What files of known hosts say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KnownHosts {
@@ -245,7 +247,7 @@ fn read_line(line: &str) -> Option<Entry> {
 fn read_names(text: &str) -> Option<Names> {
     if let Some(hashed) = text.strip_prefix("|1|") {
         let (salt, hash) = hashed.split_once('|')?;
-        return Some(Names::Hashed { salt: base64(salt)?, hash: base64(hash)? });
+        return Some(Names::Hashed { salt: base64::decode(salt)?, hash: base64::decode(hash)? });
     }
     if text.starts_with('|') {
         return None;
@@ -255,29 +257,6 @@ fn read_names(text: &str) -> Option<Names> {
         None => (false, text.to_ascii_lowercase()),
     };
     Some(Names::Patterns(text.split(',').map(pattern).collect()))
-}
-
-/// Reads base 64 with its padding; none where it is none.
-pub fn base64(text: &str) -> Option<Vec<u8>> {
-    let digits = text.trim_end_matches('=');
-    let mut bytes = Vec::with_capacity(text.len());
-    let (mut bits, mut held) = (0_u32, 0);
-    for byte in digits.bytes() {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        (bits, held) = (bits << 6 | u32::from(value), held + 6);
-        if held >= 8 {
-            held -= 8;
-            bytes.push((bits >> held) as u8);
-        }
-    }
-    text.len().is_multiple_of(4).then_some(bytes)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use bollard::auth::DockerCredentials;
 use serde_json::Value;
 
-use crate::language::ssh::known_hosts::base64;
+use crate::language::base64;
 
 /// Where Docker Hub's logins stand.
 const HUB: &str = "https://index.docker.io/v1/";
@@ -29,7 +29,7 @@ fn read(config: &str, image: &str) -> Option<DockerCredentials> {
     let config: Value = serde_json::from_str(config).ok()?;
     let server = server(image);
     let kept = config.get("auths")?.get(server)?;
-    let text = String::from_utf8(base64(kept.get("auth")?.as_str()?)?).ok()?;
+    let text = String::from_utf8(base64::decode(kept.get("auth")?.as_str()?)?).ok()?;
     let (user, password) = text.split_once(':')?;
     Some(DockerCredentials {
         username: Some(user.to_owned()),

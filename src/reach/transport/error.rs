@@ -45,7 +45,7 @@ pub enum TransportError {
         source: io::Error,
     },
     /// It could not be reached.
-    #[error("{host} cannot be reached: {how} ({detail})")]
+    #[error("{host} cannot be reached: {how}{}", said(detail))]
     Unreached {
         /// Which.
         host: String,
@@ -55,7 +55,7 @@ pub enum TransportError {
         detail: String,
     },
     /// Its key is not trusted.
-    #[error("{host} is not trusted: {how} ({detail})")]
+    #[error("{host} is not trusted: {how}{}", said(detail))]
     HostKey {
         /// Which.
         host: String,
@@ -194,5 +194,24 @@ impl TransportError {
             Trouble::ConnectionGone => Self::Lost { host, fate: Fate::NotStarted, detail },
             Trouble::Other => Self::Unreached { host, how: Unreached::HungUp, detail },
         }
+    }
+}
+
+/// Puts somebody's words in brackets, where there are any.
+fn said(words: &str) -> String {
+    if words.is_empty() { String::new() } else { format!(" ({words})") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_says_nothing_is_not_quoted() {
+        let of = |trouble, words: &str| TransportError::from_trouble("hpc", trouble, words.to_owned()).to_string();
+        assert_eq!(of(Trouble::Other, ""), "hpc cannot be reached: it hung up");
+        assert_eq!(of(Trouble::Other, "odd"), "hpc cannot be reached: it hung up (odd)");
+        let changed = Trouble::HostKey(HostKeyTrouble::Changed);
+        assert_eq!(of(changed, ""), "hpc is not trusted: its host key is not the one that is known");
     }
 }
