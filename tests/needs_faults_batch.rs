@@ -175,6 +175,16 @@ fn a_job_directory_that_is_removed_under_a_job_is_told_and_disturbs_no_other() {
         assert_eq!(lost.started().len(), 1, "it is not run again unasked");
         nothing_left(&bed, far);
     }
+    // A clean-up of scratch took the files, and left what is no file: nothing there answers for it, and no other submission's does.
+    for (host, far) in [("hpc", "login"), ("lab", "station")] {
+        let lost = Held::submit(&bed, far, &format!("\"{host}\""), 1, "");
+        lost.run();
+        bed.on(far, "find ~/.csync/jobs/csync-* -type f ! -path '*/crew/*' -delete").exits(0);
+        lost.release();
+        bed.csync(&["wait", "last"]).exits(1);
+        why_says(&bed, "t[1]", &["removed", "csync retry"]);
+        assert_eq!(lost.started().len(), 1, "it is not run again unasked");
+    }
 }
 
 #[test]

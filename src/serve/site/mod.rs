@@ -12,6 +12,7 @@ mod clear;
 mod desk;
 mod doubt;
 mod fetch;
+mod gone;
 mod images;
 mod inputs;
 mod jobs;

@@ -32,6 +32,7 @@ use crate::reach::transport::{Exec, Transport, TransportError};
 use crate::serve::site::Means;
 use crate::serve::site::desk::{Live, Member, Way};
 use crate::serve::site::doubt;
+use crate::serve::site::gone::{self, REMOVED};
 use crate::serve::site::jobs::prefix;
 use crate::serve::site::send::Ground;
 use crate::serve::site::used::{Used, allocation, used};
@@ -46,9 +47,6 @@ pub(super) const MISSING: u32 = 3;
 /// Looks in a row without a trace after which a submission whose answer was never heard did not go through.
 const NEVER_SENT: u32 = 6;
 
-/// The directory of a job is not there any more.
-const REMOVED: &str =
-    "its job directory on the host is gone: somebody, or a clean-up of scratch, removed it while it ran";
 /// Nothing runs of a job that did not end.
 const ENDED: &str = "nothing of it runs any more, and it left no record: its processes were killed, as systems do that end all \
                      processes at logout (`loginctl enable-linger` keeps them)";
@@ -253,12 +251,8 @@ fn script(means: &Means, ground: &Ground, asked: &Asked, mark: &str) -> (String,
         let directories: Vec<String> = there.iter().map(|live| ground.submission(&live.sent.name)).collect();
         let news = news_command_of_any(&directories);
         let _infallible = writeln!(script, "printf '\\n%s news\\n' {mark}; {news} <&3");
-        let names: Vec<&str> = there.iter().map(|live| live.sent.name.as_str()).collect();
-        let _infallible = writeln!(
-            script,
-            "printf '\\n%s gone\\n' {mark}; for n in {}; do [ -e jobs/$n/wrapper.sh ] || [ -d jobs/$n/crew ] || echo $n; done",
-            names.join(" ")
-        );
+        let names = there.iter().map(|live| &live.sent.name);
+        let _infallible = write!(script, "printf '\\n%s gone\\n' {mark}\n{}", gone::script(ground, names));
     }
     let doubtful = asked.live.iter().filter(|live| live.state == Way::Doubtful).map(|live| &live.sent.name);
     let _infallible = write!(script, "printf '\\n%s out\\n' {mark}\n{}", doubt::script(doubtful));
