@@ -81,7 +81,7 @@ fn a_large_output_stays_where_it_was_made_until_somebody_needs_it() {
     let why = bed.csync(&["why", "make"]).exits(0).out;
     assert!(why.contains("`sub/big`") && why.contains("stays on hpc"), "{why}");
     let show = bed.csync(&["show", "last"]).exits(0).out;
-    assert!(show.contains("1 file (2.9M) on hpc") && show.contains("1 file (2.9M) on lab"), "{show}");
+    assert!(show.contains("1 output (2.9M) on hpc") && show.contains("1 output (2.9M) on lab"), "{show}");
     let listed = bed.csync(&["data", "where", "sub/big", "--json"]).exits(0).json();
     let hosts: Vec<&str> = listed.as_array().unwrap().iter().map(|copy| copy["host"].as_str().unwrap()).collect();
     assert_eq!(hosts, ["hpc", "lab"]);
@@ -107,6 +107,171 @@ fn a_large_output_stays_where_it_was_made_until_somebody_needs_it() {
     assert!(bed.csync(&["submit"]).exits(0).out.contains("everything is up to date"));
 }
 
+/// A directory that is too large to come, one that is not, and what reads them: there, elsewhere, and here.
+const MAKE_DIRS: &str = r#"
+name = "dirs"
+[tasks.make]
+outputs = ["out/large", "few"]
+run = """
+mkdir -p out/large/deep out/large/none few
+for n in 1 2 3; do head -c 900000 /dev/urandom > out/large/$n; done
+head -c 900000 /dev/urandom > out/large/deep/4; ln -sf ../1 out/large/deep/link; echo few > few/one
+cat out/large/[123] out/large/deep/* | cksum
+"""
+on = "hpc"
+[tasks.same]
+inputs = ["out/large"]
+outputs = ["same"]
+run = "cat out/large/[123] out/large/deep/* | cksum > same; readlink -f out/large"
+on = "hpc"
+[tasks.within]
+inputs = ["out/large/deep/4"]
+outputs = ["within"]
+run = "wc -c < out/large/deep/4 > within"
+on = "hpc"
+[tasks.other]
+inputs = ["out/large"]
+outputs = ["other"]
+run = "cat out/large/[123] out/large/deep/* | cksum > other; ls out/large"
+on = "lab"
+"#;
+
+#[test]
+fn a_large_directory_stays_where_it_was_made_until_somebody_needs_it() {
+    let bed = Bed::shared();
+    know(&bed, HOSTS);
+    bed.write("workflow.toml", MAKE_DIRS);
+    bed.csync(&["submit", "--only", "make"]).exits(0);
+    let sum = bed.csync(&["logs", "last", "make", "--stdout"]).exits(0).out;
+    assert!(!bed.path("out/large").exists() && bed.read("few/one") == "few\n");
+    let why = bed.csync(&["why", "make"]).exits(0).out;
+    assert!(why.contains("output `out/large` (4.3M) stays on hpc; `csync data get out/large` brings it"), "{why}");
+    assert!(bed.csync(&["submit", "--only", "make"]).exits(0).out.contains("1 cached"));
+    let lies = || bed.csync(&["data", "where", "out/large", "--json"]).exits(0).json();
+    let place = |host: &str| {
+        let lies = lies();
+        let copy = lies.as_array().unwrap().iter().find(|copy| copy["host"] == host).cloned();
+        copy.map(|copy| format!("{}/out/large", copy["place"].as_str().unwrap()))
+    };
+    let first = place("hpc").unwrap();
+    let inodes = || bed.on("login", &format!("ls -i {first} {first}/deep")).exits(0).out;
+    let before = inodes();
+    let done = bed.csync(&["submit"]).exits(0);
+    assert!(done.out.contains("3 done, 1 cached"), "{}", done.out);
+    assert_eq!((bed.read("same"), bed.read("other"), bed.read("within").trim()), (sum.clone(), sum.clone(), "900000"));
+    assert_eq!(inodes(), before, "it was used where it lies");
+    assert_eq!(bed.csync(&["logs", "last", "same", "--stdout"]).exits(0).out.trim(), first);
+    assert!(bed.csync(&["logs", "last", "other", "--stdout"]).exits(0).out.contains("none"), "empty ones too");
+    assert!(!bed.path("out/large").exists(), "it went from host to host");
+    let show = bed.csync(&["show", "last"]).exits(0).out;
+    assert!(show.contains("1 output (4.3M) on hpc") && show.contains("1 output (4.3M) on lab"), "{show}");
+    assert!(bed.csync(&["submit"]).exits(0).out.contains("everything is up to date"));
+    // What lab was given is what hpc has: a task there needs nothing moved, and takes it from there too.
+    let second = place("lab").unwrap();
+    bed.csync(&["data", "rm", "out/large", "--on", "hpc"]).exits(0);
+    bed.on("login", &format!("[ ! -e {first} ]")).exits(0);
+    bed.csync(&["submit", "--rerun=other"]).exits(0);
+    assert_eq!((bed.read("other"), place("hpc")), (sum.clone(), None));
+    // A task here needs it; all that was done is up to date all the same, also with what is here alone.
+    let here = format!(
+        "{MAKE_DIRS}[tasks.here]\ninputs = [\"out/large\"]\noutputs = [\"here\"]\n\
+         run = \"cat out/large/[123] out/large/deep/* | cksum > here\"\n"
+    );
+    bed.write("workflow.toml", here);
+    let done = bed.csync(&["submit"]).exits(0);
+    assert!(done.out.contains("1 done, 4 cached"), "{}", done.out);
+    assert_eq!(bed.read("here"), sum);
+    assert!(bed.path("out/large/none").is_dir());
+    bed.csync(&["data", "rm", "out/large", "--on", "lab"]).exits(0);
+    bed.on("station", &format!("[ ! -e {second} ]")).exits(0);
+    assert!(bed.csync(&["data", "list"]).exits(0).err.contains("Nothing lies on hosts"));
+    // But for what reads a file of it, which is known by itself now.
+    let done = bed.csync(&["submit"]).exits(0);
+    assert!(done.out.contains("1 done, 4 cached"), "{}", done.out);
+    assert!(bed.csync(&["submit"]).exits(0).out.contains("everything is up to date"));
+    // Made anew, it comes back into the one that is here: what else is in that is not csync's to remove.
+    bed.write("out/large/mine", "mine");
+    bed.csync(&["submit", "--rerun=make", "--only", "make"]).exits(0);
+    let sum = bed.csync(&["logs", "last", "make", "--stdout"]).exits(0).out;
+    let here = format!("cd {}; cat out/large/[123] out/large/deep/* | cksum", bed.path("").display());
+    assert_eq!((bed.on("laptop", &here).out, bed.read("out/large/mine").as_str()), (sum, "mine"));
+}
+
+#[test]
+fn a_directory_of_which_a_part_is_gone_is_told_and_made_anew() {
+    let bed = Bed::shared();
+    know(&bed, HOSTS);
+    let make = "name = \"part\"\n[tasks.make]\noutputs = [\"dir\"]\non = \"hpc\"\n\
+                run = \"mkdir -p dir; head -c 1500000 /dev/zero > dir/one; head -c 1500000 /dev/zero > dir/two\"\n";
+    let read = |on: &str| {
+        format!(
+            "{make}[tasks.read]\ninputs = [\"dir\"]\noutputs = [\"size\"]\nrun = \"cat dir/* | wc -c > size\"\non = \"{on}\"\n"
+        )
+    };
+    bed.write("workflow.toml", make);
+    bed.csync(&["submit"]).exits(0);
+    let spoil = || {
+        let lies = bed.csync(&["data", "where", "dir", "--json"]).exits(0).json();
+        let (host, place) = (lies[0]["host"].as_str().unwrap().to_owned(), lies[0]["place"].as_str().unwrap());
+        let far = if host == "hpc" { "login" } else { "station" };
+        bed.on(far, &format!("rm {place}/dir/two")).exits(0);
+        host
+    };
+    // There, elsewhere, here, and at a person's word: half of it is never taken for the whole.
+    for on in ["hpc", "lab", "local"] {
+        spoil();
+        bed.write("workflow.toml", read(on));
+        let said = bed.csync(&["submit", "--only", "read"]).exits(1);
+        let said = said.out + &said.err;
+        assert!(
+            said.contains("`dir` is gone from where a task left it") && said.contains("or changed there"),
+            "{on}: {said}"
+        );
+        assert!(!bed.path("dir").exists() && !bed.path("size").exists());
+        // What is said helps: it is made anew.
+        bed.csync(&["submit"]).exits(0);
+        assert_eq!(bed.read("size").trim(), "3000000", "{on}");
+        fs::remove_file(bed.path("size")).unwrap();
+        fs::remove_dir_all(bed.path("dir")).ok();
+    }
+    let host = spoil();
+    let gone = bed.csync(&["data", "get", "dir"]).exits(3);
+    assert!(gone.err.contains(&format!("`dir` is gone from `{host}`, or changed there")), "{}", gone.err);
+    assert!(!bed.path("dir").exists());
+}
+
+#[test]
+fn directories_are_moved_and_survive_an_engine_that_is_killed() {
+    let bed = Bed::shared();
+    know(&bed, HOSTS);
+    let make = "name = \"killed\"\n[tasks.make]\noutputs = [\"dir\"]\non = \"hpc\"\n\
+                run = \"touch ~/began-killed; until [ -e ~/go-killed ]; do sleep 0.1; done; \
+                mkdir -p dir; head -c 3000000 /dev/urandom > dir/one; cksum < dir/one\"\n";
+    bed.write("workflow.toml", make);
+    bed.csync(&["submit", "--detach"]).exits(0);
+    until("it runs", || bed.on("login", "[ -e ~/began-killed ]").code == 0);
+    let lock = fs::read_to_string(bed.home().join("state/engine.lock")).unwrap();
+    bed.on("laptop", &format!("kill -9 {}", lock.split(' ').next().unwrap())).exits(0);
+    bed.on("login", "touch ~/go-killed").exits(0);
+    bed.csync(&["wait", "last"]).exits(0);
+    let sum = bed.csync(&["logs", "last", "make", "--stdout"]).exits(0).out;
+    assert!(!bed.path("dir").exists());
+    let moved = bed.csync(&["data", "move", "dir", "--to", "lab"]).exits(0).out;
+    assert!(moved.contains("Moved 1 output (2.9M)"), "{moved}");
+    let lies = bed.csync(&["data", "where", "dir", "--json"]).exits(0).json();
+    assert_eq!((lies.as_array().unwrap().len(), &lies[0]["host"]), (1, &serde_json::json!("lab")));
+    let refused = bed.csync(&["data", "rm", "dir"]).exits(4);
+    assert!(refused.err.contains("no other copy"), "{}", refused.err);
+    assert!(bed.csync(&["submit"]).exits(0).out.contains("everything is up to date"));
+    let got = bed.csync(&["data", "get", "dir"]).exits(0).out;
+    assert!(got.contains("Fetched 1 output (2.9M)"), "{got}");
+    assert_eq!(bed.on("laptop", &format!("cksum < {}", bed.path("dir/one").display())).out, sum);
+    assert!(bed.csync(&["submit"]).exits(0).out.contains("everything is up to date"));
+    bed.csync(&["data", "rm", "dir"]).exits(0);
+    assert!(bed.csync(&["submit"]).exits(0).out.contains("everything is up to date"));
+    bed.on("login", "rm ~/began-killed ~/go-killed").exits(0);
+}
+
 #[test]
 fn copies_are_fetched_moved_and_removed() {
     let bed = Bed::shared();
@@ -126,7 +291,7 @@ fn copies_are_fetched_moved_and_removed() {
     assert!(refused.err.contains("no other copy") && refused.err.contains("--last"), "{}", refused.err);
     assert!(bed.csync(&["data", "get", "gone"]).exits(3).err.contains("no host is known"));
     let moved = bed.csync(&["data", "move", "big", "--to", "lab"]).exits(0).out;
-    assert!(moved.contains("Moved 1 file"), "{moved}");
+    assert!(moved.contains("Moved 1 output"), "{moved}");
     assert!(there("hpc").is_none() && !bed.path("big").exists());
     bed.on("login", &format!("[ ! -e {first} ]")).exits(0);
     let second = there("lab").unwrap();
@@ -192,13 +357,20 @@ fn two_hosts_of_one_filesystem_pass_nothing_on() {
     );
     bed.write(
         "workflow.toml",
-        "name = \"near\"\n[tasks.make]\noutputs = [\"big\"]\nrun = \"head -c 3000000 /dev/urandom > big\"\non = \"first\"\n\
-         [tasks.use]\ninputs = [\"big\"]\noutputs = [\"inode\"]\nrun = \"stat -L -c %i big > inode\"\non = \"second\"\n",
+        "name = \"near\"\n[tasks.make]\noutputs = [\"big\", \"dir\"]\non = \"first\"\n\
+         run = \"head -c 3000000 /dev/urandom > big; mkdir -p dir; head -c 3000000 /dev/urandom > dir/file; ln -sf file dir/link\"\n\
+         [tasks.use]\ninputs = [\"big\", \"dir\"]\noutputs = [\"inode\"]\nrun = \"stat -L -c %i big dir/* > inode\"\non = \"second\"\n",
     );
     bed.csync(&["submit"]).exits(0);
-    let made = bed.on("login", &format!("stat -c %i {scratch}/a/trees/*/big")).exits(0).out;
-    assert_eq!(bed.read("inode"), made, "it is the very same file");
-    assert!(!bed.path("big").exists());
+    let made = bed.on("login", &format!("cd {scratch}/a/trees/*/ && stat -L -c %i big dir/*")).exits(0).out;
+    assert_eq!(bed.read("inode"), made, "they are the very same files");
+    assert!(!bed.path("big").exists() && !bed.path("dir").exists());
+    // The one copy goes, the other stays whole.
+    bed.csync(&["data", "rm", "big", "dir", "--on", "first"]).exits(0);
+    bed.csync(&["submit", "--rerun=use"]).exits(0);
+    assert_eq!(bed.read("inode"), made);
+    bed.csync(&["data", "get"]).exits(0);
+    assert_eq!(fs::metadata(bed.path("dir/link")).unwrap().len(), 3_000_000);
 }
 
 #[test]

@@ -135,9 +135,13 @@ Files go over the same connection as everything else: small ones together, large
 broke off, compared by size and checksum (`cksum`) before they get their names. What lies there already does not move, be it
 known by size and time or by size and checksum. A directory that the host sees under the same name as this machine is recognised
 by a file that is put there for a moment; then nothing moves, and the task works in the directory itself. Outputs larger than
-`keep_above` stay where they were made (directories always come back): later tasks on that host use them there, tasks on other
-hosts get them through this machine's memory or, where both hosts see the same filesystem, by a link, and tasks here fetch them.
-`csync data` lists, fetches, moves and removes them.
+`keep_above` stay where they were made, directories too, by all that is in them: later tasks on that host use them there, tasks on
+other hosts get them through this machine's memory or, where both hosts see the same filesystem, by a link, and tasks here fetch them.
+`csync data` lists, fetches, moves and removes them. A directory is what it was as long as its size and the latest change of anything
+in it are the same; of one of which a part is gone nothing is used, and what made it runs again. What reads a file in it gets the
+whole, and runs once more when that came here, where each file is known by itself. A directory that comes here gets its name when
+all that is in it has come; one that is here already, with anything in it, is brought up to date instead of being left on the host:
+csync removes nothing there.
 
 A large file that is new there takes the same stream as everything else, not `rsync` or SFTP: it goes on where it broke off, needs
 nothing there but a shell, `tail` and `cksum`, and was the fastest of them (`benches/stage/run`, 1 GiB through a jump host: 8.9 s,

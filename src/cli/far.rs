@@ -165,7 +165,7 @@ async fn clean_one(
             context.say("What was brought for jobs stays: jobs that are not over may read it.");
         }
         if let Some(first) = &kept.first {
-            let files = many(kept.files, "file");
+            let files = many(kept.files, "output");
             context.say(&format!(
                 "The directories stay in which results lie that are nowhere else: {files} with {}, such as {first}; \
                  `csync data get` brings them.",

@@ -383,7 +383,7 @@ pub struct RunDetail {
     /// Files on their way from and to hosts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub moving: Vec<MovingView>,
-    /// What of its directory's files lies on hosts.
+    /// What tasks made in its directory and lies on hosts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub elsewhere: Vec<HeldView>,
 }

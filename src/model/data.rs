@@ -19,6 +19,12 @@ pub fn within(path: &str) -> (&str, &str) {
     }
 }
 
+/// Returns the directories above a path, the outermost first; none of what is in a dataset, of which every file is known.
+pub fn above(path: &str) -> impl Iterator<Item = &str> {
+    let ends = path.match_indices('/').map(|(at, _)| at).filter(|_| !path.starts_with(DATA));
+    ends.filter_map(|end| path.get(..end))
+}
+
 /// Puts the directory that stands for a dataset behind another one.
 pub fn joined(directory: &str, prefix: &str) -> String {
     if prefix.is_empty() { directory.to_owned() } else { format!("{}/{prefix}", directory.trim_end_matches('/')) }
@@ -230,9 +236,10 @@ pub enum DataFact {
 pub struct Elsewhere(HashMap<String, Fingerprint>);
 
 impl Elsewhere {
-    /// Returns the fingerprint of a file that lies on some host.
+    /// Returns the fingerprint of a file that lies on some host; of what is in a directory that a task left there, that directory's.
     pub fn get(&self, path: &str) -> Option<Fingerprint> {
-        self.0.get(path).copied()
+        let print = self.0.get(path);
+        print.or_else(|| above(path).find_map(|dir| self.0.get(dir))).copied()
     }
 
     /// Returns whether there is nothing.

@@ -23,7 +23,8 @@ use crate::model::units::Timestamp;
 /// `data:NAME/FILE`: a task on a host that holds a copy reads that, others have what they need brought.
 ///
 /// A task's outputs come back when it is over, but for those that are larger than its host's `keep_above` (1G unless `hosts.toml`
-/// says otherwise): they stay there, later tasks on that host use them where they are, and others fetch them when they need them.
+/// says otherwise), files and directories alike: they stay there, later tasks on that host use them where they are, and others fetch
+/// them when they need them. A directory that is here already, with anything in it, comes back into that whatever its size.
 /// Without a command, they are listed.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -70,12 +71,14 @@ enum Command {
         #[arg(long, value_name = "PLACE")]
         at: Vec<String>,
     },
-    /// Fetch files to where they belong here
+    /// Fetch files and directories to where they belong here
+    ///
+    /// A directory that is not here yet appears when all that is in it has come.
     Get {
         /// Files, or directories with all that is in them; the present one when none is named
         paths: Vec<PathBuf>,
     },
-    /// Move files from the hosts that have them to another
+    /// Move files and directories from the hosts that have them to another
     ///
     /// They go from host to host through this machine's memory; nothing is stored here.
     Move {
@@ -88,7 +91,7 @@ enum Command {
     },
     /// Remove copies from hosts
     ///
-    /// The last copy of a file stays, unless `--last` says otherwise. What made it runs again when it is needed.
+    /// The last copy of an output stays, unless `--last` says otherwise. What made it runs again when it is needed.
     Rm {
         /// Files, or directories with all that is in them
         #[arg(required = true)]
@@ -250,5 +253,5 @@ fn tell(context: &Context, verb: &str, done: &DataDone) -> Result<(), Failure> {
     if context.json() {
         return context.print_json(done);
     }
-    context.print(&format!("{verb} {} ({}).", many(done.paths.len() as u32, "file"), done.bytes))
+    context.print(&format!("{verb} {} ({}).", many(done.paths.len() as u32, "output"), done.bytes))
 }

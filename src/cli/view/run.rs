@@ -96,7 +96,7 @@ pub(in crate::cli) fn detail(detail: &RunDetail, now: Timestamp, page: Page) -> 
         line("files", &one.to_string());
     }
     for HeldView { host, files, bytes } in &detail.elsewhere {
-        line("elsewhere", &format!("{} ({bytes}) on {host}, `csync data list` names them", many(*files, "file")));
+        line("elsewhere", &format!("{} ({bytes}) on {host}, `csync data list` names them", many(*files, "output")));
     }
     out.push('\n');
     out.push_str(&tasks(&detail.tasks, page));

@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use crate::language::quote::sh;
-use crate::reach::stage::StageError;
 use crate::reach::stage::look::{list, sums};
 use crate::reach::stage::pack::{closing, inbox};
 use crate::reach::stage::relay::Place;
 use crate::reach::stage::words;
+use crate::reach::stage::{StageError, WHOLE};
 use crate::reach::transport::{Exec, Lender, Transport};
 
 /// How long a transfer may take: nobody here sees whether it moves.
@@ -70,7 +70,7 @@ async fn send(
 ) -> Result<(), StageError> {
     // Any login shell understands it.
     let far = format!("exec tar -xopf - -C {}", sh(place));
-    let script = format!("{before}cd -- {} && tar -chf - --null -T - | {ssh} {}", sh(dir), sh(&far));
+    let script = format!("{before}{WHOLE}cd -- {} && tar $whole -chf - --null -T - | {ssh} {}", sh(dir), sh(&far));
     let list = list(names.iter().map(String::as_str))?;
     exec((host, dir), "does not reach the other host", &script, list).await.map(drop)
 }

@@ -1,6 +1,6 @@
 //! From a host to here.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::path::Path;
@@ -11,11 +11,12 @@ use tokio::task::spawn_blocking;
 use tokio_util::io::SyncIoBridge;
 
 use crate::language::quote::sh;
-use crate::reach::stage::look::{here, list, look, sum_of_sums, sums, walk};
+use crate::reach::stage::gather::Goal;
+use crate::reach::stage::look::{here, list, look, sum_of_sums, sum_up, sums, walk, with_those_above};
 use crate::reach::stage::pack::is_printed_as_it_is;
 use crate::reach::stage::unpack::{Asked, unpack};
 use crate::reach::stage::{
-    BUFFER, LARGE, MOST_FILES, Moved, Queue, Seen, StageError, delta, next, plain, streams, words,
+    BUFFER, LARGE, MOST_FILES, Moved, Queue, Seen, StageError, WHOLE, delta, next, plain, streams, words,
 };
 use crate::reach::transport::{Get, Meter, Sum, Transport};
 
@@ -27,7 +28,8 @@ const RECORD: u32 = 64;
 pub struct Take {
     /// Most bytes in all: more is an error.
     pub limit: u64,
-    /// Files larger than this stay there.
+    /// What is larger than this stays there: files, and directories with all that is in them. Those that are here already are
+    /// brought up to date: what else lies in them is not ours to remove.
     pub leave: u64,
 }
 
@@ -50,7 +52,7 @@ pub struct Fetched {
     pub moved: Moved,
     /// Names that the host does not have.
     pub missing: Vec<String>,
-    /// Files that stay there.
+    /// Files and directories that stay there.
     pub left: Vec<(String, Seen)>,
 }
 
@@ -61,15 +63,17 @@ pub(super) type Far = (String, Option<Seen>);
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) files: Vec<Far>,
-    /// Directories, for those that have no file in them.
+    /// All directories, for those that have no file in them.
     pub(super) dirs: Vec<String>,
+    /// Those that were asked for, and when anything in them changed last.
+    pub(super) asked: BTreeMap<String, i64>,
     /// What the host does not have.
     pub(super) missing: Vec<String>,
     /// What stays there.
     left: Vec<(String, Seen)>,
 }
 
-/// Finds files, and all files of directories, on a host.
+/// Finds files, and all files of directories, on a host. `here` is where they would come to.
 ///
 /// # Errors
 /// When the host cannot be asked, or has more than the limits.
@@ -78,6 +82,7 @@ pub(super) async fn find(
     from: &str,
     names: &[String],
     Take { limit, leave }: Take,
+    here: Option<&Path>,
 ) -> Result<Found, StageError> {
     let there = look(host, from, names.iter().map(String::as_str)).await?;
     let mut found = Found::default();
@@ -92,7 +97,19 @@ pub(super) async fn find(
             None => found.missing.push(name.clone()),
         }
     }
-    for (name, seen) in walk(host, from, &dirs).await? {
+    let walked = walk(host, from, &dirs).await?;
+    let stays = |name: &str, whole: Seen| whole.size > leave && !here.is_some_and(|here| has_any(&here.join(name)));
+    for (name, whole) in sum_up(&dirs, &walked) {
+        if stays(&name, whole) {
+            found.left.push((name, whole));
+        } else {
+            found.asked.insert(plain(&name), whole.mtime);
+        }
+    }
+    for (name, seen) in walked {
+        if !with_those_above(&name).any(|dir| found.asked.contains_key(dir)) && !found.asked.contains_key("") {
+            continue;
+        }
         if seen.is_dir {
             found.dirs.push(name);
         } else {
@@ -113,8 +130,19 @@ pub(super) async fn find(
     Ok(found)
 }
 
+/// Returns whether there is a directory here with anything in it, or a link to one.
+fn has_any(path: &Path) -> bool {
+    let is_empty = || fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => !is_empty(),
+        Ok(meta) => meta.is_symlink() && path.is_dir(),
+        Err(_) => false,
+    }
+}
+
 /// Fetches files from the directory `from` of a host into the directory `to`; directories with all that is in them. What is here
-/// under a name is replaced when all of the new file has come.
+/// under a name is replaced when all of the new file has come; a directory that is not here yet gets its name when all that is in it
+/// has.
 ///
 /// # Errors
 /// When the host cannot be asked, sends something else, or there are more bytes than `limit`. What came by then is here.
@@ -126,10 +154,13 @@ pub async fn fetch(
     take: Take,
     meter: &Meter,
 ) -> Result<Fetched, StageError> {
-    let Found { files, dirs, missing, left } = find(host, from, names, take).await?;
+    let Found { files, dirs, asked, missing, left } = find(host, from, names, take, Some(to)).await?;
     let limit = take.limit;
+    let mut to = Goal::new(to, asked.keys().map(String::as_str));
+    to.tidy(&files);
+    let to = &to;
     let fresh: HashSet<&str> =
-        dirs.iter().map(String::as_str).filter(|dir| fs::symlink_metadata(to.join(dir)).is_err()).collect();
+        dirs.iter().map(String::as_str).filter(|dir| fs::symlink_metadata(to.at(dir)).is_err()).collect();
     let mut moved = Moved { files: files.len() as u64, ..Moved::default() };
     let lacking = lacking(host, from, to, files, &fresh).await?;
     moved.moved = lacking.len() as u64;
@@ -140,16 +171,12 @@ pub async fn fetch(
     let queue: Queue<Far> = Mutex::new(streams(small, size).into_iter());
     let fetching = || fetch_all(host, from, to, &queue, limit, meter);
     tokio::try_join!(fetching(), fetching())?;
-    // Those that no file came in.
-    for dir in &dirs {
-        let path = to.join(dir);
-        fs::create_dir_all(&path).map_err(|source| here(&path, source))?;
-    }
     for (name, seen) in large {
         if let Some(seen) = seen {
             moved.bytes += one(host, from, to, (&name, seen), limit, meter).await?;
         }
     }
+    to.let_in(&dirs, &asked)?;
     Ok(Fetched { moved, missing, left })
 }
 
@@ -158,7 +185,7 @@ pub async fn fetch(
 async fn lacking(
     host: &dyn Transport,
     from: &str,
-    to: &Path,
+    to: &Goal,
     files: Vec<Far>,
     fresh: &HashSet<&str>,
 ) -> Result<Vec<Far>, StageError> {
@@ -166,7 +193,7 @@ async fn lacking(
         if name.rsplit_once('/').is_some_and(|(dir, _)| fresh.contains(dir)) {
             return false;
         }
-        let meta = fs::symlink_metadata(to.join(name)).ok().filter(fs::Metadata::is_file);
+        let meta = fs::symlink_metadata(to.at(name)).ok().filter(fs::Metadata::is_file);
         meta.zip(*seen).is_some_and(|(meta, seen)| meta.len() == seen.size)
     };
     let (alike, mut lacking): (Vec<_>, Vec<_>) = files.into_iter().partition(alike);
@@ -174,12 +201,13 @@ async fn lacking(
         lacking.extend(alike);
         return Ok(lacking);
     };
-    let to = to.to_owned();
+    let to = to.clone();
     let compared = spawn_blocking(move || {
         let differs = |(far, theirs): (Far, _)| {
             let mut sum = Sum::default();
-            let read = File::open(to.join(&far.0)).and_then(|file| read_through(file, &mut sum));
-            (read.is_err() || sum.finish() != theirs || set_time(&to.join(&far.0), far.1).is_err()).then_some(far)
+            let path = to.at(&far.0);
+            let read = File::open(&path).and_then(|file| read_through(file, &mut sum));
+            (read.is_err() || sum.finish() != theirs || set_time(&path, far.1).is_err()).then_some(far)
         };
         alike.into_iter().zip(theirs).filter_map(differs).collect::<Vec<_>>()
     });
@@ -207,7 +235,7 @@ fn set_time(path: &Path, seen: Option<Seen>) -> io::Result<()> {
 async fn fetch_all(
     host: &dyn Transport,
     from: &str,
-    to: &Path,
+    to: &Goal,
     queue: &Queue<Far>,
     limit: u64,
     meter: &Meter,
@@ -222,23 +250,24 @@ async fn fetch_all(
 async fn stream(
     host: &dyn Transport,
     from: &str,
-    to: &Path,
+    to: &Goal,
     files: Vec<Far>,
     limit: u64,
     meter: &Meter,
 ) -> Result<(), StageError> {
     let names: Vec<String> = files.into_iter().map(|(name, _)| name).collect();
     // Links are followed there: what they lead to is what a program here would have read.
-    let mut channel = host.open(&format!("cd -- {} && exec tar -b {RECORD} -chf - --null -T -", sh(from))).await?;
+    let mut channel =
+        host.open(&format!("{WHOLE}cd -- {} && exec tar $whole -b {RECORD} -chf - --null -T -", sh(from))).await?;
     let list = list(names.iter().map(String::as_str))?;
     let (mut ours, theirs) = tokio::io::duplex(BUFFER);
     let (stdin, stdout) = channel.split();
     let asked = Asked { host: host.host().to_owned(), names: names.iter().cloned().collect(), limit };
-    let (meter, to) = (meter.clone(), to.to_owned());
+    let (meter, goal) = (meter.clone(), to.clone());
     // An archive is read in pieces of half a kilobyte, and each across the bridge costs microseconds.
     let unpacking = spawn_blocking(move || {
         let theirs = BufReader::with_capacity(BUFFER, SyncIoBridge::new(theirs));
-        unpack(&asked, theirs, &to, &meter)
+        unpack(&asked, theirs, goal.root(), &meter)
     });
     let asking = async {
         // A write that fails is explained by how the command ended.
@@ -256,7 +285,7 @@ async fn stream(
     let unpacked = unpacking.await;
     let (status, complaints) = channel.wait().await?;
     let there = |words| StageError::There { host: host.host().to_owned(), action: "does not give files", words };
-    let arrived = match unpacked {
+    let mut arrived = match unpacked {
         Ok(Err(error @ StageError::Here { .. })) if status.is_success() => return Err(error),
         Ok(Err(error @ (StageError::Strange { .. } | StageError::TooLarge { .. }))) => return Err(error),
         _ if !status.is_success() => return Err(there(words(&complaints))),
@@ -272,10 +301,12 @@ async fn stream(
     } else {
         sums(host, from, names.iter().map(String::as_str)).await?
     };
+    let to = to.clone();
     let let_in = spawn_blocking(move || {
         if let Some(sums) = sums {
             arrived.compare(&names, &sums)?;
         }
+        arrived.gather(&to)?;
         arrived.let_in()
     });
     let_in.await.map_err(|error| there(error.to_string()))?
@@ -286,12 +317,12 @@ async fn stream(
 async fn one(
     host: &dyn Transport,
     from: &str,
-    to: &Path,
+    to: &Goal,
     (name, seen): (&str, Seen),
     limit: u64,
     meter: &Meter,
 ) -> Result<u64, StageError> {
-    let path = to.join(name);
+    let path = to.at(name);
     if let Some(dir) = path.parent() {
         fs::create_dir_all(dir).map_err(|source| here(dir, source))?;
     }

@@ -8,7 +8,7 @@ use crate::reach::stage::{MOST_FILES, StageError, checked, plain, words};
 use crate::reach::transport::{Checksum, Exec, SUMMING, Transport};
 
 /// Most that a host may say of its files.
-const SAID: usize = 1 << 30;
+pub(super) const SAID: usize = 1 << 30;
 
 /// What a host has under a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,44 @@ pub async fn look(
     Ok(text.lines().filter_map(line).collect())
 }
 
+/// Looks as [`look`] does, and into directories: such a one is as large as all files in it, and as young as the latest change of
+/// anything in it, as one that is here is seen (`Root::look`). One more command, whatever their number.
+///
+/// # Errors
+/// When the host cannot be asked, or has more than is taken.
+pub async fn look_into(
+    host: &dyn Transport,
+    root: &str,
+    names: impl IntoIterator<Item = &str>,
+) -> Result<HashMap<String, Seen>, StageError> {
+    let mut seen = look(host, root, names).await?;
+    let dirs: Vec<String> = seen.iter().filter(|(_, seen)| seen.is_dir).map(|(name, _)| name.clone()).collect();
+    let wholes = sum_up(&dirs, &walk(host, root, &dirs).await?);
+    seen.retain(|name, seen| !seen.is_dir || wholes.contains_key(name.as_str()));
+    seen.extend(wholes);
+    Ok(seen)
+}
+
+/// Sums up directories by what was found in them. One that went meanwhile is left out.
+pub(super) fn sum_up(dirs: &[String], walked: &[(String, Seen)]) -> HashMap<String, Seen> {
+    let mut wholes: HashMap<String, Option<Seen>> = dirs.iter().map(|dir| (plain(dir), None)).collect();
+    for (name, seen) in walked {
+        let size = if seen.is_dir { 0 } else { seen.size };
+        for dir in with_those_above(name) {
+            let Some(whole) = wholes.get_mut(dir) else { continue };
+            let sum = whole.get_or_insert(Seen { size: 0, nanos: 0, is_dir: true, ..*seen });
+            sum.size = sum.size.saturating_add(size);
+            sum.mtime = sum.mtime.max(seen.mtime);
+        }
+    }
+    dirs.iter().filter_map(|dir| Some((dir.clone(), (*wholes.get(&plain(dir))?)?))).collect()
+}
+
+/// Returns the directories above a name (plain), the outermost first, and the name itself.
+pub(super) fn with_those_above(name: &str) -> impl Iterator<Item = &str> {
+    name.match_indices('/').map(|(at, _)| at).chain([name.len()]).filter_map(|end| name.get(..end))
+}
+
 /// Parts of a second, where `stat` knows them.
 const FORMAT: &str =
     "f='%s %.9Y %a %F|%n'; case $(stat -c %.9Y . 2>/dev/null) in *.*) ;; *) f='%s %Y %a %F|%n' ;; esac; ";
@@ -62,7 +100,13 @@ const FORMAT: &str =
 /// # Errors
 /// When the host cannot be asked, or has more than is taken.
 pub(super) async fn walk(host: &dyn Transport, root: &str, dirs: &[String]) -> Result<Vec<(String, Seen)>, StageError> {
-    let list = list(dirs.iter().map(String::as_str))?;
+    // What is in one that is in another is found with that.
+    let all: HashSet<String> = dirs.iter().map(|dir| plain(dir)).collect();
+    let is_outer = |dir: &&String| {
+        let dir = plain(dir);
+        !with_those_above(&dir).any(|above| above != dir && all.contains(above))
+    };
+    let list = list(dirs.iter().filter(is_outer).map(String::as_str))?;
     if list.is_empty() {
         return Ok(Vec::new());
     }
@@ -82,7 +126,7 @@ pub(super) async fn walk(host: &dyn Transport, root: &str, dirs: &[String]) -> R
     );
     let text = ask(host, script, list).await?;
     let strange = |what| StageError::Strange { host: host.host().to_owned(), what };
-    read_walk(&text, &dirs.iter().map(|dir| plain(dir)).collect()).map_err(strange)
+    read_walk(&text, &all).map_err(strange)
 }
 
 /// Returns the files in a directory of a host, by their paths from it, sorted; none where there is no such directory.
@@ -111,9 +155,7 @@ pub(super) fn read_walk(text: &str, dirs: &HashSet<String>) -> Result<Vec<(Strin
         // A name with a line end is cut here; what is left of it is none.
         let read = line(text).and_then(|(name, seen)| Some((plain(checked(&name).ok()?), seen)));
         let (name, seen) = read.ok_or_else(|| format!("`{}`, which is no name of a file", text.escape_debug()))?;
-        let ends = name.match_indices('/').map(|(at, _)| at).chain([name.len()]);
-        let mut above = ends.filter_map(|end| name.get(..end));
-        if !dirs.contains("") && !above.any(|dir| dirs.contains(dir)) {
+        if !dirs.contains("") && !with_those_above(&name).any(|dir| dirs.contains(dir)) {
             return Err(format!("`{}`, which nobody asked for", name.escape_debug()));
         }
         found.push((name, seen));

@@ -15,6 +15,7 @@ mod bring;
 mod delta;
 mod direct;
 mod fetch;
+mod gather;
 mod look;
 mod pack;
 mod relay;
@@ -33,7 +34,7 @@ use crate::reach::transport::TransportError;
 pub use bring::bring;
 pub use direct::Direct;
 pub use fetch::{Fetched, Take, fetch};
-pub use look::{Seen, list_all, look, sums};
+pub use look::{Seen, list_all, look, look_into, sums};
 pub use relay::relay;
 
 /// From this size on a file moves on its own: what it costs to ask for it no longer shows, and it is worth going on with.
@@ -53,6 +54,10 @@ fn next<T>(queue: &Queue<T>) -> Option<Vec<T>> {
 
 /// Most files that are taken from a host at a time.
 const MOST_FILES: usize = 2_000_000;
+
+/// Sets `$whole` to what has `tar` follow links for good: that of GNU, told to follow them, still packs a file that has two names by them
+/// as a link to itself, which nobody takes.
+const WHOLE: &str = "whole=; tar --hard-dereference --version >/dev/null 2>&1 && whole=--hard-dereference; ";
 
 /// How much is read and written at once.
 const BUFFER: usize = 256 * 1024;

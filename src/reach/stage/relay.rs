@@ -1,6 +1,7 @@
 //! From one host to another, over our connections to both: what passes through here is in memory alone.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt::Write as _;
 use std::io::BufReader;
 use std::path::PathBuf;
 
@@ -11,11 +12,11 @@ use crate::language::quote::sh;
 use crate::reach::stage::bring::make_dir_of;
 use crate::reach::stage::direct::{Direct, direct};
 use crate::reach::stage::fetch::{Far, Found, Take, find};
-use crate::reach::stage::look::{Seen, list, look, sums};
+use crate::reach::stage::look::{SAID, Seen, list, look, sums};
 use crate::reach::stage::pack::{Packing, Unpacked, send};
 use crate::reach::stage::unpack::Asked;
-use crate::reach::stage::{BUFFER, LARGE, Moved, StageError, streams, words};
-use crate::reach::transport::{Checksum, Landing, Meter, Transport};
+use crate::reach::stage::{BUFFER, LARGE, Moved, StageError, WHOLE, streams, words};
+use crate::reach::transport::{Checksum, Exec, Landing, Meter, SUMMING, Transport};
 
 /// A host, and a directory on it.
 pub(super) type Place<'a> = (&'a dyn Transport, &'a str);
@@ -35,7 +36,68 @@ pub async fn relay(
     how: Option<&Direct>,
     meter: &Meter,
 ) -> Result<(Moved, Vec<String>), StageError> {
-    let Found { files, missing, .. } = find(from.0, from.1, names, Take::up_to(limit)).await?;
+    let Found { files, dirs, asked, missing, .. } = find(from.0, from.1, names, Take::up_to(limit), None).await?;
+    if !asked.is_empty() {
+        clear(to, &asked, &files).await?;
+    }
+    let moved = pass(from, to, files, limit, how, meter).await?;
+    if !asked.is_empty() {
+        settle(to, &dirs, &asked).await?;
+    }
+    Ok((moved, missing))
+}
+
+/// Removes from directories of a host what is not to be in them, and links in their place: through these another host's would change.
+/// What was left there would pass for a part of what comes.
+async fn clear(to: Place<'_>, asked: &BTreeMap<String, i64>, files: &[Far]) -> Result<(), StageError> {
+    let (host, dir) = to;
+    let look =
+        sh(r#"for d; do if [ -h "$d" ]; then rm -f -- "$d"; else find "$d" ! -type d -print0 2>/dev/null; fi; done"#);
+    let script = format!("cd -- {} 2>/dev/null || exit 0; xargs -0 sh -c {look} sh; exit 0", sh(dir));
+    let there = run(to, script, list(asked.keys().map(String::as_str).filter(|dir| !dir.is_empty()))?).await?;
+    let files: HashSet<&[u8]> = files.iter().map(|(name, _)| name.as_bytes()).collect();
+    let is_stale = |name: &&[u8]| name.strip_prefix(b"./").is_some_and(|name| !files.contains(name));
+    // Halves of files are gone on with; what is called so is none of theirs.
+    let is_half =
+        |name: &[u8]| name.rsplit(|&byte| byte == b'/').next().is_some_and(|last| last.starts_with(b".csync-"));
+    let stale = there.split(|&byte| byte == 0).filter(is_stale).filter(|name| !is_half(name));
+    let stale: Vec<u8> = stale.flat_map(|name| [name, b"\0"].concat()).collect();
+    if stale.is_empty() {
+        return Ok(());
+    }
+    tracing::debug!(host = host.host(), dir, bytes = stale.len(), "what is left in directories goes");
+    run(to, format!("cd -- {} && xargs -0 rm -f --", sh(dir)), stale).await.map(drop)
+}
+
+/// Makes the directories that no file came in, and has all of them be as young as the source is in which anything changed last: when
+/// they were made there says nothing.
+async fn settle(to: Place<'_>, dirs: &[String], asked: &BTreeMap<String, i64>) -> Result<(), StageError> {
+    let mut script = format!("umask 077; mkdir -p -- {0} && cd -- {0} && xargs -0 mkdir -p -- || exit 1\n", sh(to.1));
+    for (dir, mtime) in asked {
+        let _infallible =
+            writeln!(script, "find {} -type d -exec touch -d @{mtime} {{}} + || exit 1", sh(&format!("./{dir}")));
+    }
+    run(to, script, list(dirs.iter().map(String::as_str))?).await.map(drop)
+}
+
+async fn run((host, _): Place<'_>, script: String, input: Vec<u8>) -> Result<Vec<u8>, StageError> {
+    let reply = host.exec(Exec::new(script).reading(input).printing(SAID).within(SUMMING)).await?;
+    if reply.status.is_success() {
+        return Ok(reply.stdout);
+    }
+    let host = host.host().to_owned();
+    Err(StageError::There { host, action: "does not take a directory", words: words(&reply.stderr) })
+}
+
+/// Passes on what the second host lacks of these files.
+async fn pass(
+    from: Place<'_>,
+    to: Place<'_>,
+    files: Vec<Far>,
+    limit: u64,
+    how: Option<&Direct>,
+    meter: &Meter,
+) -> Result<Moved, StageError> {
     let mut moved = Moved { files: files.len() as u64, ..Moved::default() };
     let lacking = lacking(from, to, files).await?;
     moved.moved = lacking.len() as u64;
@@ -47,7 +109,7 @@ pub async fn relay(
         match direct(from, to, &names, how).await {
             Ok(()) => {
                 meter.count(total);
-                return Ok((Moved { bytes: total, ..moved }, missing));
+                return Ok(Moved { bytes: total, ..moved });
             }
             Err(error) => {
                 let (from, to) = (from.0.host(), to.0.host());
@@ -65,7 +127,7 @@ pub async fn relay(
             moved.bytes += one(from, to, &name, seen, meter).await?;
         }
     }
-    Ok((moved, missing))
+    Ok(moved)
 }
 
 /// Leaves out what the second host has already.
@@ -97,7 +159,7 @@ async fn stream(from: Place<'_>, to: Place<'_>, files: Vec<Far>, limit: u64, met
     let names: Vec<String> = files.iter().map(|(name, _)| name.clone()).collect();
     let theirs = sums(host, dir, names.iter().map(String::as_str)).await?;
     let theirs: HashMap<String, Checksum> = names.iter().cloned().zip(theirs.unwrap_or_default()).collect();
-    let mut channel = host.open(&format!("cd -- {} && exec tar -chf - --null -T -", sh(dir))).await?;
+    let mut channel = host.open(&format!("{WHOLE}cd -- {} && exec tar $whole -chf - --null -T -", sh(dir))).await?;
     let asked = Asked { host: host.host().to_owned(), names: names.iter().cloned().collect(), limit };
     let list = list(names.iter().map(String::as_str))?;
     let (mut ours, stream) = tokio::io::duplex(BUFFER);

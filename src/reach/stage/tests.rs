@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::language::quote::sh;
+use crate::reach::files::look::fingerprint;
+use crate::reach::stage::gather::Goal;
 use crate::reach::stage::unpack::{Arrived, Asked, part_of, unpack};
 use crate::reach::transport::{Local, Meter, Remote, Sum};
 
@@ -167,6 +169,136 @@ async fn what_is_large_stays_where_it_is() {
     assert_eq!((fetched.moved.moved, fetched.missing), (1, vec!["gone".to_owned()]));
     assert_eq!(fetched.left.iter().map(|(name, seen)| (name.as_str(), seen.size)).collect::<Vec<_>>(), [("large", 3)]);
     assert_eq!(tree(&world.here).len(), 1);
+}
+
+#[tokio::test]
+async fn a_directory_is_as_large_as_what_is_in_it() {
+    let world = World::new();
+    for (name, content) in [("out/a", "123"), ("out/deep/b", "45"), ("outer/c", "6"), ("small/d", "7"), ("d", "89")] {
+        world.write(name, content.as_bytes());
+    }
+    world.bring(&["out", "outer", "small", "d"]).await.unwrap();
+    fs::create_dir(world.there.join("small/none")).unwrap();
+    let touch = format!(
+        "cd {} && touch -d @100 out/a && touch -d @200 out/deep/b && touch -d @300 out/deep && touch -d @250 out && \
+         ln -s ../../outer/c out/deep/link && ln -s nowhere out/lost && ln -s ../a out/deep/again && touch -d @150 outer/c && touch -d @300 out/deep && \
+         touch -d @250 out",
+        sh(world.there.to_str().unwrap())
+    );
+    assert!(std::process::Command::new("sh").args(["-c", &touch]).status().unwrap().success());
+    let from = world.there.to_str().unwrap();
+    let seen = look_into(&world.host, from, ["out", "d", "gone", "out/deep"]).await.unwrap();
+    let of = |name: &str| seen.get(name).map(|seen| (seen.size, seen.mtime, seen.is_dir));
+    // With what a link in it leads to, as it would come; a link to nothing is nothing.
+    assert_eq!((of("out"), of("out/deep")), (Some((9, 300, true)), Some((6, 300, true))));
+    assert_eq!((of("d").map(|it| (it.0, it.2)), of("gone")), (Some((2, false)), None));
+
+    // The larger one stays, and nothing of it comes; what is not larger does.
+    fs::remove_dir_all(&world.here).unwrap();
+    let names = ["out", "small", "outer", "d"].map(str::to_owned);
+    let fetched = world.take(&names, Take { limit: 4, leave: 5 }).await.unwrap();
+    assert_eq!(
+        fetched.left.iter().map(|(name, seen)| (&**name, seen.size, seen.mtime)).collect::<Vec<_>>(),
+        [("out", 9, 300)]
+    );
+    let mut came: Vec<String> = tree(&world.here).into_keys().collect();
+    came.sort();
+    assert_eq!(came, ["d", "outer/c", "small/d"]);
+    assert!(world.here.join("small/none").is_dir() && !world.here.join("out").exists());
+
+    // Once it comes, it is what it was seen as there.
+    let all = world.take(&names, Take::all()).await.unwrap();
+    assert!(all.left.is_empty());
+    let print = fingerprint(&world.here.join("out"), false).unwrap().unwrap();
+    assert_eq!((print.size, print.mtime), (9, 300_000_000));
+    let left: Vec<_> = fs::read_dir(&world.here).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 4, "{left:?}");
+
+    // One that is here is brought up to date: what else is in it is not ours. An empty one is as good as none.
+    fs::write(world.here.join("out/mine"), "").unwrap();
+    fs::remove_file(world.here.join("out/a")).unwrap();
+    fs::remove_dir_all(world.here.join("small")).unwrap();
+    fs::create_dir(world.here.join("small")).unwrap();
+    let again = world.take(&names, Take { limit: 100, leave: 0 }).await.unwrap();
+    let mut left: Vec<&str> = again.left.iter().map(|(name, _)| name.as_str()).collect();
+    left.sort_unstable();
+    assert_eq!(left, ["d", "small"]);
+    assert!(world.here.join("out/mine").exists() && world.here.join("out/a").exists());
+}
+
+#[tokio::test]
+async fn a_directory_appears_when_all_of_it_has_come() {
+    let world = World::new();
+    let large: Vec<u8> = (0..LARGE + 777).map(|n| ((n * 17) >> 2) as u8).collect();
+    world.write("sub/out/large", &large);
+    for n in 0..5 {
+        world.write(&format!("sub/out/deep/{n}"), &[n; 100]);
+    }
+    world.bring(&["sub/out"]).await.unwrap();
+    let all = tree(&world.here.join("sub/out"));
+    fs::remove_dir_all(&world.here).unwrap();
+    // The large one comes last, and something is in its way: the others have come by then.
+    let gathering = Goal::new(&world.here, ["sub/out"].into_iter()).at("sub/out");
+    let in_the_way = gathering.join("large/.csync-odd");
+    fs::create_dir_all(&in_the_way).unwrap();
+    fs::write(in_the_way.join(".csync-odd"), "").unwrap();
+    let failed = world.fetch(&["sub/out"], u64::MAX).await;
+    assert!(matches!(failed, Err(StageError::Here { .. })), "{failed:?}");
+    assert_eq!(tree(&gathering.join("deep")).len(), 5);
+    assert!(!world.here.join("sub/out").exists(), "a part of it would pass for the whole");
+    // What is left of that try is gone on with, and what is wanted no more goes.
+    fs::remove_dir_all(gathering.join("large")).unwrap();
+    fs::remove_file(world.there.join("sub/out/deep/4")).unwrap();
+    fs::create_dir_all(gathering.join("none")).unwrap();
+    for odd in ["old", ".csync-1.part"] {
+        fs::write(gathering.join(odd), "").unwrap();
+    }
+    let (moved, _) = world.fetch(&["sub/out"], u64::MAX).await.unwrap();
+    assert_eq!(moved.moved, 1, "the others were there");
+    let mut wanted = all;
+    wanted.remove("deep/4");
+    assert!(tree(&world.here.join("sub/out")) == wanted);
+    assert!(!gathering.exists() && !world.here.join("sub/out/none").exists());
+}
+
+#[tokio::test]
+async fn a_directory_that_is_passed_on_is_there_what_it_was() {
+    let world = World::new();
+    for name in ["out/a", "out/deep/b", "out/deep/it's c", "other/d"] {
+        world.write(name, name.as_bytes());
+    }
+    world.bring(&["out", "other"]).await.unwrap();
+    fs::create_dir(world.there.join("out/none")).unwrap();
+    std::os::unix::fs::symlink("a", world.there.join("out/again")).unwrap();
+    let second = Local::transport();
+    let other = world.dir.path().join("other host");
+    let (from, to) = (world.there.to_str().unwrap(), other.to_str().unwrap());
+    let asked = ["out".to_owned(), "other".to_owned()];
+    let pass =
+        async || relay((&world.host, from), (&second, to), &asked, 1 << 30, None, &Meter::default()).await.unwrap().0;
+    let whole = async |host: &Remote, dir: &str| {
+        let seen = look_into(host, dir, ["out", "other"]).await.unwrap();
+        ["out", "other"].map(|name| (seen[name].size, seen[name].mtime))
+    };
+    // What an earlier one left there, and a link through which another's would change.
+    fs::create_dir_all(other.join("out/deep")).unwrap();
+    fs::write(other.join("out/deep/old"), "old").unwrap();
+    fs::write(other.join("beside"), "").unwrap();
+    let mine = world.dir.path().join("mine");
+    fs::create_dir(&mine).unwrap();
+    fs::write(mine.join("kept"), "").unwrap();
+    std::os::unix::fs::symlink(&mine, other.join("other")).unwrap();
+    assert_eq!(pass().await.moved, 5);
+    let mut wanted = tree(&world.there.join("out"));
+    wanted.insert("again".to_owned(), b"out/a".to_vec());
+    assert_eq!(tree(&other.join("out")), wanted);
+    assert_eq!((tree(&mine).len(), other.join("beside").exists()), (1, true));
+    assert!(other.join("out/none").is_dir());
+    assert_eq!(whole(&second, to).await, whole(&world.host, from).await);
+    assert_eq!(pass().await.moved, 0);
+    fs::remove_file(other.join("out/a")).unwrap();
+    assert_ne!(whole(&second, to).await, whole(&world.host, from).await);
+    assert_eq!(pass().await.moved, 1);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use tar::{Archive, Entry, EntryType};
 
 use crate::reach::clock;
 use crate::reach::stage::StageError;
+use crate::reach::stage::gather::Goal;
 use crate::reach::stage::look::here;
 use crate::reach::stage::pack::{INBOX, inbox, line_of};
 use crate::reach::transport::{Checksum, Meter, Sum};
@@ -130,6 +131,22 @@ impl Arrived {
             }
         }
         whole.finish()
+    }
+
+    /// Has files go where they gather.
+    pub(super) fn gather(&mut self, goal: &Goal) -> Result<(), StageError> {
+        for (dir, beside) in goal.gathering() {
+            match fs::rename(self.inbox.join(dir), self.inbox.join(beside)) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(here(&self.to.join(dir), source));
+                }
+                _ => {}
+            }
+        }
+        for (name, _) in &mut self.files {
+            *name = goal.name(name);
+        }
+        Ok(())
     }
 
     /// Gives all their names: a directory that is not there yet gets its own as a whole.

@@ -1,6 +1,6 @@
 //! Inputs of tasks on this machine that lie on hosts alone: fetched before the task is handed to the worker.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::reach::clock;
 use crate::reach::stage::{StageError, Take, fetch};
 use crate::serve::engine::refusal::chain;
 use crate::serve::engine::runner::{Report, Runner};
-use crate::serve::site::stock::Stock;
+use crate::serve::site::stock::{Stock, absent};
 
 /// How often it is told how far files are.
 const TELL: Duration = Duration::from_millis(500);
@@ -138,12 +138,13 @@ async fn fetch_inputs(
     facts: &mut Vec<DataFact>,
 ) -> Result<(), StageError> {
     let here = HostName::local();
-    let mut sources: BTreeMap<(HostName, String, String, String), Vec<String>> = BTreeMap::new();
-    for Replica { host, place, root, path, .. } in inputs {
-        let (prefix, name) = within(&path);
-        sources.entry((host, place, root, prefix.to_owned())).or_default().push(name.to_owned());
+    let mut sources: BTreeMap<(HostName, String, String, String), Vec<Replica>> = BTreeMap::new();
+    for copy in inputs {
+        let prefix = within(&copy.path).0.to_owned();
+        sources.entry((copy.host.clone(), copy.place.clone(), copy.root.clone(), prefix)).or_default().push(copy);
     }
-    for ((host, place, whole, prefix), names) in sources {
+    for ((host, place, whole, prefix), copies) in sources {
+        let names: Vec<String> = copies.iter().map(|copy| within(&copy.path).1.to_owned()).collect();
         let root = joined(&whole, &prefix);
         if !prefix.is_empty() {
             let made = std::fs::create_dir_all(&root);
@@ -153,13 +154,16 @@ async fn fetch_inputs(
         let mut pending = names;
         while !pending.is_empty() {
             let (claim, mine, others) = stock.claim(&here, &root, pending);
-            let lacking: Vec<String> =
+            let mut lacking: Vec<String> =
                 mine.into_iter().filter(|name| Path::new(&root).join(name).symlink_metadata().is_err()).collect();
             if !lacking.is_empty() {
+                // What is left of a directory would pass for the whole.
+                let absent = if prefix.is_empty() { absent(&way, &place, &copies).await? } else { HashSet::new() };
+                let mut missing: Vec<String> = lacking.extract_if(.., |name| absent.contains(name)).collect();
                 let moving = stock.begin(&host, &here, vec![key]);
                 let fetched = fetch(&way, &place, Path::new(&root), &lacking, Take::all(), moving.meter()).await;
                 facts.extend(moving.finish());
-                let missing = fetched?.missing;
+                missing.extend(fetched?.missing);
                 let path = |name: &String| if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
                 let gone = |name| DataFact::Gone { root: whole.clone(), path: path(name), host: Some(host.clone()) };
                 facts.extend(missing.iter().map(gone));
@@ -170,7 +174,9 @@ async fn fetch_inputs(
                              are left"
                         ),
                         None => {
-                            format!("`{name}` is gone from where a task left it, {place}; submit again to make it anew")
+                            format!(
+                                "`{name}` is gone from where a task left it, {place}, or changed there; submit again to make it anew"
+                            )
                         }
                     };
                     return Err(StageError::There { host: host.to_string(), action: "cannot give it", words });

@@ -1,6 +1,6 @@
 //! Files that lie on hosts, at a person's word: listed, fetched, moved, removed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use crate::model::api::{ApiError, DataAsk, DataDone, ErrorKind};
 use crate::model::data::{DataFact, IMAGES, ImagesSeen, Replica, has_image};
 use crate::model::host::{Host, HostName};
 use crate::reach::clock;
+use crate::reach::files::look::fingerprint;
 use crate::reach::stage::{StageError, Take, fetch, relay};
 use crate::reach::transport::{Exec, Remote, Transport, TransportError};
 use crate::serve::engine::admit::facts_of;
@@ -16,7 +17,7 @@ use crate::serve::engine::refusal::{chain, refuse, storage};
 use crate::serve::engine::sites::connection_settings;
 use crate::serve::prepare::places;
 use crate::serve::site::ground_of;
-use crate::serve::site::stock::Stock;
+use crate::serve::site::stock::{Stock, absent};
 
 /// Most that is moved from host to host at a time.
 const MOST: u64 = 1 << 50;
@@ -44,13 +45,14 @@ impl Handle {
         let mut done = DataDone::default();
         for ((host, place, root), copies) in heaps(one_of_each(self.chosen(&ask).await?)) {
             let way = stock.way(&host).await.map_err(|error| unreached(&error))?;
-            let names: Vec<String> = copies.iter().map(|copy| copy.path.clone()).collect();
+            let (names, absent) = split(&copies, absent(&way, &place, &copies).await.map_err(|error| failed(&error))?);
             let moving = stock.begin(&host, &HostName::local(), Vec::new());
             let fetched = fetch(&way, &place, Path::new(&root), &names, Take::all(), moving.meter()).await;
             self.learn(moving.finish().into_iter().collect()).await?;
             let fetched = fetched.map_err(|error| failed(&error))?;
-            self.forget(&root, &fetched.missing, &host).await?;
-            if let Some(name) = fetched.missing.first() {
+            let missing = [absent, fetched.missing].concat();
+            self.forget(&root, &missing, &host).await?;
+            if let Some(name) = missing.first() {
                 return Err(gone(name, &host));
             }
             done.bytes.0 += fetched.moved.bytes;
@@ -82,13 +84,14 @@ impl Handle {
         let lacking = |copy: &Replica| !there.contains(&(copy.root.clone(), copy.path.clone()));
         for ((source, place, root), copies) in heaps(chosen.into_iter().filter(lacking).collect()) {
             let from = stock.way(&source).await.map_err(|error| unreached(&error))?;
-            let names: Vec<String> = copies.iter().map(|copy| copy.path.clone()).collect();
+            let (names, absent) = split(&copies, absent(&from, &place, &copies).await.map_err(|error| failed(&error))?);
             let goal = ground.root(&root);
             let moving = stock.begin(&source, &target, Vec::new());
             let how = stock.direct(&source, &target).await;
             let passed = relay((&from, &place), (&to, &goal), &names, MOST, how.as_ref(), moving.meter()).await;
             self.learn(moving.finish().into_iter().collect()).await?;
             let (moved, missing) = passed.map_err(|error| failed(&error))?;
+            let missing = [absent, missing].concat();
             self.forget(&root, &missing, &source).await?;
             if let Some(name) = missing.first() {
                 return Err(gone(name, &source));
@@ -117,7 +120,8 @@ impl Handle {
         let all = self.data().await?;
         let mut done = DataDone::default();
         let stays = |copy: &Replica| {
-            let is_here = || std::fs::metadata(copy.here()).is_ok_and(|meta| meta.len() == copy.size.0);
+            let here = || fingerprint(Path::new(&copy.here()), false).ok().flatten();
+            let is_here = || here().is_some_and(|print| print.size == copy.size.0);
             let elsewhere = all
                 .iter()
                 .any(|other| (&other.root, &other.path) == (&copy.root, &copy.path) && !chosen.contains(other));
@@ -229,10 +233,16 @@ fn heaps(copies: Vec<Replica>) -> BTreeMap<Heap, Vec<Replica>> {
     heaps
 }
 
-/// Removes copies from their host; one that is gone already is as good.
+/// Splits the names of copies into those that are there and those that are absent.
+fn split(copies: &[Replica], absent: HashSet<String>) -> (Vec<String>, Vec<String>) {
+    let names = copies.iter().map(|copy| copy.path.clone());
+    (names.filter(|name| !absent.contains(name)).collect(), absent.into_iter().collect())
+}
+
+/// Removes copies from their host, directories with all that is in them; one that is gone already is as good.
 async fn remove(way: &Remote, copies: &[Replica]) -> Result<(), ApiError> {
     let list: Vec<u8> = copies.iter().flat_map(|copy| [copy.there().as_bytes(), b"\0"].concat()).collect();
-    let reply = way.exec(Exec::new("xargs -0 rm -f --").reading(list)).await.map_err(|error| unreached(&error))?;
+    let reply = way.exec(Exec::new("xargs -0 rm -rf --").reading(list)).await.map_err(|error| unreached(&error))?;
     if reply.status.is_success() {
         return Ok(());
     }
@@ -243,7 +253,7 @@ async fn remove(way: &Remote, copies: &[Replica]) -> Result<(), ApiError> {
 fn gone(name: &str, host: &HostName) -> ApiError {
     ApiError {
         hint: Some("`csync submit` makes it anew".to_owned()),
-        ..refuse(ErrorKind::NotFound, format!("`{name}` is gone from `{host}`"))
+        ..refuse(ErrorKind::NotFound, format!("`{name}` is gone from `{host}`, or changed there"))
     }
 }
 

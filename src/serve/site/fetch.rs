@@ -202,8 +202,9 @@ async fn bring_back(
         facts.extend(back.map(|name| DataFact::Gone { root: root.to_owned(), path: name.clone(), host: None }));
     }
     for (name, seen) in &left {
-        // What an earlier run left here is not what this one made.
-        drop(fs::remove_file(Path::new(root).join(name)));
+        // What an earlier run left here is not what this one made. A directory with anything in it would have come.
+        let path = Path::new(root).join(name);
+        drop(fs::remove_file(&path).or_else(|_| fs::remove_dir(&path)));
         facts.push(DataFact::Gone { root: root.to_owned(), path: name.clone(), host: None });
         facts.push(DataFact::Lies(Replica {
             root: root.to_owned(),

@@ -14,10 +14,10 @@ use crate::model::host::HostName;
 use crate::model::id::JobKey;
 use crate::model::job::Outcome;
 use crate::reach::clock;
-use crate::reach::stage::{Seen, StageError, bring, look, relay};
+use crate::reach::stage::{StageError, bring, look, look_into, relay};
 use crate::reach::transport::{Exec, Remote, Transport};
 use crate::serve::site::send::{By, Ground, NotSent, inputs_of, refused};
-use crate::serve::site::stock::Moving;
+use crate::serve::site::stock::{Moving, absent, is};
 use crate::serve::site::{Means, SiteJob, SiteNews};
 
 /// How often it is told how far files are.
@@ -199,7 +199,7 @@ async fn bring_far(
     names: Vec<String>,
     keys: &[JobKey],
 ) -> Result<(), StageError> {
-    let there = look(way, place, names.iter().map(String::as_str)).await?;
+    let there = look_into(way, place, names.iter().map(String::as_str)).await?;
     let mut pending: Vec<String> = names;
     pending.retain(|name| {
         let copies = means.stock.copies(root, name);
@@ -214,7 +214,10 @@ async fn bring_far(
             let words = match name.strip_prefix(DATA) {
                 Some(rest) => format!("`data:{rest}` is gone from {}, and no other copy is known", gone.place),
                 None => {
-                    format!("`{name}` is gone from where a task left it, {}; submit again to make it anew", gone.place)
+                    format!(
+                        "`{name}` is gone from where a task left it, {}, or changed there; submit again to make it anew",
+                        gone.place
+                    )
                 }
             };
             return Err(StageError::There { host: gone.host.to_string(), action: "cannot give it", words });
@@ -252,13 +255,16 @@ async fn bring_from_copies(
         // Nothing is written into a dataset to find out who sees it.
         let may_be_seen = host == means.host.name || !prefix.is_empty() || alike(&source, way, &from).await?;
         // A link to what is not there would pass for the file itself.
-        let absent = if may_be_seen { absent(way, &from, &copies).await? } else { HashSet::new() };
-        let is_seen = may_be_seen && (prefix.is_empty() || host == means.host.name || absent.is_empty());
+        let absent_here = if may_be_seen { absent(way, &from, &copies).await? } else { HashSet::new() };
+        let is_seen = may_be_seen && (prefix.is_empty() || host == means.host.name || absent_here.is_empty());
         let missing = if is_seen {
-            let there: Vec<String> = names.into_iter().filter(|name| !absent.contains(name)).collect();
+            let there: Vec<String> = names.into_iter().filter(|name| !absent_here.contains(name)).collect();
             link(way, &from, place, &there).await?;
-            absent
+            absent_here
         } else {
+            // What is left of a directory would pass for the whole.
+            let mut absent = if prefix.is_empty() { absent(&source, &from, &copies).await? } else { HashSet::new() };
+            let names: Vec<String> = names.into_iter().filter(|name| !absent.contains(name)).collect();
             let moving = means.stock.begin(&host, &means.host.name, keys.to_vec());
             let how = means.stock.direct(&host, &means.host.name).await;
             let passing = relay((&source, &from), (way, place), &names, MOST, how.as_ref(), moving.meter());
@@ -266,7 +272,8 @@ async fn bring_from_copies(
             means.learn(moving.finish().into_iter().collect()).await;
             let (moved, missing) = passed?;
             tracing::debug!(%host, to = %means.host.name, ?moved, "passed on");
-            missing.into_iter().collect()
+            absent.extend(missing);
+            absent
         };
         if !missing.is_empty() {
             let gone = copies.extract_if(.., |copy| missing.contains(within(&copy.path).1));
@@ -288,18 +295,6 @@ async fn bring_from_copies(
         means.learn(copies.into_iter().map(lies).collect()).await;
     }
     Ok(lacking)
-}
-
-/// Returns which files a host does not have as they were seen.
-async fn absent(way: &Remote, from: &str, copies: &[Replica]) -> Result<HashSet<String>, StageError> {
-    let there = look(way, from, copies.iter().map(|copy| within(&copy.path).1)).await?;
-    let lacks = |copy: &&Replica| !there.get(within(&copy.path).1).is_some_and(|seen| is(seen, copy));
-    Ok(copies.iter().filter(lacks).map(|copy| within(&copy.path).1.to_owned()).collect())
-}
-
-/// Returns whether what a host has is the copy that was recorded.
-fn is(seen: &Seen, copy: &Replica) -> bool {
-    (seen.size, seen.mtime) == (copy.size.0, copy.mtime) && !seen.is_dir
 }
 
 /// Finds out whether a host sees a directory of another under the same name.
@@ -329,7 +324,13 @@ async fn link(way: &Remote, from: &str, to: &str, names: &[String]) -> Result<()
             let _infallible = writeln!(script, "mkdir -p {} || exit 1", sh(&dir));
             made.insert(dir);
         }
-        let _infallible = writeln!(script, "ln -f {source} {target} 2>/dev/null || ln -sf {source} {target} || exit 1");
+        let _infallible = writeln!(
+            script,
+            "if [ ! -d {source} ]; then ln -f {source} {target} 2>/dev/null || ln -sf {source} {target} || exit 1\n\
+             elif [ ! {source} -ef {target} ]; then\n\
+             rm -rf {target} && {{ cp -pRLl {source} {target} 2>/dev/null || {{ rm -rf {target} && ln -s {source} {target}; }}; }} || exit 1\n\
+             fi"
+        );
     }
     let reply = way.exec(Exec::new(script).within(LINKING)).await?;
     if reply.status.is_success() {

@@ -2,6 +2,7 @@
 //! its way now, and how fast that goes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -10,12 +11,12 @@ use tokio::sync::Notify;
 use crate::language::hosts::Hosts;
 use crate::language::quote::sh;
 use crate::model::api::{HeldView, MovingView};
-use crate::model::data::{DATA, DataFact, Elsewhere, Rate, Replica};
+use crate::model::data::{DATA, DataFact, Elsewhere, Rate, Replica, above, within};
 use crate::model::host::{Host, HostName, Links};
 use crate::model::id::{JobKey, RunId};
 use crate::model::units::Bytes;
 use crate::reach::clock;
-use crate::reach::stage::Direct;
+use crate::reach::stage::{Direct, Seen, StageError, look_into};
 use crate::reach::transport::{ConnectionSettings, Connections, Limits, Meter, Remote, TransportError};
 
 /// Transfers below this say nothing of a link: what it costs to begin one shows.
@@ -201,11 +202,12 @@ impl Stock {
         self.inner().replicas.contains_key(root)
     }
 
-    /// Returns how much of a directory's files lies on which host.
+    /// Returns how much of what tasks made in a directory lies on which host.
     pub fn held(&self, root: &str) -> Vec<HeldView> {
         let inner = self.inner();
         let mut held: BTreeMap<&HostName, (u32, u64)> = BTreeMap::new();
-        for copy in inner.replicas.get(root).into_iter().flat_map(BTreeMap::values).flatten() {
+        let copies = inner.replicas.get(root).into_iter().flat_map(BTreeMap::values).flatten();
+        for copy in copies.filter(|copy| !copy.is_of_dataset()) {
             let of = held.entry(&copy.host).or_default();
             *of = (of.0 + 1, of.1.saturating_add(copy.size.0));
         }
@@ -229,16 +231,17 @@ impl Stock {
         of.map(|(path, _)| path).take_while(|path| path.starts_with(&dir)).cloned().collect()
     }
 
-    /// Puts the files of datasets in the place of their directories.
+    /// Puts the files of datasets in the place of their directories, and a directory that a task left on a host in the place of what is
+    /// in it: that lies there, or comes, as a whole.
     pub fn spread(&self, root: &str, names: Vec<String>) -> Vec<String> {
-        if !names.iter().any(|name| name.starts_with(DATA)) {
+        if !self.has_any(root) {
             return names;
         }
         let mut all = Vec::with_capacity(names.len());
         for name in names {
             let below = self.below(root, &name);
             if below.is_empty() {
-                all.push(name);
+                all.push(self.around(root, &name).unwrap_or(name));
             } else {
                 all.extend(below);
             }
@@ -246,6 +249,14 @@ impl Stock {
         all.sort_unstable();
         all.dedup();
         all
+    }
+
+    /// Returns the directory that lies on a host and in which something is that is not here.
+    fn around(&self, root: &str, name: &str) -> Option<String> {
+        let inner = self.inner();
+        let of = inner.replicas.get(root)?;
+        let dir = above(name).find(|dir| of.contains_key(*dir) && !of.contains_key(name))?;
+        Path::new(root).join(name).symlink_metadata().is_err().then(|| dir.to_owned())
     }
 
     /// Returns whether a host sees a directory of this machine, as far as anybody looked.
@@ -397,6 +408,26 @@ impl Drop for Claim {
     }
 }
 
+/// Returns which copies a host does not have as they were seen: they are gone, or changed, or a part of a directory is. Two commands,
+/// whatever their number.
+///
+/// # Errors
+/// When the host cannot be asked.
+pub async fn absent(way: &Remote, from: &str, copies: &[Replica]) -> Result<HashSet<String>, StageError> {
+    let there = look_into(way, from, copies.iter().map(|copy| within(&copy.path).1)).await?;
+    let lacks = |copy: &&Replica| {
+        let name = within(&copy.path).1;
+        // Such a name cannot be looked for.
+        !name.contains('\n') && !there.get(name).is_some_and(|seen| is(seen, copy))
+    };
+    Ok(copies.iter().filter(lacks).map(|copy| within(&copy.path).1.to_owned()).collect())
+}
+
+/// Returns whether what a host has is the copy that was recorded.
+pub(super) fn is(seen: &Seen, copy: &Replica) -> bool {
+    (seen.size, seen.mtime) == (copy.size.0, copy.mtime)
+}
+
 /// Returns the way to a host; nothing is connected by that.
 pub(super) async fn way(connections: &Connections, host: &Host) -> Result<Remote, TransportError> {
     connections.to(host).await
@@ -443,6 +474,29 @@ mod tests {
         assert!(stock.copies("/w", "b").is_empty() && stock.has_any("/w"));
         stock.take_in(&[gone("a", Some("grid"))]);
         assert!(!stock.has_any("/w") && stock.elsewhere("/w").is_empty());
+    }
+
+    #[test]
+    fn what_is_in_a_directory_that_lies_elsewhere_comes_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().to_str().unwrap();
+        let stock = Stock::default();
+        let copy = |path: &str| match lies(path, "hpc", 1) {
+            DataFact::Lies(copy) => DataFact::Lies(Replica { root: root.to_owned(), ..copy }),
+            fact => fact,
+        };
+        stock.take_in(&[copy("out/deep"), copy("b")]);
+        let spread = |names: &[&str]| stock.spread(root, names.iter().map(|name| (*name).to_owned()).collect());
+        assert_eq!(
+            spread(&["out/deep/x/y", "out/deep/z", "out/deeper", "a", "b"]),
+            ["a", "b", "out/deep", "out/deeper"]
+        );
+        std::fs::create_dir_all(dir.path().join("out/deep")).unwrap();
+        std::fs::write(dir.path().join("out/deep/z"), "").unwrap();
+        assert_eq!(spread(&["out/deep/z"]), ["out/deep/z"], "it is here");
+        let elsewhere = stock.elsewhere(root);
+        assert_eq!(elsewhere.get("out/deep/x/y"), elsewhere.get("out/deep"));
+        assert!(elsewhere.get("out/deep").is_some() && elsewhere.get("out").is_none());
     }
 
     #[tokio::test]
