@@ -374,6 +374,41 @@ fn two_hosts_of_one_filesystem_pass_nothing_on() {
 }
 
 #[test]
+fn what_hosts_see_in_one_place_is_one_copy_and_a_link_is_none() {
+    let bed = Bed::shared();
+    let scratch = bed.scratch("login");
+    let host = |name: &str, ssh: &str, place: &str| {
+        format!(
+            "[hosts.{name}]\nssh = \"{ssh}\"\nbatch = \"none\"\nkeep_above = \"1M\"\nscratch = \"{scratch}/{place}\"\n"
+        )
+    };
+    know(
+        &bed,
+        &[host("first", "login", "one"), host("same", "login2", "one"), host("apart", "login2", "two")].concat(),
+    );
+    let task = |on: &str| {
+        format!(
+            "name = \"one\"\n[tasks.make]\noutputs = [\"big\"]\non = \"first\"\nrun = \"head -c 3000000 /dev/urandom > big\"\n\
+                 [tasks.use]\ninputs = [\"big\"]\noutputs = [\"size\"]\nrun = \"wc -c < big > size\"\non = \"{on}\"\n"
+        )
+    };
+    bed.write("workflow.toml", task("apart"));
+    bed.csync(&["submit"]).exits(0);
+    // As where files cannot be linked but by name: the one goes with the other.
+    let relink = format!("ln -sf {scratch}/one/trees/*/big {scratch}/two/trees/*/big");
+    bed.on("login", &relink).exits(0);
+    let refused = bed.csync(&["data", "rm", "big", "--on", "first"]).exits(4);
+    assert!(refused.err.contains("has no other copy than that on `first`"), "{}", refused.err);
+    bed.csync(&["data", "rm", "big", "--on", "apart"]).exits(0);
+    // It lies already where it is to go, and stays.
+    bed.csync(&["data", "move", "big", "--to", "same"]).exits(0);
+    let listed = bed.csync(&["data", "list"]).exits(0).out;
+    assert!(listed.contains("same") && !listed.contains("first"), "{listed}");
+    bed.csync(&["data", "get", "big"]).exits(0);
+    assert_eq!(fs::metadata(bed.path("big")).unwrap().len(), 3_000_000);
+}
+
+#[test]
 fn a_transfer_that_broke_goes_on_where_it_ended() {
     const SIZE: u64 = 96 << 20;
     let bed = Bed::own(&["slurm"]);

@@ -12,12 +12,13 @@ use crate::reach::files::look::fingerprint;
 use crate::reach::stage::{StageError, Take, fetch, relay};
 use crate::reach::transport::{Exec, Remote, Transport, TransportError};
 use crate::serve::engine::admit::facts_of;
+use crate::serve::engine::copies::links;
 use crate::serve::engine::handle::Handle;
 use crate::serve::engine::refusal::{chain, refuse, storage};
 use crate::serve::engine::sites::connection_settings;
 use crate::serve::prepare::places;
-use crate::serve::site::ground_of;
 use crate::serve::site::stock::{Stock, absent};
+use crate::serve::site::{alike, ground_of};
 
 /// Most that is moved from host to host at a time.
 const MOST: u64 = 1 << 50;
@@ -86,9 +87,14 @@ impl Handle {
             let from = stock.way(&source).await.map_err(|error| unreached(&error))?;
             let (names, absent) = split(&copies, absent(&from, &place, &copies).await.map_err(|error| failed(&error))?);
             let goal = ground.root(&root);
+            let is_there = place == goal && is_one((&from, &to), &goal).await?;
             let moving = stock.begin(&source, &target, Vec::new());
             let how = stock.direct(&source, &target).await;
-            let passed = relay((&from, &place), (&to, &goal), &names, MOST, how.as_ref(), moving.meter()).await;
+            let passed = if is_there {
+                Ok(Default::default())
+            } else {
+                relay((&from, &place), (&to, &goal), &names, MOST, how.as_ref(), moving.meter()).await
+            };
             self.learn(moving.finish().into_iter().collect()).await?;
             let (moved, missing) = passed.map_err(|error| failed(&error))?;
             let missing = [absent, missing].concat();
@@ -102,7 +108,9 @@ impl Handle {
             };
             // Recorded before the other copy goes: nothing is lost, whatever happens in between.
             self.learn(copies.iter().map(lies).collect()).await?;
-            remove(&from, &copies).await?;
+            if !is_there {
+                remove(&from, &copies).await?;
+            }
             self.forget(&root, &names, &source).await?;
             done.bytes.0 += moved.bytes;
             done.paths.extend(copies.iter().map(Replica::here));
@@ -119,12 +127,18 @@ impl Handle {
         let chosen = self.chosen(&ask).await?;
         let all = self.data().await?;
         let mut done = DataDone::default();
+        let is_same = |copy: &Replica, other: &Replica| (&other.root, &other.path) == (&copy.root, &copy.path);
+        let meant: HashSet<(&String, &String)> = chosen.iter().map(|copy| (&copy.root, &copy.path)).collect();
+        let others = all.iter().filter(|other| meant.contains(&(&other.root, &other.path)) && !chosen.contains(other));
+        // What is linked goes with what it is linked to.
+        let links = if ask.last { BTreeSet::new() } else { links(&stock, others).await };
         let stays = |copy: &Replica| {
             let here = || fingerprint(Path::new(&copy.here()), false).ok().flatten();
             let is_here = || here().is_some_and(|print| print.size == copy.size.0);
             let elsewhere = all
                 .iter()
-                .any(|other| (&other.root, &other.path) == (&copy.root, &copy.path) && !chosen.contains(other));
+                .filter(|other| is_same(copy, other) && !chosen.contains(other))
+                .any(|other| !links.contains(&(other.host.clone(), other.there())));
             elsewhere || is_here()
         };
         if !ask.last
@@ -225,12 +239,27 @@ fn one_of_each(copies: Vec<Replica>) -> Vec<Replica> {
     copies.into_iter().filter(|copy| seen.insert(copy.here())).collect()
 }
 
-fn heaps(copies: Vec<Replica>) -> BTreeMap<Heap, Vec<Replica>> {
+pub(super) fn heaps(copies: Vec<Replica>) -> BTreeMap<Heap, Vec<Replica>> {
     let mut heaps: BTreeMap<Heap, Vec<Replica>> = BTreeMap::new();
     for copy in copies {
         heaps.entry((copy.host.clone(), copy.place.clone(), copy.root.clone())).or_default().push(copy);
     }
     heaps
+}
+
+/// Returns whether two hosts see one and the same directory under one name: what lies there need not move, and must not go.
+async fn is_one((from, to): (&Remote, &Remote), dir: &str) -> Result<bool, ApiError> {
+    alike(from, to, dir).await.map_err(|error| failed(&error))?.ok_or_else(|| ApiError {
+        hint: Some("`csync doctor` tells what is wrong with its scratch".to_owned()),
+        ..refuse(
+            ErrorKind::Conflict,
+            format!(
+                "`{dir}` has the same name on `{}` and `{}`, and whether it is the same cannot be seen, since nothing can be written there",
+                from.host(),
+                to.host()
+            ),
+        )
+    })
 }
 
 /// Splits the names of copies into those that are there and those that are absent.

@@ -29,6 +29,7 @@ mod care;
 mod check;
 mod clean;
 mod commit;
+mod copies;
 mod data;
 mod datasets;
 mod done;

@@ -253,7 +253,8 @@ async fn bring_from_copies(
         let place = &joined(place, &prefix);
         let names: Vec<String> = copies.iter().map(|copy| within(&copy.path).1.to_owned()).collect();
         // Nothing is written into a dataset to find out who sees it.
-        let may_be_seen = host == means.host.name || !prefix.is_empty() || alike(&source, way, &from).await?;
+        let may_be_seen =
+            host == means.host.name || !prefix.is_empty() || alike(&source, way, &from).await?.unwrap_or(false);
         // A link to what is not there would pass for the file itself.
         let absent_here = if may_be_seen { absent(way, &from, &copies).await? } else { HashSet::new() };
         let is_seen = may_be_seen && (prefix.is_empty() || host == means.host.name || absent_here.is_empty());
@@ -297,19 +298,22 @@ async fn bring_from_copies(
     Ok(lacking)
 }
 
-/// Finds out whether a host sees a directory of another under the same name.
-async fn alike(source: &Remote, target: &Remote, dir: &str) -> Result<bool, StageError> {
+/// Finds out whether a host sees a directory of another under the same name; nothing where the other cannot write into it.
+///
+/// # Errors
+/// When a host cannot be asked.
+pub async fn alike(source: &Remote, target: &Remote, dir: &str) -> Result<Option<bool>, StageError> {
     let word = word();
     let name = format!("{}/.csync-seen-{}", dir.trim_end_matches('/'), word.get(..16).unwrap_or_default());
     let name = sh(&name);
     let wrote = source.exec(Exec::new(format!("umask 077; printf %s {word} >{name}"))).await?;
     if !wrote.status.is_success() {
-        // Read-only or full: then files move.
-        return Ok(false);
+        // Read-only or full.
+        return Ok(None);
     }
     let read = target.exec(Exec::new(format!("cat {name} 2>/dev/null; exit 0"))).await;
     source.exec(Exec::new(format!("rm -f {name}"))).await?;
-    Ok(read?.stdout == word.as_bytes())
+    Ok(Some(read?.stdout == word.as_bytes()))
 }
 
 /// Makes files known under other names on a host, without moving anything.

@@ -27,6 +27,7 @@ mod used;
 mod words;
 
 pub use images::{NotReady, convert};
+pub use inputs::alike;
 pub use jobs::{JobDirectory, Rest, There, bring_rest, prefix, remove, run_of, there, whereabouts};
 pub use said::{dialect, unsaid};
 pub use send::{Ground, ground_of};

@@ -1,0 +1,28 @@
+//! Which copies stand for themselves: a link to another copy is none.
+
+use std::collections::BTreeSet;
+
+use crate::model::data::Replica;
+use crate::model::host::HostName;
+use crate::reach::transport::{Exec, Transport};
+use crate::serve::engine::data::heaps;
+use crate::serve::site::stock::Stock;
+
+/// Prints those of the files given that are links, each with a NUL behind it.
+const LINKS: &str = r#"xargs -0 sh -c 'for file; do [ ! -L "$file" ] || printf "%s\0" "$file"; done' sh"#;
+
+/// Returns which of these copies are links there, by host and path. Of a host that cannot be asked it is taken that none is.
+pub(super) async fn links<'a>(
+    stock: &Stock,
+    copies: impl Iterator<Item = &'a Replica>,
+) -> BTreeSet<(HostName, String)> {
+    let mut found = BTreeSet::new();
+    for ((host, ..), copies) in heaps(copies.cloned().collect()) {
+        let list: Vec<u8> = copies.iter().flat_map(|copy| [copy.there().as_bytes(), b"\0"].concat()).collect();
+        let Ok(way) = stock.way(&host).await else { continue };
+        let Ok(reply) = way.exec(Exec::new(LINKS).reading(list)).await else { continue };
+        let paths = reply.stdout.split(|&byte| byte == 0).filter(|path| !path.is_empty());
+        found.extend(paths.map(|path| (host.clone(), String::from_utf8_lossy(path).into_owned())));
+    }
+    found
+}
