@@ -54,6 +54,7 @@ mod needs_modules;
 mod needs_mount;
 mod needs_munge;
 mod needs_nfs;
+mod needs_nodes;
 mod needs_openpbs;
 mod needs_pbs;
 mod needs_picture;

@@ -32,6 +32,7 @@ mod boxed;
 mod command;
 mod far;
 mod hook;
+mod nodes;
 mod place;
 mod record;
 mod sandboxed;
@@ -120,7 +121,7 @@ pub fn run(context: &Context, command: Command) -> Result<Exit, Failure> {
         Command::Report(args) => report::run(context, &args),
         Command::Import(args) => import::run(context, &args),
         Command::Images(args) => images::run(context, &args),
-        Command::Hosts(args) => hosts::run(context, &args).inspect(|_| {
+        Command::Hosts(args) => hosts::run(context, &args, nodes::look).inspect(|_| {
             if args.may_change() {
                 hook::after_change(context);
             }

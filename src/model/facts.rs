@@ -33,6 +33,15 @@ pub struct HostReport {
     pub probed: Probed,
 }
 
+/// `POST /v1/hosts/nodes`: what jobs saw on compute nodes of a host, by partition.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeReport {
+    /// The host.
+    pub host: HostName,
+    /// What was seen; what is not told stays as it was known.
+    pub nodes: BTreeMap<String, NodeSight>,
+}
+
 /// `POST /v1/waits`: how long jobs waited in the queues of a host that csync did not submit, as accounting records tell.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct QueueReport {
@@ -117,6 +126,25 @@ pub struct Facts {
     pub load: Option<f64>,
     /// What is odd enough for a person to know, a sentence each.
     pub notes: Vec<String>,
+    /// What jobs saw on compute nodes, by partition: a probe, which starts none, does not see it. Kept beside what probes find.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub nodes: BTreeMap<String, NodeSight>,
+}
+
+/// What a job saw on the compute node that it ran on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NodeSight {
+    /// When.
+    pub at: Timestamp,
+    /// What the node calls itself.
+    pub node: String,
+    /// Whether the internet can be reached from there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub internet: Option<bool>,
+    /// The GPUs that it was given; none where it asked for none, and saw none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpus: Option<Vec<Gpu>>,
 }
 
 /// An account on a host, as a command of csync finds it.

@@ -3,12 +3,14 @@
 mod ask;
 mod import;
 mod list;
+mod nodes;
 mod probe;
 mod prompt;
 mod show;
 mod test;
 mod way;
 
+pub(super) use nodes::words as node_words;
 pub(super) use way::{Answers, connections, connections_for, has_ssh, hint, unreached, way};
 
 use std::collections::BTreeMap;
@@ -20,6 +22,7 @@ use crate::model::api::Contact;
 use crate::model::api::ErrorKind;
 use crate::model::facts::{BatchSystem, Facts, Probed};
 use crate::model::host::{Batch, Host, HostName};
+use crate::model::units::Walltime;
 use crate::reach::config::{ConfigDir, ConfigDirError, HostsConfig, HostsConfigError};
 use crate::reach::machine::processes;
 use crate::reach::store::{Place, Reader, StoreError};
@@ -52,11 +55,16 @@ enum Command {
     Test(test::Args),
 }
 
+/// Sends jobs to hosts that see what their compute nodes are, and waits so long at most; returns what is known of each host then, and
+/// whether something is not. Jobs are made in a later room.
+pub(super) type Look =
+    fn(&Context, &[HostName], Walltime) -> Result<(BTreeMap<HostName, serde_json::Value>, bool), Failure>;
+
 /// Runs it.
-pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
+pub(super) fn run(context: &Context, args: &Args, look: Look) -> Result<Exit, Failure> {
     match &args.command {
         Some(Command::Import(args)) => import::run(context, args),
-        Some(Command::Probe(args)) => probe::run(context, args),
+        Some(Command::Probe(args)) => probe::run(context, args, look),
         Some(Command::Show(args)) => show::run(context, args),
         Some(Command::Test(args)) => test::run(context, args),
         Some(Command::List(_)) | None => list::run(context),

@@ -1,5 +1,7 @@
 //! `csync hosts probe`: looks at hosts, and keeps what it saw.
 
+use std::collections::BTreeMap;
+
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use serde_json::json;
@@ -8,10 +10,11 @@ use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::hosts::show::{summary, unseen};
 use crate::cli::hosts::way::{Answers, connections, hint, way};
-use crate::cli::hosts::{Known, owner};
+use crate::cli::hosts::{Known, Look, owner};
 use crate::language::hosts::{Value, add};
 use crate::model::facts::{ContainerProgram, Facts, HostReport, ProbeFailure, Probed};
 use crate::model::host::{Host, HostName, Origin};
+use crate::model::units::Walltime;
 use crate::reach::clock;
 use crate::reach::docker::Daemon;
 use crate::reach::probe::probe;
@@ -25,6 +28,11 @@ use crate::reach::transport::{Connections, TransportError};
 ///
 /// With `--limits` a container runs there for a moment, which says what limits of memory and processes the kernel holds it to; what
 /// a daemon says of itself may be wrong. Nothing is pulled for that: without an image it is not tried.
+///
+/// A look at a login node does not see what compute nodes are. With `--nodes` a job of at most one minute and one core goes to each
+/// partition (with one GPU where there are any), sees which GPUs there are with their memory, driver and CUDA level, and whether the
+/// internet can be reached from there; that is kept by partition. What `hosts.toml` says counts more. Jobs that are not over in time
+/// are cancelled, and their partitions stay as they were known.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The hosts
@@ -36,6 +44,12 @@ pub(super) struct Args {
     /// Run a container there too, by its Docker or Podman and of an image that is there, and see whether its limits hold
     #[arg(long)]
     limits: bool,
+    /// Send a short job to each partition, and see what its compute nodes are
+    #[arg(long, requires = "hosts", conflicts_with = "dry_run")]
+    nodes: bool,
+    /// Wait no longer than this for those jobs: 90s, 1h30m, 01:30:00
+    #[arg(long, value_name = "TIME", default_value = "5m", requires = "nodes")]
+    within: Walltime,
 }
 
 /// What came of looking at one host.
@@ -47,7 +61,7 @@ struct Looked {
 }
 
 /// Runs it.
-pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
+pub(super) fn run(context: &Context, args: &Args, look_there: Look) -> Result<Exit, Failure> {
     let known = Known::load(context)?;
     let hosts: Vec<&Host> = if args.hosts.is_empty() {
         known.hosts.iter().collect()
@@ -60,10 +74,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
             one.added = fix(&known, one)?;
         }
     }
-    if context.json() {
-        let hosts: Vec<_> = looked.iter().map(to_json).collect();
-        context.print_json(&json!({ "hosts": hosts, "dry_run": args.dry_run }))?;
-    } else {
+    if !context.json() {
         let file = known.dir.hosts_file();
         for one in looked.iter().filter(|one| !one.added.is_empty()) {
             let verb = if one.added.len() == 1 { "was" } else { "were" };
@@ -77,15 +88,30 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
             context.say(&format!("`csync hosts show {}` prints all of it.", one.name));
         }
     }
-    let failed = looked.iter().any(|one| one.result.is_err());
+    let mut failed = looked.iter().any(|one| one.result.is_err());
+    let mut sights = BTreeMap::new();
+    if args.nodes {
+        let seen = looked.iter().filter(|one| one.result.is_ok()).map(|one| one.name.clone());
+        let (told, is_short) = look_there(context, &seen.collect::<Vec<_>>(), args.within)?;
+        sights = told;
+        failed |= is_short;
+    }
+    if context.json() {
+        let hosts: Vec<_> = looked.iter().map(|one| to_json(one, sights.remove(&one.name))).collect();
+        context.print_json(&json!({ "hosts": hosts, "dry_run": args.dry_run }))?;
+    }
     Ok(if failed { Exit::RunFailed } else { Exit::Success })
 }
 
-fn to_json(one: &Looked) -> serde_json::Value {
-    match &one.result {
+fn to_json(one: &Looked, nodes: Option<serde_json::Value>) -> serde_json::Value {
+    let mut told = match &one.result {
         Ok(facts) => json!({ "name": one.name, "facts": facts, "added": one.added }),
         Err(error) => json!({ "name": one.name, "failure": error.to_string(), "hint": error.hint() }),
+    };
+    if let (Some(nodes), Some(told)) = (nodes, told.as_object_mut()) {
+        told.insert("nodes".to_owned(), nodes);
     }
+    told
 }
 
 /// Looks at hosts, all at once; then, one after the other, at those that ask a person something.
@@ -95,7 +121,8 @@ async fn look(context: &Context, hosts: &[&Host], args: &Args, known: &Known) ->
     let mut waiting = FuturesUnordered::new();
     for (index, host) in hosts.iter().enumerate() {
         let connections = &connections;
-        waiting.push(async move { (index, look_at(connections, host).await) });
+        waiting
+            .push(async move { (index, look_at(connections, host).await.map(|facts| remember(facts, host, known))) });
     }
     let mut results: Vec<(usize, Result<Facts, TransportError>)> = Vec::new();
     let mut asking = Vec::new();
@@ -103,7 +130,7 @@ async fn look(context: &Context, hosts: &[&Host], args: &Args, known: &Known) ->
         match result {
             Err(TransportError::NeedsLogin { .. }) if context.is_watched() => asking.push(index),
             result => {
-                tell(context, hosts, index, &result)?;
+                tell(context, hosts, index, &result, args)?;
                 results.push((index, result));
             }
         }
@@ -112,8 +139,8 @@ async fn look(context: &Context, hosts: &[&Host], args: &Args, known: &Known) ->
     let attended = self::connections(context, Answers::ForAll)?;
     for index in asking {
         let Some(host) = hosts.get(index) else { continue };
-        let result = look_at(&attended, host).await;
-        tell(context, hosts, index, &result)?;
+        let result = look_at(&attended, host).await.map(|facts| remember(facts, host, known));
+        tell(context, hosts, index, &result, args)?;
         results.push((index, result));
     }
     results.sort_by_key(|(index, _)| *index);
@@ -133,6 +160,12 @@ async fn look(context: &Context, hosts: &[&Host], args: &Args, known: &Known) ->
         looked.push(Looked { name: host.name.clone(), result, added: Vec::new() });
     }
     Ok(looked)
+}
+
+/// Brings in what jobs saw on compute nodes before.
+fn remember(facts: Facts, host: &Host, known: &Known) -> Facts {
+    let nodes = known.facts(host).map(|facts| facts.nodes.clone()).unwrap_or_default();
+    Facts { nodes, ..facts }
 }
 
 /// Keeps what was tried before of programs that are the same still.
@@ -197,6 +230,7 @@ fn tell(
     hosts: &[&Host],
     index: usize,
     result: &Result<Facts, TransportError>,
+    args: &Args,
 ) -> Result<(), Failure> {
     let Some(host) = hosts.get(index).filter(|_| !context.json()) else { return Ok(()) };
     let paint = context.paint();
@@ -204,7 +238,7 @@ fn tell(
         Ok(facts) => {
             context.print(&format!("{}: {}", paint.bold(&host.name), summary(facts)))?;
             facts.notes.iter().for_each(|note| context.say(&format!("  note: {note}")));
-            if let Some(words) = unseen(host, Some(facts)) {
+            if let Some(words) = unseen(host, Some(facts)).filter(|_| !args.nodes) {
                 context.say(&format!("  note: {words}"));
             }
         }

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
-use crate::cli::hosts::Known;
+use crate::cli::hosts::nodes::gpu_words;
+use crate::cli::hosts::{Known, nodes};
 use crate::cli::view::engine::host as describe;
 use crate::cli::view::table::{Cell, Column, Page, Table};
 use crate::cli::view::words::{ago, cut, duration, many};
@@ -60,11 +61,13 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
 
 /// Says what a probe does not see and nobody said: a look from a login node tells nothing of the network of the nodes behind it.
 pub(super) fn unseen(host: &Host, facts: Option<&Facts>) -> Option<String> {
-    let behind = facts.is_some_and(|facts| facts.batch.is_some()) && host.internet.compute.is_none();
+    let told = host.internet.compute.is_some()
+        || facts.is_some_and(|facts| facts.nodes.values().any(|sight| sight.internet.is_some()));
+    let behind = facts.is_some_and(|facts| facts.batch.is_some()) && !told;
     behind.then(|| {
         format!(
-            "Whether compute nodes of {0} see the internet is not seen by a probe: `internet = {{ compute = false }}`, or `true`, below \
-             [hosts.{0}] of hosts.toml says it.",
+            "Whether compute nodes of {0} see the internet is not seen by a probe: `csync hosts probe --nodes {0}` has a short job in \
+             each partition look, and `internet = {{ compute = false }}`, or `true`, below [hosts.{0}] of hosts.toml says it.",
             host.name
         )
     })
@@ -109,6 +112,9 @@ fn page(host: &Host, probed: &Probed, partitions: &[Partition], now: Timestamp, 
     }
     if !partitions.is_empty() {
         let _ = write!(out, "\n{}", partition_table(partitions, page));
+    }
+    if let Some(facts) = &probed.facts {
+        out.push_str(&nodes::table(facts, partitions, now, page));
     }
     let notes = probed
         .facts
@@ -204,10 +210,7 @@ fn found(facts: &Facts) -> Vec<Line> {
     ];
     found.push(("machine", join(words)));
     for gpu in &machine.gpus {
-        let memory = gpu.memory.map(|memory| format!("{memory} each")).unwrap_or_default();
-        let driver = gpu.driver.as_ref().map(|driver| format!("driver {driver}")).unwrap_or_default();
-        let level = gpu.level.as_ref().map(|level| format!("CUDA {level}")).unwrap_or_default();
-        found.push(("GPU", join([format!("{} x {}", gpu.count, gpu.model), memory, driver, level])));
+        found.push(("GPU", gpu_words(gpu)));
     }
     if let Some(batch) = &facts.batch {
         let version = batch.offers.version.clone().unwrap_or_default();

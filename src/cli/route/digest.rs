@@ -31,7 +31,7 @@ use crate::reach::config::ConfigDir;
 use crate::reach::store::{Place as StorePlace, Reader};
 
 /// The file's kind and version.
-const MAGIC: &[u8; 8] = b"csyncdg9";
+const MAGIC: &[u8; 8] = b"csyncd10";
 /// Bytes of the hash behind it.
 const HASH: usize = 32;
 /// Hosts that room is made for before they are read.

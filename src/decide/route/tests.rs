@@ -5,6 +5,7 @@ use crate::decide::learn::waits::Waited;
 use crate::decide::place::plan::Policy;
 use crate::decide::route::need::{Asker, DAEMONS, Input, Need, Place, light_login};
 use crate::decide::route::sheet::{Routes, route};
+use crate::decide::route::veto::{Veto, fit};
 use crate::language::container::RUNTIMES;
 use crate::model::batch::{Partition, PartitionState};
 use crate::model::facts::{ContainerProgram, Facts, Gpu};
@@ -260,6 +261,22 @@ fn a_queue_that_takes_what_others_hand_on_is_no_place_to_go() {
         routes.places.first().and_then(|sheet| sheet.partition.map(str::to_owned))
     };
     assert_eq!((fits(&both).as_deref(), fits(&[behind])), (Some("route"), None));
+}
+
+#[test]
+fn what_reaches_for_the_internet_goes_where_jobs_saw_it() {
+    let online = |name: &str, internet| Partition { internet, ..partition(name, 8, 64, 4) };
+    let hpc = host("hpc", Some(Batch::Slurm));
+    let goes = |partitions: Vec<Partition>, internet| {
+        let place = Place::of(&hpc, None, partitions);
+        fit(&Need { internet, ..need() }, &place).map(|partition| partition.unwrap().name.clone())
+    };
+    let both = || vec![online("short", Some(false)), online("long", Some(true))];
+    assert_eq!(goes(both(), true).as_deref(), Ok("long"));
+    assert_eq!(goes(both(), false).as_deref(), Ok("short"));
+    // What nobody saw may be there.
+    assert_eq!(goes(vec![online("short", Some(false)), online("long", None)], true).as_deref(), Ok("long"));
+    assert_eq!(goes(vec![online("short", Some(false))], true), Err(vec![Veto::NoInternet]));
 }
 
 #[test]

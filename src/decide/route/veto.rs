@@ -213,6 +213,7 @@ pub struct Room {
     memory: Option<Bytes>,
     gpus: Option<u32>,
     walltime: Option<Walltime>,
+    internet: Option<bool>,
     /// Whether jobs can be submitted there.
     takes: bool,
     is_default: bool,
@@ -228,6 +229,7 @@ impl Room {
             memory: partition.memory_per_node.into_iter().chain(partition.memory_max).min(),
             gpus: partition.gpus.values().max().copied().or_else(|| names_gpus.then_some(0)),
             walltime: partition.walltime_max,
+            internet: partition.internet,
             takes: partition.state == PartitionState::Up && !partition.is_routed_only,
             is_default: partition.is_default,
             has_gpus: !partition.gpus.is_empty(),
@@ -258,6 +260,9 @@ impl Room {
             && seconds > most.0 as f64
         {
             tell(Veto::Time { asked: Walltime(seconds.ceil() as u64), most });
+        }
+        if need.internet && self.internet == Some(false) {
+            tell(Veto::NoInternet);
         }
     }
 }

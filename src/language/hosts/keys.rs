@@ -44,7 +44,7 @@ keys! {
     /// `internet`.
     InternetKey {
         Login = "login": "From the login node.",
-        Compute = "compute": "From compute nodes: no probe sees that.",
+        Compute = "compute": "From compute nodes: seen by the jobs of `csync hosts probe --nodes`.",
     }
 }
 

@@ -7,7 +7,7 @@ use crate::language::document::nearest;
 use crate::language::hosts::read::{Entry, HostsFile};
 use crate::language::hosts::setting::{Said, Setting};
 use crate::language::hosts::site::{SiteFile, generic};
-use crate::model::batch::Partition;
+use crate::model::batch::{Partition, PartitionState};
 use crate::model::facts::{BatchSystem, Facts};
 use crate::model::host::{Batch, Host, HostName, HostPath, Links, Origin, PartitionSettings};
 
@@ -93,7 +93,7 @@ fn found(facts: &Facts) -> Vec<Setting> {
         settings.push(Setting::Containers(containers));
     }
     settings.extend(facts.internet.login.map(Setting::InternetLogin));
-    settings.extend(facts.internet.compute.map(Setting::InternetCompute));
+    settings.extend(facts.internet.compute.or_else(|| internet_of_all(facts)).map(Setting::InternetCompute));
     let shared = facts.filesystems.iter().filter(|filesystem| filesystem.network);
     let shared: Vec<HostPath> = shared.filter_map(|filesystem| filesystem.mount.parse().ok()).collect();
     if !shared.is_empty() {
@@ -102,6 +102,22 @@ fn found(facts: &Facts) -> Vec<Setting> {
     let scratch = facts.scratch.first().and_then(|candidate| candidate.path.parse::<HostPath>().ok());
     settings.extend(scratch.map(|path| Setting::Scratch(path.join("csync"))));
     settings
+}
+
+/// Returns whether jobs saw the internet on compute nodes, where they looked in every partition that takes any, and saw the same.
+fn internet_of_all(facts: &Facts) -> Option<bool> {
+    let partitions = &facts.batch.as_ref()?.offers.partitions;
+    let mut seen = partitions
+        .iter()
+        .filter(|partition| takes_jobs(partition))
+        .map(|partition| facts.nodes.get(&partition.name).and_then(|sight| sight.internet));
+    let first = seen.next()??;
+    seen.all(|internet| internet == Some(first)).then_some(first)
+}
+
+/// Returns whether jobs can be sent to a partition, and run in that one.
+pub fn takes_jobs(partition: &Partition) -> bool {
+    partition.state != PartitionState::Closed && !partition.is_routed_only && partition.routes_to.is_empty()
 }
 
 /// Returns a host's partitions: what its batch system said of them, under what people set; those that people alone name come
@@ -116,6 +132,12 @@ pub fn partitions(host: &Host, facts: Option<&Facts>) -> Vec<Partition> {
         });
         if let Some(partition) = all.get_mut(at) {
             set(partition, settings);
+        }
+    }
+    // What holds for all of a host is said there; a person's word counts more than what a job saw.
+    if let Some(facts) = facts.filter(|_| host.internet.compute.is_none()) {
+        for partition in &mut all {
+            partition.internet = facts.nodes.get(&partition.name).and_then(|sight| sight.internet);
         }
     }
     all

@@ -22,7 +22,7 @@ mod tests;
 pub use aliases::{SshConfig, aliases};
 pub use edit::{BadText, Value, add};
 pub use keys::reference;
-pub use merge::{Hosts, merge, near, partitions};
+pub use merge::{Hosts, merge, near, partitions, takes_jobs};
 pub use nfcore::{NfCoreSite, read_nf_core};
 pub use read::{Entry, HostsFile, read, read_site};
 pub use setting::{PartitionSetting, Said, Setting};

@@ -14,10 +14,17 @@ use std::collections::BTreeMap;
 
 use crate::language::batch::{parse_probe, probe_script};
 use crate::model::batch::Flavour;
-use crate::model::facts::{BatchSystem, Facts, Skew};
+use crate::model::facts::{BatchSystem, Facts, NodeSight, Skew};
+use crate::model::units::Timestamp;
 
+/// What stands before the rest.
+const HEAD: &str = include_str!("head.sh");
 /// What looks, less what only dialects know.
 const SCRIPT: &str = include_str!("probe.sh");
+/// What asks of GPUs and of the internet.
+const DEVICES: &str = include_str!("devices.sh");
+/// What asks of filesystems.
+const PLACES: &str = include_str!("places.sh");
 
 /// Returns the script. `mark` is of letters, digits and `-`, and nobody can guess it.
 pub fn script(mark: &str) -> String {
@@ -26,7 +33,26 @@ pub fn script(mark: &str) -> String {
         text.extend(["csync_probe_", flavour.name(), "() {\n", probe_script(flavour), "}\n"]);
     }
     // In a subshell: what it redirects is not the caller's.
-    text + SCRIPT + ")\n"
+    text + HEAD + SCRIPT + DEVICES + PLACES + ")\n"
+}
+
+/// Returns the script that a job on a compute node runs, which tells what a look from the login node does not see.
+pub fn node_script(mark: &str) -> String {
+    let who = "section machine\nprintf 'hostname=%s\\n' \"$(uname -n)\"\n";
+    format!("(\nm={mark}\n{HEAD}{who}{DEVICES}section end\n)\n")
+}
+
+/// Reads what that printed, at this time, in a job that was granted GPUs or none; nothing where it was ended in the middle.
+pub fn parse_node(mark: &str, output: &str, at: Timestamp, has_gpus: bool) -> Option<NodeSight> {
+    let sections = sections(mark, output);
+    let section = |name: &str| sections.get(name).copied().unwrap_or_default();
+    sections.get("end")?;
+    let mut gpus = devices::nvidia(section("gpus"));
+    gpus.extend(devices::amd(section("amd")));
+    // A job without any may be kept from seeing those that its node has.
+    let gpus = (has_gpus || !gpus.is_empty()).then_some(gpus);
+    let internet = parts::internet(section("internet")).login;
+    Some(NodeSight { at, node: parts::machine(section("machine")).hostname, internet, gpus })
 }
 
 /// The script that reads the host's clock: one line that [`skew`] understands.

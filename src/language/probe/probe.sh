@@ -1,26 +1,5 @@
-# Looks at a host and changes nothing. POSIX sh; every external program that could hang is given a few seconds.
-# Before this text stand: m=MARK, and the functions csync_probe_slurm, csync_probe_pbs, csync_probe_sge.
-LC_ALL=C; LANG=C; export LC_ALL LANG
-exec 2>/dev/null </dev/null
-
-section() { printf '\n%s %s\n' "$m" "$1"; }
-have() { command -v "$1" >/dev/null; }
-
-# within SECONDS PROGRAM [ARGUMENT...]
-if timeout 1 true; then
-  within() { timeout "$@"; }
-else
-  within() {
-    s=$1; shift
-    "$@" & p=$!
-    # None of them holds a pipe open, nor says there that somebody was ended.
-    (sleep "$s"; kill "$p") >/dev/null 2>&1 & w=$!
-    wait "$p" 2>/dev/null; s=$?
-    kill "$w" 2>/dev/null
-    return "$s"
-  }
-fi
-
+# Looks at a host and changes nothing. Before this text stand head.sh, and the functions csync_probe_slurm, csync_probe_pbs,
+# csync_probe_sge.
 section login
 u=$(id -un)
 printf 'user=%s\nhome=%s\numask=%s\n' "$u" "$HOME" "$(umask)"
@@ -100,16 +79,6 @@ case $flavour in
   sge) csync_probe_sge ;;
 esac
 
-section gpus
-if have nvidia-smi; then
-  within 15 nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader,nounits
-  within 15 nvidia-smi | sed -n 's/.*CUDA Version: *\([0-9.]*\).*/cuda=\1/p'
-fi
-section amd
-if have rocm-smi; then
-  within 15 rocm-smi --showproductname --showmeminfo vram --showdriverversion --csv
-fi
-
 section containers
 for program in apptainer singularity docker podman; do
   have "$program" || continue
@@ -167,54 +136,3 @@ for program in rsync tar python3 git sftp curl; do
   esac
   printf '%s=%s\n' "$program" "$version"
 done
-
-section internet
-if have curl; then
-  within 10 curl -s -o /dev/null -I -m 6 https://github.com; echo "curl=$?"
-elif have wget; then
-  within 10 wget -q -T 6 -t 1 --spider https://github.com; echo "wget=$?"
-fi
-
-# A filesystem whose server is gone stops whoever looks at it: it comes last, so that the rest is told by then.
-section mounts
-cat /proc/mounts || mount
-room() { within 5 df -Pk "$1" | sed -n 2p; }
-section room
-while read -r _ mount kind _; do
-  case $mount in *\\* | /proc* | /sys* | /dev* | /run* | /boot* | /snap/*) continue ;; esac
-  case $kind in
-    nfs* | lustre | gpfs | beegfs* | ceph* | fuse.* | panfs | wekafs | pvfs2 | orangefs | smb* | cifs | afs | 9p | ext[234] | xfs | btrfs | zfs | overlay | jfs | ufs | f2fs | vast*)
-      [ -d "$mount" ] && printf '%s\n' "$(room "$mount")" ;;
-  esac
-done </proc/mounts
-section scratch
-tried=:
-try() {
-  case $tried in *:"$2":*) return ;; esac
-  tried=$tried$2:
-  d=$2
-  # One that is not there yet can be made where the nearest directory above may be written.
-  until [ -e "$d" ]; do d=${d%/*}; done
-  [ -d "$d" ] && [ -w "$d" ] && [ -x "$d" ] && printf '%s\t%s\t%s\n' "$1" "$2" "$(room "$d")"
-}
-for name in SCRATCH PSCRATCH CSCRATCH WORK WRKDIR WORKDIR; do
-  d=$(value "$name")
-  case $d in /?*) try "\$$name" "$d" ;; esac
-done
-for d in /scratch /fscratch /lustre/scratch /lustre /gpfs/scratch /gpfs /work /data/scratch /beegfs /mnt/scratch; do
-  for d in "$d/$u" "$d/users/$u" "$d/user/$u"; do
-    [ -d "$d" ] && try 'by its name' "$d"
-  done
-done
-for d in /scratch /fscratch /lustre/scratch /gpfs/scratch /data/scratch /mnt/scratch; do
-  [ -d "$d" ] && [ -w "$d" ] && try 'by its name' "$d/$u"
-done
-try home "$HOME/.local/share"
-section quotas
-have quota && within 5 quota -w | sed 's/^/quota /'
-if have lfs; then
-  while read -r _ mount kind _; do
-    [ "$kind" = lustre ] && within 5 lfs quota -q -u "$u" "$mount" | sed 's/^/lustre /'
-  done </proc/mounts
-fi
-section end

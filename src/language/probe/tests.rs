@@ -265,10 +265,9 @@ fn flavour(commands: &[(&str, &str, i32)]) -> Facts {
         std::fs::write(&program, format!("#!/bin/sh\ncat '{}' >&2\nexit {status}\n", text.display())).unwrap();
         std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     }
-    let (helpers, rest) = SCRIPT.split_once("section login").unwrap();
-    let (_, rest) = rest.split_once("flavour=none\n").unwrap();
+    let (_, rest) = SCRIPT.split_once("flavour=none\n").unwrap();
     let (asks, _) = rest.split_once("section offers").unwrap();
-    let script = format!("m={MARK}\n{helpers}\nhere=$PATH needs=\nsection batch\nflavour=none\n{asks}\nsection end\n");
+    let script = format!("m={MARK}\n{HEAD}\nhere=$PATH needs=\nsection batch\nflavour=none\n{asks}\nsection end\n");
     let done = std::process::Command::new("/bin/sh").args(["-c", &script]).env("PATH", dir.path()).output().unwrap();
     parse(MARK, &String::from_utf8(done.stdout).unwrap())
 }
@@ -293,4 +292,40 @@ fn the_flavour_behind_a_qsub_is_told_by_what_it_says() {
     let grid = [("qsub", "", 0), ("qstat", "SGE 8.1.9\nusage: qstat [options]\n", 0)];
     assert_eq!(flavour(&grid).batch.map(|batch| batch.flavour()), Some(Flavour::Sge));
     assert_eq!(flavour(&[("qsub", "", 0)]).batch, None, "a stray one");
+}
+
+/// Runs a script with a recorded `nvidia-smi` and a `curl` that ends with a status.
+fn run_on_node(script: &str, curl: i32, env: &[(&str, &str)]) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let smi = "case $1 in --query*) echo 'NVIDIA T9, 1024, 535.1' ;; *) echo '| CUDA Version: 12.2  |' ;; esac";
+    for (name, text) in [("nvidia-smi", smi.to_owned()), ("curl", format!("exit {curl}"))] {
+        let program = dir.path().join(name);
+        std::fs::write(&program, format!("#!/bin/sh\n{text}\n")).unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
+    let done = std::process::Command::new("/bin/sh")
+        .args(["-c", script])
+        .env("PATH", path)
+        .envs(env.iter().copied())
+        .output()
+        .unwrap();
+    String::from_utf8(done.stdout).unwrap()
+}
+
+#[test]
+fn a_job_sees_what_its_node_is() {
+    let printed = run_on_node(&node_script(MARK), 7, &[]);
+    let sight = parse_node(MARK, &printed, Timestamp(5), false).unwrap();
+    assert_eq!((sight.at, sight.internet, sight.node.is_empty()), (Timestamp(5), Some(false), false));
+    let gpus = sight.gpus.unwrap();
+    assert_eq!((gpus.len(), gpus[0].count, gpus[0].level.as_deref()), (1, 1, Some("12.2")));
+    let seen = |printed: &str, has_gpus| parse_node(MARK, printed, Timestamp(5), has_gpus);
+    assert_eq!(seen(&run_on_node(&node_script(MARK), 0, &[]), false).unwrap().internet, Some(true));
+    // A certificate that nobody believes says nothing of the network.
+    assert_eq!(seen(&run_on_node(&node_script(MARK), 60, &[]), false).unwrap().internet, None);
+    // What was ended in the middle tells nothing; who was given a GPU and sees none tells that.
+    assert_eq!(seen(printed.rsplit_once(MARK).unwrap().0, true), None);
+    let blind = printed.replace("NVIDIA T9, 1024, 535.1", "");
+    assert_eq!((seen(&blind, true).unwrap().gpus, seen(&blind, false).unwrap().gpus), (Some(Vec::new()), None));
 }

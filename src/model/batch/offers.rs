@@ -63,6 +63,8 @@ pub struct Partition {
     pub has_whole_nodes: bool,
     /// Cores of its nodes that nobody used when the host was probed; none where it does not say.
     pub idle: Option<u32>,
+    /// Whether jobs saw the internet from its nodes; none where none looked, and where it is said for all of the host.
+    pub internet: Option<bool>,
 }
 
 /// Whether a partition takes and starts jobs.

@@ -14,7 +14,7 @@ use crate::model::api::{
 };
 use crate::model::data::{DatasetAsk, Holding, ImagesSeen, Replica};
 use crate::model::done::DoneRun;
-use crate::model::facts::{HostReport, QueueForget, QueueReport};
+use crate::model::facts::{HostReport, NodeReport, QueueForget, QueueReport};
 use crate::model::host::HostName;
 use crate::model::id::{InstanceId, RunId};
 use crate::model::job::State;
@@ -260,6 +260,11 @@ impl Client {
     /// Has it forget what was handed over so, of a host or of all; returns of how many jobs.
     pub async fn forget_waits(&self, ask: &QueueForget) -> Result<u64, ClientError> {
         http::post(&self.socket, "/v1/waits/forget", ask).await
+    }
+
+    /// Hands over what jobs saw on compute nodes of a host.
+    pub async fn keep_nodes(&self, report: &NodeReport) -> Result<(), ClientError> {
+        http::post(&self.socket, "/v1/hosts/nodes", report).await
     }
 
     /// Hands over what a probe found on a host; returns what is known of it now.

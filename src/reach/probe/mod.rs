@@ -53,7 +53,7 @@ pub async fn clock_of(transport: &dyn Transport) -> Result<(Duration, Option<Ske
 }
 
 /// Makes up a mark that no host can have in what it prints.
-fn mark() -> String {
+pub fn mark() -> String {
     let mut bytes = [0u8; 16];
     // Where the system gives no randomness, the time is as good: nobody attacks with their own answer.
     if rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).is_err() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
 
-use crate::model::facts::{HostReport, JobWait, Probed, QueueReport};
+use crate::model::facts::{HostReport, JobWait, NodeReport, Probed, QueueReport};
 use crate::model::host::HostName;
 use crate::model::units::Timestamp;
 use crate::reach::store::error::StoreError;
@@ -29,6 +29,16 @@ impl Store {
             .bind(json(serde_json::to_string(failure).ok()))
             .execute(&mut self.conn)
             .await;
+        self.finish(kept.map(drop)).await
+    }
+
+    /// Keeps what jobs saw on compute nodes of a host that was probed.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn keep_nodes(&mut self, report: &NodeReport) -> Result<(), StoreError> {
+        let nodes = serde_json::json!(report.nodes).to_string();
+        let kept = sqlx::query(sql::KEEP_NODES).bind(report.host.as_str()).bind(nodes).execute(&mut self.conn).await;
         self.finish(kept.map(drop)).await
     }
 
@@ -91,7 +101,7 @@ fn read<T: DeserializeOwned>(text: Option<String>) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::facts::{Facts, ProbeFailure};
+    use crate::model::facts::{Facts, Gpu, NodeSight, ProbeFailure};
     use crate::reach::store::Place;
 
     #[tokio::test]
@@ -115,6 +125,48 @@ mod tests {
         assert_eq!(known[&host], Probed { failure: Some(failure), ..first.clone() });
         store.keep_probed(&HostReport { host: host.clone(), probed: first.clone() }).await.unwrap();
         assert_eq!(store.reader().probed().await.unwrap()[&host], first, "a failure is forgotten by a success");
+        store.close().await;
+    }
+
+    #[tokio::test]
+    async fn what_jobs_saw_on_nodes_outlives_probes() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place { path: dir.path().join("csync.db"), runs: dir.path().join("runs"), network: false };
+        let mut store = Store::open(&place).await.unwrap();
+        let host: HostName = "hpc".parse().unwrap();
+        let sight = |at, internet, gpus| NodeSight { at: Timestamp(at), node: format!("n{at}"), internet, gpus };
+        let gpu = Gpu { count: 1, model: "T9".to_owned(), ..Gpu::default() };
+        let report = |nodes: &[(&str, NodeSight)]| NodeReport {
+            host: "hpc".parse().unwrap(),
+            nodes: nodes.iter().map(|(name, sight)| ((*name).to_owned(), sight.clone())).collect(),
+        };
+        // Of a host that nobody probed it is not known what it is.
+        store.keep_nodes(&report(&[("x", sight(1, Some(true), None))])).await.unwrap();
+        assert_eq!(store.reader().probed().await.unwrap(), BTreeMap::new());
+        let probed = |hostname: &str| {
+            let mut facts = Facts::default();
+            facts.machine.hostname = hostname.to_owned();
+            HostReport {
+                host: host.clone(),
+                probed: Probed { at: Some(Timestamp(5)), facts: Some(facts), failure: None },
+            }
+        };
+        store.keep_probed(&probed("login1")).await.unwrap();
+        let before = store.reader().probed_version().await.unwrap();
+        let odd = "a\".b'";
+        let seen = sight(2, Some(false), Some(vec![gpu.clone()]));
+        store.keep_nodes(&report(&[("gpu", seen.clone()), (odd, sight(2, None, None))])).await.unwrap();
+        assert_eq!(store.reader().probed_version().await.unwrap(), before + 1, "routing reads it again");
+        // A later one that had no GPU tells nothing of them; one of another partition tells nothing of this one.
+        store.keep_nodes(&report(&[("gpu", sight(3, Some(true), None))])).await.unwrap();
+        store.keep_probed(&probed("login2")).await.unwrap();
+        let failure = ProbeFailure { at: Timestamp(9), message: "refused".to_owned() };
+        let failed = Probed { failure: Some(failure), ..Probed::default() };
+        store.keep_probed(&HostReport { host: host.clone(), probed: failed }).await.unwrap();
+        let facts = store.reader().probed().await.unwrap().remove(&host).unwrap().facts.unwrap();
+        assert_eq!(facts.machine.hostname, "login2");
+        let wanted = [(odd, sight(2, None, None)), ("gpu", sight(3, Some(true), Some(vec![gpu])))];
+        assert_eq!(facts.nodes, wanted.map(|(name, sight)| (name.to_owned(), sight)).into());
         store.close().await;
     }
 }

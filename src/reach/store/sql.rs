@@ -191,10 +191,18 @@ pub(super) const SYNC_ALL: &str = "PRAGMA synchronous = FULL";
 /// What is written meanwhile may lose its last moments with the machine.
 pub(super) const SYNC_SOME: &str = "PRAGMA synchronous = NORMAL";
 
-/// Keeps what a probe found; what it did not find out stays as it was.
+/// Keeps what a probe found; what it did not find out stays as it was, and so does what jobs saw on compute nodes.
 pub(super) const KEEP_HOST: &str = "INSERT INTO hosts (host, at, facts, failure) VALUES (?1, ?2, ?3, ?4) \
-    ON CONFLICT (host) DO UPDATE SET at = coalesce(excluded.at, at), facts = coalesce(excluded.facts, facts), \
+    ON CONFLICT (host) DO UPDATE SET at = coalesce(excluded.at, at), facts = CASE \
+        WHEN json_valid(facts) AND json_type(facts, '$.nodes') = 'object' \
+        THEN json_set(coalesce(excluded.facts, facts), '$.nodes', json_extract(facts, '$.nodes')) \
+        ELSE coalesce(excluded.facts, facts) END, \
     failure = excluded.failure";
+
+/// Keeps what jobs saw on compute nodes of a host that was probed: what they do not tell stays as it was.
+pub(super) const KEEP_NODES: &str = "UPDATE hosts SET facts = json_set(facts, '$.nodes', \
+        json_patch(coalesce(json_extract(facts, '$.nodes'), '{}'), ?2)) \
+    WHERE host = ?1 AND json_valid(facts)";
 
 /// What probes found.
 pub(super) const HOSTS: &str = "SELECT host, at, facts, failure FROM hosts ORDER BY host";
@@ -304,7 +312,7 @@ pub(super) const CHECK: &str = "PRAGMA quick_check(10)";
 const ALL: &[&str] = &[
     FORMAT, WRITTEN_BY, SET_WRITTEN_BY, SKIP_RUNS, INSERT_RUN, RUNS, ACTIVE, RUN, LAST, PLAN, TEXT, ATTEMPTS,
     ATTEMPTS_OF, UNSUCCESSFUL, MARKS, EVENTS, OVER, DELETE_RUNS, MEMOS, MEMO_SIZES, MEMOS_FROM, REPLACE_MEMOS,
-    SUBMISSIONS, KEEP_HOST, HOSTS, HOSTS_VERSION, KEEP_REPLICA, DROP_REPLICA, REPLICAS, REPLICAS_OF, KEEP_DATASET, DROP_DATASET, DATASETS, KEEP_RATE, RATES, WAITS, KEEP_WAITS, FORGET_WAITS, ROUTING, KEEP_SHARED,
+    SUBMISSIONS, KEEP_HOST, KEEP_NODES, HOSTS, HOSTS_VERSION, KEEP_REPLICA, DROP_REPLICA, REPLICAS, REPLICAS_OF, KEEP_DATASET, DROP_DATASET, DATASETS, KEEP_RATE, RATES, WAITS, KEEP_WAITS, FORGET_WAITS, ROUTING, KEEP_SHARED,
     SHARED, UNTAUGHT_TURNS, UNTAUGHT,
 ];
 

@@ -45,6 +45,7 @@ pub fn router(handle: Handle) -> Router {
         .route("/v1/runs/{run}/retry", post(retry))
         .route("/v1/clean", post(clean))
         .route("/v1/hosts", get(hosts).post(keep_probed))
+        .route("/v1/hosts/nodes", post(keep_nodes))
         .route("/v1/images", post(keep_images))
         .route("/v1/waits", post(keep_waits))
         .route("/v1/waits/forget", post(forget_waits))
@@ -267,6 +268,11 @@ async fn keep_waits(State(handle): State<Handle>, body: Result<Bytes, BytesRejec
 async fn forget_waits(State(handle): State<Handle>, body: Result<Bytes, BytesRejection>) -> Answer<u64> {
     let body = body.map_err(too_large)?;
     Ok(Json(handle.forget_waits(parse(&body)?).await?))
+}
+
+async fn keep_nodes(State(handle): State<Handle>, body: Result<Bytes, BytesRejection>) -> Answer<()> {
+    let body = body.map_err(too_large)?;
+    Ok(Json(handle.keep_nodes(parse(&body)?).await?))
 }
 
 async fn keep_probed(State(handle): State<Handle>, body: Result<Bytes, BytesRejection>) -> Answer<HostReport> {

@@ -78,7 +78,10 @@ impl Runner {
             Message::Admit(_, reply) | Message::Done(_, reply) => drop(reply.send(Err(refusal()))),
             Message::Restore(loaded, reply) => drop(reply.send(self.restore(*loaded))),
             Message::Cancel(_, _, reply) | Message::Retry(_, _, reply) => drop(reply.send(Err(refusal()))),
-            Message::Forget(_, reply) | Message::KeepProbed(_, reply) | Message::KeepWaits(_, reply) => {
+            Message::Forget(_, reply)
+            | Message::KeepProbed(_, reply)
+            | Message::KeepNodes(_, reply)
+            | Message::KeepWaits(_, reply) => {
                 drop(reply.send(Err(refusal())));
             }
             Message::ForgetWaits(_, reply) => drop(reply.send(Err(refusal()))),

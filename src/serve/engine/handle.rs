@@ -12,7 +12,7 @@ use crate::model::api::{
     Affected, ApiError, EngineInfo, ErrorKind, InstancePage, Progress, RetryAsk, RunDetail, RunPlan, RunState,
     RunSummary, Submission, Submitted, Why,
 };
-use crate::model::facts::{HostReport, QueueForget, QueueReport};
+use crate::model::facts::{HostReport, NodeReport, QueueForget, QueueReport};
 use crate::model::id::RunId;
 use crate::model::job::State;
 use crate::reach::config::StateDir;
@@ -41,6 +41,7 @@ pub(super) enum Message {
     Retry(RunId, RetryAsk, Reply<Affected>),
     Forget(Vec<RunId>, Reply<()>),
     KeepProbed(Box<HostReport>, Reply<()>),
+    KeepNodes(NodeReport, Reply<()>),
     KeepWaits(Box<QueueReport>, Reply<()>),
     ForgetWaits(QueueForget, Reply<u64>),
     Stop { now: bool, reply: Reply<EngineInfo> },

@@ -3,7 +3,7 @@
 use crate::decide::engine::protocol::Event;
 use crate::decide::graph::queues::Queues;
 use crate::model::api::{ApiError, ErrorKind};
-use crate::model::facts::{HostReport, QueueForget, QueueReport};
+use crate::model::facts::{HostReport, NodeReport, QueueForget, QueueReport};
 use crate::model::host::HostName;
 use crate::serve::engine::handle::{Handle, Message};
 use crate::serve::engine::refusal::{refuse, storage};
@@ -41,6 +41,14 @@ impl Handle {
     /// When the store cannot be written.
     pub async fn forget_waits(&self, ask: QueueForget) -> Result<u64, ApiError> {
         self.ask(|reply| Message::ForgetWaits(ask, reply)).await
+    }
+
+    /// Keeps what jobs saw on compute nodes of a host.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn keep_nodes(&self, report: NodeReport) -> Result<(), ApiError> {
+        self.ask(|reply| Message::KeepNodes(report, reply)).await
     }
 
     /// Keeps what a probe found, and returns what is known of the host now.

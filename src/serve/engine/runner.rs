@@ -352,6 +352,10 @@ impl Runner {
                 let kept = self.store.keep_probed(&report).await.map_err(|error| storage(&error));
                 self.answer(reply, kept);
             }
+            Message::KeepNodes(report, reply) => {
+                let kept = self.store.keep_nodes(&report).await.map_err(|error| storage(&error));
+                self.answer(reply, kept);
+            }
             Message::KeepWaits(report, reply) => {
                 let kept = self.store.keep_waits(&report).await.map_err(|error| storage(&error));
                 self.tell_waits(Some(&report.host)).await;
