@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use csync::decide::outcome::{Asked, Cancel, Evidence, Log, Own, Patience, Routing, Verdict, judge};
+use csync::decide::outcome::{Asked, Cancel, Evidence, Hearing, Log, Own, Patience, Routing, Verdict, judge};
 use csync::language::batch::wrapper::{Ended, Member, Record, Stage, submission_files};
 use csync::model::batch::{Answer, CouldNotAsk};
 use csync::model::job::{Invocation, Outcome};
@@ -86,6 +86,7 @@ fn outcome(ended: &Ended) -> (Outcome, Option<String>) {
         cancel: Cancel::No,
         patience: Patience::Left,
         routing: Routing::Direct,
+        hearing: Hearing::Silent,
     };
     match judge(&evidence).verdict {
         Verdict::Over { outcome, note } => (outcome, note),

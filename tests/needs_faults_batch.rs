@@ -207,9 +207,11 @@ fn grid_engine_says_what_was_done_to_its_jobs() {
     let held = Held::submit(&bed, "grid", "\"grid\"", 1, "");
     held.run();
     bed.on("grid", "qdel -u alice").exits(0);
-    bed.csync(&["wait", "last"]);
+    // Grid Engine kills it, wrapper and all, and keeps no word of who wanted that.
+    bed.csync(&["wait", "last"]).exits(1);
     let why = bed.csync(&["why", "last", "t[1]"]).exits(0).out;
-    assert!(why.contains("killed") || why.contains("cancelled"), "{why}");
+    assert!(why.contains("it was killed together with its wrapper; nobody says why"), "{why}");
+    assert_eq!(held.started().len(), 1, "it is not run again unasked");
     nothing_left(&bed, "grid");
     // Its queue is disabled: jobs wait and say so; the master is down and comes back.
     bed.on("grid", "qmod -d all.q").exits(0);
@@ -223,4 +225,73 @@ fn grid_engine_says_what_was_done_to_its_jobs() {
     bed.csync(&["wait", "last"]).exits(0);
     bed.now("start-part qmaster");
     held.done_once();
+}
+
+/// Returns the ids of the jobs that are in Grid Engine's queue.
+fn in_grid(bed: &Bed) -> Vec<String> {
+    let out = bed.on("grid", "qstat -u alice | awk 'NR > 2 { print $1 }'").exits(0).out;
+    out.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn what_administrators_do_to_jobs_of_grid_engine_is_told_as_it_was() {
+    let bed = bed(&["sge"]);
+    bed.csync(&["hosts", "probe", "grid"]).exits(0);
+    // Its accounting begins with the first job that ran.
+    bed.write("first/first.toml", "name = \"first\"\n[tasks.t]\nrun = \"true\"\non = \"grid\"\n");
+    bed.csync(&["submit", "first/first.toml"]).exits(0);
+    // Deleted by hand while it waits: of that it keeps nothing at all.
+    bed.on("grid", "qmod -d all.q").exits(0);
+    let held = Held::submit(&bed, "grid", "\"grid\"", 1, "");
+    why_says(&bed, "t[1]", &["it waits in the queue of `grid`"]);
+    let id = in_grid(&bed).remove(0);
+    bed.on("grid", &format!("qdel {id}")).exits(0);
+    bed.csync(&["wait", "last"]).exits(130);
+    why_says(&bed, "t[1]", &["taken out of the queue before it began", "csync retry"]);
+    bed.on("grid", "qmod -e all.q").exits(0);
+    assert!(held.started().is_empty(), "it never ran");
+    nothing_left(&bed, "grid");
+
+    // Sent back to the queue while it ran: it is followed through its second run, and its end is the end.
+    let held = Held::submit(&bed, "grid", "\"grid\"", 1, "");
+    held.run();
+    let id = in_grid(&bed).remove(0);
+    // Forced, since csync asks for it not to be run again.
+    bed.on("grid", &format!("qmod -f -rj {id}")).exits(0);
+    until("it runs again", || held.started().len() == 2);
+    assert_eq!(held.started()[0], held.started()[1], "the same attempt");
+    held.release();
+    bed.csync(&["wait", "last"]).exits(0);
+    assert_eq!(bed.read("out/1"), "1\n");
+    why_says(&bed, "t[1]", &["the batch system started it again once"]);
+    nothing_left(&bed, "grid");
+}
+
+#[test]
+fn jobs_of_grid_engine_outlive_its_daemon_and_are_run_again_when_their_node_is_lost() {
+    let bed = bed(&["sge"]);
+    bed.csync(&["hosts", "probe", "grid"]).exits(0);
+    // The daemon alone is gone: its jobs go on, and their own records tell.
+    let held = Held::submit(&bed, "grid", "\"grid\"", 2, "");
+    held.run();
+    bed.now("stop-part execd");
+    held.release();
+    bed.csync(&["wait", "last"]).exits(0);
+    bed.now("start-part execd");
+    held.done_once();
+
+    // The node is gone: its master says for minutes that the job runs there, and nobody can know better before the node is back.
+    let held = Held::submit(&bed, "grid", "\"grid\"", 1, "");
+    held.run();
+    bed.now("crash gridx");
+    assert!(bed.csync(&["show", "last"]).exits(0).out.contains("running"));
+    assert_eq!(held.started().len(), 1);
+    bed.now("boot gridx");
+    until("it runs again", || held.started().len() == 2);
+    assert_ne!(held.started()[0], held.started()[1], "another attempt");
+    held.release();
+    bed.csync(&["wait", "last"]).exits(0);
+    why_says(&bed, "t[1]", &["its node on `grid` failed"]);
+    assert_eq!(bed.read("out/1"), "1\n");
+    nothing_left(&bed, "grid");
 }

@@ -84,6 +84,18 @@ pub enum Routing {
     HandedOn,
 }
 
+/// What a history that is kept has said, of a job that it does not know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hearing {
+    /// Nothing: it could not be asked.
+    #[default]
+    Silent,
+    /// That it does not know it; it may be behind.
+    Told,
+    /// The same for longer than any of them is behind.
+    ToldLong,
+}
+
 /// All that is known of one member.
 #[derive(Clone, Debug)]
 pub struct Evidence<'a> {
@@ -103,6 +115,8 @@ pub struct Evidence<'a> {
     pub patience: Patience,
     /// How jobs come to the queue that they run from.
     pub routing: Routing,
+    /// What the history has said.
+    pub hearing: Hearing,
 }
 
 /// What follows from it.

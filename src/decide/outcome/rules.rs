@@ -1,6 +1,6 @@
 //! The table of rules.
 
-use crate::decide::outcome::{Cancel, Evidence, Log, Own, Patience, Routing, Verdict};
+use crate::decide::outcome::{Cancel, Evidence, Hearing, Log, Own, Patience, Routing, Verdict};
 use crate::language::batch::wrapper::{Ended, How};
 use crate::model::batch::{Answer, Ending, EndingClass, Prospect, QueueState, Queued};
 use crate::model::job::Outcome;
@@ -29,6 +29,7 @@ pub(super) struct Case<'a> {
     more_may_be_known: bool,
     /// How it would have come to its queue, of which neither that nor a history that is kept knows.
     untraced: Option<Routing>,
+    hearing: Hearing,
 }
 
 /// A rule.
@@ -74,6 +75,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("it is gone after csync cancelled it", gone_after_cancel),
     rule("it ended well and left no record", left_no_record),
     rule("no queue took it that it was handed on to", taken_by_none),
+    rule("it was taken out of the queue before it began", taken_out),
 ];
 
 impl<'a> Case<'a> {
@@ -110,6 +112,7 @@ impl<'a> Case<'a> {
             ending,
             untraced: matches!((&evidence.queue, &evidence.history), (Answer::Gone, Answer::Gone))
                 .then_some(evidence.routing),
+            hearing: evidence.hearing,
             more_may_be_known: !matches!(evidence.history, Answer::Unknown(_)) || evidence.log == Log::Unread,
         }
     }
@@ -398,6 +401,21 @@ fn taken_by_none(case: &Case<'_>) -> Option<Verdict> {
                    that size and length, or somebody deleted it with its history";
     let vanished = case.untraced == Some(Routing::HandedOn) && matches!(case.own, Own::Missing);
     vanished.then(|| over(Outcome::Rejected { message: message.to_owned() }))
+}
+
+/// Likewise, where jobs are submitted to the queue that they run from: somebody deleted it. Grid Engine keeps nothing of that. A
+/// history that could not be asked says nothing.
+fn taken_out(case: &Case<'_>) -> Option<Verdict> {
+    if case.untraced != Some(Routing::Direct) || !matches!(case.own, Own::Missing) {
+        return None;
+    }
+    match case.hearing {
+        Hearing::Silent => None,
+        Hearing::Told => Some(Verdict::AskAgain),
+        Hearing::ToldLong => {
+            Some(noted(Outcome::Cancelled, "taken out of the queue before it began, on the cluster, not by csync"))
+        }
+    }
 }
 
 /// What follows where no rule applies: nobody knows.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::rules::RULES;
-use super::{Asked, Cancel, Evidence, Judgement, Log, Own, Patience, Routing, Verdict, judge};
+use super::{Asked, Cancel, Evidence, Hearing, Judgement, Log, Own, Patience, Routing, Verdict, judge};
 use crate::language::batch::wrapper::{Ended, How};
 use crate::model::batch::EndingClass::{
     Cancelled, Completed, Failed, LaunchFailed, Live, NeverRan, NodeFail, Oom, Preempted, Requeued, Timeout, Untold,
@@ -26,6 +26,7 @@ struct Row {
     cancel: Cancel,
     patience: Patience,
     routing: Routing,
+    hearing: Hearing,
 }
 
 fn ended(how: How) -> Ended {
@@ -57,6 +58,7 @@ fn row() -> Row {
         cancel: Cancel::No,
         patience: Patience::Left,
         routing: Routing::Direct,
+        hearing: Hearing::Silent,
     }
 }
 
@@ -141,6 +143,10 @@ impl Row {
         Self { routing: Routing::HandedOn, ..self }
     }
 
+    fn told(self, hearing: Hearing) -> Self {
+        Self { hearing, ..self }
+    }
+
     fn cancelled(self) -> Self {
         Self { cancel: Cancel::Asked, ..self }
     }
@@ -161,6 +167,7 @@ impl Row {
             cancel: self.cancel,
             patience: self.patience,
             routing: self.routing,
+            hearing: self.hearing,
         })
     }
 }
@@ -185,6 +192,7 @@ fn word(verdict: &Verdict) -> String {
 const KILL_KNOWN: &str = "the batch system knows why it was ended";
 const STILL: &str = "the batch system has it still";
 const BY_ITSELF: &str = "it ended by itself";
+const OUT: &str = "it was taken out of the queue before it began";
 const HISTORY: &str = "the history knows how it ended";
 
 fn ends_that_were_recorded() -> Vec<(Row, &'static str, &'static str)> {
@@ -350,6 +358,12 @@ fn ends_that_were_not() -> Vec<(Row, &'static str, &'static str)> {
         (row().spent(), "nobody knows", "lost"),
         (row().handed_on().spent(), "no queue took it that it was handed on to", "rejected"),
         (row().handed_on(), "it is not known yet", "ask again"),
+        (row().spent().told(Hearing::Told), OUT, "ask again"),
+        (row().spent().told(Hearing::ToldLong), OUT, "cancelled, noted"),
+        // What began is not what was deleted before it did; and a queue that could not be asked knows nothing.
+        (row().started().spent().told(Hearing::ToldLong), "nobody knows", "lost"),
+        (row().no_history().spent().told(Hearing::ToldLong), "nobody knows", "lost"),
+        (Row { queue: unknown(), ..row() }.spent().told(Hearing::ToldLong), "nobody could be asked", "unreached"),
         (row().handed_on().started().spent(), "nobody knows", "lost"),
         (row().handed_on().no_history().spent(), "nobody knows", "lost"),
         (row().started().no_history().spent(), "nobody knows", "lost"),

@@ -16,6 +16,7 @@ mod gone;
 mod images;
 mod inputs;
 mod jobs;
+mod marks;
 mod printed;
 mod quota;
 mod said;

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use tokio::task::spawn_blocking;
 
-use crate::decide::outcome::{Asked as AskedFor, Cancel, Evidence, Log, Own, Patience, Routing, Verdict, judge};
+use crate::decide::outcome::{
+    Asked as AskedFor, Cancel, Evidence, Hearing, Log, Own, Patience, Routing, Verdict, judge,
+};
 use crate::language::batch::call::{Ask, Target};
 use crate::language::batch::log::{LastWords, last_words};
 use crate::language::batch::room::{UNWRITTEN, one_line};
@@ -34,6 +36,7 @@ use crate::serve::site::desk::{Live, Member, Way};
 use crate::serve::site::doubt;
 use crate::serve::site::gone::{self, REMOVED};
 use crate::serve::site::jobs::prefix;
+use crate::serve::site::marks::{mark, sections};
 use crate::serve::site::send::Ground;
 use crate::serve::site::used::{Used, allocation, used};
 use crate::serve::site::words::{deleted, killed, lost};
@@ -44,6 +47,8 @@ const LOOKING: Duration = Duration::from_mins(1);
 const GROWTH: u64 = 4 << 20;
 /// Looks in a row without a trace after which a member is given up. Records of network filesystems show late.
 pub(super) const MISSING: u32 = 3;
+/// Looks in a row after which a history that does not know a member never will: at least half a minute.
+const MISSED: u32 = 5;
 /// Looks in a row without a trace after which a submission whose answer was never heard did not go through.
 const NEVER_SENT: u32 = 6;
 
@@ -194,12 +199,6 @@ fn output(ground: &Ground, name: &JobName, index: u32, stream: Stream) -> String
     format!("{}/{index}/{file}", ground.submission(name))
 }
 
-/// Returns a line that nobody else prints.
-fn mark(turn: u64) -> String {
-    let hash = blake3::hash(format!("{turn}:{}:{}", clock::now(), std::process::id()).as_bytes()).to_hex();
-    format!("csync-{}", hash.get(..24).unwrap_or_default())
-}
-
 fn script(means: &Means, ground: &Ground, asked: &Asked, mark: &str) -> (String, Vec<u8>) {
     let mut script = format!(
         "cd -- {} && [ -d jobs ] || exit 1\numask 077\nexec 3<&0 4>&1 </dev/null\n{}",
@@ -343,26 +342,6 @@ fn unheard_of(asked: &Asked) -> Vec<BatchId> {
     lost.filter_map(|live| live.sent.batch.clone()).collect()
 }
 
-/// Splits a reply at its marks.
-fn sections<'a>(stdout: &'a [u8], mark: &str) -> HashMap<String, &'a [u8]> {
-    let needle = format!("\n{mark} ");
-    let mut found = HashMap::new();
-    let mut rest = stdout;
-    let mut name: Option<String> = None;
-    loop {
-        let at = memchr::memmem::find(rest, needle.as_bytes());
-        let body = rest.get(..at.unwrap_or(rest.len())).unwrap_or_default();
-        if let Some(name) = name.take() {
-            found.insert(name, body);
-        }
-        let Some(at) = at else { return found };
-        rest = rest.get(at + needle.len()..).unwrap_or_default();
-        let line = rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len());
-        name = Some(String::from_utf8_lossy(rest.get(..line).unwrap_or_default()).into_owned());
-        rest = rest.get((line + 1).min(rest.len())..).unwrap_or_default();
-    }
-}
-
 fn understand(means: &Means, ground: &Ground, asked: &Asked, sections: &HashMap<String, &[u8]>) -> (Heard, Vec<Tail>) {
     let unwritable = sections.get("unwritable").map(|words| one_line(&String::from_utf8_lossy(words)));
     let mut heard = Heard { unwritable: unwritable.clone(), ..Heard::default() };
@@ -391,14 +370,12 @@ fn understand(means: &Means, ground: &Ground, asked: &Asked, sections: &HashMap<
         let queues: Vec<&str> = means.limits.partitions.iter().map(|it| it.name.as_str()).collect();
         heard.idle = batch::parse_load(dialect.flavour, &stdout, &queues);
     }
-    let endings: Vec<Ending> = means
-        .dialect
-        .as_ref()
-        .and_then(|dialect| {
-            let (status, stdout, stderr) = answer("history")?;
-            batch::parse_history(dialect.flavour, &Reply { status, stdout: &stdout, stderr: &stderr }).ok()
-        })
-        .unwrap_or_default();
+    let endings: Option<Vec<Ending>> = means.dialect.as_ref().and_then(|dialect| {
+        let (status, stdout, stderr) = answer("history")?;
+        batch::parse_history(dialect.flavour, &Reply { status, stdout: &stdout, stderr: &stderr }).ok()
+    });
+    let past = endings.is_some();
+    let endings = endings.unwrap_or_default();
     let mut known: Endings<'_> = HashMap::with_capacity(endings.len());
     for ending in &endings {
         known.entry((ending.id.as_str(), ending.member)).or_insert(ending);
@@ -408,7 +385,7 @@ fn understand(means: &Means, ground: &Ground, asked: &Asked, sections: &HashMap<
     let crews: HashMap<&str, Crew> =
         news.crews.iter().filter_map(|(path, crew)| Some((path.rsplit_once('/')?.1, *crew))).collect();
     let logs = tails.iter().map(|tail| (tail.path.as_str(), &*tail.bytes)).collect();
-    let told = Told { logs, records, queue: queue.as_ref(), endings: &known, gone, crews, unwritable };
+    let told = Told { logs, records, queue: queue.as_ref(), endings: &known, past, gone, crews, unwritable };
     let out = sections.get("out").map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default();
     let out: HashSet<&str> = out.lines().collect();
     for live in &asked.live {
@@ -435,6 +412,8 @@ struct Told<'a> {
     records: Records<'a>,
     queue: Option<&'a Queue>,
     endings: &'a Endings<'a>,
+    /// Whether the history answered.
+    past: bool,
     /// Submissions whose directories are not there, or have nothing in them that runs them.
     gone: HashSet<&'a str>,
     crews: HashMap<&'a str, Crew>,
@@ -474,6 +453,7 @@ fn members(means: &Means, ground: &Ground, live: &Live, told: &Told<'_>, heard: 
             queue: told.queue,
             queueing: &queueing,
             endings: told.endings,
+            past: told.past,
             gone: told.gone.contains(name.as_str()),
             crew: told.crews.get(name.as_str()).copied(),
             unwritable: told.unwritable.as_deref(),
@@ -517,6 +497,8 @@ struct Witnesses<'a> {
     queue: Option<&'a Queue>,
     queueing: &'a Queueing,
     endings: &'a Endings<'a>,
+    /// Whether the history answered.
+    past: bool,
     /// Its submission's directory is not there, or has nothing in it that runs it.
     gone: bool,
     /// How those are who run it, where there is no batch system.
@@ -564,6 +546,7 @@ impl<'a> Witnesses<'a> {
                 Some(dialect) if dialect.hands_on => Routing::HandedOn,
                 _ => Routing::Direct,
             },
+            hearing: self.hearing(),
         };
         if self.means.dialect.is_none() && !matches!(own, Own::Ended(_)) {
             return Some(self.alone());
@@ -579,6 +562,14 @@ impl<'a> Witnesses<'a> {
             verdict => verdict,
         };
         self.news(verdict, ending)
+    }
+
+    const fn hearing(&self) -> Hearing {
+        match self.member.missing {
+            _ if !self.past => Hearing::Silent,
+            MISSED.. => Hearing::ToldLong,
+            _ => Hearing::Told,
+        }
     }
 
     /// Without a batch system, and without a record of its end: whether anything of it runs says the rest.

@@ -104,6 +104,8 @@ fn class(keys: &BTreeMap<&str, &str>, failed: i32, status: Option<i32>, wall: Op
         0 if status == Some(0) => EndingClass::Completed,
         // 30: exit code 100, "application error"; 100: ended by a signal, whoever sent it.
         0 | 30 | 100 => EndingClass::Failed,
+        // The execution daemon came back and does not find it any more: its node, or what watched over it there, was lost.
+        19 | 21 => EndingClass::NodeFail,
         25 => EndingClass::Requeued,
         37 => {
             let limit = asked(keys, "h_rt").and_then(clock_ms).map(|ms| Walltime(ms / 1000));

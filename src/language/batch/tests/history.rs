@@ -301,6 +301,7 @@ fn endings_of_grid_engine() {
         ("qacct-E100", Failed, Some(100), None),
         ("qacct-NOCWD", LaunchFailed, None, None),
         ("qacct-BADOUT", LaunchFailed, None, None),
+        ("qacct-NODE", NodeFail, None, None),
     ] {
         let endings = sge(name);
         let ending = endings.last().unwrap();
