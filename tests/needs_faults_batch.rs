@@ -2,8 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use csync::model::units::Timestamp;
+
 use crate::bed::Bed;
 use crate::far::{HOSTS, Held, configure, nothing_left, why_says};
+use crate::needs_clock as faketime;
 use crate::world::until;
 
 /// Brings up a bed with these parts.
@@ -294,4 +297,49 @@ fn jobs_of_grid_engine_outlive_its_daemon_and_are_run_again_when_their_node_is_l
     why_says(&bed, "t[1]", &["its node on `grid` failed"]);
     assert_eq!(bed.read("out/1"), "1\n");
     nothing_left(&bed, "grid");
+}
+
+/// Returns when the only attempt of the only task was submitted, began and ended, and how long it ran, in seconds.
+fn times(bed: &Bed) -> [f64; 4] {
+    let shown = bed.csync(&["show", "last", "t", "--json"]).exits(0).json();
+    let attempt = &shown["instances"][0]["attempts"][0];
+    let at = |key: &str| {
+        let at: Timestamp = serde_json::from_value(attempt[key].clone()).unwrap_or_else(|_| panic!("{key}: {shown}"));
+        at.0 as f64 / 1e6
+    };
+    [at("submitted"), at("started"), at("ended"), attempt["usage"]["wall"].as_f64().unwrap()]
+}
+
+#[test]
+fn jobs_on_clusters_whose_clocks_are_an_hour_off_have_the_times_of_this_one() {
+    let bed = bed(&["slurm", "sge"]);
+    let library = faketime::library().display().to_string();
+    let fake = |offset: &str| format!("LD_PRELOAD={library} FAKETIME={offset} FAKETIME_DONT_FAKE_MONOTONIC=1");
+    // Slurm: sessions and nodes an hour ahead; what a session's shell is told, its jobs get.
+    let date = |offset: &str| {
+        format!(
+            "mkdir -p /tmp/bin; printf '#!/bin/sh\n{} exec /bin/date \"$@\"\n' >/tmp/bin/date; chmod +x /tmp/bin/date",
+            fake(offset)
+        )
+    };
+    bed.on("login", "echo 'PATH=/tmp/bin:$PATH' >~/.bashrc").exits(0);
+    ["login", "n1", "n2", "n3"].iter().for_each(|host| drop(bed.on(host, &date("+1h")).exits(0)));
+    // Grid Engine: what runs on its execution host an hour behind.
+    let starter = format!("#!/bin/sh\\n{} exec \"$@\"\\n", fake("-1h"));
+    bed.on("gridx", &format!("printf '{starter}' >/tmp/starter; chmod +x /tmp/starter")).exits(0);
+    bed.on("grid", "qconf -mattr queue starter_method /tmp/starter all.q").exits(0);
+    for (host, lines, at) in [("hpc", "login", 3600), ("grid", "gridx", -3600)] {
+        bed.write(
+            "workflow.toml",
+            format!("name = \"{host}\"\n[tasks.t]\noutputs = [\"{host}\"]\nrun = \"date +%s > {{outputs}}; sleep 2\"\non = \"{host}\"\n"),
+        );
+        bed.csync(&["submit"]).exits(0);
+        let [submitted, started, ended, wall] = times(&bed);
+        let there: f64 = bed.read(host).trim().parse().unwrap();
+        // Within half an hour: what is wrong is so by a whole one. Its clock is, or this shows nothing.
+        let is_near = |seconds: f64| (0.0..1800.0).contains(&seconds);
+        assert!(is_near((there - f64::from(at) - started).abs()), "{lines}: {there} {started}");
+        assert!(is_near(started - submitted), "{host}: it waited {} s", started - submitted);
+        assert!(is_near(wall) && is_near(ended - started), "{host}: {started} {ended} {wall}");
+    }
 }

@@ -9,6 +9,7 @@
 
 mod boxes;
 mod clear;
+mod clocks;
 mod desk;
 mod doubt;
 mod fetch;

@@ -14,13 +14,14 @@ use tokio::task::spawn_blocking;
 use crate::decide::outcome::{
     Asked as AskedFor, Cancel, Evidence, Hearing, Log, Own, Patience, Routing, Verdict, judge,
 };
+use crate::language::batch;
 use crate::language::batch::call::{Ask, Target};
 use crate::language::batch::log::{LastWords, last_words};
 use crate::language::batch::room::{UNWRITTEN, one_line};
 use crate::language::batch::wrapper::{
     Crew, NewsRequest, Record, Stage as At, Tail, cancel_command, news_command_of_any, parse_news,
 };
-use crate::language::batch::{self};
+use crate::language::probe::CLOCK;
 use crate::language::quote::sh;
 use crate::model::api::Stream;
 use crate::model::batch::{
@@ -32,6 +33,7 @@ use crate::model::units::{Bytes, Timestamp};
 use crate::reach::clock;
 use crate::reach::transport::{Exec, Transport, TransportError};
 use crate::serve::site::Means;
+use crate::serve::site::clocks::Ahead;
 use crate::serve::site::desk::{Live, Member, Way};
 use crate::serve::site::doubt;
 use crate::serve::site::gone::{self, REMOVED};
@@ -81,6 +83,8 @@ pub(super) struct Asked {
     pub(super) load: bool,
     /// What is read.
     pub(super) scope: Scope,
+    /// How far the host's clock is ahead, as far as that is known.
+    pub(super) ahead: Ahead,
 }
 
 /// What a batch system says of a submission that waits.
@@ -93,12 +97,12 @@ pub(super) struct Queueing {
 }
 
 impl Queueing {
-    fn of(queue: Option<&Queue>, id: Option<&BatchId>) -> Self {
+    fn of(queue: Option<&Queue>, id: Option<&BatchId>, ahead: Ahead) -> Self {
         let (Some(queue), Some(id)) = (queue, id) else { return Self::default() };
         let waiting = queue.of(id).filter(|queued| queued.state == QueueState::Waiting);
         Self {
             reason: queue.of(id).find_map(|queued| queued.reason.as_deref()).map(Arc::from),
-            until: waiting.filter_map(|queued| queued.start).min(),
+            until: waiting.filter_map(|queued| queued.start).min().map(|at| ahead.here(at)),
         }
     }
 }
@@ -143,6 +147,8 @@ pub(super) struct Heard {
     pub(super) unwritable: Option<String>,
     /// Cores that nobody uses, by partition; none where that was not asked, or not told.
     pub(super) idle: Vec<(String, u32)>,
+    /// How far the host's clock is ahead.
+    pub(super) ahead: Ahead,
 }
 
 /// Looks.
@@ -266,6 +272,8 @@ fn script(means: &Means, ground: &Ground, asked: &Asked, mark: &str) -> (String,
             section(&mut script, mark, "history", &asks);
         }
     }
+    // Last: the answer is here as soon as that is said.
+    let _infallible = write!(script, "printf '\\n%s clock\\n' {mark}; {CLOCK}");
     let _infallible = writeln!(script, "printf '\\n%s end\\n' {mark}");
     (script, request.text().as_bytes().to_vec())
 }
@@ -344,10 +352,13 @@ fn unheard_of(asked: &Asked) -> Vec<BatchId> {
 
 fn understand(means: &Means, ground: &Ground, asked: &Asked, sections: &HashMap<String, &[u8]>) -> (Heard, Vec<Tail>) {
     let unwritable = sections.get("unwritable").map(|words| one_line(&String::from_utf8_lossy(words)));
-    let mut heard = Heard { unwritable: unwritable.clone(), ..Heard::default() };
+    let now = clock::now();
+    let ahead = asked.ahead.heard(sections.get("clock").copied(), now);
     let mut news = sections.get("news").map(|bytes| parse_news(bytes)).unwrap_or_default();
+    let mut heard = Heard { unwritable: unwritable.clone(), ahead, ..Heard::default() };
     let tails = std::mem::take(&mut news.tails);
     heard.cut_off = sections.contains_key("news") && !news.complete;
+    ahead.set_all(&mut news.records, &asked.live, now);
     let mut records: Records<'_> = HashMap::new();
     for record in &news.records {
         if let Ok(member) = record.member.parse() {
@@ -362,8 +373,8 @@ fn understand(means: &Means, ground: &Ground, asked: &Asked, sections: &HashMap<
         Some((code.trim().parse().unwrap_or(1), stdout, stderr.to_owned()))
     };
     let queue = means.dialect.as_ref().and_then(|dialect| {
-        let (status, stdout, stderr) = answer("queue")?;
-        let reply = Reply { status, stdout: &stdout, stderr: &stderr };
+        let (status, stdout, stderr) = &answer("queue")?;
+        let reply = Reply { status: *status, stdout, stderr };
         batch::parse_queue(dialect.flavour, &reply).map_err(|error| heard.silent = Some(error.why)).ok()
     });
     if let (Some(dialect), Some((0, stdout, _))) = (&means.dialect, answer("load")) {
@@ -375,7 +386,8 @@ fn understand(means: &Means, ground: &Ground, asked: &Asked, sections: &HashMap<
         batch::parse_history(dialect.flavour, &Reply { status, stdout: &stdout, stderr: &stderr }).ok()
     });
     let past = endings.is_some();
-    let endings = endings.unwrap_or_default();
+    let mut endings = endings.unwrap_or_default();
+    ahead.set_endings(&mut endings);
     let mut known: Endings<'_> = HashMap::with_capacity(endings.len());
     for ending in &endings {
         known.entry((ending.id.as_str(), ending.member)).or_insert(ending);
@@ -385,7 +397,7 @@ fn understand(means: &Means, ground: &Ground, asked: &Asked, sections: &HashMap<
     let crews: HashMap<&str, Crew> =
         news.crews.iter().filter_map(|(path, crew)| Some((path.rsplit_once('/')?.1, *crew))).collect();
     let logs = tails.iter().map(|tail| (tail.path.as_str(), &*tail.bytes)).collect();
-    let told = Told { logs, records, queue: queue.as_ref(), endings: &known, past, gone, crews, unwritable };
+    let told = Told { ahead, logs, records, queue: queue.as_ref(), endings: &known, past, gone, crews, unwritable };
     let out = sections.get("out").map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default();
     let out: HashSet<&str> = out.lines().collect();
     for live in &asked.live {
@@ -407,6 +419,8 @@ type Endings<'a> = HashMap<(&'a str, Option<u32>), &'a Ending>;
 
 /// All that a look brought, by whom it speaks of.
 struct Told<'a> {
+    /// How far the host's clock is ahead.
+    ahead: Ahead,
     /// What batch systems wrote, by the log's path.
     logs: HashMap<&'a str, &'a [u8]>,
     records: Records<'a>,
@@ -428,7 +442,7 @@ fn members(means: &Means, ground: &Ground, live: &Live, told: &Told<'_>, heard: 
     }
     let records = told.records.get(name.as_str());
     // Once for all members: an array has thousands.
-    let queueing = Queueing::of(told.queue, live.sent.batch.as_ref());
+    let queueing = Queueing::of(told.queue, live.sent.batch.as_ref(), told.ahead);
     for (member, index) in live.members.iter().zip(1u32..) {
         if member.over {
             continue;

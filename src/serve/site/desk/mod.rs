@@ -27,6 +27,7 @@ use crate::reach::config::KeptHost;
 use crate::reach::store::Sent;
 use crate::reach::transport::TransportError;
 use crate::serve::site::boxes::{Boxed, Boxes, is_marked};
+use crate::serve::site::clocks::Ahead;
 use crate::serve::site::desk::clearing::STUCK;
 use crate::serve::site::desk::keep::stamp;
 use crate::serve::site::desk::pace::{Haste, Pace, WATCHED, away};
@@ -207,6 +208,8 @@ pub(super) struct Desk {
     asking: Asking,
     /// The number of the next look.
     turn: u64,
+    /// How far the host's clock is ahead.
+    ahead: Ahead,
     /// Looks in a row that brought nothing new.
     quiet: u32,
     next_tick: Instant,
@@ -263,6 +266,7 @@ impl Desk {
             sending: 0,
             asking: Asking::No,
             turn: 0,
+            ahead: Ahead::default(),
             quiet: 0,
             next_tick: now,
             pace,
@@ -419,6 +423,7 @@ impl Desk {
                 .collect(),
             watched: self.watched(),
             turn: self.turn,
+            ahead: self.ahead,
             load: now >= self.next_load && asks && !self.live.is_empty(),
             scope: if asks { Scope::All } else { Scope::Directories },
         };

@@ -27,6 +27,7 @@ impl Desk {
             tracing::info!(host = %self.means.host.name, jobs = self.ours(), milliseconds = waited, "adopted");
         }
         let mut changed = false;
+        self.ahead = heard.ahead;
         if heard.cut_off {
             self.turn = 0;
         }
