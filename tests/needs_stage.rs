@@ -4,8 +4,8 @@
 use std::fs;
 
 use crate::bed::Bed;
-use crate::far::{nothing_left, why_says};
-use crate::world::until;
+use crate::far::{engine_pid, nothing_left, why_says};
+use crate::world::{signal, until};
 
 /// Joins a bed with these hosts known.
 fn know(bed: &Bed, hosts: &str) {
@@ -681,4 +681,63 @@ fn a_key_that_is_lent_opens_one_host_for_one_transfer() {
     let here = ["one", "two"].map(|name| bed.on("laptop", &format!("cksum < {}", bed.path(name).display())).out);
     assert_eq!(here.concat(), sums);
     on("mv said/bashrc .bashrc; rm -r bin said").exits(0);
+}
+
+#[test]
+fn an_engine_that_is_killed_while_outputs_come_back_leaves_nothing_half_and_the_next_one_goes_on() {
+    const FILES: usize = 1500;
+    const LARGE: u64 = 48 << 20;
+    let bed = Bed::own(&[]);
+    know(&bed, "[hosts.lab]\nssh = \"station\"\nbatch = \"none\"\npolicy = { connections_per_minute = 60 }\n");
+    let trace = bed.scratch("station");
+    bed.write(
+        "workflow.toml",
+        format!(
+            "name = \"back\"\n[tasks.t]\noutputs = [\"out\"]\nresources = {{ time = \"10m\" }}\non = \"lab\"\nrun = '''\necho $CSYNC_JOB >> \
+             {trace}/started\nmkdir -p out/deep\nfor i in $(seq {FILES}); do seq $i $((i + 2000)) > out/deep/$i; done\n\
+             head -c {LARGE} /dev/urandom > out/large\ncksum < out/large > {trace}/sum\n'''\n"
+        ),
+    );
+    // Slow enough to be caught in the middle.
+    bed.now("delay station 30");
+    bed.csync(&["submit", "--detach"]).exits(0);
+    let find = |what: &str| {
+        let found = std::process::Command::new("find").arg(bed.path("")).args(what.split(' ')).output().unwrap();
+        String::from_utf8_lossy(&found.stdout).lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    // What has its name is whole.
+    let check = |files: &[String]| {
+        for file in files {
+            let number: usize = file.rsplit('/').next().unwrap().parse().unwrap();
+            let wanted: String = (number..=number + 2000).map(|n| format!("{n}\n")).collect();
+            assert_eq!(fs::read_to_string(file).unwrap(), wanted, "{file}");
+        }
+    };
+    let named = || find("-path */out/deep/* -type f -not -path */.csync-*");
+    for point in ["small files come", "the large one comes"] {
+        match point {
+            "small files come" => until(point, || find("-path */.csync-in-*/deep/* -type f").len() > 50),
+            _ => until(point, || find("-name .csync-*.part -size +4M").len() == 1),
+        }
+        signal(engine_pid(&bed), "KILL");
+        check(&named());
+        assert!(!bed.path("out/large").exists(), "half of it has its name");
+        if point == "small files come" {
+            assert!(named().len() < FILES, "it was too late to interrupt anything");
+            bed.csync(&["status"]).exits(0);
+            // Any command that asks an engine starts the next one.
+            bed.csync(&["why", "last", "t"]).exits(0);
+        }
+    }
+    bed.now("delay station 0");
+    bed.csync(&["wait", "last"]).exits(0);
+    let files = named();
+    assert_eq!(files.len(), FILES);
+    check(&files);
+    let large = fs::read(bed.path("out/large")).unwrap();
+    let sum = csync::reach::transport::Sum::of(&large).to_string();
+    assert_eq!(bed.on("station", &format!("cat {trace}/sum")).out.trim(), sum);
+    assert_eq!(bed.on("station", &format!("cat {trace}/started")).out.lines().count(), 1, "it ran once");
+    assert_eq!(find("-name .csync-*"), Vec::<String>::new(), "nothing of what was interrupted stays");
+    nothing_left(&bed, "station");
 }

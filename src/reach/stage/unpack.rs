@@ -19,6 +19,9 @@ use crate::reach::transport::{Checksum, Meter, Sum};
 /// After how long what a transfer left is nobody's.
 const OLD: Duration = Duration::from_hours(24);
 
+/// What the name of one begins with that is not locked yet.
+const FRESH: &str = ".csync-new-";
+
 /// Who sends, and what may come.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
@@ -92,6 +95,8 @@ pub(super) struct Arrived {
     inbox: PathBuf,
     /// Names and checksums, in the order in which they came.
     files: Vec<(String, Checksum)>,
+    /// Locked as long as this process lives and needs it.
+    _held: File,
 }
 
 impl Drop for Arrived {
@@ -106,8 +111,8 @@ impl Arrived {
         fs::create_dir_all(to).map_err(|source| here(to, source))?;
         sweep(to);
         let inbox = to.join(inbox());
-        DirBuilder::new().mode(0o700).create(&inbox).map_err(|source| here(&inbox, source))?;
-        Ok(Self { to: to.to_owned(), inbox, files: Vec::new() })
+        let held = hold(&inbox).map_err(|source| here(&inbox, source))?;
+        Ok(Self { to: to.to_owned(), inbox, files: Vec::new(), _held: held })
     }
 
     /// Compares what arrived with what the host says it has; `theirs` is in the order of `names`.
@@ -295,7 +300,20 @@ pub(super) fn part_of(path: &Path) -> PathBuf {
     path.with_file_name(format!(".csync-{}.new", hash.get(..16).unwrap_or_default()))
 }
 
-/// Removes what transfers left that were ended in the middle, a day ago or more.
+/// Makes a directory that nobody sweeps away as long as what is returned is open. It gets its name when it is locked.
+fn hold(inbox: &Path) -> io::Result<File> {
+    let name = inbox.file_name().unwrap_or_default().to_string_lossy();
+    let fresh = inbox.with_file_name(format!("{FRESH}{name}"));
+    DirBuilder::new().mode(0o700).create(&fresh)?;
+    let held = File::open(&fresh)?;
+    // A filesystem without locks: then only its age tells whose it is.
+    held.try_lock().ok();
+    fs::rename(&fresh, inbox)?;
+    Ok(held)
+}
+
+/// Removes what transfers left that were ended in the middle: what nobody holds any more, and, where locks do not tell, what is a day
+/// old.
 fn sweep(to: &Path) {
     let Ok(entries) = fs::read_dir(to) else { return };
     let now = SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(clock::now().0).unwrap_or(0));
@@ -304,7 +322,10 @@ fn sweep(to: &Path) {
         time.is_ok_and(|time| now.duration_since(time).is_ok_and(|age| age > OLD))
     };
     for entry in entries.flatten() {
-        if entry.file_name().as_encoded_bytes().starts_with(INBOX.as_bytes()) && is_old(&entry) {
+        let name = entry.file_name();
+        let is = |prefix: &str| name.as_encoded_bytes().starts_with(prefix.as_bytes());
+        let is_nobodys = || File::open(entry.path()).is_ok_and(|dir| dir.try_lock().is_ok());
+        if (is(INBOX) && (is_nobodys() || is_old(&entry))) || (is(FRESH) && is_old(&entry)) {
             drop(fs::remove_dir_all(entry.path()));
         }
     }
