@@ -343,3 +343,29 @@ fn jobs_on_clusters_whose_clocks_are_an_hour_off_have_the_times_of_this_one() {
         assert!(is_near(wall) && is_near(ended - started), "{host}: {started} {ended} {wall}");
     }
 }
+
+#[test]
+fn a_controller_that_keeps_no_more_jobs_is_waited_for() {
+    let bed = bed(&["slurm"]);
+    let few = "s/^MaxJobCount=.*/MaxJobCount=3/; s/^MinJobAge=.*/MinJobAge=2/";
+    bed.on("login", &format!("sed -i '{few}' /run/bed/slurm/etc/slurm.conf")).exits(0);
+    bed.now("stop-part slurmctld");
+    bed.now("start-part slurmctld");
+    assert!(bed.on("login", "scontrol show config").out.contains("MaxJobCount             = 3"));
+    let held = Held::submit(&bed, "login", "\"hpc\"", 2, "");
+    held.run();
+    bed.write(
+        "more/more.toml",
+        "name = \"more\"\n[tasks.m]\nforeach = { range = [1, 5] }\noutputs = [\"m{item}\"]\nrun = \"echo $CSYNC_JOB >> ~/more; hostname > \
+         {outputs}\"\non = \"hpc\"\n",
+    );
+    bed.csync(&["submit", "--detach", "more/more.toml"]).exits(0);
+    // `sbatch` itself waits for room, for two minutes; it never comes for all five at once.
+    until("it waits for room", || bed.on("login", "pgrep -x sbatch").code == 0);
+    held.release();
+    bed.csync(&["wait", "1", "2"]).exits(0);
+    assert_eq!(bed.on("login", "sort -u ~/more").out.lines().count(), 5);
+    assert_eq!(bed.on("login", "cat ~/more").out.lines().count(), 5, "each ran once");
+    (1..=5).for_each(|n| assert!(bed.read(&format!("more/m{n}")).starts_with('n')));
+    nothing_left(&bed, "login");
+}
