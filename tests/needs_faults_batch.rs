@@ -323,10 +323,12 @@ fn jobs_on_clusters_whose_clocks_are_an_hour_off_have_the_times_of_this_one() {
         )
     };
     bed.on("login", "echo 'PATH=/tmp/bin:$PATH' >~/.bashrc").exits(0);
-    ["login", "n1", "n2", "n3"].iter().for_each(|host| drop(bed.on(host, &date("+1h")).exits(0)));
+    for host in ["login", "n1", "n2", "n3"] {
+        bed.on(host, &date("+1h")).exits(0);
+    }
     // Grid Engine: what runs on its execution host an hour behind.
-    let starter = format!("#!/bin/sh\\n{} exec \"$@\"\\n", fake("-1h"));
-    bed.on("gridx", &format!("printf '{starter}' >/tmp/starter; chmod +x /tmp/starter")).exits(0);
+    let behind = format!("#!/bin/sh\\n{} exec \"$@\"\\n", fake("-1h"));
+    bed.on("gridx", &format!("printf '{behind}' >/tmp/starter; chmod +x /tmp/starter")).exits(0);
     bed.on("grid", "qconf -mattr queue starter_method /tmp/starter all.q").exits(0);
     for (host, lines, at) in [("hpc", "login", 3600), ("grid", "gridx", -3600)] {
         bed.write(
@@ -366,6 +368,6 @@ fn a_controller_that_keeps_no_more_jobs_is_waited_for() {
     bed.csync(&["wait", "1", "2"]).exits(0);
     assert_eq!(bed.on("login", "sort -u ~/more").out.lines().count(), 5);
     assert_eq!(bed.on("login", "cat ~/more").out.lines().count(), 5, "each ran once");
-    (1..=5).for_each(|n| assert!(bed.read(&format!("more/m{n}")).starts_with('n')));
+    assert!((1..=5).all(|n| bed.read(&format!("more/m{n}")).starts_with('n')));
     nothing_left(&bed, "login");
 }

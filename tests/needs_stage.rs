@@ -709,8 +709,8 @@ fn an_engine_that_is_killed_while_outputs_come_back_leaves_nothing_half_and_the_
     let check = |files: &[String]| {
         for file in files {
             let number: usize = file.rsplit('/').next().unwrap().parse().unwrap();
-            let wanted: String = (number..=number + 2000).map(|n| format!("{n}\n")).collect();
-            assert_eq!(fs::read_to_string(file).unwrap(), wanted, "{file}");
+            let lines: Vec<String> = (number..=number + 2000).map(|line| line.to_string()).collect();
+            assert_eq!(fs::read_to_string(file).unwrap(), lines.join("\n") + "\n", "{file}");
         }
     };
     let named = || find("-path */out/deep/* -type f -not -path */.csync-*");

@@ -390,13 +390,17 @@ fn what_arrived_is_compared_before_it_gets_its_name() {
 }
 
 #[test]
-fn directories_that_are_here_stay_and_what_others_left_goes_after_a_day() {
+fn directories_that_are_here_stay_and_what_others_left_goes_when_nobody_holds_it() {
     let world = World::new();
-    let (old, new) = (world.here.join(".csync-in-old"), world.here.join(".csync-in-new"));
-    for dir in [&old, &new, &world.here.join("dir")] {
+    let [dead, live, old, new] =
+        [".csync-in-dead", ".csync-in-live", ".csync-new-old", ".csync-new-new"].map(|name| world.here.join(name));
+    for dir in [&dead, &live, &old, &new, &world.here.join("dir")] {
         fs::create_dir(dir).unwrap();
     }
-    fs::write(old.join("file"), "x").unwrap();
+    // Another transfer fills one of them; of one that has not got its name yet only the age tells.
+    let held = fs::File::open(&live).unwrap();
+    held.try_lock().unwrap();
+    fs::write(dead.join("file"), "x").unwrap();
     let long_ago = fs::metadata(&new).unwrap().modified().unwrap() - std::time::Duration::from_hours(25);
     fs::File::open(&old).unwrap().set_modified(long_ago).unwrap();
     let before = fs::metadata(world.here.join("dir")).unwrap().ino();
@@ -406,7 +410,7 @@ fn directories_that_are_here_stay_and_what_others_left_goes_after_a_day() {
     assert_eq!(tree(&world.here).len(), 2);
     let mut left: Vec<_> = fs::read_dir(&world.here).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
-    assert_eq!(left, [".csync-in-new", "dir", "out"]);
+    assert_eq!(left, [".csync-in-live", ".csync-new-new", "dir", "out"]);
     // A file is in the way of a directory, and the other way round.
     fs::write(world.here.join("file"), "x").unwrap();
     for (dir, file) in [("out", "in"), ("dir", "")] {

@@ -134,7 +134,12 @@ mod tests {
         let place = Place { path: dir.path().join("csync.db"), runs: dir.path().join("runs"), network: false };
         let mut store = Store::open(&place).await.unwrap();
         let host: HostName = "hpc".parse().unwrap();
-        let sight = |at, internet, gpus| NodeSight { at: Timestamp(at), node: format!("n{at}"), internet, gpus };
+        let sight = |at: i64, internet, gpus| NodeSight {
+            at: Timestamp(at * 1_000_000),
+            node: format!("n{at}"),
+            internet,
+            gpus,
+        };
         let gpu = Gpu { count: 1, model: "T9".to_owned(), ..Gpu::default() };
         let report = |nodes: &[(&str, NodeSight)]| NodeReport {
             host: "hpc".parse().unwrap(),
