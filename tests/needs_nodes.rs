@@ -8,12 +8,12 @@ use crate::world::until;
 
 /// What `nvidia-smi` of a real machine with one GPU prints, recorded: the bed has none, so that only its reading is tried here. Slurm's
 /// own granting of GPUs (gres) is real.
-const SMI: &str = r#"#!/bin/sh
+const SMI: &str = r"#!/bin/sh
 case $1 in
   --query*) echo 'NVIDIA A100-SXM4-40GB, 40960, 535.54.03' ;;
   *) echo '| NVIDIA-SMI 535.54.03    Driver Version: 535.54.03    CUDA Version: 12.2     |' ;;
 esac
-"#;
+";
 
 /// Gives the node n1 a GPU of a partition of its own, and a command that tells of it, which the login node does not have.
 fn give_gpu(bed: &Bed) {
@@ -27,8 +27,11 @@ fn give_gpu(bed: &Bed) {
     )
     .exits(0);
     let parts = ["slurmctld", "slurmd-n1", "slurmd-n2", "slurmd-n3"];
-    parts.iter().for_each(|part| bed.now(&format!("stop-part {part}")));
-    parts.iter().for_each(|part| bed.now(&format!("start-part {part}")));
+    for what in ["stop-part", "start-part"] {
+        for part in parts {
+            bed.now(&format!("{what} {part}"));
+        }
+    }
     until("its nodes are there", || bed.on("login", "sinfo -h -p debug -t idle -o %D").out.trim() == "3");
     // Every host has its own /tmp; what a session's shell is told, its jobs get.
     bed.on("login", "echo 'PATH=/tmp/bin:$PATH' >~/.bashrc").exits(0);
@@ -106,4 +109,36 @@ fn jobs_that_do_not_start_are_cancelled_in_time_and_nothing_is_made_up() {
         all.iter().find(|it| it["name"] == name).unwrap()["internet"].clone()
     };
     assert_eq!((of("debug"), of("long")), (Value::Bool(false), Value::Null), "{shown}");
+}
+
+#[test]
+fn jobs_note_beside_their_tasks_what_their_nodes_are() {
+    let bed = Bed::own(&["slurm", "sge"]);
+    configure(&bed, HOSTS);
+    give_gpu(&bed);
+    bed.csync(&["hosts", "probe", "hpc", "grid"]).exits(0);
+    let task = |name: &str, host: &str, more: &str| {
+        let run = "while [ ! -e $(dirname $CSYNC_MEMBER)/news/look ] && [ ! -e ~/go ]; do sleep 0.1; done; ls $(dirname $CSYNC_MEMBER)";
+        format!("[tasks.{name}]\nrun = {run:?}\ncache = false\non = {host:?}\n{more}\n")
+    };
+    let gpu = "partition = \"gpu\"\nresources = { gpus = 1 }";
+    let text = format!("name = \"work\"\n{}{}{}", task("a", "hpc", gpu), task("b", "hpc", ""), task("c", "grid", ""));
+    bed.write("workflow.toml", text);
+    // They wait for what is noted beside them, which nobody else does.
+    bed.csync(&["submit"]).exits(0);
+    assert!(bed.csync(&["logs", "last", "a", "--stdout"]).exits(0).out.contains("look.sh"));
+    let shown = bed.csync(&["hosts", "show", "hpc"]).exits(0).out;
+    let seen = "1 x NVIDIA A100-SXM4-40GB, 40G each, driver 535.54.03, CUDA 12.2; no internet (n1, ";
+    assert!(shown.contains(&format!("gpu    {seen}")) && shown.contains("no internet (n"), "{shown}");
+    assert!(shown.lines().any(|line| line.starts_with("  debug  ") && line.contains("no internet (n")), "{shown}");
+    assert!(!shown.contains("  long   1") && !shown.contains("  long   no"), "nobody was there: {shown}");
+    let shown = bed.csync(&["hosts", "show", "grid"]).exits(0).out;
+    assert!(shown.contains("all.q  no internet (gridx, "), "{shown}");
+    nothing_left(&bed, "login");
+    nothing_left(&bed, "grid");
+    // It is known now: who comes next has nothing beside it.
+    bed.on("login", "touch ~/go").exits(0);
+    bed.csync(&["submit", "--only", "a"]).exits(0);
+    let listed = bed.csync(&["logs", "last", "a", "--stdout"]).exits(0).out;
+    assert!(listed.contains("wrapper.sh") && !listed.contains("look"), "{listed}");
 }

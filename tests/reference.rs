@@ -88,6 +88,14 @@ there. A batch system that takes no more (a limit of the account, the qos or the
 took. `csync status` and `csync hosts list` say so, and when a host that could not be reached is tried again. Of a routing queue of
 PBS holds what one of the queues behind it allows; those that take jobs from it alone are sent none past it.
 
+A probe looks at the login node and starts nothing. `csync hosts probe --nodes HOST` also sends a job of at most one minute and one core
+to each partition (with one GPU where there are any; 20 at most, those that nobody looked at for longest first), waits for them five
+minutes or `--within TIME`, and cancels what is not over then. They see which GPUs there are, with driver and CUDA level, and whether
+the internet can be reached from there (by asking `https://github.com`, as the probe does from the login node). `csync hosts show HOST`
+tells that by partition, with the node and the time; what reaches for the internet is not routed to a partition without; and where
+all partitions say the same it holds for `internet.compute`, unless `hosts.toml` says something else.
+Jobs that csync sends there for tasks note the same beside them, of each partition once in thirty days; no task waits for that.
+
 A batch system is asked no more often than `poll_min` of the `policy` says, whatever happens: `csync logs -f`, `csync cancel` and a
 connection that broke read and write in the directories of the jobs alone until it may be asked again. What a job prints, that it
 started, and that it ended well, is seen there at once while somebody watches it; why one failed, and that one waits again, with the

@@ -13,6 +13,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use crate::language::batch::{parse_probe, probe_script};
+use crate::language::quote::sh;
 use crate::model::batch::Flavour;
 use crate::model::facts::{BatchSystem, Facts, NodeSight, Skew};
 use crate::model::units::Timestamp;
@@ -40,6 +41,42 @@ pub fn script(mark: &str) -> String {
 pub fn node_script(mark: &str) -> String {
     let who = "section machine\nprintf 'hostname=%s\\n' \"$(uname -n)\"\n";
     format!("(\nm={mark}\n{HEAD}{who}{DEVICES}section end\n)\n")
+}
+
+/// The mark in what jobs note: nothing that they run for it prints that.
+const NOTED: &str = "csync-noted-by-a-job";
+
+/// Returns the script that a batch job runs beside its task, where it is the first of its submission, whose directory this is: what
+/// it sees lies among the records then, whole or not at all.
+pub fn note_script(directory: &str) -> String {
+    let look = node_script(NOTED);
+    format!(
+        "umask 077\ncd -- {} && mkdir looked 2>/dev/null || exit 0\n{{\n\
+         printf 'csync=look\\npartition=%s\\ngpus=%s\\nat=%s\\n' \"${{SLURM_JOB_PARTITION:-${{PBS_QUEUE:-${{QUEUE:-}}}}}}\" \
+         \"${{SLURM_GPUS_ON_NODE:-${{CUDA_VISIBLE_DEVICES:-}}}}\" \"$(date +%s)\"\n\
+         {look}echo end=look\n}} >news/.look && mv -f news/.look news/look\n",
+        sh(directory)
+    )
+}
+
+/// What a job noted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoteRead {
+    /// The partition that it ran in.
+    pub partition: String,
+    /// What it saw; when, by that node's clock.
+    pub sight: NodeSight,
+}
+
+impl NoteRead {
+    /// Reads it; nothing where it is not whole.
+    pub fn of(note: &str) -> Option<Self> {
+        let head: BTreeMap<&str, &str> = pairs(note.split(NOTED).next()?).collect();
+        let partition = head.get("partition").map(|name| parts::clean(name))?;
+        let at = head.get("at")?.parse::<i64>().ok()?.checked_mul(1_000_000)?;
+        let has_gpus = head.get("gpus").is_some_and(|gpus| *gpus != "0");
+        Some(Self { partition, sight: parse_node(NOTED, note, Timestamp(at), has_gpus)? })
+    }
 }
 
 /// Reads what that printed, at this time, in a job that was granted GPUs or none; nothing where it was ended in the middle.

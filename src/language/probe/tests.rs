@@ -329,3 +329,26 @@ fn a_job_sees_what_its_node_is() {
     let blind = printed.replace("NVIDIA T9, 1024, 535.1", "");
     assert_eq!((seen(&blind, true).unwrap().gpus, seen(&blind, false).unwrap().gpus), (Some(Vec::new()), None));
 }
+
+#[test]
+fn what_a_job_notes_lies_among_the_records_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("it's one");
+    std::fs::create_dir_all(place.join("news")).unwrap();
+    let script = note_script(place.to_str().unwrap());
+    let env = [("SLURM_JOB_PARTITION", "gpu"), ("SLURM_GPUS_ON_NODE", "2")];
+    run_on_node(&script, 7, &env);
+    let note = std::fs::read_to_string(place.join("news/look")).unwrap();
+    let news =
+        crate::language::batch::wrapper::parse_news(format!("csync=1\nbad\n{note}csync=1\nend=1\ndone\n").as_bytes());
+    assert_eq!((news.looks.len(), news.unreadable, news.complete), (1, 2, true));
+    let read = NoteRead::of(&news.looks[0]).unwrap();
+    assert_eq!((read.partition.as_str(), read.sight.internet), ("gpu", Some(false)));
+    assert!(read.sight.gpus.is_some_and(|gpus| gpus[0].driver.as_deref() == Some("535.1")));
+    assert!(read.sight.at > Timestamp(1_700_000_000_000_000));
+    // Half of it is nothing, and the second member of an array does not look again.
+    assert_eq!(NoteRead::of(&note[..note.len() / 2]), None);
+    std::fs::remove_file(place.join("news/look")).unwrap();
+    run_on_node(&script, 7, &env);
+    assert!(!place.join("news/look").exists());
+}

@@ -1,10 +1,13 @@
 //! What is known of hosts.
 
+use std::collections::BTreeMap;
+
 use crate::decide::engine::protocol::Event;
 use crate::decide::graph::queues::Queues;
 use crate::model::api::{ApiError, ErrorKind};
-use crate::model::facts::{HostReport, NodeReport, QueueForget, QueueReport};
+use crate::model::facts::{HostReport, NodeReport, NodeSight, QueueForget, QueueReport};
 use crate::model::host::HostName;
+use crate::model::id::HostId;
 use crate::serve::engine::handle::{Handle, Message};
 use crate::serve::engine::refusal::{refuse, storage};
 use crate::serve::engine::runner::Runner;
@@ -64,6 +67,14 @@ impl Handle {
 }
 
 impl Runner {
+    /// Keeps what jobs of ours saw on compute nodes; where that cannot be kept, others see it again.
+    pub(super) async fn keep_nodes(&mut self, host: HostId, nodes: BTreeMap<String, NodeSight>) {
+        let Ok(host) = self.sites.name(host).parse() else { return };
+        if let Err(error) = self.store.keep_nodes(&NodeReport { host, nodes }).await {
+            tracing::warn!(%error, "what jobs saw on compute nodes is not kept");
+        }
+    }
+
     /// Has runs that go on go by what is known now of the waits on a host, or on all.
     pub(super) async fn tell_waits(&mut self, host: Option<&HostName>) {
         let seen = match self.store.reader().waits().await {

@@ -288,6 +288,8 @@ impl Runner {
         match input {
             Input::News(Some(LocalEvent::News(news))) => news.into_iter().for_each(|news| self.hear(news)),
             Input::News(Some(LocalEvent::Lost) | None) => self.lose_worker(),
+            // The store is waited for.
+            Input::Site(host, SiteNews::Nodes(nodes)) => self.keep_nodes(host, nodes).await,
             Input::Site(host, news) => self.hear_site(host, news),
             Input::Report(Report::Linked(linked)) => self.linked(*linked),
             Input::Report(Report::Checked(answers)) => self.checked(answers),

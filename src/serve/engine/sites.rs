@@ -25,7 +25,7 @@ use crate::serve::engine::runner::{Given, Runner};
 use crate::serve::engine::starts::Starts;
 use crate::serve::prepare::places::Places;
 use crate::serve::site::stock::Stock;
-use crate::serve::site::{Means, Order, Reporter, Site, SiteJob, SiteNews, dialect, prelude};
+use crate::serve::site::{Means, Order, Reporter, Seen, Site, SiteJob, SiteNews, dialect, prelude};
 
 /// News of sites that wait for the runner.
 const MOST_NEWS: usize = 1024;
@@ -272,6 +272,7 @@ impl Sites {
             prelude: system.map(prelude).unwrap_or_default(),
             room: room(host, facts),
             limits: Arc::new(Limits::of(host, facts)),
+            nodes: Seen::of(facts),
             cores: facts.and_then(|facts| facts.machine.cores).unwrap_or(1),
             file: dir.as_ref().map(ConfigDir::hosts_file),
             connections,
@@ -505,6 +506,7 @@ impl Runner {
             SiteNews::Closed(name) => self.batch.closed(&name),
             SiteNews::Moving(runs) => runs.into_iter().for_each(|run| self.mark_changed(run)),
             SiteNews::Data(facts) => self.hear_data(facts),
+            SiteNews::Nodes(_) => {}
         }
     }
 }

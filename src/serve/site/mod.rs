@@ -18,6 +18,7 @@ mod images;
 mod inputs;
 mod jobs;
 mod marks;
+mod nodes;
 mod printed;
 mod quota;
 mod said;
@@ -31,10 +32,12 @@ mod words;
 pub use images::{NotReady, convert};
 pub use inputs::alike;
 pub use jobs::{JobDirectory, Rest, There, bring_rest, prefix, remove, run_of, there, whereabouts};
+pub use nodes::Seen;
 pub use said::{dialect, unsaid};
 pub use send::{Ground, ground_of};
 pub use tree::Collected;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
@@ -48,7 +51,7 @@ use crate::language::quote::sh;
 use crate::model::api::Full;
 use crate::model::batch::{BatchId, Dialect, JobName};
 use crate::model::data::DataFact;
-use crate::model::facts::BatchSystem;
+use crate::model::facts::{BatchSystem, NodeSight};
 use crate::model::host::Host;
 use crate::model::id::{HostId, JobKey, RunId};
 use crate::model::job::Ended;
@@ -141,6 +144,8 @@ pub enum SiteNews {
     Moving(Vec<RunId>),
     /// What was learned of files on hosts.
     Data(Vec<DataFact>),
+    /// What jobs saw on compute nodes, by partition.
+    Nodes(BTreeMap<String, NodeSight>),
 }
 
 /// Where a site reports to.
@@ -186,6 +191,8 @@ pub struct Means {
     pub file: Option<PathBuf>,
     /// The ways to all hosts.
     pub connections: Arc<Connections>,
+    /// What was seen of its compute nodes.
+    pub nodes: Seen,
     /// What is known of files on all hosts.
     pub stock: Arc<Stock>,
     /// The engine's state directory.

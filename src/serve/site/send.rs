@@ -11,15 +11,19 @@ use crate::decide::engine::protocol::Stage;
 use crate::language::batch;
 use crate::language::batch::call::Call;
 use crate::language::batch::room::{is_full, make_room, one_line};
-use crate::language::batch::wrapper::{BadMember, File, Member, batch_script, detach_command, submission_files};
+use crate::language::batch::wrapper::{
+    BadMember, File, Member, batch_script, detach_command, looking_script, submission_files,
+};
 use crate::language::locale::OWN;
 use crate::language::manifest::{Rendered, absolute, contain, render_at};
+use crate::language::probe::note_script;
 use crate::language::quote::sh;
 use crate::model::batch::{BatchId, JobName, Refusal, RefusalKind, Reply, Submitted};
 use crate::model::host::{Host, HostPath};
 use crate::model::id::{JobKey, PathId};
 use crate::model::job::Outcome;
 use crate::model::units::Bytes;
+use crate::reach::clock;
 use crate::reach::store::Sent;
 use crate::reach::transport::{Exec, Remote, Transport, TransportError};
 use crate::serve::site::boxes::{archive_of, is_boxed};
@@ -219,7 +223,7 @@ pub(super) async fn send(
 ) -> Result<SentOut, NotSent> {
     unless_off(off, Box::pin(begin(means, ground, sent, &jobs, By::Wrapper))).await?;
     let directory = ground.submission(&sent.name);
-    let archive = pack(means, ground, sent, &jobs).map_err(|error| refused(&jobs, &spawn(error.to_string())))?;
+    let mut starts = starts(&directory);
     let Call { script: call, notes } = if let (Some(dialect), Some(first)) = (&means.dialect, jobs.first()) {
         let task = first.plan.task_of(first.key.instance);
         let request = request(task, &first.grant);
@@ -227,12 +231,17 @@ pub(super) async fn send(
         let chosen = first.partition.as_deref().map(str::to_owned);
         submission.partition = submission.partition.or(chosen).or_else(|| partition(means, &jobs));
         submission.after.clone_from(&first.behind);
+        if means.nodes.wants(submission.partition.as_deref(), &means.limits, clock::now()) {
+            starts = starts_and_looks(&directory);
+        }
         let call = batch::submit(dialect, &submission);
         call.map_err(|error| refused(&jobs, &Outcome::Rejected { message: error.to_string() }))?
     } else {
         let script = format!("{OWN}{}\n", detach_command(&directory, at_once(means, jobs.len())));
         Call { script, notes: Vec::new() }
     };
+    let archive =
+        pack(means, ground, sent, &jobs, starts).map_err(|error| refused(&jobs, &spawn(error.to_string())))?;
     // One command: a directory that is there was submitted from, or nothing was submitted.
     let script = format!(
         "umask 077; d={}; mkdir -- \"$d\" && tar -xf - -C \"$d\" || exit 111\n\
@@ -351,12 +360,28 @@ fn partition(means: &Means, jobs: &[SiteJob]) -> Option<String> {
     means.limits.partition_for(means.room, task, &request(task, &first.grant))
 }
 
+/// Returns the files that start its members.
+fn starts(directory: &str) -> Vec<File> {
+    vec![File { path: "batch.sh".to_owned(), mode: 0o700, content: batch_script(directory) }]
+}
+
+/// Returns the same where one of them also sees what its node is.
+fn starts_and_looks(directory: &str) -> Vec<File> {
+    let file = |path: &str, mode, content| File { path: path.to_owned(), mode, content };
+    vec![file("batch.sh", 0o700, looking_script(directory)), file("look.sh", 0o600, note_script(directory))]
+}
+
 /// Packs the directory of a submission.
-fn pack(means: &Means, ground: &Ground, sent: &Sent, jobs: &[SiteJob]) -> Result<Vec<u8>, Unpackable> {
-    let directory = ground.submission(&sent.name);
+fn pack(
+    means: &Means,
+    ground: &Ground,
+    sent: &Sent,
+    jobs: &[SiteJob],
+    starts: Vec<File>,
+) -> Result<Vec<u8>, Unpackable> {
     let names: Vec<String> = (1..=jobs.len()).map(|index| index.to_string()).collect();
     let mut files = submission_files(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
-    files.push(File { path: "batch.sh".to_owned(), mode: 0o700, content: batch_script(&directory) });
+    files.extend(starts);
     // A directory has to be there for the records.
     files.push(File { path: "news/.keep".to_owned(), mode: 0o600, content: String::new() });
     if let Some(job) = with_tree(jobs) {

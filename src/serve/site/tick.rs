@@ -27,6 +27,7 @@ use crate::model::api::Stream;
 use crate::model::batch::{
     Answer, BatchId, CouldNotAsk, Dialect, Ending, History, JobName, Members, Queue, QueueState, Reply,
 };
+use crate::model::facts::NodeSight;
 use crate::model::id::JobKey;
 use crate::model::job::Outcome;
 use crate::model::units::{Bytes, Timestamp};
@@ -39,6 +40,7 @@ use crate::serve::site::doubt;
 use crate::serve::site::gone::{self, REMOVED};
 use crate::serve::site::jobs::prefix;
 use crate::serve::site::marks::{mark, sections};
+use crate::serve::site::nodes::sights;
 use crate::serve::site::send::Ground;
 use crate::serve::site::used::{Used, allocation, used};
 use crate::serve::site::words::{deleted, killed, lost};
@@ -147,6 +149,8 @@ pub(super) struct Heard {
     pub(super) unwritable: Option<String>,
     /// Cores that nobody uses, by partition; none where that was not asked, or not told.
     pub(super) idle: Vec<(String, u32)>,
+    /// What jobs saw on compute nodes, by partition; it comes more than once.
+    pub(super) sights: Vec<(String, NodeSight)>,
     /// How far the host's clock is ahead.
     pub(super) ahead: Ahead,
 }
@@ -355,7 +359,8 @@ fn understand(means: &Means, ground: &Ground, asked: &Asked, sections: &HashMap<
     let now = clock::now();
     let ahead = asked.ahead.heard(sections.get("clock").copied(), now);
     let mut news = sections.get("news").map(|bytes| parse_news(bytes)).unwrap_or_default();
-    let mut heard = Heard { unwritable: unwritable.clone(), ahead, ..Heard::default() };
+    let sights = sights(&news.looks, ahead, now);
+    let mut heard = Heard { unwritable: unwritable.clone(), ahead, sights, ..Heard::default() };
     let tails = std::mem::take(&mut news.tails);
     heard.cut_off = sections.contains_key("news") && !news.complete;
     ahead.set_all(&mut news.records, &asked.live, now);

@@ -181,6 +181,13 @@ pub fn batch_script(directory: &str) -> String {
     format!("#!/bin/sh\nexec {}\n", command(directory, "run"))
 }
 
+/// Returns the same for one that has a script beside it (`look.sh`), which no task waits for.
+pub fn looking_script(directory: &str) -> String {
+    let path = format!("{directory}/look.sh");
+    let look = sh(&path);
+    format!("#!/bin/sh\nnice -n 19 /bin/sh {look} >/dev/null 2>&1 </dev/null &\nexec {}\n", command(directory, "run"))
+}
+
 /// Returns the command that starts the members without a batch system; it prints `PID BIRTH BOOT` of the process that starts
 /// them, which is the same one however often it is asked.
 pub fn detach_command(directory: &str, limit: u32) -> String {

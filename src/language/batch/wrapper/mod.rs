@@ -17,8 +17,8 @@ mod whereabouts;
 mod tests;
 
 pub use directory::{
-    BadMember, File, Member, batch_script, cancel_command, detach_command, news_command, news_command_of_any,
-    submission_files,
+    BadMember, File, Member, batch_script, cancel_command, detach_command, looking_script, news_command,
+    news_command_of_any, submission_files,
 };
 pub use news::{Crew, News, NewsRequest, Tail, parse_news};
 pub use record::{Ended, Granted, How, Process, Record, Stage, shown};

@@ -72,6 +72,8 @@ pub struct News {
     pub crews: Vec<(String, Crew)>,
     /// Pieces of files.
     pub tails: Vec<Tail>,
+    /// What jobs noted of the nodes that they ran on.
+    pub looks: Vec<String>,
     /// Records that could not be read: half written, or of another version.
     pub unreadable: usize,
     /// Whether the reply came to its end. If not, what is in it is true all the same.
@@ -110,6 +112,7 @@ pub fn parse_news(reply: &[u8]) -> News {
         let line = String::from_utf8_lossy(line);
         let (word, value) = line.split_once([' ', '=']).unwrap_or((&line, ""));
         match word {
+            "csync" if value == "look" => news.looks.push(until(&mut rest, b"end=look")),
             "csync" => news.record(&line, &mut rest),
             "alive" | "dead" => news.alive.push((unescape(value), word == "alive")),
             "crew" => news.crews.extend(crew(value)),
@@ -127,21 +130,25 @@ pub fn parse_news(reply: &[u8]) -> News {
 impl News {
     /// Takes a record, whose first line was read already.
     fn record(&mut self, first: &str, rest: &mut &[u8]) {
-        let mut text = format!("{first}\n");
-        // A record that was cut off is followed by the next one, which is read for itself.
-        while !rest.starts_with(b"csync=") {
-            let Some(line) = next_line(rest) else { break };
-            text.push_str(&String::from_utf8_lossy(line));
-            text.push('\n');
-            if line == b"end=1" {
-                break;
-            }
-        }
-        match Record::parse(&text) {
+        match Record::parse(&format!("{first}\n{}", until(rest, b"end=1"))) {
             Some(record) => self.records.push(record),
             None => self.unreadable += 1,
         }
     }
+}
+
+/// Takes the lines up to this one. What was cut off is followed by the next record, which is read for itself.
+fn until(rest: &mut &[u8], end: &[u8]) -> String {
+    let mut text = String::new();
+    while !rest.starts_with(b"csync=") {
+        let Some(line) = next_line(rest) else { break };
+        text.push_str(&String::from_utf8_lossy(line));
+        text.push('\n');
+        if line == end {
+            break;
+        }
+    }
+    text
 }
 
 fn next_line<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {

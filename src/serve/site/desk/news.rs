@@ -72,6 +72,11 @@ impl Desk {
         if !heard.idle.is_empty() {
             self.say(SiteNews::Idle(heard.idle, clock::now())).await;
         }
+        let new = heard.sights.into_iter().filter(|(name, sight)| self.means.nodes.learn(name, sight.at));
+        let new: BTreeMap<_, _> = new.collect();
+        if !new.is_empty() {
+            self.say(SiteNews::Nodes(new)).await;
+        }
         for (name, members) in over {
             self.fetch(&name, members);
         }
