@@ -116,6 +116,7 @@ fn full_profile() -> Profile {
             cpu: 2400.0 + share,
             io: 0.0,
             asked: 0.0,
+            asked_time: 0.0,
             cut: Cut::Nothing,
             trust: Trust::Full,
         };

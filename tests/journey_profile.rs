@@ -166,9 +166,10 @@ fn a_replay_leaves_out_what_no_machine_has_and_says_when_nothing_was_predicted()
     world.write("absurd.txt", &text);
     let replayed = world.json(&["profile", "replay", "absurd.txt"]);
     assert_eq!((&replayed["jobs"], &replayed["used_gbh"]), (&sane["jobs"], &sane["used_gbh"]), "{replayed}");
-    assert_eq!(replayed["left_out"], 2, "{replayed}");
+    // What its limit cut says something of time.
+    assert_eq!((&replayed["left_out"], &replayed["time"]["asked_killed"]), (&1.into(), &1.into()), "{replayed}");
     let told = world.csync(&["profile", "replay", "absurd.txt"]).exits(0);
-    assert!(told.err.contains("Left out 2 lines: ") && told.out.contains("interval held"), "{told:?}");
+    assert!(told.err.contains("Left out 1 line: ") && told.out.contains("interval of memory held"), "{told:?}");
     world.write("one.txt", &text.lines().take(2).collect::<Vec<_>>().join("\n"));
     let told = world.csync(&["profile", "replay", "one.txt"]).exits(0);
     assert!(told.out.contains("predicted nothing") && !told.out.contains("held"), "{told:?}");
@@ -191,6 +192,101 @@ fn what_is_known_of_times_alone_is_shown() {
     let listed = world.csync(&["profile", "list"]).exits(0).out;
     assert!(!listed.contains("1970"), "{listed}");
     assert_eq!(world.json(&["profile", "list"])["profiles"][0]["last"], serde_json::Value::Null);
+}
+
+/// A report of forty jobs that asked for two hours and took ten minutes, of which one took all of them.
+fn timed() -> String {
+    let mut lines = vec!["JobID|JobName|State|ElapsedRaw|TimelimitRaw|MaxRSS|ReqMem|End".to_owned()];
+    for n in 0..40 {
+        let (state, ran) = if n == 11 { ("TIMEOUT", 7200) } else { ("COMPLETED", 600 + n) };
+        lines.push(format!("{n}|bwa mem|{state}|{ran}|120||8G|2026-11-20T{:02}:00:00", n % 24));
+        lines.push(format!("{n}.batch|batch|{state}|{ran}||{}M||", 900 + n));
+    }
+    lines.join("\n") + "\n"
+}
+
+#[test]
+fn what_time_was_asked_for_in_vain_is_told_as_it_is_of_memory() {
+    let world = World::new();
+    world.write("jobs.txt", &timed());
+    world.csync(&["profile", "import", "jobs.txt"]).exits(0);
+    let listed = world.json(&["profile"])["profiles"][0].clone();
+    assert_eq!((&listed["command"], &listed["runs"], &listed["killed"]), (&"bwa mem".into(), &40.into(), &1.into()));
+    let share = |value: &serde_json::Value| value.as_f64().unwrap_or(-1.0);
+    // Of 80 hours 8.6 were used.
+    assert!((share(&listed["time_unused"]) - 0.892).abs() < 0.002, "{listed}");
+    assert!((0.5..=1.0).contains(&share(&listed["time_held"])), "{listed}");
+    let page = world.csync(&["profile"]).exits(0).out;
+    let row = page.lines().nth(1).unwrap();
+    assert!(page.contains("KILLED") && row.contains("89/89 %"), "{page}");
+    let shown = world.csync(&["profile", "show", "bwa", "mem"]).exits(0).out;
+    for word in ["% of the memory, 89 % of the time asked for so far", "killed  1 attempt at", "that came next lay in"]
+    {
+        assert!(shown.contains(word), "{word}: {shown}");
+    }
+    let found = world.csync(&["profile", "show", "--json", "bwa", "mem"]).exits(0).json()["found"][0].clone();
+    for key in ["unused", "held", "time_unused", "time_held", "killed"] {
+        assert_eq!(found[key], listed[key], "{key}");
+    }
+    let exported = world.csync(&["profile", "export"]).exits(0).out;
+    assert!(exported.lines().next().unwrap().ends_with(",cut,asked_memory_bytes,asked_time_s"), "{exported}");
+    assert_eq!(exported.lines().filter(|line| line.ends_with(",8589935000,7200")).count(), 40, "{exported}");
+    assert_eq!(exported.lines().filter(|line| line.contains(",time,8589935000,7200")).count(), 1, "{exported}");
+    // Both that are known are drawn.
+    world.csync(&["profile", "show", "bwa", "mem", "--output", "both.svg"]).exits(0);
+    let svg = world.read("both.svg");
+    assert!(svg.contains("peak memory of bwa mem") && svg.contains("run time of bwa mem"), "{svg}");
+    assert_eq!((svg.matches("<svg").count(), svg.matches("</svg>").count(), svg.matches("<g ").count()), (1, 1, 2));
+
+    let replayed = world.json(&["profile", "replay", "jobs.txt"]);
+    let time = &replayed["time"];
+    assert_eq!((&replayed["jobs"], &time["jobs"], &time["asked_killed"]), (&39.into(), &39.into(), &1.into()));
+    assert_eq!((share(&time["asked_h"]), &time["killed"]), (78.0, &0.into()), "{time}");
+    assert!((share(&time["asked_waste_h"]) - (78.0 - share(&time["used_h"]))).abs() < 1e-9, "{time}");
+    assert!(share(&time["learned_waste_h"]) < 0.5 * share(&time["asked_waste_h"]), "{time}");
+    assert!((0.5..=1.0).contains(&share(&time["interval_held"])), "{time}");
+    assert_eq!(replayed["left_out"], 0, "the one that was killed is learned from");
+    let told = world.csync(&["profile", "replay", "jobs.txt"]).exits(0).out;
+    for word in
+        ["time used", "hours unused, 1 of 40 killed at their limit (2.5 %)", "hours unused, 0 of 39 killed at it"]
+    {
+        assert!(told.contains(word), "{word}: {told}");
+    }
+    // Times alone are enough for that.
+    world.write("bare.txt", "JobID|JobName|State|ElapsedRaw\n1|a|COMPLETED|60\n2|a|COMPLETED|60\n");
+    let told = world.csync(&["profile", "replay", "bare.txt"]).exits(0).out;
+    assert!(told.contains("memory: no job that tells of it") && told.contains("predicted nothing"), "{told}");
+}
+
+#[test]
+fn a_store_from_before_times_were_kept_opens_and_nothing_is_made_up() {
+    let world = World::new();
+    world.json(&["profile"]);
+    let stores = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stores");
+    for name in ["learned-3.db", "learned-3.key"] {
+        let to = world.state().join(name.replace("-3", ""));
+        fs::write(&to, fs::read(stores.join(name)).unwrap()).unwrap();
+        fs::set_permissions(to, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let listed = world.json(&["profile"])["profiles"][0].clone();
+    assert_eq!((&listed["command"], &listed["runs"]), (&"bwa mem".into(), &40.into()), "{listed}");
+    assert!(listed["time_unused"].is_null() && listed["time_held"].is_null(), "{listed}");
+    assert!(listed["unused"].is_f64() && listed["held"].is_f64() && listed["killed"] == 1, "{listed}");
+    // The report that it was made of, told again, adds what was left out then.
+    world.write("jobs.txt", &timed());
+    world.csync(&["profile", "import", "jobs.txt"]).exits(0);
+    let again = world.json(&["profile"])["profiles"][0].clone();
+    assert_eq!((&again["runs"], &again["killed"]), (&40.into(), &1.into()), "{again}");
+    assert!(again["time_unused"].as_f64().is_some_and(|part| (0.85..0.95).contains(&part)), "{again}");
+}
+
+#[test]
+fn what_is_told_of_one_is_told_in_the_singular() {
+    let world = World::new();
+    world.write("one.txt", "JobID|JobName|State|ElapsedRaw\n1|a|COMPLETED|60\nnonsense\n");
+    let told = world.csync(&["profile", "import", "one.txt"]).exits(0).err;
+    assert!(told.contains("1 job of 1 kind of commands was learned from."), "{told}");
+    assert!(told.contains("1 line told of nothing that can be learned from."), "{told}");
 }
 
 #[test]

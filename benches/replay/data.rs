@@ -125,8 +125,6 @@ pub(crate) struct Student {
     pub(crate) profile: Profile,
     pub(crate) n: u32,
     pub(crate) most_memory: f64,
-    /// Seconds.
-    pub(crate) most_time: f64,
 }
 
 impl Student {
@@ -134,7 +132,6 @@ impl Student {
     pub(crate) fn learn(&mut self, input: f64, memory: f64, seconds: f64) {
         self.n += 1;
         self.most_memory = self.most_memory.max(memory);
-        self.most_time = self.most_time.max(seconds);
         let id = u64::from(self.n).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let id = (id ^ (id >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let (input, memory, wall) = (input as f32, memory as f32, seconds as f32);

@@ -69,5 +69,6 @@ fn smoke() {
         })
         .collect();
     memory::smoke(&rows);
+    time::smoke(&rows);
     println!("the replays run with `cargo bench --bench replay`");
 }

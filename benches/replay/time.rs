@@ -2,63 +2,27 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use csync::decide::learn::profile::Question;
+use csync::decide::learn::limits::{Limits, Past, Way};
 use csync::decide::learn::stakes::Caution;
+use csync::model::observation::Observation;
 
-use crate::data::{Row, Student, Table, Traces, by_start, ended, median};
-
-/// Hours asked for, and what was killed for too few.
-#[derive(Clone, Copy, Debug, Default)]
-struct Asked {
-    tasks: u32,
-    kills: u32,
-    long_kills: u32,
-    hours: f64,
-    burnt: f64,
-    used: f64,
-}
-
-/// What is asked for.
-#[derive(Clone, Copy, Debug)]
-enum Way {
-    Preset,
-    ThreeTimesTheLongest,
-    Learned(Caution),
-}
+use crate::data::{Row, Student, Table, Traces, by_start, median};
 
 /// What a workflow without a time limit of its own is given, in seconds.
 const PRESET: f64 = 4.0 * 3600.0;
 
-fn replay(rows: &[Row], way: Way, asked: &mut Asked) {
-    let mut student = Student::default();
-    let mut under_way = Vec::new();
-    for row in by_start(rows) {
-        for over in ended(&mut under_way, row.start) {
-            student.learn(over.input, over.memory, over.hours * 3600.0);
+/// The attempts of a process, as `csync profile replay` goes through those of a report.
+fn history(rows: &[Row]) -> impl Iterator<Item = Past> {
+    by_start(rows).into_iter().map(|row| {
+        let took = row.hours * 3600.0;
+        let (input, memory, wall) = (row.input as f32, row.memory as f32, took as f32);
+        Past {
+            times: (row.start, row.complete),
+            took,
+            asked: Some(if row.asked_time.is_finite() { row.asked_time } else { PRESET }),
+            seen: Observation { input, memory, wall, ..Observation::default() },
         }
-        let (took, preset) = (row.hours * 3600.0, if row.asked_time.is_finite() { row.asked_time } else { PRESET });
-        let learned = |caution| {
-            let question = Question { input: row.input, grain: 60.0, caution };
-            student.profile.time_limit(question).map(|found| found.request)
-        };
-        let limit = match way {
-            Way::Preset => None,
-            _ if student.n < 3 => None,
-            Way::ThreeTimesTheLongest => Some((3.0 * student.most_time).max(60.0)),
-            Way::Learned(caution) => learned(caution),
-        };
-        let mut limit = limit.map_or(preset, |limit| limit.min(preset));
-        asked.tasks += 1;
-        asked.used += row.hours;
-        asked.long_kills += u32::from(limit < took && took > 3600.0);
-        while limit < took {
-            asked.kills += 1;
-            asked.burnt += limit / 3600.0;
-            limit = (2.0 * limit).max(60.0).min(preset.max(2.0 * limit));
-        }
-        asked.hours += limit / 3600.0;
-        under_way.push(row);
-    }
+    })
 }
 
 /// The walltime protocol.
@@ -66,8 +30,8 @@ pub(crate) fn limits(traces: &Traces) {
     println!("walltime: hours asked for, killed at the limit (of tasks over an hour), hours burnt so");
     println!("  on six workflows: preset 124,564 h; three times the longest 28,839 h (-77 %), 1.7 % killed");
     let ways = [
-        ("preset", Way::Preset),
-        ("longest x3", Way::ThreeTimesTheLongest),
+        ("preset", Way::Asked),
+        ("longest x3", Way::Longest(3.0)),
         ("csync", Way::Learned(Caution::Balanced)),
         ("csync lean", Way::Learned(Caution::Lean)),
         ("csync safe", Way::Learned(Caution::Safe)),
@@ -75,9 +39,9 @@ pub(crate) fn limits(traces: &Traces) {
     let workflows: Vec<Vec<Vec<Row>>> = traces.workflows().iter().map(|name| traces.workflow(name)).collect();
     let mut preset = f64::NAN;
     for (name, way) in ways {
-        let mut asked = Asked::default();
-        workflows.iter().flatten().for_each(|rows| replay(rows, way, &mut asked));
-        if matches!(way, Way::Preset) {
+        let mut asked = Limits::default();
+        workflows.iter().flatten().for_each(|rows| asked.add(&Limits::of(history(rows), way)));
+        if way == Way::Asked {
             preset = asked.hours;
         }
         println!(
@@ -91,6 +55,12 @@ pub(crate) fn limits(traces: &Traces) {
             asked.used,
         );
     }
+}
+
+/// Goes through a small history: limits must come to something.
+pub(crate) fn smoke(rows: &[Row]) {
+    let [asked, learned] = [Way::Asked, Way::Learned(Caution::Balanced)].map(|way| Limits::of(history(rows), way));
+    assert!(asked.tasks > 30 && learned.predicted > 20 && learned.hours < asked.hours, "{asked:?} {learned:?}");
 }
 
 /// The rows of the shippable set in the order of their instances, each with its application and category.

@@ -39,6 +39,9 @@ impl Trust {
     }
 }
 
+/// Longest time in seconds that is believed of anything: thirty years.
+pub const LONGEST: f32 = 1e9;
+
 /// One attempt's numbers. A number that was not measured is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Observation {
@@ -58,6 +61,9 @@ pub struct Observation {
     pub io: f32,
     /// Bytes of memory that were asked for it.
     pub asked: f32,
+    /// Seconds that were asked for it. Not among what is written of it, which was there first: whoever keeps it keeps it beside that.
+    #[serde(skip)]
+    pub asked_time: f32,
     /// What cut it short.
     pub cut: Cut,
     /// How it was measured.
@@ -71,10 +77,11 @@ impl Observation {
         let within = |value: f32, most: f32| value.is_finite() && (0.0..=most).contains(&value);
         within(self.input, 1e18)
             && within(self.memory, 1e15)
-            && within(self.wall, 1e9)
+            && within(self.wall, LONGEST)
             && within(self.cpu, if self.wall > 0.0 { self.wall * 1e5 } else { 1e13 })
             && within(self.io, 1e18)
             && within(self.asked, 1e16)
+            && within(self.asked_time, LONGEST)
             && (self.memory > 0.0 || self.wall > 0.0)
     }
 }

@@ -16,7 +16,7 @@ use crate::reach::learned::{Entry, Place};
 
 /// Write the observations that are kept, as CSV or Parquet, or sealed for another machine
 ///
-/// Commands by their readable names or tokens, hosts by tokens: nothing else is known.
+/// Commands by their readable names or tokens, hosts by tokens: nothing else is known. A number that was not measured, or not told, is 0.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// As comma-separated values, which it does by itself
@@ -32,7 +32,7 @@ pub(super) struct Args {
 
 /// The columns, with their types for data frames.
 const COLUMNS: &str = "command=str,hosts=str,ended_minutes=u64,input_bytes=f64,memory_bytes=f64,wall_s=f64,cpu_s=f64,\
-                       io_bytes=f64,cut=str";
+                       io_bytes=f64,cut=str,asked_memory_bytes=f64,asked_time_s=f64";
 
 /// Runs it.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
@@ -98,7 +98,8 @@ fn rows(entries: &[Entry], out: &mut dyn Write) -> io::Result<()> {
             let (command, class) = (&entry.signature, entry.class);
             let numbers = (seen.at, seen.input, seen.memory, seen.wall, seen.cpu, seen.io);
             let (at, input, memory, wall, cpu, io) = numbers;
-            writeln!(out, "{command},hosts-{class},{at},{input},{memory},{wall},{cpu},{io},{cut}")?;
+            write!(out, "{command},hosts-{class},{at},{input},{memory},{wall},{cpu},{io},{cut}")?;
+            writeln!(out, ",{},{}", seen.asked, seen.asked_time)?;
         }
     }
     Ok(())

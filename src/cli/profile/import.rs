@@ -23,7 +23,7 @@ use crate::decide::learn::summary::Summary;
 use crate::language::command::{Signature, Token, TokenKey, signature};
 use crate::language::history::{PastJob, PastWait, Reader};
 use crate::model::api::ErrorKind;
-use crate::model::observation::Observation;
+use crate::model::observation::{LONGEST, Observation};
 use crate::reach::clock;
 use crate::reach::frames;
 use crate::reach::learned::{BEGINNING, Entry, class_of};
@@ -152,18 +152,19 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
             "jobs": told.jobs, "skipped": told.skipped, "crowded": told.crowded, "commands": kinds, "waits": waits
         }))?;
     } else {
-        let kinds = many(u32::try_from(kinds).unwrap_or(u32::MAX), "kind");
-        context.say(&format!("{} jobs of {kinds} of commands were learned from.", told.jobs));
+        let count = |count: u64, thing: &str| many(u32::try_from(count).unwrap_or(u32::MAX), thing);
+        let was = |count: u64| if count == 1 { "was" } else { "were" };
+        let (jobs, kinds) = (count(told.jobs, "job"), count(kinds as u64, "kind"));
+        context.say(&format!("{jobs} of {kinds} of commands {} learned from.", was(told.jobs)));
         if waits > 0 {
-            context.say(&format!("{waits} jobs told how long the queues of {name} make them wait."));
+            context.say(&format!("{} told how long the queues of {name} make jobs wait.", count(waits as u64, "job")));
         }
         if told.skipped > 0 {
-            context.say(&format!("{} lines told of nothing that can be learned from.", told.skipped));
+            context.say(&format!("{} told of nothing that can be learned from.", count(told.skipped, "line")));
         }
         if told.crowded > 0 {
-            let left = told.crowded;
-            context
-                .warn(&format!("{left} jobs were left out: more than {KINDS} kinds of commands are not kept apart."));
+            let left = format!("{} {} left out", count(told.crowded, "job"), was(told.crowded));
+            context.warn(&format!("{left}: more than {KINDS} kinds of commands are not kept apart."));
         }
     }
     Ok(Exit::Success)
@@ -184,7 +185,7 @@ const KINDS: usize = 50_000;
 const GATHERED: usize = 64;
 /// Attempts that models are judged by in one import at most: some 2 s of one core. The kinds with the most jobs come first.
 const JUDGEMENTS: usize = 200_000;
-/// Threads that judge at most.
+/// Threads that judge or replay at most.
 const MOST_WORKERS: usize = 8;
 
 /// What was read of one kind of command.
@@ -301,29 +302,36 @@ impl Taken {
     }
 }
 
-/// Makes profiles, on all cores: judging the models takes three times as long as reading the report.
+/// Makes profiles: judging the models takes three times as long as reading the report.
 fn profiles(known: Vec<(Signature, Summary, bool)>, class: Token) -> Vec<Entry> {
+    on_all_cores(known, |(signature, summary, is_judged)| {
+        let profile = if is_judged { Profile::of(summary) } else { Profile::unjudged(summary) };
+        Entry { signature, class, profile }
+    })
+}
+
+/// Makes something of each, on all cores; returns it in their order.
+pub(super) fn on_all_cores<T: Send, R: Send>(all: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
     let workers = std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_WORKERS);
-    let queue = Mutex::new(known.into_iter().enumerate());
+    let queue = Mutex::new(all.into_iter().enumerate());
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let work = || {
+    let some = || {
         let mut made = Vec::new();
-        while let Some((place, (signature, summary, is_judged))) = next() {
-            let profile = if is_judged { Profile::of(summary) } else { Profile::unjudged(summary) };
-            made.push((place, Entry { signature, class, profile }));
+        while let Some((place, one)) = next() {
+            made.push((place, work(one)));
         }
         made
     };
-    let mut made: Vec<(usize, Entry)> = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
-        let mut made = work();
+    let mut made: Vec<(usize, R)> = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..workers).map(|_| scope.spawn(some)).collect();
+        let mut made = some();
         for other in others {
             made.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         }
         made
     });
     made.sort_unstable_by_key(|(place, _)| *place);
-    made.into_iter().map(|(_, entry)| entry).collect()
+    made.into_iter().map(|(_, one)| one).collect()
 }
 
 /// What a job of a history teaches.
@@ -337,6 +345,8 @@ pub(super) fn observation(job: &PastJob, id: u64) -> Observation {
         cpu: job.cpu as f32,
         io: job.io as f32,
         asked: job.asked_memory as f32,
+        // Some systems write a limit that is none as a number that no clock reaches.
+        asked_time: Some(job.asked_time as f32).filter(|asked| *asked <= LONGEST).unwrap_or_default(),
         cut: job.cut,
         trust: job.trust,
     }

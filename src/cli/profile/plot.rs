@@ -183,16 +183,12 @@ impl Plot {
         text
     }
 
-    /// Draws it as SVG, with nothing from elsewhere.
-    pub(super) fn svg(&self) -> String {
+    /// Draws it as what stands in an SVG, with nothing from elsewhere.
+    fn drawing(&self) -> String {
         let x = |x: f64| LEFT + (x - self.x.0) / (self.x.1 - self.x.0) * (WIDTH - LEFT - 20.0);
         let y = |y: f64| 30.0 + (1.0 - y / self.most) * (HEIGHT - BOTTOM - 30.0);
-        let mut text = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" font-size=\"12\">\n\
-             <rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"#fff\"/><text x=\"{LEFT}\" y=\"18\">{} of {}</text>\n",
-            self.quantity.title(),
-            escape(&self.title)
-        );
+        let (title, of) = (self.quantity.title(), escape(&self.title));
+        let mut text = format!("<text x=\"{LEFT}\" y=\"18\">{title} of {of}</text>\n");
         for part in 0..=4 {
             let (share, at) = (f64::from(part) / 4.0, self.most * f64::from(part) / 4.0);
             let input = self.x.0 + share * (self.x.1 - self.x.0);
@@ -247,8 +243,21 @@ impl Plot {
             HEIGHT - 28.0,
             self.axis()
         );
-        text + "</svg>\n"
+        text
     }
+}
+
+/// Draws all of them below each other as SVG.
+pub(super) fn svg(plots: &[Plot]) -> String {
+    let height = HEIGHT * plots.len().max(1) as f64;
+    let mut text = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" font-size=\"12\">\n\
+         <rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#fff\"/>\n"
+    );
+    for (plot, top) in plots.iter().zip((0..).map(|nth| f64::from(nth) * HEIGHT)) {
+        let _ = writeln!(text, "<g transform=\"translate(0 {top})\">\n{}</g>", plot.drawing());
+    }
+    text + "</svg>\n"
 }
 
 /// Draws all of them below each other as pixels.
@@ -264,7 +273,7 @@ const INK: Color = [0, 0, 0];
 const GRID: Color = [221, 221, 221];
 
 impl Plot {
-    /// Draws it as [`Plot::svg`] does, from `top` on.
+    /// Draws it as [`svg`] does, from `top` on.
     fn paint(&self, canvas: &mut Canvas, top: f64) {
         let x = |x: f64| LEFT + (x - self.x.0) / (self.x.1 - self.x.0) * (WIDTH - LEFT - 20.0);
         let y = |y: f64| top + 30.0 + (1.0 - y / self.most) * (HEIGHT - BOTTOM - 30.0);
@@ -307,7 +316,7 @@ fn rgb(color: &str) -> Color {
 /// Puts drawings on a page.
 pub(super) fn html(title: &str, plots: &[Plot]) -> String {
     let title = escape(title);
-    let drawings: String = plots.iter().map(Plot::svg).collect();
+    let drawings: String = plots.iter().map(|plot| svg(std::slice::from_ref(plot))).collect();
     format!(
         "<!doctype html>\n<meta charset=\"utf-8\">\n<title>{title}</title>\n<style>body{{max-width:60rem;margin:2rem auto;\
          font-family:sans-serif}}</style>\n<h1>{title}</h1>\n<p>Shaded: the interval that holds eight of ten. Dashed: what to ask \

@@ -8,11 +8,11 @@ use serde_json::json;
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::outfile;
-use crate::cli::profile::plot::{Plot, Quantity, html, png};
+use crate::cli::profile::plot::{Plot, Quantity, html, png, svg};
 use crate::cli::profile::{open, place};
 use crate::cli::view::table::Page;
 use crate::cli::view::words::{duration, many};
-use crate::decide::learn::profile::{Prediction, Question};
+use crate::decide::learn::profile::{Prediction, Profile, Question};
 use crate::decide::learn::shipped::{Needs, needs};
 use crate::decide::learn::stakes::Caution;
 use crate::language::command::{Part, commands, signature};
@@ -24,7 +24,8 @@ use crate::reach::learned::Entry;
 ///
 /// All that was learned of the same programs counts, whatever their options. Memory and time are given as what to ask for, and
 /// as an interval that holds eight of ten; CPU time and the bytes read and written, by calls and through pipes too, as such an
-/// interval where they were counted.
+/// interval where they were counted. Where it is known what was asked for so far: which part of it was not used, how many were killed
+/// at their time limit, and how often the intervals held what came next.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The command, or its first words
@@ -36,7 +37,7 @@ pub(super) struct Args {
     /// Draw what was seen and what is predicted over input size, by class of hosts
     #[arg(long)]
     plot: bool,
-    /// Write the drawing to a file instead: `.svg` (memory alone, or time where no memory was seen), `.png` or `.html`
+    /// Write the drawings to a file instead, one below the other: `.svg`, `.png` or `.html`
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -132,7 +133,7 @@ fn draw(context: &Context, output: Option<&Path>, shown: &str, entries: &[Entry]
         return Ok(Exit::Success);
     };
     let text = match path.extension().and_then(|end| end.to_str()) {
-        Some("svg") => plots.first().map_or_else(String::new, Plot::svg).into_bytes(),
+        Some("svg") => svg(&plots).into_bytes(),
         Some("html") => html(shown, &plots).into_bytes(),
         Some("png") => png(&plots),
         _ => return Err(Failure::usage(format!("`{}` ends in none of .svg, .png and .html", path.display()))),
@@ -213,6 +214,11 @@ impl Needed {
             "time_limit_s": self.limit.map(|found| found.request),
             "cpu_s": self.cpu,
             "io_bytes": self.io,
+            "unused": entry.profile.unused(),
+            "time_unused": entry.profile.unused_time(),
+            "held": entry.profile.held().share(),
+            "time_held": entry.profile.held_time().share(),
+            "killed": entry.profile.summary().killed(),
         })
     }
 
@@ -239,6 +245,24 @@ impl Needed {
         if let Some(io) = self.io {
             let _ = writeln!(page, "  I/O     {} to {} read and written", bytes(io.low), bytes(io.high));
         }
+        for line in so_far(&entry.profile) {
+            let _ = writeln!(page, "  {line}");
+        }
         page.push('\n');
     }
+}
+
+/// Says what became of what was asked for so far, and how often the intervals held.
+fn so_far(profile: &Profile) -> Vec<String> {
+    let both = |parts: [Option<f64>; 2]| {
+        let said = parts.into_iter().zip(["memory", "time"]);
+        let said = said.filter_map(|(part, of)| Some(format!("{:.0} % of the {of}", 100.0 * part?)));
+        Some(said.collect::<Vec<_>>().join(", ")).filter(|said| !said.is_empty())
+    };
+    let unused = both([profile.unused(), profile.unused_time()]).map(|said| format!("unused  {said} asked for so far"));
+    let killed = Some(profile.summary().killed()).filter(|killed| *killed > 0);
+    let killed = killed.map(|killed| format!("killed  {} at the time limit", many(killed, "attempt")));
+    let held = both([profile.held().share(), profile.held_time().share()]);
+    let held = held.map(|said| format!("held    {said} that came next lay in the interval"));
+    [unused, killed, held].into_iter().flatten().collect()
 }

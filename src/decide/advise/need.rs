@@ -82,6 +82,7 @@ mod tests {
                 cpu,
                 io: 0.0,
                 asked: 0.0,
+                asked_time: 0.0,
                 cut: Cut::Nothing,
                 trust: Trust::Full,
             };

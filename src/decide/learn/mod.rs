@@ -25,6 +25,8 @@ pub mod summary;
 
 pub mod profile;
 
+pub mod limits;
+
 pub mod hosts;
 
 pub mod evidence;

@@ -1,14 +1,16 @@
 //! What is known of one signature on one class of hosts, and what it predicts.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::decide::learn::grain::Grain;
 use crate::decide::learn::points::{MODELS, Model, Point, Points, Target};
-use crate::decide::learn::slim::Columns;
+use crate::decide::learn::slim::{Column, Columns};
 use crate::decide::learn::stakes::{Caution, Outcome, Spread, Stakes};
 use crate::decide::learn::steps::Steps;
 use crate::decide::learn::summary::Summary;
-use crate::model::observation::Observation;
+use crate::model::observation::{Cut, Observation};
 
 /// How many attempts that ran to their end make a prediction.
 const ENOUGH: usize = 3;
@@ -25,6 +27,8 @@ const PREFERENCE: i32 = 8;
 /// Models of less weight than this (beside the best) are left out.
 const NEGLIGIBLE: f64 = 0.01;
 
+/// Attempts without which it is not said how often an interval held.
+const TELLING: u32 = 5;
 /// Fewer attempts than this are a thin history.
 const THIN: usize = 10;
 /// Seconds from which on an attempt that is killed at its limit is dear.
@@ -47,6 +51,9 @@ pub struct Profile {
     /// By how much each model's run time was off, whatever it would have wasted.
     misses: Scores,
     held: Held,
+    /// The same of the run time. Kept in the appendix.
+    #[serde(skip)]
+    held_time: Held,
 }
 
 /// A profile in few bytes: it predicts the same, and nothing can be added to it.
@@ -64,17 +71,53 @@ impl SlimProfile {
     /// Returns the profile; none where it is not whole.
     pub fn profile(&self) -> Option<Profile> {
         let Self { memory, wall, misses, held, .. } = *self;
-        Some(Profile { summary: Summary::of_slim(&self.kept, self.count)?, memory, wall, misses, held })
+        let summary = Summary::of_slim(&self.kept, self.count)?;
+        Some(Profile { summary, memory, wall, misses, held, held_time: Held::default() })
     }
 }
 
-/// How often the 80 % interval of memory held what came next.
+/// What is kept of a profile behind what the first programs wrote of it, which read up to there and leave the rest; of what they wrote
+/// nothing is made up here.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Appendix {
+    /// Seconds that were asked for, of each observation in their order.
+    asked_time: Column<f32>,
+    /// How many each origin has seen that were killed at their time limit.
+    killed: BTreeMap<u64, u32>,
+    /// How often the 80 % interval of run time held what came next.
+    held: Held,
+}
+
+/// How often an 80 % interval held what came next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
     /// Attempts that were predicted before they were known.
     pub of: u32,
     /// How many of them came to lie in the interval.
     pub within: u32,
+}
+
+impl Held {
+    /// Adds what others counted.
+    pub(super) fn add(&mut self, other: Self) {
+        self.of = self.of.saturating_add(other.of);
+        self.within = self.within.saturating_add(other.within);
+    }
+
+    pub(super) fn count(&mut self, within: bool) {
+        self.of = self.of.saturating_add(1);
+        self.within = self.within.saturating_add(u32::from(within));
+    }
+
+    /// Returns the part that came to lie in the interval; none where nothing was predicted.
+    pub fn all(self) -> Option<f64> {
+        (self.of > 0).then(|| f64::from(self.within) / f64::from(self.of))
+    }
+
+    /// Returns the same, none where too few were predicted to tell.
+    pub fn share(self) -> Option<f64> {
+        self.all().filter(|_| self.of >= TELLING)
+    }
 }
 
 /// What a prediction rests on, best first.
@@ -172,6 +215,20 @@ impl Profile {
         SlimProfile { kept, count, memory, wall, misses, held }
     }
 
+    /// Returns what is kept of it behind what the first programs wrote; none where that says nothing.
+    pub fn appendix(&self) -> Option<Appendix> {
+        let is_asked = self.summary.kept().any(|(seen, _)| seen.asked_time > 0.0);
+        let (asked_time, killed) = self.summary.times();
+        let says = is_asked || !killed.is_empty() || self.held_time.of > 0;
+        says.then_some(Appendix { asked_time, killed, held: self.held_time })
+    }
+
+    /// Takes that in again.
+    pub fn append(&mut self, Appendix { asked_time, killed, held }: Appendix) {
+        self.summary.take_times(&asked_time, killed);
+        self.held_time = held;
+    }
+
     /// Returns what is kept of the attempts.
     pub fn summary(&self) -> &Summary {
         &self.summary
@@ -180,6 +237,23 @@ impl Profile {
     /// Returns how often what came next lay in the 80 % interval of memory.
     pub fn held(&self) -> Held {
         self.held
+    }
+
+    /// Returns how often what came next lay in the 80 % interval of run time.
+    pub fn held_time(&self) -> Held {
+        self.held_time
+    }
+
+    /// Returns the part of the time asked for that was not used, over the attempts of which both are known; none when there are none.
+    /// One that ran out of memory says nothing of the time that it would have taken.
+    pub fn unused_time(&self) -> Option<f64> {
+        let both = self.summary.kept().filter(|(seen, _)| seen.asked_time > 0.0 && seen.wall > 0.0);
+        let told = both.filter(|(seen, _)| seen.cut != Cut::Memory);
+        let (asked, unused) = told.fold((0.0, 0.0), |(asked, unused), (seen, weight)| {
+            let more = f64::from(seen.asked_time - seen.wall).max(0.0);
+            (asked + f64::from(seen.asked_time) * weight, unused + more * weight)
+        });
+        (asked > 0.0).then(|| unused / asked)
     }
 
     /// Returns the part of the memory asked for that was not used, over the attempts of which both are known; none when there
@@ -270,22 +344,7 @@ impl Profile {
     /// Predicts how much it will be, and not what to ask for.
     fn expected(&self, target: Target, misses: &Scores, input: f64) -> Option<Prediction> {
         let points = self.points(target)?;
-        let near = points.near(input);
-        let (mut outcomes, line) = if points.len() >= THIN || !points.is_beyond(input) {
-            (mixture(&points, misses, points.told(input)), None)
-        } else if points.correlation() >= STRAIGHT {
-            (points.outcomes(Model::Line, &near, input), Some(points.straight(input)))
-        } else {
-            // Few and all smaller: a line that does not fit them tells no more than their middle does.
-            (points.outcomes(Model::Any, &near, input), None)
-        };
-        points.redistribute(&mut outcomes);
-        let n = points.len() as f64;
-        let seen = Spread::seen(outcomes)?;
-        let middle = line.unwrap_or_else(|| seen.quantile(0.5));
-        let spread = seen.with_tail(n, 1.0)?;
-        let (low, high) = (spread.quantile(0.1), spread.quantile(0.9));
-        let middle = middle.clamp(low, high);
+        let Expected { low, middle, high } = Expected::of(&points, misses, input, None)?;
         Some(Prediction { request: middle, low, middle, high, n: self.seen(target), source: Source::Learned })
     }
 
@@ -357,6 +416,11 @@ impl Profile {
         }
         if let Some((points, came)) = of(Target::Wall) {
             let said = Said::of(&points, came.x);
+            if !came.cut
+                && let Some(expected) = Expected::of(&points, &self.misses, came.x, Some(&said))
+            {
+                self.held_time.count((expected.low..=expected.high).contains(&came.y));
+            }
             score(&mut self.wall, Some(&mut self.misses), &said, came, Stakes::time(Caution::Balanced));
         }
     }
@@ -366,9 +430,37 @@ impl Profile {
         let outcomes = said.mixture(&self.memory);
         let spread = Spread::new(outcomes, said.points.len() as f64, Stakes::memory(Caution::Balanced));
         let Some(spread) = spread.filter(|_| !came.cut) else { return };
-        self.held.of = self.held.of.saturating_add(1);
-        let within = (spread.quantile(0.1)..=spread.quantile(0.9)).contains(&came.y);
-        self.held.within = self.held.within.saturating_add(u32::from(within));
+        self.held.count((spread.quantile(0.1)..=spread.quantile(0.9)).contains(&came.y));
+    }
+}
+
+/// How much something will be: the ends of the interval that holds eight of ten, and the middle.
+struct Expected {
+    low: f64,
+    middle: f64,
+    high: f64,
+}
+
+impl Expected {
+    /// Makes it of points, and of by how much each model was off so far; of what the models said already of that input, where they did.
+    fn of(points: &Points, misses: &Scores, input: f64, said: Option<&Said<'_>>) -> Option<Self> {
+        let (mut outcomes, line) = if points.len() >= THIN || !points.is_beyond(input) {
+            let told = points.told(input);
+            let said = said.filter(|_| told >= input).map(|said| said.mixture(misses));
+            (said.unwrap_or_else(|| mixture(points, misses, told)), None)
+        } else if points.correlation() >= STRAIGHT {
+            (points.outcomes(Model::Line, &points.near(input), input), Some(points.straight(input)))
+        } else {
+            // Few and all smaller: a line that does not fit them tells no more than their middle does.
+            (points.outcomes(Model::Any, &points.near(input), input), None)
+        };
+        points.redistribute(&mut outcomes);
+        let n = points.len() as f64;
+        let seen = Spread::seen(outcomes)?;
+        let middle = line.unwrap_or_else(|| seen.quantile(0.5));
+        let spread = seen.with_tail(n, 1.0)?;
+        let (low, high) = (spread.quantile(0.1), spread.quantile(0.9));
+        Some(Self { low, middle: middle.clamp(low, high), high })
     }
 }
 

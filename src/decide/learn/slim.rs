@@ -1,7 +1,7 @@
 //! Observations in few bytes, for who asks for predictions alone: the index of hooks has ten thousand commands.
 //!
 //! Left out is what no prediction of memory or time looks at: which attempts they were (the order of the ids says which are a sample, so they are
-//! numbered in that order) and how much those read and wrote. The rest stands in columns, and a column of one value once.
+//! numbered in that order), how much those read and wrote, and what time was asked for them. The rest stands in columns, and a column of one value once.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,14 +23,17 @@ pub struct Columns {
     trust: Column<Trust>,
 }
 
+/// The values of a column.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-enum Column<T> {
+pub(super) enum Column<T> {
+    /// All the same.
     Same(T),
+    /// One of each.
     Each(Vec<T>),
 }
 
 impl<T: Copy + PartialEq> Column<T> {
-    fn of(kept: &[Observation], value: impl Fn(&Observation) -> T) -> Self {
+    pub(super) fn of(kept: &[Observation], value: impl Fn(&Observation) -> T) -> Self {
         let mut values = kept.iter().map(&value);
         match values.next() {
             Some(first) if values.all(|other| other == first) => Self::Same(first),
@@ -38,7 +41,7 @@ impl<T: Copy + PartialEq> Column<T> {
         }
     }
 
-    fn get(&self, at: usize) -> Option<T> {
+    pub(super) fn get(&self, at: usize) -> Option<T> {
         match self {
             Self::Same(value) => Some(*value),
             Self::Each(values) => values.get(at).copied(),
@@ -87,6 +90,7 @@ impl Columns {
                 cpu: self.cpu.get(at)?,
                 io: 0.0,
                 asked: self.asked.get(at)?,
+                asked_time: 0.0,
                 cut: self.cut.get(at)?,
                 trust: self.trust.get(at)?,
             })

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::decide::learn::slim::Columns;
-use crate::model::observation::Observation;
+use crate::decide::learn::slim::{Column, Columns};
+use crate::model::observation::{Cut, Observation};
 
 /// How many of the latest are kept.
 const LATEST: usize = 72;
@@ -31,6 +31,9 @@ pub struct Summary {
     kept: Vec<Observation>,
     /// How many each origin (a machine's store) has seen.
     counts: BTreeMap<u64, u32>,
+    /// How many of them were killed at their time limit. Kept in the appendix.
+    #[serde(skip)]
+    killed: BTreeMap<u64, u32>,
 }
 
 impl Summary {
@@ -39,8 +42,7 @@ impl Summary {
         if !seen.is_sound() || self.kept.iter().any(|known| known.id == seen.id) {
             return false;
         }
-        let count = self.counts.entry(origin).or_default();
-        *count = count.saturating_add(1);
+        self.count_new(origin, (1, u32::from(seen.cut == Cut::Time)));
         let place = self.kept.partition_point(|known| by_time(known, &seen) == Ordering::Less);
         self.kept.insert(place, seen);
         self.trim();
@@ -55,8 +57,8 @@ impl Summary {
         self.kept.extend(seen.iter().filter(|one| one.is_sound() && !known.contains(&one.id) && met.insert(one.id)));
         let new = u32::try_from(self.kept.len() - before).unwrap_or(u32::MAX);
         if new > 0 {
-            let count = self.counts.entry(origin).or_default();
-            *count = count.saturating_add(new);
+            let killed = self.kept.iter().skip(before).filter(|one| one.cut == Cut::Time).count();
+            self.count_new(origin, (new, u32::try_from(killed).unwrap_or(u32::MAX)));
             self.kept.sort_by(by_time);
             self.trim();
         }
@@ -66,14 +68,18 @@ impl Summary {
     /// Takes in what another store keeps of the same signature.
     pub fn merge(&mut self, other: &Self) {
         for seen in other.kept.iter().filter(|seen| seen.is_sound()) {
-            if !self.kept.iter().any(|known| known.id == seen.id) {
-                self.kept.push(*seen);
+            match self.kept.iter_mut().find(|known| known.id == seen.id) {
+                // One of them may come from a program that did not keep what time was asked for.
+                Some(known) => known.asked_time = known.asked_time.max(seen.asked_time),
+                None => self.kept.push(*seen),
             }
         }
         self.kept.sort_by(by_time);
-        for (origin, count) in &other.counts {
-            let mine = self.counts.entry(*origin).or_default();
-            *mine = (*mine).max(*count);
+        for (mine, theirs) in [(&mut self.counts, &other.counts), (&mut self.killed, &other.killed)] {
+            for (origin, count) in theirs {
+                let known = mine.entry(*origin).or_default();
+                *known = (*known).max(*count);
+            }
         }
         self.trim();
     }
@@ -93,6 +99,36 @@ impl Summary {
         self.counts.values().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
+    /// Returns how many of them were killed at their time limit, at least: programs before this one counted none, and of what they saw
+    /// those count that are kept.
+    pub fn killed(&self) -> u32 {
+        let kept = self.kept.iter().filter(|seen| seen.cut == Cut::Time).count();
+        let counted = self.killed.values().fold(0, |sum: u32, count| sum.saturating_add(*count));
+        counted.max(u32::try_from(kept).unwrap_or(u32::MAX))
+    }
+
+    /// Returns what is kept behind it: what time was asked for, and how many were killed.
+    pub(super) fn times(&self) -> (Column<f32>, BTreeMap<u64, u32>) {
+        (Column::of(&self.kept, |seen| seen.asked_time), self.killed.clone())
+    }
+
+    /// Takes that in again; nothing of what is not whole.
+    pub(super) fn take_times(&mut self, asked: &Column<f32>, killed: BTreeMap<u64, u32>) {
+        for (at, seen) in self.kept.iter_mut().enumerate() {
+            seen.asked_time = asked.get(at).unwrap_or_default();
+        }
+        self.killed = killed;
+    }
+
+    fn count_new(&mut self, origin: u64, (new, killed): (u32, u32)) {
+        let count = self.counts.entry(origin).or_default();
+        *count = count.saturating_add(new);
+        if killed > 0 {
+            let count = self.killed.entry(origin).or_default();
+            *count = count.saturating_add(killed);
+        }
+    }
+
     /// Returns what is kept in few bytes, and how many were seen: enough to predict by, too little to merge.
     pub fn slim(&self) -> (Columns, u32) {
         (Columns::of(&self.kept), self.count())
@@ -100,7 +136,8 @@ impl Summary {
 
     /// Makes a summary again of what [`Summary::slim`] said; none where that is not whole.
     pub fn of_slim(columns: &Columns, count: u32) -> Option<Self> {
-        Some(Self { kept: columns.observations()?, counts: BTreeMap::from([(0, count)]) })
+        let counts = BTreeMap::from([(0, count)]);
+        Some(Self { kept: columns.observations()?, counts, killed: BTreeMap::new() })
     }
 
     /// Returns when the last one ended, in minutes since 1970.

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use crate::decide::learn::evidence::{Evidence, Law, Prior};
 use crate::decide::learn::hosts::{Factor, ratios};
 use crate::decide::learn::points::{MODELS, Point, Points, Target};
-use crate::decide::learn::profile::{Prediction, Profile, Question, SlimProfile, Source};
+use crate::decide::learn::profile::{Held, Prediction, Profile, Question, SlimProfile, Source};
 use crate::decide::learn::stakes::{Caution, Outcome, Spread, Stakes};
 use crate::decide::learn::steps::Steps;
 use crate::decide::learn::summary::Summary;
@@ -51,6 +51,70 @@ fn tells_what_was_asked_for_in_vain_and_how_often_its_interval_held() {
     let held = profile.held();
     assert!(held.of > 30 && held.within > held.of / 2, "{held:?}");
     assert_eq!(learned((0..5).map(|n| seen(n, GB, GB, 60.0))).unused(), None);
+}
+
+#[test]
+fn tells_the_same_of_time() {
+    let asked = |n: u64| Observation { asked_time: 36_000.0, ..seen(n, GB, GB, 3600.0 + (mixed(n) % 100) as f64) };
+    let cut = |n: u64| Observation { cut: Cut::Time, ..asked(n) };
+    // What ran out of memory says nothing of the time.
+    let out = |n: u64| Observation { cut: Cut::Memory, ..seen(n, GB, GB, 10.0) };
+    let profile = learned((0..60).map(|n| match n % 20 {
+        7 => Observation { wall: 36_000.0, ..cut(n) },
+        9 => Observation { asked_time: 1e6, ..out(n) },
+        _ => asked(n),
+    }));
+    let unused = profile.unused_time().expect("it is known what was asked for");
+    assert!((0.83..0.87).contains(&unused), "{unused}");
+    let held = profile.held_time();
+    assert_eq!(held.of, 60 - JUDGED_AFTER - 2 * 3, "those that were cut say nothing of it");
+    assert!(held.share().is_some_and(|share| share > 0.5), "{held:?}");
+    assert_eq!(profile.summary().killed(), 3);
+    let untold = learned((0..5).map(|n| seen(n, GB, GB, 60.0)));
+    assert_eq!((untold.unused_time(), untold.summary().killed()), (None, 0));
+    assert_eq!(untold.held_time().share(), None, "too few to tell");
+}
+
+/// Attempts that nothing is predicted of: too few came before them.
+const JUDGED_AFTER: u32 = 3;
+
+#[test]
+fn the_interval_of_time_that_is_judged_is_the_one_that_is_told() {
+    let mut profile = Profile::default();
+    let mut within = 0;
+    for n in 0..200 {
+        let input = (mixed(n) % 50) as f64 * 1e8;
+        let came = seen(n, input, GB, 20.0 + input / 1e8 + (mixed(n + 7) % 90) as f64);
+        let told = profile.run_time(f64::from(came.input));
+        let held = told.is_some_and(|told| (told.low..=told.high).contains(&f64::from(came.wall)));
+        within += u32::from(held);
+        profile.observe(1, came);
+    }
+    assert_eq!((profile.held_time().of, profile.held_time().within), (197, within));
+}
+
+#[test]
+fn what_is_kept_behind_a_profile_comes_back_and_merges() {
+    let told = |n: u64| Observation {
+        asked_time: 60.0 * n as f32,
+        cut: if n.is_multiple_of(9) { Cut::Time } else { Cut::Nothing },
+        ..seen(n, GB, GB, 30.0)
+    };
+    let profile = learned((1..150).map(told));
+    let bytes = postcard::to_stdvec(&profile).expect("it is written");
+    let mut read: Profile = postcard::from_bytes(&bytes).expect("it is read");
+    assert_ne!(read, profile);
+    assert_eq!((read.unused_time(), read.held_time()), (None, Held::default()), "nothing is made up");
+    // The records of a program that kept nothing of it, and the same attempts told again.
+    let mut again = read.clone();
+    again.merge(&profile);
+    assert_eq!((again.unused_time(), again.summary().killed()), (profile.unused_time(), 16));
+    let mut other = profile.clone();
+    other.merge(&read);
+    assert_eq!(again, other);
+    read.append(profile.appendix().expect("it says something"));
+    assert_eq!(read, profile);
+    assert_eq!(Profile::default().appendix(), None);
 }
 
 #[test]
@@ -243,10 +307,15 @@ fn a_limit_waits_no_longer_than_it_is_worth_and_failing_waits_again() {
 
 #[test]
 fn a_profile_stays_under_four_kilobytes() {
-    let profile = learned((0..3000).map(|n| seen(n, mixed(n) as f64 / 1e8, (1 + mixed(n) % 977) as f64 * 1e7, 60.0)));
+    let of = |n: u64| seen(n, mixed(n) as f64 / 1e8, (1 + mixed(n) % 977) as f64 * 1e7, 60.0);
+    let profile = learned((0..3000).map(|n| Observation { asked_time: 60.0 + n as f32, ..of(n) }));
     let bytes = postcard::to_stdvec(&profile).expect("a profile can be written");
-    assert!(bytes.len() < 4096, "{}", bytes.len());
-    assert_eq!(postcard::from_bytes::<Profile>(&bytes).expect("and read"), profile);
+    let appendix = profile.appendix().expect("there is more");
+    let more = postcard::to_stdvec(&appendix).expect("it can be written");
+    assert!(bytes.len() + more.len() < 4096, "{} {}", bytes.len(), more.len());
+    let mut read: Profile = postcard::from_bytes(&bytes).expect("and read");
+    read.append(appendix);
+    assert_eq!(read, profile);
     assert_eq!(profile.summary().count(), 3000);
 }
 
@@ -444,7 +513,7 @@ proptest! {
             let trust = if kind == 5 { Trust::Low } else { Trust::Full };
             let (input, wall) = (size as f32 * 1e8, 10.0 + need as f32);
             let (memory, asked) = (need as f32 * 1e7, if kind > 8 { 4e9 } else { 0.0 });
-            let seen = Observation { id, at, input, memory, wall, cpu: wall, io: 5.0, asked, cut, trust };
+            let seen = Observation { id, at, input, memory, wall, cpu: wall, io: 5.0, asked, asked_time: 0.0, cut, trust };
             summary.add(1 + id % 3, seen);
         }
         let profile = Profile::of(summary);

@@ -107,6 +107,7 @@ impl<'a> Script<'a> {
             cpu: 0.0,
             io: 0.0,
             asked: 0.0,
+            asked_time: 0.0,
             cut: Cut::Nothing,
             trust: Trust::Full,
         }

@@ -150,7 +150,11 @@ impl Reader {
         if let Some(waits) = self.waits.as_mut().filter(|_| self.format == Format::Qacct) {
             waits.close();
         }
-        let job = self.pending.take()?;
+        let mut job = self.pending.take()?;
+        // Grid Engine says of what it killed that it failed, and not for which of its limits.
+        if self.format == Format::Qacct && !self.tells && job.asked_time > 0.0 && job.wall >= job.asked_time {
+            (job.cut, self.tells) = (Cut::Time, true);
+        }
         let of_use = self.tells && (job.memory > 0.0 || job.wall > 0.0);
         self.skipped += u64::from(!of_use);
         of_use.then_some(job)
@@ -288,6 +292,7 @@ impl Reader {
             "cpu" => job.cpu = seconds().unwrap_or(0.0),
             "maxrss" => job.memory = bytes(value, 1.0).filter(|memory| *memory > 0.0).unwrap_or(job.memory),
             "maxvmem" if job.memory <= 0.0 => job.memory = bytes(value, 1.0).unwrap_or(0.0),
+            "category" => job.asked_time = time_of(value).unwrap_or(0.0),
             "failed" | "exit_status" => self.tells &= value.starts_with('0'),
             _ => {}
         }
@@ -365,10 +370,7 @@ impl Waits {
             "slots" => wait.cores = value.parse().unwrap_or(1),
             "qsub_time" | "submission_time" => self.submitted = moment(value),
             "start_time" => self.started = moment(value),
-            "category" => {
-                let limit = value.split([' ', ',']).find_map(|word| word.strip_prefix("h_rt="));
-                wait.asked = limit.and_then(clock).unwrap_or(0.0);
-            }
+            "category" => wait.asked = time_of(value).unwrap_or(0.0),
             _ => {}
         }
     }
@@ -461,6 +463,11 @@ fn split(line: &str, separator: u8, cells: &mut Vec<(usize, usize)>) {
         }
     }
     end(from, line.len());
+}
+
+/// Finds the time that a job of Grid Engine asked for, in its `category`: `-l h_rt=5,h_vmem=2G -pe smp 2`.
+fn time_of(category: &str) -> Option<f64> {
+    category.split([' ', ',']).find_map(|word| word.strip_prefix("h_rt=")).and_then(clock)
 }
 
 /// Reads the memory that a job asked for: `4000M`, `4Gc` for each core, `4Gn` for each node.

@@ -210,6 +210,20 @@ fn qacct_blocks_are_jobs() {
 }
 
 #[test]
+fn what_grid_engine_killed_at_its_limit_says_so() {
+    let (jobs, skipped) = read(include_str!("../../../tests/replies/sge-8.1.9/qacct-HRT.out"));
+    let told: Vec<_> = jobs.iter().map(|job| (job.wall, job.asked_time, job.cut)).collect();
+    assert_eq!((told.as_slice(), skipped), ([(6.0, 5.0, Cut::Time)].as_slice(), 0));
+    let block = |rest: &str| {
+        format!("======\njobname a\njobnumber 1\nru_wallclock 60s\n{rest}category -pe smp 2 -l h_vmem=2G,h_rt=")
+    };
+    let of = |text: &str| read(text).0.iter().map(|job| (job.asked_time, job.cut)).collect::<Vec<_>>();
+    assert_eq!(of(&(block("failed 0\nexit_status 0\n") + "90")), [(90.0, Cut::Nothing)]);
+    // It failed, long before its limit.
+    assert_eq!(of(&(block("failed 0\nexit_status 1\n") + "90")), []);
+}
+
+#[test]
 fn what_no_machine_does_counts_as_not_told_and_units_may_be_mixed() {
     let is_sane = |job: &PastJob| {
         let all = [job.input, job.memory, job.wall, job.cpu, job.io, job.asked_memory, job.asked_time];

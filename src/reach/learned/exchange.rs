@@ -14,8 +14,8 @@ use std::path::Path;
 
 use crate::reach::learned::error::LearnedError;
 use crate::reach::learned::key::MasterKey;
+use crate::reach::learned::record::{self, Entry};
 use crate::reach::learned::seal::{Seal, random};
-use crate::reach::learned::store::Entry;
 
 /// How such a file begins, of any version.
 pub const BEGINNING: &[u8] = b"csync-learned ";
@@ -50,7 +50,7 @@ impl Exchange {
         out.write_all(HEAD)?;
         out.write_all(&self.name)?;
         out.write_all(&file)?;
-        let records = all.iter().map(|record| postcard::to_stdvec(record).map_err(io::Error::other));
+        let records = all.iter().map(|dated| record::write(dated, &dated.1).map_err(io::Error::other));
         for (record, place) in records.chain([Ok(Vec::new())]).zip(0..) {
             let sealed = self.seal.seal(&at(&file, place), &record?).ok_or_else(none)?;
             let length = u32::try_from(sealed.len()).map_err(io::Error::other)?;
@@ -90,7 +90,7 @@ impl Exchange {
             match opened.as_deref() {
                 Some([]) => break,
                 Some(bytes) => {
-                    let record = postcard::from_bytes(bytes).ok();
+                    let record = record::read(bytes, |(_, entry): &mut Dated| entry);
                     all.push(record.ok_or_else(|| LearnedError::Damaged { path: path() })?);
                 }
                 None => return Err(LearnedError::Damaged { path: path() }),

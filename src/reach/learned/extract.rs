@@ -21,9 +21,10 @@ use crate::decide::learn::profile::{Profile, SlimProfile, Source};
 use crate::language::command::{Inputs, Signature, Token, TokenKey};
 use crate::reach::index::{Index, IndexEditor, IndexError, IndexWriter};
 use crate::reach::learned::key::MasterKey;
+use crate::reach::learned::record::Entry;
 use crate::reach::learned::seal::Seal;
 use crate::reach::learned::stamp::Stamp;
-use crate::reach::learned::store::{Entry, Place, TOKENS, place_on};
+use crate::reach::learned::store::{Place, TOKENS, place_on};
 
 /// What records in the index are sealed with.
 const EXTRACTS: &str = "csync 2026-11 extracts";
@@ -329,6 +330,7 @@ mod tests {
                 cpu: 2400.0,
                 io: 0.0,
                 asked: 0.0,
+                asked_time: 0.0,
                 cut: Cut::Nothing,
                 trust: Trust::Full,
             };

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, Executor, SqliteConnection};
 
-use crate::decide::learn::profile::Profile;
 use crate::language::command::{Signature, Token, TokenKey};
 use crate::model::host::HostName;
 use crate::model::observation::Observation;
@@ -19,6 +18,7 @@ use crate::reach::learned::class::{class_before, class_of, machine};
 use crate::reach::learned::error::LearnedError;
 use crate::reach::learned::exchange::{Dated, Exchange};
 use crate::reach::learned::key::MasterKey;
+use crate::reach::learned::record::{self, Entry};
 use crate::reach::learned::seal::{Seal, random};
 
 /// `csyl`: tells the file from other databases.
@@ -89,24 +89,6 @@ impl Place {
 
 /// Days after which what was not added to is dropped, unless somebody says otherwise.
 const RETENTION: u32 = 180;
-
-/// One record: a signature on a class of hosts.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
-    /// What the command is like.
-    pub signature: Signature,
-    /// Which class of hosts.
-    pub class: Token,
-    /// What was learned.
-    pub profile: Profile,
-}
-
-impl Entry {
-    /// Returns how much is known of it, in powers of two of attempts: by that those like a command are put in order.
-    pub fn magnitude(&self) -> u32 {
-        self.profile.summary().count().checked_ilog2().map_or(0, |power| power + 1)
-    }
-}
 
 /// What [`Learned::care`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -511,7 +493,7 @@ impl Learned {
     async fn write(&mut self, token: Token, entry: &Entry, day: i64) -> Result<(), LearnedError> {
         let token = token.0.to_be_bytes().to_vec();
         let likes = entry.signature.likes(&self.tokens).0.to_be_bytes().to_vec();
-        let bytes = postcard::to_stdvec(entry).unwrap_or_default();
+        let bytes = record::write(entry, entry).unwrap_or_default();
         let newest =
             self.keys.last_key_value().and_then(|(id, seal)| Some((*id, seal.seal(&at(&token, *id), &bytes)?)));
         let Some((key, sealed)) = newest else { return Err(self.no_random()) };
@@ -540,7 +522,7 @@ impl Learned {
 
     fn opened(&mut self, token: &[u8], key: i64, sealed: &[u8]) -> Option<Entry> {
         let bytes = self.keys.get(&key).and_then(|seal| seal.open(&at(token, key), sealed));
-        let entry = bytes.and_then(|bytes| postcard::from_bytes(&bytes).ok());
+        let entry = bytes.and_then(|bytes| record::read(&bytes, |entry| entry));
         self.unreadable += u32::from(entry.is_none());
         entry
     }

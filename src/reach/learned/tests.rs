@@ -2,7 +2,7 @@ use std::path::Path;
 
 use crate::decide::learn::profile::Question;
 use crate::language::command::{Signature, Token, TokenKey, signature};
-use crate::model::observation::Observation;
+use crate::model::observation::{Cut, Observation};
 use crate::model::units::Timestamp;
 use crate::reach::advice;
 use crate::reach::index::{Index, IndexError, IndexWriter};
@@ -51,6 +51,39 @@ async fn what_was_learned_is_there_again() {
     assert_eq!(learned.likes(&read("samtools sort -n", &[], &key)).await.expect("it is read").len(), 1);
     assert_eq!(learned.forget(|entry| entry.signature == sort).await.expect("it is written"), 1);
     assert_eq!(learned.all().await.expect("it is read"), []);
+}
+
+#[tokio::test]
+async fn what_time_was_asked_for_is_kept_and_goes_to_other_machines() {
+    let [here, there] = [(); 2].map(|()| tempfile::tempdir().expect("a directory"));
+    let mut learned = open(here.path()).await;
+    let key = learned.tokens().clone();
+    let asked = |n: u64| {
+        let of = lesson("bwa mem", &[], "alpha", n, &key);
+        let cut = if n == 8 { Cut::Time } else { Cut::Nothing };
+        Lesson { seen: Observation { asked_time: 600.0, cut, ..of.seen }, ..of }
+    };
+    learned.learn((0..10).map(asked).collect(), NOW).await.expect("it is written");
+    let file = here.path().join("out");
+    learned.export(&file).await.expect("it is written");
+    let bwa = read("bwa mem", &[], &key);
+    let told = |entry: Entry| {
+        let profile = entry.profile;
+        (
+            profile.unused_time().map(|part| (100.0 * part).round() as u32),
+            profile.held_time().of,
+            profile.summary().killed(),
+        )
+    };
+    let entry = learned.get(&bwa, key.token("host", "alpha")).await.expect("it is read").expect("it is there");
+    assert_eq!(told(entry), (Some(90), 6, 1));
+    std::fs::copy(place(here.path()).key, place(there.path()).key).expect("the key goes along");
+    let mut other = open(there.path()).await;
+    let mut input = std::fs::File::open(&file).expect("it is there");
+    let records = other.open_exchange(&file, &mut input).expect("it is whole");
+    assert_eq!(other.take(records, NOW).await.expect("it is written"), 10);
+    let entry = other.get(&bwa, key.token("host", "alpha")).await.expect("it is read").expect("it is there");
+    assert_eq!(told(entry), (Some(90), 6, 1));
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use crate::model::plan::Plan;
 use crate::reach::clock;
 use crate::reach::store::{HandedTo, NewRun, encode_env, encode_plan};
 use crate::serve::engine::handle::{Handle, Message, Reply};
+use crate::serve::engine::learner::Asked;
 use crate::serve::engine::refusal::{refuse, storage};
 use crate::serve::engine::runner::Runner;
 use crate::serve::prepare::{self, Planned};
@@ -94,7 +95,7 @@ impl Runner {
         self.batch.event(clock::now(), Some(run), "kept: it ran in a sandbox");
         tracing::info!(%run, name = plan.name, "a sandbox is kept as a run");
         let host = host.map_or_else(|| HostName::LOCAL.to_owned(), |host| host.to_string());
-        self.learn_of(&ended, Arc::new(plan), host, (grant.kept(), input));
+        self.learn_of(&ended, Arc::new(plan), host, (Asked::of(&grant), input));
         Submitted { run, counts, warnings: Vec::new() }
     }
 }

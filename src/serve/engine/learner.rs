@@ -13,10 +13,10 @@ use crate::decide::outlook::known::Known;
 use crate::language::command::{Signature, Token, TokenKey};
 use crate::model::id::{HostId, JobKey, RunId, TaskId};
 use crate::model::job::{Ended, Outcome};
-use crate::model::observation::{Cut, Observation, Trust};
+use crate::model::observation::{Cut, LONGEST, Observation, Trust};
 use crate::model::plan::Plan;
 use crate::model::resources::{Grant, Meter, Usage};
-use crate::model::units::{Bytes, Timestamp};
+use crate::model::units::{Bytes, Timestamp, Walltime};
 use crate::reach::advice;
 use crate::reach::clock;
 use crate::reach::config::StateDir;
@@ -48,10 +48,24 @@ pub(super) struct Told {
     pub(super) key: JobKey,
     pub(super) host: String,
     pub(super) cut: Cut,
-    pub(super) asked: Bytes,
+    pub(super) asked: Asked,
     pub(super) usage: Usage,
     pub(super) input: u64,
     pub(super) at: Timestamp,
+}
+
+/// What an attempt was granted that may have been too much, or too little.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Asked {
+    memory: Bytes,
+    /// None where it may run as long as it likes.
+    time: Option<Walltime>,
+}
+
+impl Asked {
+    pub(super) fn of(grant: &Grant) -> Self {
+        Self { memory: grant.kept(), time: grant.time }
+    }
 }
 
 /// What the task that learns hears.
@@ -142,15 +156,16 @@ pub(super) struct Learner {
     pub(super) ledger: Ledger,
     /// When what was learned is tried again, where it could not be used.
     again: Option<Instant>,
-    /// Memory that is asked for attempts in flight, where some is.
-    asked: HashMap<JobKey, Bytes>,
+    /// What is asked for attempts in flight, where anything is.
+    asked: HashMap<JobKey, Asked>,
 }
 
 impl Learner {
     /// Notes what an attempt is granted.
     pub(super) fn asks(&mut self, key: JobKey, grant: &Grant) {
-        if grant.kept() > Bytes(0) {
-            self.asked.insert(key, grant.kept());
+        let asked = Asked::of(grant);
+        if asked.memory > Bytes(0) || asked.time.is_some() {
+            self.asked.insert(key, asked);
         }
     }
 
@@ -265,8 +280,8 @@ impl Runner {
         self.learn_of(ended, plan, host, (asked, input));
     }
 
-    /// Notes what an attempt of a plan needed on a host, when it tells that: `asked` of memory, with so many bytes of inputs.
-    pub(super) fn learn_of(&mut self, ended: &Ended, plan: Arc<Plan>, host: String, (asked, input): (Bytes, u64)) {
+    /// Notes what an attempt of a plan needed on a host, when it tells that: with what it was granted, and so many bytes of inputs.
+    pub(super) fn learn_of(&mut self, ended: &Ended, plan: Arc<Plan>, host: String, (asked, input): (Asked, u64)) {
         let Some(cut) = cut(&ended.outcome, &ended.usage) else { return };
         let (key, usage, at) = (ended.key, ended.usage, ended.ended);
         self.batch.untaught(self.learner.ledger.turn, &Untaught { key, input });
@@ -399,7 +414,8 @@ fn lesson(told: &Told, state: &StateDir, key: &TokenKey) -> Option<Lesson> {
         cpu: usage.cpu() as f32,
         // What depends on what was cached is no property of the command.
         io: usage.io.filter(|io| io.flow.is_repeatable()).map_or(0.0, |io| io.total() as f32),
-        asked: told.asked.0 as f32,
+        asked: told.asked.memory.0 as f32,
+        asked_time: told.asked.time.map_or(0.0, |time| time.0 as f32).min(LONGEST),
         cut: told.cut,
         trust: match usage.meter {
             Meter::Cgroup => Trust::Full,
@@ -462,7 +478,7 @@ mod tests {
                 key: key_of,
                 host: "local".to_owned(),
                 cut: Cut::Nothing,
-                asked: Bytes(8),
+                asked: Asked { memory: Bytes(8), time: Some(Walltime(60)) },
                 usage,
                 input: 4,
                 at: Timestamp(120_000_000),
@@ -471,8 +487,9 @@ mod tests {
         };
         let all = [Meter::Cgroup, Meter::Proc, Meter::Rusage].map(|meter| seen(meter, Flow::Calls));
         assert_eq!(all.map(|seen| seen.trust), [Trust::Full, Trust::Fair, Trust::Low]);
-        let numbers = |seen: Observation| (seen.at, seen.input, seen.memory, seen.wall, seen.cpu, seen.asked);
-        assert_eq!(numbers(all[0]), (2, 4.0, 7.0, 9.0, 4.0, 8.0));
+        let numbers =
+            |seen: Observation| (seen.at, seen.input, seen.memory, seen.wall, seen.cpu, seen.asked, seen.asked_time);
+        assert_eq!(numbers(all[0]), (2, 4.0, 7.0, 9.0, 4.0, 8.0, 60.0));
         // What depends on what was cached is not learned.
         assert_eq!((all[0].io, seen(Meter::Proc, Flow::Devices).io), (11.0, 0.0));
     }

@@ -10,7 +10,7 @@ use crate::model::host::HostName;
 use crate::model::id::{JobKey, RunId};
 use crate::model::plan::Plan;
 use crate::reach::store::{Reader, StoreError, StoredAttempt, Untaught};
-use crate::serve::engine::learner::{Heard, Told, cut};
+use crate::serve::engine::learner::{Asked, Heard, Told, cut};
 
 /// Turns that are read together: a turn is a few hundred attempts at most.
 const TOGETHER: u32 = 200;
@@ -64,6 +64,6 @@ fn told(attempt: StoredAttempt, plan: &Arc<Plan>, input: u64) -> Option<Told> {
     let ending = attempt.ending?;
     let cut = cut(&ending.outcome, &ending.usage)?;
     let host = attempt.host.unwrap_or_else(|| HostName::LOCAL.to_owned());
-    let (key, asked) = (attempt.key, attempt.grant.kept());
+    let (key, asked) = (attempt.key, Asked::of(&attempt.grant));
     Some(Told { plan: Arc::clone(plan), key, host, cut, asked, usage: ending.usage, input, at: ending.ended })
 }
