@@ -454,6 +454,9 @@ fn what_runs_teach_is_asked_for() {
     assert!(well && route.contains("places"), "{route}");
     assert!(hook.csync(&["--quiet", "profile", "forget", "--all"], "").1.success());
     assert_eq!(hook.claude(&[], line), None);
+    // What a command says itself is known all the same.
+    let told = hook.claude(&[], "ssh hpc 'srun bwa mem -t 8 ref.fa'").map(|said| said.to_string()).unwrap_or_default();
+    assert!(told.contains("srun --cpus-per-task=8") && told.contains("its own options"), "{told}");
 }
 
 /// What agents ran themselves teaches how long it takes: once for each call, and nothing where the time is not the command's.

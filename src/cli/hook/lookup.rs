@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::decide::advise::{Facts, Found, HostFacts, Learned, NameFacts, Replica, need};
+use crate::decide::learn::threads::threads;
 use crate::language::command::signature;
 use crate::model::units::Bytes;
 use crate::reach::advice::{META_KEY, data_key, host_key, name_key, path, rate_key};
@@ -117,6 +118,22 @@ impl Lookup {
         copies
     }
 
+    /// Returns what was learned of a command.
+    fn learned(&self, words: &[&str], host: &str, cwd: Option<&str>) -> Option<Learned> {
+        let extract = self.extract.get_or_init(|| Extract::open(self.place.as_ref()?)).as_ref()?;
+        let (index, key) = (self.index.as_ref()?, extract.tokens());
+        let commands = [words.to_vec()];
+        let class = class_of(host, key);
+        let files = files(words, cwd);
+        let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
+        let input: u64 = files.iter().map(|(_, size)| size).sum();
+        // What a workflow declares as inputs is part of the signature; a bare command declares none.
+        let bare = signature(&commands, &[], key)?;
+        let full = signature(&commands, &names, key).filter(|full| *full != bare);
+        let known = full.iter().chain([&bare]).flat_map(|signature| extract.find(index, signature, class));
+        need(known, input as f64)
+    }
+
     fn host_facts(&self, name: &str) -> Option<Arc<HostFacts>> {
         self.index.as_ref()?.get(&host_key(name)).map(Arc::new)
     }
@@ -144,18 +161,11 @@ impl Facts for Lookup {
     }
 
     fn request(&self, words: &[&str], host: &str, cwd: Option<&str>) -> Option<Learned> {
-        let extract = self.extract.get_or_init(|| Extract::open(self.place.as_ref()?)).as_ref()?;
-        let (index, key) = (self.index.as_ref()?, extract.tokens());
-        let commands = [words.to_vec()];
-        let class = class_of(host, key);
-        let files = files(words, cwd);
-        let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
-        let input: u64 = files.iter().map(|(_, size)| size).sum();
-        // What a workflow declares as inputs is part of the signature; a bare command declares none.
-        let bare = signature(&commands, &[], key)?;
-        let full = signature(&commands, &names, key).filter(|full| *full != bare);
-        let known = full.iter().chain([&bare]).flat_map(|signature| extract.find(index, signature, class));
-        need(known, input as f64)
+        let learned = self.learned(words, host, cwd);
+        // What it says itself is known before anything was learned, and whatever it used so far.
+        let Some(cores) = threads(words) else { return learned };
+        let said = || Learned { source: "its own options".to_owned(), ..Learned::default() };
+        Some(Learned { cores: Some(cores), ..learned.unwrap_or_else(said) })
     }
 
     fn replicas(&self, path: &str, host: &str) -> Vec<Replica> {
@@ -239,6 +249,15 @@ fn push_url(config: &str, name: Option<&str>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_command_says_itself_needs_nothing_that_was_learned() {
+        let nothing = Lookup::open(None);
+        let asked = |line: &str| nothing.request(&line.split(' ').collect::<Vec<_>>(), "hpc", None);
+        let said = asked("bwa mem -t 8 ref.fa r.fq").unwrap();
+        assert_eq!((said.cores, said.memory, said.source.as_str()), (Some(8), None, "its own options"));
+        assert_eq!(asked("bwa mem ref.fa r.fq"), None);
+    }
 
     #[test]
     fn git_says_where_it_pushes_to() {

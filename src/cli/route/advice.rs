@@ -141,8 +141,8 @@ struct Asked {
 fn asked(best: &Sheet<'_>, (args, need): (&Args, &Need)) -> Vec<Asked> {
     let number = |key, number: u32| Asked { key, value: number.to_string(), is_number: true };
     let text = |key, value| Asked { key, value, is_number: false };
-    // What its options for threads say is what the place was chosen for.
-    let cpus = args.cpus.or_else(|| (need.cpus > 1).then_some(need.cpus));
+    // What its options for threads say is what the place was chosen for; where there are fewer cores, more are not to be had.
+    let cpus = args.cpus.or_else(|| Some(best.shared.unwrap_or(need.cpus)).filter(|cpus| *cpus > 1));
     // How long it runs was said of this machine, and where it is ended is a matter of that one.
     let time = args.time.and(best.run).map(|run| Walltime(run.high.ceil().max(1.0) as u64));
     let all = [
@@ -192,6 +192,7 @@ mod tests {
             core_hours: None,
             cost: None,
             apart: Vec::new(),
+            shared: None,
             load: None,
         }
     }

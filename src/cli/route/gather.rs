@@ -20,7 +20,8 @@ use crate::decide::graph::estimate::Estimate;
 use crate::decide::graph::known::share;
 use crate::decide::graph::net::Net;
 use crate::decide::graph::queues::Queues;
-use crate::decide::route::need::{Asker, DAEMONS, Found, Input, Need, Place, light_login};
+use crate::decide::learn::threads::threads;
+use crate::decide::route::need::{Asker, Cores, DAEMONS, Found, Input, Need, Place, light_login};
 use crate::language::command::is_small;
 use crate::language::container::{BadImage, Image, RUNTIMES, pulled_name};
 use crate::language::manifest::localized;
@@ -36,22 +37,6 @@ use crate::reach::store::{Place as StorePlace, Reader, Routing};
 
 /// Entries of a directory that are counted at most: what is larger is larger than any of this.
 const MOST_ENTRIES: usize = 100_000;
-
-/// Options that say how many threads or processes a program uses, by the programs of the field that have them.
-const THREADS: [&str; 12] = [
-    "-@",
-    "--threads",
-    "--thread",
-    "--nthreads",
-    "--num-threads",
-    "--num_threads",
-    "--cpus",
-    "--ncpus",
-    "--cores",
-    "--n-cpus",
-    "--processes",
-    "-nt",
-];
 
 /// Programs that take HOST:PATH as it is written.
 const COPIERS: [&str; 5] = ["scp", "rsync", "sftp", "ssh", "rclone"];
@@ -224,7 +209,8 @@ impl Line {
             [text] => (text.clone(), split(text)?),
             words => (line(words), Split { commands: vec![words.to_vec()], ..Split::default() }),
         };
-        let threads = commands.iter().filter_map(|words| threads(words)).max();
+        let threads =
+            commands.iter().filter_map(|words| threads(&words.iter().map(String::as_str).collect::<Vec<_>>())).max();
         // What `cd` and the like are given is no input of what the others do.
         let is_said =
             |words: &&Vec<String>| !is_script || !is_small(&words.iter().map(String::as_str).collect::<Vec<_>>());
@@ -269,10 +255,10 @@ pub(super) struct Wanted {
     pub(super) elsewhere: Elsewhere,
 }
 
-/// Reads a command.
+/// Reads a command; `here` are the cores of this machine.
 pub(super) fn wanted(
     (args, given): (&Args, &Line),
-    asker: Asker,
+    (asker, here): (Asker, Option<u32>),
     known: &RouteHosts,
     seen: &Seen,
     net: &Net,
@@ -280,6 +266,7 @@ pub(super) fn wanted(
     let mut wanted = Wanted {
         need: Need {
             cpus: args.cpus.or(given.threads).unwrap_or(1),
+            cores: if args.cpus.is_none() && given.threads.is_some() { Cores::Threads { here } } else { Cores::Asked },
             memory: args.mem.map(|mem| Estimate::known(mem.0 as f64)),
             time: args.time.map(|time| Estimate::known(time.0 as f64)),
             gpus: args.gpus,
@@ -410,18 +397,6 @@ fn split(text: &str) -> Result<Split, Failure> {
     Ok(split)
 }
 
-/// Returns how many threads a command says that it uses.
-fn threads(words: &[String]) -> Option<u32> {
-    words.iter().zip(words.iter().skip(1).map(Some).chain([None])).find_map(|(word, next)| {
-        let (option, value) = match word.split_once('=') {
-            Some((option, value)) => (option, Some(value)),
-            None => (word.as_str(), next.map(String::as_str)),
-        };
-        let value = THREADS.contains(&option).then_some(value).flatten();
-        value.or_else(|| word.strip_prefix("-@")).and_then(|value| value.parse().ok()).filter(|&count| count > 0)
-    })
-}
-
 /// Returns the hosts as places.
 pub(super) fn places<'a>(known: &'a RouteHosts, seen: &Seen, net: &Net, here: &'a Facts) -> Vec<Place<'a>> {
     let mut queues = Queues::of_hosts(&seen.known.waits);
@@ -470,21 +445,6 @@ pub(super) fn here(mut facts: Facts, known: &RouteHosts) -> Facts {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn threads_are_read_off_the_options_that_say_them() {
-        for (line, wanted) in [
-            ("samtools sort -@ 8 in.bam", Some(8)),
-            ("samtools sort -@8 in.bam", Some(8)),
-            ("fastp --threads=4", Some(4)),
-            ("fastp --thread 0", None),
-            ("bwa mem --threads", None),
-            ("echo 8", None),
-        ] {
-            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-            assert_eq!(threads(&words), wanted, "{line}");
-        }
-    }
 
     #[test]
     fn files_are_looked_up_as_their_directory_knows_them() {

@@ -43,6 +43,10 @@ use crate::model::units::{Bytes, Walltime};
 #[command(override_usage = "csync route [OPTIONS] COMMAND\n       csync route [OPTIONS] -- COMMAND [ARGUMENT]...")]
 pub struct Args {
     /// Cores; as many as its options for threads say when not given
+    ///
+    /// Each known program is read by its own options (`bwa mem -t`, `STAR --runThreadN`, `samtools -@`, which counts those beside the
+    /// first), others by the usual ones (`--threads`), and what starts them by its own (`srun -n`, `mpirun -np`). Cores that are asked for
+    /// have to be there. Of threads a machine may have fewer cores, which they share: it takes longer; a cluster refuses them.
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     cpus: Option<u32>,
     /// Memory: 512M, 8G
@@ -136,7 +140,7 @@ fn answer(
 ) -> Result<Exit, Failure> {
     let asker = if args.for_agent { Asker::Agent } else { Asker::Person };
     let here = here(machine, known);
-    let Wanted { mut need, unknown, elsewhere } = wanted((args, line), asker, known, seen, net)?;
+    let Wanted { mut need, unknown, elsewhere } = wanted((args, line), (asker, here.machine.cores), known, seen, net)?;
     let command = line.command();
     let foretold = foretell(context, lore, &mut need, ahead);
     let mut places = ManuallyDrop::new(places(known, seen, net, &here));
@@ -196,9 +200,9 @@ fn answer(
         if need.time.is_none() {
             context.say("How long it runs is not known, so the run is left out: `--time` says it.");
         }
-        let fewer = || view::fewer(&routes).filter(|_| args.cpus.is_none());
-        if let Some(fewer) = fewer() {
-            context.say(&fewer);
+        let shared = || view::shared(&routes, &need).or_else(|| view::fewer(&routes)).filter(|_| args.cpus.is_none());
+        if let Some(shared) = shared() {
+            context.say(&shared);
         }
         if let Some(advice) = advice {
             context.say(&advice.sentence());

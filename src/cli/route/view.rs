@@ -169,6 +169,18 @@ fn transfer(sheet: &Sheet<'_>) -> String {
     format!("{}, {} by {ways}", sourced(&sheet.transfer), Bytes(sheet.moved as u64))
 }
 
+/// Says that the threads of a command have fewer cores in the best place than they are.
+pub(super) fn shared(routes: &Routes<'_>, need: &Need) -> Option<String> {
+    let best = routes.places.first()?;
+    let cores = many(best.shared?, "core");
+    Some(format!(
+        "Its {} share {cores} on {}, which takes longer; `--cpus {}` asks where there is one for each.",
+        many(need.cpus, "thread"),
+        best.host,
+        need.cpus
+    ))
+}
+
 /// Says what lets a command run that no host has the cores for which its options for threads say.
 pub(super) fn fewer(routes: &Routes<'_>) -> Option<String> {
     let reasons = routes.vetoed.iter().filter_map(|vetoed| match vetoed.reasons.as_slice() {

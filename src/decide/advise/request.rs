@@ -88,8 +88,11 @@ fn judge(line: &Line<'_>, step: &Step, call: &Call<'_>, host: &HostFacts, facts:
     if let Some(text) = too_much(&asked, host, partition) {
         return Some(Advice { kind: Kind::Request, text, command: step.command, change: None });
     }
-    let learned = learned.unwrap_or_default();
+    let mut learned = learned.unwrap_or_default();
     let chosen = choose(&asked, host, partition, &learned);
+    // More than a node has is refused: as many threads share what it has.
+    let most = chosen.or(partition).and_then(|partition| partition.cores).unwrap_or(u32::MAX);
+    learned.cores = learned.cores.map(|cores| cores.min(most));
     let with = lacking(&asked, &learned, chosen, flavour, host);
     if with.is_empty() {
         return None;

@@ -93,6 +93,9 @@ impl Facts for World {
         match words {
             ["python", "train.py", ..] => Some(learned(8, 2, 4)),
             ["bwa", ..] => Some(learned(16, 30, 1)),
+            ["STAR", ..] => {
+                Some(Learned { cores: Some(64), source: "its own options".to_owned(), ..Learned::default() })
+            }
             ["gatk", ..] => Some(Learned { memory: Some(Bytes::mib(1152)), ..learned(0, 1, 1) }),
             _ => None,
         }
@@ -291,6 +294,9 @@ fn submissions_get_what_they_lack() {
             Some("srun --partition=long --cpus-per-task=4 --mem=8192M --time=02:00:00 python train.py"),
         ),
         ("srun -p gpu -n1 --mem=1G python train.py", Some("srun --time=02:00:00 -p gpu -n1 --mem=1G python train.py")),
+        // A node of it has no more.
+        ("srun STAR --runThreadN 64", Some("srun --cpus-per-task=32 STAR --runThreadN 64")),
+        ("srun -c 2 STAR --runThreadN 64", None),
         ("sbatch --wrap 'bwa mem a'", Some("sbatch --partition=long --mem=16384M --time=30:00:00 --wrap 'bwa mem a'")),
         ("sbatch job.sh x", Some("sbatch --partition=long --time=02:00:00 job.sh x")),
         (

@@ -31,7 +31,11 @@ pub mod hosts;
 
 pub mod evidence;
 
+pub mod options;
+
 pub mod shipped;
+
+pub mod threads;
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use crate::decide::learn::evidence::{Law, Prior};
+use crate::decide::learn::options::{Options, options};
 use crate::language::command::Signature;
 use crate::model::units::{Bytes, Walltime};
 
@@ -46,6 +47,14 @@ pub struct Needs {
     pub time: Option<Walltime>,
     /// Where the figures are from.
     pub source: String,
+    #[serde(default, deserialize_with = "options")]
+    threads: Vec<String>,
+    #[serde(default, deserialize_with = "options")]
+    added_threads: Vec<String>,
+    #[serde(default, deserialize_with = "options")]
+    processes: Vec<String>,
+    #[serde(default, deserialize_with = "options")]
+    process_threads: Vec<String>,
 }
 
 /// Reads an amount as people spell it: `36G`, `8h`.
@@ -54,6 +63,12 @@ fn spelled<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(from: D) -> Resu
 }
 
 impl Needs {
+    /// Returns the options that say how many threads it uses.
+    pub fn options(&self) -> Options<'_> {
+        let Self { threads, added_threads, processes, process_threads, .. } = self;
+        Options { threads, added_threads, processes, process_threads }
+    }
+
     /// Returns it as a prior: lines in input size, with how far they may be off.
     pub fn prior(&self) -> Prior {
         let law = |asked: f64, per_byte: f64| {
@@ -83,9 +98,7 @@ pub fn prior(signature: &Signature) -> Option<Prior> {
 
 /// Returns what is shipped of a program.
 pub fn needs(program: &str, subcommand: Option<&str>) -> Option<&'static Needs> {
-    let of = all_of(program);
-    let named = subcommand.and_then(|name| of.iter().find(|needs| needs.subcommand.as_deref() == Some(name)));
-    named.or_else(|| of.iter().find(|needs| needs.subcommand.is_none()))
+    subcommand.and_then(|name| entry(program, Some(name))).or_else(|| entry(program, None))
 }
 
 fn more(a: Option<Law>, b: Option<Law>) -> Option<Law> {
@@ -98,25 +111,25 @@ fn more(a: Option<Law>, b: Option<Law>) -> Option<Law> {
 /// What begins an entry.
 const ENTRY: &str = "[[needs]]\n";
 
-/// Returns the entries of a program. They are read when the program is asked for the first time: reading all the files takes
+/// Returns the entry of a program, or of its subcommand. It is read when it is asked for the first time: reading all the files takes
 /// longer than deciding where a command runs.
-fn all_of(program: &str) -> &'static [Needs] {
-    static READ: Mutex<BTreeMap<String, &'static [Needs]>> = Mutex::new(BTreeMap::new());
+fn entry(program: &str, subcommand: Option<&str>) -> Option<&'static Needs> {
+    static READ: Mutex<BTreeMap<String, &'static Needs>> = Mutex::new(BTreeMap::new());
+    let of = subcommand.map_or_else(String::new, |name| format!("subcommand = \"{name}\"\n"));
+    let head = format!("program = \"{program}\"\n{of}");
     let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(known) = read.get(program) {
-        return known;
+    if let Some(known) = read.get(&head) {
+        return Some(known);
     }
-    let line = format!("program = \"{program}\"\n");
-    let entries = FILES.iter().flat_map(|text| text.split(ENTRY).skip(1)).filter(|entry| entry.starts_with(&line));
-    // A test reads them all: none is in a shape that cannot be read.
-    let found: Vec<Needs> = entries.filter_map(|entry| toml::from_str(entry).ok()).collect();
-    if found.is_empty() {
-        // Names are many; those that are shipped are few, and stay.
-        return &[];
-    }
-    let found: &'static [Needs] = Vec::leak(found);
-    read.insert(program.to_owned(), found);
-    found
+    let is_it = |entry: &&str| {
+        let rest = entry.strip_prefix(head.as_str());
+        rest.is_some_and(|rest| subcommand.is_some() || !rest.starts_with("subcommand = "))
+    };
+    let text = FILES.iter().flat_map(|text| text.split(ENTRY).skip(1)).find(is_it)?;
+    // A test reads them all: none is in a shape that cannot be read. Names are many; those that are shipped are few, and stay.
+    let needs: &'static Needs = Box::leak(Box::new(toml::from_str(text).ok()?));
+    read.insert(head, needs);
+    Some(needs)
 }
 
 #[cfg(test)]
@@ -140,12 +153,17 @@ mod tests {
     #[test]
     fn every_figure_says_where_it_is_from_and_is_of_a_program_that_stays_readable() {
         let mut programs = std::collections::BTreeSet::new();
+        let mut told = 0;
         for text in FILES {
             let file: File = toml::from_str(text).expect("it is read");
             for needs in file.needs {
                 assert!(needs.source.len() > 20, "{needs:?}");
                 let alone = super::needs(&needs.program, needs.subcommand.as_deref()).expect("it is found by itself");
                 assert_eq!((&alone.source, alone.prior()), (&needs.source, needs.prior()));
+                assert_eq!(alone.options(), needs.options());
+                let each = [needs.processes.is_empty(), needs.process_threads.is_empty()];
+                assert_eq!(each[0], each[1], "half a product says nothing: {needs:?}");
+                told += usize::from(needs.options() != Options::default());
                 assert!(needs.prior().memory.is_some(), "{needs:?}");
                 let known = known::program(&needs.program);
                 match (known, &needs.subcommand) {
@@ -158,7 +176,7 @@ mod tests {
                 programs.insert(needs.program);
             }
         }
-        assert!(programs.len() >= 40, "{}", programs.len());
+        assert!(programs.len() >= 40 && told >= 100, "{} {told}", programs.len());
     }
 
     #[test]

@@ -17,6 +17,8 @@ use crate::model::units::{Bytes, Timestamp};
 pub struct Need {
     /// Cores.
     pub cpus: u32,
+    /// What these are.
+    pub cores: Cores,
     /// Bytes of memory; none where nobody knows.
     pub memory: Option<Estimate>,
     /// Seconds that it runs on a host of speed one; none where nobody knows.
@@ -37,6 +39,19 @@ pub struct Need {
     pub asker: Asker,
     /// What time it is, in seconds since 1970: queues have their hours.
     pub now: f64,
+}
+
+/// What the cores of a need are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cores {
+    /// Asked for: it runs nowhere without.
+    #[default]
+    Asked,
+    /// As many as it has threads: fewer do on a machine, where these share them.
+    Threads {
+        /// The cores of the machine that its run time is told for, where these are known.
+        here: Option<u32>,
+    },
 }
 
 /// Who wants to run something.
@@ -174,6 +189,23 @@ impl<'a> Place<'a> {
         let asked = need.time.map_or(UNKNOWN_LIMIT, |time| time.high);
         let own = self.queues.own(&partition.name, need.now, need.cpus, asked)?;
         beside_others(self.load(Some(partition), need).as_ref(), need, Some(own))
+    }
+
+    /// Returns the cores that the threads of a command share there, where these are fewer than they; of a cluster none, which refuses
+    /// what it has not.
+    pub(super) fn shared(&self, need: &Need) -> Option<u32> {
+        let is_shared = need.cores != Cores::Asked && self.host.batch == Some(Batch::None);
+        self.found?.cores.filter(|cores| is_shared && *cores < need.cpus)
+    }
+
+    /// Returns how many times longer it takes there for that. What was learned of how fast a host is has that in it.
+    pub(super) fn crowding(&self, need: &Need) -> f64 {
+        let (Some(cores), Cores::Threads { here }) = (self.shared(need), need.cores) else { return 1.0 };
+        if matches!(self.speed.source, Source::Learned(_)) {
+            return 1.0;
+        }
+        let here = here.unwrap_or(need.cpus).min(need.cpus);
+        (f64::from(here) / f64::from(cores.max(1))).max(1.0)
     }
 
     /// Returns how busy it was lately: its partition, or the machine where it is one.

@@ -47,6 +47,9 @@ pub struct Sheet<'a> {
     /// Other partitions there that it fits, where jobs are known to wait otherwise.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub apart: Vec<Apart<'a>>,
+    /// The cores there that its threads share, where these are more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared: Option<u32>,
     /// How busy it was when somebody looked last, where that is in the wait or the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load: Option<Load>,
@@ -219,7 +222,7 @@ impl Asked<'_> {
         let load = place.load(partition, need);
         tell(Part::Wait, place.wait(partition, load.as_ref(), need).unwrap_or_else(|| unknown_wait(place)));
         if let Some(time) = need.time {
-            let stretch = place.stretch(load.as_ref(), need);
+            let stretch = place.stretch(load.as_ref(), need) * place.crowding(need);
             tell(Part::Run, time.to_run_at(&place.speed).times(stretch));
         }
         Ok(Fitting { partition, moved, load })
@@ -270,7 +273,8 @@ impl Asked<'_> {
             Some(Apart { partition: &other.name, wait: there, total: there.plus(&before) })
         });
         let apart = if partition.is_some() { apart.collect() } else { Vec::new() };
-        Some(Sheet { host, partition, wait, transfer, run, total, moved, ways, core_hours, cost, apart, load })
+        let shared = place.shared(self.need);
+        Some(Sheet { host, partition, wait, transfer, run, total, moved, ways, core_hours, cost, apart, shared, load })
     }
 
     /// Returns where a place stands in the graph.
@@ -280,7 +284,8 @@ impl Asked<'_> {
 
     /// Returns what running so many seconds in a place takes: cores times hours, and what those cost by the host's rate.
     fn price(&self, place: &Place<'_>, run: Option<f64>) -> (Option<f64>, Option<f64>) {
-        let core_hours = run.map(|seconds| seconds / 3600.0 * f64::from(self.need.cpus));
+        let cores = place.shared(self.need).unwrap_or(self.need.cpus);
+        let core_hours = run.map(|seconds| seconds / 3600.0 * f64::from(cores));
         (core_hours, core_hours.zip(place.host.rate).map(|(hours, rate)| hours * rate.value()))
     }
 }

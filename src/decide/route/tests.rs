@@ -3,7 +3,7 @@ use crate::decide::graph::net::{Link, Net};
 use crate::decide::graph::queues::{Queues, Wait};
 use crate::decide::learn::waits::Waited;
 use crate::decide::place::plan::Policy;
-use crate::decide::route::need::{Asker, DAEMONS, Input, Need, Place, light_login};
+use crate::decide::route::need::{Asker, Cores, DAEMONS, Input, Need, Place, light_login};
 use crate::decide::route::sheet::{Routes, route};
 use crate::decide::route::veto::{Veto, fit};
 use crate::language::container::RUNTIMES;
@@ -309,6 +309,7 @@ fn every_veto_says_what_is_missing() {
     ];
     let wanted = Need {
         cpus: 4,
+        cores: Cores::Asked,
         memory: Some(Estimate::known(32.0 * 1024.0 * 1024.0 * 1024.0)),
         time: Some(Estimate::known(36_000.0)),
         gpus: 1,
@@ -323,6 +324,47 @@ fn every_veto_says_what_is_missing() {
     let routes = route(&star(&[]), &wanted, &places, Policy::Fastest, 9);
     assert_eq!(routes.places, []);
     insta::assert_snapshot!(said(&routes).join("\n"));
+}
+
+#[test]
+fn threads_share_what_cores_there_are_and_cores_that_are_asked_for_have_to_be_there() {
+    let (small, large, hpc) =
+        (host("small", Some(Batch::None)), host("large", Some(Batch::None)), host("hpc", Some(Batch::Slurm)));
+    let (few, many, net) = (facts(4, 64), facts(64, 64), star(&[]));
+    let places = |speed: Estimate| {
+        [
+            Place { speed, ..Place::of(&small, Some(&few), Vec::new()) },
+            Place::of(&large, Some(&many), Vec::new()),
+            Place::of(&hpc, None, vec![partition("short", 16, 64, 4)]),
+        ]
+    };
+    let told = |cores: Cores, speed: Estimate| {
+        let wanted = Need { cpus: 32, cores, ..need() };
+        let places = places(speed);
+        let routes = route(&net, &wanted, &places, Policy::Fastest, 9);
+        let mut told: Vec<_> = routes
+            .places
+            .iter()
+            .map(|sheet| (sheet.host.to_string(), sheet.run.map(|run| run.middle.round() as u32), sheet.shared))
+            .collect();
+        told.sort();
+        (told, said(&routes))
+    };
+    let run = |host: &str, seconds: u32, shared: Option<u32>| (host.to_owned(), Some(seconds), shared);
+    let refused = "hpc: 32 cores on one node, where it has 16 cores";
+    // Eight threads to a core take eight times as long as one does where the run time is told for.
+    for (here, seconds) in [(Some(64), 4800), (None, 4800), (Some(8), 1200), (Some(4), 600), (Some(2), 600)] {
+        let (places, vetoed) = told(Cores::Threads { here }, Estimate::known(1.0));
+        assert_eq!(places, [run("large", 600, None), run("small", seconds, Some(4))], "{here:?}");
+        assert_eq!(vetoed, [refused]);
+    }
+    // What is known of how fast it is there was learned with as few cores.
+    let known = Estimate { source: Source::Learned(9), ..Estimate::known(1.0) };
+    let (places, _) = told(Cores::Threads { here: Some(64) }, known);
+    assert_eq!(places[1], run("small", 600, Some(4)));
+    let (places, vetoed) = told(Cores::Asked, Estimate::known(1.0));
+    assert_eq!(places, [run("large", 600, None)]);
+    assert_eq!(vetoed, ["small: 32 cores on one node, where it has 4 cores", refused]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::decide::route::need::{Asker, Need, Place};
+use crate::decide::route::need::{Asker, Cores, Need, Place};
 use crate::model::batch::{Partition, PartitionState};
 use crate::model::host::{Agents, Batch, ContainerRuntime, HostName};
 use crate::model::units::{Bytes, Walltime};
@@ -165,7 +165,9 @@ pub fn fit<'p>(need: &Need, place: &'p Place<'_>) -> Result<Option<&'p Partition
 /// A machine has what was found on it; of a cluster whose partitions nobody knows, the batch system is left to judge.
 fn machine(need: &Need, place: &Place<'_>) -> Result<(), Vec<Veto>> {
     let Some(found) = place.found.filter(|_| place.host.batch == Some(Batch::None)) else { return Ok(()) };
-    let room = Room { cores: found.cores, memory: found.memory, gpus: Some(found.gpus), ..Room::default() };
+    // Threads share what cores there are.
+    let cores = found.cores.filter(|_| need.cores == Cores::Asked);
+    let room = Room { cores, memory: found.memory, gpus: Some(found.gpus), ..Room::default() };
     let lacks = room.lacks(need, seconds(need, place));
     if lacks.is_empty() { Ok(()) } else { Err(lacks) }
 }

@@ -22,6 +22,15 @@ pub fn program(name: &str) -> Option<Program> {
     PLAIN.binary_search(&name).is_ok().then_some(Program::Plain)
 }
 
+/// Returns the subcommand of a call, where it is one of the known ones: the first word behind the program that is no option, and no
+/// option's number.
+pub fn subcommand<'w>(kind: Program, words: &[&'w str]) -> Option<&'w str> {
+    let Program::Subcommands(list) = kind else { return None };
+    let is_number = |word: &str| word.bytes().all(|byte| byte.is_ascii_digit());
+    let first = words.iter().skip(1).find(|word| !word.starts_with('-') && !is_number(word))?;
+    list.contains(first).then_some(*first)
+}
+
 /// Programs that run a script of somebody's own.
 #[rustfmt::skip]
 const RUNNERS: &[&str] = &[

@@ -21,7 +21,7 @@ mod read;
 mod tests;
 
 pub use lines::commands;
-pub use read::{is_small, signature};
+pub use read::{Launch, is_small, launches, signature};
 
 /// The key under which names become tokens: a person's, or a lab's.
 #[derive(Clone)]

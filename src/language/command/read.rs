@@ -64,6 +64,76 @@ pub fn is_small(words: &[&str]) -> bool {
     words.first().is_none_or(|word| SMALL.contains(&base(word)))
 }
 
+/// A program that a simple command starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Launch {
+    /// How many processes of it, where what starts it says so.
+    pub processes: Option<u32>,
+    /// How many cores each of them has, likewise.
+    pub cores_each: Option<u32>,
+    /// Its words.
+    pub words: Vec<String>,
+}
+
+/// Returns what a simple command starts: itself, what stands behind `env`, `srun` or `mpirun`, or what a text for a shell does.
+pub fn launches(words: &[&str]) -> Vec<Launch> {
+    let mut all = Vec::new();
+    add_launches(words, (None, None), 0, &mut all);
+    all
+}
+
+fn add_launches(
+    mut words: &[&str],
+    (mut processes, mut cores_each): (Option<u32>, Option<u32>),
+    depth: u32,
+    all: &mut Vec<Launch>,
+) {
+    for _ in 0..DEEPEST {
+        let program = words.iter().position(|word| !is_assignment(word)).unwrap_or(words.len());
+        words = words.get(program..).unwrap_or_default();
+        let Some(next) = started(words).filter(|next| (1..words.len()).contains(next)) else { break };
+        let starter = words.get(..next).unwrap_or_default();
+        let many = if starts_with(starter, &["mpiexec", "mpirun", "orterun"]) {
+            number(starter, &["-n", "-np", "--np", "-c"])
+        } else if starts_with(starter, &["srun"]) {
+            cores_each = number(starter, &["-c", "--cpus-per-task"]).or(cores_each);
+            number(starter, &["-n", "--ntasks"])
+        } else {
+            None
+        };
+        processes = many.map(|many| many.saturating_mul(processes.unwrap_or(1))).or(processes);
+        words = words.get(next..).unwrap_or_default();
+    }
+    let is_shell = depth < DEEPEST && starts_with(words, &["bash", "sh"]);
+    let script = if is_shell { inner_script(&meant(words)).and_then(Word::fixed).map(str::to_owned) } else { None };
+    match script {
+        Some(script) => {
+            for inner in commands(&script) {
+                let inner: Vec<&str> = inner.iter().map(String::as_str).collect();
+                add_launches(&inner, (processes, cores_each), depth + 1, all);
+            }
+        }
+        None if words.is_empty() => {}
+        None => {
+            let words = words.iter().map(|word| (*word).to_owned()).collect();
+            all.push(Launch { processes, cores_each, words });
+        }
+    }
+}
+
+/// Returns the number that an option of a starter has: `-n 4`, `-n4`, `--ntasks=4`.
+fn number(words: &[&str], options: &[&str]) -> Option<u32> {
+    let next = words.iter().skip(1).copied().map(Some).chain([None]);
+    let value = |(word, next): (&&str, Option<&str>)| {
+        options.iter().find_map(|option| {
+            let rest = word.strip_prefix(option)?;
+            let text = if rest.is_empty() { next? } else { rest.strip_prefix('=').unwrap_or(rest) };
+            text.parse().ok().filter(|count| *count > 0)
+        })
+    };
+    words.iter().zip(next).find_map(value)
+}
+
 /// Adds what a simple command does: itself, or what it starts.
 fn add_parts(words: &[&str], key: &TokenKey, depth: u32, parts: &mut Vec<Part>) {
     let words = work(words);
