@@ -170,6 +170,13 @@ fn a_replay_leaves_out_what_no_machine_has_and_says_when_nothing_was_predicted()
     assert_eq!((&replayed["left_out"], &replayed["time"]["asked_killed"]), (&1.into(), &1.into()), "{replayed}");
     let told = world.csync(&["profile", "replay", "absurd.txt"]).exits(0);
     assert!(told.err.contains("Left out 1 line: ") && told.out.contains("interval of memory held"), "{told:?}");
+    // Jobs that differ in their files alone are of one kind, as where they are learned from.
+    let each =
+        |n| format!("{n}|bwa mem -t 8 ref.fa r{n}.fq|COMPLETED|600|{}M|8G|2026-11-20T{:02}:00:00\n", 900 + n, n % 24);
+    let each: String = (0..30).map(each).collect();
+    world.write("each.txt", &format!("{}\n{each}", text.lines().next().unwrap()));
+    let told = world.csync(&["profile", "replay", "each.txt"]).exits(0);
+    assert!(told.out.contains("memory: 30 jobs of 1 kind, 27 predicted"), "{told:?}");
     world.write("one.txt", &text.lines().take(2).collect::<Vec<_>>().join("\n"));
     let told = world.csync(&["profile", "replay", "one.txt"]).exits(0);
     assert!(told.out.contains("predicted nothing") && !told.out.contains("held"), "{told:?}");

@@ -1,6 +1,6 @@
 //! `csync profile replay`: how well would learning have done on this history?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use serde_json::json;
@@ -12,6 +12,7 @@ use crate::cli::view::words::{many, number};
 use crate::decide::learn::limits::{Limits, Past, Way};
 use crate::decide::learn::profile::{Profile, Question};
 use crate::decide::learn::stakes::Caution;
+use crate::language::command::{Signature, TokenKey, signature};
 use crate::language::history::PastJob;
 use crate::model::observation::{Cut, Observation};
 
@@ -31,6 +32,39 @@ pub(super) struct Args {
     /// As for one who minds failures much
     #[arg(long)]
     safe: bool,
+}
+
+/// Names of which it is kept what kind of command they are: they are many where each job has its own.
+const NAMES: usize = 100_000;
+
+/// The jobs by kind of command, as they would have been learned from.
+#[derive(Default)]
+struct Kinds {
+    jobs: Vec<Vec<Observation>>,
+    numbers: BTreeMap<Signature, usize>,
+    names: HashMap<String, Option<usize>>,
+}
+
+impl Kinds {
+    /// Returns the jobs that are of the same kind; none of what is no command.
+    fn of(&mut self, job: &PastJob) -> Option<&mut Vec<Observation>> {
+        let known = self.names.get(&job.name).copied();
+        let number = known.unwrap_or_else(|| {
+            // Nothing is kept: any key tells kinds apart.
+            let signature = signature(&[job.words()], &[], &TokenKey::new([0; 32]));
+            let number = signature.map(|signature| {
+                *self.numbers.entry(signature).or_insert_with(|| {
+                    self.jobs.push(Vec::new());
+                    self.jobs.len() - 1
+                })
+            });
+            if self.names.len() < NAMES {
+                self.names.insert(job.name.clone(), number);
+            }
+            number
+        });
+        self.jobs.get_mut(number?)
+    }
 }
 
 /// What came of it.
@@ -57,23 +91,26 @@ struct Memory {
 
 /// Runs it.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
-    let mut jobs: BTreeMap<String, Vec<Observation>> = BTreeMap::new();
+    let mut kinds = Kinds::default();
     let (input, stem) = open_report(&args.trace)?;
     let mut left = 0;
     let take = |job: PastJob| {
         let seen = observation(&job, 0);
         if seen.is_sound() && seen.wall > 0.0 && seen.cut != Cut::Memory {
-            jobs.entry(job.words().join(" ")).or_default().push(seen);
-        } else {
-            left += 1;
+            if let Some(jobs) = kinds.of(&job) {
+                jobs.push(seen);
+                return;
+            }
         }
+        left += 1;
     };
     let skipped = read(input, (&args.trace.display().to_string(), &stem), take, None)?;
     let left = left + skipped;
     let caution = if args.safe { Caution::Safe } else { Caution::Balanced };
+    let jobs = kinds.jobs;
     let kinds = jobs.len();
     let mut score = Score::default();
-    for of_kind in on_all_cores(jobs.into_values().collect(), |jobs| Score::of(jobs, caution)) {
+    for of_kind in on_all_cores(jobs, |jobs| Score::of(jobs, caution)) {
         score.add(&of_kind);
     }
     if context.json() {
@@ -85,7 +122,9 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     context.print(&told.into_iter().flatten().collect::<Vec<_>>().join("\n"))?;
     if left > 0 {
         let lines = many(u32::try_from(left).unwrap_or(u32::MAX), "line");
-        context.say(&format!("Left out {lines}: cut short, without run time, or with numbers that no machine has."));
+        context.say(&format!(
+            "Left out {lines}: cut short, without run time or command, or with numbers that no machine has."
+        ));
     }
     Ok(Exit::Success)
 }
