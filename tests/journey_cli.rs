@@ -68,6 +68,16 @@ fn a_workflow_runs_and_what_is_up_to_date_does_not_run_again() {
     let told = "a on local: run 3m 00s (a guess); over in 3m 00s\nb on local: run not known\nOver in about 4m 00s, if all goes as \
                 expected and what is not known takes a minute; no plan can take less than 4m 00s.\n";
     assert!(dry.ends_with(told), "{dry}");
+    // Where the order of hosts counts, it goes to the first, whatever would be sooner; a range of time tells how long.
+    std::fs::create_dir_all(world.path("config")).unwrap();
+    world.write("config/hosts.toml", "[hosts.hpc]\nsimulated = {}\n");
+    world.write(
+        "ordered.toml",
+        "name = \"ordered\"\n[tasks.a]\nrun = \"true\"\non = [\"hpc\", \"local\"]\nresources = { time = { min = \"5m\", max = \"10m\" } }\n",
+    );
+    let dry = world.csync(&["submit", "--dry-run", "ordered.toml"]).exits(0).out;
+    assert!(dry.contains("a on hpc: ") && dry.contains("run 3m 00s (a guess); over in "), "{dry}");
+    std::fs::remove_file(world.path("config/hosts.toml")).unwrap();
     let third = world.json(&["submit"]);
     assert_eq!((&third["counts"]["done"], &third["counts"]["cached"]), (&Value::from(1), &Value::from(2)), "{third}");
     let all = world.json(&["submit", "--rerun"]);

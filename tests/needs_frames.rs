@@ -41,7 +41,7 @@ fn histories_and_what_was_learned_go_through_parquet() {
             let same = cell == wanted || cell.parse::<f64>().ok() == wanted.parse::<f64>().ok();
             assert!(same, "{row}: {wanted}");
         }
-        assert_eq!(row.split(',').count(), 9);
+        assert_eq!(row.split(',').count(), 11);
     }
     assert_eq!((rows.next(), wanted.next()), (None, None));
 

@@ -20,6 +20,7 @@ use crate::model::id::{InstanceId, JobKey, RunId};
 use crate::model::units::{Bytes, Timestamp, Walltime};
 use crate::reach::clock;
 use crate::reach::config::StateDir;
+use crate::reach::files::look::fingerprint;
 use crate::reach::store::{Place, Reader, StoreError};
 use crate::reach::transport::Remote;
 use crate::serve::site::{JobDirectory, There, remove, run_of, there};
@@ -167,7 +168,7 @@ async fn clean_one(
         if let Some(first) = &kept.first {
             let files = many(kept.files, "output");
             context.say(&format!(
-                "The directories stay in which results lie that are nowhere else: {files} with {}, such as {first}; \
+                "The directories stay in which results lie that are not here: {files} with {}, such as {first}; \
                  `csync data get` brings them.",
                 kept.bytes
             ));
@@ -202,7 +203,7 @@ async fn clean_one(
     Ok(json!({ "host": host.name, "removed": names, "bytes": bytes.0 }))
 }
 
-/// Results that tasks left on a host, and that are nowhere else.
+/// Results that tasks left on a host, and that are not here.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Kept {
     /// The directories among what was brought in which they lie.
@@ -216,17 +217,21 @@ async fn results(state: &StateDir, host: &Host, there: &There) -> Result<Kept, F
     let reader = Reader::open(&Place::of(state)).await.map_err(|error| unreadable(&error))?;
     let Some(reader) = reader else { return Ok(Kept::default()) };
     let replicas = reader.replicas(None).await.map_err(|error| unreadable(&error))?;
-    Ok(kept(&replicas, host, &there.scratch, Path::exists))
+    let is_here = |copy: &Replica| {
+        let here = fingerprint(Path::new(&copy.here()), false).ok().flatten();
+        here.is_some_and(|print| print.size == copy.size.0)
+    };
+    Ok(kept(&replicas, host, &there.scratch, is_here))
 }
 
-fn kept(replicas: &[Replica], host: &Host, scratch: &str, is_here: impl Fn(&Path) -> bool) -> Kept {
-    let (ours, others): (Vec<_>, Vec<_>) = replicas.iter().partition(|copy| copy.host == host.name);
-    let elsewhere: BTreeSet<(&str, &str)> = others.iter().map(|copy| (&*copy.root, &*copy.path)).collect();
+/// Finds results that are not here. Copies on other hosts do not count: they may be links to this one, or go by the next `clean`; and
+/// a host of another name that has the same scratch may have the very same one.
+fn kept(replicas: &[Replica], host: &Host, scratch: &str, is_here: impl Fn(&Replica) -> bool) -> Kept {
     let trees = format!("{scratch}/trees/");
     let mut kept = Kept::default();
-    for copy in ours {
+    for copy in replicas.iter().filter(|copy| copy.host == host.name || copy.place.starts_with(&trees)) {
         let Some(tree) = copy.place.strip_prefix(&trees).and_then(|rest| rest.split('/').next()) else { continue };
-        if elsewhere.contains(&(&copy.root, &copy.path)) || is_here(&Path::new(&copy.root).join(&copy.path)) {
+        if is_here(copy) {
             continue;
         }
         kept.trees.insert(tree.to_owned());
@@ -282,7 +287,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn results_that_are_nowhere_else_stay() {
+    fn results_that_are_not_here_stay() {
         let host = Host::new("hpc".parse().unwrap());
         let copy = |path: &str, on: &str, place: &str| Replica {
             root: "/w".to_owned(),
@@ -299,11 +304,12 @@ mod tests {
             copy("twice", "hpc", "/s/trees/0c"),
             copy("twice", "lab", "/t/trees/0c"),
             copy("elsewhere", "hpc", "/project/data"),
+            // Of a host that has the same scratch, or one that is called alike.
             copy("other", "lab", "/s/trees/0d"),
         ];
-        let kept = kept(&replicas, &host, "/s", |path| path == Path::new("/w/fetched"));
-        assert_eq!(kept.trees, BTreeSet::from(["0a".to_owned()]));
-        assert_eq!((kept.files, kept.bytes, kept.first.as_deref()), (1, Bytes(3), Some("alone")));
+        let kept = kept(&replicas, &host, "/s", |copy| copy.path == "fetched");
+        assert_eq!(kept.trees, ["0a", "0c", "0d"].map(str::to_owned).into());
+        assert_eq!((kept.files, kept.bytes, kept.first.as_deref()), (3, Bytes(9), Some("alone")));
     }
 
     #[test]

@@ -168,7 +168,11 @@ pub(super) fn foresee(
     let classes: HashMap<HostId, _> =
         lore.classes.iter().filter_map(|(host, class)| Some((number(host)?, *class))).collect();
     let mut outlook = Outlook::new(lore.of_task, classes, files).excluding(prepared.places.excluded.clone());
-    let routes = |task: TaskId| prepared.places.of_task(task);
+    let routes = |task: TaskId| {
+        let all = prepared.places.of_task(task);
+        // Where nobody chooses, their order does, and none is known to be away.
+        if prepared.places.policy(task).is_none() { all.get(..1).unwrap_or(all) } else { all }
+    };
     let limits = limits(&survey, hosts, &known.facts);
     let mut board = Board::default();
     for (site, at) in survey.sites.iter().zip(0..) {
@@ -215,9 +219,9 @@ impl Told<'_> {
         let task = |line: &Line| {
             let one = self.task(line.first, (line.host, line.terms.as_ref()), line.instances, outlook)?;
             let terms = line.terms.clone();
-            let asked = self.prepared.plan.task(line.task).resources.first().map(|request| request.time);
-            let is_unknown = !matches!(asked, Some(Amount::Exact(_)))
-                && terms.as_ref().is_none_or(|terms| terms.run.source == Source::Guessed.to_string());
+            let asked = self.prepared.plan.task(line.task).resources.first().and_then(Request::walltime);
+            let is_unknown =
+                asked.is_none() && terms.as_ref().is_none_or(|terms| terms.run.source == Source::Guessed.to_string());
             Some(TaskForeseen { terms, is_unknown, start: Some(line.start), end: Some(line.end), ..one })
         };
         let tasks = draft.lines.iter().filter_map(task).collect();

@@ -80,8 +80,11 @@ fn make_of(context: &Context, state: &StateDir, stamp: Stamp) -> Result<usize, F
     }
     let uname = rustix::system::uname();
     let own = uname.nodename().to_str().unwrap_or_default();
-    let is_here =
-        |name: &&String| probed.get(*name).is_some_and(|facts| !own.is_empty() && facts.machine.hostname == own);
+    // One that is made up runs here, and this machine is no login node for that.
+    let is_real = |name: &str| hosts.iter().any(|host| host.name.as_str() == name && host.simulated.is_none());
+    let is_here = |name: &&String| {
+        is_real(name) && probed.get(*name).is_some_and(|facts| !own.is_empty() && facts.machine.hostname == own)
+    };
     let here = probed.keys().filter(|name| *name != "local").find(is_here).cloned();
     writer.add(META_KEY, &Meta { here, hosts: stamp });
     add_data(context, state, &mut writer);

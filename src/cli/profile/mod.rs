@@ -32,17 +32,11 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     List(list::Args),
-    /// Show what a command would need: `csync profile show samtools sort --input 20G`
     Show(show::Args),
-    /// Learn from what a site or a workflow system already knows
     Import(import::Args),
-    /// Write all observations as CSV or Parquet, or sealed for another machine
     Export(export::Args),
-    /// Forget commands
     Forget(forget::Args),
-    /// Tell how well learning would have done on a history
     Replay(replay::Args),
-    /// Protect the key with a passphrase, or take it out again
     Key(key::Args),
 }
 

@@ -96,13 +96,11 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let mut left = 0;
     let take = |job: PastJob| {
         let seen = observation(&job, 0);
-        if seen.is_sound() && seen.wall > 0.0 && seen.cut != Cut::Memory {
-            if let Some(jobs) = kinds.of(&job) {
-                jobs.push(seen);
-                return;
-            }
+        let is_sound = seen.is_sound() && seen.wall > 0.0 && seen.cut != Cut::Memory;
+        match if is_sound { kinds.of(&job) } else { None } {
+            Some(jobs) => jobs.push(seen),
+            None => left += 1,
         }
-        left += 1;
     };
     let skipped = read(input, (&args.trace.display().to_string(), &stem), take, None)?;
     let left = left + skipped;

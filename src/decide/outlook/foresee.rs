@@ -18,7 +18,7 @@ use crate::language::command::Token;
 use crate::model::choice::{Excluded, Policy};
 use crate::model::id::{HostId, InstanceId, PathId, TaskId};
 use crate::model::plan::Plan;
-use crate::model::resources::{Amount, Request};
+use crate::model::resources::Request;
 use crate::model::units::{Bytes, Walltime};
 
 /// Least memory that is asked for by what was learned: a shell and what watches it have to fit too.
@@ -221,9 +221,9 @@ impl Outlook {
             let mean = ended.1 / f64::from(ended.0);
             return Estimate { low: mean * 0.5, middle: mean, high: mean * 2.0, source: Source::Learned(ended.0) };
         }
-        match plan.task_of(instance).resources.first().map(|request| request.time) {
+        match plan.task_of(instance).resources.first().and_then(Request::walltime) {
             // Limits are far above what is used.
-            Some(Amount::Exact(time)) => Estimate::guess(time.0 as f64 * 0.05, time.0 as f64 * 0.3, time.0 as f64),
+            Some(time) => Estimate::guess(time.0 as f64 * 0.05, time.0 as f64 * 0.3, time.0 as f64),
             _ => found.map_or(UNKNOWN_RUN, |found| estimate(found, Source::Prior)),
         }
     }

@@ -204,7 +204,9 @@ impl<'a> Place<'a> {
         if matches!(self.speed.source, Source::Learned(_)) {
             return 1.0;
         }
-        let here = here.unwrap_or(need.cpus).min(need.cpus);
+        // What people commonly give is told of a core for each.
+        let is_common = need.time.is_some_and(|time| time.source == Source::Prior);
+        let here = here.filter(|_| !is_common).unwrap_or(need.cpus).min(need.cpus);
         (f64::from(here) / f64::from(cores.max(1))).max(1.0)
     }
 

@@ -358,6 +358,15 @@ fn threads_share_what_cores_there_are_and_cores_that_are_asked_for_have_to_be_th
         assert_eq!(places, [run("large", 600, None), run("small", seconds, Some(4))], "{here:?}");
         assert_eq!(vetoed, [refused]);
     }
+    // What people commonly give a command is told of a core for each thread, however few there are here.
+    let common = |here| {
+        let time = need().time.map(|time| Estimate { source: Source::Prior, ..time });
+        let wanted = Need { cpus: 32, cores: Cores::Threads { here }, time, ..need() };
+        let places = places(Estimate::known(1.0));
+        let routes = route(&net, &wanted, &places, Policy::Fastest, 9);
+        routes.places.iter().map(|sheet| sheet.run.map(|run| run.middle.round() as u32)).collect::<Vec<_>>()
+    };
+    assert_eq!((common(Some(2)), common(None)), (vec![Some(600), Some(4800)], vec![Some(600), Some(4800)]));
     // What is known of how fast it is there was learned with as few cores.
     let known = Estimate { source: Source::Learned(9), ..Estimate::known(1.0) };
     let (places, _) = told(Cores::Threads { here: Some(64) }, known);

@@ -11,7 +11,8 @@ use crate::serve::site::stock::Stock;
 /// Prints those of the files given that are links, each with a NUL behind it.
 const LINKS: &str = r#"xargs -0 sh -c 'for file; do [ ! -L "$file" ] || printf "%s\0" "$file"; done' sh"#;
 
-/// Returns which of these copies are links there, by host and path. Of a host that cannot be asked it is taken that none is.
+/// Returns which of these copies are links there, by host and path. Of a host that cannot be asked it is taken that all
+/// are: nothing rests on it then.
 pub(super) async fn links<'a>(
     stock: &Stock,
     copies: impl Iterator<Item = &'a Replica>,
@@ -19,8 +20,11 @@ pub(super) async fn links<'a>(
     let mut found = BTreeSet::new();
     for ((host, ..), copies) in heaps(copies.cloned().collect()) {
         let list: Vec<u8> = copies.iter().flat_map(|copy| [copy.there().as_bytes(), b"\0"].concat()).collect();
-        let Ok(way) = stock.way(&host).await else { continue };
-        let Ok(reply) = way.exec(Exec::new(LINKS).reading(list)).await else { continue };
+        let asked = async { stock.way(&host).await.ok()?.exec(Exec::new(LINKS).reading(list)).await.ok() };
+        let Some(reply) = asked.await.filter(|reply| reply.status.is_success()) else {
+            found.extend(copies.iter().map(|copy| (host.clone(), copy.there())));
+            continue;
+        };
         let paths = reply.stdout.split(|&byte| byte == 0).filter(|path| !path.is_empty());
         found.extend(paths.map(|path| (host.clone(), String::from_utf8_lossy(path).into_owned())));
     }

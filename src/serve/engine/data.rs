@@ -18,7 +18,7 @@ use crate::serve::engine::refusal::{chain, refuse, storage};
 use crate::serve::engine::sites::connection_settings;
 use crate::serve::prepare::places;
 use crate::serve::site::stock::{Stock, absent};
-use crate::serve::site::{alike, ground_of};
+use crate::serve::site::{ground_of, is_one};
 
 /// Most that is moved from host to host at a time.
 const MOST: u64 = 1 << 50;
@@ -87,7 +87,7 @@ impl Handle {
             let from = stock.way(&source).await.map_err(|error| unreached(&error))?;
             let (names, absent) = split(&copies, absent(&from, &place, &copies).await.map_err(|error| failed(&error))?);
             let goal = ground.root(&root);
-            let is_there = place == goal && is_one((&from, &to), &goal).await?;
+            let is_there = is_same((&from, &place), (&to, &goal)).await?;
             let moving = stock.begin(&source, &target, Vec::new());
             let how = stock.direct(&source, &target).await;
             let passed = if is_there {
@@ -127,7 +127,7 @@ impl Handle {
         let chosen = self.chosen(&ask).await?;
         let all = self.data().await?;
         let mut done = DataDone::default();
-        let is_same = |copy: &Replica, other: &Replica| (&other.root, &other.path) == (&copy.root, &copy.path);
+        let is_of = |copy: &Replica, other: &Replica| (&other.root, &other.path) == (&copy.root, &copy.path);
         let meant: HashSet<(&String, &String)> = chosen.iter().map(|copy| (&copy.root, &copy.path)).collect();
         let others = all.iter().filter(|other| meant.contains(&(&other.root, &other.path)) && !chosen.contains(other));
         // What is linked goes with what it is linked to.
@@ -137,7 +137,7 @@ impl Handle {
             let is_here = || here().is_some_and(|print| print.size == copy.size.0);
             let elsewhere = all
                 .iter()
-                .filter(|other| is_same(copy, other) && !chosen.contains(other))
+                .filter(|other| is_of(copy, other) && !chosen.contains(other))
                 .any(|other| !links.contains(&(other.host.clone(), other.there())));
             elsewhere || is_here()
         };
@@ -247,18 +247,12 @@ pub(super) fn heaps(copies: Vec<Replica>) -> BTreeMap<Heap, Vec<Replica>> {
     heaps
 }
 
-/// Returns whether two hosts see one and the same directory under one name: what lies there need not move, and must not go.
-async fn is_one((from, to): (&Remote, &Remote), dir: &str) -> Result<bool, ApiError> {
-    alike(from, to, dir).await.map_err(|error| failed(&error))?.ok_or_else(|| ApiError {
+/// Returns whether a host has one and the same directory as another, whatever it is called there: what lies there need not move, and
+/// must not go. It is tried where files go to: the other one may be full.
+async fn is_same((from, place): (&Remote, &str), (to, goal): (&Remote, &str)) -> Result<bool, ApiError> {
+    is_one((to, goal), (from, place)).await.map_err(|error| failed(&error))?.ok_or_else(|| ApiError {
         hint: Some("`csync doctor` tells what is wrong with its scratch".to_owned()),
-        ..refuse(
-            ErrorKind::Conflict,
-            format!(
-                "`{dir}` has the same name on `{}` and `{}`, and whether it is the same cannot be seen, since nothing can be written there",
-                from.host(),
-                to.host()
-            ),
-        )
+        ..refuse(ErrorKind::Conflict, format!("nothing can be written to `{goal}` on `{}`", to.host()))
     })
 }
 

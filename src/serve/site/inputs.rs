@@ -299,21 +299,40 @@ async fn bring_from_copies(
 }
 
 /// Finds out whether a host sees a directory of another under the same name; nothing where the other cannot write into it.
-///
-/// # Errors
-/// When a host cannot be asked.
-pub async fn alike(source: &Remote, target: &Remote, dir: &str) -> Result<Option<bool>, StageError> {
+async fn alike(source: &Remote, target: &Remote, dir: &str) -> Result<Option<bool>, StageError> {
     let word = word();
     let name = format!("{}/.csync-seen-{}", dir.trim_end_matches('/'), word.get(..16).unwrap_or_default());
     let name = sh(&name);
     let wrote = source.exec(Exec::new(format!("umask 077; printf %s {word} >{name}"))).await?;
     if !wrote.status.is_success() {
-        // Read-only or full.
+        // Read-only or full: then there may be an empty one.
+        source.exec(Exec::new(format!("rm -f {name}"))).await?;
         return Ok(None);
     }
     let read = target.exec(Exec::new(format!("cat {name} 2>/dev/null; exit 0"))).await;
     source.exec(Exec::new(format!("rm -f {name}"))).await?;
     Ok(Some(read?.stdout == word.as_bytes()))
+}
+
+/// Finds out whether one host sees the directory of another, which that one makes where it is not there, under this name or another;
+/// nothing where it cannot write into it.
+///
+/// # Errors
+/// When a host cannot be asked.
+pub async fn is_one(one: (&Remote, &str), other: (&Remote, &str)) -> Result<Option<bool>, StageError> {
+    let word = word();
+    let file = |dir: &str| format!("{}/.csync-seen-{}", dir.trim_end_matches('/'), word.get(..16).unwrap_or_default());
+    let (mine, theirs) = (sh(&file(one.1)).into_owned(), sh(&file(other.1)).into_owned());
+    let script = format!("umask 077; mkdir -p {} && : >{mine}", sh(one.1));
+    let is_written = one.0.exec(Exec::new(script)).await?.status.is_success();
+    // That it is there is enough: what is in it may show later.
+    let seen = if is_written {
+        Some(other.0.exec(Exec::new(format!("[ -e {theirs} ] && echo seen; exit 0"))).await)
+    } else {
+        None
+    };
+    one.0.exec(Exec::new(format!("rm -f {mine}"))).await?;
+    Ok(seen.transpose()?.map(|reply| !reply.stdout.is_empty()))
 }
 
 /// Makes files known under other names on a host, without moving anything.
@@ -332,7 +351,7 @@ async fn link(way: &Remote, from: &str, to: &str, names: &[String]) -> Result<()
             script,
             "if [ ! -d {source} ]; then ln -f {source} {target} 2>/dev/null || ln -sf {source} {target} || exit 1\n\
              elif [ ! {source} -ef {target} ]; then\n\
-             rm -rf {target} && {{ cp -pRLl {source} {target} 2>/dev/null || {{ rm -rf {target} && ln -s {source} {target}; }}; }} || exit 1\n\
+             rm -rf {target} && {{ cp -pRLl {source} {target} 2>/dev/null || {{ rm -rf {target} && cp -pRL {source} {target}; }}; }} || exit 1\n\
              fi"
         );
     }

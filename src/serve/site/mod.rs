@@ -30,7 +30,7 @@ mod used;
 mod words;
 
 pub use images::{NotReady, convert};
-pub use inputs::alike;
+pub use inputs::is_one;
 pub use jobs::{JobDirectory, Rest, There, bring_rest, prefix, remove, run_of, there, whereabouts};
 pub use nodes::Seen;
 pub use said::{dialect, unsaid};

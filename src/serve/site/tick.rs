@@ -25,7 +25,7 @@ use crate::language::probe::CLOCK;
 use crate::language::quote::sh;
 use crate::model::api::Stream;
 use crate::model::batch::{
-    Answer, BatchId, CouldNotAsk, Dialect, Ending, History, JobName, Members, Queue, QueueState, Reply,
+    Answer, BatchId, CouldNotAsk, Dialect, Ending, Flavour, History, JobName, Members, Queue, QueueState, Reply,
 };
 use crate::model::facts::NodeSight;
 use crate::model::id::JobKey;
@@ -51,8 +51,10 @@ const LOOKING: Duration = Duration::from_mins(1);
 const GROWTH: u64 = 4 << 20;
 /// Looks in a row without a trace after which a member is given up. Records of network filesystems show late.
 pub(super) const MISSING: u32 = 3;
-/// Looks in a row after which a history that does not know a member never will: at least half a minute.
+/// Looks in a row after which a history that does not know a member never will, and how long that takes at least: Grid Engine writes
+/// every fifteen seconds, and a network filesystem may show that a minute later. Looks alone may be a second apart.
 const MISSED: u32 = 5;
+const BEHIND: Duration = Duration::from_secs(90);
 /// Looks in a row without a trace after which a submission whose answer was never heard did not go through.
 const NEVER_SENT: u32 = 6;
 
@@ -583,10 +585,14 @@ impl<'a> Witnesses<'a> {
         self.news(verdict, ending)
     }
 
-    const fn hearing(&self) -> Hearing {
+    /// Grid Engine alone keeps nothing of a job that is deleted while it waits. Elsewhere one that the history does not know was taken out
+    /// of that too, and nobody knows what else happened.
+    fn hearing(&self) -> Hearing {
+        let forgets = self.means.dialect.as_ref().is_some_and(|dialect| dialect.flavour == Flavour::Sge);
+        let is_long = || self.member.missed.is_some_and(|at| clock::now().since(at) >= BEHIND);
         match self.member.missing {
-            _ if !self.past => Hearing::Silent,
-            MISSED.. => Hearing::ToldLong,
+            _ if !self.past || !forgets => Hearing::Silent,
+            MISSED.. if is_long() => Hearing::ToldLong,
             _ => Hearing::Told,
         }
     }

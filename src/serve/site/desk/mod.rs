@@ -60,6 +60,8 @@ pub(super) struct Member {
     pub(super) over: bool,
     /// Queries in a row that found no trace of it.
     pub(super) missing: u32,
+    /// When the first of them was.
+    pub(super) missed: Option<Timestamp>,
     /// Why it waits, in the batch system's words.
     pub(super) reason: Option<Arc<str>>,
     /// When the batch system expects to start it.

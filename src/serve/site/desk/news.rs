@@ -20,6 +20,15 @@ use crate::serve::site::{SiteJob, SiteNews, grown};
 /// Why an attempt did not run that was handed over ahead.
 const BEHIND: &str = "what it was to come after did not succeed";
 
+impl Member {
+    fn miss(&mut self) {
+        if self.missing == 0 {
+            self.missed = Some(clock::now());
+        }
+        self.missing += 1;
+    }
+}
+
 impl Desk {
     pub(super) async fn hear(&mut self, heard: Heard) {
         if let Some(since) = self.adopting.take() {
@@ -125,7 +134,7 @@ impl Desk {
                 }
             }
             MemberNews::Missing => {
-                member.missing += 1;
+                member.miss();
                 return false;
             }
             MemberNews::Running(at) => {
@@ -184,7 +193,7 @@ impl Desk {
         let key = member.key;
         match news {
             MemberNews::Missing => {
-                member.missing += 1;
+                member.miss();
                 false
             }
             MemberNews::Waiting(_) | MemberNews::Running(_) | MemberNews::Remove(_) => {
@@ -376,6 +385,7 @@ mod tests {
             started: None,
             over: false,
             missing: 0,
+            missed: None,
             reason: None,
             until: None,
             grant: None,

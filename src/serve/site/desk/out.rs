@@ -124,6 +124,7 @@ impl Desk {
             started: None,
             over: false,
             missing: 0,
+            missed: None,
             reason: None,
             until: None,
             grant: None,
