@@ -311,3 +311,48 @@ fn a_cluster_that_became_busy_since_its_probe_is_seen_to_be_while_something_of_o
     // A third of twenty minutes at least is by its load: what it says itself of a start is less.
     assert!(next["wait"]["middle"].as_f64() > Some(400.0), "{told}");
 }
+
+/// Reads what is here already in two places.
+const READ: &str = r#"
+name = "read"
+[tasks.read]
+inputs = ["big.bin"]
+outputs = ["size"]
+run = "wc -c < big.bin > {outputs}"
+resources = { time = "30s" }
+on = "lab"
+"#;
+
+#[test]
+fn what_was_brought_to_a_host_need_not_come_again() {
+    let bed = Bed::shared();
+    configure(&bed, HOSTS);
+    bed.csync(&["hosts", "probe", "hpc", "lab"]).exits(0);
+    bed.write("big.bin", &"some more words\n".repeat(2_000_000));
+    bed.write("workflow.toml", READ);
+    let dry = || bed.csync(&["submit", "--dry-run", "--rerun=read"]).exits(0).out;
+    let moves = "transfer ";
+    assert!(dry().contains(moves), "{}", dry());
+    bed.csync(&["submit"]).exits(0);
+    assert!(!dry().contains(moves), "{}", dry());
+    // Whoever chooses knows it too, for a workflow as for a command.
+    bed.write("workflow.toml", &READ.replace("\"lab\"", "[\"hpc\", \"lab\"]"));
+    let chosen = bed.csync(&["submit", "--dry-run", "--rerun=read", "--policy", "locality"]).exits(0).out;
+    assert!(chosen.contains("read on lab") && !chosen.contains(moves), "{chosen}");
+    bed.write("workflow.toml", READ);
+    let terms = |host: &str| {
+        let told = bed.csync(&["route", "--explain", "wc -c big.bin"]).exits(0).out;
+        let from = told.find(&format!("\n{host}")).unwrap_or_else(|| panic!("{host}: {told}"));
+        told[from..].lines().find(|line| line.contains("transfer")).unwrap_or_default().to_owned()
+    };
+    assert!(terms("lab").contains("nothing moves"), "{}", terms("lab"));
+    assert!(terms("hpc").contains("30.5M by local > hpc"), "{}", terms("hpc"));
+
+    // Gone with the rest of what was brought; brought again; not what is here any more.
+    bed.csync(&["clean", "--on", "lab", "--inputs", "--yes"]).exits(0);
+    assert!(dry().contains(moves), "{}", dry());
+    bed.csync(&["submit", "--rerun=read"]).exits(0);
+    assert!(!dry().contains(moves), "{}", dry());
+    bed.write("big.bin", &"other words\n".repeat(2_000_000));
+    assert!(dry().contains(moves), "{}", dry());
+}

@@ -94,7 +94,12 @@ pub(super) fn clean(context: &Context, hosts: &[String], which: Which<'_>) -> Re
             let live = live(&state).await?;
             let there = there(&way, host).await.map_err(|error| unreached(&error, host))?;
             let fates: Vec<Fate> = there.jobs.iter().map(|job| fate(&state, job, &live, which, clock::now())).collect();
-            clean_one(context, host, &way, (&there, &fates), which).await
+            let cleaned = clean_one(context, host, &way, (&there, &fates), which).await;
+            if which.inputs && !which.dry_run {
+                // Also of what went before something could not be removed: what is still there is seen when it is brought again.
+                context.reach().await?.cleaned(&host.name).await?;
+            }
+            cleaned
         })?;
         told.push(cleaned);
     }

@@ -23,7 +23,7 @@ use crate::decide::outlook::limits::Conditions;
 use crate::decide::outlook::survey::{Survey, survey};
 use crate::language::hosts::Hosts;
 use crate::model::choice::{Excluded, Foreseen, Policy, Span, Terms};
-use crate::model::data::{DataFact, Rate, Replica};
+use crate::model::data::{Brought, DataFact, Rate, Replica};
 use crate::model::facts::Facts;
 use crate::model::host::HostName;
 use crate::model::id::{HostId, InstanceId, TaskId};
@@ -45,6 +45,7 @@ const MOST_PLANNED: usize = 200_000;
 pub(super) struct Known {
     pub(super) facts: BTreeMap<HostName, Facts>,
     pub(super) replicas: Vec<Replica>,
+    brought: Vec<Brought>,
     waits: Vec<Wait>,
     rates: Vec<Rate>,
     shared: Vec<DataFact>,
@@ -67,6 +68,7 @@ impl Known {
                 Ok(Self {
                     facts: probed.into_iter().filter_map(|(host, probed)| Some((host, probed.facts?))).collect(),
                     replicas: reader.replicas(Some(root)).await?,
+                    brought: reader.brought(root).await?,
                     waits: reader.waits().await?,
                     rates: reader.rates().await?,
                     shared: reader.shared().await?,
@@ -162,7 +164,7 @@ pub(super) fn foresee(
         names.iter().filter_map(number).fold(HostSet::default(), |set, host| set.and(&HostSet::one(host)))
     };
     let mut files = Files::new(plan.paths.len(), HostSet::one(HostId::LOCAL));
-    for lying in lying(plan, &known.replicas) {
+    for lying in lying(plan, &known.replicas, &known.brought) {
         files.lies(lying.path, lying.bytes, set(&lying.hosts));
     }
     let classes: HashMap<HostId, _> =

@@ -177,6 +177,31 @@ impl Replica {
     }
 }
 
+/// What is here, and was brought to a host for a task to read or fetched from it: while it is the same here, it need not move to that
+/// host again. It is no copy to fall back on: whoever changes the file here does not ask for that one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Brought {
+    /// The workflow's directory here.
+    pub root: String,
+    /// The path of the file or directory from there.
+    pub path: String,
+    /// The host.
+    pub host: HostName,
+    /// Its size then, with all that is in it.
+    pub size: Bytes,
+    /// When it had been written then, in microseconds since 1970.
+    pub mtime: i64,
+    /// When that was.
+    pub at: Timestamp,
+}
+
+impl Brought {
+    /// Returns whether what is here is still what was brought.
+    pub fn is(&self, here: &Fingerprint) -> bool {
+        (self.size.0, self.mtime) == (here.size, here.mtime)
+    }
+}
+
 /// How fast files moved from one host to another, one of which may be this machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rate {
@@ -206,6 +231,13 @@ pub enum DataFact {
         path: String,
         /// The host.
         host: Option<HostName>,
+    },
+    /// It was brought there, or fetched from there, and is here too.
+    Brought(Brought),
+    /// What was brought to a host is there no more.
+    Cleaned {
+        /// The host.
+        host: HostName,
     },
     /// A directory holds a dataset, with what was seen there.
     Holds(Holding),

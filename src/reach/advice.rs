@@ -87,7 +87,12 @@ pub fn put_data(state: &Path, facts: &[DataFact]) -> Result<(), IndexError> {
         DataFact::Rate(Rate { source, target, rate, .. }) => {
             editor.put(&rate_key(source.as_str(), target.as_str()), rate)
         }
-        DataFact::Shared { .. } | DataFact::Holds(_) | DataFact::Dropped { .. } => Ok(()),
+        // What is here needs no advice where else it is.
+        DataFact::Brought(_)
+        | DataFact::Cleaned { .. }
+        | DataFact::Shared { .. }
+        | DataFact::Holds(_)
+        | DataFact::Dropped { .. } => Ok(()),
     })
 }
 

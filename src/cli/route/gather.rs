@@ -32,6 +32,7 @@ use crate::model::facts::{ContainerProgram, Facts, Gpu};
 use crate::model::host::HostName;
 use crate::reach::clock;
 use crate::reach::docker::runtimes;
+use crate::reach::files::look::fingerprint;
 use crate::reach::machine::{host_name, room};
 use crate::reach::store::{Place as StorePlace, Reader, Routing};
 
@@ -152,7 +153,14 @@ impl Seen {
     /// Returns the hosts that have copies of a file of this directory, and its size there.
     fn copies(&self, path: &str) -> (Vec<HostName>, Option<f64>) {
         let copies = self.known.replicas.iter().filter(|replica| replica.path == path || replica.here() == path);
-        let (hosts, sizes): (Vec<_>, Vec<_>) = copies.map(|copy| (copy.host.clone(), copy.size.0 as f64)).unzip();
+        let (mut hosts, sizes): (Vec<_>, Vec<_>) = copies.map(|copy| (copy.host.clone(), copy.size.0 as f64)).unzip();
+        let path = within(path, &self.root);
+        let brought: Vec<_> = self.known.brought.iter().filter(|one| one.path == path).collect();
+        if !brought.is_empty() {
+            let here = fingerprint(&Path::new(&self.root).join(path), false).ok().flatten();
+            let same = brought.into_iter().filter(|one| here.is_some_and(|print| one.is(&print)));
+            hosts.extend(same.map(|one| one.host.clone()));
+        }
         (hosts, sizes.into_iter().reduce(f64::max))
     }
 }

@@ -168,6 +168,11 @@ impl Client {
         http::post_patiently(&self.socket, "/v1/data/remove", ask).await
     }
 
+    /// Hands over that what was brought to a host for jobs is there no more.
+    pub async fn cleaned(&self, host: &HostName) -> Result<(), ClientError> {
+        http::post(&self.socket, "/v1/data/cleaned", host).await
+    }
+
     /// Returns a run with its tasks.
     pub async fn run(&self, run: RunRef) -> Result<RunDetail, ClientError> {
         http::get(&self.socket, &format!("/v1/runs/{run}")).await

@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 
 use crate::decide::graph::queues::{UNKNOWN_LIMIT, Wait};
 use crate::decide::learn::waits::Waited;
-use crate::model::data::{DataFact, Holding, Rate, Replica};
+use crate::model::data::{Brought, DataFact, Holding, Rate, Replica};
 use crate::model::host::HostName;
 use crate::model::units::{Bytes, Timestamp};
 use crate::reach::store::codec::{decode_listing, encode_listing};
@@ -18,13 +18,19 @@ type DatasetRow = (String, String, String, Option<i64>, Option<String>, Vec<u8>)
 type WaitRow = (String, Option<String>, f64, f64, Option<u32>, Option<i64>, i64);
 type MicrosRow = (String, Option<String>, i64, i64, Option<u32>, Option<i64>, i64);
 type SharedRow = (String, String, bool, i64);
-type RoutingRow = (String, i64, String, String, i64, i64, i64);
+type BroughtRow = (String, String, i64, i64, i64);
+type RoutingRow = (String, String, i64, String, String, i64, i64, i64);
+
+/// How long what was brought counts, in microseconds: 90 days.
+const BROUGHT_FOR: i64 = 90 * 86_400 * 1_000_000;
 
 /// What routing a command goes by.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Routing {
     /// Where files that it may name lie.
     pub replicas: Vec<Replica>,
+    /// What of them is here and was brought to hosts.
+    pub brought: Vec<Brought>,
     /// A number that changes with how fast files moved, which [`Reader::rates`] returns, and that no other database has.
     pub rated: i64,
     /// What was found out of directories that hosts see, or do not see.
@@ -41,6 +47,15 @@ impl Store {
     /// # Errors
     /// When the store cannot be written.
     pub async fn keep_data(&mut self, facts: &[DataFact]) -> Result<(), StoreError> {
+        let brought = facts.iter().filter_map(|fact| match fact {
+            DataFact::Brought(brought) => Some(brought.at.0),
+            _ => None,
+        });
+        if let Some(at) = brought.max() {
+            let dropped = sqlx::query(sql::DROP_BROUGHT).bind(at.saturating_sub(BROUGHT_FOR));
+            let dropped = dropped.execute(&mut self.conn).await;
+            dropped.map_err(|source| StoreError::from_sqlx(&self.path, source))?;
+        }
         for fact in facts {
             let query = match fact {
                 DataFact::Lies(replica) => sqlx::query(sql::KEEP_REPLICA)
@@ -54,6 +69,14 @@ impl Store {
                 DataFact::Gone { root, path, host } => {
                     sqlx::query(sql::DROP_REPLICA).bind(root).bind(path).bind(host.as_ref().map(HostName::as_str))
                 }
+                DataFact::Brought(brought) => sqlx::query(sql::KEEP_BROUGHT)
+                    .bind(&brought.root)
+                    .bind(&brought.path)
+                    .bind(brought.host.as_str())
+                    .bind(signed(brought.size.0))
+                    .bind(brought.mtime)
+                    .bind(brought.at.0),
+                DataFact::Cleaned { host } => sqlx::query(sql::DROP_BROUGHT_TO).bind(host.as_str()),
                 DataFact::Holds(holding) => sqlx::query(sql::KEEP_DATASET)
                     .bind(&holding.dataset)
                     .bind(holding.host.as_str())
@@ -108,6 +131,19 @@ impl Reader {
             .await
             .map_err(|source| StoreError::from_sqlx(&self.path, source))?;
         Ok(rows.into_iter().filter_map(replica).collect())
+    }
+
+    /// Returns what was brought to hosts of a workflow's directory.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn brought(&self, root: &str) -> Result<Vec<Brought>, StoreError> {
+        let rows: Vec<BroughtRow> = sqlx::query_as(sql::BROUGHT)
+            .bind(root)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|source| StoreError::from_sqlx(&self.path, source))?;
+        Ok(rows.into_iter().filter_map(|row| brought_of(root, row)).collect())
     }
 
     /// Returns the places of one dataset, or of all.
@@ -177,24 +213,32 @@ impl Reader {
 
     /// Reads what routing goes by, and whether the database is one of ours, in the present format.
     async fn read_routing(&self, root: &str, paths: &[&str]) -> Result<(Routing, bool), StoreError> {
-        let (replicas, rated, shared, waits, probed, application, format): RoutingRow = sqlx::query_as(sql::ROUTING)
-            .bind(root)
-            .bind(serde_json::to_string(paths).unwrap_or_default())
-            .fetch_one(&self.pool)
-            .await
-            .map_err(|source| StoreError::from_sqlx(&self.path, source))?;
+        let (replicas, brought, rated, shared, waits, probed, application, format): RoutingRow =
+            sqlx::query_as(sql::ROUTING)
+                .bind(root)
+                .bind(serde_json::to_string(paths).unwrap_or_default())
+                .fetch_one(&self.pool)
+                .await
+                .map_err(|source| StoreError::from_sqlx(&self.path, source))?;
         let copies: Vec<(String, String, String, i64, i64, i64)> = self.listed("replicas", &replicas)?;
         let copies = copies.into_iter().filter_map(|(path, host, place, size, mtime, at)| {
             replica((root.to_owned(), path, host, place, size, mtime, at))
         });
+        let brought: Vec<BroughtRow> = self.listed("brought", &brought)?;
         let seen: Vec<(String, String, i64, i64)> = self.listed("shared", &shared)?;
         let seen = seen.into_iter().filter_map(|(host, dir, seen, at)| shared_of((host, dir, seen != 0, at)));
         let waited: Vec<MicrosRow> = self.listed("waits", &waits)?;
         let waited = waited.into_iter().filter_map(|(host, queue, submitted, micros, cores, asked, ours)| {
             wait_of((host, queue, submitted as f64 / 1e6, micros as f64 / 1e6, cores, asked, ours))
         });
-        let routing =
-            Routing { replicas: copies.collect(), rated, shared: seen.collect(), waits: waited.collect(), probed };
+        let routing = Routing {
+            replicas: copies.collect(),
+            brought: brought.into_iter().filter_map(|row| brought_of(root, row)).collect(),
+            rated,
+            shared: seen.collect(),
+            waits: waited.collect(),
+            probed,
+        };
         Ok((routing, is_present(application, format)))
     }
 
@@ -238,6 +282,11 @@ fn replica((root, path, host, place, size, mtime, at): ReplicaRow) -> Option<Rep
     Some(Replica { root, path, host, place, size, mtime, at: Timestamp(at) })
 }
 
+fn brought_of(root: &str, (path, host, size, mtime, at): BroughtRow) -> Option<Brought> {
+    let (host, size) = (host.parse().ok()?, Bytes(u64::try_from(size).ok()?));
+    Some(Brought { root: root.to_owned(), path, host, size, mtime, at: Timestamp(at) })
+}
+
 /// SQLite's integers are signed.
 fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
@@ -276,6 +325,27 @@ mod tests {
         assert_eq!(reader.replicas_of("/x", &["a"]).await.unwrap(), []);
         store.keep_data(&[gone("a", Some("hpc")), gone("b", None)]).await.unwrap();
         assert_eq!(reader.replicas(None).await.unwrap(), [replica("a", "lab")]);
+
+        let brought = |path: &str, host: &str, size, at| Brought {
+            root: "/w".to_owned(),
+            path: path.to_owned(),
+            host: host.parse().unwrap(),
+            size: Bytes(size),
+            mtime: 3,
+            at: Timestamp(at),
+        };
+        let (old, late) = (brought("a", "hpc", 1, 5), 5 + BROUGHT_FOR);
+        store.keep_data(&[DataFact::Brought(old.clone()), DataFact::Brought(brought("b", "lab", 2, 6))]).await.unwrap();
+        assert_eq!(reader.brought("/w").await.unwrap(), [old, brought("b", "lab", 2, 6)]);
+        assert_eq!(reader.brought("/x").await.unwrap(), []);
+        // The same again takes its place; what was brought long before counts no more.
+        let again = brought("b", "lab", 4, late + 1);
+        store.keep_data(&[DataFact::Brought(again.clone())]).await.unwrap();
+        assert_eq!(reader.brought("/w").await.unwrap(), [again.clone()]);
+        let (routing, _) = reader.read_routing("/w", &["b", "c"]).await.unwrap();
+        assert_eq!(routing.brought, [again]);
+        store.keep_data(&[DataFact::Cleaned { host: "lab".parse().unwrap() }]).await.unwrap();
+        assert_eq!(reader.brought("/w").await.unwrap(), []);
         let mut seen = Holding {
             looked: Some(Timestamp(5)),
             files: vec![crate::model::data::Listed { path: "a".to_owned(), size: Bytes(1), mtime: 2 }],

@@ -20,6 +20,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0013.sql"),
     include_str!("migrations/0014.sql"),
     include_str!("migrations/0015.sql"),
+    include_str!("migrations/0016.sql"),
 ];
 
 /// What kind of file it is, and whether anything is in it.
@@ -222,6 +223,19 @@ pub(super) const DROP_REPLICA: &str =
 pub(super) const REPLICAS: &str = "SELECT root, path, host, place, size, mtime, at FROM replicas \
     WHERE ?1 IS NULL OR root = ?1 ORDER BY root, path, host";
 
+/// Keeps what was brought to a host.
+pub(super) const KEEP_BROUGHT: &str =
+    "INSERT OR REPLACE INTO brought (root, path, host, size, mtime, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+
+/// Forgets what was brought before some time: centers remove what nobody used for weeks.
+pub(super) const DROP_BROUGHT: &str = "DELETE FROM brought WHERE at < ?1";
+
+/// Forgets what was brought to a host.
+pub(super) const DROP_BROUGHT_TO: &str = "DELETE FROM brought WHERE host = ?1";
+
+/// What was brought to hosts of one directory's files.
+pub(super) const BROUGHT: &str = "SELECT path, host, size, mtime, at FROM brought WHERE root = ?1 ORDER BY path, host";
+
 /// Keeps what a directory has of a dataset.
 pub(super) const KEEP_DATASET: &str = "INSERT INTO datasets (name, host, path, looked, trouble, listing) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (name, host, path) DO UPDATE SET looked = excluded.looked, \
@@ -281,6 +295,10 @@ pub(super) const ROUTING: &str = "SELECT \
     (SELECT json_group_array(json_array(path, host, place, size, mtime, at)) FROM ( \
         SELECT DISTINCT it.path, it.host, it.place, it.size, it.mtime, it.at \
         FROM json_each(?2) AS wanted CROSS JOIN replicas AS it ON it.root = ?1 AND it.path = wanted.value \
+        ORDER BY it.path, it.host)), \
+    (SELECT json_group_array(json_array(path, host, size, mtime, at)) FROM ( \
+        SELECT DISTINCT it.path, it.host, it.size, it.mtime, it.at \
+        FROM json_each(?2) AS wanted CROSS JOIN brought AS it ON it.root = ?1 AND it.path = wanted.value \
         ORDER BY it.path, it.host)), \
     (SELECT version FROM versions WHERE name = 'rates'), \
     (SELECT json_group_array(json_array(host, directory, seen, at)) \

@@ -57,6 +57,7 @@ pub fn router(handle: Handle) -> Router {
         .route("/v1/data/get", post(get_data))
         .route("/v1/data/move", post(move_data))
         .route("/v1/data/remove", post(remove_data))
+        .route("/v1/data/cleaned", post(cleaned))
         .route("/v1/hosts/try", post(try_host))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
@@ -149,6 +150,10 @@ async fn move_data(State(handle): State<Handle>, body: Result<Bytes, BytesReject
 
 async fn remove_data(State(handle): State<Handle>, body: Result<Bytes, BytesRejection>) -> Answer<DataDone> {
     Ok(Json(handle.remove_data(said(body)?).await?))
+}
+
+async fn cleaned(State(handle): State<Handle>, body: Result<Bytes, BytesRejection>) -> Answer<()> {
+    Ok(Json(handle.cleaned(said(body)?).await?))
 }
 
 async fn run(State(handle): State<Handle>, Run(run): Run) -> Answer<RunDetail> {

@@ -20,7 +20,7 @@ use crate::language::hook::agent_of;
 use crate::language::hosts::Hosts;
 use crate::language::quote::sh;
 use crate::model::api::{ApiError, Counts, ErrorKind, RunState, RunSummary, Submission, Submitted};
-use crate::model::data::{DataFact, Elsewhere, IMAGES, Rate, Replica};
+use crate::model::data::{Brought, DataFact, Elsewhere, IMAGES, Rate, Replica};
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::model::facts::Facts;
 use crate::model::host::{Agents, Batch, HostName};
@@ -122,14 +122,14 @@ impl Ground {
         (state, reader): (&StateDir, &Reader),
         (plan, verdicts): (&Plan, &[Verdict]),
         (places, chooses): (&Places, bool),
-        replicas: &[Replica],
+        lies: (&[Replica], &[Brought]),
     ) -> Result<Self, StoreError> {
         let runs = verdicts.iter().any(|verdict| matches!(verdict, Verdict::Stale | Verdict::Check));
         if !runs {
             return Ok(Self::default());
         }
         let lore = lore(state, plan, verdicts, &places.names(), clock::now()).await;
-        let lying = if chooses || lore.is_of_use() { lying(plan, replicas) } else { Vec::new() };
+        let lying = if chooses || lore.is_of_use() { lying(plan, lies.0, lies.1) } else { Vec::new() };
         let seen = if chooses { Seen::load(reader).await? } else { Seen::default() };
         Ok(Self { lore, lying, seen })
     }
@@ -197,7 +197,9 @@ pub(super) fn prepare(
     }));
     let told = (&*prepared.plan, prepared.verdicts.as_slice());
     let chooses = chooses(&prepared.places, &hosts);
-    let ground = runtime.block_on(Ground::of((state, reader), told, (&prepared.places, chooses), &replicas));
+    let brought = runtime.block_on(reader.brought(&submission.root)).map_err(|error| storage(&error))?;
+    let lies = (replicas.as_slice(), brought.as_slice());
+    let ground = runtime.block_on(Ground::of((state, reader), told, (&prepared.places, chooses), lies));
     let ground = ground.map_err(|error| storage(&error))?;
     let lock = match makes_files(&prepared.plan, &prepared.verdicts) {
         Makes::Nothing => None,
@@ -325,7 +327,9 @@ pub(super) async fn load(reader: &Reader, state: &StateDir, run: RunId) -> Resul
         let hosts = places::hosts(var, &facts).unwrap_or_default();
         let places = Places::of(&plan.plan, &hosts);
         let chooses = chooses(&places, &hosts);
-        Ground::of((state, reader), (&plan.plan, &plan.verdicts), (&places, chooses), &replicas).await?
+        let brought = reader.brought(&plan.plan.root).await?;
+        let lies = (replicas.as_slice(), brought.as_slice());
+        Ground::of((state, reader), (&plan.plan, &plan.verdicts), (&places, chooses), lies).await?
     } else {
         Ground::default()
     };

@@ -118,6 +118,14 @@ impl Handle {
         Ok(done)
     }
 
+    /// Takes in that what was brought to a host for jobs is there no more.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn cleaned(&self, host: HostName) -> Result<(), ApiError> {
+        self.learn(vec![DataFact::Cleaned { host }]).await
+    }
+
     /// Removes copies of files from hosts.
     ///
     /// # Errors

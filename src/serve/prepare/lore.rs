@@ -12,7 +12,7 @@ use crate::decide::learn::shipped::prior;
 use crate::decide::outlook::known::{Known, Seen};
 use crate::language::command::{Inputs, Signature, Token, TokenKey, commands, signature};
 use crate::language::manifest::render;
-use crate::model::data::{DATA, Replica};
+use crate::model::data::{Brought, DATA, Replica};
 use crate::model::host::HostName;
 use crate::model::id::{InstanceId, PathId, TaskId};
 use crate::model::job::Invocation;
@@ -430,12 +430,17 @@ fn lying_of_dataset(path: PathId, text: &str, copies: &HashMap<&str, Vec<&Replic
     Some(Lying { path, bytes, hosts })
 }
 
-/// Looks where the files that tasks read lie, and how large they are: here, and where earlier tasks left them.
-pub fn lying(plan: &Plan, replicas: &[Replica]) -> Vec<Lying> {
+/// Looks where the files that tasks read lie, and how large they are: here, where earlier tasks left them, and where they were brought
+/// and are as they are here.
+pub fn lying(plan: &Plan, replicas: &[Replica], brought: &[Brought]) -> Vec<Lying> {
     let Ok(root) = Root::open(Path::new(&plan.root)) else { return Vec::new() };
     let mut copies: HashMap<&str, Vec<&Replica>> = HashMap::new();
     for replica in replicas {
         copies.entry(&replica.path).or_default().push(replica);
+    }
+    let mut taken: HashMap<&str, Vec<&Brought>> = HashMap::new();
+    for one in brought {
+        taken.entry(&one.path).or_default().push(one);
     }
     let mut wanted: Vec<PathId> = plan.instance_ids().flat_map(|instance| plan.inputs(instance)).copied().collect();
     wanted.sort_unstable();
@@ -451,6 +456,8 @@ pub fn lying(plan: &Plan, replicas: &[Replica]) -> Vec<Lying> {
         let there = copies.get(text).into_iter().flatten();
         let mut hosts: Vec<HostName> = there.clone().map(|copy| copy.host.clone()).collect();
         hosts.extend(here.map(|_| HostName::local()));
+        let taken = taken.get(text).into_iter().flatten();
+        hosts.extend(taken.filter(|one| here.is_some_and(|print| one.is(&print))).map(|one| one.host.clone()));
         let bytes = here.map(|print| print.size).or_else(|| there.map(|copy| copy.size.0).max());
         all.extend(bytes.map(|bytes| Lying { path, bytes, hosts }));
     }

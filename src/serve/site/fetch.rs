@@ -26,7 +26,7 @@ use crate::reach::stage::{self, Seen, StageError, Take};
 use crate::reach::store::Sent;
 use crate::reach::transport::{Exec, Meter, Remote, Transport, TransportError};
 use crate::serve::site::boxes::is_marked;
-use crate::serve::site::inputs::{chain, told};
+use crate::serve::site::inputs::{chain, note_brought, told};
 use crate::serve::site::send::{Ground, with_tree};
 use crate::serve::site::stock::Stock;
 use crate::serve::site::tree::{RESULTS, collect};
@@ -217,6 +217,8 @@ async fn bring_back(
         }));
     }
     means.learn(facts).await;
+    let back: Vec<String> = names.iter().filter(|name| !left.contains_key(*name)).cloned().collect();
+    note_brought(means, root, &back, true).await;
     Ok(left)
 }
 

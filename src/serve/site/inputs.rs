@@ -6,14 +6,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::task::spawn_blocking;
 use tokio::time::interval;
 
 use crate::language::quote::sh;
-use crate::model::data::{DATA, DataFact, Replica, joined, within};
+use crate::model::data::{Brought, DATA, DataFact, Replica, joined, within};
 use crate::model::host::HostName;
 use crate::model::id::JobKey;
 use crate::model::job::Outcome;
+use crate::model::units::Bytes;
 use crate::reach::clock;
+use crate::reach::files::look::Root;
 use crate::reach::stage::{StageError, bring, look, look_into, relay};
 use crate::reach::transport::{Exec, Remote, Transport};
 use crate::serve::site::send::{By, Ground, NotSent, inputs_of, refused};
@@ -28,6 +31,9 @@ const LINKING: Duration = Duration::from_mins(10);
 
 /// How often a file is tried to be written whose directory others remove.
 const TRIES: u32 = 50;
+
+/// From how many bytes on it is noted that a host has what is here: less moves in no time.
+const COUNTS: u64 = 1 << 20;
 
 /// Most that is passed on from host to host at a time.
 const MOST: u64 = 1 << 50;
@@ -170,6 +176,7 @@ async fn bring_all(
             means.learn(moving.finish().into_iter().collect()).await;
             let moved = moved?;
             tracing::debug!(host = %means.host.name, ?moved, "brought");
+            note_brought(means, root, &near, moved.bytes > 0).await;
         }
         if !far.is_empty() {
             bring_far(means, way, (root, place), far, keys).await?;
@@ -179,6 +186,32 @@ async fn bring_all(
         pending = others;
     }
     Ok(())
+}
+
+/// Notes that what is here lies on the host too, where it is large enough for that to count. What this process noted already is the
+/// same while nothing of it moved.
+pub(super) async fn note_brought(means: &Means, root: &str, names: &[String], moved: bool) {
+    let host = &means.host.name;
+    let is_new = |name: &&String| !name.starts_with(DATA) && (moved || !means.stock.has_brought(host, root, name));
+    let names: Vec<String> = names.iter().filter(is_new).cloned().collect();
+    if names.is_empty() || host.is_local() {
+        return;
+    }
+    let (root, host) = (root.to_owned(), host.clone());
+    let looking = spawn_blocking(move || {
+        let Ok(dir) = Root::open(Path::new(&root)) else { return Vec::new() };
+        let at = clock::now();
+        let looked = names.into_iter().filter_map(|path| Some((dir.look(&path).ok()??, path)));
+        let large = looked.filter(|(print, _)| print.size >= COUNTS);
+        large
+            .map(|(print, path)| {
+                let (size, mtime) = (Bytes(print.size), print.mtime);
+                DataFact::Brought(Brought { root: root.clone(), path, host: host.clone(), size, mtime, at })
+            })
+            .collect()
+    });
+    // A panic there is reported; nothing is noted then, and the next time it is.
+    means.learn(looking.await.unwrap_or_default()).await;
 }
 
 fn lies_elsewhere(means: &Means, root: &str, name: &str) -> bool {

@@ -40,6 +40,8 @@ struct Inner {
     /// Whether a host sees a directory of this machine, and whether this process has looked.
     shared: HashMap<(HostName, String), (bool, bool)>,
     rates: HashMap<(HostName, HostName), f64>,
+    /// What this process noted to have brought: host, directory, name.
+    brought: HashSet<(HostName, String, String)>,
     /// What is being brought: host, directory, name.
     claims: HashSet<(HostName, String, String)>,
     moves: BTreeMap<u64, Arc<Move>>,
@@ -180,6 +182,10 @@ impl Stock {
                         inner.replicas.remove(root);
                     }
                 }
+                DataFact::Brought(brought) => {
+                    inner.brought.insert((brought.host.clone(), brought.root.clone(), brought.path.clone()));
+                }
+                DataFact::Cleaned { host } => inner.brought.retain(|(of, ..)| of != host),
                 DataFact::Holds(_) | DataFact::Dropped { .. } => {}
                 DataFact::Rate(rate) => {
                     inner.rates.insert((rate.source.clone(), rate.target.clone()), rate.rate);
@@ -257,6 +263,11 @@ impl Stock {
         let of = inner.replicas.get(root)?;
         let dir = above(name).find(|dir| of.contains_key(*dir) && !of.contains_key(name))?;
         Path::new(root).join(name).symlink_metadata().is_err().then(|| dir.to_owned())
+    }
+
+    /// Returns whether this process noted that it brought that to a host.
+    pub(super) fn has_brought(&self, host: &HostName, root: &str, name: &str) -> bool {
+        self.inner().brought.contains(&(host.clone(), root.to_owned(), name.to_owned()))
     }
 
     /// Returns whether a host sees a directory of this machine, as far as anybody looked.
