@@ -6,6 +6,7 @@ use crate::cli::view::table::{Cell, Column, Page, Table};
 use crate::cli::view::words::{about, cut};
 use crate::model::api::InstanceView;
 use crate::model::choice::{Placement, Span, Terms};
+use crate::model::job::State;
 use crate::model::units::Bytes;
 
 const TERMS: &[Column] = &[
@@ -27,8 +28,12 @@ pub(in crate::cli) fn of(one: &InstanceView, page: Page) -> String {
         .find_map(|attempt| Some((attempt, attempt.choice.as_ref().and_then(|choice| choice.placement.as_ref())?)));
     let label = page.paint.bold(cut(&one.label, 200)).to_string();
     let Some((attempt, placement)) = placed else {
-        let why =
-            if one.attempts.is_empty() { "it was not handed over yet" } else { "its workflow says where it runs" };
+        let why = match one.state {
+            State::Cached => "it was up to date and did not run",
+            _ if !one.attempts.is_empty() => "its workflow says where it runs",
+            state if state.is_over() => "it did not run",
+            _ => "it was not handed over yet",
+        };
         return format!("{label}: csync chose no host; {why}.\n");
     };
     let nth = if attempt.attempt > 1 { format!(", attempt {}", attempt.attempt) } else { String::new() };
@@ -116,7 +121,6 @@ mod tests {
     use crate::cli::view::Paint;
     use crate::cli::view::fixtures;
     use crate::model::choice::{Choice, Excluded, Policy};
-    use crate::model::job::State;
 
     fn terms(host: &str, wait: f64, moved: u64) -> Terms {
         let span = |middle: f64, source: &str| Span {
@@ -136,6 +140,18 @@ mod tests {
             penalty: 60.0,
             total: wait + moved as f64 / 1e8 + 660.0,
         }
+    }
+
+    #[test]
+    fn what_was_not_placed_says_why() {
+        let told = |state| {
+            let mut one = fixtures::instance("align[A]", state, None);
+            one.attempts.clear();
+            of(&one, Page { width: Some(100), paint: Paint::new(false) })
+        };
+        assert_eq!(told(State::Cached), "align[A]: csync chose no host; it was up to date and did not run.\n");
+        assert_eq!(told(State::Skipped), "align[A]: csync chose no host; it did not run.\n");
+        assert_eq!(told(State::Ready), "align[A]: csync chose no host; it was not handed over yet.\n");
     }
 
     #[test]
