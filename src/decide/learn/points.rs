@@ -1,5 +1,7 @@
 //! The observations of one quantity as points over input size, and the lines through them.
 
+use std::cell::OnceCell;
+
 use crate::decide::learn::stakes::Outcome;
 use crate::model::observation::{Cut, Observation};
 
@@ -167,10 +169,11 @@ pub struct Points {
     /// Those that were cut.
     cut: Vec<Point>,
     line: Line,
-    power: Line,
+    /// Made when it is asked for: logarithms take longer than all else here, and most questions need none.
+    power: OnceCell<Line>,
     /// Their places by how far they lie above the line, and above the power: what models make of that comes sorted then.
-    by_line: Vec<u32>,
-    by_power: Vec<u32>,
+    by_line: OnceCell<Vec<u32>>,
+    by_power: OnceCell<Vec<u32>>,
     least: f64,
     most: f64,
     smallest: f64,
@@ -202,14 +205,11 @@ impl Points {
         let (younger, whole): (Vec<i32>, Vec<Point>) = aged.into_iter().unzip();
         let by = |f: fn(f64, f64) -> f64, of: fn(&Point) -> f64| whole.iter().map(of).reduce(f).unwrap_or(0.0);
         let straight: Vec<_> = whole.iter().map(|p| (p.x, p.y, p.weight)).collect();
-        // Logarithms take longer than all else here: each is taken once.
-        let powers: Vec<_> = straight.iter().map(|(x, y, w)| (x.max(1.0).ln(), y.ln(), *w)).collect();
-        let (line, power) = (Line::through(&straight), Line::through(&powers));
         Some(Self {
-            by_line: line.order(),
-            by_power: power.order(),
-            line,
-            power,
+            by_line: OnceCell::new(),
+            by_power: OnceCell::new(),
+            line: Line::through(&straight),
+            power: OnceCell::new(),
             least: by(f64::min, |p| p.y),
             most: by(f64::max, |p| p.y),
             smallest: by(f64::min, |p| p.x),
@@ -229,6 +229,21 @@ impl Points {
             Model::NearLine | Model::Held if self.is_level() => Model::Line,
             model => model,
         }
+    }
+
+    fn power(&self) -> &Line {
+        self.power.get_or_init(|| {
+            let of = |point: &Point| (point.x.max(1.0).ln(), point.y.ln(), point.weight);
+            Line::through(&self.whole.iter().map(of).collect::<Vec<_>>())
+        })
+    }
+
+    fn by_line(&self) -> Option<&[u32]> {
+        Some(self.by_line.get_or_init(|| self.line.order()))
+    }
+
+    fn by_power(&self) -> Option<&[u32]> {
+        Some(self.by_power.get_or_init(|| self.power().order()))
     }
 
     fn is_level(&self) -> bool {
@@ -262,8 +277,8 @@ impl Points {
 
     /// Returns the size to ask about for an input of this size: no larger than those seen, unless what was needed follows size.
     pub fn told(&self, x: f64) -> f64 {
-        let follows = [&self.line, &self.power].into_iter().any(|line| line.is_sure(self.whole.len()));
-        if follows { x } else { x.min(self.largest) }
+        let n = self.whole.len();
+        if self.line.is_sure(n) || self.power().is_sure(n) { x } else { x.min(self.largest) }
     }
 
     /// Returns how well a straight line in input size describes the points, -1 to 1.
@@ -282,7 +297,6 @@ impl Points {
         let off = |i: usize| self.line.residuals.get(i).copied().unwrap_or(0.0);
         let held = self.line.at(x.clamp(self.smallest, self.largest));
         let straight = self.line.at(x);
-        let by_line = Some(self.by_line.as_slice());
         let younger = |i: usize| self.younger.get(i).copied().unwrap_or(0);
         let mut outcomes = match model {
             Model::Any => self.each(None, |_, point| (point.y, 1.0)),
@@ -291,22 +305,24 @@ impl Points {
             Model::Nearest => {
                 self.each(None, |_, point| (point.y, if (point.x - x).abs() <= near.nearest { 1.0 } else { 0.0 }))
             }
-            Model::Line => self.each(by_line, |i, _| ((straight + off(i)).max(low), 1.0)),
-            Model::NearLine => self.each(by_line, |i, point| ((straight + off(i)).max(low), near.weight(point.x - x))),
+            Model::Line => self.each(self.by_line(), |i, _| ((straight + off(i)).max(low), 1.0)),
+            Model::NearLine => {
+                self.each(self.by_line(), |i, point| ((straight + off(i)).max(low), near.weight(point.x - x)))
+            }
             Model::Factor => {
                 self.each(None, |i, point| (straight.max(low) * point.y / (point.y - off(i)).max(low), 1.0))
             }
             Model::Power => {
-                let fitted = self.power.at(x.max(1.0).ln());
-                let off = |i: usize| self.power.residuals.get(i).copied().unwrap_or(0.0);
+                let power = self.power();
+                let fitted = power.at(x.max(1.0).ln());
+                let off = |i: usize| power.residuals.get(i).copied().unwrap_or(0.0);
                 // e^60 is beyond any memory and any time, and still a number.
-                self.each(Some(self.by_power.as_slice()), |i, _| {
-                    ((fitted + off(i).clamp(-3.0, 3.0)).min(60.0).exp(), 1.0)
-                })
+                self.each(self.by_power(), |i, _| ((fitted + off(i).clamp(-3.0, 3.0)).min(60.0).exp(), 1.0))
             }
-            Model::Held => self.each(by_line, |i, _| ((held + off(i)).max(low), 1.0)),
-            Model::Full => self
-                .each(by_line, |i, point| ((held + off(i)).max(low).min(self.most * 1.02), near.weight(point.x - x))),
+            Model::Held => self.each(self.by_line(), |i, _| ((held + off(i)).max(low), 1.0)),
+            Model::Full => self.each(self.by_line(), |i, point| {
+                ((held + off(i)).max(low).min(self.most * 1.02), near.weight(point.x - x))
+            }),
         };
         let total: f64 = outcomes.iter().map(|outcome| outcome.weight).sum();
         if total > 0.0 {
@@ -340,9 +356,12 @@ impl Points {
     /// Returns what weighs how much for an input of this size.
     pub fn near(&self, x: f64) -> Near {
         let mut distances: Vec<f64> = self.whole.iter().map(|point| (point.x - x).abs()).collect();
-        distances.sort_unstable_by(f64::total_cmp);
         let n = distances.len();
-        let at = |rank: usize| distances.get(rank.min(n.saturating_sub(1))).copied().unwrap_or(0.0);
+        // Two of them are wanted: to sort all takes longer.
+        let mut at = |rank: usize| {
+            let rank = Some(rank.min(n.saturating_sub(1))).filter(|_| n > 0);
+            rank.map_or(0.0, |rank| *distances.select_nth_unstable_by(rank, f64::total_cmp).1)
+        };
         let few = ((2.0 * (n as f64).sqrt()) as usize).max(5);
         Near { width: at((n / 3).max(3)).max(1e-9 * x.abs()).max(1.0), nearest: at(few - 1) }
     }

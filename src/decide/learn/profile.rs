@@ -344,7 +344,13 @@ impl Profile {
     /// Predicts how much it will be, and not what to ask for.
     fn expected(&self, target: Target, misses: &Scores, input: f64) -> Option<Prediction> {
         let points = self.points(target)?;
-        let Expected { low, middle, high } = Expected::of(&points, misses, input, None)?;
+        let (outcomes, line) = expected(&points, misses, input, None);
+        let n = points.len() as f64;
+        let seen = Spread::seen(outcomes)?;
+        let middle = line.unwrap_or_else(|| seen.quantile(0.5));
+        let spread = seen.with_tail(n, 1.0)?;
+        let (low, high) = (spread.quantile(0.1), spread.quantile(0.9));
+        let middle = middle.clamp(low, high);
         Some(Prediction { request: middle, low, middle, high, n: self.seen(target), source: Source::Learned })
     }
 
@@ -417,9 +423,9 @@ impl Profile {
         if let Some((points, came)) = of(Target::Wall) {
             let said = Said::of(&points, came.x);
             if !came.cut
-                && let Some(expected) = Expected::of(&points, &self.misses, came.x, Some(&said))
+                && let Some(within) = holds_time(&points, &self.misses, &said, came)
             {
-                self.held_time.count((expected.low..=expected.high).contains(&came.y));
+                self.held_time.count(within);
             }
             score(&mut self.wall, Some(&mut self.misses), &said, came, Stakes::time(Caution::Balanced));
         }
@@ -427,41 +433,38 @@ impl Profile {
 
     /// Counts whether the interval of memory, as it was before this attempt, holds it.
     fn hold(&mut self, said: &Said<'_>, came: Point) {
-        let outcomes = said.mixture(&self.memory);
-        let spread = Spread::new(outcomes, said.points.len() as f64, Stakes::memory(Caution::Balanced));
-        let Some(spread) = spread.filter(|_| !came.cut) else { return };
-        self.held.count((spread.quantile(0.1)..=spread.quantile(0.9)).contains(&came.y));
+        if came.cut {
+            return;
+        }
+        let n = said.points.len() as f64;
+        let tail = Stakes::memory(Caution::Balanced).tail;
+        if let Some(within) = Spread::holds(said.mixture(&self.memory), (n, tail), (0.1, 0.9), came.y) {
+            self.held.count(within);
+        }
     }
 }
 
-/// How much something will be: the ends of the interval that holds eight of ten, and the middle.
-struct Expected {
-    low: f64,
-    middle: f64,
-    high: f64,
+/// Returns what is expected of an input of this size, and what a straight line says of it where that is gone by; of what the models said
+/// already of that input, where they did.
+fn expected(points: &Points, misses: &Scores, input: f64, said: Option<&Said<'_>>) -> (Vec<Outcome>, Option<f64>) {
+    let (mut outcomes, line) = if points.len() >= THIN || !points.is_beyond(input) {
+        let told = points.told(input);
+        let said = said.filter(|_| told >= input).map(|said| said.mixture(misses));
+        (said.unwrap_or_else(|| mixture(points, misses, told)), None)
+    } else if points.correlation() >= STRAIGHT {
+        (points.outcomes(Model::Line, &points.near(input), input), Some(points.straight(input)))
+    } else {
+        // Few and all smaller: a line that does not fit them tells no more than their middle does.
+        (points.outcomes(Model::Any, &points.near(input), input), None)
+    };
+    points.redistribute(&mut outcomes);
+    (outcomes, line)
 }
 
-impl Expected {
-    /// Makes it of points, and of by how much each model was off so far; of what the models said already of that input, where they did.
-    fn of(points: &Points, misses: &Scores, input: f64, said: Option<&Said<'_>>) -> Option<Self> {
-        let (mut outcomes, line) = if points.len() >= THIN || !points.is_beyond(input) {
-            let told = points.told(input);
-            let said = said.filter(|_| told >= input).map(|said| said.mixture(misses));
-            (said.unwrap_or_else(|| mixture(points, misses, told)), None)
-        } else if points.correlation() >= STRAIGHT {
-            (points.outcomes(Model::Line, &points.near(input), input), Some(points.straight(input)))
-        } else {
-            // Few and all smaller: a line that does not fit them tells no more than their middle does.
-            (points.outcomes(Model::Any, &points.near(input), input), None)
-        };
-        points.redistribute(&mut outcomes);
-        let n = points.len() as f64;
-        let seen = Spread::seen(outcomes)?;
-        let middle = line.unwrap_or_else(|| seen.quantile(0.5));
-        let spread = seen.with_tail(n, 1.0)?;
-        let (low, high) = (spread.quantile(0.1), spread.quantile(0.9));
-        Some(Self { low, middle: middle.clamp(low, high), high })
-    }
+/// Returns whether the interval of run time, as it was before this attempt, holds it.
+fn holds_time(points: &Points, misses: &Scores, said: &Said<'_>, came: Point) -> Option<bool> {
+    let (outcomes, _) = expected(points, misses, came.x, Some(said));
+    Spread::holds(outcomes, (points.len() as f64, 1.0), (0.1, 0.9), came.y)
 }
 
 fn stakes(target: Target, caution: Caution) -> Stakes {

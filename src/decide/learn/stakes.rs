@@ -127,6 +127,45 @@ impl Spread {
         Self::of(self.outcomes)
     }
 
+    /// Returns whether a value lies between two quantiles of outcomes in any order, with the tail that `n` observations leave open; none
+    /// without outcomes. It says what [`Spread::quantile`] does, and sorts nothing.
+    pub fn holds(
+        mut outcomes: Vec<Outcome>,
+        (n, tail): (f64, f64),
+        (low, high): (f64, f64),
+        value: f64,
+    ) -> Option<bool> {
+        outcomes.retain(|outcome| outcome.weight > 0.0 && outcome.value.is_finite() && outcome.value > 0.0);
+        if outcomes.is_empty() {
+            return None;
+        }
+        let half = outcomes.len() / 2;
+        let (_, middle, above) = outcomes.select_nth_unstable_by_key(half, |outcome| outcome.value.to_bits());
+        let top = above.iter().fold(middle.value, |top, outcome| top.max(outcome.value));
+        let width = (top - middle.value).max(0.02 * top);
+        let (mut below, mut within, mut weight) = (0.0, 0.0, 0.0);
+        let mut count = |at: f64, share: f64| {
+            weight += share;
+            if at < value {
+                below += share;
+            }
+            if at <= value {
+                within += share;
+            }
+        };
+        outcomes.iter().for_each(|outcome| count(outcome.value, outcome.weight));
+        let seen: f64 = outcomes.iter().map(|outcome| outcome.weight).sum();
+        let open = tail * seen / (n + 1.0);
+        TAIL.iter().for_each(|(reach, share)| count(top + reach * width, open * share));
+        // Just at a quantile this lies between two values: only their order tells which.
+        let is_near = |sum: f64, share: f64| (sum - share * weight).abs() <= 2e-9 * weight;
+        if is_near(within, low) || is_near(below, high) {
+            let spread = Self::seen(outcomes)?.with_tail(n, tail)?;
+            return Some((spread.quantile(low)..=spread.quantile(high)).contains(&value));
+        }
+        Some(within >= low * weight && below < high * weight)
+    }
+
     fn of(outcomes: Vec<Outcome>) -> Option<Self> {
         let weight = outcomes.iter().map(|outcome| outcome.weight).sum();
         if outcomes.is_empty() { None } else { Some(Self { outcomes, weight }) }

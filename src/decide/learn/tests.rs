@@ -533,3 +533,17 @@ proptest! {
         prop_assert_eq!(slim.summary().latest(), profile.summary().latest());
     }
 }
+
+proptest! {
+    #[test]
+    fn what_lies_between_two_quantiles_is_told_without_sorting(
+        all in proptest::collection::vec((1_u32..30, 0_u32..4), 0..40), value in 1_u32..60, n in 1_u32..40,
+    ) {
+        let of = |&(value, weight): &(u32, u32)| Outcome { value: f64::from(value), weight: f64::from(weight), hours: 1.0 };
+        let outcomes: Vec<Outcome> = all.iter().map(of).collect();
+        let (n, value) = (f64::from(n), f64::from(value));
+        let told = Spread::holds(outcomes.clone(), (n, 1.0), (0.1, 0.9), value);
+        let spread = Spread::seen(outcomes).and_then(|spread| spread.with_tail(n, 1.0));
+        prop_assert_eq!(told, spread.map(|spread| (spread.quantile(0.1)..=spread.quantile(0.9)).contains(&value)));
+    }
+}
