@@ -68,6 +68,7 @@ mod needs_sites;
 mod needs_ssh;
 mod needs_stage;
 mod needs_terminal;
+mod needs_trees;
 mod needs_wrapper;
 mod oracle;
 mod reference;

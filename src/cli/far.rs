@@ -92,7 +92,7 @@ pub(super) fn clean(context: &Context, hosts: &[String], which: Which<'_>) -> Re
             let way = way(&connections, host).await.map_err(|error| unreached(&error, host))?;
             // What is live is asked before what is there: what comes later is in neither list.
             let live = live(&state).await?;
-            let there = there(&way, host).await.map_err(|error| unreached(&error, host))?;
+            let there = there(&way, host, &state).await.map_err(|error| unreached(&error, host))?;
             let fates: Vec<Fate> = there.jobs.iter().map(|job| fate(&state, job, &live, which, clock::now())).collect();
             let cleaned = clean_one(context, host, &way, (&there, &fates), which).await;
             if which.inputs && !which.dry_run {
@@ -160,9 +160,10 @@ async fn clean_one(
 ) -> Result<serde_json::Value, Failure> {
     let going: Vec<&JobDirectory> =
         there.jobs.iter().zip(fates).filter(|(_, fate)| fate.goes()).map(|(job, _)| job).collect();
-    // What jobs that are not over read stays.
-    let inputs = which.inputs && !fates.iter().any(|fate| matches!(fate, Fate::Lives | Fate::Others));
-    let kept = if inputs { results(&context.state_dir()?, host, there).await? } else { Kept::default() };
+    // What jobs that are not over read stays. Those of another csync read what is its own.
+    let inputs = which.inputs && !fates.contains(&Fate::Lives);
+    let state = context.state_dir()?;
+    let kept = if inputs { results(&state, host, there).await? } else { Kept::default() };
     let bytes = Bytes(going.iter().map(|job| job.bytes.0).sum::<u64>() + if inputs { there.inputs.0 } else { 0 });
     let names: Vec<String> = going.iter().map(|job| job.name.clone()).collect();
     if !context.json() {
@@ -191,8 +192,9 @@ async fn clean_one(
     if !which.yes && !agreed(context, &what, fates)? {
         return Err(Failure::interrupted(format!("nothing was removed on {}", host.name)));
     }
-    let left =
-        remove(way, there, &names, inputs.then_some(&kept.trees)).await.map_err(|error| unreached(&error, host))?;
+    let left = remove(way, &state, there, &names, inputs.then_some(&kept.trees))
+        .await
+        .map_err(|error| unreached(&error, host))?;
     context.say(&format!("Removed {what}."));
     if let [first, ..] = left.as_slice() {
         let some = many(left.len() as u32, "of them");

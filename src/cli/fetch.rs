@@ -49,7 +49,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         for name in &hosts {
             let host = known.host(name)?;
             let way = way(&connections, host).await.map_err(|error| unreached(&error, host))?;
-            let there = there(&way, host).await.map_err(|error| unreached(&error, host))?;
+            let there = there(&way, host, &state).await.map_err(|error| unreached(&error, host))?;
             let kept = there.jobs.iter().filter(|job| job.keeps_results && run_of(&state, &job.name) == Some(run));
             for job in kept {
                 let rest = Rest {
@@ -67,7 +67,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
                 })?;
                 if !collected.kept {
                     // Everything is here: nothing is lost with it.
-                    let gone = remove(&way, &there, std::slice::from_ref(&job.name), None).await;
+                    let gone = remove(&way, &state, &there, std::slice::from_ref(&job.name), None).await;
                     gone.map_err(|error| unreached(&error, host))?;
                 }
                 told.push(collected);

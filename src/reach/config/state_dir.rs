@@ -1,6 +1,7 @@
 //! The state directory: one per person unless `CSYNC_STATE` says otherwise; everything in it is private (0700, 0600).
 //!
 //! ```text
+//! id                  its name for hosts and processes
 //! csync.db            runs, attempts, memos (SQLite)
 //! secrets.json        what `csync secret` keeps
 //! agreed/             directories whose files may be sent to other machines
@@ -96,7 +97,31 @@ impl StateDir {
                 .and_then(|()| rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).map_err(io::Error::from))
                 .map_err(|source| StateDirError::Unusable { path: dir.clone(), source })?;
         }
-        Ok(())
+        self.name().map_err(|source| StateDirError::Unusable { path: self.id_file(), source })
+    }
+
+    /// Gives it a name, unless it has one. One from before there were any keeps that which its path is: its jobs are called so.
+    fn name(&self) -> io::Result<()> {
+        if self.id_file().exists() || self.database().exists() {
+            return Ok(());
+        }
+        let mut bytes = [0; 16];
+        // Fails on kernels before 3.17; the clock and the process tell two machines apart just as well.
+        let _filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+        let clock = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+        let drawn = format!("{bytes:?} {clock:?} {}", std::process::id());
+        let id = blake3::hash(drawn.as_bytes()).to_hex();
+        let draft = self.root.join(format!(".id-{}", std::process::id()));
+        std::fs::write(&draft, id.get(..16).unwrap_or_default())?;
+        // Whoever is first names it: a link takes no other's place. Not every filesystem has them.
+        match std::fs::hard_link(&draft, self.id_file()) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => std::fs::rename(&draft, self.id_file()),
+            _ => std::fs::remove_file(&draft),
+        }
+    }
+
+    fn id_file(&self) -> PathBuf {
+        self.root.join("id")
     }
 
     /// Returns the directory itself.
@@ -104,8 +129,17 @@ impl StateDir {
         &self.root
     }
 
-    /// Returns the directory's name for processes: a hash of its path, as the variable `CSYNC_STATE_ID` of every job has it.
+    /// Returns the directory's name for hosts and processes: the variable `CSYNC_STATE_ID` of every job has it, and the names of jobs
+    /// and of what they read on hosts begin with it. It was drawn when the directory was made: two machines of one person have
+    /// theirs under the same path, and meet on hosts.
     pub fn id(&self) -> String {
+        let kept = std::fs::read_to_string(self.id_file()).ok();
+        let kept = kept.filter(|id| id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        kept.unwrap_or_else(|| self.hash())
+    }
+
+    /// Returns a hash of its path.
+    fn hash(&self) -> String {
         let hash = blake3::hash(self.root.as_os_str().as_encoded_bytes()).to_hex();
         hash.get(..16).unwrap_or_default().to_owned()
     }
@@ -147,9 +181,8 @@ impl StateDir {
         if self.sockets != self.root || beside.as_os_str().len() <= SSH_DIR_MAX {
             return beside;
         }
-        let name = self.id();
         let user = rustix::process::getuid().as_raw();
-        PathBuf::from(format!("/tmp/csync-{user}")).join(name)
+        PathBuf::from(format!("/tmp/csync-{user}")).join(self.hash())
     }
 
     /// Returns where it is kept when connections to hosts were opened.
@@ -264,6 +297,29 @@ mod tests {
         let longer = locate(&[("CSYNC_STATE", &format!("/{}", "d".repeat(75)))]).unwrap();
         assert!(longer.ssh_dir().starts_with("/tmp") && longer.ssh_dir().as_os_str().len() <= SSH_DIR_MAX);
         assert_eq!(near.engine_socket(), Path::new("/s/engine.sock"));
+    }
+
+    #[test]
+    fn two_machines_have_the_same_path_and_not_the_same_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path().join("state"), None);
+        let drawn = || {
+            state.create().unwrap();
+            let id = state.id();
+            state.create().unwrap();
+            assert_eq!((state.id(), StateDir::at(state.root().to_owned(), None).id()), (id.clone(), id.clone()));
+            std::fs::remove_dir_all(state.root()).unwrap();
+            id
+        };
+        let (laptop, desktop) = (drawn(), drawn());
+        assert_ne!(laptop, desktop);
+        assert!([&laptop, &desktop].iter().all(|id| id.len() == 16));
+        // One from before is called as its jobs are.
+        state.create().unwrap();
+        std::fs::remove_file(state.root().join("id")).unwrap();
+        std::fs::write(state.database(), "").unwrap();
+        state.create().unwrap();
+        assert_eq!(state.id(), state.hash());
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl Handle {
         for ((source, place, root), copies) in heaps(chosen.into_iter().filter(lacking).collect()) {
             let from = stock.way(&source).await.map_err(|error| unreached(&error))?;
             let (names, absent) = split(&copies, absent(&from, &place, &copies).await.map_err(|error| failed(&error))?);
-            let goal = ground.root(&root);
+            let goal = ground.root(&self.state, &root);
             let is_there = is_same((&from, &place), (&to, &goal)).await?;
             let moving = stock.begin(&source, &target, Vec::new());
             let how = stock.direct(&source, &target).await;

@@ -93,7 +93,7 @@ pub(super) async fn fetch(means: &Means, ground: &Ground, wanted: Wanted) -> Vec
     let mut left: BTreeMap<String, BTreeMap<String, Seen>> = BTreeMap::new();
     let keys: Vec<JobKey> = members.iter().map(|(_, job, _)| job.key).collect();
     for (root, names) in outputs {
-        match bring_back(means, &way, (&root, &ground.root(&root)), &names, &keys).await {
+        match bring_back(means, &way, (&root, &ground.root(&means.state, &root)), &names, &keys).await {
             Ok(stays) => drop(left.insert(root, stays)),
             Err(StageError::Transport(error)) => return later(&members, error),
             Err(error) => drop(failed.insert(root, chain(&error))),

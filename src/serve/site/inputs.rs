@@ -58,7 +58,7 @@ pub(super) async fn bring_inputs(means: &Means, ground: &Ground, jobs: &[SiteJob
             }
             Ok(false) => {
                 let names = means.stock.spread(root, names);
-                bring_all(means, &way, (root, &ground.root(root)), names, &keys).await
+                bring_all(means, &way, (root, &ground.root(&means.state, root)), names, &keys).await
             }
             Err(error) => Err(error),
         };
@@ -427,7 +427,7 @@ impl Means {
 
     /// Returns what stands for a workflow's directory on the host: itself, where the host sees it.
     pub(super) fn root(&self, ground: &Ground, root: &str) -> String {
-        if self.stock.shared(&self.host.name, root) { root.to_owned() } else { ground.root(root) }
+        if self.stock.shared(&self.host.name, root) { root.to_owned() } else { ground.root(&self.state, root) }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::reach::clock;
 use crate::reach::config::StateDir;
 use crate::reach::stage::StageError;
 use crate::reach::transport::{Exec, Remote, Reply, Transport, TransportError};
-use crate::serve::site::send::{Ground, ground_of};
+use crate::serve::site::send::{Ground, ground_of, trees};
 use crate::serve::site::tree::{Collected, collect};
 
 /// A job directory on a host.
@@ -47,9 +47,9 @@ pub struct There {
 ///
 /// # Errors
 /// When the host cannot be asked.
-pub async fn there(way: &Remote, host: &Host) -> Result<There, TransportError> {
+pub async fn there(way: &Remote, host: &Host, state: &StateDir) -> Result<There, TransportError> {
     let ground = ground_of(host, way).await?;
-    let script = list_script(&ground.scratch);
+    let script = list_script(&ground.scratch, &trees(state));
     let reply = way.exec(Exec::new(script).within(Duration::from_mins(5)).printing(64 << 20)).await?;
     succeeded(host.name.as_str(), &ground.scratch, &reply)?;
     let text = String::from_utf8_lossy(&reply.stdout);
@@ -58,9 +58,9 @@ pub async fn there(way: &Remote, host: &Host) -> Result<There, TransportError> {
 
 /// Returns the script that lists what lies in our directory: sizes, times, and what is kept. A directory that goes meanwhile is told
 /// by one of the three and not by the others. There may be more of them than an argument list takes.
-fn list_script(scratch: &str) -> String {
+fn list_script(scratch: &str, trees: &str) -> String {
     format!(
-        "cd -- {} || exit 1; du -sk trees 2>/dev/null; cd jobs || exit 1\n\
+        "cd -- {} || exit 1; du -sk trees/{trees}* trees/???????????????? 2>/dev/null; cd jobs || exit 1\n\
          each() {{ find . -maxdepth 1 -type d -name 'csync-*' -exec \"$@\" {{}} + 2>/dev/null; }}\n\
          each du -sk; printf '%s\\n' --; each stat -c '%Y %n'; printf '%s\\n' --\n\
          for d in */keep; do [ -e \"$d\" ] && printf '%s\\n' \"${{d%/keep}}\"; done; exit 0",
@@ -88,8 +88,8 @@ fn read(text: &str) -> There {
         let Some((size, name)) = line.split_once('\t') else { continue };
         let name = name.strip_prefix("./").unwrap_or(name);
         let bytes = Bytes(size.trim().parse::<u64>().unwrap_or(0) << 10);
-        if name == "trees" {
-            there.inputs = bytes;
+        if name.starts_with("trees/") {
+            there.inputs.0 += bytes.0;
         } else if name.parse::<JobName>().is_ok() {
             let name = name.to_owned();
             there.jobs.push(JobDirectory { name, bytes, at: Timestamp(0), keeps_results: false });
@@ -131,13 +131,15 @@ pub async fn whereabouts(
     Ok(parse_whereabouts(&String::from_utf8_lossy(&reply.stdout)))
 }
 
-/// Removes job directories, and what was brought for jobs where that is wanted, but for these trees. Returns the names that are
-/// still there.
+/// Removes job directories, and what was brought for jobs where that is wanted, but for these trees and those of other state
+/// directories, of which nobody here knows what they keep there; those from before they
+/// had whose they are in their names go where no job directory of another is there. Returns the names that are still there.
 ///
 /// # Errors
 /// When the host cannot be asked.
 pub async fn remove(
     way: &Remote,
+    state: &StateDir,
     there: &There,
     names: &[String],
     inputs: Option<&BTreeSet<String>>,
@@ -147,8 +149,12 @@ pub async fn remove(
         let stay: Vec<_> = stay.iter().map(|tree| sh(tree)).chain([sh("")]).collect();
         let _infallible = writeln!(
             script,
-            "for t in trees/*; do case ${{t#trees/}} in {}) ;; *) rm -rf -- \"$t\" 2>/dev/null ;; esac; done",
-            stay.join("|")
+            "o=; for j in jobs/csync-*; do case $j in jobs/{}*|'jobs/csync-*') ;; *) o=1 ;; esac; done\n\
+             for t in trees/*; do n=${{t#trees/}}; case $n in {}) continue ;; {}*) ;; ????????????????) [ -z \"$o\" ] || continue ;; \
+             *) continue ;; esac; rm -rf -- \"$t\" 2>/dev/null; done",
+            prefix(state),
+            stay.join("|"),
+            trees(state)
         );
     }
     // Names go in as they are read, so that any number of them fits.
@@ -207,7 +213,7 @@ mod tests {
 
     #[test]
     fn what_lies_there_is_read() {
-        let text = "8\ttrees\n4\t./csync-ends--\n12\t./csync-ab-1-0-1\n2048\t./csync-ab-2-0-1\n4\t./csync-bad/name\n--\n\
+        let text = "5\ttrees/0a\n3\ttrees/0b\n4\t./csync-ends--\n12\t./csync-ab-1-0-1\n2048\t./csync-ab-2-0-1\n4\t./csync-bad/name\n--\n\
                     1700000000 ./csync-ab-2-0-1\n5 ./csync-gone-1\n--\ncsync-ab-2-0-1\n";
         let there = read(text);
         assert_eq!(there.inputs, Bytes(8 << 10));
@@ -237,7 +243,7 @@ mod tests {
             std::fs::create_dir_all(dir.path().join("jobs").join(name(n))).unwrap();
         }
         std::fs::write(dir.path().join("jobs").join(name(7)).join("keep"), "").unwrap();
-        let script = list_script(dir.path().to_str().unwrap());
+        let script = list_script(dir.path().to_str().unwrap(), "00000000-");
         // The less stack, the shorter an argument list may be: a quarter of it.
         let limited = ["-c", "ulimit -s 640 && exec sh -c \"$0\"", &script];
         let done = std::process::Command::new("/bin/sh").args(limited).output().unwrap();

@@ -24,6 +24,7 @@ use crate::model::id::{JobKey, PathId};
 use crate::model::job::Outcome;
 use crate::model::units::Bytes;
 use crate::reach::clock;
+use crate::reach::config::StateDir;
 use crate::reach::store::Sent;
 use crate::reach::transport::{Exec, Remote, Transport, TransportError};
 use crate::serve::site::boxes::{archive_of, is_boxed};
@@ -68,11 +69,18 @@ impl Ground {
         format!("{}/images", self.scratch)
     }
 
-    /// Returns the directory that stands for a workflow's directory.
-    pub fn root(&self, root: &str) -> String {
-        let hash = blake3::hash(root.as_bytes()).to_hex();
-        format!("{}/trees/{}", self.scratch, hash.get(..16).unwrap_or_default())
+    /// Returns the directory that stands for a workflow's directory. Every state directory has its own: on another machine of the same
+    /// person something else lies under the same path, and the jobs of the one would read what the other brought.
+    pub fn root(&self, state: &StateDir, root: &str) -> String {
+        let hash = blake3::hash(format!("{}\n{root}", state.id()).as_bytes()).to_hex();
+        format!("{}/trees/{}{}", self.scratch, trees(state), hash.get(..16).unwrap_or_default())
     }
+}
+
+/// Returns the beginning of the names of what stands for the directories of a state directory's workflows.
+pub(super) fn trees(state: &StateDir) -> String {
+    let id = state.id();
+    format!("{}-", id.get(..8).unwrap_or(&id))
 }
 
 /// Enters a host: makes our directory there and returns where it is.
