@@ -55,3 +55,41 @@ fn two_machines_with_one_account_on_a_host_share_no_inputs() {
     bed.csync(&["clean", "--on", "lab", "--inputs", "--yes"]).exits(0);
     assert_eq!(mine(), "");
 }
+
+#[test]
+fn one_large_input_goes_to_two_names_of_one_scratch_at_once() {
+    let bed = Bed::own(&["slurm"]);
+    let host = |name: &str, ssh: &str| {
+        format!("[hosts.{name}]\nssh = \"{ssh}\"\nbatch = \"none\"\nscratch = \"/mnt/scratch/one\"\n")
+    };
+    configure(&bed, &[host("first", "login"), host("second", "login2")].concat());
+    let bytes: Vec<u8> = (0..40u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    bed.write("large", &bytes);
+    let task = |name: &str| {
+        format!(
+            "[tasks.{name}]\ninputs = [\"large\"]\noutputs = [\"{name}\"]\nrun = \"cksum < large > {{outputs}}\"\non = \"{name}\"\n"
+        )
+    };
+    bed.write("workflow.toml", format!("name = \"two\"\n{}{}", task("first"), task("second")));
+    // So far away that both are on their way together.
+    bed.now("delay gate 30");
+    bed.csync(&["submit", "--detach"]).exits(0);
+    let parts = || bed.on("login", "find /mnt/scratch/one/trees -name '.csync-*.part' -size +1M").out.lines().count();
+    until("both are on their way", || {
+        parts() >= 1 && bed.csync(&["show", "last"]).out.matches(" of 40M to ").count() == 2
+    });
+    // The way breaks: each goes on where it ended.
+    bed.now("stop-part sshd-login");
+    bed.now("start-part sshd-login");
+    bed.now("delay gate 0");
+    bed.csync(&["wait", "last"]).exits(0);
+    let sum = format!("{}\n", csync::reach::transport::Sum::of(&bytes));
+    assert_eq!((bed.read("first"), bed.read("second")), (sum.clone(), sum));
+    assert_eq!(parts(), 0, "nothing of it is left");
+    // What the one has seen the other would miss, if both looked by the same stamps.
+    let stamps = bed.on("login", "ls -A /mnt/scratch/one/jobs").exits(0).out;
+    for name in ["first", "second"] {
+        let is_of = |line: &str| line.starts_with(".look-") && line.contains(&format!("-{name}-"));
+        assert!(stamps.lines().any(is_of), "{name}: {stamps}");
+    }
+}

@@ -81,7 +81,8 @@ pub(crate) struct Landing<'a> {
 }
 
 impl<'a> Landing<'a> {
-    /// Opens it. `stamp` tells contents apart: what is there under the same one is gone on with.
+    /// Opens it. `stamp` tells contents apart: what is there under the same one is gone on with. So does the host's name: where two
+    /// hosts are one filesystem, both may be given the same file at once, and each would write into the other's half.
     pub(crate) async fn open(
         host: &'a dyn Transport,
         to: &str,
@@ -89,7 +90,7 @@ impl<'a> Landing<'a> {
         stamp: &str,
     ) -> Result<Self, TransportError> {
         let name = far(to);
-        let part = far_part(&name, &format!("{size}-{stamp}"));
+        let part = far_part(&name, &format!("{size}-{stamp}-{}", host.host()));
         let script = format!(
             "to={} part={} size={size}
             umask 077

@@ -228,8 +228,10 @@ fn script(means: &Means, ground: &Ground, asked: &Asked, mark: &str) -> (String,
     let there: Vec<&Live> = asked.live.iter().filter(|live| live.state == Way::There).collect();
     if !there.is_empty() {
         // Two looks ago: times of files are coarse, and what comes twice is the same.
-        // Another state directory of the same person looks at its own stamps, or each would miss what the other had seen.
-        let look = |turn: u64| format!("{}/jobs/.look-{}{}", ground.scratch, prefix(&means.state), turn % 4);
+        // Another state directory of the same person looks at its own stamps, and so does another host that has the same scratch: each
+        // would miss what the other had seen.
+        let whose = format!("{}{}", prefix(&means.state), means.host.name);
+        let look = |turn: u64| format!("{}/jobs/.look-{whose}-{}", ground.scratch, turn % 4);
         request.stamp(&look(asked.turn));
         if asked.turn > 2 {
             request.since(&look(asked.turn + 2));
