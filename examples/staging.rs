@@ -110,7 +110,7 @@ impl Bench {
 
     async fn bring(&self, what: &str, to: &str) -> Result<u64, Failure> {
         let to = format!("{}/{to}", self.far);
-        Ok(bring(&self.host, &self.dir, &to, &[what.to_owned()], &Meter::default()).await?.moved)
+        Ok(bring(&self.host, &self.dir, &to, &[what.to_owned()], &|_| false, &Meter::default()).await?.moved)
     }
 
     async fn fetch(&self, what: &str, to: &str) -> Result<u64, Failure> {

@@ -93,3 +93,84 @@ fn one_large_input_goes_to_two_names_of_one_scratch_at_once() {
         assert!(stamps.lines().any(is_of), "{name}: {stamps}");
     }
 }
+
+#[test]
+fn what_is_no_longer_here_is_not_there_when_the_job_starts() {
+    let bed = Bed::shared();
+    configure(&bed, LAB);
+    let task = |name: &str, rest: &str| {
+        format!(
+            "[tasks.{name}]\nrun = \"LC_ALL=C; export LC_ALL; find data | sort\"\ninputs = [\"data\"]\non = \"lab\"\n{rest}"
+        )
+    };
+    let make = "[tasks.make]\ninputs = [\"data\", \"single/x\"]\noutputs = [\"data/made\"]\non = \"lab\"\n\
+                run = \"echo w > data/written; echo longer than it was > data/rewritten; echo m > data/made; cat single/x\"\n";
+    bed.write("workflow.toml", format!("name = \"stale\"\n{make}"));
+    for name in [
+        "data/stays",
+        "data/goes",
+        "data/moves",
+        "data/rewritten",
+        "data/touched",
+        "data/sub/deep/goes",
+        "data/kind",
+        "single/x",
+    ] {
+        bed.write(name, "1\n");
+    }
+    bed.write("data/large", vec![7; 17 << 20]);
+    bed.csync(&["submit"]).exits(0);
+    assert_eq!(bed.read("data/made"), "m\n");
+
+    // Removed, renamed, gone with its directory, a directory in the place of a file; one that got a new time in between.
+    let touched = fs::File::options().append(true).open(bed.path("data/touched")).unwrap();
+    touched.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000)).unwrap();
+    bed.write("workflow.toml", format!("name = \"stale\"\n{}", task("look", "")));
+    bed.csync(&["submit"]).exits(0);
+    let look = || bed.csync(&["logs", "last", "look", "--stdout"]).exits(0).out;
+    assert!(look().contains("data/touched\n") && look().contains("data/goes\n"), "{}", look());
+    for name in ["goes", "touched", "large", "kind", "rewritten"] {
+        fs::remove_file(bed.path(&format!("data/{name}"))).unwrap();
+    }
+    fs::remove_dir_all(bed.path("data/sub")).unwrap();
+    fs::rename(bed.path("data/moves"), bed.path("data/moved")).unwrap();
+    bed.write("data/kind/file", "1\n");
+    bed.csync(&["submit"]).exits(0);
+    // What a job wrote stays, also where something of ours was before.
+    let there = "data\ndata/kind\ndata/kind/file\ndata/made\ndata/moved\ndata/stays\ndata/written\n";
+    assert_eq!(look(), there);
+
+    // A file in the place of a directory; by another input, below or above; and with an engine that knows nothing of before.
+    bed.csync(&["engine", "stop"]).exits(0);
+    fs::remove_dir_all(bed.path("data/kind")).unwrap();
+    bed.write("data/kind", "2\n");
+    fs::remove_file(bed.path("single/x")).unwrap();
+    bed.write("single/y", "2\n");
+    let above = "[tasks.above]\ninputs = [\"single\"]\nrun = \"ls single\"\non = \"lab\"\n";
+    bed.write("workflow.toml", format!("name = \"stale\"\n{}{above}", task("look", "")));
+    bed.csync(&["submit"]).exits(0);
+    assert_eq!(look(), there.replace("data/kind/file\n", ""));
+    assert_eq!(bed.csync(&["logs", "last", "above", "--stdout"]).exits(0).out, "y\n");
+}
+
+#[test]
+fn empty_directories_come_too() {
+    let bed = Bed::shared();
+    configure(&bed, LAB);
+    for dir in ["data/none/deep", "data/some/none", "empty"] {
+        fs::create_dir_all(bed.path(dir)).unwrap();
+    }
+    bed.write("data/some/file", "1");
+    bed.write(
+        "workflow.toml",
+        "name = \"dirs\"\n[tasks.t]\ninputs = [\"data\", \"empty\"]\nrun = \"LC_ALL=C; export LC_ALL; find data empty | sort\"\non = \"lab\"\n",
+    );
+    let said = || bed.csync(&["logs", "last", "t", "--stdout"]).exits(0).out;
+    bed.csync(&["submit"]).exits(0);
+    assert_eq!(said(), "data\ndata/none\ndata/none/deep\ndata/some\ndata/some/file\ndata/some/none\nempty\n");
+    // Later ones, into what is there; those that are gone here are gone there.
+    fs::create_dir(bed.path("empty/new")).unwrap();
+    fs::remove_dir_all(bed.path("data/none")).unwrap();
+    bed.csync(&["submit"]).exits(0);
+    assert_eq!(said(), "data\ndata/some\ndata/some/file\ndata/some/none\nempty\nempty/new\n");
+}

@@ -1,6 +1,6 @@
 //! From here to a host.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -11,6 +11,7 @@ use tokio::task::spawn_blocking;
 
 use crate::language::quote::sh;
 use crate::reach::clock;
+use crate::reach::stage::brought::{Brought, Note, Spared, write};
 use crate::reach::stage::look::{Seen, here, list, look, sums};
 use crate::reach::stage::pack::{Bridge, Packer, Packing, Unpacked, send};
 use crate::reach::stage::{Filling, LARGE, Moved, StageError, checked, delta, plain, streams, words};
@@ -63,8 +64,8 @@ impl Wanted {
     }
 }
 
-/// Brings files of the directory `from` to the directory `to` of a host, which is made; directories with all that is in them.
-/// Returns when the host has them.
+/// Brings files of the directory `from` to the directory `to` of a host, which is made; directories with all that is in them, and
+/// without what was brought into them before and is no longer here, but for what is `spared`. Returns when the host has them.
 ///
 /// # Errors
 /// When a file cannot be read here, or the host does not take it. What arrived by then need not move again.
@@ -73,6 +74,7 @@ pub async fn bring(
     from: &Path,
     to: &str,
     names: &[String],
+    spared: Spared<'_>,
     meter: &Meter,
 ) -> Result<Moved, StageError> {
     let (found, mut walked) = mpsc::unbounded_channel();
@@ -84,6 +86,12 @@ pub async fn bring(
     let roots = look(host, to, names.iter().map(String::as_str)).await?;
     let now = clock::now().0 / 1_000_000;
     let mut sorted = Sorted { there: known(names, &roots), ..Sorted::default() };
+    // First, since one may be in the way of what comes: a file in the place of a directory.
+    if roots.iter().any(|(name, seen)| seen.is_dir || from.join(name).is_dir()) {
+        let mut brought = Brought::read(host, to).await?;
+        brought.tidy(host, (from, to), names, spared).await?;
+        sorted.brought = Some(brought);
+    }
     let (streams, queue) = mpsc::unbounded_channel();
     if roots.values().any(|seen| seen.is_dir) {
         let mut files = Vec::new();
@@ -114,9 +122,10 @@ pub async fn bring(
     let sent = tokio::try_join!(feeding, sending(), sending());
     drop(walked);
     // What cannot be read here explains why less was sent than there is.
-    finding.await.map_err(|error| here(Path::new("."), io::Error::other(error)))??;
+    let empty = finding.await.map_err(|error| here(Path::new("."), io::Error::other(error)))??;
     sent?;
     let mut moved = sorted.moved;
+    sorted.note(host, to, empty).await?;
     for file in sorted.large {
         let has_former = sorted.there.get(&file.name).is_some_and(|seen| seen.size >= LARGE && !seen.is_dir);
         moved.bytes += one(host, to, &file, has_former, now, meter).await?;
@@ -142,6 +151,10 @@ struct Sorted {
     doubtful: Vec<Wanted>,
     /// To be sent one by one.
     large: Vec<Wanted>,
+    /// What was brought before, once somebody asked.
+    brought: Option<Brought>,
+    /// What was brought before and got another time.
+    touched: Note,
     moved: Moved,
 }
 
@@ -180,10 +193,27 @@ impl Sorted {
         if self.doubtful.is_empty() {
             return Ok(Vec::new());
         }
-        let differing = differing(host, to, std::mem::take(&mut self.doubtful)).await?;
+        let (differing, touched) = differing(host, to, std::mem::take(&mut self.doubtful)).await?;
+        if !touched.is_empty() && self.brought.is_none() {
+            self.brought = Some(Brought::read(host, to).await?);
+        }
+        // What a job wrote, and is the same as here, was not brought.
+        for file in touched.iter().filter(|file| self.brought.as_ref().is_some_and(|it| it.has(&file.name))) {
+            self.touched.file(&file.name, file.meta.size(), file.meta.mtime());
+        }
         let (large, small): (Vec<_>, Vec<_>) = differing.into_iter().partition(Wanted::is_large);
         self.add(large, &small, meter);
         Ok(small)
+    }
+
+    /// Has it written down what does not come in streams, before that comes; and makes directories that have no file in them.
+    async fn note(&mut self, host: &dyn Transport, to: &str, empty: Vec<String>) -> Result<(), StageError> {
+        let mut note = std::mem::take(&mut self.touched);
+        self.large.iter().for_each(|file| note.file(&file.name, file.meta.size(), file.meta.mtime()));
+        for dir in &empty {
+            note.dir(dir);
+        }
+        if note.text().is_empty() { Ok(()) } else { write(host, to, note, empty).await }
     }
 
     /// Takes in what has to move.
@@ -211,7 +241,10 @@ async fn send_all(
         }
         let packing = move |packer: &mut Packer<Bridge>| {
             for file in &files {
-                pack(file, now, |packing, content| packer.add(packing, content))?;
+                pack(file, now, |packing, content| {
+                    packer.brings(packing);
+                    packer.add(packing, content)
+                })?;
             }
             Ok(())
         };
@@ -220,8 +253,13 @@ async fn send_all(
 }
 
 /// Finds what is to be brought: files, and the files of directories. Hands it over in pieces that make a stream each, as long as
-/// they are taken.
-fn files_of(from: &Path, names: &[String], mut found: impl FnMut(Vec<Wanted>) -> bool) -> Result<(), StageError> {
+/// they are taken. Returns the directories in which there is neither a file nor a directory.
+fn files_of(
+    from: &Path,
+    names: &[String],
+    mut found: impl FnMut(Vec<Wanted>) -> bool,
+) -> Result<Vec<String>, StageError> {
+    let mut empty = HashSet::new();
     let mut filling = Filling::default();
     // What is large goes by itself.
     let mut push = |file: Wanted| {
@@ -246,19 +284,31 @@ fn files_of(from: &Path, names: &[String], mut found: impl FnMut(Vec<Wanted>) ->
                 });
             };
             let name = plain(&format!("{name}/{below}"));
+            if meta.is_dir() || meta.is_file() {
+                empty.remove(name.rsplit_once('/').map_or("", |(dir, _)| dir));
+            }
+            if meta.is_dir() && !name.is_empty() {
+                empty.insert(name.clone());
+            }
             if meta.is_file() && !push(Wanted { name, path: entry.path().to_owned(), meta }) {
-                return Ok(());
+                return Ok(Vec::new());
             }
         }
     }
     found(filling.files);
-    Ok(())
+    Ok(empty.into_iter().collect())
 }
 
-/// Compares files of the same size by their contents. Returns those that differ; the others get the time that they have here, so
-/// that it is seen next time.
-async fn differing(host: &dyn Transport, to: &str, files: Vec<Wanted>) -> Result<Vec<Wanted>, StageError> {
-    let Some(theirs) = sums(host, to, files.iter().map(|file| file.name.as_str())).await? else { return Ok(files) };
+/// Compares files of the same size by their contents. Returns those that differ, and those that do not: these get the time that they
+/// have here, so that it is seen next time.
+async fn differing(
+    host: &dyn Transport,
+    to: &str,
+    files: Vec<Wanted>,
+) -> Result<(Vec<Wanted>, Vec<Wanted>), StageError> {
+    let Some(theirs) = sums(host, to, files.iter().map(|file| file.name.as_str())).await? else {
+        return Ok((files, Vec::new()));
+    };
     let compared = spawn_blocking(move || {
         let mut compared = Vec::new();
         for (file, theirs) in files.into_iter().zip(theirs) {
@@ -268,21 +318,20 @@ async fn differing(host: &dyn Transport, to: &str, files: Vec<Wanted>) -> Result
         Ok::<_, StageError>(compared)
     });
     let compared = compared.await.map_err(|error| here(Path::new("."), io::Error::other(error)))??;
-    let (mut differing, mut times) = (Vec::new(), BTreeMap::<i64, Vec<String>>::new());
-    for (file, same) in compared {
-        if same {
-            times.entry(file.meta.mtime()).or_default().push(file.name);
-        } else {
-            differing.push(file);
-        }
+    let (alike, differing): (Vec<_>, Vec<_>) = compared.into_iter().partition(|(_, same)| *same);
+    let [alike, differing] =
+        [alike, differing].map(|files| files.into_iter().map(|(file, _)| file).collect::<Vec<_>>());
+    let mut times = BTreeMap::<i64, Vec<&str>>::new();
+    for file in &alike {
+        times.entry(file.meta.mtime()).or_default().push(&file.name);
     }
     for (time, names) in times.into_iter().take(TIMES) {
-        let names = list(names.iter().map(String::as_str))?;
+        let names = list(names)?;
         let touch = format!("cd -- {} && xargs -0 touch -d @{time}", sh(to));
         // What keeps its time is compared again next time.
         host.exec(Exec::new(touch).reading(names)).await?;
     }
-    Ok(differing)
+    Ok((differing, alike))
 }
 
 /// Packs a file, and makes sure that it did not change meanwhile.

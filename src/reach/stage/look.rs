@@ -227,7 +227,7 @@ pub(super) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Vec<u
     Ok(list)
 }
 
-async fn ask(host: &dyn Transport, script: String, list: Vec<u8>) -> Result<String, StageError> {
+pub(super) async fn ask(host: &dyn Transport, script: String, list: Vec<u8>) -> Result<String, StageError> {
     let reply = host.exec(Exec::new(script).reading(list).printing(SAID).within(SUMMING)).await?;
     if !reply.status.is_success() {
         let host = host.host().to_owned();

@@ -12,6 +12,7 @@
 //! changed since it moved last, only the difference does, where both ends have `rsync`.
 
 mod bring;
+mod brought;
 mod delta;
 mod direct;
 mod fetch;
@@ -32,6 +33,7 @@ use std::vec::IntoIter;
 use crate::reach::transport::TransportError;
 
 pub use bring::bring;
+pub use brought::Spared;
 pub use direct::Direct;
 pub use fetch::{Fetched, Take, fetch};
 pub use look::{Seen, list_all, look, look_into, sums};

@@ -11,6 +11,8 @@ use tokio::task::spawn_blocking;
 use tokio_util::io::SyncIoBridge;
 
 use crate::language::quote::sh;
+use crate::reach::stage::brought::{Note, place};
+use crate::reach::stage::look::list;
 use crate::reach::stage::{BUFFER, StageError, words};
 use crate::reach::transport::{Checksum, Meter, Sum, Transport};
 
@@ -59,12 +61,36 @@ pub(super) struct Packer<W: Write> {
     /// A line of each file that can be named on one.
     sums: Sum,
     list: Vec<u8>,
+    /// What is written down as brought.
+    note: Note,
+    /// Directories that are to be there, whatever is in them.
+    dirs: Vec<u8>,
     meter: Meter,
 }
 
 impl<W: Write> Packer<W> {
     fn new(to: W, meter: Meter) -> Self {
-        Self { builder: Builder::new(to), names: Vec::new(), sums: Sum::default(), list: Vec::new(), meter }
+        Self {
+            builder: Builder::new(to),
+            names: Vec::new(),
+            sums: Sum::default(),
+            list: Vec::new(),
+            note: Note::default(),
+            dirs: Vec::new(),
+            meter,
+        }
+    }
+
+    /// Has it written down that a file was brought.
+    pub(super) fn brings(&mut self, file: &Packing<'_>) {
+        self.note.file(file.name, file.size, file.mtime.0);
+    }
+
+    /// Has it written down what else was brought, or will be, and directories made.
+    pub(super) fn note(&mut self, note: &Note, dirs: &[String]) -> Result<(), StageError> {
+        self.note = note.clone();
+        self.dirs = list(dirs.iter().map(String::as_str))?;
+        Ok(())
     }
 
     /// Adds a file.
@@ -105,7 +131,13 @@ impl<W: Write> Packer<W> {
 
     fn close(mut self) -> io::Result<W> {
         let done = done(&self.names, (!self.list.is_empty()).then(|| self.sums.finish()));
-        for (name, text) in [("list", self.list.as_slice()), ("done", done.as_bytes())] {
+        let all = [
+            ("list", self.list.as_slice()),
+            ("brought", self.note.text()),
+            ("dirs", self.dirs.as_slice()),
+            ("done", done.as_bytes()),
+        ];
+        for (name, text) in all.into_iter().filter(|(name, text)| *name == "done" || !text.is_empty()) {
             let mut header = Header::new_gnu();
             header.set_size(text.len() as u64);
             header.set_mode(0o600);
@@ -163,14 +195,17 @@ pub(super) async fn send(
         r#"umask 077
         [ -d {to} ] || mkdir -p -- {to}; cd -- {to} || exit 73
         find . -maxdepth 1 -name '.csync-in-*' -mtime +1 -exec rm -rf {{}} + 2>/dev/null
-        in=./{inbox}
+        in=./.{inbox}
         mkdir "$in" || exit 73
         trap 'rm -rf "$in"' EXIT
         trap 'exit 143' HUP INT TERM
         tar -xopf - -C "$in" || exit 74
+        if [ -e "$in/brought" ]; then mkdir -p -- {place} && mv -f -- "$in/brought" {place}/{inbox} || exit 77; fi
+        if [ -e "$in/dirs" ]; then xargs -0 mkdir -p -- <"$in/dirs" || exit 76; fi
         . "$in/done""#,
         to = sh(to),
-        inbox = inbox(),
+        place = sh(&place(to)),
+        inbox = inbox().trim_start_matches('.'),
     );
     let mut channel = host.open(&script).await?;
     let (ours, theirs) = tokio::io::duplex(BUFFER);

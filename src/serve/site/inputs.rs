@@ -4,20 +4,22 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
 use tokio::time::interval;
 
 use crate::language::quote::sh;
-use crate::model::data::{Brought, DATA, DataFact, Replica, joined, within};
+use crate::model::data::{Brought, DATA, DataFact, Replica, above, joined, within};
 use crate::model::host::HostName;
 use crate::model::id::JobKey;
 use crate::model::job::Outcome;
+use crate::model::plan::Plan;
 use crate::model::units::Bytes;
 use crate::reach::clock;
 use crate::reach::files::look::Root;
-use crate::reach::stage::{StageError, bring, look, look_into, relay};
+use crate::reach::stage::{Spared, StageError, bring, look, look_into, relay};
 use crate::reach::transport::{Exec, Remote, Transport};
 use crate::serve::site::send::{By, Ground, NotSent, inputs_of, refused};
 use crate::serve::site::stock::{Moving, absent, is};
@@ -45,20 +47,26 @@ pub(super) async fn bring_inputs(means: &Means, ground: &Ground, jobs: &[SiteJob
     for (root, mut names) in inputs_of(jobs, by) {
         names.sort_unstable();
         names.dedup();
+        let made = LazyLock::new(|| made(jobs, root));
+        // What a job made there, or left there, stays, though it is not here.
+        let spared = |name: &str| {
+            let is_made = |path| made.contains(path) || !means.stock.copies(root, path).is_empty();
+            is_made(name) || above(name).any(is_made)
+        };
         let brought = match sees(means, &way, root).await {
             Ok(true) => {
                 // What lies on hosts alone is nobody's to see yet.
                 let names = means.stock.spread(root, names);
                 let (far, near): (Vec<_>, Vec<_>) =
                     names.into_iter().partition(|name| lies_elsewhere(means, root, name));
-                match bring_all(means, &way, (root, root), far, &keys).await {
+                match bring_all(means, &way, (root, root), far, &keys, &spared).await {
                     Ok(()) => wait_for(&way, root, &near).await,
                     failed => failed,
                 }
             }
             Ok(false) => {
                 let names = means.stock.spread(root, names);
-                bring_all(means, &way, (root, &ground.root(&means.state, root)), names, &keys).await
+                bring_all(means, &way, (root, &ground.root(&means.state, root)), names, &keys, &spared).await
             }
             Err(error) => Err(error),
         };
@@ -69,6 +77,14 @@ pub(super) async fn bring_inputs(means: &Means, ground: &Ground, jobs: &[SiteJob
         }
     }
     Ok(())
+}
+
+/// Returns what tasks make in a directory, by the plans of these jobs.
+fn made<'a>(jobs: &'a [SiteJob], root: &str) -> HashSet<&'a str> {
+    let mut plans: Vec<&Arc<Plan>> = jobs.iter().map(|job| &job.plan).filter(|plan| plan.root == root).collect();
+    plans.dedup_by(|one, other| Arc::ptr_eq(one, other));
+    let paths = plans.into_iter().flat_map(|plan| plan.paths.iter().zip(&plan.producers));
+    paths.filter(|(_, producer)| producer.is_some()).map(|(path, _)| path).collect()
 }
 
 /// Finds out whether a host sees a directory of this machine under the same name, and may write there: by a file of which nobody
@@ -163,6 +179,7 @@ async fn bring_all(
     (root, place): (&str, &str),
     names: Vec<String>,
     keys: &[JobKey],
+    spared: Spared<'_>,
 ) -> Result<(), StageError> {
     let stock = &means.stock;
     let mut pending = names;
@@ -171,7 +188,7 @@ async fn bring_all(
         let (far, near): (Vec<_>, Vec<_>) = mine.into_iter().partition(|name| lies_elsewhere(means, root, name));
         if !near.is_empty() {
             let moving = stock.begin(&HostName::local(), &means.host.name, keys.to_vec());
-            let bringing = bring(way, Path::new(root), place, &near, moving.meter());
+            let bringing = bring(way, Path::new(root), place, &near, spared, moving.meter());
             let moved = told(means, &moving, bringing).await;
             means.learn(moving.finish().into_iter().collect()).await;
             let moved = moved?;

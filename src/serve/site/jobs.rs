@@ -151,7 +151,7 @@ pub async fn remove(
             script,
             "o=; for j in jobs/csync-*; do case $j in jobs/{}*|'jobs/csync-*') ;; *) o=1 ;; esac; done\n\
              for t in trees/*; do n=${{t#trees/}}; case $n in {}) continue ;; {}*) ;; ????????????????) [ -z \"$o\" ] || continue ;; \
-             *) continue ;; esac; rm -rf -- \"$t\" 2>/dev/null; done",
+             *) continue ;; esac; rm -rf -- \"$t\" \"trees/.$n.brought\" 2>/dev/null; done",
             prefix(state),
             stay.join("|"),
             trees(state)
