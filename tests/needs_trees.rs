@@ -174,3 +174,35 @@ fn empty_directories_come_too() {
     bed.csync(&["submit"]).exits(0);
     assert_eq!(said(), "data\ndata/some\ndata/some/file\ndata/some/none\nempty\nempty/new\n");
 }
+
+#[test]
+fn what_lies_on_a_host_comes_with_the_directory_that_it_is_in() {
+    let bed = Bed::shared();
+    configure(
+        &bed,
+        "[hosts.hpc]\nssh = \"login\"\nbatch = \"slurm\"\nkeep_above = \"1M\"\n\
+         [hosts.lab]\nssh = \"station\"\nbatch = \"none\"\nkeep_above = \"1M\"\n",
+    );
+    let make = "name = \"within\"\n[tasks.make]\noutputs = [\"data/deep/big\", \"alone/big\"]\non = \"hpc\"\n\
+                run = \"head -c 3000000 /dev/zero > data/deep/big; head -c 2000000 /dev/zero > alone/big\"\n";
+    let read = |name: &str, on: &str| {
+        format!(
+            "[tasks.{name}]\nneeds = [\"make\"]\ninputs = [\"data\", \"alone\"]\noutputs = [\"{name}\"]\non = \"{on}\"\n\
+             run = \"cat data/small data/deep/big alone/* | wc -c > {{outputs}}\"\n"
+        )
+    };
+    bed.write("data/small", "12345");
+    let tasks = [read("there", "hpc"), read("elsewhere", "lab")].concat();
+    bed.write("workflow.toml", format!("{make}{tasks}"));
+    bed.csync(&["submit"]).exits(0);
+    assert_eq!((bed.read("there").trim(), bed.read("elsewhere").trim()), ("5000005", "5000005"));
+    assert!(!bed.path("data/deep/big").exists() && !bed.path("alone/big").exists(), "they stay where they are");
+    assert!(bed.csync(&["submit"]).exits(0).out.contains("everything is up to date"));
+    // It is not taken for one that is gone here, and is there still for the next.
+    bed.csync(&["submit", "--rerun=elsewhere"]).exits(0);
+    assert_eq!(bed.read("elsewhere").trim(), "5000005");
+    // Here too.
+    bed.write("workflow.toml", format!("{make}{tasks}{}", read("here", "local")));
+    bed.csync(&["submit"]).exits(0);
+    assert_eq!(bed.read("here").trim(), "5000005");
+}

@@ -1,6 +1,6 @@
 //! Files of workflows that lie on hosts, and how fast files move.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -265,13 +265,30 @@ pub enum DataFact {
 
 /// What lies elsewhere of the files of one workflow's directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Elsewhere(HashMap<String, Fingerprint>);
+pub struct Elsewhere(BTreeMap<String, Fingerprint>);
 
 impl Elsewhere {
     /// Returns the fingerprint of a file that lies on some host; of what is in a directory that a task left there, that directory's.
     pub fn get(&self, path: &str) -> Option<Fingerprint> {
         let print = self.0.get(path);
         print.or_else(|| above(path).find_map(|dir| self.0.get(dir))).copied()
+    }
+
+    /// Returns the fingerprint of an input of which `here` is here: of a directory, together with what tasks left on hosts of what is in
+    /// it, as far as that is not here too.
+    pub fn with(&self, path: &str, here: Option<Fingerprint>, is_here: impl Fn(&str) -> bool) -> Option<Fingerprint> {
+        if path.starts_with(DATA) {
+            return here.or_else(|| self.get(path));
+        }
+        let below = format!("{path}/");
+        let within = self.0.range(below.clone()..).take_while(|(path, _)| path.starts_with(&below));
+        let lacking = within.filter(|(path, _)| !is_here(path)).map(|(_, print)| *print);
+        let whole = here.into_iter().chain(lacking).reduce(|sum, print| Fingerprint {
+            size: sum.size.saturating_add(print.size),
+            mtime: sum.mtime.max(print.mtime),
+            hash: None,
+        });
+        whole.or_else(|| self.get(path))
     }
 
     /// Returns whether there is nothing.
@@ -291,7 +308,7 @@ pub fn counts(here: Option<Fingerprint>, there: Option<Fingerprint>) -> Option<F
 
 impl<'a> FromIterator<&'a Replica> for Elsewhere {
     fn from_iter<T: IntoIterator<Item = &'a Replica>>(replicas: T) -> Self {
-        let mut all: HashMap<String, Fingerprint> = HashMap::new();
+        let mut all: BTreeMap<String, Fingerprint> = BTreeMap::new();
         for replica in replicas {
             let print = replica.fingerprint();
             if all.insert(replica.path.clone(), print).is_some() || !replica.is_of_dataset() {
@@ -340,6 +357,14 @@ mod tests {
         assert_eq!(of(".csync/data/reads/x"), Some((6, 7_000_000)));
         assert_eq!(of(".csync/data/reads/x/y"), Some((3, 7_000_000)));
         assert_eq!((of(".csync/data"), of("sub")), (None, None));
+        let with = |path: &str, here: Option<(u64, i64)>, is_here: bool| {
+            let here = here.map(|(size, mtime)| Fingerprint { size, mtime, hash: None });
+            elsewhere.with(path, here, |_| is_here).map(|print| (print.size, print.mtime))
+        };
+        assert_eq!(with("sub", None, false), Some((3, 1_000_000)));
+        assert_eq!(with("sub", Some((2, 5)), false), Some((5, 1_000_000)), "a part of it is here");
+        assert_eq!(with("sub", Some((2, 5)), true), Some((2, 5)), "all of it is");
+        assert_eq!((with("sub/c", None, false), with("su", None, false)), (Some((3, 1_000_000)), None));
         assert_eq!((within(a), all[0].there().as_str()), ((".csync/data/reads", "x/a"), "/vol/x/a"));
         assert_eq!((within("sub/c"), all[3].there().as_str()), (("", "sub/c"), "/vol/sub/c"));
     }

@@ -195,8 +195,11 @@ fn look(
     let root = open(&plan.root)?;
     let mut seen = root.look_at(plan.paths.iter().zip(judge.paths())).map_err(|error| unreadable(&error))?;
     if !elsewhere.is_empty() {
-        for (path, seen) in plan.paths.iter().zip(&mut seen) {
-            *seen = seen.or_else(|| elsewhere.get(path));
+        for ((path, producer), seen) in plan.paths.iter().zip(&plan.producers).zip(&mut seen) {
+            *seen = match producer {
+                Some(_) => seen.or_else(|| elsewhere.get(path)),
+                None => elsewhere.with(path, *seen, |path| is_here(&plan.root, path)),
+            };
         }
     }
     if !catalog.is_empty() {
@@ -206,6 +209,10 @@ fn look(
         }
     }
     Ok(seen)
+}
+
+fn is_here(root: &str, path: &str) -> bool {
+    Path::new(root).join(path).symlink_metadata().is_ok()
 }
 
 /// Reads the contents that decide, and judges.

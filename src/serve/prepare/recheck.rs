@@ -42,7 +42,12 @@ pub fn recheck(
     let paths = || outputs.iter().chain(inputs).copied();
     let found = |path| {
         let (here, there) = (root.look(plan.path(path))?, elsewhere.get(plan.path(path)));
-        Ok(if plan.path(path).starts_with(DATA) { counts(here, there) } else { here.or(there) })
+        let is_here = |path: &str| root.look(path).is_ok_and(|seen| seen.is_some());
+        Ok(match plan.producer(path) {
+            _ if plan.path(path).starts_with(DATA) => counts(here, there),
+            Some(_) => here.or(there),
+            None => elsewhere.with(plan.path(path), here, is_here),
+        })
     };
     let look = |path| found(path).map(|print: Option<Fingerprint>| print.map(|print| hashes.fill(path, print)));
     let mut seen = paths().map(look).collect::<Result<Vec<Option<Fingerprint>>, FilesError>>()?;

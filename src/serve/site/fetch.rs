@@ -264,7 +264,12 @@ fn settle((index, job, mut ended): (u32, SiteJob, Ended), back: &Back) -> (u32, 
         let inputs = plan.inputs(job.key.instance).iter().filter(|_| plan.task_of(job.key.instance).cache);
         let input = |path| {
             let (seen, there) = (fingerprint(&here(path), false).ok().flatten(), elsewhere.get(plan.path(path)));
-            if plan.path(path).starts_with(DATA) { counts(seen, there) } else { seen.or(there) }
+            let is_here = |path: &str| Path::new(&plan.root).join(path).symlink_metadata().is_ok();
+            match plan.producer(path) {
+                _ if plan.path(path).starts_with(DATA) => counts(seen, there),
+                Some(_) => seen.or(there),
+                None => elsewhere.with(plan.path(path), seen, is_here),
+            }
         };
         ended.inputs = inputs.map(|&path| input(path)).collect();
         let outputs = plan.outputs(job.key.instance);

@@ -226,6 +226,15 @@ impl Stock {
         self.inner().replicas.get(root).and_then(|of| of.get(path)).cloned().unwrap_or_default()
     }
 
+    /// Returns what lies on hosts alone of what is in a directory.
+    fn lacking(&self, root: &str, dir: &str) -> Vec<String> {
+        let below = format!("{}/", dir.trim_end_matches('/'));
+        let inner = self.inner();
+        let of = inner.replicas.get(root).into_iter().flat_map(|of| of.range(below.clone()..));
+        let of = of.map(|(path, _)| path).take_while(|path| path.starts_with(&below));
+        of.filter(|path| Path::new(root).join(path).symlink_metadata().is_err()).cloned().collect()
+    }
+
     /// Returns the files of datasets that lie on hosts below a path.
     pub fn below(&self, root: &str, path: &str) -> Vec<String> {
         if !path.starts_with(DATA) {
@@ -238,7 +247,7 @@ impl Stock {
     }
 
     /// Puts the files of datasets in the place of their directories, and a directory that a task left on a host in the place of what is
-    /// in it: that lies there, or comes, as a whole.
+    /// in it: that lies there, or comes, as a whole. What tasks left on hosts of what is in a directory is put beside that.
     pub fn spread(&self, root: &str, names: Vec<String>) -> Vec<String> {
         if !self.has_any(root) {
             return names;
@@ -247,7 +256,13 @@ impl Stock {
         for name in names {
             let below = self.below(root, &name);
             if below.is_empty() {
-                all.push(self.around(root, &name).unwrap_or(name));
+                let name = self.around(root, &name).unwrap_or(name);
+                let lacking = self.lacking(root, &name);
+                // Nothing of it is here where all of it lies on hosts.
+                if lacking.is_empty() || Path::new(root).join(&name).symlink_metadata().is_ok() {
+                    all.push(name);
+                }
+                all.extend(lacking);
             } else {
                 all.extend(below);
             }
@@ -496,12 +511,16 @@ mod tests {
             DataFact::Lies(copy) => DataFact::Lies(Replica { root: root.to_owned(), ..copy }),
             fact => fact,
         };
-        stock.take_in(&[copy("out/deep"), copy("b")]);
+        stock.take_in(&[copy("out/deep"), copy("b"), copy("in/one"), copy("in/sub/two"), copy("into")]);
         let spread = |names: &[&str]| stock.spread(root, names.iter().map(|name| (*name).to_owned()).collect());
         assert_eq!(
             spread(&["out/deep/x/y", "out/deep/z", "out/deeper", "a", "b"]),
             ["a", "b", "out/deep", "out/deeper"]
         );
+        assert_eq!(spread(&["in"]), ["in/one", "in/sub/two"]);
+        std::fs::create_dir_all(dir.path().join("in/sub")).unwrap();
+        std::fs::write(dir.path().join("in/one"), "").unwrap();
+        assert_eq!(spread(&["in"]), ["in", "in/sub/two"], "the one is here");
         std::fs::create_dir_all(dir.path().join("out/deep")).unwrap();
         std::fs::write(dir.path().join("out/deep/z"), "").unwrap();
         assert_eq!(spread(&["out/deep/z"]), ["out/deep/z"], "it is here");
