@@ -135,6 +135,44 @@ fn latency_and_loss_slow_things_down_and_break_nothing() {
     nothing_left(&bed, "login");
 }
 
+#[test]
+fn a_cut_of_five_minutes_loses_nothing_and_runs_nothing_twice_with_the_patience_of_everybody() {
+    // With the keep-alives and the pauses that everybody has who sets nothing.
+    let bed = Bed::own(&["slurm"]);
+    configure(&bed, HOSTS);
+    let held = Held::submit(&bed, "login", "\"hpc\"", 2, "");
+    held.run();
+    bed.now("cut gate");
+    let cut = Instant::now();
+    // Nobody has noticed yet: it is submitted into the cut.
+    bed.write("wait/in", "waited\n");
+    bed.write(
+        "wait/wait.toml",
+        "name = \"wait\"\n[tasks.w]\ninputs = [\"in\"]\noutputs = [\"w\"]\n\
+         run = \"echo $CSYNC_JOB >> ~/waited; cp in {outputs}\"\non = \"hpc\"\n",
+    );
+    bed.csync(&["submit", "--detach", "wait/wait.toml"]).exits(0);
+    // Half of what runs is over there before it is mended.
+    held.release();
+    until("they are over", || bed.on("login", "cat ~/.csync/jobs/*/*/status | grep -c state=ended").out.trim() == "2");
+    for minute in 1..=5 {
+        until(&format!("the cut has lasted {minute} minutes"), || {
+            cut.elapsed() >= Duration::from_secs(60 * minute - 1)
+        });
+        let queued = bed.on("login", "squeue -h -o %j").exits(0).out;
+        assert_eq!(queued, "", "nothing of the second can be there");
+    }
+    let shown = bed.csync(&["show", "1"]).exits(0).out;
+    assert!(!shown.contains("failed") && bed.csync(&["show", "2"]).exits(0).out.contains("waiting"), "{shown}");
+    why_says(&bed, "w", &["`hpc` cannot be used", "next try"]);
+    bed.now("heal gate");
+    bed.csync(&["wait", "2"]).exits(0);
+    bed.csync(&["wait", "1"]).exits(0);
+    assert_eq!(bed.read("wait/w"), "waited\n");
+    assert_eq!(bed.on("login", "cat ~/waited").exits(0).out.lines().count(), 1, "it ran once");
+    held.done_once();
+}
+
 /// Ends every sshd of a host, those of its sessions too, and starts it anew.
 fn restart_sshd(bed: &Bed, host: &str) {
     bed.now(&format!("stop-part sshd-{host}"));
