@@ -191,6 +191,42 @@ fn a_job_directory_that_is_removed_under_a_job_is_told_and_disturbs_no_other() {
 }
 
 #[test]
+fn an_output_directory_that_is_removed_under_a_job_is_told_with_what_helps() {
+    let bed = bed(&["slurm"]);
+    let trees = |name: &str| format!("rm -rf ~/.csync/trees/*/{name}");
+    // One that cannot write any more; one whose files went after it had written them, as a clean-up of scratch does.
+    let held = Held::submit(&bed, "login", "\"hpc\"", 1, "");
+    held.run();
+    bed.on("login", &trees("out")).exits(0);
+    held.release();
+    bed.csync(&["wait", "last"]).exits(1);
+    why_says(&bed, "t[1]", &["/.csync/trees/", "/out", "removed", "csync retry", "`scratch`"]);
+    assert_eq!(held.started().len(), 1, "it is not run again unasked");
+    bed.csync(&["retry"]).exits(0);
+    assert_eq!(bed.read("out/1"), "1\n");
+    let trace = bed.scratch("login");
+    bed.write(
+        "after/after.toml",
+        format!(
+            "name = \"after\"\n[tasks.a]\noutputs = [\"made/a\"]\non = \"hpc\"\n\
+             run = \"echo a > made/a; touch {trace}/made; until [ -e {trace}/go ]; do sleep 0.1; done\"\n"
+        ),
+    );
+    bed.csync(&["submit", "--detach", "after/after.toml"]).exits(0);
+    until("it has written", || bed.on("login", &format!("[ -e {trace}/made ]")).code == 0);
+    bed.on("login", &trees("made")).exits(0);
+    bed.on("login", &format!("touch {trace}/go")).exits(0);
+    bed.csync(&["wait", "last"]).exits(1);
+    why_says(&bed, "a", &["/made", "removed", "csync retry", "`scratch`"]);
+    nothing_left(&bed, "login");
+    // A command that makes no such file, and has its directory, is told what it was told.
+    bed.write("lazy/lazy.toml", "name = \"lazy\"\n[tasks.z]\noutputs = [\"made/z\"]\nrun = \"true\"\non = \"hpc\"\n");
+    bed.csync(&["submit", "lazy/lazy.toml"]).exits(1);
+    let why = why_says(&bed, "z", &["did not make"]);
+    assert!(!why.contains("removed"), "{why}");
+}
+
+#[test]
 fn what_takes_more_memory_than_it_asked_for_is_told_apart_from_other_failures() {
     let bed = bed(&["slurm"]);
     let hog = "python3 -c 'x = bytearray(400 << 20); import time; time.sleep(60)'";

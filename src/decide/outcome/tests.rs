@@ -40,6 +40,7 @@ fn ended(how: How) -> Ended {
         left: 0,
         dropped: (0, 0),
         unwritten: false,
+        gone: None,
     }
 }
 

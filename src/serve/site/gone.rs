@@ -10,6 +10,15 @@ use crate::serve::site::send::Ground;
 pub(super) const REMOVED: &str = "its job directory on the host is gone, or files in it are: somebody, or a clean-up of scratch, removed \
                                   them while it ran; `csync retry` runs it again, and `scratch` of the host in hosts.toml names another place";
 
+/// Says that the directory of an output is not there any more.
+pub(super) fn without(dir: &str) -> String {
+    format!(
+        "the directory of its output, {}, was removed while it ran: by itself, somebody, or a clean-up of scratch; `csync retry` runs \
+         it again, and `scratch` of the host in hosts.toml names another place",
+        dir.escape_debug()
+    )
+}
+
 /// Says whether anything of a submission lives whose wrapper cannot be asked: what starts members where there is no batch system, or
 /// a member. Where processes cannot be looked at, something may.
 const LIVES: &str = r#"csync_lives() {

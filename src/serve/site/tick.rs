@@ -665,6 +665,7 @@ impl<'a> Witnesses<'a> {
             if own.unwritten {
                 notes.push(UNWRITTEN.to_owned());
             }
+            notes.extend(own.gone.as_deref().map(gone::without));
         }
         notes.extend(ending.and_then(deleted));
         if let Some(words) = &self.words {

@@ -92,6 +92,7 @@ mod tests {
             left: 0,
             dropped: (0, 0),
             unwritten: false,
+            gone: None,
         }
     }
 

@@ -83,6 +83,7 @@ mod tests {
             left: 0,
             dropped: (0, 0),
             unwritten: false,
+            gone: None,
         };
         let told = |signals| killed(&ended(How::WrapperKilled, signals), "px1").unwrap();
         assert!(told(&[]).starts_with("no signal told it to end before, on `px1`"));

@@ -99,6 +99,8 @@ pub struct Ended {
     pub dropped: (u64, u64),
     /// Something that it printed could not be written: the disk was full.
     pub unwritten: bool,
+    /// The directory of an output, which was there when it began and was not when it ended.
+    pub gone: Option<String>,
 }
 
 /// Why a member ended.
@@ -181,6 +183,7 @@ struct Fields {
     left: u32,
     dropped: (u64, u64),
     unwritten: bool,
+    gone: Option<String>,
 }
 
 impl Fields {
@@ -228,6 +231,7 @@ impl Fields {
             "oom_kills" => self.oom_kills = value.parse().ok(),
             "left" => self.left = value.parse().unwrap_or(0),
             "unwritten" => self.unwritten = true,
+            "gone_dir" => self.gone = Some(unescape(value)),
             "stdout_dropped" => self.dropped.0 = value.parse().unwrap_or(0),
             "stderr_dropped" => self.dropped.1 = value.parse().unwrap_or(0),
             _ => {}
@@ -248,6 +252,7 @@ impl Fields {
                 left: self.left,
                 dropped: self.dropped,
                 unwritten: self.unwritten,
+                gone: self.gone,
             })),
             _ => return None,
         };

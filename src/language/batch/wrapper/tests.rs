@@ -1,6 +1,7 @@
 //! The wrapper under every shell that is here.
 
 mod nodes;
+mod outputs;
 
 use std::fs;
 use std::io::Write as _;

@@ -464,7 +464,7 @@ w_end() {
     w_how=walltime
   elif [ -e "$w_dir/cancel" ] || [ -e "$w_sub/cancel" ]; then
     w_how=cancelled
-  elif [ "$w_code" = 0 ]; then
+  else
     w_check_outputs
   fi
   for w_ in stdout stderr; do
@@ -474,16 +474,21 @@ w_end() {
   w_finish "$w_how" "$w_code"
 }
 
+# What is not there of the outputs, and whether what was made for them to lie in is gone: that explains a failure too.
 w_check_outputs() {
   [ -n "$w_outputs" ] || return 0
+  w_gone=
   while IFS= read -r w_line; do
     [ -n "$w_line" ] || continue
     w_unescape "$w_line"
     w_path
-    [ -e "$w_u" ] || w_text="${w_text}missing_output=$w_line$w_nl" w_how=missing-output
+    [ ! -e "$w_u" ] || continue
+    [ "$w_code" != 0 ] || w_text="${w_text}missing_output=$w_line$w_nl" w_how=missing-output
+    [ -n "$w_gone" ] || [ -d "${w_u%/*}" ] || w_gone=${w_u%/*}
   done <<END
 $w_outputs
 END
+  [ -z "$w_gone" ] || w_say gone_dir "$w_gone"
 }
 
 # Ends what the job left behind: of its session, or with its mark in the environment, wherever it went.
