@@ -59,6 +59,7 @@ macro_rules! conforms {
                 files_go_there_and_back,
                 files_with_odd_names,
                 a_file_goes_on_where_it_was_cut,
+                two_that_fetch_one_file_spoil_nothing,
                 files_that_cannot_be,
                 scripts_that_cannot_be,
                 shells_leave_when_nothing_runs_in_them,
@@ -350,6 +351,42 @@ pub(crate) async fn a_file_goes_on_where_it_was_cut(subject: &Subject) {
     let other = make_file(&subject.path("here"), 8 << 20);
     subject.host.put(&file).await.unwrap();
     assert!(std::fs::read(subject.path("there")).unwrap() == other);
+}
+
+/// Returns what an earlier try left, and how much of a file that is.
+fn part(subject: &Subject) -> Option<(PathBuf, u64)> {
+    let mut entries = std::fs::read_dir(subject.dir.path()).unwrap().flatten().map(|entry| entry.path());
+    let part = entries.find(|path| path.extension().is_some_and(|end| end == "part"))?;
+    let size = std::fs::metadata(&part).map_or(0, |meta| meta.len());
+    Some((part, size))
+}
+
+pub(crate) async fn two_that_fetch_one_file_spoil_nothing(subject: &Subject) {
+    const SIZE: u64 = 32 << 20;
+    let bytes = make_file(&subject.path("there"), SIZE as usize);
+    let file = get(subject, "there", "back");
+    let (one, other) = tokio::join!(subject.host.get(&file), subject.host.get(&file));
+    assert_eq!((one.unwrap().size, other.unwrap().size), (SIZE, SIZE));
+    assert!(std::fs::read(subject.path("back")).unwrap() == bytes);
+    assert_eq!(part(subject), None, "nothing temporary is left");
+    // What was cut goes on, as soon as nobody writes there any more.
+    let mut has = 0;
+    for _ in 0..50 {
+        tokio::select! {
+            biased;
+            () = until("a part", || part(subject).is_some_and(|(_, size)| size > 0)) => {}
+            done = subject.host.get(&file) => { done.unwrap(); }
+        }
+        if let Some((path, _)) = part(subject) {
+            let is_free = || std::fs::File::open(&path).is_ok_and(|file| file.try_lock().is_ok());
+            until("the end of the writer", is_free).await;
+            has = part(subject).unwrap().1;
+            break;
+        }
+    }
+    assert!(has > 0, "some try was cut");
+    assert_eq!(subject.host.get(&file).await.unwrap(), Moved { size: SIZE, sent: SIZE - has });
+    assert!(std::fs::read(subject.path("back")).unwrap() == bytes);
 }
 
 pub(crate) async fn files_that_cannot_be(subject: &Subject) {

@@ -1,7 +1,7 @@
 //! Single files, there and back: a stream through `cat` under a temporary name, compared by size and checksum, then renamed; what
 //! arrived already of the same file is not sent again.
 
-use std::fs::File;
+use std::fs::{File, Metadata, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -227,11 +227,10 @@ pub(super) async fn get(host: &dyn Transport, get: &Get) -> Result<Moved, Transp
         let detail = format!("it has {size} bytes, {} are allowed", get.limit);
         return Err(TransportError::FarFile { host: host.host().to_owned(), path: get.from.clone(), detail });
     }
-    let part = near_part(&get.to, &format!("{}:{name}:{stamp}", host.host()));
+    let (part, held) = hold_part(&get.to, &format!("{}:{name}:{stamp}", host.host()))?;
     let here = |source| TransportError::File { path: part.clone(), source };
-    // Not through a link that somebody put there.
-    let file = File::options().create(true).read(true).append(true).mode(0o600).custom_flags(NO_FOLLOW).open(&part);
-    let file = file.map_err(here)?;
+    // The lock is on what was opened: it holds until the file has its name, whoever is done with it before.
+    let file = held.try_clone().map_err(here)?;
     let mut has = file.metadata().map_err(here)?.size();
     if has > size {
         file.set_len(0).map_err(here)?;
@@ -254,6 +253,35 @@ pub(super) async fn get(host: &dyn Transport, get: &Get) -> Result<Moved, Transp
     }
     settle(&part, get).map_err(|source| TransportError::File { path: get.to.clone(), source })?;
     Ok(Moved { size, sent: copied })
+}
+
+/// Most that one file is fetched at a time by different callers.
+const AT_A_TIME: u32 = 64;
+
+/// Opens what an earlier try left of a file, or begins it, and keeps others from it: two that add to one would spoil it. Whoever comes
+/// meanwhile fetches beside it, into the next name; where an earlier try ended, nobody holds the first.
+fn hold_part(to: &Path, stamp: &str) -> Result<(PathBuf, File), TransportError> {
+    let mut nth = 0;
+    loop {
+        let part = near_part(to, &if nth == 0 { stamp.to_owned() } else { format!("{stamp}:{nth}") });
+        let here = |source| TransportError::File { path: part.clone(), source };
+        // Not through a link that somebody put there.
+        let file = File::options().create(true).read(true).append(true).mode(0o600).custom_flags(NO_FOLLOW).open(&part);
+        let file = file.map_err(here)?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if nth < AT_A_TIME => nth += 1,
+            Err(TryLockError::WouldBlock) => return Err(here(io::ErrorKind::WouldBlock.into())),
+            // Where nothing can be locked, no two of one engine meet all the same: they claim what they fetch.
+            Err(TryLockError::Error(_)) => return Ok((part, file)),
+            Ok(()) => {
+                // Who held it before may have given it its name since it was opened.
+                let is_it = |meta: Metadata| Some(meta.ino()) == file.metadata().ok().map(|open| open.ino());
+                if std::fs::symlink_metadata(&part).is_ok_and(is_it) {
+                    return Ok((part, file));
+                }
+            }
+        }
+    }
 }
 
 #[expect(clippy::cast_possible_wrap, reason = "a flag, not a number")]
