@@ -395,11 +395,12 @@ fn left_no_record(case: &Case<'_>) -> Option<Verdict> {
     (case.class? == EndingClass::Completed).then(|| over(Outcome::Stage { message: message.to_owned() }))
 }
 
-/// A history keeps what ran, and what ran left a record: it never did.
+/// A history keeps what ran, and what ran left a record: it never did. One that nobody asked says nothing.
 fn taken_by_none(case: &Case<'_>) -> Option<Verdict> {
     let message = "the batch system took it and does not know it any more: no queue behind its routing queue takes a job of \
                    that size and length, or somebody deleted it with its history";
-    let vanished = case.untraced == Some(Routing::HandedOn) && matches!(case.own, Own::Missing);
+    let vanished =
+        case.untraced == Some(Routing::HandedOn) && matches!(case.own, Own::Missing) && case.hearing != Hearing::Silent;
     vanished.then(|| over(Outcome::Rejected { message: message.to_owned() }))
 }
 

@@ -357,7 +357,9 @@ fn ends_that_were_not() -> Vec<(Row, &'static str, &'static str)> {
         (row().started().history(Completed).spent(), "it ended well and left no record", "stage"),
         (row().history(Completed).cancelled().spent(), "it ended well and left no record", "stage"),
         (row().spent(), "nobody knows", "lost"),
-        (row().handed_on().spent(), "no queue took it that it was handed on to", "rejected"),
+        (row().handed_on().spent().told(Hearing::Told), "no queue took it that it was handed on to", "rejected"),
+        // A history that nobody asked is no answer.
+        (row().handed_on().spent(), "nobody knows", "lost"),
         (row().handed_on(), "it is not known yet", "ask again"),
         (row().spent().told(Hearing::Told), OUT, "ask again"),
         (row().spent().told(Hearing::ToldLong), OUT, "cancelled, noted"),

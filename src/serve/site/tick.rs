@@ -588,9 +588,10 @@ impl<'a> Witnesses<'a> {
     }
 
     /// Grid Engine alone keeps nothing of a job that is deleted while it waits. Elsewhere one that the history does not know was taken out
-    /// of that too, and nobody knows what else happened.
+    /// of that too, and nobody knows what else happened; but for one that no queue took behind the one that hands on.
     fn hearing(&self) -> Hearing {
-        let forgets = self.means.dialect.as_ref().is_some_and(|dialect| dialect.flavour == Flavour::Sge);
+        let forgets = |dialect: &Dialect| dialect.flavour == Flavour::Sge || dialect.hands_on;
+        let forgets = self.means.dialect.as_ref().is_some_and(forgets);
         let is_long = || self.member.missed.is_some_and(|at| clock::now().since(at) >= BEHIND);
         match self.member.missing {
             _ if !self.past || !forgets => Hearing::Silent,
