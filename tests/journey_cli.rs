@@ -402,3 +402,22 @@ fn every_command_prints_one_value_for_programs() {
         assert!(value.pointer(pointer).is_some(), "{args:?} has no {pointer}: {value}");
     }
 }
+
+#[test]
+fn why_counts_all_that_spoiled_it_and_speaks_of_files_that_are_there() {
+    let world = World::new();
+    world.write(
+        "workflow.toml",
+        "name = \"many\"\n[tasks.bad]\nforeach = { range = [1, 20] }\nrun = \"exit 3\"\n\
+         [tasks.after]\nneeds = [\"bad\"]\nrun = \"true\"\n\
+         [tasks.none]\noutputs = [\"a\"]\nrun = \"true\"\n\
+         [tasks.half]\noutputs = [\"b\", \"c\"]\nrun = \"echo half > b\"\n",
+    );
+    world.csync(&["submit"]).exits(1);
+    let why = world.csync(&["why", "after"]).exits(0).out;
+    assert!(why.contains("`bad[1]`, which failed") && why.contains("and on 15 more"), "{why}");
+    let why = world.csync(&["why", "none"]).exits(0).out;
+    assert!(why.contains("compare `outputs` of task `none`") && !why.contains(".failed"), "{why}");
+    let why = world.csync(&["why", "half"]).exits(0).out;
+    assert!(why.contains("/.b.failed"), "{why}");
+}

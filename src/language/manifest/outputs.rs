@@ -115,7 +115,10 @@ impl Makers {
             if let Some(span) = output_span(plan, workflow, outer_maker, outer) {
                 mistake = mistake.related(span, "the directory");
             }
-            mistakes.push(mistake.help("before a task runs, what it makes is removed: give each its own place"));
+            mistakes.push(
+                mistake
+                    .help("a directory is what is in it, all of which its task answers for: give each its own place"),
+            );
         }
     }
 

@@ -193,10 +193,11 @@ impl Connections {
         }
         let limits = Limits { per_minute: host.policy.connections_per_minute, ..Limits::default() };
         // A host without a name in ssh's configuration is this machine under another name.
-        match &host.ssh {
-            Some(alias) => self.transport(&host.name, alias.as_str(), limits).await,
-            None => self.transport(&HostName::local(), HostName::LOCAL, limits).await,
-        }
+        let way = match &host.ssh {
+            Some(alias) => self.transport(&host.name, alias.as_str(), limits).await?,
+            None => self.transport(&HostName::local(), HostName::LOCAL, limits).await?,
+        };
+        Ok(way.called(host.name.as_str()))
     }
 
     fn to_simulated(&self, name: &HostName, settings: Simulated) -> Remote {

@@ -60,18 +60,26 @@ pub trait Wire: Send + Sync + fmt::Debug + 'static {
 #[derive(Clone, Debug)]
 pub struct Remote {
     pool: Arc<Pool>,
+    /// What the host is called where it is spoken of; of a way that several hosts may go, none.
+    name: Option<Arc<str>>,
 }
 
 impl Remote {
     /// Makes the host behind a wire; nothing is opened.
     pub fn new(wire: Arc<dyn Wire>) -> Self {
-        Self { pool: Pool::new(wire, IDLE) }
+        Self { pool: Pool::new(wire, IDLE), name: None }
+    }
+
+    /// Calls it by the name that people know it by. What is wrong with the way there still names the way.
+    #[must_use]
+    pub fn called(self, name: &str) -> Self {
+        Self { name: Some(name.into()), ..self }
     }
 
     /// Makes its shells leave sooner, or later, when nothing runs in them.
     #[must_use]
     pub fn idle_for(self, patience: Duration) -> Self {
-        Self { pool: Pool::new(Arc::clone(&self.pool.wire), patience) }
+        Self { pool: Pool::new(Arc::clone(&self.pool.wire), patience), ..self }
     }
 
     /// Opens a stream to a Unix socket of the host, over the connection that there is.
@@ -179,7 +187,7 @@ fn end(taken: Taken, broken: Broken, limit: usize) -> TransportError {
 
 impl Transport for Remote {
     fn host(&self) -> &str {
-        self.pool.wire.host()
+        self.name.as_deref().unwrap_or_else(|| self.pool.wire.host())
     }
 
     fn exec(&self, exec: Exec) -> BoxFuture<'_, Result<Reply, TransportError>> {

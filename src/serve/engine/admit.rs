@@ -265,10 +265,15 @@ pub(super) fn take_lock(root: &str, run: Option<RunId>, state: &StateDir) -> Res
 /// Returns what the hosts' batch systems leave out of what tasks ask for; refuses what cannot be submitted at all.
 fn sayable(prepared: &Prepared, hosts: &Hosts, facts: &BTreeMap<HostName, Facts>) -> Result<Vec<Diagnostic>, ApiError> {
     let places = &prepared.places;
+    let here = [HostName::local()];
     let of_task = |task: usize| {
         let task = TaskId(task as u32);
         // Where csync chooses, one host that leaves something out is no reason to refuse the run.
-        if places.policy(task).is_some() { &[] } else { places.of_task(task) }
+        match places.of_task(task) {
+            _ if places.policy(task).is_some() => &[],
+            [] => &here[..],
+            hosts => hosts,
+        }
     };
     let told = unsaid(&prepared.plan, of_task, hosts, facts);
     let (mistakes, warnings): (Vec<_>, Vec<_>) = told.into_iter().partition(|told| told.severity == Severity::Error);

@@ -1,6 +1,7 @@
 //! Why an instance stands where it stands, and what a person can do about it.
 
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::decide::engine::protocol::Halt;
@@ -16,6 +17,7 @@ use crate::model::job::{Invocation, Outcome, State};
 use crate::model::plan::Plan;
 use crate::model::resources::{Amount, Grant, Hold, Request};
 use crate::reach::config::StateDir;
+use crate::reach::files::aside::aside;
 use crate::reach::store::StoredAttempt;
 use crate::serve::engine::care::Care;
 use crate::serve::engine::logs::last_lines;
@@ -118,16 +120,16 @@ fn causes(run: &Run, sites: &Sites, instance: InstanceId) -> Vec<String> {
             .to_owned(),
         ],
         Some(State::Ready) if let Some(words) = sites.closed_in_words(run.route(instance)) => vec![words],
-        _ => some(run.waits(instance).into_iter().map(|wait| wait_in_words(run, wait))),
+        _ => some("for", run.waits(instance).into_iter().map(|wait| wait_in_words(run, wait))),
     }
 }
 
 /// Takes the first few and counts the rest.
-fn some(causes: impl ExactSizeIterator<Item = String>) -> Vec<String> {
+fn some(word: &str, causes: impl ExactSizeIterator<Item = String>) -> Vec<String> {
     let more = causes.len().saturating_sub(MOST_NAMED);
     let mut named: Vec<_> = causes.take(MOST_NAMED).collect();
     if more > 0 {
-        named.push(format!("and for {more} more"));
+        named.push(format!("and {word} {more} more"));
     }
     named
 }
@@ -171,21 +173,24 @@ fn spoilers(run: &Run, instance: InstanceId) -> Vec<String> {
     producers.sort_unstable();
     producers.dedup();
     let producers = producers.into_iter().filter(|&producer| bad(run.instance_state(producer)));
-    let of_tasks = plan.task_of(instance).needs.iter().flat_map(|&task| {
-        plan.instances_of(task).filter(|&needed| bad(run.instance_state(needed))).take(MOST_NAMED + 1)
-    });
-    let mut spoilers: Vec<_> = producers.chain(of_tasks).collect();
+    let of_tasks = plan.task_of(instance).needs.iter().flat_map(|&task| plan.instances_of(task));
+    let mut spoilers: Vec<_> = producers.chain(of_tasks.filter(|&needed| bad(run.instance_state(needed)))).collect();
+    spoilers.sort_unstable();
+    spoilers.dedup();
     // What failed by itself says more than what was not run because of it.
     spoilers.sort_by_key(|&spoiler| run.instance_state(spoiler) != Some(State::Failed));
-    let words = spoilers.into_iter().map(|spoiler| {
-        let state = match run.instance_state(spoiler) {
-            Some(State::Failed) => "failed",
-            Some(State::Cancelled) => "was cancelled",
-            _ => "was not run",
-        };
-        format!("it depends on `{}`, which {state}", plan.label(spoiler))
-    });
-    some(words.collect::<Vec<_>>().into_iter())
+    // Only those that are named are put into words: there may be a hundred thousand.
+    some(
+        "on",
+        spoilers.into_iter().map(|spoiler| {
+            let state = match run.instance_state(spoiler) {
+                Some(State::Failed) => "failed",
+                Some(State::Cancelled) => "was cancelled",
+                _ => "was not run",
+            };
+            format!("it depends on `{}`, which {state}", plan.label(spoiler))
+        }),
+    )
 }
 
 /// Adds what the store and the logs know. Blocks.
@@ -204,7 +209,7 @@ fn close_one(state: &StateDir, view: InstanceView, about: About) -> Why {
     Why {
         reasons: reasons(&plan, &view, reason, causes),
         command: command(&plan, view.instance, &grant, attempt),
-        advice: advice(run, &view, &log_tail),
+        advice: advice(run, &view, &log_tail, unfinished(&plan, view.instance).as_deref()),
         log_tail,
         instance: view,
     }
@@ -328,7 +333,14 @@ fn ending(attempt: &AttemptView) -> String {
     text
 }
 
-fn advice(run: RunId, view: &InstanceView, log_tail: &[String]) -> Vec<String> {
+/// Returns where the first lies of what an instance left unfinished here; of hosts nothing comes.
+fn unfinished(plan: &Plan, instance: InstanceId) -> Option<PathBuf> {
+    let outputs = plan.outputs(instance).iter();
+    let mut beside = outputs.filter_map(|&path| aside(&Path::new(&plan.root).join(plan.path(path))));
+    beside.find(|path| path.symlink_metadata().is_ok())
+}
+
+fn advice(run: RunId, view: &InstanceView, log_tail: &[String], unfinished: Option<&Path>) -> Vec<String> {
     let retry = format!("csync retry {run} {}", quoted(&view.label));
     let task = &view.task;
     let (Some(last), State::Failed) = (view.attempts.last(), view.state) else {
@@ -378,15 +390,15 @@ fn advice(run: RunId, view: &InstanceView, log_tail: &[String]) -> Vec<String> {
                 "something killed it, often the system for want of memory: set `resources.mem` in task `{task}`"
             )]
         }
+        // What came is kept where it came to, and gone on with.
+        Some(Outcome::Stage { message }) if message.contains(" bytes arrived") => {
+            after_a_cut(run, last.host.as_deref())
+        }
         // Nothing of it ran: it is about what it reads.
         Some(Outcome::Stage { .. }) if last.started.is_none() => {
             vec!["look whether that file is there and can be read, by `ls -l`".to_owned()]
         }
-        Some(Outcome::Stage { .. }) => {
-            vec![format!(
-                "compare `outputs` of task `{task}` with what its command writes (unfinished files lie beside as `.NAME.failed`)"
-            )]
-        }
+        Some(Outcome::Stage { .. }) => vec![compare(task, unfinished)],
         Some(Outcome::Spawn { message }) if message.ends_with(" is not there") && last.host.is_some() => {
             vec![format!(
                 "write its whole path, or bring it into the PATH of jobs there, by `modules`, `conda` or `setup` in task `{task}`"
@@ -415,6 +427,21 @@ const WRONG: [(&str, &str); 9] = [
     ("invalid feature", "constraint"),
     ("reservation", "reservation"),
 ];
+
+/// Says what helps where a file came in part.
+fn after_a_cut(run: RunId, host: Option<&str>) -> Vec<String> {
+    let host = host.unwrap_or("HOST");
+    vec![
+        format!("the connection broke, or there is no room left where it goes: `csync hosts test {host}`, `df -h`"),
+        format!("`csync retry {run}` goes on where it ended"),
+    ]
+}
+
+/// Says what helps where outputs are not what was said.
+fn compare(task: &str, unfinished: Option<&Path>) -> String {
+    let beside = unfinished.map_or_else(String::new, |path| format!(" (what was unfinished is {})", path.display()));
+    format!("compare `outputs` of task `{task}` with what its command writes{beside}")
+}
 
 /// Says what helps where a batch system, or csync for it, refused what was asked for.
 fn after_refusal(message: &str, task: &str, host: Option<&str>) -> String {
@@ -493,6 +520,15 @@ mod tests {
             );
         }
         assert_eq!(after_refusal("more cores than there are", "t", None), "ask for less in `resources` of task `t`");
+    }
+
+    #[test]
+    fn what_helps_where_a_transfer_was_cut_is_no_look_at_a_file() {
+        let said = after_a_cut(RunId(7), Some("hpc")).join("\n");
+        assert!(said.contains("`csync hosts test hpc`") && said.contains("`csync retry 7` goes on"), "{said}");
+        assert!(
+            !compare("a", None).contains('(') && compare("a", Some(Path::new("/w/.b.failed"))).contains("/w/.b.failed")
+        );
     }
 
     #[test]

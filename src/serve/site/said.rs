@@ -66,8 +66,12 @@ pub fn dialect(host: &Host, facts: Option<&Facts>) -> Option<Dialect> {
     Some(known.map_or(Dialect::of(flavour), |system| system.offers.dialect.clone()))
 }
 
+/// What is said to a batch system, and to nobody where there is none.
+const TO_BATCH: [&str; 6] = ["partition", "queue", "account", "qos", "reservation", "constraint"];
+
 /// Returns what the tasks of a plan ask for that the batch systems of their hosts do not understand: a warning for what is left
-/// out, a mistake for what cannot be submitted. `of_task` says which hosts are a task's.
+/// out, a mistake for what cannot be submitted. `of_task` says which hosts are a task's. Where one of them has a batch system, the
+/// others are no reason to say that it is not understood.
 pub fn unsaid<'a>(
     plan: &Plan,
     of_task: impl Fn(usize) -> &'a [HostName],
@@ -77,6 +81,8 @@ pub fn unsaid<'a>(
     let mut told = Vec::new();
     let mut seen = HashSet::new();
     for (at, task) in plan.tasks.iter().enumerate() {
+        let has_none = |name: &HostName| hosts.get(name.as_str()).is_some_and(|host| host.batch == Some(Batch::None));
+        let nobody = of_task(at).iter().all(has_none);
         for name in of_task(at) {
             let Some(host) = hosts.get(name.as_str()) else { continue };
             // Tasks that say alike share what they say.
@@ -84,7 +90,17 @@ pub fn unsaid<'a>(
                 continue;
             }
             let facts = facts.get(name);
-            let Some(dialect) = dialect(host, facts) else { continue };
+            let Some(dialect) = dialect(host, facts) else {
+                let keys =
+                    TO_BATCH.into_iter().filter(|key| nobody && task.batch.get(*key).is_some_and(|it| !it.is_empty()));
+                let warning = |key| {
+                    let message =
+                        format!("task `{}` on `{name}`: there is no batch system to tell `{key}` to", task.name);
+                    Diagnostic::warning(None, format!("{message}; it was left out"))
+                };
+                told.extend(keys.map(warning));
+                continue;
+            };
             for (sentence, is_mistake) in sentences(host, &dialect, task) {
                 // What a Grid Engine calls its things is known when somebody looked.
                 if facts.is_none() && dialect.flavour == Flavour::Sge && sentence.contains("is known here") {
@@ -157,5 +173,15 @@ mod tests {
                 "task `a` on `pbs`: PBS has no qos; it was left out",
             ]
         );
+        // Nobody there is told anything, unless another host of the task has somebody.
+        let hosts = read("[hosts.pbs]\nbatch = \"pbs\"\n[hosts.lab]\nbatch = \"none\"\n", &[]).0;
+        let hosts = merge(&hosts, &shipped(), &BTreeMap::new());
+        let (lab, both) = (["lab".parse::<HostName>().unwrap()], ["lab", "pbs"].map(|name| name.parse().unwrap()));
+        let told = unsaid(&plan, |_| &lab, &hosts, &BTreeMap::new());
+        let messages: Vec<_> = told.iter().map(|told| told.message.as_str()).collect();
+        let left_out = |key| format!("task `a` on `lab`: there is no batch system to tell `{key}` to; it was left out");
+        assert_eq!(messages, [left_out("constraint"), left_out("qos")]);
+        let told = unsaid(&plan, |_| &both, &hosts, &BTreeMap::new());
+        assert!(told.iter().all(|told| told.message.contains("on `pbs`")), "{told:?}");
     }
 }

@@ -532,7 +532,7 @@ fn files_and_order() {
     check(
         "[tasks.a]\nrun = \"x\"\noutputs = [\"d\"]\n[tasks.b]\nrun = \"x\"\noutputs = [\"d/e/x\"]",
         &[
-            "`a` makes `d`, and `b` makes `d/e/x` inside it @ \"d/e/x\" + the directory: \"d\" ? before a task runs, what it makes is removed: give each its own place",
+            "`a` makes `d`, and `b` makes `d/e/x` inside it @ \"d/e/x\" + the directory: \"d\" ? a directory is what is in it, all of which its task answers for: give each its own place",
         ],
     );
     check(
