@@ -129,6 +129,11 @@ impl StateDir {
         &self.root
     }
 
+    /// Returns the directory of the workflows that look at hosts: they have to do with none of the person's.
+    pub fn looks(&self) -> PathBuf {
+        self.root.join("looks")
+    }
+
     /// Returns the directory's name for hosts and processes: the variable `CSYNC_STATE_ID` of every job has it, and the names of jobs
     /// and of what they read on hosts begin with it. It was drawn when the directory was made: two machines of one person have
     /// theirs under the same path, and meet on hosts.

@@ -273,6 +273,16 @@ impl Reader {
         Ok(last.map(RunId))
     }
 
+    /// Returns the number of the newest run that is not of this directory.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn last_run_outside(&self, root: &str) -> Result<Option<RunId>, StoreError> {
+        let last = sqlx::query_as(sql::LAST_ELSEWHERE).bind(root).fetch_one(&self.pool);
+        let (last,): (Option<u32>,) = last.await.map_err(|source| self.failed(source))?;
+        Ok(last.map(RunId))
+    }
+
     /// Returns what a run does.
     ///
     /// # Errors

@@ -115,6 +115,9 @@ pub(super) const RUN: &str = "SELECT run, name, path, root, command, workflow, s
 /// The newest run.
 pub(super) const LAST: &str = "SELECT max(run) FROM runs";
 
+/// The newest run of another directory.
+pub(super) const LAST_ELSEWHERE: &str = "SELECT max(run) FROM runs WHERE root <> ?1";
+
 /// What a run does.
 pub(super) const PLAN: &str = "SELECT plan, verdicts, reasons, env FROM plans WHERE run = ?1";
 
@@ -328,7 +331,7 @@ pub(super) const CHECK: &str = "PRAGMA quick_check(10)";
 #[cfg(test)]
 #[rustfmt::skip]
 const ALL: &[&str] = &[
-    FORMAT, WRITTEN_BY, SET_WRITTEN_BY, SKIP_RUNS, INSERT_RUN, RUNS, ACTIVE, RUN, LAST, PLAN, TEXT, ATTEMPTS,
+    FORMAT, WRITTEN_BY, SET_WRITTEN_BY, SKIP_RUNS, INSERT_RUN, RUNS, ACTIVE, RUN, LAST, LAST_ELSEWHERE, PLAN, TEXT, ATTEMPTS,
     ATTEMPTS_OF, UNSUCCESSFUL, MARKS, EVENTS, OVER, DELETE_RUNS, MEMOS, MEMO_SIZES, MEMOS_FROM, REPLACE_MEMOS,
     SUBMISSIONS, KEEP_HOST, KEEP_NODES, HOSTS, HOSTS_VERSION, KEEP_REPLICA, DROP_REPLICA, REPLICAS, REPLICAS_OF, KEEP_DATASET, DROP_DATASET, DATASETS, KEEP_RATE, RATES, WAITS, KEEP_WAITS, FORGET_WAITS, ROUTING, KEEP_SHARED,
     SHARED, UNTAUGHT_TURNS, UNTAUGHT,

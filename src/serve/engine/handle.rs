@@ -195,18 +195,26 @@ impl Handle {
         self.look(|runner| runner.info()).await
     }
 
-    /// Returns the run that is meant: the newest when none is named.
+    /// Returns the run that is meant: the newest of people's when none is named, not one that looks at hosts.
     ///
     /// # Errors
     /// When there is none.
     pub async fn resolve(&self, run: Option<RunId>) -> Result<RunId, ApiError> {
         match run {
             Some(run) => Ok(run),
-            None => self.reader.last_run().await.map_err(|error| storage(&error))?.ok_or_else(|| ApiError {
-                hint: Some("`csync submit workflow.toml` makes the first".to_owned()),
-                ..refuse(ErrorKind::NotFound, "there is no run yet")
-            }),
+            None => {
+                self.reader.last_run_outside(&self.looks()).await.map_err(|error| storage(&error))?.ok_or_else(|| {
+                    ApiError {
+                        hint: Some("`csync submit workflow.toml` makes the first".to_owned()),
+                        ..refuse(ErrorKind::NotFound, "there is no run yet")
+                    }
+                })
+            }
         }
+    }
+
+    fn looks(&self) -> String {
+        self.state.looks().to_string_lossy().into_owned()
     }
 
     /// Lists runs, newest first.
