@@ -18,7 +18,7 @@ use crate::language::probe::{node_script, parse_node};
 use crate::model::api::{InstanceView, Selection, Stream};
 use crate::model::batch::Partition;
 use crate::model::facts::{Facts, NodeReport, NodeSight};
-use crate::model::host::{Host, HostName};
+use crate::model::host::{Host, HostName, Policy};
 use crate::model::id::RunId;
 use crate::model::job::Outcome;
 use crate::model::units::Walltime;
@@ -38,6 +38,7 @@ const LONGEST: usize = 1 << 20;
 /// A job that looks at a node.
 struct Look {
     host: HostName,
+    policy: Policy,
     partition: String,
     task: String,
     has_gpus: bool,
@@ -128,6 +129,7 @@ fn looks_at(context: &Context, known: &Known, name: &HostName) -> Vec<Look> {
     ));
     let task = |partition: &Partition| Look {
         host: name.clone(),
+        policy: host.policy,
         partition: partition.name.clone(),
         task: task_name(&format!("{name}-{}", partition.name)),
         has_gpus: has_gpus(partition),
@@ -150,10 +152,10 @@ fn chosen(host: &Host, facts: &Facts) -> (Vec<Partition>, usize) {
 
 /// Writes the workflow of these jobs; tasks have a number, since two partitions may be called alike but for odd letters.
 fn workflow(looks: &[Look], mark: &str) -> String {
-    let script = toml_string(&literal(&node_script(mark)));
     let mut text = "name = \"probe-nodes\"\n".to_owned();
     for (index, look) in looks.iter().enumerate() {
         let gpus = if look.has_gpus { ", gpus = 1" } else { "" };
+        let script = toml_string(&literal(&node_script(mark, look.policy)));
         let _infallible = write!(
             text,
             "\n[tasks.{}]\nrun = [\"sh\", \"-c\", {script}]\ncache = false\nretries = 0\non = {}\npartition = {}\n\
@@ -172,7 +174,7 @@ fn label(index: usize, look: &Look) -> String {
 
 /// Returns the directory that they belong to: one of csync's own, since they have to do with none of the person's.
 fn root(context: &Context) -> Result<String, Failure> {
-    let dir = context.state_dir()?.root().join("looks");
+    let dir = context.state_dir()?.looks();
     std::fs::create_dir_all(&dir).map_err(|error| {
         Failure::internal(format!("the directory `{}` cannot be made", dir.display())).because(&error)
     })?;
@@ -326,6 +328,7 @@ mod tests {
     fn the_workflow_can_be_read_whatever_partitions_are_called() {
         let look = |partition: &str, has_gpus| Look {
             host: "hpc".parse().unwrap(),
+            policy: Policy::default(),
             partition: partition.to_owned(),
             task: task_name(&format!("hpc-{partition}")),
             has_gpus,

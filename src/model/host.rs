@@ -367,6 +367,16 @@ pub struct Policy {
     pub agents: Agents,
     /// Most connections that are opened in a minute.
     pub connections_per_minute: u32,
+    /// Whether something outside the site may be asked from there, to see whether the internet can be reached. An engine before this
+    /// kept hosts without it.
+    #[serde(default = "Policy::asks")]
+    pub ask_internet: bool,
+}
+
+impl Policy {
+    const fn asks() -> bool {
+        true
+    }
 }
 
 impl Default for Policy {
@@ -376,6 +386,7 @@ impl Default for Policy {
             poll_min: Duration::from_secs(1),
             agents: Agents::default(),
             connections_per_minute: 6,
+            ask_internet: Self::asks(),
         }
     }
 }
@@ -460,7 +471,9 @@ impl Default for Simulated {
 impl fmt::Display for Simulated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { nodes, cores, memory, wait, minute } = self;
-        write!(f, "{nodes} nodes, {cores} cores, {memory} each; {wait} in the queue, {minute} a minute")
+        let s = |count: u32| if count == 1 { "" } else { "s" };
+        let (many, more) = (s(*nodes), s(*cores));
+        write!(f, "{nodes} node{many}, {cores} core{more}, {memory} each; {wait} in the queue, {minute} a minute")
     }
 }
 
@@ -571,6 +584,13 @@ mod seconds {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_node_is_one_node() {
+        let one = Simulated { nodes: 1, cores: 1, ..Simulated::default() };
+        assert!(one.to_string().starts_with("1 node, 1 core, 8G each; "), "{one}");
+        assert!(Simulated::default().to_string().starts_with("3 nodes, 4 cores, "), "{}", Simulated::default());
+    }
 
     #[test]
     fn names_are_plain() {

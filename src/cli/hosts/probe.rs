@@ -211,7 +211,7 @@ async fn try_limits(
 /// Looks at one host.
 pub(super) async fn look_at(connections: &Connections, host: &Host) -> Result<Facts, TransportError> {
     let transport = way(connections, host).await?;
-    probe(&transport).await
+    probe(&transport, host.policy).await
 }
 
 fn probed(result: &Result<Facts, TransportError>) -> Probed {
@@ -236,7 +236,7 @@ fn tell(
     let paint = context.paint();
     match result {
         Ok(facts) => {
-            context.print(&format!("{}: {}", paint.bold(&host.name), summary(facts)))?;
+            context.print(&format!("{}: {}", paint.bold(&host.name), summary(host, facts)))?;
             facts.notes.iter().for_each(|note| context.say(&format!("  note: {note}")));
             if let Some(words) = unseen(host, Some(facts)).filter(|_| !args.nodes) {
                 context.say(&format!("  note: {words}"));

@@ -1,6 +1,7 @@
 //! `csync hosts show`: every value of a host, and what a probe found.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use serde_json::json;
 
@@ -14,7 +15,7 @@ use crate::cli::view::words::{ago, cut, duration, many};
 use crate::language::hosts::partitions;
 use crate::model::batch::{Partition, PartitionState};
 use crate::model::facts::{ContainerProgram, Facts, Probed};
-use crate::model::host::{Agents, Host, LoginNode};
+use crate::model::host::{Agents, Host, LoginNode, Origin};
 use crate::model::units::{Timestamp, Walltime};
 use crate::reach::clock;
 
@@ -74,7 +75,7 @@ pub(super) fn unseen(host: &Host, facts: Option<&Facts>) -> Option<String> {
 }
 
 /// Returns what a host is in one line.
-pub(super) fn summary(facts: &Facts) -> String {
+pub(super) fn summary(host: &Host, facts: &Facts) -> String {
     let mut parts = Vec::new();
     match &facts.batch {
         Some(batch) => {
@@ -89,9 +90,13 @@ pub(super) fn summary(facts: &Facts) -> String {
     for gpu in &facts.machine.gpus {
         parts.push(format!("{} x {}", gpu.count, gpu.model));
     }
-    if let Some(scratch) = facts.scratch.first() {
-        let free = scratch.free.map_or_else(String::new, |free| format!(" ({free} free)"));
-        parts.push(format!("scratch {}{free}", scratch.path));
+    // What hosts.toml says holds.
+    let said = host.scratch.as_ref().filter(|_| host.origin("scratch") != Origin::Probed).map(ToString::to_string);
+    let found = || facts.scratch.first().map(|it| format!("{}/csync", it.path.trim_end_matches('/')));
+    if let Some(path) = said.or_else(found) {
+        let around = facts.scratch.iter().find(|it| Path::new(&path).starts_with(&it.path));
+        let free = around.and_then(|it| it.free).map_or_else(String::new, |free| format!(" ({free} free)"));
+        parts.push(format!("scratch {path}{free}"));
     }
     parts.join(", ")
 }
@@ -185,6 +190,7 @@ fn configured(host: &Host) -> Vec<Line> {
         ("policy.poll_min", Walltime(host.policy.poll_min.as_secs()).to_string()),
         ("policy.agents", or(agents.map(str::to_owned))),
         ("policy.connections_per_minute", host.policy.connections_per_minute.to_string()),
+        ("policy.ask_internet", yes(Some(host.policy.ask_internet))),
     ];
     lines.retain(|(key, _)| match *key {
         "simulated" => host.simulated.is_some(),
@@ -394,6 +400,20 @@ mod tests {
         let text = page(host, &probed, &partitions(host, Some(&facts)), Timestamp(120_000_000), view);
         assert!(text.lines().all(|line| console::measure_text_width(line) <= 80), "{text}");
         insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn a_summary_names_the_scratch_that_is_used() {
+        let mark = "csync-0123456789abcdef";
+        let room = "/dev/x 100 50 1048576 50% /scratch";
+        let facts = parse(mark, &format!("\n{mark} scratch\nSCRATCH\t/scratch/ada\t{room}\n{mark} end\n"));
+        let told = |text: &str| {
+            let (file, _) = read(&format!("[hosts.lab]\n{text}"), &[]);
+            summary(merge(&file, &[], &[("lab".parse().unwrap(), facts.clone())].into()).get("lab").unwrap(), &facts)
+        };
+        assert_eq!(told(""), "no batch system, scratch /scratch/ada/csync (1G free)");
+        assert_eq!(told("scratch = \"/scratch/ada/mine\"\n"), "no batch system, scratch /scratch/ada/mine (1G free)");
+        assert_eq!(told("scratch = \"/other/ada\"\n"), "no batch system, scratch /other/ada");
     }
 
     #[test]

@@ -66,6 +66,7 @@ keys! {
         PollMin = "poll_min": "Shortest time between two queries of the batch system: `\"15s\"`.",
         Agents = "agents": "What coding agents may start there: `ask`, `allow` or `deny`.",
         ConnectionsPerMinute = "connections_per_minute": "Most connections that are opened to it in a minute, by the engine and all commands together.",
+        AskInternet = "ask_internet": "Whether csync may ask `https://github.com` from there, to see whether the internet can be reached: with `false` nothing asks, on login and on compute nodes; `true` unless set.",
     }
 }
 
@@ -127,6 +128,8 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("price", "rate"),
     ("container", "containers"),
     ("network", "internet"),
+    ("check_internet", "policy.ask_internet"),
+    ("probe_internet", "policy.ask_internet"),
     ("filesystem", "filesystems"),
     ("mounts", "filesystems"),
     ("shared", "filesystems"),

@@ -402,6 +402,7 @@ impl Reader<'_, '_> {
                     let most = reader.integer(id, name, 1, 1000);
                     most.map(|most| Setting::ConnectionsPerMinute(most as u32))
                 }
+                PolicyKey::AskInternet => reader.boolean(id, name).map(Setting::AskInternet),
             };
             if let Some(setting) = setting {
                 reader.say(id, setting);

@@ -31,6 +31,7 @@ pub enum Setting {
     PollMin(Duration),
     Agents(Agents),
     ConnectionsPerMinute(u32),
+    AskInternet(bool),
     /// Of the partition of this name.
     Partition(String, PartitionSetting),
 }
@@ -79,6 +80,7 @@ impl Setting {
             Self::PollMin(_) => "policy.poll_min",
             Self::Agents(_) => "policy.agents",
             Self::ConnectionsPerMinute(_) => "policy.connections_per_minute",
+            Self::AskInternet(_) => "policy.ask_internet",
             Self::Partition(name, setting) => return format!("partitions.{name}.{}", setting.key()),
         };
         key.to_owned()
@@ -117,6 +119,7 @@ impl Setting {
             Self::PollMin(least) => host.policy.poll_min = least,
             Self::Agents(agents) => host.policy.agents = agents,
             Self::ConnectionsPerMinute(most) => host.policy.connections_per_minute = most,
+            Self::AskInternet(may) => host.policy.ask_internet = may,
             Self::Partition(name, setting) => setting.lay_over(host.partitions.entry(name).or_default()),
         }
     }

@@ -1,4 +1,4 @@
-# What a machine computes with and whether it reaches the internet, after head.sh: asked of login and of compute nodes alike.
+# What a machine computes with, after head.sh: asked of login and of compute nodes alike.
 section gpus
 if have nvidia-smi; then
   within 15 nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader,nounits
@@ -9,9 +9,3 @@ if have rocm-smi; then
   within 15 rocm-smi --showproductname --showmeminfo vram --showdriverversion --csv
 fi
 
-section internet
-if have curl; then
-  within 10 curl -s -o /dev/null -I -m 6 https://github.com; echo "curl=$?"
-elif have wget; then
-  within 10 wget -q -T 6 -t 1 --spider https://github.com; echo "wget=$?"
-fi

@@ -16,42 +16,57 @@ use crate::language::batch::{parse_probe, probe_script};
 use crate::language::quote::sh;
 use crate::model::batch::Flavour;
 use crate::model::facts::{BatchSystem, Facts, NodeSight, Skew};
+use crate::model::host::Policy;
 use crate::model::units::Timestamp;
 
 /// What stands before the rest.
 const HEAD: &str = include_str!("head.sh");
 /// What looks, less what only dialects know.
 const SCRIPT: &str = include_str!("probe.sh");
-/// What asks of GPUs and of the internet.
+/// What asks of GPUs.
 const DEVICES: &str = include_str!("devices.sh");
+/// What asks of the internet, by one question to a machine that is not the site's.
+const INTERNET: &str = include_str!("internet.sh");
 /// What asks of filesystems.
 const PLACES: &str = include_str!("places.sh");
 
+/// Returns what asks of the internet, where that may be asked.
+const fn internet(policy: Policy) -> &'static str {
+    if policy.ask_internet { INTERNET } else { "" }
+}
+
 /// Returns the script. `mark` is of letters, digits and `-`, and nobody can guess it.
-pub fn script(mark: &str) -> String {
+pub fn script(mark: &str, policy: Policy) -> String {
     let mut text = format!("(\nm={mark}\n");
     for flavour in Flavour::ALL {
         text.extend(["csync_probe_", flavour.name(), "() {\n", probe_script(flavour), "}\n"]);
     }
     // In a subshell: what it redirects is not the caller's.
-    text + HEAD + SCRIPT + DEVICES + PLACES + ")\n"
+    text + HEAD + SCRIPT + DEVICES + internet(policy) + PLACES + ")\n"
 }
 
 /// Returns the script that a job on a compute node runs, which tells what a look from the login node does not see.
-pub fn node_script(mark: &str) -> String {
+pub fn node_script(mark: &str, policy: Policy) -> String {
+    let internet = internet(policy);
     let who = "section machine\nprintf 'hostname=%s\\n' \"$(uname -n)\"\n";
-    format!("(\nm={mark}\n{HEAD}{who}{DEVICES}section end\n)\n")
+    format!("(\nm={mark}\n{HEAD}{who}{DEVICES}{internet}section end\n)\n")
 }
 
 /// The mark in what jobs note: nothing that they run for it prints that.
 const NOTED: &str = "csync-noted-by-a-job";
 
 /// Returns the script that a batch job runs beside its task, where it is the first of its submission, whose directory this is: what
-/// it sees lies among the records then, whole or not at all.
-pub fn note_script(directory: &str) -> String {
-    let look = node_script(NOTED);
+/// it sees lies among the records then, whole or not at all. Beside whom it looks is said there before: the process and the node.
+///
+/// What it takes is not the task's. It is no child of what waits for the task, so that its time and what it reads are in nobody's
+/// sums; and the wrapper beside it does not take the peak of the job's control group for the task's. Where the job's memory runs out,
+/// the kernel ends what is a candidate by its own word before it ends the task. A batch system's own accounting has these few
+/// seconds, which are one job's of each partition in thirty days, and is asked where the wrapper's record is missing alone.
+pub fn note_script(directory: &str, policy: Policy) -> String {
+    let look = node_script(NOTED, policy);
     format!(
-        "umask 077\ncd -- {} && mkdir looked 2>/dev/null || exit 0\n{{\n\
+        "umask 077\n{{ echo 1000 >/proc/$$/oom_score_adj; }} 2>/dev/null\n\
+         cd -- {} && mkdir looked 2>/dev/null && echo \"$1 $(uname -n)\" >looked/by || exit 0\n{{\n\
          printf 'csync=look\\npartition=%s\\ngpus=%s\\nat=%s\\n' \"${{SLURM_JOB_PARTITION:-${{PBS_QUEUE:-${{QUEUE:-}}}}}}\" \
          \"${{SLURM_GPUS_ON_NODE:-${{CUDA_VISIBLE_DEVICES:-}}}}\" \"$(date +%s)\"\n\
          {look}echo end=look\n}} >news/.look && mv -f news/.look news/look\n",

@@ -229,7 +229,7 @@ fn every_shell_tells_the_same() {
 
 #[test]
 fn the_script_is_one_that_every_shell_can_read() {
-    let script = script(MARK);
+    let script = script(MARK, Policy::default());
     assert!(script.starts_with("(\nm=csync-") && script.ends_with(")\n"));
     assert!(!script.contains('\r') && script.is_ascii());
     for bashism in ["[[", "local ", "function ", "$'", "<<<", "echo -e", "&>", "pipefail", "source "] {
@@ -315,15 +315,15 @@ fn run_on_node(script: &str, curl: i32, env: &[(&str, &str)]) -> String {
 
 #[test]
 fn a_job_sees_what_its_node_is() {
-    let printed = run_on_node(&node_script(MARK), 7, &[]);
+    let printed = run_on_node(&node_script(MARK, Policy::default()), 7, &[]);
     let sight = parse_node(MARK, &printed, Timestamp(5), false).unwrap();
     assert_eq!((sight.at, sight.internet, sight.node.is_empty()), (Timestamp(5), Some(false), false));
     let gpus = sight.gpus.unwrap();
     assert_eq!((gpus.len(), gpus[0].count, gpus[0].level.as_deref()), (1, 1, Some("12.2")));
     let seen = |printed: &str, has_gpus| parse_node(MARK, printed, Timestamp(5), has_gpus);
-    assert_eq!(seen(&run_on_node(&node_script(MARK), 0, &[]), false).unwrap().internet, Some(true));
+    assert_eq!(seen(&run_on_node(&node_script(MARK, Policy::default()), 0, &[]), false).unwrap().internet, Some(true));
     // A certificate that nobody believes says nothing of the network.
-    assert_eq!(seen(&run_on_node(&node_script(MARK), 60, &[]), false).unwrap().internet, None);
+    assert_eq!(seen(&run_on_node(&node_script(MARK, Policy::default()), 60, &[]), false).unwrap().internet, None);
     // What was ended in the middle tells nothing; who was given a GPU and sees none tells that.
     assert_eq!(seen(printed.rsplit_once(MARK).unwrap().0, true), None);
     let blind = printed.replace("NVIDIA T9, 1024, 535.1", "");
@@ -331,14 +331,28 @@ fn a_job_sees_what_its_node_is() {
 }
 
 #[test]
+fn what_may_not_ask_the_internet_does_not() {
+    let never = Policy { ask_internet: false, ..Policy::default() };
+    // This one would say that there is internet.
+    let printed = run_on_node(&node_script(MARK, never), 0, &[]);
+    let sight = parse_node(MARK, &printed, Timestamp(5), false).unwrap();
+    assert_eq!((sight.internet, sight.gpus.unwrap().len()), (None, 1), "{printed}");
+    for text in [script(MARK, never), node_script(MARK, never), note_script("/s", never)] {
+        assert!(!text.contains("github.com"), "{text}");
+    }
+    assert!(script(MARK, Policy::default()).contains("https://github.com"));
+}
+
+#[test]
 fn what_a_job_notes_lies_among_the_records_once() {
     let dir = tempfile::tempdir().unwrap();
     let place = dir.path().join("it's one");
     std::fs::create_dir_all(place.join("news")).unwrap();
-    let script = note_script(place.to_str().unwrap());
+    let script = note_script(place.to_str().unwrap(), Policy::default());
     let env = [("SLURM_JOB_PARTITION", "gpu"), ("SLURM_GPUS_ON_NODE", "2")];
     run_on_node(&script, 7, &env);
     let note = std::fs::read_to_string(place.join("news/look")).unwrap();
+    assert!(std::fs::read_to_string(place.join("looked/by")).is_ok(), "whose measure it may spoil is known");
     let news =
         crate::language::batch::wrapper::parse_news(format!("csync=1\nbad\n{note}csync=1\nend=1\ndone\n").as_bytes());
     assert_eq!((news.looks.len(), news.unreadable, news.complete), (1, 2, true));

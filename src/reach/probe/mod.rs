@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::language::probe::{CLOCK, parse, script, skew};
 use crate::model::facts::{Facts, Skew};
+use crate::model::host::Policy;
 use crate::model::units::Timestamp;
 use crate::reach::clock;
 use crate::reach::transport::{Exec, Transport, TransportError};
@@ -21,14 +22,14 @@ const LONGEST: usize = 64 << 20;
 /// How long a host may take to say what time it is.
 const PROMPT: Duration = Duration::from_mins(1);
 
-/// Looks at a host.
+/// Looks at a host, as far as its policy lets us.
 ///
 /// # Errors
 /// When it cannot be reached or does not answer.
-pub async fn probe(transport: &dyn Transport) -> Result<Facts, TransportError> {
+pub async fn probe(transport: &dyn Transport, policy: Policy) -> Result<Facts, TransportError> {
     let (trip, skew) = clock_of(transport).await?;
     let mark = mark();
-    let exec = Exec::new(script(&mark)).within(PATIENCE).printing(LONGEST);
+    let exec = Exec::new(script(&mark, policy)).within(PATIENCE).printing(LONGEST);
     let reply = transport.exec(exec).await?;
     let mut facts = parse(&mark, &String::from_utf8_lossy(&reply.stdout));
     facts.skew = skew;
@@ -70,7 +71,7 @@ mod tests {
     #[tokio::test]
     async fn this_machine_is_seen_as_it_is() {
         let transport = Local::transport();
-        let facts = probe(&transport).await.unwrap();
+        let facts = probe(&transport, Policy::default()).await.unwrap();
         let here = rustix::system::uname();
         assert_eq!(facts.machine.hostname, here.nodename().to_string_lossy());
         assert!(facts.machine.cores.is_some_and(|cores| cores > 0), "{facts:?}");

@@ -240,7 +240,7 @@ pub(super) async fn send(
         submission.partition = submission.partition.or(chosen).or_else(|| partition(means, &jobs));
         submission.after.clone_from(&first.behind);
         if means.nodes.wants(submission.partition.as_deref(), &means.limits, clock::now()) {
-            starts = starts_and_looks(&directory);
+            starts = starts_and_looks(means, &directory);
         }
         let call = batch::submit(dialect, &submission);
         call.map_err(|error| refused(&jobs, &Outcome::Rejected { message: error.to_string() }))?
@@ -374,9 +374,10 @@ fn starts(directory: &str) -> Vec<File> {
 }
 
 /// Returns the same where one of them also sees what its node is.
-fn starts_and_looks(directory: &str) -> Vec<File> {
+fn starts_and_looks(means: &Means, directory: &str) -> Vec<File> {
     let file = |path: &str, mode, content| File { path: path.to_owned(), mode, content };
-    vec![file("batch.sh", 0o700, looking_script(directory)), file("look.sh", 0o600, note_script(directory))]
+    let look = note_script(directory, means.host.policy);
+    vec![file("batch.sh", 0o700, looking_script(directory)), file("look.sh", 0o600, look)]
 }
 
 /// Packs the directory of a submission.

@@ -181,11 +181,15 @@ pub fn batch_script(directory: &str) -> String {
     format!("#!/bin/sh\nexec {}\n", command(directory, "run"))
 }
 
-/// Returns the same for one that has a script beside it (`look.sh`), which no task waits for.
+/// Returns the same for one that has a script beside it (`look.sh`), which no task waits for. It is no child of the wrapper, which is
+/// this very process and would have its time among that of the task: the shell between them is gone at once.
 pub fn looking_script(directory: &str) -> String {
     let path = format!("{directory}/look.sh");
     let look = sh(&path);
-    format!("#!/bin/sh\nnice -n 19 /bin/sh {look} >/dev/null 2>&1 </dev/null &\nexec {}\n", command(directory, "run"))
+    format!(
+        "#!/bin/sh\n(nice -n 19 /bin/sh {look} $$ >/dev/null 2>&1 </dev/null &)\nexec {}\n",
+        command(directory, "run")
+    )
 }
 
 /// Returns the command that starts the members without a batch system; it prints `PID BIRTH BOOT` of the process that starts

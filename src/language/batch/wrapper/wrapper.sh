@@ -684,7 +684,10 @@ w_cgroup() {
     done </proc/self/cgroup
   fi
   [ -n "$w_cg" ] || return 0
-  for w_ in memory.peak memory.max_usage_in_bytes; do
+  # Beside this very process something else looked at the node, in the same group: its peak is not the job's.
+  w_by=
+  ! read -r w_by 2>/dev/null <"$w_sub/looked/by" || [ "$w_by" != "$w_wrapper $(uname -n)" ] || w_by=us
+  [ "$w_by" = us ] || for w_ in memory.peak memory.max_usage_in_bytes; do
     if { read -r w_n <"$w_cg/$w_"; } 2>/dev/null; then w_say cgroup_peak "$w_n"; fi
   done
   # Version 1 counts in the very group that lost the process: Slurm has one for each task.

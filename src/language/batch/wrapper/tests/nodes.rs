@@ -76,3 +76,31 @@ fn what_a_node_calls_itself_can_be_shown() {
                   nodes=n[1-3]\nstate=started\nend=1\n";
     assert_eq!(Record::parse(record).unwrap().allocation(), Some(on("n1", 1, None)));
 }
+
+#[test]
+fn what_looks_at_the_node_is_not_taken_for_the_task() {
+    // The task is over after what looks.
+    let task = "until [ -e ../looked/done ]; do sleep 0.05; done";
+    let submission = Submission::new(&[member("a", task)]);
+    let group = submission.path("group");
+    fs::create_dir(&group).unwrap();
+    fs::write(group.join("memory.peak"), "123456789000\n").unwrap();
+    let spec = format!("{}cgroup={}\n", submission.read("a/spec"), group.display());
+    fs::write(submission.path("a/spec"), spec).unwrap();
+    let look = "cd \"$(dirname \"$0\")\" && mkdir looked && echo \"$1 $(uname -n)\" >looked/by\n\
+                i=0; while [ $i -lt 2000000 ]; do i=$((i + 1)); done\n\
+                cut -d' ' -f14 /proc/$$/stat >looked/ticks; : >looked/done\n";
+    fs::write(submission.path("look.sh"), look).unwrap();
+    fs::write(submission.path("batch.sh"), looking_script(&submission.root())).unwrap();
+    let done = Command::new("/bin/sh").arg(submission.path("batch.sh")).output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+    let (usage, ticks) = (submission.ended("a").unwrap().usage, submission.read("looked/ticks"));
+    let looked: f64 = ticks.trim().parse::<f64>().unwrap() / 100.0;
+    assert!(usage.user + usage.system < looked, "{usage:?} of {looked}");
+    // Of the next member of the same submission the group counts nothing else.
+    assert!(usage.peak_memory < Bytes::mib(500) && usage.meter == Meter::Proc, "{usage:?}");
+    fs::write(submission.path("looked/by"), "1 elsewhere\n").unwrap();
+    fs::remove_file(submission.path("a/status")).unwrap();
+    let (_, ended) = submission.run(&["sh"]);
+    assert_eq!((ended.usage.peak_memory, ended.usage.meter), (Bytes(123_456_789_000), Meter::Cgroup));
+}
