@@ -117,6 +117,17 @@ fn words(catalog: &Catalog, place: &Holding) -> String {
     words
 }
 
+/// Says which places are kept although nobody has seen them.
+pub(super) fn warn_of_unseen(context: &Context, name: &str, places: &[Holding]) {
+    for place in places.iter().filter(|place| place.looked.is_none()) {
+        context.say(&format!(
+            "Nobody could ask {0} whether {1} is there: it is kept as it was written, and `csync data scan {name}` asks again; \
+             `csync data forget {name} --at {0}:{1}` drops it.",
+            place.host, place.path
+        ));
+    }
+}
+
 /// Tells what was seen of datasets; a place that was not seen makes the command fail.
 pub(super) fn tell(context: &Context, places: Vec<Holding>) -> Result<Exit, Failure> {
     let whole = places.iter().all(|place| place.trouble.is_none());

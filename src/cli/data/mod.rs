@@ -38,7 +38,8 @@ enum Command {
     /// Name a directory of a host as a dataset, or another copy of one
     ///
     /// The first place that was seen says what the dataset is: a file of another place is a copy of it where it has the same size
-    /// and the same time (`cp -p` and `rsync -t` keep times).
+    /// and the same time (`cp -p` and `rsync -t` keep times). A directory that its host says is not there is refused; one whose host
+    /// cannot be asked is kept, and looked at when it can.
     Add {
         /// The dataset's name: letters, digits, `_` and `-`
         name: String,
@@ -73,7 +74,8 @@ enum Command {
     },
     /// Fetch files and directories to where they belong here
     ///
-    /// A directory that is not here yet appears when all that is in it has come.
+    /// A directory that is not here yet appears when all that is in it has come. One that a task made lies on its host as a whole, and
+    /// comes as a whole where a file in it is named: a part of it would pass for it.
     Get {
         /// Files, or directories with all that is in them; the present one when none is named
         paths: Vec<PathBuf>,
@@ -117,6 +119,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
             let places = std::iter::once(place).chain(at).map(|place| datasets::place(place));
             let ask = datasets::ask(vec![name.clone()], places.collect::<Result<_, _>>()?);
             let places = context.block_on(async { Ok(context.reach().await?.add_dataset(&ask).await?) })?;
+            datasets::warn_of_unseen(context, name, &places);
             return datasets::tell(context, places);
         }
         Some(Command::Scan { names }) => {
@@ -135,6 +138,11 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
             let ask = ask(if paths.is_empty() { &here } else { paths })?;
             let done = context.block_on(async { Ok(context.reach().await?.get_data(&ask).await?) })?;
             tell(context, "Fetched", &done)?;
+            for path in &ask.paths {
+                if let Some(whole) = done.paths.iter().find(|whole| *whole != path && is_below(path, whole)) {
+                    context.say(&format!("`{path}` came with all of `{whole}`, which is one output."));
+                }
+            }
         }
         Some(Command::Move { paths, to }) => {
             let ask = DataAsk { to: Some(to.clone()), ..ask(paths)? };
@@ -214,11 +222,8 @@ fn whereabouts(context: &Context, paths: &[PathBuf]) -> Result<(), Failure> {
 fn copies_of(context: &Context, paths: &[PathBuf]) -> Result<(), Failure> {
     let wanted = absolute(paths)?;
     let mut copies = context.block_on(async { Ok(context.reach().await?.data().await?) })?;
-    let is_wanted = |copy: &Replica| {
-        let here = copy.here();
-        wanted.iter().any(|path| here.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
-    };
-    copies.retain(is_wanted);
+    let is_in = |path: &str, copy: &Replica| path != copy.here() && is_below(path, &copy.here());
+    copies.retain(|copy| wanted.iter().any(|path| is_below(&copy.here(), path) || is_in(path, copy)));
     if context.json() {
         return context.print_json(&copies);
     }
@@ -226,7 +231,19 @@ fn copies_of(context: &Context, paths: &[PathBuf]) -> Result<(), Failure> {
         context.say("No host is known to have that.");
         return Ok(());
     }
-    context.print(table(&copies, false).trim_end())
+    context.print(table(&copies, false).trim_end())?;
+    for path in &wanted {
+        let around = copies.iter().find(|copy| is_in(path, copy)).map(Replica::here);
+        if let Some(whole) = around.filter(|_| !copies.iter().any(|copy| is_below(&copy.here(), path))) {
+            context.say(&format!("`{path}` is not known by itself: it lies, and comes, with all of `{whole}`."));
+        }
+    }
+    Ok(())
+}
+
+/// Returns whether a path is this one, or below it.
+fn is_below(path: &str, above: &str) -> bool {
+    path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Returns a line for each copy: short, or with its path on the host.
@@ -234,7 +251,7 @@ fn table(copies: &[Replica], short: bool) -> String {
     let width = |column: fn(&Replica) -> usize| copies.iter().map(column).max().unwrap_or(0);
     let (paths, hosts) = (width(|copy| copy.here().chars().count()), width(|copy| copy.host.as_str().len()));
     let mut text = String::new();
-    for copy in copies {
+    for (nth, copy) in copies.iter().enumerate() {
         let written = clock(Timestamp(copy.mtime.saturating_mul(1_000_000)));
         let (size, here) = (copy.size.to_string(), copy.here());
         let _infallible = if short {
@@ -242,7 +259,8 @@ fn table(copies: &[Replica], short: bool) -> String {
         } else {
             writeln!(text, "{here:paths$}  {size:>8}  {}:{}  {written}", copy.host, copy.there())
         };
-        if !short && Path::new(&here).exists() {
+        let is_last = copies.get(nth + 1).is_none_or(|next| next.here() != here);
+        if !short && is_last && Path::new(&here).exists() {
             let _infallible = writeln!(text, "{here:paths$}  {size:>8}  here");
         }
     }

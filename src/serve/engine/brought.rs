@@ -1,6 +1,6 @@
 //! Inputs of tasks on this machine that lie on hosts alone: fetched before the task is handed to the worker.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,16 +8,17 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 
 use crate::decide::engine::protocol::Event;
-use crate::model::data::{DATA, DataFact, Replica, joined, within};
+use crate::model::data::{DataFact, within};
 use crate::model::host::HostName;
 use crate::model::id::JobKey;
 use crate::model::job::{Ended, Outcome};
 use crate::model::resources::{Grant, Usage};
 use crate::reach::clock;
-use crate::reach::stage::{StageError, Take, fetch};
+use crate::reach::stage::StageError;
 use crate::serve::engine::refusal::chain;
 use crate::serve::engine::runner::{Report, Runner};
-use crate::serve::site::stock::{Stock, absent};
+use crate::serve::site::home::{NotHome, bring_home};
+use crate::serve::site::stock::Stock;
 
 /// How often it is told how far files are.
 const TELL: Duration = Duration::from_millis(500);
@@ -39,10 +40,11 @@ impl Runner {
             starts.into_iter().partition(|(key, _)| !self.far_inputs(*key).is_empty());
         for (key, grant) in held {
             let (inputs, stock, reports) = (self.far_inputs(key), Arc::clone(&self.sites.stock), self.reports.clone());
+            let root = self.core.run(key.run).map(|run| run.plan().root.clone()).unwrap_or_default();
             let fetching = tokio::spawn(async move {
                 let mut facts = Vec::new();
                 let fetched = {
-                    let fetching = fetch_inputs(&stock, key, inputs, &mut facts);
+                    let fetching = fetch_inputs(&stock, key, &root, inputs, &mut facts);
                     tokio::pin!(fetching);
                     loop {
                         match tokio::time::timeout(TELL, &mut fetching).await {
@@ -61,7 +63,7 @@ impl Runner {
     }
 
     /// Returns the inputs of an attempt that are not here and lie on a host.
-    fn far_inputs(&self, key: JobKey) -> Vec<Replica> {
+    fn far_inputs(&self, key: JobKey) -> Vec<String> {
         let Some(run) = self.core.run(key.run) else { return Vec::new() };
         let plan = run.plan();
         let stock = &self.sites.stock;
@@ -69,11 +71,11 @@ impl Runner {
             return Vec::new();
         }
         let names = plan.inputs(key.instance).iter().map(|&path| plan.path(path).to_owned()).collect();
-        let copies = stock.spread(&plan.root, names).into_iter().filter_map(|path| {
-            let here = Path::new(&plan.root).join(&path);
-            here.symlink_metadata().is_err().then(|| stock.copies(&plan.root, &path).into_iter().next()).flatten()
-        });
-        copies.collect()
+        let is_far = |path: &String| {
+            let is_here = Path::new(&plan.root).join(path).symlink_metadata().is_ok();
+            !is_here && !stock.copies(&plan.root, path).is_empty()
+        };
+        stock.spread(&plan.root, names).into_iter().filter(is_far).collect()
     }
 
     /// Takes in that inputs came, or did not.
@@ -134,58 +136,44 @@ impl Runner {
 async fn fetch_inputs(
     stock: &Arc<Stock>,
     key: JobKey,
-    inputs: Vec<Replica>,
+    root: &str,
+    names: Vec<String>,
     facts: &mut Vec<DataFact>,
 ) -> Result<(), StageError> {
     let here = HostName::local();
-    let mut sources: BTreeMap<(HostName, String, String, String), Vec<Replica>> = BTreeMap::new();
-    for copy in inputs {
-        let prefix = within(&copy.path).0.to_owned();
-        sources.entry((copy.host.clone(), copy.place.clone(), copy.root.clone(), prefix)).or_default().push(copy);
-    }
-    for ((host, place, whole, prefix), copies) in sources {
-        let names: Vec<String> = copies.iter().map(|copy| within(&copy.path).1.to_owned()).collect();
-        let root = joined(&whole, &prefix);
-        if !prefix.is_empty() {
-            let made = std::fs::create_dir_all(&root);
-            made.map_err(|source| StageError::Here { path: Path::new(&root).to_owned(), source })?;
-        }
-        let way = stock.way(&host).await?;
-        let mut pending = names;
-        while !pending.is_empty() {
-            let (claim, mine, others) = stock.claim(&here, &root, pending);
-            let mut lacking: Vec<String> =
-                mine.into_iter().filter(|name| Path::new(&root).join(name).symlink_metadata().is_err()).collect();
-            if !lacking.is_empty() {
-                // What is left of a directory would pass for the whole.
-                let absent = if prefix.is_empty() { absent(&way, &place, &copies).await? } else { HashSet::new() };
-                let mut missing: Vec<String> = lacking.extract_if(.., |name| absent.contains(name)).collect();
-                let moving = stock.begin(&host, &here, vec![key]);
-                let fetched = fetch(&way, &place, Path::new(&root), &lacking, Take::all(), moving.meter()).await;
-                facts.extend(moving.finish());
-                missing.extend(fetched?.missing);
-                let path = |name: &String| if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
-                let gone = |name| DataFact::Gone { root: whole.clone(), path: path(name), host: Some(host.clone()) };
-                facts.extend(missing.iter().map(gone));
-                if let Some(name) = missing.first() {
-                    let words = match prefix.strip_prefix(DATA) {
-                        Some(dataset) => format!(
-                            "`data:{dataset}/{name}` is gone from {place}; `csync data scan {dataset}` looks which copies \
-                             are left"
-                        ),
-                        None => {
-                            format!(
-                                "`{name}` is gone from where a task left it, {place}, or changed there; submit again to make it anew"
-                            )
-                        }
-                    };
-                    return Err(StageError::There { host: host.to_string(), action: "cannot give it", words });
-                }
-            }
-            drop(claim);
-            stock.wait(&here, &root, &others).await;
-            pending = others;
-        }
+    let mut pending = names;
+    while !pending.is_empty() {
+        let (claim, mine, others) = stock.claim(&here, root, pending);
+        let is_lacking = |name: &String| Path::new(root).join(name).symlink_metadata().is_err();
+        let lacking: Vec<String> = mine.into_iter().filter(is_lacking).collect();
+        bring_home(stock, root, lacking, &[key], facts).await.map_err(in_words)?;
+        drop(claim);
+        stock.wait(&here, root, &others).await;
+        pending = others;
     }
     Ok(())
+}
+
+fn in_words(error: NotHome) -> StageError {
+    let (host, words) = match error {
+        NotHome::Stage(error) => return error,
+        NotHome::Unknown(name) => {
+            (HostName::local(), format!("nobody knows any more where `{name}` lies; submit again to make it anew"))
+        }
+        NotHome::Gone(copy) if copy.is_of_dataset() => {
+            let (name, dataset, place) = (within(&copy.path).1, copy.dataset(), &copy.place);
+            let words = format!(
+                "`data:{dataset}/{name}` is gone from {place}; `csync data scan {dataset}` looks which copies are left"
+            );
+            (copy.host.clone(), words)
+        }
+        NotHome::Gone(copy) => {
+            let words = format!(
+                "`{}` is gone from where a task left it, {}, or changed there; submit again to make it anew",
+                copy.path, copy.place
+            );
+            (copy.host.clone(), words)
+        }
+    };
+    StageError::There { host: host.to_string(), action: "cannot give it", words }
 }

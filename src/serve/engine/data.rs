@@ -9,14 +9,15 @@ use crate::model::data::{DataFact, IMAGES, ImagesSeen, Replica, has_image};
 use crate::model::host::{Host, HostName};
 use crate::reach::clock;
 use crate::reach::files::look::fingerprint;
-use crate::reach::stage::{StageError, Take, fetch, relay};
+use crate::reach::stage::{StageError, look, relay};
 use crate::reach::transport::{Exec, Remote, Transport, TransportError};
 use crate::serve::engine::admit::facts_of;
-use crate::serve::engine::copies::links;
+use crate::serve::engine::copies::{going_along, links};
 use crate::serve::engine::handle::Handle;
 use crate::serve::engine::refusal::{chain, refuse, storage};
 use crate::serve::engine::sites::connection_settings;
 use crate::serve::prepare::places;
+use crate::serve::site::home::{NotHome, alone, bring_home};
 use crate::serve::site::stock::{Stock, absent};
 use crate::serve::site::{ground_of, is_one};
 
@@ -37,27 +38,30 @@ impl Handle {
         Ok(all)
     }
 
-    /// Fetches files that lie on hosts to where they belong here.
+    /// Fetches files that lie on hosts to where they belong here; of what is in a directory that lies there, the directory.
     ///
     /// # Errors
     /// When no host has one of them, or a host cannot be asked.
     pub async fn get_data(&self, ask: DataAsk) -> Result<DataDone, ApiError> {
         let (stock, _) = self.stock(&ask).await?;
+        let mut roots: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for copy in self.chosen(&ask, Some(&stock)).await? {
+            roots.entry(copy.root).or_default().insert(copy.path);
+        }
         let mut done = DataDone::default();
-        for ((host, place, root), copies) in heaps(one_of_each(self.chosen(&ask).await?)) {
-            let way = stock.way(&host).await.map_err(|error| unreached(&error))?;
-            let (names, absent) = split(&copies, absent(&way, &place, &copies).await.map_err(|error| failed(&error))?);
-            let moving = stock.begin(&host, &HostName::local(), Vec::new());
-            let fetched = fetch(&way, &place, Path::new(&root), &names, Take::all(), moving.meter()).await;
-            self.learn(moving.finish().into_iter().collect()).await?;
-            let fetched = fetched.map_err(|error| failed(&error))?;
-            let missing = [absent, fetched.missing].concat();
-            self.forget(&root, &missing, &host).await?;
-            if let Some(name) = missing.first() {
-                return Err(gone(name, &host));
-            }
-            done.bytes.0 += fetched.moved.bytes;
-            done.paths.extend(copies.iter().map(Replica::here));
+        for (root, names) in roots {
+            let names: Vec<String> = names.into_iter().collect();
+            let _mine = alone(&stock, &root, &names).await;
+            // What a run brought back meanwhile is here, and lies nowhere else.
+            let is_here = |name: &String| {
+                stock.copies(&root, name).is_empty() && Path::new(&root).join(name).symlink_metadata().is_ok()
+            };
+            let lacking = names.iter().filter(|name| !is_here(name)).cloned().collect();
+            let mut facts = Vec::new();
+            let brought = bring_home(&stock, &root, lacking, &[], &mut facts).await;
+            self.learn(facts).await?;
+            done.bytes.0 += brought.map_err(not_home)?;
+            done.paths.extend(names.iter().map(|name| format!("{}/{name}", root.trim_end_matches('/'))));
         }
         Ok(done)
     }
@@ -69,25 +73,34 @@ impl Handle {
     pub async fn move_data(&self, ask: DataAsk) -> Result<DataDone, ApiError> {
         let (stock, hosts) = self.stock(&ask).await?;
         let target = ask.to.clone().ok_or_else(|| refuse(ErrorKind::Invalid, "nobody said where to"))?;
-        let host = hosts.iter().find(|host| host.name == target && !target.is_local()).ok_or_else(|| ApiError {
+        if target.is_local() {
+            return Err(ApiError {
+                hint: Some(format!("`csync data get {}` brings it here", ask.paths.join(" "))),
+                ..refuse(ErrorKind::Invalid, "files are moved from host to host, and `local` is this machine")
+            });
+        }
+        let host = hosts.iter().find(|host| host.name == target).ok_or_else(|| ApiError {
             hint: Some("`csync hosts list` shows them; `csync data get` brings files here".to_owned()),
             ..refuse(ErrorKind::NotFound, format!("hosts.toml names no host `{target}`"))
         })?;
         let to = stock.way(&target).await.map_err(|error| unreached(&error))?;
         let ground = ground_of(host, &to).await.map_err(|error| unreached(&error))?;
         let mut done = DataDone::default();
-        let chosen = self.chosen(&ask).await?;
+        let chosen = self.chosen(&ask, None).await?;
         let there: BTreeSet<(String, String)> = chosen
             .iter()
             .filter(|copy| copy.host == target)
             .map(|copy| (copy.root.clone(), copy.path.clone()))
             .collect();
         let lacking = |copy: &Replica| !there.contains(&(copy.root.clone(), copy.path.clone()));
+        let (mut moved, mut lost) = (BTreeSet::new(), Vec::new());
         for ((source, place, root), copies) in heaps(chosen.into_iter().filter(lacking).collect()) {
             let from = stock.way(&source).await.map_err(|error| unreached(&error))?;
-            let (names, absent) = split(&copies, absent(&from, &place, &copies).await.map_err(|error| failed(&error))?);
             let goal = ground.root(&self.state, &root);
             let is_there = is_same((&from, &place), (&to, &goal)).await?;
+            // Of what another host gave, this is one copy more; it may be a link to that, which leads nowhere now.
+            let (more, copies): (Vec<_>, Vec<_>) = copies.into_iter().partition(|copy| moved.contains(&copy.here()));
+            let (names, absent) = split(&copies, absent(&from, &place, &copies).await.map_err(|error| failed(&error))?);
             let moving = stock.begin(&source, &target, Vec::new());
             let how = stock.direct(&source, &target).await;
             let passed = if is_there {
@@ -96,26 +109,32 @@ impl Handle {
                 relay((&from, &place), (&to, &goal), &names, MOST, how.as_ref(), moving.meter()).await
             };
             self.learn(moving.finish().into_iter().collect()).await?;
-            let (moved, missing) = passed.map_err(|error| failed(&error))?;
+            let (bytes, missing) = passed.map_err(|error| failed(&error))?;
             let missing = [absent, missing].concat();
             self.forget(&root, &missing, &source).await?;
-            if let Some(name) = missing.first() {
-                return Err(gone(name, &source));
-            }
+            let (gone, copies): (Vec<_>, Vec<_>) = copies.into_iter().partition(|copy| missing.contains(&copy.path));
+            lost.extend(gone);
             let lies = |copy: &Replica| {
                 let (host, place) = (target.clone(), goal.clone());
                 DataFact::Lies(Replica { host, place, at: clock::now(), ..copy.clone() })
             };
             // Recorded before the other copy goes: nothing is lost, whatever happens in between.
             self.learn(copies.iter().map(lies).collect()).await?;
-            if !is_there {
-                remove(&from, &copies).await?;
-            }
-            self.forget(&root, &names, &source).await?;
-            done.bytes.0 += moved.bytes;
+            moved.extend(copies.iter().map(Replica::here));
+            done.bytes.0 += bytes.bytes;
             done.paths.extend(copies.iter().map(Replica::here));
+            let leaving = [copies, more].concat();
+            if !is_there {
+                remove(&from, &leaving).await?;
+            }
+            let names: Vec<String> = leaving.into_iter().map(|copy| copy.path).collect();
+            self.forget(&root, &names, &source).await?;
         }
-        Ok(done)
+        // What one host did not have any more, another may have given.
+        match lost.into_iter().find(|copy| !moved.contains(&copy.here())) {
+            Some(copy) => Err(gone(&copy.path, &copy.host)),
+            None => Ok(done),
+        }
     }
 
     /// Takes in that what was brought to a host for jobs is there no more.
@@ -132,21 +151,26 @@ impl Handle {
     /// As [`Handle::get_data`]; and when it would be the last copy, unless that is asked for.
     pub async fn remove_data(&self, ask: DataAsk) -> Result<DataDone, ApiError> {
         let (stock, _) = self.stock(&ask).await?;
-        let chosen = self.chosen(&ask).await?;
+        let chosen = self.chosen(&ask, None).await?;
         let all = self.data().await?;
         let mut done = DataDone::default();
         let is_of = |copy: &Replica, other: &Replica| (&other.root, &other.path) == (&copy.root, &copy.path);
         let meant: HashSet<(&String, &String)> = chosen.iter().map(|copy| (&copy.root, &copy.path)).collect();
-        let others = all.iter().filter(|other| meant.contains(&(&other.root, &other.path)) && !chosen.contains(other));
-        // What is linked goes with what it is linked to.
-        let links = if ask.last { BTreeSet::new() } else { links(&stock, others).await };
+        let others =
+            || all.iter().filter(|other| meant.contains(&(&other.root, &other.path)) && !chosen.contains(other));
+        // What is linked goes with what it is linked to, and what is the same file on another host with that.
+        let mut along = BTreeSet::new();
+        if !ask.last {
+            along.extend(links(&stock, others()).await);
+            along.extend(going_along(&stock, &chosen, others()).await);
+        }
         let stays = |copy: &Replica| {
             let here = || fingerprint(Path::new(&copy.here()), false).ok().flatten();
             let is_here = || here().is_some_and(|print| print.size == copy.size.0);
             let elsewhere = all
                 .iter()
                 .filter(|other| is_of(copy, other) && !chosen.contains(other))
-                .any(|other| !links.contains(&(other.host.clone(), other.there())));
+                .any(|other| !along.contains(&(other.host.clone(), other.there())));
             elsewhere || is_here()
         };
         if !ask.last
@@ -185,25 +209,39 @@ impl Handle {
         Ok((stock, hosts.iter().cloned().collect()))
     }
 
-    /// Returns the copies that are meant: of these files, or of all below these directories.
-    async fn chosen(&self, ask: &DataAsk) -> Result<Vec<Replica>, ApiError> {
+    /// Returns the copies that are meant: of these files, or of all below these directories; with a way to look, of the directory that
+    /// lies on a host and has the file in it.
+    async fn chosen(&self, ask: &DataAsk, look: Option<&Stock>) -> Result<Vec<Replica>, ApiError> {
         let all = self.data().await?;
         let mut chosen = Vec::new();
         for path in &ask.paths {
             let path = path.trim_end_matches('/');
-            let is_meant = |copy: &&Replica| {
-                let here = copy.here();
-                let below = here.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-                below && ask.on.as_ref().is_none_or(|on| copy.host == *on)
-            };
+            let is_on = |copy: &&Replica| ask.on.as_ref().is_none_or(|on| copy.host == *on);
             let before = chosen.len();
-            chosen.extend(all.iter().filter(is_meant).cloned());
-            if chosen.len() == before {
-                let on = ask.on.as_ref().map_or("no host is".to_owned(), |on| format!("`{on}` is not"));
-                return Err(ApiError {
-                    hint: Some("`csync data list` shows what lies on hosts".to_owned()),
-                    ..refuse(ErrorKind::NotFound, format!("{on} known to have `{path}`"))
-                });
+            chosen.extend(all.iter().filter(is_on).filter(|copy| is_below(&copy.here(), path)).cloned());
+            if chosen.len() > before {
+                continue;
+            }
+            let around: Vec<Replica> =
+                all.iter().filter(is_on).filter(|copy| is_below(path, &copy.here())).cloned().collect();
+            match (around.first(), look) {
+                (Some(_), Some(stock)) => chosen.extend(around_it(stock, path, around).await?),
+                (Some(dir), None) => {
+                    return Err(ApiError {
+                        hint: Some(format!("name that one, `{}`", dir.here())),
+                        ..refuse(
+                            ErrorKind::NotFound,
+                            format!("`{path}` is in a directory that lies on `{}` as a whole", dir.host),
+                        )
+                    });
+                }
+                (None, _) => {
+                    let on = ask.on.as_ref().map_or("no host is".to_owned(), |on| format!("`{on}` is not"));
+                    return Err(ApiError {
+                        hint: Some("`csync data list` shows what lies on hosts".to_owned()),
+                        ..refuse(ErrorKind::NotFound, format!("{on} known to have `{path}`"))
+                    });
+                }
             }
         }
         Ok(chosen)
@@ -242,9 +280,34 @@ impl Handle {
     }
 }
 
-fn one_of_each(copies: Vec<Replica>) -> Vec<Replica> {
-    let mut seen = BTreeSet::new();
-    copies.into_iter().filter(|copy| seen.insert(copy.here())).collect()
+/// Returns whether a path is this one, or below it.
+fn is_below(path: &str, above: &str) -> bool {
+    path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Returns the copies of the directory that a file is in, when a host has that in it.
+async fn around_it(stock: &Stock, path: &str, around: Vec<Replica>) -> Result<Vec<Replica>, ApiError> {
+    let mut trouble = None;
+    for dir in &around {
+        let name = path.strip_prefix(dir.root.trim_end_matches('/')).unwrap_or(path).trim_start_matches('/');
+        let asked = async {
+            let way = stock.way(&dir.host).await?;
+            look(&way, &dir.place, [name]).await
+        };
+        match asked.await {
+            Ok(seen) if seen.contains_key(name) => return Ok(around),
+            Ok(_) => {}
+            Err(error) => trouble = Some(error),
+        }
+    }
+    let dir = around.first().map(Replica::here).unwrap_or_default();
+    Err(match trouble {
+        Some(error) => failed(&error),
+        None => ApiError {
+            hint: Some(format!("`csync data where {dir}` says where to look")),
+            ..refuse(ErrorKind::NotFound, format!("nothing like `{path}` is in `{dir}`, as it lies on hosts"))
+        },
+    })
 }
 
 pub(super) fn heaps(copies: Vec<Replica>) -> BTreeMap<Heap, Vec<Replica>> {
@@ -285,6 +348,18 @@ fn gone(name: &str, host: &HostName) -> ApiError {
     ApiError {
         hint: Some("`csync submit` makes it anew".to_owned()),
         ..refuse(ErrorKind::NotFound, format!("`{name}` is gone from `{host}`, or changed there"))
+    }
+}
+
+fn not_home(error: NotHome) -> ApiError {
+    match error {
+        NotHome::Gone(copy) => gone(&copy.path, &copy.host),
+        NotHome::Unknown(name) => ApiError {
+            hint: Some("`csync submit` makes it anew".to_owned()),
+            ..refuse(ErrorKind::NotFound, format!("no host is known to have `{name}` any more"))
+        },
+        NotHome::Stage(StageError::Transport(error)) => unreached(&error),
+        NotHome::Stage(error) => failed(&error),
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::decide::graph::datasets::Catalog;
 use crate::model::api::{ApiError, DataAsk, ErrorKind, Submission};
-use crate::model::data::{DataFact, DatasetAsk, Holding};
+use crate::model::data::{DataFact, DatasetAsk, Holding, Trouble};
 use crate::serve::engine::handle::Handle;
 use crate::serve::engine::refusal::{refuse, storage};
 use crate::serve::prepare::sets::{PATIENCE, is_due, look_at, named};
@@ -26,6 +26,7 @@ impl Handle {
         let name = ask.names.first().cloned().unwrap_or_default();
         check_name(&name)?;
         let mut places = self.reader.datasets(Some(&name)).await.map_err(|error| storage(&error))?;
+        let known = places.len();
         let (_, hosts) = self.stock(&asker(&ask)).await?;
         for (host, path) in ask.places.iter().cloned() {
             if !hosts.iter().any(|known| known.name == host) {
@@ -45,7 +46,16 @@ impl Handle {
                 places.push(new);
             }
         }
-        self.looked_at(&ask, places).await
+        let looked = self.look_over(&ask, places).await?;
+        // A name that was mistyped would be a copy that is gone, from the first day on. What was known before may well be gone now.
+        if let Some(typo) = looked.iter().skip(known).find(|place| place.trouble == Some(Trouble::Gone)) {
+            let (host, path) = (&typo.host, &typo.path);
+            return Err(ApiError {
+                hint: Some(format!("write a directory that is there: `csync data add {name} {host}:/DIRECTORY`")),
+                ..refuse(ErrorKind::NotFound, format!("`{host}` has no directory {path}"))
+            });
+        }
+        self.kept(looked).await
     }
 
     /// Looks at the places of datasets again: of those named, or of all.
@@ -54,7 +64,8 @@ impl Handle {
     /// When there is no dataset of such a name.
     pub async fn scan_datasets(&self, ask: DatasetAsk) -> Result<Vec<Holding>, ApiError> {
         let places = self.of(&ask.names).await?;
-        self.looked_at(&ask, places).await
+        let looked = self.look_over(&ask, places).await?;
+        self.kept(looked).await
     }
 
     /// Forgets datasets, or places of one; their files stay.
@@ -125,13 +136,16 @@ impl Handle {
         Ok(all.into_iter().filter(|place| names.is_empty() || names.contains(&place.dataset)).collect())
     }
 
-    async fn looked_at(&self, ask: &DatasetAsk, places: Vec<Holding>) -> Result<Vec<Holding>, ApiError> {
+    async fn look_over(&self, ask: &DatasetAsk, places: Vec<Holding>) -> Result<Vec<Holding>, ApiError> {
         let (stock, _) = self.stock(&asker(ask)).await?;
         let looked = look_at(places, None, |host| {
             let stock = std::sync::Arc::clone(&stock);
             async move { stock.way(&host).await }
         });
-        let looked = looked.await;
+        Ok(looked.await)
+    }
+
+    async fn kept(&self, looked: Vec<Holding>) -> Result<Vec<Holding>, ApiError> {
         self.learn(looked.iter().cloned().map(DataFact::Holds).collect()).await?;
         Ok(looked)
     }

@@ -26,6 +26,7 @@ use crate::reach::stage::{self, Seen, StageError, Take};
 use crate::reach::store::Sent;
 use crate::reach::transport::{Exec, Meter, Remote, Transport, TransportError};
 use crate::serve::site::boxes::is_marked;
+use crate::serve::site::home::alone;
 use crate::serve::site::inputs::{chain, note_brought, told};
 use crate::serve::site::send::{Ground, with_tree};
 use crate::serve::site::stock::Stock;
@@ -190,6 +191,8 @@ async fn bring_back(
         return Ok(BTreeMap::new());
     }
     let take = Take { limit: OUTPUTS, leave: means.host.keep_above.0 };
+    // A person may be fetching what an earlier run left.
+    let _mine = alone(&means.stock, root, names).await;
     let moving = means.stock.begin(&means.host.name, &HostName::local(), keys.to_vec());
     let fetching = stage::fetch(way, place, Path::new(root), names, take, moving.meter());
     let fetched = told(means, &moving, fetching).await;

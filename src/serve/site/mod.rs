@@ -14,6 +14,7 @@ mod desk;
 mod doubt;
 mod fetch;
 mod gone;
+pub mod home;
 mod images;
 mod inputs;
 mod jobs;
