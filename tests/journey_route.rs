@@ -443,3 +443,48 @@ fn a_site_of_nf_core_becomes_one_that_hosts_have() {
     let refused = csync(&["hosts", "import", "--nf-core", "a b.config"]).exits(2);
     assert!(refused.err.contains("is no name for a site"), "{refused:?}");
 }
+
+#[test]
+fn what_this_machine_has_not_is_told_wherever_hosts_are_chosen() {
+    let world = World::new();
+    std::fs::create_dir_all(world.path("config")).unwrap();
+    let csync = |args: &[&str]| -> Done {
+        world.command(args).env("CSYNC_CONFIG", world.path("config")).output().unwrap().into()
+    };
+    let file = |lines: &str| {
+        let text =
+            format!("name = \"w\"\n[tasks.wide]\noutputs = [\"out\"]\nrun = \"hostname > {{outputs}}\"\n{lines}\n");
+        world.write("workflow.toml", &text);
+    };
+    let wide = "resources = { cpus = 99 }";
+    let cores = "task `wide` asks for 99 cores, and 2 can be used here";
+    // Where nothing is said it goes here: that it cannot is seen before it is submitted.
+    file(wide);
+    for args in [&["check"][..], &["submit", "--dry-run"]] {
+        let told = csync(args).exits(0).err;
+        assert!(told.contains(cores) && told.contains("`csync hosts list`"), "{args:?}: {told}");
+    }
+    csync(&["check", "--strict"]).exits(2);
+    // No host has it: refused before anything starts, with what helps.
+    for resources in [wide, "resources = { mem = \"900T\" }", "resources = { gpus = 77 }"] {
+        file(&format!("{resources}\non = \"any\""));
+        for args in [&["submit", "--dry-run"][..], &["submit"]] {
+            let refused = csync(args).exits(2);
+            assert!(refused.err.contains("no host of task `wide` can run it: `local`: it asks for "), "{refused:?}");
+            assert!(refused.err.contains("ask for less in its `resources`, or name other hosts"), "{refused:?}");
+        }
+    }
+    // A cluster may have it: it goes there, and this machine is told to be no place for it.
+    world.write("config/hosts.toml", "[hosts.hpc]\nssh = \"nowhere\"\nbatch = \"slurm\"\n");
+    file(&format!("{wide}\non = \"any\""));
+    let dry = csync(&["submit", "--dry-run"]).exits(0).out;
+    assert!(
+        dry.contains("wide on hpc") && dry.contains("not on local: it asks for 99 cores, and 2 can be used"),
+        "{dry}"
+    );
+    file(&format!("{wide}\non = [\"local\", \"hpc\"]"));
+    let dry = csync(&["submit", "--dry-run"]).exits(0);
+    assert!(dry.out.contains("wide on hpc") && !dry.err.contains("99 cores"), "the order is no order to fail: {dry:?}");
+    let routed = csync(&["route", "--cpus", "3", "--", "sort", "x"]).exits(0).out;
+    assert!(routed.contains("local: 3 cores on one node, where it has 2 cores"), "{routed}");
+}

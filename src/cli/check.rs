@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure, Source};
-use crate::cli::planned::{facts_of, planned};
+use crate::cli::planned::{facts_of, here, planned};
 use crate::cli::submission::{WorkflowFile, key_value};
 use crate::cli::view;
 use crate::cli::view::Paint;
@@ -51,7 +51,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let facts = facts_of(context, &planned.expanded.plan)?;
     let hosts = places::hosts(|name| std::env::var_os(name), &facts)?;
     warnings.extend(obstacles(&planned, &hosts));
-    warnings.extend(places::misfits(&planned.expanded.plan, &hosts, &facts));
+    warnings.extend(places::misfits(&planned.expanded.plan, &hosts, &facts, here()));
     if args.strict && !warnings.is_empty() {
         for warning in &mut warnings {
             warning.severity = Severity::Error;

@@ -10,6 +10,7 @@ use crate::cli::catalog::catalog;
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure, Source};
 use crate::cli::foreseen::{Known, Places, foresee};
+use crate::cli::planned::here;
 use crate::cli::submission::Wishes;
 use crate::cli::view;
 use crate::cli::view::Paint;
@@ -53,10 +54,12 @@ pub(super) fn dry_run(context: &Context, source: &Source, root: &str, wishes: &W
     let plan = &prepared.plan;
     let of_datasets = plan.paths.iter().filter(|path| path.starts_with(DATA));
     known.replicas.extend(of_datasets.flat_map(|path| catalog.replicas(&plan.root, path)));
-    prepared.warnings.extend(places::misfits(&prepared.plan, &hosts, &known.facts));
-    prepared.places.exclude(&prepared.plan, &hosts, &known.facts, Asker::Person)?;
+    let here = here();
+    prepared.warnings.extend(places::misfits(&prepared.plan, &hosts, &known.facts, here));
+    prepared.places.exclude(&prepared.plan, &hosts, &known.facts, (Asker::Person, here))?;
     let is_told = context.json() || !context.quiet();
-    let foreseen = if is_told { foresee(context, &prepared, &known, &hosts, *policy)? } else { Places::default() };
+    let foreseen =
+        if is_told { foresee(context, &prepared, &known, (&hosts, here), *policy)? } else { Places::default() };
     if context.json() {
         context.print_json(&Foreseen::new(&prepared, &foreseen))?;
         return Ok(Exit::Success);

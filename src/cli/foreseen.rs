@@ -21,6 +21,7 @@ use crate::decide::outlook::foresee::{Foresight, Outlook};
 use crate::decide::outlook::known::foreseen;
 use crate::decide::outlook::limits::Conditions;
 use crate::decide::outlook::survey::{Survey, survey};
+use crate::decide::place::problem::Room;
 use crate::language::hosts::Hosts;
 use crate::model::choice::{Excluded, Foreseen, Policy, Span, Terms};
 use crate::model::data::{Brought, DataFact, Rate, Replica};
@@ -33,9 +34,10 @@ use crate::model::task::Settings as TaskSettings;
 use crate::model::units::Bytes;
 use crate::reach::clock;
 use crate::reach::store::{Place, Reader};
-use crate::serve::engine::{Settings, storage};
+use crate::serve::engine::storage;
 use crate::serve::prepare::Prepared;
 use crate::serve::prepare::lore::{lore, lying};
+use crate::serve::prepare::places::first_fitting;
 
 /// Instances beyond which no plan is made: it would take seconds.
 const MOST_PLANNED: usize = 200_000;
@@ -140,7 +142,7 @@ pub(super) fn foresee(
     context: &Context,
     prepared: &Prepared,
     known: &Known,
-    hosts: &Hosts,
+    (hosts, here): (&Hosts, Capacity),
     policy: Option<Policy>,
 ) -> Result<Places, Failure> {
     let plan = &*prepared.plan;
@@ -154,8 +156,7 @@ pub(super) fn foresee(
     }
     let lore = context.block_on(async { Ok(lore(&state, plan, &prepared.verdicts, &names, clock::now()).await) })?;
     let net = net(hosts, &known.rates, &known.shared, |host| known.facts.get(host)?.trip);
-    let cores = Settings::read(|name| std::env::var_os(name)).map_or(1, |settings| settings.capacity.cpus);
-    let survey = survey(&names, hosts, &known.facts, &net, &known.waits, (cores, clock::now()));
+    let survey = survey(&names, hosts, &known.facts, &net, &known.waits, (here.cpus, clock::now()));
     let number = |name: &HostName| {
         let at = survey.sites.iter().position(|site| site.name == *name);
         at.and_then(|at| u16::try_from(at).ok()).map(HostId)
@@ -173,7 +174,8 @@ pub(super) fn foresee(
     let routes = |task: TaskId| {
         let all = prepared.places.of_task(task);
         // Where nobody chooses, their order does, and none is known to be away.
-        if prepared.places.policy(task).is_none() { all.get(..1).unwrap_or(all) } else { all }
+        let is_ordered = prepared.places.policy(task).is_none();
+        if is_ordered { first_fitting(all, plan.task(task), (hosts, &known.facts, here)) } else { all }
     };
     let limits = limits(&survey, hosts, &known.facts);
     let mut board = Board::default();
@@ -190,7 +192,8 @@ pub(super) fn foresee(
         all
     };
     let (policy, now) = (policy.unwrap_or_default(), clock::now());
-    let wanted = Wanted { plan, runs: &runs, routes: &routes, queues: &queues, policy, now };
+    let rooms = Room { cores: here.cpus, memory: here.mem.0, gpus: here.gpus };
+    let wanted = Wanted { plan, runs: &runs, routes: &routes, queues: &queues, here: rooms, policy, now };
     let made = if all <= MOST_PLANNED { draft(wanted, &survey, &mut outlook).ok() } else { None };
     Ok(match made {
         Some(made) => told.planned(&made, &mut outlook),
@@ -244,7 +247,7 @@ impl Told<'_> {
         let found = tasks.into_iter().filter_map(|task| {
             let mut all = plan.instances_of(task).filter(|instance| (wanted.runs)(*instance));
             let first = all.next()?;
-            let host = self.prepared.places.of_task(task).first().cloned().unwrap_or_else(HostName::local);
+            let host = (wanted.routes)(task).first().cloned().unwrap_or_else(HostName::local);
             let number = self.survey.sites.iter().position(|site| site.name == host)?;
             Some(((first, HostId(number as u16)), 1 + all.count() as u32))
         });

@@ -7,11 +7,13 @@ use crate::cli::catalog::catalog;
 use crate::cli::context::Context;
 use crate::cli::errors::Failure;
 use crate::cli::submission::WorkflowFile;
+use crate::decide::engine::protocol::Capacity;
 use crate::model::facts::Facts;
 use crate::model::host::HostName;
 use crate::model::plan::Plan;
+use crate::model::units::Bytes;
 use crate::reach::store::{Place, Reader};
-use crate::serve::engine::storage;
+use crate::serve::engine::{Settings, storage};
 use crate::serve::prepare;
 
 /// Reads a workflow file and expands it.
@@ -26,6 +28,14 @@ pub(super) fn planned(
     let planned = prepare::plan(&file.source.text, &file.root, &params, &catalog)
         .map_err(|error| Failure::from(error).with_source(|| file.source.clone()))?;
     Ok((file, planned))
+}
+
+/// Returns what one job may have of this machine, by what is set and what is found, as an engine sees it. What is set and makes no sense
+/// is for the engine to refuse.
+pub(super) fn here() -> Capacity {
+    let set = |name: &str| std::env::var_os(name);
+    let settings = Settings::read(set).or_else(|_| Settings::read(|_| None));
+    settings.map_or(Capacity { cpus: 1, mem: Bytes(u64::MAX), gpus: 0, nodes: 1, jobs: None }, |it| it.capacity)
 }
 
 /// Returns what probes found of hosts, where a task of the plan goes to any.

@@ -10,6 +10,7 @@ use walkdir::WalkDir;
 use crate::cli::context::Context;
 use crate::cli::errors::Failure;
 use crate::cli::hosts::unreadable;
+use crate::cli::planned;
 use crate::cli::route::digest::RouteHosts;
 use crate::cli::route::elsewhere::Elsewhere;
 use crate::cli::route::{Args, line};
@@ -33,7 +34,7 @@ use crate::model::host::HostName;
 use crate::reach::clock;
 use crate::reach::docker::runtimes;
 use crate::reach::files::look::fingerprint;
-use crate::reach::machine::{host_name, room};
+use crate::reach::machine::host_name;
 use crate::reach::store::{Place as StorePlace, Reader, Routing};
 
 /// Entries of a directory that are counted at most: what is larger is larger than any of this.
@@ -421,9 +422,9 @@ pub(super) fn places<'a>(known: &'a RouteHosts, seen: &Seen, net: &Net, here: &'
     .collect()
 }
 
-/// Returns what this machine has, as a probe would say it.
+/// Returns what jobs may use of this machine, as a probe would say it.
 pub(super) fn machine() -> Facts {
-    let room = room(None, None);
+    let room = planned::here();
     let mut facts = Facts::default();
     facts.machine.cores = Some(room.cpus);
     facts.machine.memory = Some(room.mem);

@@ -73,7 +73,8 @@ fn fit(request: &Request, room: &Room<'_>) -> Result<Grant, Misfit> {
         Err(least) => return misfit(format!("{least} of memory{on_one}"), capacity.mem.to_string()),
     };
     if request.gpus > capacity.gpus {
-        return misfit(format!("{} GPUs{on_one}", request.gpus), capacity.gpus.to_string());
+        let gpus = if request.gpus == 1 { "GPU" } else { "GPUs" };
+        return misfit(format!("{} {gpus}{on_one}", request.gpus), capacity.gpus.to_string());
     }
     let time = match walltime(request.time, room.time) {
         Ok(time) => time,

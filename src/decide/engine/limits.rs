@@ -200,6 +200,11 @@ pub fn room(host: &Host, facts: Option<&Facts>) -> Capacity {
     Capacity { cpus: 1 << 20, mem: Bytes::gib(1 << 20), gpus: 1 << 16, nodes: 1 << 16, jobs }
 }
 
+/// Says why no job of a task can run on this machine, which lets one job have so much.
+pub fn misfit_here(here: Capacity, task: &Settings) -> Option<String> {
+    grant::first(&task.resources, &Rooms::whole(here)).err()
+}
+
 /// Says why no job of a task can run on a host, as far as its limits are known.
 pub fn misfit(host: &Host, facts: Option<&Facts>, task: &Settings) -> Option<String> {
     let rooms = Limits::of(host, facts);

@@ -18,6 +18,8 @@ use crate::model::choice::Terms;
 use crate::model::host::HostName;
 use crate::model::id::{HostId, InstanceId, TaskId};
 use crate::model::plan::Plan;
+use crate::model::resources::Amount;
+use crate::model::task::Settings;
 use crate::model::units::Timestamp;
 
 /// Tasks that hosts are compared by at most.
@@ -67,6 +69,8 @@ pub struct Wanted<'a> {
     /// The partitions of a host that an instance fits, first the one that it goes to where nobody chooses; none where nothing is to
     /// be named there.
     pub queues: &'a dyn Fn(&mut Outlook, InstanceId, HostId) -> Vec<String>,
+    /// What this machine lets one job have.
+    pub here: Room,
     /// What counts.
     pub policy: Policy,
     /// The time.
@@ -83,7 +87,7 @@ pub fn draft(wanted: Wanted<'_>, survey: &Survey, outlook: &mut Outlook) -> Resu
     let mut kinds = Kinds { wanted, survey, board: board(survey), known: HashMap::new() };
     let (tasks, of) = works(&mut kinds, (&numbers, &speeds), outlook);
     let Kinds { mut board, known, .. } = kinds;
-    let Wanted { plan, policy, now, .. } = wanted;
+    let Wanted { plan, here, policy, now, .. } = wanted;
     let file = |path: u32| {
         let path = crate::model::id::PathId(path);
         let at = outlook.files.at(path).iter().filter(|host| host.index() < survey.sites.len());
@@ -91,7 +95,7 @@ pub fn draft(wanted: Wanted<'_>, survey: &Survey, outlook: &mut Outlook) -> Resu
     };
     let files = (0..plan.paths.len() as u32).map(file).collect();
     let effort = Effort::fair(tasks.len(), survey.sites.len());
-    let problem = Problem::new(network(survey, &numbers, &speeds), tasks, files)?;
+    let problem = Problem::new(network((survey, here), &numbers, &speeds), tasks, files)?;
     let made = schedule(&problem, policy, effort);
     let mut lines: BTreeMap<(TaskId, u16), Line> = BTreeMap::new();
     for (booking, instance) in made.bookings.iter().zip(&of).filter_map(|(booking, it)| Some((booking, (*it)?))) {
@@ -169,13 +173,18 @@ fn speeds(wanted: Wanted<'_>, survey: &Survey, outlook: &mut Outlook) -> Vec<f64
     sums.into_iter().map(speed).collect()
 }
 
-fn network(survey: &Survey, numbers: &HashMap<&HostName, u16>, speeds: &[f64]) -> Network {
+fn network((survey, here): (&Survey, Room), numbers: &HashMap<&HostName, u16>, speeds: &[f64]) -> Network {
     let sites: Vec<Site> = survey
         .sites
         .iter()
         .zip(speeds)
         .map(|(site, speed)| Site {
-            room: Room::cores(site.slots.max(1)),
+            // Elsewhere, memory and GPUs of many nodes are for the batch system to share out.
+            room: if site.name.is_local() {
+                Room { cores: site.slots.max(1), ..here }
+            } else {
+                Room { cores: site.slots.max(1), memory: u64::MAX, gpus: u32::MAX }
+            },
             speed: *speed,
             wait: if site.is_batch { Wait::Each(site.wait.middle) } else { Wait::None },
             rate: site.rate,
@@ -257,6 +266,19 @@ impl Kinds<'_, '_> {
     }
 }
 
+/// Returns the room that an instance takes: what it is held to, and what no two can have. What this machine has not, where it goes there
+/// all the same, is told elsewhere: the plan has it alone there.
+fn room_of(task: &Settings, (cores, may_be_here): (u32, bool), here: Room) -> Room {
+    let request = task.resources.first();
+    let asked = request.and_then(|request| match request.mem {
+        Amount::Exact(mem) | Amount::Range { min: Some(mem), .. } => Some(mem.0),
+        Amount::Auto | Amount::Range { min: None, .. } => None,
+    });
+    let (memory, gpus) = (asked.unwrap_or(0), request.map_or(0, |request| request.gpus));
+    let most = if may_be_here { (here.memory, here.gpus) } else { (u64::MAX, u32::MAX) };
+    Room { cores, memory: memory.min(most.0), gpus: gpus.min(most.1) }
+}
+
 /// Returns the tasks of the problem, and which instance each stands for: none for those that stand between a task and what needs it.
 fn works(
     kinds: &mut Kinds<'_, '_>,
@@ -264,7 +286,7 @@ fn works(
     outlook: &mut Outlook,
 ) -> (Vec<Work>, Vec<Option<InstanceId>>) {
     let survey = kinds.survey;
-    let Wanted { plan, runs, routes, policy, .. } = kinds.wanted;
+    let Wanted { plan, runs, routes, here, policy, .. } = kinds.wanted;
     let (mut works, mut of): (Vec<Work>, Vec<Option<InstanceId>>) = (Vec::new(), Vec::new());
     let mut at: HashMap<InstanceId, u32> = HashMap::new();
     for instance in plan.instance_ids().filter(|instance| runs(*instance)) {
@@ -295,7 +317,7 @@ fn works(
         let speed = speeds.get(usize::from(first)).copied().unwrap_or(1.0);
         works.push(Work {
             seconds: outlook.expect(plan, instance, HostId(first), (0, 0.0)).middle * speed,
-            room: Room::cores(cpus),
+            room: room_of(plan.task(task), (cpus, only.contains(&0)), here),
             inputs: plan.inputs(instance).iter().map(|path| path.0).collect(),
             outputs: plan.outputs(instance).iter().map(|path| path.0).collect(),
             after,

@@ -12,6 +12,7 @@ use crate::decide::outlook::files::{Files, Hosts};
 use crate::decide::outlook::foresee::{Outlook, coarse};
 use crate::decide::outlook::known::{Known, Seen, foreseen};
 use crate::decide::outlook::survey::survey;
+use crate::decide::place::problem::Room;
 use crate::language::command::Token;
 use crate::language::hosts::{merge, read, shipped};
 use crate::model::choice::{Basis, Policy};
@@ -21,10 +22,12 @@ use crate::model::observation::Observation;
 use crate::model::plan::{Instance, Plan, Slice};
 use crate::model::resources::{Amount, Request};
 use crate::model::task::{Command, Settings, Task, Template};
-use crate::model::units::{Timestamp, Walltime};
+use crate::model::units::{Bytes, Timestamp, Walltime};
 
 const HERE: Token = Token(1);
 const THERE: Token = Token(2);
+/// This machine, in plans.
+const ROOM: Room = Room { cores: 4, memory: 16 << 30, gpus: 1 };
 
 fn profile(n: u64, memory: f32) -> Profile {
     let mut profile = Profile::default();
@@ -231,6 +234,23 @@ nodes = 1
 walltime = "1h"
 "#;
 
+/// Returns three instances of a task that asks for that.
+fn plan_of(request: Request) -> Plan {
+    let settings = Settings { resources: vec![request], ..Settings::default() };
+    let task = Task {
+        name: "a".to_owned(),
+        command: Arc::new(Command::Shell(Template::default())),
+        settings: Arc::new(settings),
+        needs: Vec::new(),
+        columns: Vec::new(),
+        definition: [0; 16],
+    };
+    let instance = Instance { task: TaskId(0), row: 0, inputs: Slice::default(), outputs: Slice::default() };
+    let mut plan = Plan { tasks: vec![task], instances: vec![instance; 3], ..Plan::default() };
+    plan.task_instances = vec![Slice { start: 0, len: 3 }];
+    plan
+}
+
 /// Plans three instances of ten minutes on a cluster whose partitions made jobs wait so long.
 fn drafted(waits: [f64; 2], queues: &[&str]) -> Draft {
     let (file, mistakes) = read(PARTS, &[]);
@@ -245,23 +265,18 @@ fn drafted(waits: [f64; 2], queues: &[&str]) -> Draft {
     let seen: Vec<Wait> = ["long", "short"].into_iter().zip(waits).flat_map(wait).collect();
     let now = Timestamp(60_000_000);
     let survey = survey(&names, &hosts, &BTreeMap::new(), &Net::default(), &seen, (4, now));
-    let time = Amount::Exact(Walltime(2000));
-    let settings = Settings { resources: vec![Request { time, ..Request::default() }], ..Settings::default() };
-    let task = Task {
-        name: "a".to_owned(),
-        command: Arc::new(Command::Shell(Template::default())),
-        settings: Arc::new(settings),
-        needs: Vec::new(),
-        columns: Vec::new(),
-        definition: [0; 16],
-    };
-    let instance = Instance { task: TaskId(0), row: 0, inputs: Slice::default(), outputs: Slice::default() };
-    let mut plan = Plan { tasks: vec![task], instances: vec![instance; 3], ..Plan::default() };
-    plan.task_instances = vec![Slice { start: 0, len: 3 }];
+    let plan = plan_of(Request { time: Amount::Exact(Walltime(2000)), ..Request::default() });
     let mut outlook = Outlook::new(vec![None], HashMap::new(), Files::new(0, Hosts::one(HostId::LOCAL)));
     let fits = |_: &mut Outlook, _: InstanceId, _: HostId| queues.iter().map(|&name| name.to_owned()).collect();
-    let wanted =
-        Wanted { plan: &plan, runs: &|_| true, routes: &|_| &names, queues: &fits, policy: Policy::Fastest, now };
+    let wanted = Wanted {
+        plan: &plan,
+        runs: &|_| true,
+        routes: &|_| &names,
+        queues: &fits,
+        here: ROOM,
+        policy: Policy::Fastest,
+        now,
+    };
     draft(wanted, &survey, &mut outlook).unwrap()
 }
 
@@ -280,5 +295,43 @@ fn a_plan_reckons_with_the_partition_that_its_tasks_will_go_to() {
         let terms = line.terms.as_ref().unwrap();
         assert_eq!((line.instances, terms.partition.as_deref()), (3, partition), "{waits:?} {queues:?}");
         assert!((made.end - end).abs() < 1.0 && (terms.wait.middle + 600.0 - end).abs() < 1.0, "{end}: {made:?}");
+    }
+}
+
+/// Plans three instances of ten minutes here that ask for so much, and returns when all are over, in minutes.
+fn drafted_here(request: Request) -> f64 {
+    let request = Request { time: Amount::Exact(Walltime(2000)), ..request };
+    let now = Timestamp(60_000_000);
+    let survey = survey(
+        &[],
+        &merge(&read("", &[]).0, &shipped(), &BTreeMap::new()),
+        &BTreeMap::new(),
+        &Net::default(),
+        &[],
+        (4, now),
+    );
+    let plan = plan_of(request);
+    let mut outlook = Outlook::new(vec![None], HashMap::new(), Files::new(0, Hosts::one(HostId::LOCAL)));
+    let fits = |_: &mut Outlook, _: InstanceId, _: HostId| Vec::new();
+    let policy = Policy::Fastest;
+    let wanted = Wanted { plan: &plan, runs: &|_| true, routes: &|_| &[], queues: &fits, here: ROOM, policy, now };
+    draft(wanted, &survey, &mut outlook).unwrap().end / 600.0
+}
+
+#[test]
+fn a_plan_reckons_with_the_memory_and_gpus_of_this_machine() {
+    let mem = |gib| Request { mem: Amount::Exact(Bytes::gib(gib)), ..Request::default() };
+    for (request, ends) in [
+        (Request::default(), 1.0),
+        (mem(5), 1.0),
+        (mem(6), 2.0),
+        (mem(9), 3.0),
+        // What this machine has not is planned alone, and told elsewhere.
+        (mem(90), 3.0),
+        (Request { gpus: 1, ..Request::default() }, 3.0),
+        (Request { gpus: 9, ..Request::default() }, 3.0),
+    ] {
+        let end = drafted_here(request.clone());
+        assert!((end - ends).abs() < 0.01, "{end}: {request:?}");
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::decide::engine::protocol::{Event, Mark, Verdict};
+use crate::decide::engine::protocol::{Capacity, Event, Mark, Verdict};
 use crate::decide::engine::run::Run;
 use crate::decide::fresh::memos::{Hashes, Memos};
 use crate::decide::fresh::reason::Reason;
@@ -153,6 +153,7 @@ pub(super) fn prepare(
     reader: &Reader,
     runtime: &tokio::runtime::Handle,
     catalog: &Catalog,
+    here: Capacity,
 ) -> Result<Admission, ApiError> {
     let memos = |name: &str| {
         let key = WorkflowKey::of(&submission.root, name);
@@ -171,7 +172,7 @@ pub(super) fn prepare(
     let asking =
         agent_of(|name| submission.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str()));
     let asker = if asking.is_some() { Asker::Agent } else { Asker::Person };
-    prepared.places.exclude(&prepared.plan, &hosts, &facts, asker)?;
+    prepared.places.exclude(&prepared.plan, &hosts, &facts, (asker, here))?;
     if let Some(host) = places::unlooked(&prepared.places, &hosts) {
         return Err(not_looked_at(host));
     }
@@ -181,6 +182,7 @@ pub(super) fn prepare(
         return Err(for_people(agent, host, agents, &submission));
     }
     prepared.warnings.extend(sayable(&prepared, &hosts, &facts)?);
+    prepared.warnings.extend(places::misfits(&prepared.plan, &hosts, &facts, here));
     let warning = |message| Diagnostic::warning(None, message);
     prepared.warnings.extend(sets::troubles(catalog).into_iter().map(warning));
     let mut data = sets::lay_out(catalog, &prepared.plan).map_err(|error| {
@@ -541,7 +543,7 @@ impl Runner {
         match places::hosts(var, facts) {
             Ok(hosts) => {
                 let mut places = Places::of(plan, &hosts);
-                if let Err(error) = places.exclude(plan, &hosts, facts, Asker::Person) {
+                if let Err(error) = places.exclude(plan, &hosts, facts, (Asker::Person, self.settings.capacity)) {
                     tracing::warn!(%run, %error, "the hosts of a task changed since the run was submitted");
                 }
                 self.start_sites(&places, &hosts, facts, dir.as_ref());

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
+use crate::decide::engine::protocol::Capacity;
 use crate::decide::engine::run::Run;
 use crate::model::api::{
     Affected, ApiError, EngineInfo, ErrorKind, InstancePage, Progress, RetryAsk, RunDetail, RunPlan, RunState,
@@ -54,6 +55,8 @@ pub struct Handle {
     pub(super) to: mpsc::Sender<Message>,
     pub(super) reader: Reader,
     pub(super) state: StateDir,
+    /// What jobs may use of this machine.
+    pub(super) here: Capacity,
     pub(super) busy: Arc<Busy>,
 }
 
@@ -259,7 +262,8 @@ impl Handle {
         let state = self.state.clone();
         let runtime = tokio::runtime::Handle::current();
         let catalog = self.catalog(&submission).await?;
-        let prepared = spawn_blocking(move || prepare(submission, &state, &reader, &runtime, &catalog)).await;
+        let here = self.here;
+        let prepared = spawn_blocking(move || prepare(submission, &state, &reader, &runtime, &catalog, here)).await;
         let mut admission =
             prepared.map_err(|error| refuse(ErrorKind::Internal, format!("planning failed: {error}")))??;
         let starts = self.starts(admission.env(), admission.unknown_queues()).await;

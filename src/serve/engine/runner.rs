@@ -160,7 +160,13 @@ impl Runner {
         let (reports, reported) = mpsc::channel(64);
         let started = clock::now();
         let busy = Arc::new(Busy::default());
-        let handle = Handle { to, reader: store.reader(), state: state.clone(), busy: Arc::clone(&busy) };
+        let handle = Handle {
+            to,
+            reader: store.reader(),
+            state: state.clone(),
+            here: settings.capacity,
+            busy: Arc::clone(&busy),
+        };
         let mut runner = Self {
             state,
             settings,

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use crate::decide::engine::limits::misfit_here;
+use crate::decide::engine::protocol::Capacity;
 use crate::decide::graph::estimate::Estimate;
 use crate::decide::route::need::{Asker, Need, Place, light_login};
 use crate::decide::route::veto::{Veto, fit};
@@ -81,7 +83,8 @@ pub(super) fn is_policy(entry: &str) -> bool {
 }
 
 impl Places {
-    /// Leaves out hosts that a task could not run on, where csync chooses: what they lack, or what they are not for.
+    /// Leaves out hosts that a task could not run on, where csync chooses: what they lack, or what they are not for. This machine lets
+    /// one job have `here`.
     ///
     /// # Errors
     /// When none is left for some task.
@@ -90,7 +93,7 @@ impl Places {
         plan: &Plan,
         hosts: &Hosts,
         facts: &BTreeMap<HostName, Facts>,
-        asker: Asker,
+        (asker, here): (Asker, Capacity),
     ) -> Result<(), ApiError> {
         if self.policies.iter().all(Option::is_none) {
             return Ok(());
@@ -101,7 +104,7 @@ impl Places {
             (host, facts.map(|facts| facts.machine.hostname.as_str()))
         });
         let login_of = light_login(&host_name(), called);
-        let means = Means { hosts, facts, asker, login_of };
+        let means = Means { hosts, facts, asker, here, login_of };
         let mut known: HashMap<(u16, usize, bool), u16> = HashMap::new();
         let mut told: BTreeMap<u16, (Vec<TaskId>, Vec<Excluded>)> = BTreeMap::new();
         for (task, id) in plan.tasks.iter().zip(0..).map(|(task, id)| (task, TaskId(id))) {
@@ -160,6 +163,8 @@ struct Means<'a> {
     hosts: &'a Hosts,
     facts: &'a BTreeMap<HostName, Facts>,
     asker: Asker,
+    /// What one job may have of this machine.
+    here: Capacity,
     /// The cluster whose login node this machine is.
     login_of: Option<&'a HostName>,
 }
@@ -170,6 +175,9 @@ impl Means<'_> {
         if name.is_local() {
             if !has_runtime(task, self.hosts) {
                 return Some("nothing here runs its container".to_owned());
+            }
+            if let Some(why) = misfit_here(self.here, task) {
+                return Some(format!("it {why}"));
             }
             let is_heavy = task.resources.iter().all(|request| need(request, task).is_heavy());
             // What names files outside can run nowhere else.
@@ -245,7 +253,7 @@ mod tests {
     use crate::model::facts::Machine;
     use crate::model::plan::{Instance, Slice};
     use crate::model::task::{Command, Task, Template};
-    use crate::model::units::Walltime;
+    use crate::model::units::{Bytes, Walltime};
 
     const HOSTS: &str = r#"
 [hosts.hpc]
@@ -258,6 +266,9 @@ walltime = "1h"
 batch = "none"
 [hosts.new]
 "#;
+
+    /// A machine that has no GPU.
+    const HERE: Capacity = Capacity { cpus: 8, mem: Bytes::gib(16), gpus: 0, nodes: 1, jobs: None };
 
     fn task(name: &str, request: Request) -> Task {
         let settings = Settings { resources: vec![request], on: vec!["any".to_owned()], ..Settings::default() };
@@ -310,7 +321,7 @@ batch = "none"
         }
         let placed = |asker| {
             let mut places = Places::of(&plan, &hosts);
-            places.exclude(&plan, &hosts, &BTreeMap::new(), asker).unwrap();
+            places.exclude(&plan, &hosts, &BTreeMap::new(), (asker, HERE)).unwrap();
             let of = |task: u32| places.of_task(TaskId(task)).iter().map(HostName::to_string).collect::<Vec<_>>();
             assert_eq!(places.policy(TaskId(0)), Some(Policy::Fastest));
             let whys: Vec<String> = places.excluded.iter().flat_map(|(_, of)| of).map(|it| it.why.clone()).collect();
@@ -329,11 +340,56 @@ batch = "none"
         let machine = Machine { hostname: host_name(), ..Machine::default() };
         let facts = BTreeMap::from([("hpc".parse().unwrap(), Facts { machine, ..Facts::default() })]);
         let mut near = Places::of(&plan, &hosts);
-        near.exclude(&plan, &hosts, &facts, Asker::Person).unwrap();
+        near.exclude(&plan, &hosts, &facts, (Asker::Person, HERE)).unwrap();
         let here = |task: u32| near.of_task(TaskId(task)).iter().any(HostName::is_local);
         assert_eq!([here(0), here(1), here(2)], [false, false, true]);
         let strict = Places { lists: vec![vec!["hpc".parse().unwrap()]], ..Places::of(&plan, &hosts) };
-        let refused = strict.clone().exclude(&plan, &hosts, &BTreeMap::new(), Asker::Agent).unwrap_err();
+        let refused = strict.clone().exclude(&plan, &hosts, &BTreeMap::new(), (Asker::Agent, HERE)).unwrap_err();
         assert!(refused.message.starts_with("no host of task `a` can run it: `hpc`: "), "{}", refused.message);
+    }
+
+    #[test]
+    fn this_machine_is_judged_by_what_it_has() {
+        let (file, mistakes) = read("[hosts.hpc]\nbatch = \"slurm\"\n", &[]);
+        assert_eq!(mistakes, []);
+        let hosts = merge(&file, &shipped(), &BTreeMap::new());
+        let placed = |request: Request, hosts: &Hosts| {
+            let mut plan = Plan { tasks: vec![task("a", request)], ..Plan::default() };
+            plan.instances.push(Instance {
+                task: TaskId(0),
+                row: 0,
+                inputs: Slice::default(),
+                outputs: Slice::default(),
+            });
+            plan.task_instances.push(Slice { start: 0, len: 1 });
+            let mut places = Places::of(&plan, hosts);
+            places.exclude(&plan, hosts, &BTreeMap::new(), (Asker::Person, HERE)).map(|()| {
+                let of: Vec<String> = places.of_task(TaskId(0)).iter().map(HostName::to_string).collect();
+                (of.join(" "), places.excluded.first().map_or(String::new(), |(_, all)| all[0].why.clone()))
+            })
+        };
+        let exact = |cpus, gib| Request {
+            cpus: Amount::Exact(cpus),
+            mem: Amount::Exact(Bytes::gib(gib)),
+            ..Request::default()
+        };
+        for (request, of, why) in [
+            (exact(8, 16), "local hpc", ""),
+            (exact(9, 16), "hpc", "it asks for 9 cores, and 8 can be used here"),
+            (exact(8, 17), "hpc", "it asks for 17G of memory, and 16G can be used here"),
+            (Request { gpus: 1, ..exact(1, 1) }, "hpc", "it asks for 1 GPU, and 0 can be used here"),
+            (Request { processes: Some(3), ..exact(3, 1) }, "hpc", "it asks for 9 cores, and 8 can be used here"),
+            (Request { cpus: Amount::Range { min: Some(2), max: Some(64) }, ..exact(1, 1) }, "local hpc", ""),
+        ] {
+            let told = placed(request.clone(), &hosts).unwrap();
+            assert_eq!((told.0.as_str(), told.1.as_str()), (of, why), "{request:?}");
+        }
+        let alone = merge(&read("", &[]).0, &shipped(), &BTreeMap::new());
+        let refused = placed(exact(1, 200), &alone).unwrap_err();
+        assert_eq!(
+            refused.message,
+            "no host of task `a` can run it: `local`: it asks for 200G of memory, and 16G can be used here"
+        );
+        assert!(refused.hint.is_some_and(|hint| hint.contains("`resources`") && hint.contains("`on`")));
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 
-use crate::decide::engine::limits::misfit;
+use crate::decide::engine::limits::{misfit, misfit_here};
+use crate::decide::engine::protocol::Capacity;
 use crate::language::hosts::{Hosts, HostsFile, merge, shipped};
 use crate::language::manifest::{Known, is_here};
 use crate::model::api::{ApiError, ErrorKind};
@@ -127,27 +128,47 @@ pub fn kept_from_agents<'h>(places: &Places, hosts: &'h Hosts) -> Option<(&'h Ho
 }
 
 /// Returns a warning for every task that fits on none of the hosts where it may run, or names a partition that is on none of them,
-/// as far as their limits are known.
-pub fn misfits(plan: &Plan, hosts: &Hosts, facts: &BTreeMap<HostName, Facts>) -> Vec<Diagnostic> {
+/// as far as their limits are known. This machine lets one job have `here`.
+pub fn misfits(plan: &Plan, hosts: &Hosts, facts: &BTreeMap<HostName, Facts>, here: Capacity) -> Vec<Diagnostic> {
     let places = Places::of(plan, hosts);
+    let alone = [HostName::local()];
     let mut warnings = Vec::new();
-    for (task, list) in plan.tasks.iter().zip(&places.of_task) {
-        let Some(list) = places.lists.get(usize::from(*list)) else { continue };
-        let whys: Option<Vec<_>> = list
-            .iter()
-            .map(|name| {
-                let host = hosts.get(name.as_str()).filter(|_| !name.is_local())?;
-                let helps = || format!("`csync hosts show {name}` lists its limits");
-                let misfit = misfit(host, facts.get(name), task).map(|why| (name, why, helps()));
-                misfit.or_else(|| Some((name, unseen(host, facts.get(name)?, task)?, looks_again(name))))
-            })
-            .collect();
-        if let Some((name, why, helps)) = whys.into_iter().flatten().next() {
-            let message = format!("task `{}` {why}, on `{name}`", task.name);
-            warnings.push(Diagnostic::warning(None, message).help(helps));
+    for (task, id) in plan.tasks.iter().zip(0..) {
+        let list = if places.of_task.is_empty() { &alone } else { places.of_task(TaskId(id)) };
+        let whys: Option<Vec<_>> = list.iter().map(|name| misfit_on(name, task, (hosts, facts, here))).collect();
+        if let Some((why, helps)) = whys.into_iter().flatten().next() {
+            warnings.push(Diagnostic::warning(None, format!("task `{}` {why}", task.name)).help(helps));
         }
     }
     warnings
+}
+
+/// Says why no job of a task can run on a host, and what helps.
+fn misfit_on(
+    name: &HostName,
+    task: &Settings,
+    (hosts, facts, here): (&Hosts, &BTreeMap<HostName, Facts>, Capacity),
+) -> Option<(String, String)> {
+    if name.is_local() {
+        let helps = "ask for less in its `resources`, or name hosts in `on` that have it (`csync hosts list`)";
+        return misfit_here(here, task).map(|why| (why, helps.to_owned()));
+    }
+    let host = hosts.get(name.as_str())?;
+    let told = |(why, helps)| (format!("{why}, on `{name}`"), helps);
+    let misfit =
+        misfit(host, facts.get(name), task).map(|why| (why, format!("`csync hosts show {name}` lists its limits")));
+    misfit.or_else(|| Some((unseen(host, facts.get(name)?, task)?, looks_again(name)))).map(told)
+}
+
+/// Returns the first of some hosts that has what a task asks for, as far as that is known; where none has, the first.
+pub fn first_fitting<'n>(
+    names: &'n [HostName],
+    task: &Settings,
+    known: (&Hosts, &BTreeMap<HostName, Facts>, Capacity),
+) -> &'n [HostName] {
+    let fits = names.iter().position(|name| misfit_on(name, task, known).is_none());
+    let at = fits.unwrap_or(0);
+    names.get(at..=at).unwrap_or(names)
 }
 
 fn looks_again(host: &HostName) -> String {
@@ -242,6 +263,8 @@ mod tests {
     use crate::model::batch::{BatchFacts, Dialect, Flavour, Partition};
     use crate::model::facts::BatchSystem;
 
+    const HERE: Capacity = Capacity { cpus: 2, mem: crate::model::units::Bytes::gib(4), gpus: 0, nodes: 1, jobs: None };
+
     fn hosts() -> Hosts {
         let text = "[hosts.hpc]\ntags = [\"big\", \"gpu\"]\n[hosts.lab]\ntags = [\"gpu\"]\n[hosts.nas]\ntransfer_only = true\n[hosts.big]\n";
         let (file, mistakes) = read(text, &[]);
@@ -275,7 +298,7 @@ mod tests {
             let plan =
                 manifest::expand(&workflow, "/w", &BTreeMap::new(), &manifest::Facts::default(), Limits::default());
             let facts = BTreeMap::from([("hpc".parse().unwrap(), facts)]);
-            misfits(&plan.unwrap().plan, &hosts, &facts).into_iter().map(|told| told.message).collect::<Vec<_>>()
+            misfits(&plan.unwrap().plan, &hosts, &facts, HERE).into_iter().map(|told| told.message).collect::<Vec<_>>()
         };
         assert_eq!(
             told(Some("debgu"), &["debug", "long"]),
@@ -294,6 +317,43 @@ mod tests {
         ] {
             assert_eq!(told(named, seen), Vec::<String>::new(), "{named:?}");
         }
+    }
+
+    #[test]
+    fn what_this_machine_has_not_is_told() {
+        let told = |lines: &str| {
+            let (workflow, mistakes) = manifest::read(&format!("name = \"w\"\n[tasks.a]\nrun = \"true\"\n{lines}"));
+            assert!(mistakes.is_empty(), "{mistakes:?}");
+            let plan =
+                manifest::expand(&workflow, "/w", &BTreeMap::new(), &manifest::Facts::default(), Limits::default());
+            let plan = plan.unwrap().plan;
+            misfits(&plan, &hosts(), &BTreeMap::new(), HERE).into_iter().map(|told| told.message).collect::<Vec<_>>()
+        };
+        let wide = "resources = { cpus = 99 }\n";
+        let cores = ["task `a` asks for 99 cores, and 2 can be used here"];
+        assert_eq!(told(wide), cores, "without `on`");
+        assert_eq!(told(&format!("{wide}on = \"local\"\n")), cores);
+        assert_eq!(
+            told(&format!("{wide}on = [\"local\", \"hpc\"]\n")),
+            Vec::<String>::new(),
+            "the other may have them"
+        );
+        assert_eq!(
+            told("resources = { mem = \"200G\" }\n"),
+            ["task `a` asks for 200G of memory, and 4G can be used here"]
+        );
+        assert_eq!(told("resources = { gpus = 1 }\n"), ["task `a` asks for 1 GPU, and 0 can be used here"]);
+        assert_eq!(told("resources = { cpus = 2, mem = \"4G\" }\n"), Vec::<String>::new());
+        let names: Vec<HostName> = ["local", "hpc"].map(|name| name.parse().unwrap()).into();
+        let request = |cpus| crate::model::resources::Request {
+            cpus: crate::model::resources::Amount::Exact(cpus),
+            ..Default::default()
+        };
+        let first = |cpus| {
+            let task = Settings { resources: vec![request(cpus)], ..Settings::default() };
+            first_fitting(&names, &task, (&hosts(), &BTreeMap::new(), HERE)).to_vec()
+        };
+        assert_eq!((first(2), first(3)), (vec![names[0].clone()], vec![names[1].clone()]));
     }
 
     #[test]
