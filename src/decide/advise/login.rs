@@ -123,10 +123,16 @@ fn options(host: &HostFacts, learned: Option<&Learned>) -> Vec<String> {
             options.extend([name.to_owned(), value]);
         }
     };
-    add("--cpus", learned.cores.map(|cores| cores.to_string()));
+    add("--cpus", learned.cores.map(|cores| cores.min(most_cores(host)).to_string()));
     add("--mem", learned.memory.map(Bytes::exactly));
     add("--time", learned.walltime.map(|walltime| walltime.to_string()));
     options
+}
+
+/// Returns the cores of the largest node that a job may have; any number where some partition does not tell.
+fn most_cores(host: &HostFacts) -> u32 {
+    let open = host.partitions.iter().filter(|partition| partition.is_up);
+    open.map(|partition| partition.cores.unwrap_or(u32::MAX)).max().unwrap_or(u32::MAX)
 }
 
 /// Returns the submission in the place of an `ssh` that stands alone: nothing reads what it prints, and it reads nothing.

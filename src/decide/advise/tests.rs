@@ -156,6 +156,7 @@ fn heavy_work_on_a_login_node_is_told_how_to_be_a_job() {
     );
     for line in [
         "ssh hpc python train.py",
+        "ssh hpc STAR --runThreadN 64",
         "ssh ada@hpc 'nohup python3.11 -u x.py > log 2>&1 &'",
         "ssh -q hpc \"bash -lc 'make -j8'\"",
         "ssh hpc 'bwa mem ref.fa a.fq | samtools sort -o a.bam'",
@@ -169,6 +170,11 @@ fn heavy_work_on_a_login_node_is_told_how_to_be_a_job() {
         "ssh hpc \"cd $D && python x.py\"",
     ] {
         assert_eq!(kinds(&laptop, line).first(), Some(&"login-node"), "{line}");
+    }
+    // No node of the cluster has more cores than that; of the other nobody knows.
+    for (host, cores) in [("hpc", "--cpus 32 "), ("grid", "--cpus 64 ")] {
+        let told = self::said(&laptop, &format!("ssh {host} STAR --runThreadN 64"));
+        assert!(told[0].1.contains(cores), "{told:?}");
     }
     for line in [
         "ssh hpc ls",
