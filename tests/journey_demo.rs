@@ -95,6 +95,10 @@ run = "test ! -e undeclared.txt; cp {inputs} {outputs}"
     world.write("long.toml", "name = \"long\"\n[tasks.t]\nrun = \"sleep 6000\"\non = \"hpc\"\n");
     csync(&["submit", "--detach", "long.toml"]).exits(0);
     until("it runs", || csync(&["show", "last"]).out.contains("running"));
+    // What runs is seen by who looks how busy it is: one of two cores is free.
+    csync(&["hosts", "probe", "hpc"]).exits(0);
+    let shown = csync(&["hosts", "show", "hpc", "--json"]).exits(0).out;
+    assert!(shown.contains("\"idle\": 1"), "{shown}");
     csync(&["cancel", "last"]).exits(0);
     csync(&["wait", "last"]).exits(130);
     let sleeps = || processes_of(&world.state()).iter().filter(|line| line.contains("6000")).count();

@@ -165,7 +165,11 @@ fn a_what_if_counts_the_memory_that_is_said_or_learned() {
     // Nowhere is there as much.
     hosts("16G", "[tasks.a]\nmemory = \"17G\"\n");
     let told = world.csync(&["simulate", "--hosts", "hosts.toml"]).exits(2);
-    assert!(told.err.contains("a[1]"), "{told:?}");
+    assert!(
+        told.err.contains("no host has the room that `a[1]` needs where it may run: 1 core, 17G of memory"),
+        "{told:?}"
+    );
+    assert!(told.err.contains("describe a host that has it") && !told.err.contains("task 0"), "{told:?}");
 }
 
 #[test]
@@ -187,4 +191,24 @@ fn a_what_if_runs_tasks_near_a_dataset_where_it_lies() {
     assert_eq!(ran("\"a:/scratch/reads\""), [1, 0, 0]);
     assert_eq!(ran("\"laptop:/scratch/reads\""), [0, 0, 1]);
     assert_eq!(ran("\"laptop:/scratch/reads\", \"b:/scratch/reads\""), [0, 1, 0], "the best of those that hold it");
+}
+
+#[test]
+fn a_what_if_names_what_it_cannot_mean() {
+    let world = World::new();
+    world.write("workflow.toml", "name = \"w\"\n[tasks.a]\noutputs = [\"out\"]\nrun = \"touch {outputs}\"\n");
+    let simulated = |text: &str| {
+        world.write("hosts.toml", text);
+        world.csync(&["simulate", "--hosts", "hosts.toml"])
+    };
+    let told = simulated("[hosts.laptop]\ncores = 2\n").exits(0);
+    assert!(told.err.contains("1 file of unknown size counts as empty"), "{told:?}");
+    let told = simulated("[hosts.laptop]\ncores = 2\n[tasks.nosuch]\ntime = \"1h\"\n").exits(2);
+    assert!(told.err.contains("[tasks.nosuch]: the workflow has no task of that name"), "{told:?}");
+    assert!(told.err.contains("it has `a`"), "{told:?}");
+    for rate in ["fast", "0"] {
+        let told = simulated(&format!("[hosts.a]\n[hosts.b]\n[links]\n\"a-b\" = {{ rate = \"{rate}\" }}\n")).exits(2);
+        assert!(told.err.contains(&format!("`{rate}` is no rate: bytes a second, like 10M")), "{told:?}");
+        assert!(!told.err.contains("memory"), "{told:?}");
+    }
 }

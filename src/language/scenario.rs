@@ -112,7 +112,7 @@ pub struct ScenarioOutage {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct ScenarioLink {
     /// Bytes a second.
-    #[serde(default, deserialize_with = "spelled")]
+    #[serde(default, deserialize_with = "rate")]
     pub rate: Option<Bytes>,
     /// Seconds before the first byte comes.
     #[serde(default)]
@@ -150,6 +150,12 @@ pub struct ScenarioChance {
 
 fn spelled<'de, D: Deserializer<'de>, T: FromStr<Err: std::fmt::Display>>(from: D) -> Result<Option<T>, D::Error> {
     needed(from).map(Some)
+}
+
+fn rate<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Bytes>, D::Error> {
+    let text = String::deserialize(from)?;
+    let rate = text.parse().ok().filter(|rate: &Bytes| rate.0 > 0);
+    rate.map(Some).ok_or_else(|| D::Error::custom(format!("`{text}` is no rate: bytes a second, like 10M")))
 }
 
 fn needed<'de, D: Deserializer<'de>, T: FromStr<Err: std::fmt::Display>>(from: D) -> Result<T, D::Error> {

@@ -18,7 +18,7 @@ use crate::cli::simulate::on::{Held, held};
 use crate::cli::simulate::told::{Told, tell};
 use crate::cli::submission::key_value;
 use crate::cli::view::words::{many, number};
-use crate::decide::place::problem::{File, Problem, Work};
+use crate::decide::place::problem::{File, Problem, ProblemError, Room, Work};
 use crate::decide::simulate::luck::Luck;
 use crate::decide::simulate::stage::Stage;
 use crate::decide::simulate::world::{Belief, Course, Strategy, World};
@@ -27,6 +27,7 @@ use crate::model::api::ErrorKind;
 use crate::model::host::HostName;
 use crate::model::id::TaskId;
 use crate::model::plan::Plan;
+use crate::model::units::Bytes;
 
 /// Say what would become of a workflow on hosts that are described: where it would run, for how long, how much would move
 ///
@@ -60,6 +61,9 @@ pub struct Args {
     compare: bool,
 }
 
+/// Tasks that are named to somebody who named one that there is not.
+const TOLD: usize = 20;
+
 /// Most pairs of instances that wait for each other.
 const PAIRS: usize = 5_000_000;
 
@@ -92,6 +96,13 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     })?;
     let (file, mut planned) = planned(context, &args.workflow, &args.params)?;
     let named = shown.to_string();
+    let tasks: Vec<&str> = planned.expanded.plan.tasks.iter().map(|task| task.name.as_str()).collect();
+    if let Some(unknown) = described.tasks.keys().find(|name| !tasks.contains(&name.as_str())) {
+        let failure = Failure::usage(format!("{named}: [tasks.{unknown}]: the workflow has no task of that name"));
+        let listed = tasks.iter().take(TOLD).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let more = if tasks.len() > TOLD { ", ..." } else { "" };
+        return Err(failure.hint(format!("it has {listed}{more}; `csync check --explain` lists all")));
+    }
     let held = held(&mut planned, &described, (&named, &file.source), args.policy.map(Into::into))?;
     let plan = &planned.expanded.plan;
     let stage = Stage::of(&described);
@@ -179,11 +190,25 @@ fn problem(
         work.seconds = need.seconds;
         work.room.memory = need.memory.unwrap_or(work.room.memory);
     }
-    Problem::new(stage.network.clone(), tasks, files).map_err(|error| {
-        let named = plan.instance_ids().find(|instance| error.to_string().contains(&format!("task {} ", instance.0)));
-        let of = named.map_or_else(String::new, |instance| format!(" ({})", plan.label(instance)));
-        Failure::new(ErrorKind::Invalid, format!("the workflow does not fit the hosts: {error}{of}"))
-    })
+    let rooms: Vec<Room> = tasks.iter().map(|work| work.room).collect();
+    Problem::new(stage.network.clone(), tasks, files).map_err(|error| misfit(plan, &rooms, &error))
+}
+
+/// Says why a workflow does not fit the hosts.
+fn misfit(plan: &Plan, rooms: &[Room], error: &ProblemError) -> Failure {
+    let ProblemError::NoSite { task } = *error else {
+        return Failure::new(ErrorKind::Invalid, format!("the workflow does not fit the hosts: {error}"));
+    };
+    let label = plan.instance_ids().nth(task).map(|instance| plan.label(instance)).unwrap_or_default();
+    let Room { cores, memory, gpus } = rooms.get(task).copied().unwrap_or_default();
+    let mut needs = vec![many(cores, "core")];
+    needs.extend((memory > 0).then(|| format!("{} of memory", Bytes(memory))));
+    needs.extend((gpus > 0).then(|| many(gpus, "GPU")));
+    let message = format!("no host has the room that `{label}` needs where it may run: {}", needs.join(", "));
+    Failure::new(ErrorKind::Invalid, message).hint(
+        "describe a host that has it (`cores`, `memory`, `gpus`), name others in `on`, or ask for less in its `resources`; \
+         `[tasks.NAME]` with `memory` says how much it takes",
+    )
 }
 
 /// Files that instances of one task make in the same place of their lists: those whose size is known tell of the others.
@@ -266,14 +291,16 @@ impl Sources {
         }
         if self.likened_files > 0 {
             let files = many(self.likened_files, "file");
+            let count = if self.likened_files == 1 { "counts" } else { "count" };
             words.push_str(
-                &format_args!(" {files} of unknown size count as large as others of their task.").to_string(),
+                &format_args!(" {files} of unknown size {count} as large as others of their task.").to_string(),
             );
         }
         if self.unsized_files > 0 {
             let files = many(self.unsized_files, "file");
+            let count = if self.unsized_files == 1 { "counts" } else { "count" };
             words.push_str(
-                &format_args!(" {files} of unknown size count as empty; `[tasks.NAME] output = \"2G\"` says more.")
+                &format_args!(" {files} of unknown size {count} as empty; `[tasks.NAME] output = \"2G\"` says more.")
                     .to_string(),
             );
         }

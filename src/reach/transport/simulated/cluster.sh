@@ -151,7 +151,15 @@ c_scancel() {
   c_bring_up
 }
 
-c_sinfo() { echo "sim*|up|1-00:00:00|$c_nodes|idle|sim[1-$c_nodes]|$c_cores|$c_memory|(null)|(null)|0/$c_cores/0/$c_cores"; }
+c_sinfo() {
+  c_all=$((c_nodes * c_cores)) c_used=0
+  for c_file in "$c_dir/running"/*; do
+    c_member=${c_file##*/}
+    c_cpus=$(sed -n 5p "$c_dir/jobs/${c_member%%.*}" 2>/dev/null)
+    c_used=$((c_used + ${c_cpus:-0}))
+  done
+  echo "sim*|up|1-00:00:00|$c_nodes|idle|sim[1-$c_nodes]|$c_cores|$c_memory|(null)|(null)|$c_used/$((c_all - c_used))/0/$c_all"
+}
 
 c_scontrol() {
   case $* in
