@@ -155,7 +155,10 @@ fn what_is_advised_for_files_of_datasets_is_a_task_that_runs() {
     for name in ["data:nope/x", "data:fastq/nope", "data:fastq/*.none"] {
         let command = format!("wc -l {name}");
         let told = world.csync(&["route", &command]).exits(0);
-        assert!(told.err.contains(&format!("How much {name} is was not looked up: it counts as nothing.")), "{told:?}");
+        let (_, file) = name.strip_prefix("data:").unwrap().split_once('/').unwrap();
+        let unknown = format!("How much {name} is was not looked up: it counts as nothing.");
+        let absent = format!("It names {name}, but the dataset `fastq` has no `{file}`: ");
+        assert!(told.err.contains(if name.contains("nope/x") { &unknown } else { &absent }), "{told:?}");
         let answer = world.csync(&["route", "--json", &command]).exits(0).json();
         assert_eq!((&answer["inputs"], &answer["not_counted"]), (&json!([]), &json!([name])));
     }
@@ -325,7 +328,16 @@ fn two_datasets_of_one_name_are_places_of_one_and_what_is_gone_counts_no_more() 
     std::fs::remove_dir_all(world.path("two")).unwrap();
     world.csync(&["data", "scan", "reads"]).exits(1);
     let refused = world.csync(&["route", "--input", "data:reads/a.fq", "wc"]).exits(3);
-    assert!(refused.err.contains("there is no input `data:reads/a.fq`"), "{refused:?}");
+    assert!(
+        refused.err.contains("there is no input `data:reads/a.fq`: no copy of the dataset `reads` is left"),
+        "{refused:?}"
+    );
+    assert!(refused.err.contains("`csync data where reads`"), "{refused:?}");
+    let routed = world.csync(&["route", "wc -c data:reads/a.fq"]);
+    assert!(
+        routed.err.contains("no copy of the dataset `reads` is left") && !routed.err.contains("not looked up"),
+        "{routed:?}"
+    );
     world.write("workflow.toml", "name = \"w\"\n[tasks.a]\ninputs = [\"data:reads/a.fq\"]\nrun = \"wc -c {inputs}\"\n");
     let refused = world.csync(&["submit"]);
     assert!(refused.code != 0 && refused.err.contains("reads"), "{refused:?}");
@@ -339,6 +351,27 @@ fn two_datasets_of_one_name_are_places_of_one_and_what_is_gone_counts_no_more() 
         assert!(refused.err.contains(words), "`{words}` is missing: {refused:?}");
     }
     world.csync(&["data", "where", "reads"]);
+}
+
+#[test]
+fn what_nobody_can_run_has_no_run_that_is_left_out_and_times_are_such() {
+    let world = world();
+    // The hosts of this world were never looked at: nothing is known that they lack.
+    let none = World::new().csync(&["route", "--cpus", "9999", "--", "sort", "reads.fq"]).exits(3);
+    assert!(none.out.contains("No host can run it.") && !none.err.contains("left out"), "{none:?}");
+    assert!(route(&world, &["--", "sort", "reads.fq"]).exits(0).err.contains("the run is left out"));
+    for time in ["0", "0s", "10000d"] {
+        let refused = route(&world, &["--time", time, "--", "sort", "reads.fq"]).exits(2);
+        assert!(refused.err.contains("from 1s to "), "{time}: {refused:?}");
+    }
+    route(&world, &["--time", "365d", "--", "sort", "reads.fq"]).exits(0);
+    // Where there is no Slurm, nothing of it starts anything.
+    let mut srun = world.command(&["route", "--", "srun", "sort", "reads.fq"]);
+    std::fs::create_dir_all(world.path("bin")).unwrap();
+    srun.env("CSYNC_CONFIG", world.path("config")).env("PATH", world.path("bin"));
+    let told: Done = srun.output().unwrap().into();
+    assert!(told.out.contains("Not on local: there is no Slurm, and `srun` starts nothing without"), "{told:?}");
+    assert!(told.out.contains("hpc/short"), "{told:?}");
 }
 
 #[test]

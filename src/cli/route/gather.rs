@@ -22,13 +22,13 @@ use crate::decide::graph::known::share;
 use crate::decide::graph::net::Net;
 use crate::decide::graph::queues::Queues;
 use crate::decide::learn::threads::threads;
-use crate::decide::route::need::{Asker, Cores, DAEMONS, Found, Input, Need, Place, light_login};
+use crate::decide::route::need::{Asker, Cores, DAEMONS, Found, Input, Launcher, Need, Place, light_login};
 use crate::language::command::is_small;
 use crate::language::container::{BadImage, Image, RUNTIMES, pulled_name};
 use crate::language::manifest::localized;
 use crate::language::shell::{Span, Word, read, words};
 use crate::model::api::ErrorKind;
-use crate::model::data::{IMAGES, Replica};
+use crate::model::data::{Holding, IMAGES, Replica, Trouble};
 use crate::model::facts::{ContainerProgram, Facts, Gpu};
 use crate::model::host::HostName;
 use crate::reach::clock;
@@ -42,6 +42,9 @@ const MOST_ENTRIES: usize = 100_000;
 
 /// Programs that take HOST:PATH as it is written.
 const COPIERS: [&str; 5] = ["scp", "rsync", "sftp", "ssh", "rclone"];
+
+/// Programs of Slurm that start others.
+const LAUNCHERS: [&str; 3] = ["srun", "sbatch", "salloc"];
 
 /// What earlier runs showed.
 #[derive(Default)]
@@ -120,6 +123,30 @@ impl Seen {
             let rest = path.strip_prefix(place.path.as_str()).filter(|_| place.host.as_str() == host)?;
             let inside = rest.is_empty() || rest.starts_with('/');
             inside.then(|| format!("data:{}{}", place.dataset, rest.trim_end_matches('/')))
+        })
+    }
+
+    /// Says why a file of a dataset is not there, and what helps; none of what names no dataset that there is.
+    pub(super) fn absent(&self, word: &str) -> Option<(String, String)> {
+        let input = self.input(word)?;
+        let rest = input.strip_prefix("data:")?;
+        let (name, file) = rest.split_once('/').unwrap_or((rest, ""));
+        let places = self.catalog.places(name);
+        if places.is_empty() || self.dataset(word).is_some() {
+            return None;
+        }
+        Some(if places.iter().all(|place| place.trouble == Some(Trouble::Gone)) {
+            let helps =
+                format!("`csync data where {name}` says where it was, `csync data add {name} PLACE` where it is now");
+            (format!("no copy of the dataset `{name}` is left"), helps)
+        } else if !places.iter().any(Holding::is_there) {
+            (
+                format!("no place of the dataset `{name}` was seen yet"),
+                format!("`csync data scan {name}` looks at them"),
+            )
+        } else {
+            let helps = format!("`csync data scan {name}` looks again at what is there");
+            (format!("the dataset `{name}` has no `{file}`"), helps)
         })
     }
 
@@ -232,8 +259,21 @@ impl Line {
 
     /// Returns whether it begins with a program that takes HOST:PATH as it is written.
     fn reaches_hosts(&self) -> bool {
+        COPIERS.contains(&self.program())
+    }
+
+    /// Returns the program that it begins with.
+    fn program(&self) -> &str {
         let first = self.command.split_whitespace().next().unwrap_or_default();
-        COPIERS.contains(&first.rsplit('/').next().unwrap_or_default())
+        first.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// Returns the program of Slurm that it begins with.
+    fn launcher(&self) -> Option<Launcher> {
+        let name = LAUNCHERS.into_iter().find(|name| *name == self.program())?;
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let is_here = std::env::split_paths(&path).any(|dir| dir.join(name).is_file());
+        Some(Launcher { name, is_here })
     }
 }
 
@@ -289,6 +329,7 @@ pub(super) fn wanted(
             },
             image: seen.image.as_ref().and_then(|image| seen.copies_of(image)),
             inputs: Vec::new(),
+            launcher: given.launcher(),
             asker,
             now: clock::now().0 as f64 / 1e6,
         },
@@ -297,7 +338,11 @@ pub(super) fn wanted(
     };
     for input in &args.inputs {
         if !wanted.add(input, known, seen, net) {
-            let failure = Failure::new(ErrorKind::NotFound, format!("there is no input `{}`", input.escape_debug()));
+            let failure = format!("there is no input `{}`", input.escape_debug());
+            if let Some((why, helps)) = seen.absent(input) {
+                return Err(Failure::new(ErrorKind::NotFound, format!("{failure}: {why}")).hint(helps));
+            }
+            let failure = Failure::new(ErrorKind::NotFound, failure);
             return Err(
                 failure.hint("name a file or directory here, HOST:PATH of a host that `csync hosts list` names, or data:NAME/FILE of a dataset")
             );

@@ -28,7 +28,7 @@ use crate::decide::graph::net::Net;
 use crate::decide::route::need::Asker;
 use crate::decide::route::sheet::route;
 use crate::model::facts::Facts;
-use crate::model::units::{Bytes, Walltime};
+use crate::model::units::{BadUnit, Bytes, Walltime};
 
 /// Say where a command should run
 ///
@@ -53,7 +53,7 @@ pub struct Args {
     #[arg(short, long, value_name = "MEMORY")]
     mem: Option<Bytes>,
     /// How long it runs here, at most: 90s, 1h30m, 01:30:00
-    #[arg(short, long, value_name = "TIME")]
+    #[arg(short, long, value_name = "TIME", value_parser = run_time)]
     time: Option<Walltime>,
     /// GPUs
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -88,6 +88,15 @@ pub struct Args {
     /// The command: one text, or its words
     #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<OsString>,
+}
+
+/// Longest run that is asked about: no site allows more.
+const LONGEST: Walltime = Walltime(1000 * 86_400);
+
+/// Reads how long something runs.
+fn run_time(text: &str) -> Result<Walltime, String> {
+    let time: Walltime = text.parse().map_err(|error: BadUnit| error.to_string())?;
+    if (1..=LONGEST.0).contains(&time.0) { Ok(time) } else { Err(format!("from 1s to {LONGEST}")) }
 }
 
 /// Places that are shown unless all are asked for.
@@ -189,7 +198,7 @@ fn answer(
             context.say(&format!("{} more can run it; `--all` lists them.", view::hosts(routes.others)));
         }
         for name in unknown {
-            context.say(&format!("How much {name} is was not looked up: it counts as nothing."));
+            context.say(&not_counted(seen, &name));
         }
         if let Some(words) = &foretold.words {
             context.say(&format!("Its {words} is what was learned of it: `csync profile` shows that."));
@@ -197,7 +206,7 @@ fn answer(
         if let Some(said) = given.and_then(|given| given::sentence(given, args.mem.is_some(), args.time.is_some())) {
             context.say(&said);
         }
-        if need.time.is_none() {
+        if need.time.is_none() && !routes.places.is_empty() {
             context.say("How long it runs is not known, so the run is left out: `--time` says it.");
         }
         let shared = || view::shared(&routes, &need).or_else(|| view::fewer(&routes)).filter(|_| args.cpus.is_none());
@@ -209,6 +218,14 @@ fn answer(
         }
     }
     Ok(if routes.places.is_empty() { Exit::NotFound } else { Exit::Success })
+}
+
+/// Says that nobody knows how much something is that a command names.
+fn not_counted(seen: &Seen, name: &str) -> String {
+    match seen.absent(name) {
+        Some((why, helps)) => format!("It names {name}, but {why}: {helps}."),
+        None => format!("How much {name} is was not looked up: it counts as nothing."),
+    }
 }
 
 /// Returns words as a command line.

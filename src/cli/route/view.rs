@@ -60,7 +60,7 @@ pub(super) fn table(routes: &Routes<'_>, need: &Need, page: Page) -> String {
 pub(super) fn explained(routes: &Routes<'_>, need: &Need, page: Page) -> String {
     let mut out = format!("{}\n", asked(need));
     for sheet in &routes.places {
-        let _ = writeln!(out, "{}  {}", page.paint.bold(name(sheet)), span(&sheet.total));
+        let _ = writeln!(out, "{}  {}", page.paint.bold(name(sheet)), ends(&sheet.total));
         let run = sheet.run.map_or_else(|| "not known".to_owned(), |run| sourced(&run));
         for (term, value) in [("wait", sourced(&sheet.wait)), ("transfer", transfer(sheet)), ("run", run)] {
             let _ = writeln!(out, "  {term:<8}  {value}");
@@ -73,7 +73,7 @@ pub(super) fn explained(routes: &Routes<'_>, need: &Need, page: Page) -> String 
             let _ = writeln!(out, "  load      {}", load(busy));
         }
         for other in &sheet.apart {
-            let (wait, all) = (sourced(&other.wait), span(&other.total));
+            let (wait, all) = (sourced(&other.wait), ends(&other.total));
             let _ = writeln!(out, "  or in     {}: wait {wait}; {all} in all", other.partition);
         }
     }
@@ -149,7 +149,13 @@ fn about_or_none(seconds: f64) -> String {
 }
 
 fn sourced(estimate: &Estimate) -> String {
-    format!("{}, {}", span(estimate), estimate.source)
+    format!("{}, {}", ends(estimate), estimate.source)
+}
+
+/// An interval whole: the middle, and the ends where they are told otherwise.
+fn ends(estimate: &Estimate) -> String {
+    let [low, middle, high] = [estimate.low, estimate.middle, estimate.high].map(about_or_none);
+    if low == middle && high == middle { middle } else { format!("{middle} ({low}-{high})") }
 }
 
 /// Says how busy it was: `12 cores idle, 4m 00s ago`.
@@ -202,7 +208,14 @@ pub(super) fn vetoed(routes: &Routes<'_>, shown: usize) -> String {
     for vetoed in routes.vetoed.iter().take(shown) {
         let reasons: Vec<String> = vetoed.reasons.iter().map(ToString::to_string).collect();
         let looks = vetoed.reasons.contains(&Veto::NotProbed);
-        let help = if looks { format!("; `csync hosts probe {}` does.", vetoed.host) } else { ".".to_owned() };
+        let failed = vetoed.reasons.iter().any(|reason| matches!(reason, Veto::NoContact { .. }));
+        let help = if looks {
+            format!("; `csync hosts probe {}` does.", vetoed.host)
+        } else if failed {
+            format!("; `csync hosts probe {}` tries again.", vetoed.host)
+        } else {
+            ".".to_owned()
+        };
         let _ = writeln!(out, "Not on {}: {}{help}", vetoed.host, reasons.join("; "));
     }
     let rest = routes.vetoed.len().saturating_sub(shown);

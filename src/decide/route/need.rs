@@ -35,6 +35,8 @@ pub struct Need {
     pub image: Option<Input>,
     /// What it reads.
     pub inputs: Vec<Input>,
+    /// The program of Slurm that starts it; none where none does.
+    pub launcher: Option<Launcher>,
     /// Who asks.
     pub asker: Asker,
     /// What time it is, in seconds since 1970: queues have their hours.
@@ -52,6 +54,15 @@ pub enum Cores {
         /// The cores of the machine that its run time is told for, where these are known.
         here: Option<u32>,
     },
+}
+
+/// A program of Slurm that starts others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Launcher {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether this machine has it.
+    pub is_here: bool,
 }
 
 /// Who wants to run something.
@@ -170,7 +181,7 @@ impl<'a> Place<'a> {
         let partitions = partitions.into();
         let (wait, queues, stop) = (None, Queues::default(), None);
         let speed = Estimate::known(1.0);
-        let (found, rooms) = (facts.map(Found::from), Room::of_all(&partitions));
+        let (found, rooms) = (facts.map(Found::from), Room::of_all(&partitions, host.batch));
         Self { host, found, partitions, rooms, wait, queues, stop, speed, trouble: None, login_of: None }
     }
 

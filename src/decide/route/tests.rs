@@ -3,7 +3,7 @@ use crate::decide::graph::net::{Link, Net};
 use crate::decide::graph::queues::{Queues, Wait};
 use crate::decide::learn::waits::Waited;
 use crate::decide::place::plan::Policy;
-use crate::decide::route::need::{Asker, Cores, DAEMONS, Input, Need, Place, light_login};
+use crate::decide::route::need::{Asker, Cores, DAEMONS, Input, Launcher, Need, Place, light_login};
 use crate::decide::route::sheet::{Routes, route};
 use crate::decide::route::veto::{Veto, fit};
 use crate::language::container::RUNTIMES;
@@ -318,6 +318,7 @@ fn every_veto_says_what_is_missing() {
         sandboxed: false,
         image: None,
         inputs: vec![Input { name: "reads.fq".to_owned(), bytes: 1e9, at: vec![HostName::local()] }],
+        launcher: None,
         asker: Asker::Agent,
         now: 0.0,
     };
@@ -418,6 +419,52 @@ fn a_partition_with_gpus_is_left_to_those_who_need_them() {
     let huge = Need { gpus: 8, ..need() };
     let routes = route(&net, &huge, &places, Policy::Fastest, 9);
     assert_eq!(said(&routes), ["hpc: 8 GPUs on one node, where it has 4 GPUs"]);
+}
+
+#[test]
+fn where_a_probe_saw_all_nodes_and_no_gpu_there_is_none() {
+    let net = star(&[("hpc", 1.0)]);
+    let seen = |name: &str| Partition { in_service: Some(3), ..partition(name, 8, 64, 48) };
+    let told = |batch: Batch, partitions: Vec<Partition>| {
+        let hpc = host("hpc", Some(batch));
+        let place = Place::of(&hpc, None, partitions);
+        said(&route(&net, &Need { gpus: 1, ..need() }, &[place], Policy::Fastest, 9))
+    };
+    let none = ["hpc: 1 GPU on one node, where it has no GPUs"];
+    assert_eq!(told(Batch::Slurm, vec![seen("short"), seen("long")]), none);
+    // Where nobody looked, or others have names of their own for them, the batch system is left to judge.
+    assert_eq!(told(Batch::Slurm, vec![seen("short"), partition("written", 8, 64, 48)]), Vec::<String>::new());
+    assert_eq!(told(Batch::Pbs, vec![seen("short")]), Vec::<String>::new());
+    let gpu = Partition { gpus: [("a100".to_owned(), 4)].into(), ..seen("gpu") };
+    assert_eq!(told(Batch::Slurm, vec![seen("short"), gpu]), Vec::<String>::new());
+}
+
+#[test]
+fn what_slurm_alone_starts_goes_where_there_is_one() {
+    let net = star(&[("hpc", 1.0), ("grid", 1.0)]);
+    let (hpc, grid, local) =
+        (host("hpc", Some(Batch::Slurm)), host("grid", Some(Batch::Sge)), host("local", Some(Batch::None)));
+    let places = [&hpc, &grid, &local].map(|host| Place::of(host, None, Vec::new()));
+    let with = |is_here| Need { launcher: Some(Launcher { name: "srun", is_here }), ..need() };
+    let wanted = with(false);
+    let routes = route(&net, &wanted, &places, Policy::Fastest, 9);
+    assert_eq!(order(&routes), ["hpc"]);
+    let mut told = said(&routes);
+    told.sort();
+    let why = "there is no Slurm, and `srun` starts nothing without";
+    assert_eq!(told, [format!("grid: {why}"), format!("local: {why}")]);
+    let wanted = with(true);
+    assert_eq!(said(&route(&net, &wanted, &places, Policy::Fastest, 9)), [format!("grid: {why}")]);
+}
+
+#[test]
+fn a_failed_look_is_not_told_as_none() {
+    let (net, unseen) = (star(&[("hpc", 1.0)]), host("hpc", None));
+    let place =
+        |trouble: Option<&str>| Place { trouble: trouble.map(str::to_owned), ..Place::of(&unseen, None, Vec::new()) };
+    let told = |trouble| said(&route(&net, &need(), &[place(trouble)], Policy::Fastest, 9));
+    assert_eq!(told(None), ["hpc: nobody looked at it yet"]);
+    assert_eq!(told(Some("no route to host")), ["hpc: it is not spoken to at present: no route to host"]);
 }
 
 #[test]

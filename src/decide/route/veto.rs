@@ -17,6 +17,11 @@ pub enum Veto {
     DataOnly,
     /// Nobody looked at it yet.
     NotProbed,
+    /// It has no Slurm, without which what starts it does nothing.
+    NoSlurm {
+        /// What starts it.
+        launcher: &'static str,
+    },
     /// It is not spoken to at present.
     NoContact {
         /// Why.
@@ -87,6 +92,7 @@ impl fmt::Display for Veto {
         match self {
             Self::DataOnly => f.write_str("it only holds data (`transfer_only` in hosts.toml)"),
             Self::NotProbed => f.write_str("nobody looked at it yet"),
+            Self::NoSlurm { launcher } => write!(f, "there is no Slurm, and `{launcher}` starts nothing without"),
             Self::NoContact { why } => write!(f, "it is not spoken to at present: {why}"),
             Self::NoAgents => f.write_str("coding agents may start nothing there (`policy.agents` in hosts.toml)"),
             Self::LoginNode { of } => {
@@ -128,8 +134,14 @@ pub fn fit<'p>(need: &Need, place: &'p Place<'_>) -> Result<Option<&'p Partition
     if host.transfer_only {
         return Err(vec![Veto::DataOnly]);
     }
-    let Some(batch) = host.batch else { return Err(vec![Veto::NotProbed]) };
+    let Some(batch) = host.batch else {
+        let why = place.trouble.clone();
+        return Err(vec![why.map_or(Veto::NotProbed, |why| Veto::NoContact { why })]);
+    };
     let mut vetoes = Vec::new();
+    if let Some(launcher) = need.launcher.filter(|it| batch != Batch::Slurm && !(it.is_here && host.name.is_local())) {
+        vetoes.push(Veto::NoSlurm { launcher: launcher.name });
+    }
     vetoes.extend(place.trouble.clone().map(|why| Veto::NoContact { why }));
     if need.asker == Asker::Agent && host.policy.agents == Agents::Deny {
         vetoes.push(Veto::NoAgents);
@@ -223,9 +235,13 @@ pub struct Room {
 }
 
 impl Room {
-    /// Returns the rooms of partitions, in their order.
-    pub(super) fn of_all(partitions: &[Partition]) -> Vec<Self> {
-        let names_gpus = partitions.iter().any(|partition| !partition.gpus.is_empty());
+    /// Returns the rooms of partitions of a batch system, in their order.
+    pub(super) fn of_all(partitions: &[Partition], batch: Option<Batch>) -> Vec<Self> {
+        // `sinfo` tells the GPUs of the nodes that it tells of: where it told of nodes everywhere, and none has any, there are none. Others
+        // have them under names of the site's own, and of what a person alone wrote down nobody looked.
+        let was_seen = |partition: &Partition| partition.in_service.is_some();
+        let has_none = batch == Some(Batch::Slurm) && !partitions.is_empty() && partitions.iter().all(was_seen);
+        let names_gpus = has_none || partitions.iter().any(|partition| !partition.gpus.is_empty());
         let of = |partition: &Partition| Self {
             cores: partition.cores_per_node.into_iter().chain(partition.cores_max).min(),
             memory: partition.memory_per_node.into_iter().chain(partition.memory_max).min(),
