@@ -179,7 +179,7 @@ async fn learned(state: &Path) {
         let signature = signature(&commands(&line), &inputs, &key).expect("a command");
         Entry { signature, class: class_of("local", &key), profile: profile.clone() }
     };
-    learned.merge((0..PROFILES).map(entry).collect(), Timestamp(1)).await.expect("it is kept");
+    learned.merge((0..PROFILES).map(entry).collect(), &[], Timestamp(1)).await.expect("it is kept");
     learned.close().await;
 }
 

@@ -151,7 +151,19 @@ fn a_store_of_another_key_is_said_and_advice_is_given_without_it() {
     assert!(routed.err.contains("does not open") && routed.out.contains("local"), "{routed:?}");
     let routed = world.csync(&["route", "--json", "sort in"]).exits(0).json();
     assert!(routed["places"][0]["run"]["source"]["learned"].is_null(), "{routed}");
-    world.csync(&["submit"]).exits(0);
+    // Once each, with what tells what helps; and the work goes on.
+    for args in [&["submit", "--dry-run"][..], &["submit"], &["status"], &["why", "last", "a"]] {
+        // Whatever lines it is broken into.
+        let told = world.csync(args).exits(0).err;
+        let told: Vec<&str> = told.split_whitespace().filter(|word| *word != "│").collect();
+        let told = told.join(" ");
+        assert_eq!(told.matches("does not open").count(), 1, "{args:?}: {told}");
+        assert!(told.contains("hat was learned is of no use") && told.contains("`csync doctor`"), "{args:?}: {told}");
+    }
+    let told = world.json(&["submit", "--dry-run"])["warnings"][0]["message"].to_string();
+    assert!(told.contains("does not open"), "{told}");
+    let doctor = world.csync(&["doctor"]).exits(0).out;
+    assert!(doctor.contains("it is of no use: the key") && doctor.contains("bring the key that belongs"), "{doctor}");
     world.csync(&["--quiet", "hook", "refresh"]).exits(0);
     let event = json!({
         "session_id": "s1", "cwd": world.path(""), "hook_event_name": "PreToolUse", "tool_name": "Bash",
@@ -257,4 +269,30 @@ fn an_engine_looks_after_what_was_learned_with_nothing_else_to_do() {
     world.csync(&["engine", "restart"]).exits(0);
     until("what is older than half a year is dropped", || known() == 1);
     assert_eq!(world.json(&["profile"])["profiles"][0]["command"], "cut");
+}
+
+#[test]
+fn an_import_that_fails_leaves_no_key_in_the_way_of_the_one_that_is_shared() {
+    let (a, b) = (World::new(), World::new());
+    a.write("jobs.txt", &format!("{HEADER}\n{}", jobs("sort", 0..20)));
+    a.json(&["profile", "import", "jobs.txt"]);
+    let file = a.path("out.sealed");
+    a.csync(&["profile", "export", "--sealed", file.to_str().unwrap()]).exits(0);
+    let left = |world: &World| ["learned.db", "learned.key"].map(|name| world.state().join(name).exists());
+    b.csync(&["profile", "import", file.to_str().unwrap()]).exits(5);
+    assert_eq!(left(&b), [false, false]);
+    // A key that is there stays, and what it would have sealed is not begun.
+    fs::create_dir_all(b.state()).unwrap();
+    let wrong = World::new();
+    wrong.json(&["profile"]);
+    share_key(&wrong, &b);
+    b.csync(&["profile", "import", file.to_str().unwrap()]).exits(5);
+    assert_eq!(left(&b), [false, true]);
+    share_key(&a, &b);
+    assert_eq!(b.json(&["profile", "import", file.to_str().unwrap()])["jobs"], 20);
+    // What was there before is not touched.
+    let other = World::new();
+    other.json(&["profile"]);
+    other.csync(&["profile", "import", file.to_str().unwrap()]).exits(5);
+    assert_eq!(left(&other), [true, true]);
 }

@@ -325,6 +325,34 @@ fn what_if_goes_on_without_what_was_learned(world: &World) {
 }
 
 #[test]
+fn a_damaged_record_is_told_and_the_rest_is_used() {
+    let world = World::new();
+    world.write("in", "b\na\n");
+    world.write("workflow.toml", "name = \"w\"\n[tasks.a]\ninputs = [\"in\"]\nrun = \"sort in\"\n");
+    let rows: String =
+        (0..60).map(|id| format!("{id}|sort|COMPLETED|6{id:02}|5{id:02}M|2026-11-20T00:{id:02}:00\n")).collect();
+    world.write("jobs.txt", &format!("JobID|JobName|State|ElapsedRaw|MaxRSS|End\n{rows}"));
+    world.csync(&["profile", "import", "--hosts", "local", "jobs.txt"]).exits(0);
+    assert!(!world.csync(&["submit", "--dry-run"]).exits(0).err.contains("damaged"));
+    assert!(world.csync(&["doctor"]).exits(0).out.contains("1 record can be read"));
+    // Six pages are the tables'; what a record has no room for there lies in those behind.
+    let store = world.state().join("learned.db");
+    let mut bytes = fs::read(&store).unwrap();
+    assert!(bytes.len() > 6 * 4096, "the record is as large as that");
+    bytes.chunks_mut(4096).skip(6).for_each(|page| page[100] ^= 1);
+    fs::write(&store, bytes).unwrap();
+    let shown = world.csync(&["profile", "show", "sort"]);
+    assert!(shown.err.contains("1 record is damaged and left out"), "{shown:?}");
+    let told = world.csync(&["submit", "--dry-run"]).exits(0).err;
+    let told: Vec<&str> = told.split_whitespace().filter(|word| *word != "│").collect();
+    let told = told.join(" ");
+    assert_eq!(told.matches("damaged").count(), 1, "{told}");
+    assert!(told.contains("of what was learned") && told.contains("`csync doctor`"), "{told}");
+    let doctor = world.csync(&["doctor"]).exits(0).out;
+    assert!(doctor.contains("1 record is damaged and left out"), "{doctor}");
+}
+
+#[test]
 fn what_was_not_used_for_long_is_dropped_as_somebody_says() {
     let world = World::new();
     let header = "JobID|JobName|State|ElapsedRaw|MaxRSS|End";
@@ -429,4 +457,102 @@ fn a_job_that_runs_out_of_learned_memory_is_tried_again_with_more() {
     assert!(mems[0] < 140 << 20 && *mems.last().unwrap() >= 140 << 20, "{mems:?}");
     let why = csync(&["why", "hold[1]"]).exits(0).out;
     assert!(why.contains("out of memory") && why.contains("it succeeded"), "{why}");
+}
+
+/// A report of jobs of some ids, each of which ended on the day of its number.
+fn report(ids: impl IntoIterator<Item = u32>) -> String {
+    let row = |id: u32| {
+        format!("{id}|sort|{}|60|500M|4G|00:10:00|2026-10-{:02}T{:02}:00:00\n", state(id), 1 + id / 24, id % 24)
+    };
+    let header = "JobID|JobName|State|ElapsedRaw|MaxRSS|ReqMem|Timelimit|End\n".to_owned();
+    ids.into_iter().map(row).fold(header, |text, row| text + &row)
+}
+
+fn state(id: u32) -> &'static str {
+    if id.is_multiple_of(10) { "TIMEOUT" } else { "COMPLETED" }
+}
+
+#[test]
+fn a_job_counts_once_whatever_the_report_is_called_that_tells_of_it() {
+    let world = World::new();
+    let counted = || {
+        let told = world.json(&["profile"]);
+        let counted = ["runs", "killed"].map(|key| told["profiles"][0][key].as_u64().unwrap());
+        (counted[0], counted[1])
+    };
+    world.write("jobs.txt", &report(0..300));
+    world.json(&["profile", "import", "jobs.txt"]);
+    assert_eq!(counted(), (300, 30));
+    // Spelled otherwise, copied, and twice at once.
+    world.json(&["profile", "import", "./jobs.txt"]);
+    world.json(&["profile", "import", world.path("jobs.txt").to_str().unwrap()]);
+    world.write("copy.txt", &report(0..300));
+    world.json(&["profile", "import", "copy.txt", "jobs.txt"]);
+    assert_eq!(counted(), (300, 30));
+    // It grew, under its own name and under another.
+    world.write("jobs.txt", &report(0..310));
+    world.json(&["profile", "import", "jobs.txt"]);
+    assert_eq!(counted(), (310, 31));
+    world.write("grown.txt", &report(0..400));
+    world.json(&["profile", "import", "grown.txt"]);
+    assert_eq!(counted(), (400, 40));
+    // Other jobs under the same name count beside them; of a report that begins later, those of whole days count once.
+    world.write("jobs.txt", &report(480..600));
+    world.json(&["profile", "import", "jobs.txt"]);
+    assert_eq!(counted(), (520, 52));
+    world.write("jobs.txt", &report(240..620));
+    world.json(&["profile", "import", "jobs.txt"]);
+    assert_eq!(counted(), (620, 62));
+}
+
+#[test]
+fn what_repeats_is_not_called_nothing() {
+    let world = World::new();
+    let rows = "1|sort|COMPLETED|60|500M|2026-10-01T00:00:00\n";
+    world
+        .write("jobs.txt", &format!("\u{feff}JobID|JobName|State|ElapsedRaw|MaxRSS|End\n{rows}{rows}{rows}nonsense\n"));
+    let told = world.csync(&["profile", "import", "jobs.txt"]).exits(0).err;
+    assert!(told.contains("1 job of 1 kind of commands was learned from."), "{told}");
+    assert!(told.contains("2 lines repeat what was told already."), "{told}");
+    assert!(told.contains("1 line told of nothing that can be learned from."), "{told}");
+    let told = world.json(&["profile", "import", "jobs.txt"]);
+    assert_eq!((&told["repeated"], &told["skipped"]), (&serde_json::json!(2), &serde_json::json!(1)), "{told}");
+}
+
+#[test]
+fn a_program_is_shown_and_forgotten_whole_and_what_is_listed_by_its_token() {
+    let world = World::new();
+    let row = |id: u32, name: &str| format!("{id}|{name}|COMPLETED|60|500M|2026-10-01T00:{id:02}:00\n");
+    let names = ["SAMTOOLS_SORT", "SAMTOOLS_VIEW", "our_own_thing"];
+    let rows: String = (0..8).flat_map(|id| names.map(|name| row(id, name))).collect();
+    world.write("jobs.txt", &format!("JobID|JobName|State|ElapsedRaw|MaxRSS|End\n{rows}"));
+    world.json(&["profile", "import", "jobs.txt"]);
+    let listed = |world: &World| -> Vec<String> {
+        let told = world.json(&["profile"]);
+        told["profiles"].as_array().unwrap().iter().map(|it| it["command"].as_str().unwrap().to_owned()).collect()
+    };
+    let all = listed(&world);
+    let token = all.iter().find(|name| !name.contains("samtools")).unwrap().clone();
+    assert_eq!(all.len(), 3, "{all:?}");
+    let shown = world.csync(&["profile", "show", "samtools"]).exits(0).out;
+    assert!(shown.contains("samtools sort on ") && shown.contains("samtools view on "), "{shown}");
+    assert!(world.csync(&["profile", "show", &token]).exits(0).out.contains(&token));
+    let json = world.csync(&["profile", "show", "samtools", "sort", "--json"]).exits(0).json();
+    assert_eq!((&json["command"], json["found"].as_array().unwrap().len()), (&"samtools sort".into(), 1), "{json}");
+    assert_eq!(world.csync(&["profile", "forget", &token, "--json"]).exits(0).json()["forgotten"], 1);
+    assert_eq!(listed(&world), ["samtools sort", "samtools view"]);
+    assert_eq!(world.json(&["profile", "forget", "samtools"])["forgotten"], 2);
+    assert_eq!(listed(&world), Vec::<String>::new());
+}
+
+#[test]
+fn a_sum_of_accounting_is_told_what_tells_of_each_job() {
+    let world = World::new();
+    world.write(
+        "sum.txt",
+        "Total System Usage\n    WALLCLOCK         UTIME         STIME\n         1437         0.144\n",
+    );
+    let refused = world.csync(&["profile", "import", "sum.txt"]).exits(2);
+    assert!(refused.err.contains("`qacct -j > jobs.txt`") && !refused.err.contains("sacct -P"), "{refused:?}");
+    assert!(!world.state().join("learned.db").exists() && !world.state().join("learned.key").exists());
 }

@@ -58,8 +58,9 @@ pub(super) fn dry_run(context: &Context, source: &Source, root: &str, wishes: &W
     prepared.warnings.extend(places::misfits(&prepared.plan, &hosts, &known.facts, here));
     prepared.places.exclude(&prepared.plan, &hosts, &known.facts, (Asker::Person, here))?;
     let is_told = context.json() || !context.quiet();
-    let foreseen =
+    let mut foreseen =
         if is_told { foresee(context, &prepared, &known, (&hosts, here), *policy)? } else { Places::default() };
+    prepared.warnings.extend(foreseen.trouble.take());
     if context.json() {
         context.print_json(&Foreseen::new(&prepared, &foreseen))?;
         return Ok(Exit::Success);

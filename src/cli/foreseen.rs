@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::cli::context::Context;
 use crate::cli::errors::Failure;
-use crate::cli::view::words::{about, cut, many};
+use crate::cli::view::words::{about, cut, many, number};
 use crate::decide::engine::limits::{Limits, chooses_partition, room};
 use crate::decide::engine::protocol::{Capacity, Verdict};
 use crate::decide::graph::estimate::{Estimate, Source};
@@ -25,6 +25,7 @@ use crate::decide::place::problem::Room;
 use crate::language::hosts::Hosts;
 use crate::model::choice::{Excluded, Foreseen, Policy, Span, Terms};
 use crate::model::data::{Brought, DataFact, Rate, Replica};
+use crate::model::diagnostic::Diagnostic;
 use crate::model::facts::Facts;
 use crate::model::host::HostName;
 use crate::model::id::{HostId, InstanceId, TaskId};
@@ -89,6 +90,12 @@ pub(super) struct Places {
     /// Of the run as a whole, where it is not too large to be planned.
     #[serde(skip_serializing_if = "Option::is_none")]
     plan: Option<Whole>,
+    /// How many instances there are, where these are too many to plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    too_many: Option<usize>,
+    /// What could not be read of what was learned.
+    #[serde(skip)]
+    pub(super) trouble: Option<Diagnostic>,
 }
 
 #[derive(Debug, Serialize)]
@@ -155,6 +162,7 @@ pub(super) fn foresee(
         return Ok(Places::default());
     }
     let lore = context.block_on(async { Ok(lore(&state, plan, &prepared.verdicts, &names, clock::now()).await) })?;
+    let trouble = lore.trouble;
     let net = net(hosts, &known.rates, &known.shared, |host| known.facts.get(host)?.trip);
     let survey = survey(&names, hosts, &known.facts, &net, &known.waits, (here.cpus, clock::now()));
     let number = |name: &HostName| {
@@ -195,10 +203,11 @@ pub(super) fn foresee(
     let rooms = Room { cores: here.cpus, memory: here.mem.0, gpus: here.gpus };
     let wanted = Wanted { plan, runs: &runs, routes: &routes, queues: &queues, here: rooms, policy, now };
     let made = if all <= MOST_PLANNED { draft(wanted, &survey, &mut outlook).ok() } else { None };
-    Ok(match made {
+    let places = match made {
         Some(made) => told.planned(&made, &mut outlook),
         None => told.unplanned(wanted, &mut outlook),
-    })
+    };
+    Ok(Places { trouble, too_many: Some(all).filter(|all| *all > MOST_PLANNED), ..places })
 }
 
 /// Returns what the hosts of a survey let one job have, in its order.
@@ -231,7 +240,7 @@ impl Told<'_> {
         };
         let tasks = draft.lines.iter().filter_map(task).collect();
         let whole = Whole { end: draft.end, bound: draft.bound, moved: Bytes(draft.moved as u64) };
-        Places { tasks, plan: Some(whole) }
+        Places { tasks, plan: Some(whole), ..Places::default() }
     }
 
     /// Where there are too many to plan: what is asked for alone.
@@ -257,7 +266,7 @@ impl Told<'_> {
         let told = all.filter_map(|(((first, host), instances), terms)| {
             self.task(first, (host, terms.as_ref()), instances, outlook)
         });
-        Places { tasks: told.collect(), plan: None }
+        Places { tasks: told.collect(), ..Places::default() }
     }
 
     /// Returns under which conditions a host takes a task.
@@ -352,7 +361,7 @@ impl Told<'_> {
 impl Places {
     /// Returns whether there is nothing to say.
     pub(super) fn is_empty(&self) -> bool {
-        self.tasks.is_empty()
+        self.tasks.is_empty() && self.too_many.is_none()
     }
 
     /// Says it in lines.
@@ -393,6 +402,14 @@ impl Places {
             let unknown = self.tasks.iter().filter(|task| task.is_unknown).count();
             let _ = writeln!(out, "{}", whole.sentence(unknown, self.tasks.len()));
         }
+        if let Some(all) = self.too_many {
+            let _ = writeln!(
+                out,
+                "No plan of the whole is made of {} instances, more than {}: each is placed when its turn comes.",
+                number(all as u32),
+                number(MOST_PLANNED as u32)
+            );
+        }
         out
     }
 }
@@ -429,4 +446,21 @@ fn sentence(terms: &Terms, is_unknown: bool) -> String {
         format!("run {} ({})", about(terms.run.middle), terms.run.source)
     });
     parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_large_to_plan_says_so() {
+        assert!(Places::default().is_empty() && Places::default().text().is_empty());
+        let large = Places { too_many: Some(250_000), ..Places::default() };
+        assert!(!large.is_empty());
+        assert_eq!(
+            large.text(),
+            "No plan of the whole is made of 250,000 instances, more than 200,000: each is placed when its turn comes.\n"
+        );
+        assert_eq!(serde_json::to_value(&large).unwrap()["too_many"], 250_000);
+    }
 }

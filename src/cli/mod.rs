@@ -40,8 +40,9 @@ mod script;
 
 mod foreseen;
 
-mod dry_run;
 mod planned;
+
+mod dry_run;
 
 mod cancel;
 mod check;
@@ -51,7 +52,6 @@ mod dag;
 mod data;
 mod demo;
 mod discover;
-mod doctor;
 mod engine;
 mod exit_codes;
 mod fetch;
@@ -79,6 +79,8 @@ mod wait;
 mod watch;
 mod why;
 mod worker;
+
+mod doctor;
 
 pub mod args;
 

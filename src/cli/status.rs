@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::hosts::unreadable;
+use crate::cli::profile::say_if_of_no_use;
 use crate::cli::record::running;
 use crate::cli::view;
 use crate::cli::view::table::Page;
@@ -38,6 +39,7 @@ pub(super) fn run(context: &Context, _args: &Args) -> Result<Exit, Failure> {
         }
     })?;
     let sandboxes = running(&context.state_dir()?);
+    say_if_of_no_use(context);
     match found {
         None => {
             let left = left_unfinished(context)?;

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
+use crate::cli::profile::say_if_of_no_use;
 use crate::cli::target::Target;
 use crate::cli::view;
 use crate::cli::view::table::Page;
@@ -85,6 +86,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         let whys = client.why(summary.run.into(), &label).await?;
         Ok((summary, whys))
     })?;
+    say_if_of_no_use(context);
     if args.placement {
         return placement(context, summary.run, &whys);
     }

@@ -9,10 +9,12 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::cli::doctor::Finding;
 use crate::cli::errors::Failure;
+use crate::cli::profile::{Depth, Looked, look, mends};
 use crate::cli::view::words::{clock as wall_clock, many, shell_word};
 use crate::model::units::{Bytes, Timestamp};
 use crate::reach::client::Client;
 use crate::reach::config::StateDir;
+use crate::reach::learned::Place;
 use crate::reach::{clock, machine};
 use crate::serve::host::held_elsewhere;
 
@@ -187,6 +189,25 @@ pub(super) fn machine() -> Finding {
     }
     let room = machine::room(cpus.and_then(|cpus| cpus.parse().ok()), mem.and_then(|mem| mem.parse().ok()));
     Finding::ok(CHECK, format!("tasks may use {} and {} of memory", many(room.cpus, "core"), room.mem))
+}
+
+/// What was learned; none where nothing was. Work goes on without it.
+pub(super) async fn learned(state_dir: &StateDir) -> Option<Finding> {
+    const CHECK: &str = "what was learned";
+    Some(match look(&Place::of(state_dir), Depth::Records).await {
+        Ok(looked) => match looked? {
+            Looked { records, damaged: 0 } => Finding::ok(CHECK, format!("{} can be read", many(records, "record"))),
+            Looked { damaged, .. } => {
+                let are = if damaged == 1 { "is" } else { "are" };
+                let fix = "runs teach it anew, or `csync profile import`; the next change of keys drops them";
+                Finding::warning(CHECK, format!("{} {are} damaged and left out", many(damaged, "record")), fix)
+            }
+        },
+        Err(error) => {
+            let message = format!("it is of no use: {error}");
+            Finding::warning(CHECK, message, mends(&error))
+        }
+    })
 }
 
 /// How memory of tasks is measured.

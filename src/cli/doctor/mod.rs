@@ -97,6 +97,7 @@ async fn examine(context: &Context, repair: bool) -> Result<Vec<Finding>, Failur
     let running = matches!(engine, Ok(Some(_)));
     if usable {
         findings.push(database::check(&state_dir, running, repair).await);
+        findings.extend(checks::learned(&state_dir).await);
     }
     findings.extend(checks::engine(&state_dir, engine));
     findings.push(checks::bash());

@@ -1,14 +1,16 @@
 //! `csync profile forget`.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::hosts::unreadable;
-use crate::cli::profile::{open, place};
+use crate::cli::profile::{Meant, open, place};
 use crate::cli::view::words::many;
 use crate::decide::graph::queues::Wait;
-use crate::language::command::{commands, signature};
+use crate::language::command::Signature;
 use crate::model::api::ErrorKind;
 use crate::model::facts::QueueForget;
 use crate::model::host::HostName;
@@ -22,7 +24,7 @@ use crate::reach::store::{Place as StorePlace, Reader};
 /// of that, and `--all` does so too. What csync's own jobs waited goes with their runs (`csync clean`).
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The command, or its first words
+    /// The command, or its first words; of a program alone all that was learned of it; or what `csync profile` lists it as
     #[arg(
         value_name = "COMMAND",
         required_unless_present_any = ["all", "unused", "retention", "waits"],
@@ -53,24 +55,35 @@ pub(super) struct Args {
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     if args.waits.is_some() {
         let gone = forget_waits(context, args.waits.as_ref())?;
-        return tell(context, &json!({ "forgotten": 0, "waits": gone }), gone, "No wait of it was imported.", "wait");
+        return tell(
+            (context, context.json()),
+            &json!({ "forgotten": 0, "waits": gone }),
+            gone,
+            "No wait of it was imported.",
+            "wait",
+        );
     }
     let place = place(context)?;
     if let Some(days) = args.retention {
         let failed = |error: &std::io::Error| Failure::new(ErrorKind::Storage, "it cannot be kept").because(error);
         place.set_retention(days).map_err(|error| failed(&error))?;
     }
-    let text = args.words.join(" ");
+    let (words, json) = match args.words.as_slice() {
+        [rest @ .., last] if last == "--json" && !rest.is_empty() => (rest, true),
+        words => (words, context.json()),
+    };
+    let text = words.join(" ");
     let gone = context.block_on(async {
         let mut learned = open(&place).await?;
-        let key = learned.tokens().clone();
-        let wanted = signature(&commands(&text), &[], &key).map(|signature| signature.likes(&key));
+        let meant = Meant::of(&text, learned.tokens());
+        let all = if text.is_empty() { Vec::new() } else { learned.all().await? };
+        let meant: HashSet<&Signature> = meant.among(&all).into_iter().map(|entry| &entry.signature).collect();
         // Minutes since 1970, as observations have it.
         let now = u32::try_from(clock::now().0.max(0) / 60_000_000).unwrap_or(u32::MAX);
         let before = args.unused.or(args.retention).map(|days| now.saturating_sub(days.saturating_mul(1440)));
         let goes = |entry: &Entry| match before {
             Some(before) => entry.profile.summary().latest().is_none_or(|latest| latest < before),
-            None => args.all || Some(entry.signature.likes(&key)) == wanted,
+            None => args.all || meant.contains(&entry.signature),
         };
         let gone = learned.forget(goes).await?;
         learned.close().await;
@@ -80,9 +93,9 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let nothing = if args.retention.is_some() { "Nothing is that old." } else { "Nothing was known of it." };
     let told = json!({ "forgotten": gone, "waits": waits });
     if gone == 0 && waits > 0 {
-        return tell(context, &told, waits, nothing, "wait");
+        return tell((context, json), &told, waits, nothing, "wait");
     }
-    tell(context, &told, gone, nothing, "record")
+    tell((context, json), &told, gone, nothing, "record")
 }
 
 /// Forgets the waits that were imported of a host, or of all; returns how many there were. No engine is started where there are none.
@@ -101,8 +114,14 @@ fn forget_waits(context: &Context, host: Option<&HostName>) -> Result<u64, Failu
     })
 }
 
-fn tell(context: &Context, told: &Value, gone: u64, nothing: &str, what: &str) -> Result<Exit, Failure> {
-    if context.json() {
+fn tell(
+    (context, json): (&Context, bool),
+    told: &Value,
+    gone: u64,
+    nothing: &str,
+    what: &str,
+) -> Result<Exit, Failure> {
+    if json {
         context.print_json(told)?;
     } else if gone == 0 {
         context.say(nothing);

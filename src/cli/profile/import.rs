@@ -1,6 +1,6 @@
 //! `csync profile import`, and the reading of histories that `replay` shares.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::num::NonZero;
@@ -26,7 +26,7 @@ use crate::model::api::ErrorKind;
 use crate::model::observation::{LONGEST, Observation};
 use crate::reach::clock;
 use crate::reach::frames;
-use crate::reach::learned::{BEGINNING, Entry, class_of};
+use crate::reach::learned::{BEGINNING, Entry, Place, class_of};
 use crate::reach::transport::{Exec, Status, Transport};
 use crate::serve::site::prefix;
 
@@ -35,7 +35,8 @@ use crate::serve::site::prefix;
 /// Reads `sacct -P -o ALL` (any columns that are there), `qacct -j`, trace files of Nextflow and benchmark files of Snakemake;
 /// Parquet files with such columns, which takes `csync-frames`; and what `csync profile export --sealed` wrote on a machine with
 /// the same key. `--from HOST` has the host's `sacct` or `qacct` tell of your jobs there. Jobs are known by their names: a process
-/// `SAMTOOLS_SORT` is `samtools sort`, other names become tokens. Importing a report again changes nothing.
+/// `SAMTOOLS_SORT` is `samtools sort`, other names become tokens. Importing a report again, under whatever
+/// name, changes nothing.
 ///
 /// With `--from`, and with `--hosts` where that is a host of `hosts.toml`, it also teaches how long jobs wait in the partitions of
 /// that host, by their size and the hour: from when a job could start (`Eligible`, else `Submit`) to its `Start`.
@@ -110,6 +111,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let name = args.from.as_ref().unwrap_or(&args.hosts);
     let of = if name == IMPORTED { None } else { host_of(context, name)? };
     let own = prefix(&context.state_dir()?);
+    let made = Made::by(&place);
     let told = context.block_on(async {
         let mut learned = open(&place).await?;
         let mut taken = Taken { waited: of.as_ref().map(|_| Waited::new(own)), ..Taken::new(learned.tokens().clone()) };
@@ -122,17 +124,18 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
             if begins.starts_with(BEGINNING) {
                 exchanged.push(learned.open_exchange(file, &mut input)?);
             } else {
-                taken.report(input, &shown, &stem)?;
+                taken.report(input, (&shown, &stem), Teller::File)?;
             }
         }
         if let Some(host) = &args.from {
-            taken.report(asked.as_slice(), host, host)?;
+            taken.report(asked.as_slice(), (host, host), Teller::Host)?;
         }
         let mut told = taken.told;
         let class = class_of(args.from.as_ref().unwrap_or(&args.hosts), learned.tokens());
         let kinds = taken.kinds.len() + exchanged.iter().map(Vec::len).sum::<usize>();
         let waited = taken.waited.take();
-        learned.merge(taken.entries(class), clock::now()).await?;
+        let before = std::mem::take(&mut taken.before);
+        learned.merge(taken.entries(class), &before, clock::now()).await?;
         for records in exchanged {
             told.jobs += u64::from(learned.take(records, clock::now()).await?);
         }
@@ -140,7 +143,8 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         learned.care(clock::now(), place.retention()).await?;
         learned.close().await;
         Ok((told, kinds, waited))
-    })?;
+    });
+    let told = told.inspect_err(|_| made.take_back(&place))?;
     let (told, kinds, waited) = told;
     let zone = if args.from.is_some() { TimeZone::UTC } else { TimeZone::system() };
     let waits = match waited.zip(of) {
@@ -149,7 +153,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     };
     if context.json() {
         context.print_json(&json!({
-            "jobs": told.jobs, "skipped": told.skipped, "crowded": told.crowded, "commands": kinds, "waits": waits
+            "jobs": told.jobs, "skipped": told.skipped, "repeated": told.repeated, "crowded": told.crowded, "commands": kinds, "waits": waits
         }))?;
     } else {
         let count = |count: u64, thing: &str| many(u32::try_from(count).unwrap_or(u32::MAX), thing);
@@ -158,6 +162,10 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         context.say(&format!("{jobs} of {kinds} of commands {} learned from.", was(told.jobs)));
         if waits > 0 {
             context.say(&format!("{} told how long the queues of {name} make jobs wait.", count(waits as u64, "job")));
+        }
+        if told.repeated > 0 {
+            let repeat = if told.repeated == 1 { "repeats" } else { "repeat" };
+            context.say(&format!("{} {repeat} what was told already.", count(told.repeated, "line")));
         }
         if told.skipped > 0 {
             context.say(&format!("{} told of nothing that can be learned from.", count(told.skipped, "line")));
@@ -170,11 +178,38 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
+/// What an import makes where nothing was learned before. One that fails leaves nothing of it: a new key would be in the way of the one
+/// that others share.
+struct Made {
+    store: bool,
+    key: bool,
+}
+
+impl Made {
+    fn by(place: &Place) -> Self {
+        Self { store: !place.path.exists(), key: !place.key.exists() }
+    }
+
+    fn take_back(&self, place: &Place) {
+        if !self.store {
+            return;
+        }
+        let beside = |end: &str| PathBuf::from(format!("{}{end}", place.path.display()));
+        let all = ["", "-wal", "-shm"].map(beside);
+        let key = self.key.then(|| place.key.clone());
+        // What is not there need not go.
+        all.into_iter().chain(key).for_each(|path| drop(std::fs::remove_file(path)));
+    }
+}
+
 /// How much was read.
 #[derive(Clone, Copy, Default)]
 struct Told {
     jobs: u64,
+    /// Lines that tell of nothing.
     skipped: u64,
+    /// Jobs that were told already.
+    repeated: u64,
     /// Jobs of commands beyond those that are kept apart.
     crowded: u64,
 }
@@ -193,14 +228,51 @@ const MOST_WORKERS: usize = 8;
 struct Sheaf {
     summary: Summary,
     gathered: Vec<Observation>,
+    /// Of each day that this report told of, the job that ended first: when, and which.
+    firsts: BTreeMap<u32, (u32, u64)>,
 }
 
 impl Sheaf {
-    fn bind(&mut self, origin: u64) -> u32 {
-        let new = self.summary.add_all(origin, &self.gathered);
+    /// Takes in what was gathered, counted by the day; returns how many were new, and how many no job can be like.
+    fn bind(&mut self) -> (u32, u32) {
+        let mut new = 0;
+        self.gathered.sort_by_key(|seen| day(seen));
+        for of_day in self.gathered.chunk_by(|a, b| day(a) == day(b)) {
+            let Some(at) = of_day.first().map(day) else { continue };
+            for seen in of_day.iter().filter(|seen| seen.is_sound()) {
+                let first = self.firsts.entry(at).or_insert((seen.at, seen.id));
+                if seen.at < first.0 {
+                    *first = (seen.at, seen.id);
+                }
+            }
+            new += self.summary.add_all(u64::from(at), of_day);
+        }
+        let unsound = self.gathered.iter().filter(|seen| !seen.is_sound()).count();
         self.gathered.clear();
-        new
+        (new, u32::try_from(unsound).unwrap_or(u32::MAX))
     }
+
+    /// Gives what was counted by the day the origin by which another report that tells of the same jobs knows it: the first of them.
+    /// `of` makes it of a day and that job.
+    fn close(&mut self, of: impl Fn(u32, u64) -> u64) {
+        for (day, (_, first)) in std::mem::take(&mut self.firsts) {
+            self.summary.recount(u64::from(day), of(day, first));
+        }
+    }
+}
+
+/// Returns the day on which a job ended.
+const fn day(seen: &Observation) -> u32 {
+    seen.at / 1440
+}
+
+/// Who tells of past jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Teller {
+    /// A host, of all the days that it is asked for: of a day it never tells less than what is so, but of the first and the last.
+    Host,
+    /// A file: of a day there may be many, each with jobs of its own.
+    File,
 }
 
 /// What was read, bounded by the number of commands and not of jobs.
@@ -210,6 +282,8 @@ struct Taken {
     places: HashMap<String, Option<usize>>,
     kinds: HashMap<Signature, usize>,
     sheaves: Vec<Sheaf>,
+    /// The origins that csync before this one counted these reports under: their names.
+    before: Vec<u64>,
     told: Told,
     /// How long jobs waited, where it is known on which host.
     waited: Option<Waited>,
@@ -222,36 +296,54 @@ impl Taken {
             places: HashMap::new(),
             kinds: HashMap::new(),
             sheaves: Vec::new(),
+            before: Vec::new(),
             told: Told::default(),
             waited: None,
         }
     }
 
     /// Takes in what a report says; `name` is where it comes from.
-    fn report(&mut self, input: impl BufRead, name: &str, stem: &str) -> Result<(), Failure> {
-        let origin = self.key.token("import", name).0 as u64;
+    ///
+    /// Jobs count under an origin for each day: the first of that day that the report tells of. So a report tells the same under
+    /// whatever name it comes, one that grew tells of its last day anew, and two that have nothing in common count both.
+    fn report(&mut self, input: impl BufRead, (name, stem): (&str, &str), teller: Teller) -> Result<(), Failure> {
+        self.before.push(self.key.token("import", name).0 as u64);
         let mut waited = self.waited.take();
         let mut wait = waited.as_mut().map(|waited| |wait| waited.take(wait));
         let wait = wait.as_mut().map(|wait| wait as &mut dyn FnMut(PastWait));
-        self.told.skipped += read(input, (name, stem), |job| self.job(origin, &job), wait)?;
+        self.told.skipped += read(input, (name, stem), |job| self.job(&job), wait)?;
         self.waited = waited;
-        for sheaf in &mut self.sheaves {
-            let (all, new) = (sheaf.gathered.len() as u64, u64::from(sheaf.bind(origin)));
-            self.told.jobs += new;
-            self.told.skipped += all - new;
+        for place in 0..self.sheaves.len() {
+            self.bind(place);
         }
+        let key = &self.key;
+        let origin = |day: u32, first: u64| {
+            let name = match teller {
+                Teller::Host => format!("host\0{name}\0{day}"),
+                Teller::File => format!("file\0{day}\0{first:016x}"),
+            };
+            key.token("import", &name).0 as u64
+        };
+        self.sheaves.iter_mut().for_each(|sheaf| sheaf.close(origin));
         Ok(())
     }
 
-    fn job(&mut self, origin: u64, job: &PastJob) {
+    fn bind(&mut self, place: usize) {
+        let Some(sheaf) = self.sheaves.get_mut(place) else { return };
+        let all = sheaf.gathered.len() as u64;
+        let (new, unsound) = sheaf.bind();
+        self.told.jobs += u64::from(new);
+        self.told.skipped += u64::from(unsound);
+        self.told.repeated += all.saturating_sub(u64::from(new) + u64::from(unsound));
+    }
+
+    fn job(&mut self, job: &PastJob) {
         let Some(place) = self.place(job) else { return };
         let id = self.key.token("past", &format!("{}\0{}\0{}", job.name, job.id, job.at)).0 as u64;
         let Some(sheaf) = self.sheaves.get_mut(place) else { return };
         sheaf.gathered.push(observation(job, id));
         if sheaf.gathered.len() >= GATHERED {
-            let (all, new) = (GATHERED as u64, u64::from(sheaf.bind(origin)));
-            self.told.jobs += new;
-            self.told.skipped += all - new;
+            self.bind(place);
         }
     }
 
@@ -382,17 +474,24 @@ pub(super) fn read(
     mut wait: Option<&mut dyn FnMut(PastWait)>,
 ) -> Result<u64, Failure> {
     let hint = format!("`sacct -P -o ALL > {}` writes one, with the first line that names its columns", "jobs.txt");
-    let unknown = || Failure::new(ErrorKind::Invalid, format!("{shown} is no report that csync knows")).hint(&hint);
+    let unknown = |first: &str| {
+        let failure = Failure::new(ErrorKind::Invalid, format!("{shown} is no report that csync knows"));
+        // `qacct` alone adds all up.
+        let is_sum = first.starts_with("Total System Usage") || first.contains("WALLCLOCK");
+        failure.hint(if is_sum { "this is a summary: `qacct -j > jobs.txt` tells of each job" } else { &hint })
+    };
     let mut reader = None;
     let mut line = Vec::new();
     while next_line(&mut input, &mut line).map_err(|error| unreadable(shown, &error))? {
         // A name in some old encoding spoils neither the line nor the file.
         let text = String::from_utf8_lossy(&line);
         let text = text.trim_end_matches(['\r', '\n']);
+        // Spreadsheets mark the beginning of a file so.
+        let text = if reader.is_none() { text.trim_start_matches('\u{feff}') } else { text };
         match &mut reader {
             None if text.trim().is_empty() => {}
             None => {
-                let begun = Reader::new(text, stem).ok_or_else(unknown)?;
+                let begun = Reader::new(text, stem).ok_or_else(|| unknown(text))?;
                 if let Some(lacks) = begun.lacks() {
                     let failure = Failure::new(ErrorKind::Invalid, format!("{shown} tells {lacks}"));
                     return Err(failure.hint(&hint));
@@ -407,7 +506,7 @@ pub(super) fn read(
             }
         }
     }
-    let mut reader = reader.ok_or_else(unknown)?;
+    let mut reader = reader.ok_or_else(|| unknown(""))?;
     reader.end().into_iter().for_each(&mut take);
     if let (Some(waited), Some(wait)) = (reader.waited(), wait) {
         wait(waited);

@@ -4,9 +4,9 @@ use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
-use crate::cli::profile::{open, place};
+use crate::cli::profile::{open, place, told_damaged};
 use crate::cli::view::table::{Cell, Column, Page, Table};
-use crate::cli::view::words::{ago, duration, many, number};
+use crate::cli::view::words::{ago, duration, number};
 use crate::decide::learn::profile::{Prediction, Question};
 use crate::model::units::{Bytes, Timestamp};
 use crate::reach::clock;
@@ -116,8 +116,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         Ok((entries, unreadable))
     })?;
     if unreadable > 0 {
-        let are = if unreadable == 1 { "is" } else { "are" };
-        context.warn(&format!("{} {are} damaged and left out.", many(unreadable, "record")));
+        context.warn(&told_damaged(unreadable));
     }
     let known = entries.len();
     if !args.all {

@@ -110,7 +110,7 @@ impl Plot {
             let inputs = places.iter().map(|at| if sized { *at } else { low });
             let found: Vec<Option<Prediction>> = match quantity {
                 Quantity::Memory => inputs.map(|input| entry.profile.memory(Question::plain(input))).collect(),
-                Quantity::Time => inputs.map(|input| entry.profile.run_time(input)).collect(),
+                Quantity::Time => inputs.map(|input| with_limit(entry, input)).collect(),
                 Quantity::Io => entry.profile.io_over(inputs),
             };
             let found = places.iter().zip(found).filter_map(|(at, found)| Some((*at, found?)));
@@ -307,6 +307,13 @@ impl Plot {
     }
 }
 
+/// Returns how long an input runs, with the time limit that would be asked for.
+fn with_limit(entry: &Entry, input: f64) -> Option<Prediction> {
+    let found = entry.profile.run_time(input)?;
+    let limit = entry.profile.time_limit(Question { grain: 60.0, ..Question::plain(input) });
+    Some(Prediction { request: limit.map_or(found.request, |limit| limit.request), ..found })
+}
+
 /// Reads `#rrggbb`.
 fn rgb(color: &str) -> Color {
     let part = |from: usize| color.get(from..from + 2).and_then(|hex| u8::from_str_radix(hex, 16).ok()).unwrap_or(0);
@@ -326,4 +333,27 @@ pub(super) fn html(title: &str, plots: &[Plot]) -> String {
 
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::learn::profile::Profile;
+    use crate::language::command::{Token, TokenKey, signature};
+    use crate::model::observation::Observation;
+
+    #[test]
+    fn what_to_ask_for_of_time_is_its_limit() {
+        let mut profile = Profile::default();
+        for id in 0..40_u32 {
+            let wall = 600.0 + 7.0 * (id * 13 % 40) as f32;
+            profile.observe(7, Observation { id: u64::from(id), at: id, memory: 1e9, wall, ..Observation::default() });
+        }
+        let limit = profile.time_limit(Question { grain: 60.0, ..Question::plain(0.0) }).unwrap().request;
+        let middle = profile.run_time(0.0).unwrap().middle;
+        let signature = signature(&[vec!["sort".to_owned()]], &[], &TokenKey::new([0; 32])).unwrap();
+        let plot = Plot::of("sort", &[Entry { signature, class: Token(1), profile }], Quantity::Time).unwrap();
+        let asked = plot.series[0].band[0].3;
+        assert!((asked - limit).abs() < 1e-6 && limit > middle, "{asked}: {limit}, {middle}");
+    }
 }

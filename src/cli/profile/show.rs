@@ -1,5 +1,6 @@
 //! `csync profile show`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -9,13 +10,13 @@ use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::outfile;
 use crate::cli::profile::plot::{Plot, Quantity, html, png, svg};
-use crate::cli::profile::{open, place};
+use crate::cli::profile::{Meant, open, place, told_damaged};
 use crate::cli::view::table::Page;
 use crate::cli::view::words::{duration, many};
 use crate::decide::learn::profile::{Prediction, Profile, Question};
 use crate::decide::learn::shipped::{Needs, needs};
 use crate::decide::learn::stakes::Caution;
-use crate::language::command::{Part, commands, signature};
+use crate::language::command::Part;
 use crate::model::api::ErrorKind;
 use crate::model::units::{BadUnit, Bytes};
 use crate::reach::learned::Entry;
@@ -28,7 +29,7 @@ use crate::reach::learned::Entry;
 /// at their time limit, and how often the intervals held what came next.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The command, or its first words
+    /// The command, or its first words; of a program alone all that was learned of it; or what `csync profile` lists it as
     #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     words: Vec<String>,
     /// Size of its inputs; without it, what was seen most
@@ -47,22 +48,34 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let place = place(context)?;
     let asked = Asked::of(args)?;
     let text = asked.words.join(" ");
-    let (wanted, mut entries) = context.block_on(async {
+    let (wanted, mut entries, damaged) = context.block_on(async {
         let mut learned = open(&place).await?;
-        let lines = commands(&text);
-        let Some(wanted) = signature(&lines, &[], learned.tokens()) else {
-            return Err(Failure::usage(format!("`{text}` is no command that is learned from")));
+        let meant = Meant::of(&text, learned.tokens());
+        let mut entries = match meant.wanted() {
+            Some(wanted) => learned.likes(wanted).await?,
+            None => Vec::new(),
         };
-        let entries = learned.likes(&wanted).await?;
+        if entries.is_empty() && learned.unreadable() == 0 {
+            entries = meant.among(&learned.all().await?).into_iter().cloned().collect();
+        }
+        let damaged = learned.unreadable();
         learned.close().await;
-        Ok((wanted, entries))
+        let no_command = || Failure::usage(format!("`{text}` is no command that is learned from"));
+        let wanted =
+            meant.wanted().or(entries.first().map(|entry| &entry.signature)).cloned().ok_or_else(no_command)?;
+        Ok((wanted, entries, damaged))
     })?;
-    let shown = wanted.to_string();
+    if damaged > 0 {
+        context.warn(&told_damaged(damaged));
+    }
+    // What was found under another name is called by its own.
+    let names: BTreeSet<String> = entries.iter().map(|entry| entry.signature.to_string()).collect();
+    let shown = names.iter().next().filter(|_| names.len() == 1).map_or_else(|| wanted.to_string(), String::clone);
     if entries.is_empty() {
         let shipped = wanted.parts.iter().filter_map(Part::known).filter_map(|(name, sub)| needs(name, sub));
         let shipped: Vec<&Needs> = shipped.collect();
         if !shipped.is_empty() {
-            return tell_shipped(context, &shown, &shipped);
+            return tell_shipped((context, asked.json || context.json()), &shown, &shipped);
         }
         let failure = Failure::new(ErrorKind::NotFound, format!("nothing was learned of `{shown}`"));
         return Err(failure.hint("`csync profile list` shows what was"));
@@ -72,7 +85,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         return draw(context, asked.output.as_deref(), &shown, &entries);
     }
     let needed: Vec<Needed> = entries.iter().map(|entry| Needed::of(entry, asked.input)).collect();
-    if context.json() {
+    if asked.json || context.json() {
         let found: Vec<_> = entries.iter().zip(&needed).map(|(entry, needed)| needed.json(entry)).collect();
         context.print_json(&json!({ "command": shown, "found": found }))?;
         return Ok(Exit::Success);
@@ -90,17 +103,23 @@ struct Asked<'a> {
     words: &'a [String],
     input: Option<Bytes>,
     plot: bool,
+    json: bool,
     output: Option<PathBuf>,
 }
 
 impl<'a> Asked<'a> {
     /// Takes our options off the end, where people write them: `csync profile show bwa mem --plot`.
     fn of(args: &'a Args) -> Result<Self, Failure> {
-        let mut asked = Self { words: &args.words, input: args.input, plot: args.plot, output: args.output.clone() };
+        let mut asked =
+            Self { words: &args.words, input: args.input, plot: args.plot, json: false, output: args.output.clone() };
         loop {
             match asked.words {
                 [rest @ .., last] if last == "--plot" && !rest.is_empty() => {
                     asked.plot = true;
+                    asked.words = rest;
+                }
+                [rest @ .., last] if last == "--json" && !rest.is_empty() => {
+                    asked.json = true;
                     asked.words = rest;
                 }
                 [rest @ .., key, value] if key == "--output" && !rest.is_empty() => {
@@ -144,8 +163,8 @@ fn draw(context: &Context, output: Option<&Path>, shown: &str, entries: &[Entry]
 }
 
 /// Says what csync ships of programs of which nothing was learned.
-fn tell_shipped(context: &Context, shown: &str, shipped: &[&Needs]) -> Result<Exit, Failure> {
-    if context.json() {
+fn tell_shipped((context, json): (&Context, bool), shown: &str, shipped: &[&Needs]) -> Result<Exit, Failure> {
+    if json {
         let shipped: Vec<_> = shipped
             .iter()
             .map(|needs| {

@@ -208,6 +208,12 @@ impl Profile {
         *self = Self::of(summary);
     }
 
+    /// Takes in what a report told, whose jobs were counted under other origins once: those count once.
+    pub fn merge_anew(&mut self, other: &Self, before: &[u64]) {
+        before.iter().for_each(|origin| self.summary.supersede(*origin, &other.summary));
+        self.merge(other);
+    }
+
     /// Returns it in few bytes, for who only asks it.
     pub fn slim(&self) -> SlimProfile {
         let Self { memory, wall, misses, held, .. } = *self;

@@ -120,6 +120,27 @@ impl Summary {
         self.killed = killed;
     }
 
+    /// Has what was counted under one origin count under another, of which the larger count holds.
+    pub fn recount(&mut self, from: u64, to: u64) {
+        for counts in [&mut self.counts, &mut self.killed] {
+            if let Some(count) = counts.remove(&from) {
+                let known = counts.entry(to).or_default();
+                *known = (*known).max(count);
+            }
+        }
+    }
+
+    /// Takes what was counted anew off what another origin counted of the same.
+    pub fn supersede(&mut self, origin: u64, anew: &Self) {
+        let killed = anew.killed.values().fold(0, |sum: u32, count| sum.saturating_add(*count));
+        for (counts, anew) in [(&mut self.counts, anew.count()), (&mut self.killed, killed)] {
+            if let Some(left) = counts.remove(&origin).map(|count| count.saturating_sub(anew)).filter(|left| *left > 0)
+            {
+                counts.insert(origin, left);
+            }
+        }
+    }
+
     fn count_new(&mut self, origin: u64, (new, killed): (u32, u32)) {
         let count = self.counts.entry(origin).or_default();
         *count = count.saturating_add(new);

@@ -547,3 +547,30 @@ proptest! {
         prop_assert_eq!(told, spread.map(|spread| (spread.quantile(0.1)..=spread.quantile(0.9)).contains(&value)));
     }
 }
+
+#[test]
+fn what_is_counted_under_another_origin_counts_once() {
+    let some = |from: u64, to: u64| (from..to).map(|n| seen(n, GB, GB, 60.0)).collect::<Vec<_>>();
+    let summary = |origin: u64, all: &[Observation]| {
+        let mut summary = Summary::default();
+        summary.add_all(1, all);
+        summary.recount(1, origin);
+        summary
+    };
+    let mut known = summary(7, &some(0, 90));
+    known.merge(&summary(7, &some(0, 90)));
+    assert_eq!(known.count(), 90);
+    known.merge(&summary(7, &some(0, 200)));
+    assert_eq!(known.count(), 200, "it grew");
+    known.merge(&summary(8, &some(300, 310)));
+    assert_eq!(known.count(), 210);
+    // Two reports of one begin in one import: the larger counts.
+    let mut twice = summary(7, &some(0, 50));
+    twice.add_all(1, &some(50, 80));
+    twice.recount(1, 7);
+    assert_eq!(twice.count(), 50);
+    let before = summary(9, &some(0, 200));
+    known.merge(&before);
+    known.supersede(9, &before);
+    assert_eq!(known.count(), 210, "under the name that it had before, too");
+}

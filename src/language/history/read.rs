@@ -292,7 +292,10 @@ impl Reader {
             "cpu" => job.cpu = seconds().unwrap_or(0.0),
             "maxrss" => job.memory = bytes(value, 1.0).filter(|memory| *memory > 0.0).unwrap_or(job.memory),
             "maxvmem" if job.memory <= 0.0 => job.memory = bytes(value, 1.0).unwrap_or(0.0),
-            "category" => job.asked_time = time_of(value).unwrap_or(0.0),
+            "category" | "hard_resources" => {
+                job.asked_time = time_of(value).unwrap_or(job.asked_time);
+                job.asked_memory = memory_of(value).unwrap_or(job.asked_memory);
+            }
             "failed" | "exit_status" => self.tells &= value.starts_with('0'),
             _ => {}
         }
@@ -468,6 +471,14 @@ fn split(line: &str, separator: u8, cells: &mut Vec<(usize, usize)>) {
 /// Finds the time that a job of Grid Engine asked for, in its `category`: `-l h_rt=5,h_vmem=2G -pe smp 2`.
 fn time_of(category: &str) -> Option<f64> {
     category.split([' ', ',']).find_map(|word| word.strip_prefix("h_rt=")).and_then(clock)
+}
+
+/// Finds the memory that a job of Grid Engine asked for there: so much for each slot. None where it takes as many as there are.
+fn memory_of(category: &str) -> Option<f64> {
+    let each = category.split([' ', ',']).find_map(|word| word.strip_prefix("h_vmem="))?;
+    let mut words = category.split_whitespace().skip_while(|word| *word != "-pe").skip(2);
+    let slots = words.next().map_or(Some(1.0), |slots| slots.parse::<u32>().ok().map(f64::from))?;
+    Some(bytes(each, 1.0)? * slots)
 }
 
 /// Reads the memory that a job asked for: `4000M`, `4Gc` for each core, `4Gn` for each node.

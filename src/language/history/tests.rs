@@ -300,3 +300,19 @@ proptest! {
         reader.end();
     }
 }
+
+#[test]
+fn what_grid_engine_granted_of_memory_is_read_with_the_time() {
+    let asked = |category: &str| {
+        let text = format!(
+            "======\njobname a\njobnumber 1\nru_wallclock 60s\nmaxrss 100M\nfailed 0\nexit_status 0\n{category}\n"
+        );
+        let (jobs, _) = read(&text);
+        (jobs[0].asked_memory / f64::from(1 << 30), jobs[0].asked_time)
+    };
+    assert_eq!(asked("category -pe smp 2 -l h_vmem=2G,h_rt=600"), (4.0, 600.0));
+    assert_eq!(asked("category -l h_rt=600,h_vmem=512M"), (0.5, 600.0));
+    assert_eq!(asked("hard_resources h_vmem=3G"), (3.0, 0.0));
+    assert_eq!(asked("category -l h_vmem=2G -pe smp 2-8"), (0.0, 0.0), "how many it got is not told there");
+    assert_eq!(asked("category -l h_rt=600"), (0.0, 600.0));
+}

@@ -247,6 +247,16 @@ impl Learned {
         self.opened_all(rows).await
     }
 
+    /// Returns how many records there are.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn count(&mut self) -> Result<u64, LearnedError> {
+        let query = sqlx::query_as("SELECT count(*) FROM records");
+        let (count,): (i64,) = query.fetch_one(&mut self.conn).await.map_err(|e| self.unusable(e))?;
+        Ok(count.unsigned_abs())
+    }
+
     /// Learns from attempts, all of them or none; returns how many were new.
     ///
     /// # Errors
@@ -360,18 +370,18 @@ impl Learned {
         self.conn.execute(sqlx::AssertSqlSafe(mark)).await.map(drop).map_err(|e| self.unusable(e))
     }
 
-    /// Takes in records that were made of a report.
+    /// Takes in records that were made of reports, whose jobs counted under the origins `before` once.
     ///
     /// # Errors
     /// When the file cannot be read or written.
-    pub async fn merge(&mut self, entries: Vec<Entry>, now: Timestamp) -> Result<(), LearnedError> {
+    pub async fn merge(&mut self, entries: Vec<Entry>, before: &[u64], now: Timestamp) -> Result<(), LearnedError> {
         self.begin().await?;
         for entry in entries {
             let token = self.place_of(&entry.signature, entry.class);
             let merged = match self.read(token).await? {
                 None => entry,
                 Some(mut known) => {
-                    known.profile.merge(&entry.profile);
+                    known.profile.merge_anew(&entry.profile, before);
                     known
                 }
             };

@@ -302,9 +302,9 @@ async fn two_stores_of_one_key_merge_in_any_order() {
     a.learn((0..5).map(|n| lesson("samtools sort", &[], "x", n, &key)).collect(), NOW).await.expect("it is written");
     b.learn((3..9).map(|n| lesson("samtools sort", &[], "x", n, &key)).collect(), NOW).await.expect("it is written");
     let (from_a, from_b) = (a.all().await.expect("it is read"), b.all().await.expect("it is read"));
-    a.merge(from_b.clone(), NOW).await.expect("it is written");
-    b.merge(from_a, NOW).await.expect("it is written");
-    a.merge(from_b, NOW).await.expect("it is written");
+    a.merge(from_b.clone(), &[], NOW).await.expect("it is written");
+    b.merge(from_a, &[], NOW).await.expect("it is written");
+    a.merge(from_b, &[], NOW).await.expect("it is written");
     let (at_a, at_b) = (a.all().await.expect("it is read"), b.all().await.expect("it is read"));
     assert_eq!(at_a, at_b);
     assert_eq!(at_a.first().map(|entry| entry.profile.summary().kept().count()), Some(9));

@@ -203,6 +203,7 @@ pub(super) fn prepare(
     let lies = (replicas.as_slice(), brought.as_slice());
     let ground = runtime.block_on(Ground::of((state, reader), told, (&prepared.places, chooses), lies));
     let ground = ground.map_err(|error| storage(&error))?;
+    prepared.warnings.extend(ground.lore.trouble.clone());
     let lock = match makes_files(&prepared.plan, &prepared.verdicts) {
         Makes::Nothing => None,
         Makes::Elsewhere if !may_write(Path::new(&submission.root)) => None,

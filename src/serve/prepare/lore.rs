@@ -13,6 +13,7 @@ use crate::decide::outlook::known::{Known, Seen};
 use crate::language::command::{Inputs, Signature, Token, TokenKey, commands, signature};
 use crate::language::manifest::render;
 use crate::model::data::{Brought, DATA, Replica};
+use crate::model::diagnostic::Diagnostic;
 use crate::model::host::HostName;
 use crate::model::id::{InstanceId, PathId, TaskId};
 use crate::model::job::Invocation;
@@ -43,6 +44,8 @@ pub struct Lore {
     pub is_learnable: bool,
     /// The classes of the hosts.
     pub classes: BTreeMap<HostName, Token>,
+    /// What could not be read, and what tells what helps.
+    pub trouble: Option<Diagnostic>,
 }
 
 impl Lore {
@@ -91,6 +94,7 @@ pub async fn lore(state: &StateDir, plan: &Plan, verdicts: &[Verdict], hosts: &[
     let read = match Learned::open(&place, passphrase().as_deref(), now).await {
         Ok(mut learned) => {
             let read = read(&mut learned, plan, verdicts, hosts, &mut lore).await;
+            lore.trouble = Some(learned.unreadable()).filter(|count| *count > 0).map(damaged);
             learned.close().await;
             read
         }
@@ -98,9 +102,19 @@ pub async fn lore(state: &StateDir, plan: &Plan, verdicts: &[Verdict], hosts: &[
     };
     if let Err(error) = read {
         tracing::warn!(%error, "what was learned is of no use to this run");
-        return cold(plan, verdicts, Lore { of_task: vec![None; plan.tasks.len()], ..Lore::default() });
+        let trouble = Some(trouble(format!("what was learned is of no use to this run: {error}")));
+        return cold(plan, verdicts, Lore { of_task: vec![None; plan.tasks.len()], trouble, ..Lore::default() });
     }
     lore
+}
+
+fn damaged(records: u32) -> Diagnostic {
+    let are = if records == 1 { "1 record is".to_owned() } else { format!("{records} records are") };
+    trouble(format!("{are} damaged of what was learned, and left out"))
+}
+
+fn trouble(message: String) -> Diagnostic {
+    Diagnostic::warning(None, message).help("`csync doctor` says what helps; runs go on without it")
 }
 
 /// What is shipped, where nothing was learned yet.
