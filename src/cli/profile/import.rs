@@ -236,7 +236,7 @@ impl Sheaf {
     /// Takes in what was gathered, counted by the day; returns how many were new, and how many no job can be like.
     fn bind(&mut self) -> (u32, u32) {
         let mut new = 0;
-        self.gathered.sort_by_key(|seen| day(seen));
+        self.gathered.sort_by_key(day);
         for of_day in self.gathered.chunk_by(|a, b| day(a) == day(b)) {
             let Some(at) = of_day.first().map(day) else { continue };
             for seen in of_day.iter().filter(|seen| seen.is_sound()) {

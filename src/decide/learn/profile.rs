@@ -210,7 +210,9 @@ impl Profile {
 
     /// Takes in what a report told, whose jobs were counted under other origins once: those count once.
     pub fn merge_anew(&mut self, other: &Self, before: &[u64]) {
-        before.iter().for_each(|origin| self.summary.supersede(*origin, &other.summary));
+        for origin in before {
+            self.summary.supersede(*origin, &other.summary);
+        }
         self.merge(other);
     }
 

@@ -299,8 +299,8 @@ fn a_plan_reckons_with_the_partition_that_its_tasks_will_go_to() {
 }
 
 /// Plans three instances of ten minutes here that ask for so much, and returns when all are over, in minutes.
-fn drafted_here(request: Request) -> f64 {
-    let request = Request { time: Amount::Exact(Walltime(2000)), ..request };
+fn drafted_here(request: &Request) -> f64 {
+    let request = Request { time: Amount::Exact(Walltime(2000)), ..request.clone() };
     let now = Timestamp(60_000_000);
     let survey = survey(
         &[],
@@ -331,7 +331,7 @@ fn a_plan_reckons_with_the_memory_and_gpus_of_this_machine() {
         (Request { gpus: 1, ..Request::default() }, 3.0),
         (Request { gpus: 9, ..Request::default() }, 3.0),
     ] {
-        let end = drafted_here(request.clone());
+        let end = drafted_here(&request);
         assert!((end - ends).abs() < 0.01, "{end}: {request:?}");
     }
 }
