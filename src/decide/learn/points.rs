@@ -238,12 +238,12 @@ impl Points {
         })
     }
 
-    fn by_line(&self) -> Option<&[u32]> {
-        Some(self.by_line.get_or_init(|| self.line.order()))
+    fn by_line(&self) -> &[u32] {
+        self.by_line.get_or_init(|| self.line.order())
     }
 
-    fn by_power(&self) -> Option<&[u32]> {
-        Some(self.by_power.get_or_init(|| self.power().order()))
+    fn by_power(&self) -> &[u32] {
+        self.by_power.get_or_init(|| self.power().order())
     }
 
     fn is_level(&self) -> bool {
@@ -305,9 +305,9 @@ impl Points {
             Model::Nearest => {
                 self.each(None, |_, point| (point.y, if (point.x - x).abs() <= near.nearest { 1.0 } else { 0.0 }))
             }
-            Model::Line => self.each(self.by_line(), |i, _| ((straight + off(i)).max(low), 1.0)),
+            Model::Line => self.each(Some(self.by_line()), |i, _| ((straight + off(i)).max(low), 1.0)),
             Model::NearLine => {
-                self.each(self.by_line(), |i, point| ((straight + off(i)).max(low), near.weight(point.x - x)))
+                self.each(Some(self.by_line()), |i, point| ((straight + off(i)).max(low), near.weight(point.x - x)))
             }
             Model::Factor => {
                 self.each(None, |i, point| (straight.max(low) * point.y / (point.y - off(i)).max(low), 1.0))
@@ -317,10 +317,10 @@ impl Points {
                 let fitted = power.at(x.max(1.0).ln());
                 let off = |i: usize| power.residuals.get(i).copied().unwrap_or(0.0);
                 // e^60 is beyond any memory and any time, and still a number.
-                self.each(self.by_power(), |i, _| ((fitted + off(i).clamp(-3.0, 3.0)).min(60.0).exp(), 1.0))
+                self.each(Some(self.by_power()), |i, _| ((fitted + off(i).clamp(-3.0, 3.0)).min(60.0).exp(), 1.0))
             }
-            Model::Held => self.each(self.by_line(), |i, _| ((held + off(i)).max(low), 1.0)),
-            Model::Full => self.each(self.by_line(), |i, point| {
+            Model::Held => self.each(Some(self.by_line()), |i, _| ((held + off(i)).max(low), 1.0)),
+            Model::Full => self.each(Some(self.by_line()), |i, point| {
                 ((held + off(i)).max(low).min(self.most * 1.02), near.weight(point.x - x))
             }),
         };

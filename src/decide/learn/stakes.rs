@@ -153,10 +153,14 @@ impl Spread {
                 within += share;
             }
         };
-        outcomes.iter().for_each(|outcome| count(outcome.value, outcome.weight));
+        for outcome in &outcomes {
+            count(outcome.value, outcome.weight);
+        }
         let seen: f64 = outcomes.iter().map(|outcome| outcome.weight).sum();
         let open = tail * seen / (n + 1.0);
-        TAIL.iter().for_each(|(reach, share)| count(top + reach * width, open * share));
+        for (reach, share) in TAIL {
+            count(top + reach * width, open * share);
+        }
         // Just at a quantile this lies between two values: only their order tells which.
         let is_near = |sum: f64, share: f64| (sum - share * weight).abs() <= 2e-9 * weight;
         if is_near(within, low) || is_near(below, high) {

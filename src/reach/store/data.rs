@@ -341,7 +341,7 @@ mod tests {
         // The same again takes its place; what was brought long before counts no more.
         let again = brought("b", "lab", 4, late + 1);
         store.keep_data(&[DataFact::Brought(again.clone())]).await.unwrap();
-        assert_eq!(reader.brought("/w").await.unwrap(), [again.clone()]);
+        assert_eq!(reader.brought("/w").await.unwrap(), std::slice::from_ref(&again));
         let (routing, _) = reader.read_routing("/w", &["b", "c"]).await.unwrap();
         assert_eq!(routing.brought, [again]);
         store.keep_data(&[DataFact::Cleaned { host: "lab".parse().unwrap() }]).await.unwrap();
