@@ -85,7 +85,6 @@ fn one_large_input_goes_to_two_names_of_one_scratch_at_once() {
     bed.csync(&["wait", "last"]).exits(0);
     let sum = format!("{}\n", csync::reach::transport::Sum::of(&bytes));
     assert_eq!((bed.read("first"), bed.read("second")), (sum.clone(), sum));
-    assert_eq!(parts(), 0, "nothing of it is left");
     // What the one has seen the other would miss, if both looked by the same stamps.
     let stamps = bed.on("login", "ls -A /mnt/scratch/one/jobs").exits(0).out;
     for name in ["first", "second"] {
@@ -205,4 +204,25 @@ fn what_lies_on_a_host_comes_with_the_directory_that_it_is_in() {
     bed.write("workflow.toml", format!("{make}{tasks}{}", read("here", "local")));
     bed.csync(&["submit"]).exits(0);
     assert_eq!(bed.read("here").trim(), "5000005");
+}
+
+#[test]
+fn what_a_pattern_named_and_is_gone_here_is_gone_there() {
+    let bed = Bed::shared();
+    configure(&bed, LAB);
+    let read = "name = \"globbed\"\n[tasks.read]\ninputs = [\"data/*.txt\"]\non = \"lab\"\nrun = \"cat data/*.txt; ls data\"\n";
+    bed.write("workflow.toml", read);
+    for name in ["a", "b", "c"] {
+        bed.write(&format!("data/{name}.txt"), format!("{name}\n"));
+    }
+    let said = || bed.csync(&["logs", "last", "read", "--stdout"]).exits(0).out;
+    bed.csync(&["submit"]).exits(0);
+    assert_eq!(said(), "a\nb\nc\na.txt\nb.txt\nc.txt\n");
+    // At once, and once more with an engine that knows it all.
+    fs::remove_file(bed.path("data/b.txt")).unwrap();
+    bed.csync(&["submit"]).exits(0);
+    assert_eq!(said(), "a\nc\na.txt\nc.txt\n");
+    fs::rename(bed.path("data/c.txt"), bed.path("data/d.txt")).unwrap();
+    bed.csync(&["submit"]).exits(0);
+    assert_eq!(said(), "a\nc\na.txt\nd.txt\n");
 }

@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 
 use crate::language::quote::sh;
 use crate::reach::clock;
-use crate::reach::stage::brought::{Brought, Note, Spared, write};
+use crate::reach::stage::brought::{Brought, Note, Tidy, write};
 use crate::reach::stage::look::{Seen, here, list, look, sums};
 use crate::reach::stage::pack::{Bridge, Packer, Packing, Unpacked, send};
 use crate::reach::stage::{Filling, LARGE, Moved, StageError, checked, delta, plain, streams, words};
@@ -65,7 +65,7 @@ impl Wanted {
 }
 
 /// Brings files of the directory `from` to the directory `to` of a host, which is made; directories with all that is in them, and
-/// without what was brought into them before and is no longer here, but for what is `spared`. Returns when the host has them.
+/// without what was brought into them before and is no longer here, as `tidy` says. Returns when the host has them.
 ///
 /// # Errors
 /// When a file cannot be read here, or the host does not take it. What arrived by then need not move again.
@@ -74,7 +74,7 @@ pub async fn bring(
     from: &Path,
     to: &str,
     names: &[String],
-    spared: Spared<'_>,
+    tidy: Tidy<'_>,
     meter: &Meter,
 ) -> Result<Moved, StageError> {
     let (found, mut walked) = mpsc::unbounded_channel();
@@ -87,9 +87,9 @@ pub async fn bring(
     let now = clock::now().0 / 1_000_000;
     let mut sorted = Sorted { there: known(names, &roots), ..Sorted::default() };
     // First, since one may be in the way of what comes: a file in the place of a directory.
-    if roots.iter().any(|(name, seen)| seen.is_dir || from.join(name).is_dir()) {
+    if !tidy.beside.is_empty() || roots.iter().any(|(name, seen)| seen.is_dir || from.join(name).is_dir()) {
         let mut brought = Brought::read(host, to).await?;
-        brought.tidy(host, (from, to), names, spared).await?;
+        brought.tidy(host, (from, to), names, tidy).await?;
         sorted.brought = Some(brought);
     }
     let (streams, queue) = mpsc::unbounded_channel();

@@ -25,8 +25,19 @@ use crate::reach::transport::{Exec, Meter, SUMMING, Transport};
 /// From so many pieces on it is written anew as one.
 const PIECES: usize = 32;
 
-/// Says what stays, whatever was brought under that name once.
-pub type Spared<'a> = &'a (dyn Fn(&str) -> bool + Send + Sync);
+/// Where what is no longer here goes: below all directories that are brought, and in some others.
+#[derive(Clone, Copy)]
+pub struct Tidy<'a> {
+    /// Directories in which files alone are named, and so many that a command may take all that are there: `cat data/*`.
+    pub beside: &'a [String],
+    /// Says what stays, whatever was brought under that name once.
+    pub spares: &'a (dyn Fn(&str) -> bool + Send + Sync),
+}
+
+impl Tidy<'_> {
+    /// Below the directories that are brought, with nothing spared.
+    pub const BELOW: Self = Tidy { beside: &[], spares: &|_| false };
+}
 
 /// Returns where it is kept what was brought to a directory: beside it, where no job that works in it meets it.
 pub(super) fn place(to: &str) -> String {
@@ -110,15 +121,15 @@ impl Brought {
         self.files.contains_key(name)
     }
 
-    /// Removes from a host what is not here any more of what was brought under these names, and below them.
+    /// Removes from a host what is not here any more of what was brought under these names, below them, and beside some of them.
     pub(super) async fn tidy(
         &mut self,
         host: &dyn Transport,
         (from, to): (&Path, &str),
         names: &[String],
-        spared: Spared<'_>,
+        Tidy { beside, spares: spared }: Tidy<'_>,
     ) -> Result<(), StageError> {
-        let (files, dirs) = self.gone(from, names).await?;
+        let (files, dirs) = self.gone(from, names, beside).await?;
         let files: Vec<String> = files.into_iter().filter(|name| !spared(name)).collect();
         let there = look(host, to, files.iter().map(String::as_str)).await?;
         let is_ours = |name: &&String| {
@@ -140,12 +151,22 @@ impl Brought {
         if self.pieces.len() >= PIECES { self.gather(host, to).await } else { Ok(()) }
     }
 
-    /// Returns the files and directories that were brought under these names, and are not here any more as what they were.
-    async fn gone(&self, from: &Path, names: &[String]) -> Result<(Vec<String>, Vec<String>), StageError> {
+    /// Returns the files and directories that were brought under these names, or in these directories, and are not here any more as what
+    /// they were.
+    async fn gone(
+        &self,
+        from: &Path,
+        names: &[String],
+        beside: &[String],
+    ) -> Result<(Vec<String>, Vec<String>), StageError> {
         let wanted: BTreeSet<String> = names.iter().map(|name| plain(name)).collect();
         let is_meant =
             |name: &&String| wanted.contains("") || with_those_above(name).any(|above| wanted.contains(above));
-        let files: Vec<String> = self.files.keys().filter(is_meant).cloned().collect();
+        let is_beside = |name: &str| {
+            let dir = name.rsplit_once('/').map_or("", |(dir, _)| dir);
+            beside.iter().any(|beside| beside == dir)
+        };
+        let files: Vec<String> = self.files.keys().filter(|name| is_meant(name) || is_beside(name)).cloned().collect();
         let dirs: Vec<String> = self.dirs.iter().filter(is_meant).cloned().collect();
         let from: PathBuf = from.to_owned();
         let looking = spawn_blocking(move || {
@@ -229,10 +250,14 @@ mod tests {
             fs::write(path, text).unwrap();
         }
 
-        async fn bring(&self, names: &[&str], spared: Spared<'_>) {
+        async fn bring(&self, names: &[&str], spares: &(dyn Fn(&str) -> bool + Send + Sync)) {
+            self.bring_beside(names, Tidy { beside: &[], spares }).await;
+        }
+
+        async fn bring_beside(&self, names: &[&str], tidy: Tidy<'_>) {
             let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
             let to = self.there.to_str().unwrap();
-            bring(&self.host, &self.here, to, &names, spared, &Meter::default()).await.unwrap();
+            bring(&self.host, &self.here, to, &names, tidy, &Meter::default()).await.unwrap();
         }
 
         fn there(&self) -> Vec<String> {
@@ -270,6 +295,24 @@ mod tests {
             world.there(),
             left.map(str::to_owned).into_iter().filter(|name| name != "d/made").collect::<Vec<_>>()
         );
+    }
+
+    #[tokio::test]
+    async fn what_is_gone_beside_files_that_are_named_goes_too() {
+        let world = World::new(&["d/a", "d/b", "d/gone", "d/deep/gone", "top", "top gone"]);
+        world.bring(&["d/a", "d/b", "d/gone", "d/deep/gone", "top", "top gone"], &|_| false).await;
+        fs::write(world.there.join("d/of a job"), "").unwrap();
+        for name in ["d/gone", "d/deep/gone", "top gone"] {
+            fs::remove_file(world.here.join(name)).unwrap();
+        }
+        world.bring(&["d/a", "d/b", "top"], &|_| false).await;
+        assert!(world.there().contains(&"d/gone".to_owned()), "nobody asked for that");
+        let tidy = Tidy { beside: &["d".to_owned()], spares: &|_| false };
+        world.bring_beside(&["d/a", "d/b", "top"], tidy).await;
+        assert_eq!(world.there(), ["d", "d/a", "d/b", "d/deep", "d/deep/gone", "d/of a job", "top", "top gone"]);
+        let tidy = Tidy { beside: &[String::new(), "d/deep".to_owned()], spares: &|name| name == "top gone" };
+        world.bring_beside(&["top"], tidy).await;
+        assert_eq!(world.there(), ["d", "d/a", "d/b", "d/deep", "d/of a job", "top", "top gone"]);
     }
 
     #[tokio::test]

@@ -33,7 +33,7 @@ use std::vec::IntoIter;
 use crate::reach::transport::TransportError;
 
 pub use bring::bring;
-pub use brought::Spared;
+pub use brought::Tidy;
 pub use direct::Direct;
 pub use fetch::{Fetched, Take, fetch};
 pub use look::{Seen, list_all, look, look_into, sums};
