@@ -329,9 +329,10 @@ fn a_damaged_record_is_told_and_the_rest_is_used() {
     let world = World::new();
     world.write("in", "b\na\n");
     world.write("workflow.toml", "name = \"w\"\n[tasks.a]\ninputs = [\"in\"]\nrun = \"sort in\"\n");
-    let rows: String =
-        (0..60).map(|id| format!("{id}|sort|COMPLETED|6{id:02}|5{id:02}M|2026-11-20T00:{id:02}:00\n")).collect();
-    world.write("jobs.txt", &format!("JobID|JobName|State|ElapsedRaw|MaxRSS|End\n{rows}"));
+    let row = |id: u32| format!("{id}|sort|COMPLETED|6{id:02}|5{id:02}M|2026-11-20T00:{id:02}:00");
+    let head = "JobID|JobName|State|ElapsedRaw|MaxRSS|End".to_owned();
+    let rows: Vec<String> = std::iter::once(head).chain((0..60).map(row)).collect();
+    world.write("jobs.txt", &(rows.join("\n") + "\n"));
     world.csync(&["profile", "import", "--hosts", "local", "jobs.txt"]).exits(0);
     assert!(!world.csync(&["submit", "--dry-run"]).exits(0).err.contains("damaged"));
     assert!(world.csync(&["doctor"]).exits(0).out.contains("1 record can be read"));

@@ -328,7 +328,7 @@ fn what_was_brought_to_a_host_need_not_come_again() {
     let bed = Bed::shared();
     configure(&bed, HOSTS);
     bed.csync(&["hosts", "probe", "hpc", "lab"]).exits(0);
-    bed.write("big.bin", &"some more words\n".repeat(2_000_000));
+    bed.write("big.bin", "some more words\n".repeat(2_000_000));
     bed.write("workflow.toml", READ);
     let dry = || bed.csync(&["submit", "--dry-run", "--rerun=read"]).exits(0).out;
     let moves = "transfer ";
@@ -336,7 +336,7 @@ fn what_was_brought_to_a_host_need_not_come_again() {
     bed.csync(&["submit"]).exits(0);
     assert!(!dry().contains(moves), "{}", dry());
     // Whoever chooses knows it too, for a workflow as for a command.
-    bed.write("workflow.toml", &READ.replace("\"lab\"", "[\"hpc\", \"lab\"]"));
+    bed.write("workflow.toml", READ.replace("\"lab\"", "[\"hpc\", \"lab\"]"));
     let chosen = bed.csync(&["submit", "--dry-run", "--rerun=read", "--policy", "locality"]).exits(0).out;
     assert!(chosen.contains("read on lab") && !chosen.contains(moves), "{chosen}");
     bed.write("workflow.toml", READ);
@@ -353,6 +353,6 @@ fn what_was_brought_to_a_host_need_not_come_again() {
     assert!(dry().contains(moves), "{}", dry());
     bed.csync(&["submit", "--rerun=read"]).exits(0);
     assert!(!dry().contains(moves), "{}", dry());
-    bed.write("big.bin", &"other words\n".repeat(2_000_000));
+    bed.write("big.bin", "other words\n".repeat(2_000_000));
     assert!(dry().contains(moves), "{}", dry());
 }
