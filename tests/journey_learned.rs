@@ -160,7 +160,7 @@ fn a_store_of_another_key_is_said_and_advice_is_given_without_it() {
         assert_eq!(told.matches("does not open").count(), 1, "{args:?}: {told}");
         assert!(told.contains("hat was learned is of no use") && told.contains("`csync doctor`"), "{args:?}: {told}");
     }
-    let told = world.json(&["submit", "--dry-run"])["warnings"][0]["message"].to_string();
+    let told = world.json(&["submit", "--dry-run", "--rerun=a"])["warnings"][0]["message"].to_string();
     assert!(told.contains("does not open"), "{told}");
     let doctor = world.csync(&["doctor"]).exits(0).out;
     assert!(doctor.contains("it is of no use: the key") && doctor.contains("bring the key that belongs"), "{doctor}");

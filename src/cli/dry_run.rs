@@ -56,7 +56,7 @@ pub(super) fn dry_run(context: &Context, source: &Source, root: &str, wishes: &W
     known.replicas.extend(of_datasets.flat_map(|path| catalog.replicas(&plan.root, path)));
     let here = here();
     prepared.warnings.extend(places::misfits(&prepared.plan, &hosts, &known.facts, here));
-    prepared.places.exclude(&prepared.plan, &hosts, &known.facts, (Asker::Person, here))?;
+    prepared.places.exclude((&prepared.plan, &prepared.verdicts), &hosts, &known.facts, (Asker::Person, here))?;
     let is_told = context.json() || !context.quiet();
     let mut foreseen =
         if is_told { foresee(context, &prepared, &known, (&hosts, here), *policy)? } else { Places::default() };

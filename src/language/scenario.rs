@@ -279,7 +279,7 @@ runs = 0.3
             ("[hosts.a]\ncores = 0\n", "no cores"),
             ("[hosts.a]\ncores = -1\n", "cores"),
             ("[hosts.a]\nmemory = \"lots\"\n", "amount of memory"),
-            ("[hosts.a]\n[hosts.b]\n[links]\n\"a-b\" = { rate = \"0\" }\n", "above zero"),
+            ("[hosts.a]\n[hosts.b]\n[links]\n\"a-b\" = { rate = \"0\" }\n", "`0` is no rate"),
             ("[hosts.a]\nwait = \"99999999d\"\n", "[hosts.a]: `wait` is 99999999d, and a hundred years"),
             ("[hosts.a]\ndown = [{ from = \"106751992d\", for = \"1h\" }]\n", "`from` in `down`"),
             ("[hosts.a]\ndown = [{ from = \"1h\", for = \"106751992d\" }]\n", "is left out"),

@@ -459,6 +459,7 @@ async fn attempts_of_before_bytes_were_counted_are_read_as_they_were() {
         "DELETE FROM versions WHERE name = 'rates'",
         "DROP TABLE untaught",
         "DROP TABLE waited",
+        "DROP TABLE brought",
         "PRAGMA user_version = 10",
     ] {
         sqlx::query("DROP TRIGGER IF EXISTS write_batch").execute(&mut store.conn).await.unwrap();

@@ -20,7 +20,7 @@ use crate::language::hook::agent_of;
 use crate::language::hosts::Hosts;
 use crate::language::quote::sh;
 use crate::model::api::{ApiError, Counts, ErrorKind, RunState, RunSummary, Submission, Submitted};
-use crate::model::data::{Brought, DataFact, Elsewhere, IMAGES, Rate, Replica};
+use crate::model::data::{DataFact, Elsewhere, IMAGES, Rate, Replica};
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::model::facts::Facts;
 use crate::model::host::{Agents, Batch, HostName};
@@ -122,14 +122,18 @@ impl Ground {
         (state, reader): (&StateDir, &Reader),
         (plan, verdicts): (&Plan, &[Verdict]),
         (places, chooses): (&Places, bool),
-        lies: (&[Replica], &[Brought]),
+        replicas: &[Replica],
     ) -> Result<Self, StoreError> {
         let runs = verdicts.iter().any(|verdict| matches!(verdict, Verdict::Stale | Verdict::Check));
         if !runs {
             return Ok(Self::default());
         }
         let lore = lore(state, plan, verdicts, &places.names(), clock::now()).await;
-        let lying = if chooses || lore.is_of_use() { lying(plan, lies.0, lies.1) } else { Vec::new() };
+        let lying = if chooses || lore.is_of_use() {
+            lying(plan, replicas, &reader.brought(&plan.root).await?)
+        } else {
+            Vec::new()
+        };
         let seen = if chooses { Seen::load(reader).await? } else { Seen::default() };
         Ok(Self { lore, lying, seen })
     }
@@ -172,7 +176,7 @@ pub(super) fn prepare(
     let asking =
         agent_of(|name| submission.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str()));
     let asker = if asking.is_some() { Asker::Agent } else { Asker::Person };
-    prepared.places.exclude(&prepared.plan, &hosts, &facts, (asker, here))?;
+    prepared.places.exclude((&prepared.plan, &prepared.verdicts), &hosts, &facts, (asker, here))?;
     if let Some(host) = places::unlooked(&prepared.places, &hosts) {
         return Err(not_looked_at(host));
     }
@@ -199,9 +203,7 @@ pub(super) fn prepare(
     }));
     let told = (&*prepared.plan, prepared.verdicts.as_slice());
     let chooses = chooses(&prepared.places, &hosts);
-    let brought = runtime.block_on(reader.brought(&submission.root)).map_err(|error| storage(&error))?;
-    let lies = (replicas.as_slice(), brought.as_slice());
-    let ground = runtime.block_on(Ground::of((state, reader), told, (&prepared.places, chooses), lies));
+    let ground = runtime.block_on(Ground::of((state, reader), told, (&prepared.places, chooses), &replicas));
     let ground = ground.map_err(|error| storage(&error))?;
     prepared.warnings.extend(ground.lore.trouble.clone());
     let lock = match makes_files(&prepared.plan, &prepared.verdicts) {
@@ -335,9 +337,7 @@ pub(super) async fn load(reader: &Reader, state: &StateDir, run: RunId) -> Resul
         let hosts = places::hosts(var, &facts).unwrap_or_default();
         let places = Places::of(&plan.plan, &hosts);
         let chooses = chooses(&places, &hosts);
-        let brought = reader.brought(&plan.plan.root).await?;
-        let lies = (replicas.as_slice(), brought.as_slice());
-        Ground::of((state, reader), (&plan.plan, &plan.verdicts), (&places, chooses), lies).await?
+        Ground::of((state, reader), (&plan.plan, &plan.verdicts), (&places, chooses), &replicas).await?
     } else {
         Ground::default()
     };
@@ -544,7 +544,8 @@ impl Runner {
         match places::hosts(var, facts) {
             Ok(hosts) => {
                 let mut places = Places::of(plan, &hosts);
-                if let Err(error) = places.exclude(plan, &hosts, facts, (Asker::Person, self.settings.capacity)) {
+                if let Err(error) = places.exclude((plan, &[]), &hosts, facts, (Asker::Person, self.settings.capacity))
+                {
                     tracing::warn!(%run, %error, "the hosts of a task changed since the run was submitted");
                 }
                 self.start_sites(&places, &hosts, facts, dir.as_ref());

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::decide::engine::limits::misfit_here;
-use crate::decide::engine::protocol::Capacity;
+use crate::decide::engine::protocol::{Capacity, Verdict};
 use crate::decide::graph::estimate::Estimate;
 use crate::decide::route::need::{Asker, Need, Place, light_login};
 use crate::decide::route::veto::{Veto, fit};
@@ -15,7 +15,7 @@ use crate::model::api::{ApiError, ErrorKind};
 use crate::model::choice::{Excluded, Policy};
 use crate::model::facts::Facts;
 use crate::model::host::{Agents, HostName};
-use crate::model::id::TaskId;
+use crate::model::id::{InstanceId, TaskId};
 use crate::model::plan::Plan;
 use crate::model::resources::{Amount, Request};
 use crate::model::task::Settings;
@@ -84,13 +84,13 @@ pub(super) fn is_policy(entry: &str) -> bool {
 
 impl Places {
     /// Leaves out hosts that a task could not run on, where csync chooses: what they lack, or what they are not for. This machine lets
-    /// one job have `here`.
+    /// one job have `here`. What the verdicts say is not to run is left where it is; without verdicts all runs.
     ///
     /// # Errors
     /// When none is left for some task.
     pub fn exclude(
         &mut self,
-        plan: &Plan,
+        (plan, verdicts): (&Plan, &[Verdict]),
         hosts: &Hosts,
         facts: &BTreeMap<HostName, Facts>,
         (asker, here): (Asker, Capacity),
@@ -105,14 +105,19 @@ impl Places {
         });
         let login_of = light_login(&host_name(), called);
         let means = Means { hosts, facts, asker, here, login_of };
-        let mut known: HashMap<(u16, usize, bool), u16> = HashMap::new();
+        let mut known: HashMap<(u16, usize, bool, bool), u16> = HashMap::new();
+        let may_run = |instance: InstanceId| {
+            let verdict = verdicts.get(instance.index());
+            verdict.is_none_or(|verdict| matches!(verdict, Verdict::Stale | Verdict::Check))
+        };
         let mut told: BTreeMap<u16, (Vec<TaskId>, Vec<Excluded>)> = BTreeMap::new();
         for (task, id) in plan.tasks.iter().zip(0..).map(|(task, id)| (task, TaskId(id))) {
             let Some(&list) = self.of_task.get(id.index()) else { continue };
             let at = usize::from(list);
             let (Some(&Some(policy)), Some(names)) = (self.policies.get(at), self.lists.get(at)) else { continue };
             let stays = names_elsewhere(plan, id);
-            let key = (list, Arc::as_ptr(&task.settings).addr(), stays);
+            let runs = plan.instances_of(id).any(may_run);
+            let key = (list, Arc::as_ptr(&task.settings).addr(), stays, runs);
             if let Some(&chosen) = known.get(&key) {
                 self.of_task[id.index()] = chosen;
                 if let Some((tasks, _)) = told.get_mut(&chosen) {
@@ -126,6 +131,9 @@ impl Places {
                     None => left.push(name.clone()),
                     Some(why) => excluded.push(Excluded { host: name.clone(), why }),
                 }
+            }
+            if left.is_empty() && !runs {
+                left.clone_from(names);
             }
             if left.is_empty() {
                 return Err(nowhere(&task.name, &excluded));
@@ -321,7 +329,7 @@ batch = "none"
         }
         let placed = |asker| {
             let mut places = Places::of(&plan, &hosts);
-            places.exclude(&plan, &hosts, &BTreeMap::new(), (asker, HERE)).unwrap();
+            places.exclude((&plan, &[]), &hosts, &BTreeMap::new(), (asker, HERE)).unwrap();
             let of = |task: u32| places.of_task(TaskId(task)).iter().map(HostName::to_string).collect::<Vec<_>>();
             assert_eq!(places.policy(TaskId(0)), Some(Policy::Fastest));
             let whys: Vec<String> = places.excluded.iter().flat_map(|(_, of)| of).map(|it| it.why.clone()).collect();
@@ -340,12 +348,19 @@ batch = "none"
         let machine = Machine { hostname: host_name(), ..Machine::default() };
         let facts = BTreeMap::from([("hpc".parse().unwrap(), Facts { machine, ..Facts::default() })]);
         let mut near = Places::of(&plan, &hosts);
-        near.exclude(&plan, &hosts, &facts, (Asker::Person, HERE)).unwrap();
+        near.exclude((&plan, &[]), &hosts, &facts, (Asker::Person, HERE)).unwrap();
         let here = |task: u32| near.of_task(TaskId(task)).iter().any(HostName::is_local);
         assert_eq!([here(0), here(1), here(2)], [false, false, true]);
         let strict = Places { lists: vec![vec!["hpc".parse().unwrap()]], ..Places::of(&plan, &hosts) };
-        let refused = strict.clone().exclude(&plan, &hosts, &BTreeMap::new(), (Asker::Agent, HERE)).unwrap_err();
+        let refused = strict.clone().exclude((&plan, &[]), &hosts, &BTreeMap::new(), (Asker::Agent, HERE)).unwrap_err();
         assert!(refused.message.starts_with("no host of task `a` can run it: `hpc`: "), "{}", refused.message);
+        // Nobody asks where something could run that is up to date.
+        let fresh = [Verdict::Fresh, Verdict::Stale, Verdict::Left];
+        let refused = strict.clone().exclude((&plan, &fresh), &hosts, &BTreeMap::new(), (Asker::Agent, HERE));
+        assert!(refused.unwrap_err().message.starts_with("no host of task `b` can run it"));
+        let mut fresh = strict.clone();
+        fresh.exclude((&plan, &[Verdict::Fresh; 3]), &hosts, &BTreeMap::new(), (Asker::Agent, HERE)).unwrap();
+        assert_eq!(fresh.of_task(TaskId(0)).len(), 1);
     }
 
     #[test]
@@ -363,7 +378,7 @@ batch = "none"
             });
             plan.task_instances.push(Slice { start: 0, len: 1 });
             let mut places = Places::of(&plan, hosts);
-            places.exclude(&plan, hosts, &BTreeMap::new(), (Asker::Person, HERE)).map(|()| {
+            places.exclude((&plan, &[]), hosts, &BTreeMap::new(), (Asker::Person, HERE)).map(|()| {
                 let of: Vec<String> = places.of_task(TaskId(0)).iter().map(HostName::to_string).collect();
                 (of.join(" "), places.excluded.first().map_or(String::new(), |(_, all)| all[0].why.clone()))
             })
