@@ -232,7 +232,12 @@ impl Spread {
             let under = stakes.under * request * above.hours
                 + stakes.again * then * above.weight
                 + stakes.over * (then * above.hours - above.held).max(0.0);
-            let waited = waits.wait(asked(request)) * self.weight + waits.wait(then) * above.weight;
+            // To round takes longer than the rest.
+            let waited = if waits.is_empty() {
+                0.0
+            } else {
+                waits.wait(asked(request)) * self.weight + waits.wait(then) * above.weight
+            };
             let cost = over + under + waited;
             if cost < best.0 && above.weight <= risk * self.weight * (1.0 + 1e-9) {
                 best = (cost, request, above.weight / self.weight);
