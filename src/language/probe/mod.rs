@@ -59,7 +59,7 @@ const NOTED: &str = "csync-noted-by-a-job";
 /// it sees lies among the records then, whole or not at all. Beside whom it looks is said there before: the process and the node.
 ///
 /// What it takes is not the task's. It is no child of what waits for the task, so that its time and what it reads are in nobody's
-/// sums; and the wrapper beside it does not take the peak of the job's control group for the task's. Where the job's memory runs out,
+/// sums; and the wrapper beside it does not take a small peak of the job's control group for the task's. Where the job's memory runs out,
 /// the kernel ends what is a candidate by its own word before it ends the task. A batch system's own accounting has these few
 /// seconds, which are one job's of each partition in thirty days, and is asked where the wrapper's record is missing alone.
 pub fn note_script(directory: &str, policy: Policy) -> String {

@@ -684,12 +684,6 @@ w_cgroup() {
     done </proc/self/cgroup
   fi
   [ -n "$w_cg" ] || return 0
-  # Beside this very process something else looked at the node, in the same group: its peak is not the job's.
-  w_by=
-  ! read -r w_by 2>/dev/null <"$w_sub/looked/by" || [ "$w_by" != "$w_wrapper $(uname -n)" ] || w_by=us
-  [ "$w_by" = us ] || for w_ in memory.peak memory.max_usage_in_bytes; do
-    if { read -r w_n <"$w_cg/$w_"; } 2>/dev/null; then w_say cgroup_peak "$w_n"; fi
-  done
   # Version 1 counts in the very group that lost the process: Slurm has one for each task.
   w_kills=
   for w_ in "$w_cg/memory.events" "$w_cg/memory.oom_control" "$w_cg"/task_*/memory.oom_control; do
@@ -698,6 +692,15 @@ w_cgroup() {
     done <"$w_"
   done
   [ -z "$w_kills" ] || w_say oom_kills "$w_kills"
+  # Beside this very process something else looked at the node, in the same group, with some tens of megabytes: a small peak may be its
+  # own, unless memory ran out or no sample tells of the job.
+  w_least=0
+  if [ "${w_kills:-0}" = 0 ] && [ "${w_peak:-0}" != 0 ] && { read -r w_by <"$w_sub/looked/by"; } 2>/dev/null; then
+    [ "$w_by" != "$w_wrapper $(uname -n)" ] || w_least=134217728
+  fi
+  for w_ in memory.peak memory.max_usage_in_bytes; do
+    if { read -r w_n <"$w_cg/$w_"; } 2>/dev/null && [ "$w_n" -ge $w_least ]; then w_say cgroup_peak "$w_n"; fi
+  done
   # What devices saw, where nobody counted what was called.
   if [ -z "${w_after_io:-}" ] && [ -r "$w_cg/io.stat" ]; then
     w_say device_io "$(awk '
