@@ -94,7 +94,7 @@ run = "test ! -e undeclared.txt; cp {inputs} {outputs}"
     assert!((refused.out + &refused.err).contains("node configuration is not available"));
     world.write("long.toml", "name = \"long\"\n[tasks.t]\nrun = \"sleep 6000\"\non = \"hpc\"\n");
     csync(&["submit", "--detach", "long.toml"]).exits(0);
-    until("it runs", || csync(&["show", "last"]).out.contains("running"));
+    until("it runs", || csync(&["show", "last"]).out.contains("1: 1 running"));
     // What runs is seen by who looks how busy it is: one of two cores is free.
     csync(&["hosts", "probe", "hpc"]).exits(0);
     let shown = csync(&["hosts", "show", "hpc", "--json"]).exits(0).out;

@@ -323,7 +323,7 @@ fn jobs_of_grid_engine_outlive_its_daemon_and_are_run_again_when_their_node_is_l
     let held = Held::submit(&bed, "grid", "\"grid\"", 1, "");
     held.run();
     bed.now("crash gridx");
-    assert!(bed.csync(&["show", "last"]).exits(0).out.contains("running"));
+    assert!(bed.csync(&["show", "last"]).exits(0).out.contains("1: 1 running"));
     assert_eq!(held.started().len(), 1);
     bed.now("boot gridx");
     until("it runs again", || held.started().len() == 2);

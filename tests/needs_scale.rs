@@ -98,7 +98,9 @@ on = "hpc"
     bed.csync(&["submit", "--detach"]).exits(0);
     let status = || bed.csync(&["status"]).exits(0).out;
     until("it is said that it is full", || status().contains("AssocMaxSubmitJobLimit"));
-    until("some run", || bed.csync(&["show", "last"]).exits(0).out.contains("running"));
+    until("some run", || {
+        bed.csync(&["runs", "-n", "1", "--json"]).exits(0).json()["runs"][0]["counts"]["running"] != 0
+    });
     until("it is said why the last one waits", || {
         let why = bed.csync(&["why", "last", "t[40]"]).exits(0).out;
         why.contains("takes no more jobs now (AssocMaxSubmitJobLimit")
