@@ -322,8 +322,10 @@ fn jobs_of_grid_engine_outlive_its_daemon_and_are_run_again_when_their_node_is_l
     // The node is gone: its master says for minutes that the job runs there, and nobody can know better before the node is back.
     let held = Held::submit(&bed, "grid", "\"grid\"", 1, "");
     held.run();
+    let runs = || bed.csync(&["show", "last"]).exits(0).out.contains("1: 1 running");
+    until("it is seen that it runs", runs);
     bed.now("crash gridx");
-    assert!(bed.csync(&["show", "last"]).exits(0).out.contains("1: 1 running"));
+    assert!(runs());
     assert_eq!(held.started().len(), 1);
     bed.now("boot gridx");
     until("it runs again", || held.started().len() == 2);
