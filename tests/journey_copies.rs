@@ -199,6 +199,10 @@ fn a_file_in_a_directory_that_lies_elsewhere_is_found_in_it() {
     clusters.submit(DIR);
     let told = clusters.csync(&["data", "where", "dir/deep/er"]).exits(0);
     assert!(told.out.contains("one:") && told.err.contains("/dir`."), "{told:?}");
+    for (name, words) in [("workflow.toml", "It is here alone"), ("nothing", "No host is known")] {
+        let told = clusters.csync(&["data", "where", name]).exits(0);
+        assert!(told.err.contains(words), "{name}: {told:?}");
+    }
     let refused = clusters.csync(&["data", "get", "dir/nothing"]).exits(3);
     assert!(refused.err.contains("nothing like"), "{refused:?}");
     // It is no output of its own: neither moved nor removed.

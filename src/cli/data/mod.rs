@@ -228,7 +228,13 @@ fn copies_of(context: &Context, paths: &[PathBuf]) -> Result<(), Failure> {
         return context.print_json(&copies);
     }
     if copies.is_empty() {
-        context.say("No host is known to have that.");
+        let is_here = paths.iter().all(|path| path.symlink_metadata().is_ok());
+        let here = if is_here {
+            "It is here alone: no host is known to have a copy."
+        } else {
+            "No host is known to have that."
+        };
+        context.say(here);
         return Ok(());
     }
     context.print(table(&copies, false).trim_end())?;
