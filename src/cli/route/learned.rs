@@ -193,7 +193,8 @@ pub(super) fn foretell(context: &Context, lore: &Lore<'_>, need: &mut Need, ahea
             others.get_or_insert(class);
         }
     }
-    speeds.others = others.and_then(speed);
+    // Of these nothing was seen: it is what others told.
+    speeds.others = others.and_then(speed).map(|speed| Estimate { source: Source::Guessed, ..speed });
     if need.time.is_none() {
         need.time = Some(estimate(&time));
         words.push("run time");

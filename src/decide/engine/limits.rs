@@ -2,7 +2,7 @@
 
 use crate::decide::engine::grant;
 use crate::decide::engine::protocol::Capacity;
-use crate::decide::engine::rooms::{CONFIGURED, Rooms, leaves_partition, named};
+use crate::decide::engine::rooms::{Rooms, leaves_partition, named};
 use crate::decide::learn::grain::{Grain, MEBIBYTE};
 use crate::language::hosts::partitions;
 use crate::model::batch::{Account, BatchFacts, Flavour, History, MemberRequest, Partition, PartitionState, PerWhat};
@@ -129,7 +129,7 @@ impl Limits {
         let Some(first) = fits.first() else { return grain };
         let per_core =
             first.memory_max_per_core.filter(|most| fits.iter().all(|it| it.memory_max_per_core == Some(*most)));
-        let least = |it: &&Partition| it.memory_least.filter(|mem| it.has_whole_nodes && *mem >= CONFIGURED);
+        let least = |it: &&Partition| it.memory_least.filter(|_| it.has_whole_nodes);
         let node = |it: &&Partition| least(it).map(|mem| it.memory_max.map_or(mem, |most| most.min(mem)));
         let nodes: Option<Vec<Bytes>> = fits.iter().map(node).collect();
         let grain = per_core.map_or(grain, |most| grain.per_core(most.0 as f64, cores));

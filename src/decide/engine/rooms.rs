@@ -10,8 +10,6 @@ use crate::model::resources::Request;
 use crate::model::task::Settings;
 use crate::model::units::{Bytes, Walltime};
 
-/// Memory of a node below which its size was never configured.
-pub(super) const CONFIGURED: Bytes = Bytes::mib(64);
 /// Partitions that a refusal names one by one.
 const MOST_NAMED: usize = 6;
 
@@ -86,8 +84,7 @@ impl<'a> Rooms<'a> {
         let nodes = partition.nodes_max.into_iter().chain(known).fold(whole.nodes, u32::min).max(1);
         let over = wanted.unwrap_or(nodes).clamp(1, nodes);
         let cores = partition.cores_per_node.map_or(whole.cpus, |cores| cores.saturating_mul(over));
-        let one = partition.memory_per_node.filter(|mem| *mem >= CONFIGURED);
-        let one = one.into_iter().chain(partition.memory_max).min();
+        let one = partition.memory_per_node.into_iter().chain(partition.memory_max).min();
         let mem = one.map_or(whole.mem, |mem| Bytes(mem.0.saturating_mul(u64::from(over))));
         let most = partition.gpus.values().max().copied();
         let gpus = most.unwrap_or(if self.tells_gpus { 0 } else { whole.gpus });
@@ -116,10 +113,7 @@ pub(super) fn leaves_partition(task: &Settings) -> bool {
 
 /// Returns the partitions that a job may go to which names none. What a probe saw closed may have opened since.
 fn open<'a>(all: &'a [Partition], account: Option<&str>) -> Vec<&'a Partition> {
-    let may_use = |it: &&Partition| {
-        let is_mine = |account| it.accounts.iter().any(|known| known == account);
-        !it.is_routed_only && (it.accounts.is_empty() || account.is_none_or(is_mine))
-    };
+    let may_use = |it: &&Partition| !it.is_routed_only && it.admits(account);
     let mut open: Vec<_> = all.iter().filter(may_use).collect();
     if open.is_empty() {
         open = all.iter().collect();

@@ -181,7 +181,7 @@ impl<'a> Place<'a> {
         let partitions = partitions.into();
         let (wait, queues, stop) = (None, Queues::default(), None);
         let speed = Estimate::known(1.0);
-        let (found, rooms) = (facts.map(Found::from), Room::of_all(&partitions, host.batch));
+        let (found, rooms) = (facts.map(Found::from), Room::of_all(&partitions, host.batch, host.account.as_deref()));
         Self { host, found, partitions, rooms, wait, queues, stop, speed, trouble: None, login_of: None }
     }
 

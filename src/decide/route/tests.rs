@@ -378,6 +378,21 @@ fn threads_share_what_cores_there_are_and_cores_that_are_asked_for_have_to_be_th
 }
 
 #[test]
+fn what_an_account_may_not_use_is_no_place_for_it() {
+    let theirs = Partition { accounts: vec!["smith".to_owned()], ..partition("pi_smith", 64, 256, 100) };
+    let all = [partition("short", 64, 256, 1), theirs];
+    let wanted = Need { time: Some(Estimate::known(7200.0)), ..need() };
+    let fits = |account: Option<&str>, all: &[Partition]| {
+        let hpc = Host { account: account.map(str::to_owned), ..host("hpc", Some(Batch::Slurm)) };
+        fit(&wanted, &Place::of(&hpc, None, all.to_vec())).ok().map(|found| found.unwrap().name.clone())
+    };
+    assert_eq!(fits(Some("mine"), &all), None);
+    assert_eq!(fits(Some("smith"), &all).as_deref(), Some("pi_smith"));
+    assert_eq!(fits(None, &all).as_deref(), Some("pi_smith"), "whose it is that nobody names, nobody knows");
+    assert_eq!(fits(Some("mine"), &all[1..]).as_deref(), Some("pi_smith"), "somewhere it has to go");
+}
+
+#[test]
 fn nothing_heavy_runs_on_a_login_node() {
     let (here, hpc) = (Host::new(HostName::local()), host("hpc", Some(Batch::Slurm)));
     let (machine, net) = (facts(64, 256), star(&[]));

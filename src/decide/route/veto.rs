@@ -235,8 +235,11 @@ pub struct Room {
 }
 
 impl Room {
-    /// Returns the rooms of partitions of a batch system, in their order.
-    pub(super) fn of_all(partitions: &[Partition], batch: Option<Batch>) -> Vec<Self> {
+    /// Returns the rooms of partitions of a batch system, in their order, for jobs that are charged to an account.
+    pub(super) fn of_all(partitions: &[Partition], batch: Option<Batch>, account: Option<&str>) -> Vec<Self> {
+        // Where none would be left, what is known of accounts is not the whole of it.
+        let is_ours = |partition: &Partition| partition.admits(account);
+        let any_is_ours = partitions.iter().any(is_ours);
         // `sinfo` tells the GPUs of the nodes that it tells of: where it told of nodes everywhere, and none has any, there are none. Others
         // have them under names of the site's own, and of what a person alone wrote down nobody looked.
         let was_seen = |partition: &Partition| partition.in_service.is_some();
@@ -248,7 +251,9 @@ impl Room {
             gpus: partition.gpus.values().max().copied().or_else(|| names_gpus.then_some(0)),
             walltime: partition.walltime_max,
             internet: partition.internet,
-            takes: partition.state == PartitionState::Up && !partition.is_routed_only,
+            takes: partition.state == PartitionState::Up
+                && !partition.is_routed_only
+                && (!any_is_ours || is_ours(partition)),
             is_default: partition.is_default,
             has_gpus: !partition.gpus.is_empty(),
         };

@@ -10,6 +10,7 @@ use crate::language::hosts::site::{SiteFile, generic};
 use crate::model::batch::{Partition, PartitionState};
 use crate::model::facts::{BatchSystem, Facts};
 use crate::model::host::{Batch, Host, HostName, HostPath, Links, Origin, PartitionSettings};
+use crate::model::units::Bytes;
 
 /// All hosts that csync knows, each with everything that holds for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -120,11 +121,18 @@ pub fn takes_jobs(partition: &Partition) -> bool {
     partition.state != PartitionState::Closed && !partition.is_routed_only && partition.routes_to.is_empty()
 }
 
+/// What `sinfo` says of memory that nobody configured is 1 MB (slurm.conf, `RealMemory`): less than this is taken for that.
+const CONFIGURED: Bytes = Bytes::mib(64);
+
 /// Returns a host's partitions: what its batch system said of them, under what people set; those that people alone name come
 /// last.
 pub fn partitions(host: &Host, facts: Option<&Facts>) -> Vec<Partition> {
     let found = facts.and_then(|facts| facts.batch.as_ref()).map(|batch| batch.offers.partitions.clone());
     let mut all = found.unwrap_or_default();
+    for partition in &mut all {
+        partition.memory_per_node = partition.memory_per_node.filter(|mem| *mem >= CONFIGURED);
+        partition.memory_least = partition.memory_least.filter(|mem| *mem >= CONFIGURED);
+    }
     for (name, settings) in &host.partitions {
         let at = all.iter().position(|partition| partition.name == *name).unwrap_or_else(|| {
             all.push(Partition { name: name.clone(), ..Partition::default() });

@@ -7,7 +7,7 @@ use crate::model::batch::{BatchFacts, Dialect, Flavour, Partition};
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::model::facts::{BatchSystem, ContainerProgram, Facts, Filesystem, ScratchCandidate};
 use crate::model::host::{Batch, ContainerRuntime, HostName, Internet, Origin};
-use crate::model::units::{Price, Walltime};
+use crate::model::units::{Bytes, Price, Walltime};
 
 /// The example of the format's description.
 const EXAMPLE: &str = r#"
@@ -174,7 +174,16 @@ fn what_people_set_holds_for_a_partition() {
         ..Partition::default()
     };
     let other = Partition { name: "cpu".to_owned(), ..Partition::default() };
-    let part = Partition { name: "part".to_owned(), nodes: 6, in_service: Some(5), ..Partition::default() };
+    // What `sinfo` says of memory that nobody configured.
+    let unsaid = Some(Bytes::mib(1));
+    let part = Partition {
+        name: "part".to_owned(),
+        nodes: 6,
+        in_service: Some(5),
+        memory_per_node: unsaid,
+        memory_least: unsaid,
+        ..Partition::default()
+    };
     let mut offers = offers(Flavour::Slurm);
     offers.partitions = vec![found, other.clone(), part];
     let facts = Facts { batch: Some(BatchSystem { offers, bin: None, env: BTreeMap::new() }), ..Facts::default() };
@@ -184,6 +193,7 @@ fn what_people_set_holds_for_a_partition() {
     assert_eq!((all[0].walltime_max, all[0].nodes, all[0].gpus["a100"]), (Some(Walltime(3600)), 9, 2));
     assert_eq!((&all[1], all[3].nodes, all[3].in_service), (&other, 3, None));
     assert_eq!((all[2].nodes, all[2].in_service), (4, Some(3)), "one is down, of however many");
+    assert_eq!((all[2].memory_per_node, all[2].memory_least), (None, None));
     assert_eq!(partitions(hosts.get("hpc").unwrap(), None).len(), 3);
 }
 

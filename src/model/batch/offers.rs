@@ -67,6 +67,13 @@ pub struct Partition {
     pub internet: Option<bool>,
 }
 
+impl Partition {
+    /// Returns whether jobs that are charged to an account may go there, as far as that is known: what nobody names may be any.
+    pub fn admits(&self, account: Option<&str>) -> bool {
+        self.accounts.is_empty() || account.is_none_or(|account| self.accounts.iter().any(|known| known == account))
+    }
+}
+
 /// Whether a partition takes and starts jobs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::decide::engine::limits::misfit_here;
+use crate::decide::engine::limits::{misfit, misfit_here};
 use crate::decide::engine::protocol::{Capacity, Verdict};
 use crate::decide::graph::estimate::Estimate;
 use crate::decide::route::need::{Asker, Need, Place, light_login};
@@ -14,7 +14,7 @@ use crate::language::manifest::Workflow;
 use crate::model::api::{ApiError, ErrorKind};
 use crate::model::choice::{Excluded, Policy};
 use crate::model::facts::Facts;
-use crate::model::host::{Agents, HostName};
+use crate::model::host::{Agents, Batch, HostName};
 use crate::model::id::{InstanceId, TaskId};
 use crate::model::plan::Plan;
 use crate::model::resources::{Amount, Request};
@@ -166,6 +166,9 @@ fn names_elsewhere(plan: &Plan, task: TaskId) -> bool {
     })
 }
 
+/// Why nothing goes to a host that an agent sends.
+const FOR_PEOPLE: &str = "a person has to start it there (`policy.agents` in hosts.toml)";
+
 /// What hosts are judged by.
 struct Means<'a> {
     hosts: &'a Hosts,
@@ -187,7 +190,7 @@ impl Means<'_> {
             if let Some(why) = misfit_here(self.here, task) {
                 return Some(format!("it {why}"));
             }
-            let is_heavy = task.resources.iter().all(|request| need(request, task).is_heavy());
+            let is_heavy = task.resources.iter().all(|request| need(request, task, 1).is_heavy());
             // What names files outside can run nowhere else.
             let of = self.login_of.filter(|_| is_heavy && !stays)?;
             return Some(Veto::LoginNode { of: of.clone() }.to_string());
@@ -197,14 +200,16 @@ impl Means<'_> {
         }
         let Some(host) = self.hosts.get(name.as_str()) else { return Some("hosts.toml does not name it".to_owned()) };
         if self.asker == Asker::Agent && host.policy.agents != Agents::Allow {
-            return Some("a person has to start it there (`policy.agents` in hosts.toml)".to_owned());
+            return Some(FOR_PEOPLE.to_owned());
         }
         let facts = self.facts.get(name);
         let place = Place::of(host, facts, partitions(host, facts));
+        // A machine by itself has all of it; elsewhere nodes share it.
+        let nodes = |request| if host.batch.and_then(Batch::flavour).is_some() { spread(request) } else { 1 };
         let mut least: Option<Vec<Veto>> = None;
         for request in &task.resources {
-            match fit(&need(request, task), &place) {
-                Ok(_) => return None,
+            match fit(&need(request, task, nodes(request)), &place) {
+                Ok(_) => return misfit(host, facts, task).map(|why| format!("it {why}")),
                 Err(vetoes) => {
                     least = least.filter(|known| known.len() <= vetoes.len()).or(Some(vetoes));
                 }
@@ -225,7 +230,13 @@ fn has_runtime(task: &Settings, hosts: &Hosts) -> bool {
         || found().iter().any(|runtime| image.runtimes().contains(runtime))
 }
 
-fn need(request: &Request, task: &Settings) -> Need {
+/// Returns over how many nodes a request is spread at most: what it asks for is of all of them together.
+fn spread(request: &Request) -> u32 {
+    request.nodes.or(request.processes).unwrap_or(1).max(1)
+}
+
+/// Returns what a request asks of one of so many nodes.
+fn need(request: &Request, task: &Settings, nodes: u32) -> Need {
     fn least<T: Copy>(amount: Amount<T>) -> Option<T> {
         match amount {
             Amount::Auto => None,
@@ -235,10 +246,10 @@ fn need(request: &Request, task: &Settings) -> Need {
     }
     let image: Option<Image> = task.container.as_ref().and_then(|image| image.parse().ok());
     Need {
-        cpus: least(request.cpus).unwrap_or(1),
-        memory: least(request.mem).map(|mem| Estimate::known(mem.0 as f64)),
+        cpus: least(request.cpus).unwrap_or(1).saturating_mul(request.processes.unwrap_or(1).max(1)).div_ceil(nodes),
+        memory: least(request.mem).map(|mem| Estimate::known(mem.0 as f64 / f64::from(nodes))),
         time: least(request.time).map(|time| Estimate::known(time.0 as f64)),
-        gpus: request.gpus,
+        gpus: request.gpus.div_ceil(nodes),
         runtimes: image.map_or(&[], |image| image.runtimes()),
         ..Need::default()
     }
@@ -246,10 +257,15 @@ fn need(request: &Request, task: &Settings) -> Need {
 
 fn nowhere(task: &str, excluded: &[Excluded]) -> ApiError {
     let whys: Vec<String> = excluded.iter().map(|it| format!("`{}`: {}", it.host, it.why)).collect();
+    let hint = if excluded.iter().any(|it| it.why == FOR_PEOPLE) {
+        "ask the person to submit it in a terminal, or to write `agents = \"allow\"` into the `policy` of such a host"
+    } else {
+        "ask for less in its `resources`, or name other hosts in `on`"
+    };
     ApiError {
         kind: ErrorKind::Invalid,
         message: format!("no host of task `{task}` can run it: {}", whys.join("; ")),
-        hint: Some("ask for less in its `resources`, or name other hosts in `on`".to_owned()),
+        hint: Some(hint.to_owned()),
         diagnostics: Vec::new(),
     }
 }
@@ -398,6 +414,18 @@ batch = "none"
         ] {
             let told = placed(request.clone(), &hosts).unwrap();
             assert_eq!((told.0.as_str(), told.1.as_str()), (of, why), "{request:?}");
+        }
+        // What a request asks for is of all its nodes together.
+        let nodes =
+            "[hosts.hpc]\nbatch = \"slurm\"\n[hosts.hpc.partitions.big]\ncores = 64\nmemory = \"256G\"\nnodes = 4\n";
+        let hosts = merge(&read(nodes, &[]).0, &shipped(), &BTreeMap::new());
+        let spread = |gib, nodes| Request { processes: Some(256), nodes, ..exact(1, gib) };
+        for request in [spread(600, Some(4)), spread(600, None), Request { gpus: 4, ..spread(1000, Some(4)) }] {
+            assert_eq!(placed(request.clone(), &hosts).unwrap().0, "hpc", "{request:?}");
+        }
+        for request in [spread(1100, Some(4)), spread(600, Some(8)), spread(600, Some(1)), exact(64, 600)] {
+            let refused = placed(request.clone(), &hosts).unwrap_err();
+            assert!(refused.message.contains("`hpc`: "), "{request:?}: {}", refused.message);
         }
         let alone = merge(&read("", &[]).0, &shipped(), &BTreeMap::new());
         let refused = placed(exact(1, 200), &alone).unwrap_err();
