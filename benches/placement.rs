@@ -161,6 +161,7 @@ fn data_aware(instance: &Instance, wait: impl Fn(f64) -> Wait) -> Problem {
         outputs: instance.outputs[task].clone(),
         after: instance.after[task].clone(),
         only: Vec::new(),
+        policy: None,
         waits: None,
     });
     Problem::new(network(wait), tasks.collect(), files).unwrap()

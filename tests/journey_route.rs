@@ -521,3 +521,40 @@ fn what_this_machine_has_not_is_told_wherever_hosts_are_chosen() {
     let routed = csync(&["route", "--cpus", "3", "--", "sort", "x"]).exits(0).out;
     assert!(routed.contains("local: 3 cores on one node, where it has 2 cores"), "{routed}");
 }
+
+#[test]
+fn a_dry_run_goes_by_what_counts_for_each_task_and_by_who_asks() {
+    let world = World::new();
+    fs::create_dir(world.path("config")).unwrap();
+    let host = |name: &str, rate: u32, agents: &str| {
+        format!("[hosts.{name}]\nsimulated = {{}}\nrate = {rate}\n[hosts.{name}.policy]\nagents = \"{agents}\"\n")
+    };
+    world.write("config/hosts.toml", &(host("dear", 9, "ask") + &host("cheap", 1, "ask")));
+    let csync = |args: &[&str], agent: bool| -> Done {
+        let mut command = world.command(args);
+        command.env("CSYNC_CONFIG", world.path("config"));
+        if agent {
+            command.env("CLAUDECODE", "1")
+        } else {
+            command.env_remove("CLAUDECODE")
+        };
+        command.output().unwrap().into()
+    };
+    // The first of the file is as soon as the other, and dearer.
+    let workflow =
+        |policy: &str| format!("name = \"w\"\n{policy}[tasks.a]\nrun = \"true\"\non = [\"dear\", \"cheap\"]\n");
+    world.write("workflow.toml", &workflow("policy = \"cheapest\"\n"));
+    let dry = csync(&["submit", "--dry-run"], false).exits(0).out;
+    assert!(dry.contains("a on cheap"), "{dry}");
+    csync(&["submit"], false).exits(0);
+    assert!(csync(&["why", "last", "a"], false).exits(0).out.contains("on cheap"));
+    // What an agent may not start, it is not promised.
+    for args in [&["submit", "--dry-run"][..], &["submit"]] {
+        let refused = csync(args, true).exits(2);
+        assert!(refused.err.contains("a person has to start it there"), "{refused:?}");
+        assert!(refused.err.contains("ask the person") && !refused.err.contains("ask for less"), "{refused:?}");
+    }
+    world.write("workflow.toml", "name = \"w\"\n[tasks.a]\nrun = \"true\"\non = \"cheap\"\n");
+    let dry = csync(&["submit", "--dry-run", "--rerun"], true).exits(0);
+    assert!(dry.err.contains("may not start anything on `cheap` by itself"), "{dry:?}");
+}

@@ -18,6 +18,7 @@ use crate::cli::view::words::{many, number};
 use crate::decide::engine::protocol::Verdict;
 use crate::decide::fresh::memos::Memos;
 use crate::decide::route::need::Asker;
+use crate::language::hook::agent_of;
 use crate::model::api::{ApiError, ErrorKind};
 use crate::model::data::{DATA, Elsewhere};
 use crate::model::diagnostic::Diagnostic;
@@ -56,10 +57,18 @@ pub(super) fn dry_run(context: &Context, source: &Source, root: &str, wishes: &W
     known.replicas.extend(of_datasets.flat_map(|path| catalog.replicas(&plan.root, path)));
     let here = here();
     prepared.warnings.extend(places::misfits(&prepared.plan, &hosts, &known.facts, here));
-    prepared.places.exclude((&prepared.plan, &prepared.verdicts), &hosts, &known.facts, (Asker::Person, here))?;
+    // As when it is submitted: by whoever asks.
+    let agent = agent_of(|name| std::env::var(name).ok());
+    let by = if agent.is_some() { Asker::Agent } else { Asker::Person };
+    prepared.places.exclude((&prepared.plan, &prepared.verdicts), &hosts, &known.facts, (by, here))?;
+    if let Some(agent) = agent
+        && let Some((host, _)) = places::kept_from_agents(&prepared.places, &hosts)
+    {
+        let message = format!("{agent} may not start anything on `{host}` by itself");
+        prepared.warnings.push(Diagnostic::warning(None, message).help("ask the person to submit it in a terminal"));
+    }
     let is_told = context.json() || !context.quiet();
-    let mut foreseen =
-        if is_told { foresee(context, &prepared, &known, (&hosts, here), *policy)? } else { Places::default() };
+    let mut foreseen = if is_told { foresee(context, &prepared, &known, (&hosts, here))? } else { Places::default() };
     prepared.warnings.extend(foreseen.trouble.take());
     if context.json() {
         context.print_json(&Foreseen::new(&prepared, &foreseen))?;

@@ -23,7 +23,7 @@ use crate::decide::outlook::limits::Conditions;
 use crate::decide::outlook::survey::{Survey, survey};
 use crate::decide::place::problem::Room;
 use crate::language::hosts::Hosts;
-use crate::model::choice::{Excluded, Foreseen, Policy, Span, Terms};
+use crate::model::choice::{Excluded, Foreseen, Span, Terms};
 use crate::model::data::{Brought, DataFact, Rate, Replica};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::facts::Facts;
@@ -150,7 +150,6 @@ pub(super) fn foresee(
     prepared: &Prepared,
     known: &Known,
     (hosts, here): (&Hosts, Capacity),
-    policy: Option<Policy>,
 ) -> Result<Places, Failure> {
     let plan = &*prepared.plan;
     let names = prepared.places.names();
@@ -199,9 +198,10 @@ pub(super) fn foresee(
         all.truncate(if chooses_partition(settings) { usize::MAX } else { 1 });
         all
     };
-    let (policy, now) = (policy.unwrap_or_default(), clock::now());
+    let policies = |task: TaskId| prepared.places.policy(task).unwrap_or_default();
+    let now = clock::now();
     let rooms = Room { cores: here.cpus, memory: here.mem.0, gpus: here.gpus };
-    let wanted = Wanted { plan, runs: &runs, routes: &routes, queues: &queues, here: rooms, policy, now };
+    let wanted = Wanted { plan, runs: &runs, routes: &routes, queues: &queues, here: rooms, policies: &policies, now };
     let made = if all <= MOST_PLANNED { draft(wanted, &survey, &mut outlook).ok() } else { None };
     let places = match made {
         Some(made) => told.planned(&made, &mut outlook),

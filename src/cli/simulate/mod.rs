@@ -166,6 +166,7 @@ fn problem(
             outputs: numbers(plan.outputs(instance)),
             after: Vec::new(),
             only: held.only.get(row.task.index()).cloned().unwrap_or_default(),
+            policy: held.policies.get(row.task.index()).copied().flatten(),
             waits: None,
         });
     }

@@ -63,6 +63,8 @@ pub struct SiteFacts {
     pub is_batch: bool,
     /// Cores that may run at once.
     pub slots: u32,
+    /// Jobs of ours that it takes at once, where somebody said.
+    pub jobs: Option<u32>,
     /// Until a job starts there, where nothing is known of its queue.
     pub wait: Estimate,
     /// What jobs waited in its queues.
@@ -258,7 +260,7 @@ impl Board {
             transfer = transfer.plus(&Estimate::pulling(*bytes));
             moved += bytes;
         }
-        let (pool, slots) = site.pool(queue, facts);
+        let (pool, slots) = site.pool(queue, facts, want.cpus);
         let opens = facts.opens.map_or(0.0, |at| seconds(at) - now).max(0.0);
         let behind = if !facts.is_batch && Cores::tells(slots) {
             site.cores.behind(want.cpus, slots, (now, opens))
@@ -308,7 +310,7 @@ impl Board {
     pub fn has_room(&self, want: &Want, sheet: &Sheet) -> bool {
         let Some(site) = self.site(sheet.host) else { return false };
         let Some(facts) = site.facts.as_ref() else { return false };
-        let (pool, slots) = site.pool(sheet.queue, facts);
+        let (pool, slots) = site.pool(sheet.queue, facts, want.cpus);
         let most = most(facts, slots, sheet.run.middle);
         // Who is bound to cores that are not there yet is bound for nothing but to have its inputs come: the first of those that
         // are ready by then shall have them, not the first that would have had to wait elsewhere.
@@ -331,7 +333,13 @@ impl Board {
             let most = most(facts, slots, SHORT);
             pool.has_room(1, most, most / TOGETHER)
         };
-        is_open((site.all, facts.slots)) || (0..site.names.len() as u16).any(|it| is_open(site.pool(Some(it), facts)))
+        // Of tasks of whatever width: as many as the host takes.
+        let ahead = if facts.is_batch { AHEAD } else { 1 };
+        if facts.jobs.is_some_and(|most| site.all.jobs >= most.saturating_mul(ahead)) {
+            return false;
+        }
+        is_open((site.all, facts.slots))
+            || (0..site.names.len() as u16).any(|it| is_open(site.pool(Some(it), facts, u32::MAX)))
     }
 
     /// Notes that a task waits for a host.
@@ -360,7 +368,7 @@ impl Board {
         self.again(sheet.host, bound, key);
         let site = self.of(sheet.host);
         if let Some(facts) = site.facts.as_ref().filter(|facts| placed && facts.is_batch) {
-            let (pool, slots) = site.pool(queue, facts);
+            let (pool, slots) = site.pool(queue, facts, cpus);
             let is_full = !pool.has_room(cpus, most(facts, slots, sheet.run.middle), 0);
             site.each_pool(queue, |pool| pool.full = is_full);
         }
@@ -518,13 +526,15 @@ impl Site {
         }
     }
 
-    /// Returns what is bound where a task would go, and how many cores run there at once: of its queue, where several are known and
+    /// Returns what is bound where a task of so many cores would go, and how many run there at once: of its queue, where several are known and
     /// the size of this one; else of the host.
-    fn pool(&self, queue: QueueId, facts: &SiteFacts) -> (Pool, u32) {
+    fn pool(&self, queue: QueueId, facts: &SiteFacts, cpus: u32) -> (Pool, u32) {
         let slots = self.part(queue, facts).filter(|_| facts.parts.len() > 1).and_then(|part| part.slots);
+        // As many jobs as it takes have as many times the cores of one.
+        let most = facts.jobs.map_or(u32::MAX, |jobs| jobs.saturating_mul(cpus.max(1)));
         match slots {
-            Some(slots) => (self.bound(queue, facts), slots),
-            None => (self.all, facts.slots),
+            Some(slots) => (self.bound(queue, facts), slots.min(most)),
+            None => (self.all, facts.slots.min(most)),
         }
     }
 

@@ -16,7 +16,7 @@ use crate::decide::place::plan::{Effort, Policy, plan as schedule};
 use crate::decide::place::problem::{File, Network, Path, Problem, ProblemError, Room, Site, Wait, Work};
 use crate::model::choice::Terms;
 use crate::model::host::HostName;
-use crate::model::id::{HostId, InstanceId, TaskId};
+use crate::model::id::{HostId, InstanceId, PathId, TaskId};
 use crate::model::plan::Plan;
 use crate::model::resources::Amount;
 use crate::model::task::Settings;
@@ -71,8 +71,8 @@ pub struct Wanted<'a> {
     pub queues: &'a dyn Fn(&mut Outlook, InstanceId, HostId) -> Vec<String>,
     /// What this machine lets one job have.
     pub here: Room,
-    /// What counts.
-    pub policy: Policy,
+    /// What counts for each task.
+    pub policies: &'a dyn Fn(TaskId) -> Policy,
     /// The time.
     pub now: Timestamp,
 }
@@ -83,20 +83,28 @@ pub struct Wanted<'a> {
 /// When what is known of the hosts makes no sense.
 pub fn draft(wanted: Wanted<'_>, survey: &Survey, outlook: &mut Outlook) -> Result<Draft, ProblemError> {
     let numbers: HashMap<&HostName, u16> = survey.sites.iter().map(|site| &site.name).zip(0..).collect();
+    // What is made anew is nowhere until then, whatever an earlier run left of it.
+    for path in (0..wanted.plan.paths.len() as u32).map(PathId) {
+        if wanted.plan.producer(path).is_some_and(wanted.runs) {
+            let bytes = outlook.files.bytes(path);
+            outlook.files.made(path, bytes, Hosts::default());
+        }
+    }
     let speeds = speeds(wanted, survey, outlook);
     let mut kinds = Kinds { wanted, survey, board: board(survey), known: HashMap::new() };
     let (tasks, of) = works(&mut kinds, (&numbers, &speeds), outlook);
     let Kinds { mut board, known, .. } = kinds;
-    let Wanted { plan, here, policy, now, .. } = wanted;
+    let Wanted { plan, here, policies, now, .. } = wanted;
     let file = |path: u32| {
-        let path = crate::model::id::PathId(path);
+        let path = PathId(path);
         let at = outlook.files.at(path).iter().filter(|host| host.index() < survey.sites.len());
         File { bytes: outlook.files.bytes(path) as f64, at: at.map(|host| host.0).collect() }
     };
     let files = (0..plan.paths.len() as u32).map(file).collect();
     let effort = Effort::fair(tasks.len(), survey.sites.len());
-    let problem = Problem::new(network((survey, here), &numbers, &speeds), tasks, files)?;
-    let made = schedule(&problem, policy, effort);
+    let widest = tasks.iter().map(|task| task.room.cores).max().unwrap_or(1);
+    let problem = Problem::new(network((survey, here, widest), &numbers, &speeds), tasks, files)?;
+    let made = schedule(&problem, Policy::Fastest, effort);
     let mut lines: BTreeMap<(TaskId, u16), Line> = BTreeMap::new();
     for (booking, instance) in made.bookings.iter().zip(&of).filter_map(|(booking, it)| Some((booking, (*it)?))) {
         let task = plan.instance(instance).task;
@@ -104,7 +112,7 @@ pub fn draft(wanted: Wanted<'_>, survey: &Survey, outlook: &mut Outlook) -> Resu
             let host = HostId(booking.site);
             let run = outlook.expect(plan, instance, host, (0, 0.0));
             let queue = known.get(&task).and_then(|kind| kind.queues.get(host.index()).copied().flatten());
-            let sheet = board.weigh(&outlook.want(plan, instance, policy), (host, queue), run, now);
+            let sheet = board.weigh(&outlook.want(plan, instance, policies(task)), (host, queue), run, now);
             let terms = sheet.and_then(|sheet| board.terms(&sheet));
             Line { task, host, instances: 0, first: instance, terms, start: booking.start, end: booking.end }
         });
@@ -173,7 +181,7 @@ fn speeds(wanted: Wanted<'_>, survey: &Survey, outlook: &mut Outlook) -> Vec<f64
     sums.into_iter().map(speed).collect()
 }
 
-fn network((survey, here): (&Survey, Room), numbers: &HashMap<&HostName, u16>, speeds: &[f64]) -> Network {
+fn network((survey, here, widest): (&Survey, Room, u32), numbers: &HashMap<&HostName, u16>, speeds: &[f64]) -> Network {
     let sites: Vec<Site> = survey
         .sites
         .iter()
@@ -183,7 +191,9 @@ fn network((survey, here): (&Survey, Room), numbers: &HashMap<&HostName, u16>, s
             room: if site.name.is_local() {
                 Room { cores: site.slots.max(1), ..here }
             } else {
-                Room { cores: site.slots.max(1), memory: u64::MAX, gpus: u32::MAX }
+                // Of as many jobs as it takes, all may be as wide as the widest.
+                let jobs = site.jobs.map_or(u32::MAX, |jobs| jobs.saturating_mul(widest.max(1)));
+                Room { cores: site.slots.min(jobs).max(1), memory: u64::MAX, gpus: u32::MAX }
             },
             speed: *speed,
             wait: if site.is_batch { Wait::Each(site.wait.middle) } else { Wait::None },
@@ -254,9 +264,9 @@ impl Kinds<'_, '_> {
 
     /// Weighs an instance in the queues of a host where nothing of ours is, as a run does when its turn comes.
     fn best(&mut self, instance: InstanceId, host: HostId, outlook: &mut Outlook) -> Option<Sheet> {
-        let Wanted { plan, queues, policy, now, .. } = self.wanted;
+        let Wanted { plan, queues, policies, now, .. } = self.wanted;
         let names = queues(outlook, instance, host);
-        let want = outlook.want(plan, instance, policy);
+        let want = outlook.want(plan, instance, policies(plan.instance(instance).task));
         let run = outlook.expect(plan, instance, host, (0, 0.0));
         let mut all = names.iter().map(|name| self.board.queue(host, Some(name))).collect::<Vec<_>>().into_iter();
         let first = self.board.weigh(&want, (host, all.next().flatten()), run, now)?;
@@ -286,7 +296,7 @@ fn works(
     outlook: &mut Outlook,
 ) -> (Vec<Work>, Vec<Option<InstanceId>>) {
     let survey = kinds.survey;
-    let Wanted { plan, runs, routes, here, policy, .. } = kinds.wanted;
+    let Wanted { plan, runs, routes, here, policies, .. } = kinds.wanted;
     let (mut works, mut of): (Vec<Work>, Vec<Option<InstanceId>>) = (Vec::new(), Vec::new());
     let mut at: HashMap<InstanceId, u32> = HashMap::new();
     for instance in plan.instance_ids().filter(|instance| runs(*instance)) {
@@ -311,7 +321,7 @@ fn works(
         let only: Vec<u16> = routes(task).iter().filter_map(|host| numbers.get(host).copied()).collect();
         let only = if only.is_empty() { vec![0] } else { only };
         let most = only.iter().filter_map(|&site| survey.sites.get(usize::from(site))).map(|site| site.slots).max();
-        let cpus = outlook.want(plan, instance, policy).cpus.min(most.unwrap_or(1).max(1));
+        let cpus = outlook.want(plan, instance, policies(task)).cpus.min(most.unwrap_or(1).max(1));
         let first = only.first().copied().unwrap_or(0);
         // Times are told for this machine: on the first host that it may go to, it takes what is expected there.
         let speed = speeds.get(usize::from(first)).copied().unwrap_or(1.0);
@@ -321,6 +331,7 @@ fn works(
             inputs: plan.inputs(instance).iter().map(|path| path.0).collect(),
             outputs: plan.outputs(instance).iter().map(|path| path.0).collect(),
             after,
+            policy: Some(policies(task)),
             waits: kinds.waits(instance, &only, outlook),
             only,
         });

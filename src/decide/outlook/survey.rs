@@ -60,6 +60,7 @@ pub fn survey(
         name: here.clone(),
         is_batch: false,
         slots: cores,
+        jobs: None,
         wait: Estimate::ZERO,
         queues: Queues::default(),
         rate: rate(hosts.get(here.as_str())),
@@ -76,6 +77,7 @@ pub fn survey(
             name: host.name.clone(),
             is_batch,
             slots: slots(host, facts.get(&host.name), at),
+            jobs: host.max_jobs,
             wait: if is_batch { usual() } else { Estimate::ZERO },
             queues,
             rate: rate(Some(host)),
@@ -114,7 +116,6 @@ fn by_load(host: &Host, facts: Option<&Facts>, now: f64) -> Option<Estimate> {
 
 /// Returns how many cores run at once on a host.
 fn slots(host: &Host, facts: Option<&Facts>, now: f64) -> u32 {
-    let most = host.max_jobs.unwrap_or(u32::MAX);
     let cores = if host.batch == Some(Batch::None) {
         facts.and_then(|facts| facts.machine.cores)
     } else {
@@ -125,5 +126,6 @@ fn slots(host: &Host, facts: Option<&Facts>, now: f64) -> u32 {
         cores.max()
     };
     let unknown = if host.batch == Some(Batch::None) { 1 } else { UNKNOWN_SLOTS };
-    cores.unwrap_or(unknown).min(most).max(1)
+    // How many jobs it takes is another limit, however many cores they have.
+    cores.unwrap_or(unknown).max(1)
 }

@@ -112,22 +112,27 @@ fn any_number_of_hosts_can_have_a_file() {
     assert_eq!(files.image("x.sif"), Some((9.0, set(&[1, 90]))));
 }
 
+/// A machine of eight cores.
+fn site(name: &str) -> SiteFacts {
+    SiteFacts {
+        name: name.parse().unwrap(),
+        is_batch: false,
+        slots: 8,
+        wait: Estimate::ZERO,
+        queues: Queues::default(),
+        rate: 1.0,
+        parts: Vec::new(),
+        opens: None,
+        jobs: None,
+    }
+}
+
 /// Four hosts of eight cores, 10 MB a second between any two of them.
 fn board() -> Board {
     let mut board = Board::default();
     let hosts = [0, 1, 2, 3].map(HostId);
     for host in hosts {
-        let facts = SiteFacts {
-            name: format!("h{}", host.0).parse().unwrap(),
-            is_batch: false,
-            slots: 8,
-            wait: Estimate::ZERO,
-            queues: Queues::default(),
-            rate: 1.0,
-            parts: Vec::new(),
-            opens: None,
-        };
-        board.set(host, facts);
+        board.set(host, site(&format!("h{}", host.0)));
         for other in hosts.into_iter().filter(|other| *other != host) {
             board.set_way(host, other, Link { rate: Estimate::known(1e7), latency: 0.0 });
         }
@@ -139,6 +144,28 @@ fn board() -> Board {
 fn reads_from(host: u16) -> Want {
     let inputs = vec![(1e9, Hosts::one(HostId(host)))];
     Want { cpus: 1, gpus: 0, asked: 600.0, inputs, image: None, policy: Policy::Fastest }
+}
+
+#[test]
+fn the_jobs_that_a_host_takes_are_not_its_cores() {
+    for (cpus, most) in [(1, 4), (4, 4), (8, 2)] {
+        let mut board = board();
+        let (host, run, now) = (HostId(1), Estimate::known(60.0), Timestamp(0));
+        let facts = SiteFacts { slots: 16, jobs: Some(4), ..site("h1") };
+        board.set(host, facts);
+        let want = Want { cpus, gpus: 0, asked: 600.0, inputs: Vec::new(), image: None, policy: Policy::Fastest };
+        let mut bound = 0;
+        loop {
+            let sheet = board.weigh(&want, (host, None), run, now).unwrap();
+            assert_eq!(board.has_room(&want, &sheet), bound < most, "{bound} of {cpus} cores");
+            assert_eq!(board.is_open(host), bound < most, "{bound} of {cpus} cores");
+            if bound == most {
+                break;
+            }
+            board.bind(&want, (&sheet, true), JobKey { run: RunId(1), instance: InstanceId(bound), attempt: 1 }, now);
+            bound += 1;
+        }
+    }
 }
 
 #[test]
@@ -274,7 +301,7 @@ fn drafted(waits: [f64; 2], queues: &[&str]) -> Draft {
         routes: &|_| &names,
         queues: &fits,
         here: ROOM,
-        policy: Policy::Fastest,
+        policies: &|_| Policy::Fastest,
         now,
     };
     draft(wanted, &survey, &mut outlook).unwrap()
@@ -313,8 +340,9 @@ fn drafted_here(request: &Request) -> f64 {
     let plan = plan_of(request);
     let mut outlook = Outlook::new(vec![None], HashMap::new(), Files::new(0, Hosts::one(HostId::LOCAL)));
     let fits = |_: &mut Outlook, _: InstanceId, _: HostId| Vec::new();
-    let policy = Policy::Fastest;
-    let wanted = Wanted { plan: &plan, runs: &|_| true, routes: &|_| &[], queues: &fits, here: ROOM, policy, now };
+    let policies = |_| Policy::Fastest;
+    let wanted =
+        Wanted { plan: &plan, runs: &|_| true, routes: &|_| &[], queues: &fits, here: ROOM, policies: &policies, now };
     draft(wanted, &survey, &mut outlook).unwrap().end / 600.0
 }
 

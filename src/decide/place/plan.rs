@@ -52,7 +52,7 @@ pub fn plan(problem: &Problem, policy: Policy, effort: Effort) -> Plan {
     let bound = problem.lower_bound();
     let ranks = upward(problem, &seconds, &speeds, WEIGHTS[0]);
     let mut best = schedule(problem, &seconds, &by_rank(problem, &ranks), policy);
-    if policy == Policy::Fastest {
+    if problem.tasks.iter().all(|task| task.policy.unwrap_or(policy) == Policy::Fastest) {
         let mut tried = 1;
         let mut best_ranks = ranks;
         for weight in WEIGHTS.into_iter().skip(1) {
@@ -103,7 +103,7 @@ fn choose(problem: &Problem, timetable: &mut Timetable<'_>, task: usize, policy:
         return only;
     }
     let all = allowed.iter().map(|&site| {
-        let counts = match policy {
+        let counts = match problem.task(task).policy.unwrap_or(policy) {
             Policy::Fastest => 0.0,
             Policy::Locality => timetable.missing(task, site),
             Policy::Cheapest => cost(problem, task, site, timetable.duration(task, site)),

@@ -4,6 +4,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
+use crate::model::choice::Policy;
+
 /// Cores, memory and GPUs: what a host has, what is free of it, or what a task needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Room {
@@ -106,6 +108,8 @@ pub struct Work {
     pub after: Vec<u32>,
     /// Where it may run; all hosts that have room when empty.
     pub only: Vec<u16>,
+    /// What counts for it, where that is not what counts for all.
+    pub policy: Option<Policy>,
     /// Seconds that a batch system makes it wait on each host, where that is not what the host says: in the queue that it goes to.
     pub waits: Option<Arc<[f64]>>,
 }

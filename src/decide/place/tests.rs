@@ -31,6 +31,7 @@ fn work(seconds: f64, after: &[u32], inputs: &[u32], outputs: &[u32]) -> Work {
         inputs: inputs.to_vec(),
         outputs: outputs.to_vec(),
         only: Vec::new(),
+        policy: None,
         waits: None,
     }
 }

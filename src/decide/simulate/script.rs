@@ -221,6 +221,7 @@ impl<'a> Script<'a> {
             rate: described.map_or(0.0, |site| site.rate),
             parts: Vec::new(),
             opens,
+            jobs: None,
         }
     }
 

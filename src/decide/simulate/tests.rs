@@ -26,6 +26,7 @@ fn problem(tasks: usize) -> Problem {
         outputs: vec![(tasks + task) as u32],
         after: if task == 0 { Vec::new() } else { vec![((task - 1) / 2) as u32] },
         only: Vec::new(),
+        policy: None,
         waits: None,
     };
     Problem::new(network, (0..tasks).map(work).collect(), files).expect("it is sound")

@@ -33,10 +33,10 @@ const MARKS: [(&str, &str); 8] = [
 ];
 
 /// Returns the coding agent in whose environment a process runs.
-pub fn agent_of<'e>(mut var: impl FnMut(&str) -> Option<&'e str>) -> Option<&'static str> {
+pub fn agent_of<V: AsRef<str>>(mut var: impl FnMut(&str) -> Option<V>) -> Option<&'static str> {
     MARKS
         .iter()
-        .find(|(name, _)| var(name).is_some_and(|value| !value.is_empty() && value != "0"))
+        .find(|(name, _)| var(name).is_some_and(|value| !matches!(value.as_ref(), "" | "0")))
         .map(|(_, agent)| *agent)
 }
 

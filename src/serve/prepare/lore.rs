@@ -424,9 +424,10 @@ fn command_of(signature: &Signature, classes: BTreeMap<HostName, Token>, entries
 }
 
 /// Says where the files of a dataset lie that a path names: on the hosts that have all of them.
-fn lying_of_dataset(path: PathId, text: &str, copies: &HashMap<&str, Vec<&Replica>>, root: &Root) -> Option<Lying> {
+fn lying_of_dataset(path: PathId, text: &str, copies: &BTreeMap<&str, Vec<&Replica>>, root: &Root) -> Option<Lying> {
     let dir = format!("{text}/");
-    let named = copies.iter().filter(|(name, _)| **name == text || name.starts_with(&dir));
+    let below = copies.range(&*dir..).take_while(|(name, _)| name.starts_with(&dir));
+    let named = copies.get_key_value(text).into_iter().chain(below);
     let (mut bytes, mut files, mut on) = (0_u64, 0_usize, BTreeMap::<&HostName, usize>::new());
     for (_, of) in named {
         files += 1;
@@ -448,7 +449,7 @@ fn lying_of_dataset(path: PathId, text: &str, copies: &HashMap<&str, Vec<&Replic
 /// and are as they are here.
 pub fn lying(plan: &Plan, replicas: &[Replica], brought: &[Brought]) -> Vec<Lying> {
     let Ok(root) = Root::open(Path::new(&plan.root)) else { return Vec::new() };
-    let mut copies: HashMap<&str, Vec<&Replica>> = HashMap::new();
+    let mut copies: BTreeMap<&str, Vec<&Replica>> = BTreeMap::new();
     for replica in replicas {
         copies.entry(&replica.path).or_default().push(replica);
     }

@@ -90,7 +90,7 @@ fn survey(world: &mut World, said: &[Said]) {
     let parts = Part::of(&partitions(said), Some(now), now);
     let queues = queues(said);
     let (wait, name) = (Estimate::guess(5.0, 120.0, 3600.0), "hpc".parse().unwrap());
-    let facts = SiteFacts { name, is_batch: true, slots: 16, wait, queues, rate: 1.0, parts, opens: None };
+    let facts = SiteFacts { name, is_batch: true, slots: 16, wait, queues, rate: 1.0, parts, opens: None, jobs: None };
     world.tell(Event::Sites(vec![(HPC, facts)], Vec::new()));
 }
 
@@ -291,6 +291,7 @@ fn makespan(shared: u32, tasks: u32) -> f64 {
         rate: 1.0,
         parts: Vec::new(),
         opens: None,
+        jobs: None,
     };
     world.tell(Event::Sites(vec![(lab, facts)], Vec::new()));
     let plan = Workflow::default().task("a", tasks).with(lasting(3000)).plan();

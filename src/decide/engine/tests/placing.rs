@@ -56,6 +56,7 @@ fn site(name: &str, slots: u32, wait: Option<f64>) -> SiteFacts {
         rate: 1.0,
         parts: Vec::new(),
         opens: None,
+        jobs: None,
     }
 }
 
@@ -417,6 +418,7 @@ fn a_queue_is_judged_by_its_own_waits() {
             rate: 1.0,
             parts: Vec::new(),
             opens: None,
+            jobs: None,
         };
         let link = Link { rate: Estimate::known(1e7), latency: 0.5 };
         let sites = vec![(HERE, site("local", None)), (HPC, site("hpc", Some(&hpc)))];
@@ -466,6 +468,7 @@ fn many_tasks_over_many_hosts_are_no_burden() {
         rate: 1.0,
         parts: Vec::new(),
         opens: None,
+        jobs: None,
     };
     world.tell(Event::Sites(hosts.iter().map(|host| (*host, facts(host.0))).collect(), Vec::new()));
     let room = Capacity { cpus: 16, mem: Bytes::gib(64), gpus: 0, nodes: 1, jobs: Some(100) };
