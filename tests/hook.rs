@@ -427,6 +427,29 @@ fn what_agents_start_on_a_host_is_for_its_policy_to_say() {
     assert!(!well && said.contains("error"), "{said}");
 }
 
+/// Each batch system counts bare numbers in its own way.
+#[test]
+fn what_a_submission_asks_for_is_read_as_its_batch_system_reads_it() {
+    let hook = Hook::new();
+    let of = |name: &str, batch: &str, queue: &str| {
+        format!(
+            "[hosts.{name}]\nbatch = \"{batch}\"\n[hosts.{name}.partitions.{queue}]\nwalltime = \"24h\"\ncores = 32\nmemory = \"64G\"\n"
+        )
+    };
+    let hosts = [of("pb", "pbs", "workq"), of("sg", "sge", "short"), of("sl", "slurm", "short")].concat();
+    hook.world.write("config/hosts.toml", &hosts);
+    assert!(hook.csync(&["--quiet", "hook", "refresh"], "").1.success());
+    let said = |line: &str| hook.claude(&[], line).map(|said| said.to_string()).unwrap_or_default();
+    for (fits, beyond) in [
+        ("ssh pb 'qsub -q workq -l walltime=36000 -- /bin/x'", "ssh pb 'qsub -q workq -l walltime=90000 -- /bin/x'"),
+        ("ssh sg 'qsub -q short -l h_rt=36000 -b y /bin/x'", "ssh sg 'qsub -q short -l h_rt=90000 -b y /bin/x'"),
+        ("ssh sl 'sbatch -p short -t 600 --wrap /bin/x'", "ssh sl 'sbatch -p short -t 1500 --wrap /bin/x'"),
+    ] {
+        assert_eq!(said(fits), "", "{fits}");
+        assert!(said(beyond).contains("allows 1d, and 1d1h is asked for"), "{beyond}: {}", said(beyond));
+    }
+}
+
 /// What runs teach comes into the index while the engine is up, sealed; and is gone when it is forgotten.
 #[test]
 fn what_runs_teach_is_asked_for() {

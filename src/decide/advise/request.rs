@@ -4,6 +4,7 @@ use crate::decide::advise::directives::directives;
 use crate::decide::advise::facts::{Facts, HostFacts, Learned, PartitionFacts};
 use crate::decide::advise::walk::{At, Line, Step};
 use crate::decide::advise::{Advice, Kind, Mode};
+use crate::language::batch::amounts;
 use crate::language::command::{commands, is_small};
 use crate::language::shell::{Call, Input, Means, Opt, Output, Splice, Word, call, inner_script, read, unwrap, words};
 use crate::model::batch::{Flavour, PerWhat};
@@ -19,6 +20,18 @@ struct Asked {
     gpus: bool,
     /// PBS: whether it says what chunks it wants, beside which nothing else may say that.
     chunks: bool,
+}
+
+impl Asked {
+    /// Returns the memory that it says, where that is understood.
+    fn memory_in(&self, flavour: Flavour) -> Option<Bytes> {
+        amounts::memory(flavour, self.memory.as_deref()?)
+    }
+
+    /// Returns the walltime that it says, where that is understood.
+    fn walltime_in(&self, flavour: Flavour) -> Option<Walltime> {
+        amounts::time(flavour, self.walltime.as_deref()?)
+    }
 }
 
 /// Looks for submissions.
@@ -85,11 +98,11 @@ fn judge(line: &Line<'_>, step: &Step, call: &Call<'_>, host: &HostFacts, facts:
     let (asked, command) = asked(call, step, flavour, facts)?;
     let learned = known(&command, step, host, facts);
     let partition = partition(host, asked.partition.as_deref());
-    if let Some(text) = too_much(&asked, host, partition) {
+    if let Some(text) = too_much(&asked, host, partition, flavour) {
         return Some(Advice { kind: Kind::Request, text, command: step.command, change: None });
     }
     let mut learned = learned.unwrap_or_default();
-    let chosen = choose(&asked, host, partition, &learned);
+    let chosen = choose(&asked, host, partition, &learned, flavour);
     // More than a node has is refused: as many threads share what it has.
     let most = chosen.or(partition).and_then(|partition| partition.cores).unwrap_or(u32::MAX);
     learned.cores = learned.cores.map(|cores| cores.min(most));
@@ -286,7 +299,7 @@ fn partition<'h>(host: &'h HostFacts, named: Option<&str>) -> Option<&'h Partiti
 }
 
 /// Says what the batch system would refuse, or never start.
-fn too_much(asked: &Asked, host: &HostFacts, partition: Option<&PartitionFacts>) -> Option<String> {
+fn too_much(asked: &Asked, host: &HostFacts, partition: Option<&PartitionFacts>, flavour: Flavour) -> Option<String> {
     let name = &host.name;
     let Some(partition) = partition else {
         let wanted = asked.partition.as_ref().filter(|_| !host.partitions.is_empty())?;
@@ -294,11 +307,11 @@ fn too_much(asked: &Asked, host: &HostFacts, partition: Option<&PartitionFacts>)
         let all: Vec<&str> = host.partitions.iter().map(|partition| partition.name.as_str()).collect();
         return simple.then(|| format!("{name} has no partition `{wanted}`; it has {}.", all.join(", ")));
     };
-    let time = asked.walltime.as_deref().and_then(slurm_time).zip(partition.walltime_max);
+    let time = asked.walltime_in(flavour).zip(partition.walltime_max);
     if let Some((asked, most)) = time.filter(|(asked, most)| asked > most) {
         return Some(format!("Partition {} of {name} allows {most}, and {asked} is asked for.", partition.name));
     }
-    let memory = asked.memory.as_deref().and_then(slurm_memory).zip(partition.memory);
+    let memory = asked.memory_in(flavour).zip(partition.memory);
     if let Some((asked, most)) = memory.filter(|(asked, most)| asked > most) {
         return Some(format!(
             "The largest node of partition {} of {name} has {most} of memory, and {asked} is asked for.",
@@ -308,45 +321,23 @@ fn too_much(asked: &Asked, host: &HostFacts, partition: Option<&PartitionFacts>)
     None
 }
 
-/// Reads a walltime as Slurm does: a bare number is minutes, `A:B` minutes and seconds, `A-B` days and hours.
-fn slurm_time(text: &str) -> Option<Walltime> {
-    let numbers = |text: &str| text.split(':').map(|part| part.parse::<u64>().ok()).collect::<Option<Vec<_>>>();
-    let (days, rest) = text.split_once('-').map_or((None, text), |(days, rest)| (Some(days), rest));
-    let Some(days) = days else {
-        return match numbers(rest)?.as_slice() {
-            [minutes] => Some(Walltime(minutes.checked_mul(60)?)),
-            _ => text.parse().ok(),
-        };
-    };
-    let parts = numbers(rest).filter(|parts| parts.len() <= 3)?;
-    let mut seconds = days.parse::<u64>().ok()?.checked_mul(86_400)?;
-    for (part, unit) in parts.iter().zip([3_600, 60, 1]) {
-        seconds = seconds.checked_add(part.checked_mul(unit)?)?;
-    }
-    Some(Walltime(seconds))
-}
-
-/// Reads an amount of memory as Slurm does: a bare number is MiB.
-fn slurm_memory(text: &str) -> Option<Bytes> {
-    text.parse::<u64>().map_or_else(|_| text.parse().ok(), |mib| Some(Bytes::mib(mib)))
-}
-
 /// Returns the partition to ask for, where none is named: the site has no default, or its default does not do.
 fn choose<'h>(
     asked: &Asked,
     host: &'h HostFacts,
     partition: Option<&PartitionFacts>,
     learned: &Learned,
+    flavour: Flavour,
 ) -> Option<&'h PartitionFacts> {
     if asked.partition.is_some() || host.partitions.is_empty() {
         return None;
     }
     let time = match &asked.walltime {
         // What is not understood may be too long for any.
-        Some(asked) => Some(slurm_time(asked)?),
+        Some(_) => Some(asked.walltime_in(flavour)?),
         None => learned.walltime,
     };
-    let memory = asked.memory.as_deref().and_then(slurm_memory).or(learned.memory);
+    let memory = asked.memory_in(flavour).or(learned.memory);
     let does = |partition: &&PartitionFacts| {
         partition.is_up
             && time.zip(partition.walltime_max).is_none_or(|(time, most)| time <= most)

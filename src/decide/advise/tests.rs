@@ -41,6 +41,12 @@ impl World {
             ),
             "grid" => (Some(Flavour::Sge), vec![]),
             "pbs" => (Some(Flavour::Pbs), vec![]),
+            "grid24" => {
+                (Some(Flavour::Sge), vec![partition("all.q", 24, true, false), partition("long", 48, false, false)])
+            }
+            "pbs24" => {
+                (Some(Flavour::Pbs), vec![partition("workq", 24, true, false), partition("long", 48, false, false)])
+            }
             "ws" => (None, vec![]),
             _ => return None,
         };
@@ -360,6 +366,58 @@ fn submissions_get_what_they_lack() {
         Some("qsub -l walltime=02:00:00 -l place=excl -- python train.py")
     );
     assert_eq!(said(&World::default(), "srun python train.py"), [], "no batch system is known here");
+}
+
+#[test]
+fn every_dialect_reads_the_amounts_in_its_own_way() {
+    let mut pbs = World { here: Some("pbs24"), ..World::default() };
+    pbs.scripts.insert("/proj/job.pbs", "#!/bin/sh\n#PBS -q workq -l walltime=36000,mem=1000000\npython train.py\n");
+    pbs.scripts.insert("/proj/days.pbs", "#!/bin/sh\n#PBS -q workq\n#PBS -l walltime=90000\npython train.py\n");
+    let mut grid = World { here: Some("grid24"), ..World::default() };
+    grid.scripts.insert("/proj/job.sge", "#!/bin/sh\n#$ -q all.q -l h_rt=36000\npython train.py\n");
+    grid.scripts.insert("/proj/days.sge", "#!/bin/sh\n#$ -l h_rt=90000 -q all.q\npython train.py\n");
+    let limit = |host: &str, queue: &str, asked: &str| {
+        format!("Partition {queue} of {host} allows 1d, and {asked} is asked for.")
+    };
+    let node = |host: &str, queue: &str, asked: &str| {
+        format!("The largest node of partition {queue} of {host} has 64G of memory, and {asked} is asked for.")
+    };
+    for (world, line, expected) in [
+        // Seconds are what most people write there.
+        (&pbs, "qsub -q workq -l walltime=36000 -- python train.py", String::new()),
+        (&pbs, "qsub -q workq -l walltime=90000 -- python train.py", limit("pbs24", "workq", "1d1h")),
+        (&pbs, "qsub -q workq -l walltime=25:00:00 -- python train.py", limit("pbs24", "workq", "1d1h")),
+        (&pbs, "qsub -q workq -l walltime=1500:00 -- python train.py", limit("pbs24", "workq", "1d1h")),
+        (&pbs, "qsub -q workq -l walltime=1:00:00,mem=1000000 -- python train.py", String::new()),
+        (&pbs, "qsub -q workq -l walltime=1:00:00,mem=100gb -- python train.py", node("pbs24", "workq", "100G")),
+        (&pbs, "qsub -q workq -l walltime=1:00:00,mem=10gw -- python train.py", node("pbs24", "workq", "80G")),
+        (&pbs, "qsub -q workq -l walltime=1-00:00:01 -- python train.py", String::new()),
+        (&pbs, "qsub job.pbs", String::new()),
+        (&pbs, "qsub days.pbs", limit("pbs24", "workq", "1d1h")),
+        (&grid, "qsub -q all.q -l h_rt=36000 -b y python train.py", String::new()),
+        (&grid, "qsub -q all.q -l h_rt=90000 -b y python train.py", limit("grid24", "all.q", "1d1h")),
+        (&grid, "qsub -q all.q -l h_rt=25:: -b y python train.py", limit("grid24", "all.q", "1d1h")),
+        (&grid, "qsub -q all.q -l h_rt=1:00:00,h_vmem=1000000 -b y python train.py", String::new()),
+        (&grid, "qsub -q all.q -l h_rt=1:00:00,h_vmem=65g -b y python train.py", String::new()),
+        (&grid, "qsub -q all.q -l h_rt=1:00:00,h_vmem=65G -b y python train.py", node("grid24", "all.q", "65G")),
+        (&grid, "qsub job.sge", String::new()),
+        (&grid, "qsub days.sge", limit("grid24", "all.q", "1d1h")),
+    ] {
+        let refused =
+            said(world, line).into_iter().map(|(_, text)| text).filter(|text| !text.contains("asks for what is"));
+        assert_eq!(refused.collect::<String>(), expected, "{line}");
+    }
+    // Nor is another queue asked for where the default has room for that.
+    for (world, line) in [
+        (&pbs, "qsub -l walltime=2000,mem=1gb,ncpus=1 -- python train.py"),
+        (&grid, "qsub -pe mpi 4 -l h_rt=2000,h_vmem=1G -b y python train.py"),
+    ] {
+        assert_eq!(changed(world, Mode::Rewrite, line), None, "{line}");
+    }
+    assert_eq!(
+        changed(&pbs, Mode::Rewrite, "qsub -l mem=1gb,ncpus=1 -- bwa mem x").as_deref(),
+        Some("qsub -q long -l walltime=30:00:00 -l mem=1gb,ncpus=1 -- bwa mem x")
+    );
 }
 
 #[test]

@@ -16,6 +16,7 @@
 //!   record to say. A reply that is no answer is [`CouldNotAsk`], never an empty queue.
 //! - Times are asked for in UTC.
 
+pub mod amounts;
 pub mod call;
 pub mod log;
 pub mod nodes;

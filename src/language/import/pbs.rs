@@ -1,7 +1,9 @@
 //! `#PBS` lines: `OpenPBS`, PBS Pro and what Torque spells differently.
 
+use crate::language::batch::amounts;
 use crate::language::import::directive::Word;
 use crate::language::import::wish::{Arg, Gpus, Memory, Reader, Wish, clock, variables};
+use crate::model::batch::Flavour;
 use crate::model::diagnostic::Span;
 use crate::model::units::Bytes;
 
@@ -180,11 +182,7 @@ fn set_nodes(wish: &mut Wish, arg: &Arg<'_>) {
 
 /// `kb`, `mb`, ... are powers of 1024, a plain number is bytes, and `w` counts words of 8 bytes.
 fn bytes(text: &str) -> Option<Bytes> {
-    let (text, scale) = match text.strip_suffix(['w', 'W']) {
-        Some(words) => (words, 8),
-        None => (text, 1),
-    };
-    text.parse::<Bytes>().ok().and_then(|bytes| bytes.0.checked_mul(scale)).filter(|&bytes| bytes > 0).map(Bytes)
+    amounts::memory(Flavour::Pbs, text)
 }
 
 #[cfg(test)]

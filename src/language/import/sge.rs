@@ -1,7 +1,9 @@
 //! `#$` lines of Grid Engine.
 
+use crate::language::batch::amounts;
 use crate::language::import::directive::Word;
 use crate::language::import::wish::{Arg, Array, Gpus, Memory, Reader, Wish, clock, variables};
+use crate::model::batch::Flavour;
 use crate::model::diagnostic::Span;
 use crate::model::units::Bytes;
 
@@ -143,17 +145,7 @@ fn set_resource(wish: &mut Wish, resource: &str, arg: &Arg<'_>) {
 
 /// `K`, `M`, `G` are powers of 1024, `k`, `m`, `g` powers of 1000, a plain number is bytes.
 fn bytes(text: &str) -> Option<Bytes> {
-    let decimal = match text.chars().next_back()? {
-        'k' => Some(1_000u64),
-        'm' => Some(1_000_000),
-        'g' => Some(1_000_000_000),
-        _ => None,
-    };
-    let bytes = match decimal {
-        Some(scale) => (text.get(..text.len() - 1)?.parse::<f64>().ok()? * scale as f64) as u64,
-        None => text.parse::<Bytes>().ok()?.0,
-    };
-    (bytes > 0).then_some(Bytes(bytes))
+    amounts::memory(Flavour::Sge, text)
 }
 
 #[cfg(test)]

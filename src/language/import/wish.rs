@@ -1,6 +1,8 @@
 //! What a batch script asks for, whatever the dialect it was asked in.
 
+use crate::language::batch::amounts;
 use crate::language::import::draft::Resources;
+use crate::model::batch::Flavour;
 use crate::model::diagnostic::{Diagnostic, Span};
 use crate::model::units::{Bytes, Walltime};
 
@@ -240,17 +242,7 @@ fn parse_array(text: &str, variable: &'static str) -> Option<Array> {
 
 /// Reads `HH:MM:SS`, `MM:SS`, `HHH:00:00` and plain seconds, as PBS and Grid Engine do.
 pub(super) fn clock(text: &str) -> Option<Walltime> {
-    let fields: Vec<u64> = text
-        .split(':')
-        .map(|field| if field.is_empty() { Some(0) } else { field.parse().ok() })
-        .collect::<Option<_>>()?;
-    if text.is_empty() || fields.len() > 4 {
-        return None;
-    }
-    // A fourth field counts days (Torque).
-    let scales = [1, 60, 3600, 86_400];
-    let parts = fields.iter().rev().zip(scales).map(|(field, scale)| field.checked_mul(scale));
-    parts.sum::<Option<u64>>().filter(|&seconds| seconds > 0).map(Walltime)
+    amounts::time(Flavour::Pbs, text)
 }
 
 fn is_variable(name: &str) -> bool {
