@@ -368,6 +368,81 @@ fn what_was_not_used_for_long_is_dropped_as_somebody_says() {
     assert_eq!(world.json(&["profile"])["profiles"], serde_json::json!([]));
 }
 
+/// Of Grid Engine, Nextflow and Snakemake reports need not say when a job ended: such a job is not of the year 1970.
+#[test]
+fn what_nobody_told_the_end_of_is_as_old_as_its_import() {
+    let world = World::new();
+    fs::create_dir_all(world.path("bm")).unwrap();
+    world.write("bm/minimap2.tsv", "s\th:m:s\tmax_rss\n12.5\t0:00:12\t300\n");
+    world.write(
+        "trace.txt",
+        "hash\tprocess\tstatus\texit\trealtime\tpeak_rss\nab/1\tSAMTOOLS_SORT\tCOMPLETED\t0\t2m\t9 MB\n",
+    );
+    let qacct = |name: &str, end: &str| {
+        format!("====\njobname {name}\njobnumber 7\n{end}failed 0\nexit_status 0\nru_wallclock 60\nmaxrss 9000K\n")
+    };
+    world.write("untold.txt", &qacct("sort", ""));
+    world.write("told.txt", &qacct("bwa", "end_time Wed Jan  1 03:30:52 2020\n"));
+    world.json(&["profile", "import", "bm/minimap2.tsv", "trace.txt", "untold.txt", "told.txt"]);
+    let listed = || {
+        let told = world.json(&["profile"]);
+        let names = told["profiles"].as_array().unwrap().iter().map(|it| it["command"].as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(listed(), ["bwa", "minimap2", "samtools sort", "sort"]);
+    let last = world.json(&["profile", "show", "bwa"])["found"][0].clone();
+    assert!(last.is_object(), "{last}");
+    assert_eq!(world.json(&["profile", "list"])["profiles"][0]["last"], "2020-01-01T03:30:00Z");
+    for (option, gone) in [("--unused", 1), ("--retention", 0)] {
+        assert_eq!(world.json(&["profile", "forget", option, "30"])["forgotten"], gone, "{option}");
+        assert_eq!(listed(), ["minimap2", "samtools sort", "sort"], "{option}");
+    }
+}
+
+#[test]
+fn what_one_of_many_tasks_needed_is_not_taken_for_all() {
+    let world = World::new();
+    let row = |n: u32| {
+        format!(
+            "{n}|sort|COMPLETED|600|32||||128G|2026-11-20T{n:02}:00:00\n\
+             {n}.batch|batch|COMPLETED|600|32|1|20M|20M||\n{n}.0|sort|COMPLETED|600|32|32|3G|2G||\n"
+        )
+    };
+    let header = "JobID|JobName|State|ElapsedRaw|AllocCPUS|NTasks|MaxRSS|AveRSS|ReqMem|End\n";
+    let text = (0..12).map(row).fold(header.to_owned(), |text, row| text + &row);
+    world.write("jobs.txt", &text);
+    let told = world.json(&["profile", "import", "jobs.txt"]);
+    assert_eq!((&told["jobs"], &told["without_memory"]), (&12.into(), &0.into()), "{told}");
+    let memory = world.json(&["profile"])["profiles"][0]["memory_bytes"]["middle"].as_f64().unwrap() / 1_073_741_824.0;
+    assert!((63.9..64.1).contains(&memory), "{memory}");
+    // Without a word of how many there were the time is learned alone, and that is said.
+    world.json(&["profile", "forget", "--all"]);
+    world.write("jobs.txt", &text.replace("AllocCPUS|NTasks|", "Other|Another|"));
+    let told = world.csync(&["profile", "import", "jobs.txt"]).exits(0).err;
+    assert!(told.contains("12 jobs of 1 kind") && told.contains("Of 12 jobs no memory was learned"), "{told}");
+    let profile = world.json(&["profile"])["profiles"][0].clone();
+    assert!(profile["memory_bytes"].is_null() && profile["time_s"].is_object(), "{profile}");
+}
+
+#[test]
+fn benchmark_files_of_one_name_are_jobs_of_their_own() {
+    let world = World::new();
+    for (n, sample) in ["A", "B", "C"].iter().enumerate() {
+        fs::create_dir_all(world.path(&format!("bm/{sample}"))).unwrap();
+        world.write(&format!("bm/{sample}/bwa_mem.tsv"), &format!("s\tmax_rss\n12.{n}\t300\n"));
+    }
+    let runs = || world.json(&["profile"])["profiles"][0]["runs"].clone();
+    let told = world.json(&["profile", "import", "bm/A/bwa_mem.tsv", "bm/B/bwa_mem.tsv"]);
+    assert_eq!((&told["jobs"], &told["repeated"], runs()), (&2.into(), &0.into(), 2.into()), "{told}");
+    world.json(&["profile", "import", "bm/C/bwa_mem.tsv"]);
+    assert_eq!(runs(), 3);
+    // Moved elsewhere, and told again, each is the same.
+    fs::rename(world.path("bm/C"), world.path("bm/D")).unwrap();
+    world.json(&["profile", "import", "bm/D/bwa_mem.tsv", "bm/A/bwa_mem.tsv"]);
+    assert_eq!(runs(), 3);
+    assert_eq!(world.csync(&["profile", "export"]).exits(0).out.lines().count(), 4);
+}
+
 #[test]
 fn what_was_learned_survives_being_killed_while_more_is_written() {
     let world = World::new();

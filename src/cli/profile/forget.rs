@@ -81,8 +81,8 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         // Minutes since 1970, as observations have it.
         let now = u32::try_from(clock::now().0.max(0) / 60_000_000).unwrap_or(u32::MAX);
         let before = args.unused.or(args.retention).map(|days| now.saturating_sub(days.saturating_mul(1440)));
-        let goes = |entry: &Entry| match before {
-            Some(before) => entry.profile.summary().latest().is_none_or(|latest| latest < before),
+        let goes = |written: u32, entry: &Entry| match before {
+            Some(before) => last(written, entry) < before,
             None => args.all || meant.contains(&entry.signature),
         };
         let gone = learned.forget(goes).await?;
@@ -96,6 +96,14 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         return tell((context, json), &told, waits, nothing, "wait");
     }
     tell((context, json), &told, gone, nothing, "record")
+}
+
+/// Returns when something was learned of it last, in minutes since 1970: when the last job ended. Reports need not say when one did; such a
+/// job is as old as its record, which was last written on the day that ended at `written`.
+fn last(written: u32, entry: &Entry) -> u32 {
+    let summary = entry.profile.summary();
+    let latest = summary.latest().unwrap_or(0);
+    if summary.is_undated() { latest.max(written) } else { latest }
 }
 
 /// Forgets the waits that were imported of a host, or of all; returns how many there were. No engine is started where there are none.

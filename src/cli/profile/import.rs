@@ -72,7 +72,7 @@ fn telling(days: u32) -> String {
     format!(
         "if command -v sacct >/dev/null 2>&1; then SLURM_TIME_FORMAT=%Y-%m-%dT%H:%M:%S%z; export SLURM_TIME_FORMAT; \
          exec sacct -P -S now-{days}days -o JobID,JobName,State,Submit%30,Eligible%30,Start%30,End%30,ElapsedRaw,\
-         TimelimitRaw,AllocCPUS,TotalCPU,ReqMem,MaxRSS,MaxDiskRead,MaxDiskWrite,Partition%100; fi; \
+         TimelimitRaw,AllocCPUS,NTasks,TotalCPU,ReqMem,MaxRSS,AveRSS,MaxDiskRead,MaxDiskWrite,Partition%100; fi; \
          if command -v qacct >/dev/null 2>&1; then TZ=UTC0; export TZ; \
          exec qacct -o \"$(id -un)\" -d {days} -j; fi; exit 127"
     )
@@ -151,9 +151,16 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         Some((waited, host)) => waited.hand_over(context, &host, &zone)?,
         None => 0,
     };
+    tell(context, name, (told, kinds, waits))?;
+    Ok(Exit::Success)
+}
+
+/// Says what was learned from, of how many kinds of commands and of how long `name` made how many jobs wait.
+fn tell(context: &Context, name: &str, (told, kinds, waits): (Told, usize, usize)) -> Result<(), Failure> {
     if context.json() {
         context.print_json(&json!({
-            "jobs": told.jobs, "skipped": told.skipped, "repeated": told.repeated, "crowded": told.crowded, "commands": kinds, "waits": waits
+            "jobs": told.jobs, "skipped": told.skipped, "repeated": told.repeated, "crowded": told.crowded,
+            "without_memory": told.partial, "commands": kinds, "waits": waits
         }))?;
     } else {
         let count = |count: u64, thing: &str| many(u32::try_from(count).unwrap_or(u32::MAX), thing);
@@ -170,12 +177,18 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         if told.skipped > 0 {
             context.say(&format!("{} told of nothing that can be learned from.", count(told.skipped, "line")));
         }
+        if told.partial > 0 {
+            let of = count(told.partial, "job");
+            context.warn(&format!(
+                "Of {of} no memory was learned: what is told is that of one task, and not how many there were. `sacct -P -o ALL` tells both."
+            ));
+        }
         if told.crowded > 0 {
             let left = format!("{} {} left out", count(told.crowded, "job"), was(told.crowded));
             context.warn(&format!("{left}: more than {KINDS} kinds of commands are not kept apart."));
         }
     }
-    Ok(Exit::Success)
+    Ok(())
 }
 
 /// What an import makes where nothing was learned before. One that fails leaves nothing of it: a new key would be in the way of the one
@@ -212,6 +225,8 @@ struct Told {
     repeated: u64,
     /// Jobs of commands beyond those that are kept apart.
     crowded: u64,
+    /// Jobs of whose memory nothing is known: of how many tasks it is was not told.
+    partial: u64,
 }
 
 /// How many kinds of commands are kept apart; jobs of more are left out, so that memory stays bounded.
@@ -282,8 +297,8 @@ struct Taken {
     places: HashMap<String, Option<usize>>,
     kinds: HashMap<Signature, usize>,
     sheaves: Vec<Sheaf>,
-    /// The origins that csync before this one counted these reports under: their names.
-    before: Vec<u64>,
+    /// The origins that csync before this one counted these reports under, each with the one that what else it counted there goes under.
+    before: Vec<(u64, u64)>,
     told: Told,
     /// How long jobs waited, where it is known on which host.
     waited: Option<Waited>,
@@ -307,25 +322,38 @@ impl Taken {
     /// Jobs count under an origin for each day: the first of that day that the report tells of. So a report tells the same under
     /// whatever name it comes, one that grew tells of its last day anew, and two that have nothing in common count both.
     fn report(&mut self, input: impl BufRead, (name, stem): (&str, &str), teller: Teller) -> Result<(), Failure> {
-        self.before.push(self.key.token("import", name).0 as u64);
+        self.before(name);
         let mut waited = self.waited.take();
         let mut wait = waited.as_mut().map(|waited| |wait| waited.take(wait));
         let wait = wait.as_mut().map(|wait| wait as &mut dyn FnMut(PastWait));
-        self.told.skipped += read(input, (name, stem), |job| self.job(&job), wait)?;
+        let left = read(input, (name, stem), |job| self.job(&job), wait)?;
+        self.told.skipped += left.skipped;
+        self.told.partial += left.partial;
         self.waited = waited;
         for place in 0..self.sheaves.len() {
             self.bind(place);
         }
+        let of_host = |day: u32| format!("host\0{name}\0{day}");
+        if teller == Teller::Host {
+            // It read no ends of jobs of Grid Engine: all were of the first day.
+            self.before(&of_host(0));
+        }
         let key = &self.key;
         let origin = |day: u32, first: u64| {
             let name = match teller {
-                Teller::Host => format!("host\0{name}\0{day}"),
+                Teller::Host => of_host(day),
                 Teller::File => format!("file\0{day}\0{first:016x}"),
             };
             key.token("import", &name).0 as u64
         };
         self.sheaves.iter_mut().for_each(|sheaf| sheaf.close(origin));
         Ok(())
+    }
+
+    /// Notes an origin that csync before this one counted jobs of a report under, which it tells anew.
+    fn before(&mut self, name: &str) {
+        let [origin, rest] = [name, &format!("before\0{name}")].map(|name| self.key.token("import", name).0 as u64);
+        self.before.push((origin, rest));
     }
 
     fn bind(&mut self, place: usize) {
@@ -466,21 +494,38 @@ fn unreadable(shown: &str, error: &io::Error) -> Failure {
     Failure::usage(format!("{shown} cannot be read")).because(error)
 }
 
-/// Reads a report, job by job, and how long each waited, where that is wanted; returns how many lines told of nothing.
+/// What could not be learned from a report.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Left {
+    /// Lines that told of nothing.
+    pub(super) skipped: u64,
+    /// Jobs that told nothing of memory, since that of one task says nothing of all.
+    pub(super) partial: u64,
+}
+
+/// Begins to read a report, with its first line that has text.
+fn begin(text: &str, (shown, stem): (&str, &str)) -> Result<Reader, Failure> {
+    let hint = format!("`sacct -P -o ALL > {}` writes one, with the first line that names its columns", "jobs.txt");
+    let begun = Reader::new(text, stem).ok_or_else(|| {
+        let failure = Failure::new(ErrorKind::Invalid, format!("{shown} is no report that csync knows"));
+        // `qacct` alone adds all up.
+        let is_sum = text.starts_with("Total System Usage") || text.contains("WALLCLOCK");
+        failure.hint(if is_sum { "this is a summary: `qacct -j > jobs.txt` tells of each job" } else { &hint })
+    })?;
+    match begun.lacks() {
+        Some(lacks) => Err(Failure::new(ErrorKind::Invalid, format!("{shown} tells {lacks}")).hint(&hint)),
+        None => Ok(begun),
+    }
+}
+
+/// Reads a report, job by job, and how long each waited, where that is wanted; returns what could not be learned from.
 pub(super) fn read(
     mut input: impl BufRead,
     (shown, stem): (&str, &str),
     mut take: impl FnMut(PastJob),
     mut wait: Option<&mut dyn FnMut(PastWait)>,
-) -> Result<u64, Failure> {
-    let hint = format!("`sacct -P -o ALL > {}` writes one, with the first line that names its columns", "jobs.txt");
-    let unknown = |first: &str| {
-        let failure = Failure::new(ErrorKind::Invalid, format!("{shown} is no report that csync knows"));
-        // `qacct` alone adds all up.
-        let is_sum = first.starts_with("Total System Usage") || first.contains("WALLCLOCK");
-        failure.hint(if is_sum { "this is a summary: `qacct -j > jobs.txt` tells of each job" } else { &hint })
-    };
-    let mut reader = None;
+) -> Result<Left, Failure> {
+    let mut reader: Option<Reader> = None;
     let mut line = Vec::new();
     while next_line(&mut input, &mut line).map_err(|error| unreadable(shown, &error))? {
         // A name in some old encoding spoils neither the line nor the file.
@@ -491,11 +536,7 @@ pub(super) fn read(
         match &mut reader {
             None if text.trim().is_empty() => {}
             None => {
-                let begun = Reader::new(text, stem).ok_or_else(|| unknown(text))?;
-                if let Some(lacks) = begun.lacks() {
-                    let failure = Failure::new(ErrorKind::Invalid, format!("{shown} tells {lacks}"));
-                    return Err(failure.hint(&hint));
-                }
+                let begun = begin(text, (shown, stem))?;
                 reader = Some(if wait.is_some() { begun.with_waits() } else { begun });
             }
             Some(reader) => {
@@ -506,12 +547,13 @@ pub(super) fn read(
             }
         }
     }
-    let mut reader = reader.ok_or_else(|| unknown(""))?;
+    // One without a line is no report either.
+    let mut reader = reader.map_or_else(|| begin("", (shown, stem)), Ok)?;
     reader.end().into_iter().for_each(&mut take);
     if let (Some(waited), Some(wait)) = (reader.waited(), wait) {
         wait(waited);
     }
-    Ok(reader.skipped())
+    Ok(Left { skipped: reader.skipped(), partial: reader.partial() })
 }
 
 /// Reads the next line, of a very long one only its beginning; returns false at the end.

@@ -78,10 +78,7 @@ impl<'a> Row<'a> {
             held: [entry.profile.held().share(), entry.profile.held_time().share()],
             killed: summary.killed(),
             // Reports need not say when a job ended.
-            last: summary
-                .latest()
-                .filter(|&minutes| minutes > 0)
-                .map(|minutes| Timestamp(i64::from(minutes) * 60_000_000)),
+            last: summary.latest().map(|minutes| Timestamp(i64::from(minutes) * 60_000_000)),
         }
     }
 

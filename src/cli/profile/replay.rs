@@ -102,8 +102,8 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
             None => left += 1,
         }
     };
-    let skipped = read(input, (&args.trace.display().to_string(), &stem), take, None)?;
-    let left = left + skipped;
+    let told = read(input, (&args.trace.display().to_string(), &stem), take, None)?;
+    let left = left + told.skipped;
     let caution = if args.safe { Caution::Safe } else { Caution::Balanced };
     let jobs = kinds.jobs;
     let kinds = jobs.len();

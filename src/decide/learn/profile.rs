@@ -208,10 +208,11 @@ impl Profile {
         *self = Self::of(summary);
     }
 
-    /// Takes in what a report told, whose jobs were counted under other origins once: those count once.
-    pub fn merge_anew(&mut self, other: &Self, before: &[u64]) {
-        for origin in before {
-            self.summary.supersede(*origin, &other.summary);
+    /// Takes in what a report told, whose jobs were counted under other origins once: those count once. `before` says these origins, each
+    /// with the one that what is left of it counts under.
+    pub fn merge_anew(&mut self, other: &Self, before: &[(u64, u64)]) {
+        for (origin, rest) in before {
+            self.summary.supersede(*origin, *rest, &other.summary);
         }
         self.merge(other);
     }

@@ -69,8 +69,12 @@ impl Summary {
     pub fn merge(&mut self, other: &Self) {
         for seen in other.kept.iter().filter(|seen| seen.is_sound()) {
             match self.kept.iter_mut().find(|known| known.id == seen.id) {
-                // One of them may come from a program that did not keep what time was asked for.
-                Some(known) => known.asked_time = known.asked_time.max(seen.asked_time),
+                // One of them may come from a program that did not keep what time was asked for, or that took the memory of one task of
+                // a job for that of all.
+                Some(known) => {
+                    known.asked_time = known.asked_time.max(seen.asked_time);
+                    known.memory = known.memory.max(seen.memory);
+                }
                 None => self.kept.push(*seen),
             }
         }
@@ -130,13 +134,16 @@ impl Summary {
         }
     }
 
-    /// Takes what was counted anew off what another origin counted of the same.
-    pub fn supersede(&mut self, origin: u64, anew: &Self) {
+    /// Takes what was counted anew off what another origin counted of the same, once: what is left of that counts under `rest` from then
+    /// on, of which nothing is taken.
+    pub fn supersede(&mut self, origin: u64, rest: u64, anew: &Self) {
         let killed = anew.killed.values().fold(0, |sum: u32, count| sum.saturating_add(*count));
         for (counts, anew) in [(&mut self.counts, anew.count()), (&mut self.killed, killed)] {
-            if let Some(left) = counts.remove(&origin).map(|count| count.saturating_sub(anew)).filter(|left| *left > 0)
-            {
-                counts.insert(origin, left);
+            let left = counts.remove(&origin).map(|count| count.saturating_sub(anew));
+            if let Some(left) = left.filter(|left| *left > 0) {
+                // A machine that did not tell it anew yet may have brought it back.
+                let known = counts.entry(rest).or_default();
+                *known = (*known).max(left);
             }
         }
     }
@@ -161,9 +168,14 @@ impl Summary {
         Some(Self { kept: columns.observations()?, counts, killed: BTreeMap::new() })
     }
 
-    /// Returns when the last one ended, in minutes since 1970.
+    /// Returns when the last one ended, in minutes since 1970; none where nobody told.
     pub fn latest(&self) -> Option<u32> {
-        self.kept.last().map(|seen| seen.at)
+        self.kept.last().map(|seen| seen.at).filter(|at| *at > 0)
+    }
+
+    /// Returns whether of one of them nobody told when it ended: it may have been the last.
+    pub fn is_undated(&self) -> bool {
+        self.kept.first().is_some_and(|seen| seen.at == 0)
     }
 
     /// Returns whether nothing was seen.

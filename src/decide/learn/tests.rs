@@ -571,6 +571,67 @@ fn what_is_counted_under_another_origin_counts_once() {
     assert_eq!(twice.count(), 50);
     let before = summary(9, &some(0, 200));
     known.merge(&before);
-    known.supersede(9, &before);
+    known.supersede(9, 5, &before);
     assert_eq!(known.count(), 210, "under the name that it had before, too");
+}
+
+#[test]
+fn what_was_counted_otherwise_is_taken_off_once() {
+    let some = |from: u64, to: u64| (from..to).map(|n| seen(n, GB, GB, 60.0)).collect::<Vec<_>>();
+    let of = |all: &[Observation]| {
+        let mut summary = Summary::default();
+        summary.add_all(1, all);
+        summary
+    };
+    // Nine hundred of long ago; every report tells of the three hundred of its window.
+    let mut known = Summary::default();
+    known.add_all(9, &some(0, 900));
+    for (window, all) in [(600..900, 900), (600..900, 900), (600..950, 950), (600..950, 950)] {
+        let report = of(&some(window.start, window.end));
+        known.supersede(9, 5, &report);
+        known.merge(&report);
+        assert_eq!(known.count(), all, "{window:?}");
+    }
+    // Another machine brings back what it has from before.
+    let mut other = Summary::default();
+    other.add_all(9, &some(0, 900));
+    known.merge(&other);
+    let report = of(&some(600, 950));
+    known.supersede(9, 5, &report);
+    known.merge(&report);
+    assert_eq!(known.count(), 950);
+    // What is told whole leaves nothing.
+    let mut known = Summary::default();
+    known.add_all(9, &some(0, 20));
+    known.supersede(9, 5, &of(&some(0, 30)));
+    assert_eq!(known.count(), 0);
+}
+
+#[test]
+fn an_attempt_that_is_told_twice_needed_the_larger_of_both() {
+    let of = |memory: f64| {
+        let mut summary = Summary::default();
+        summary.add_all(1, &[seen(1, GB, memory, 60.0)]);
+        summary
+    };
+    for (first, second) in [(GB, 32.0 * GB), (32.0 * GB, GB), (0.0, 32.0 * GB)] {
+        let mut known = of(first);
+        known.merge(&of(second));
+        let memory: Vec<f32> = known.kept().map(|(seen, _)| seen.memory).collect();
+        assert_eq!((memory, known.count()), (vec![(32.0 * GB) as f32], 1), "{first} {second}");
+    }
+}
+
+#[test]
+fn what_nobody_told_the_end_of_has_none() {
+    let at = |id: u64, at: u32| Observation { at, ..seen(id, GB, GB, 60.0) };
+    let of = |all: &[Observation]| {
+        let mut summary = Summary::default();
+        summary.add_all(1, all);
+        (summary.latest(), summary.is_undated())
+    };
+    assert_eq!(of(&[]), (None, false));
+    assert_eq!(of(&[at(1, 0), at(2, 0)]), (None, true));
+    assert_eq!(of(&[at(1, 7), at(2, 0)]), (Some(7), true));
+    assert_eq!(of(&[at(1, 7), at(2, 9)]), (Some(9), false));
 }

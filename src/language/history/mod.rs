@@ -14,7 +14,7 @@ pub use read::{Format, Reader};
 /// A job that ran.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PastJob {
-    /// What tells it from others of its file.
+    /// What tells it from others of its name that ended at its time: a number, or all that is said of it.
     pub id: String,
     /// What was run, as far as is told: a command's words, or a name of a job, rule or process.
     pub name: String,

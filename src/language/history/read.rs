@@ -49,11 +49,23 @@ pub struct Reader {
     pending: Option<PastJob>,
     /// Whether what is pending ended in a way that tells what it needed.
     tells: bool,
+    /// Of Slurm: what is known of the steps of what is pending.
+    steps: Steps,
     /// What the last job waited, where waits are asked for.
     waits: Option<Waits>,
     /// Lines that made no sense, or told of nothing that can be learned from.
     skipped: u64,
-    rows: u64,
+    /// Jobs of which it is not told how many tasks the memory is of.
+    partial: u64,
+}
+
+/// What tells how many tasks the memory of a step is of.
+#[derive(Clone, Copy, Debug, Default)]
+struct Steps {
+    /// Whether the job has one core, which is one task.
+    is_one_core: bool,
+    /// Whether a step told of the memory of one of its tasks, and not how many there were.
+    is_partial: bool,
 }
 
 /// What was read of how long a job waited.
@@ -90,9 +102,10 @@ impl Reader {
             cells: Vec::new(),
             pending: None,
             tells: false,
+            steps: Steps::default(),
             waits: None,
             skipped: 0,
-            rows: 0,
+            partial: 0,
         })
     }
 
@@ -135,6 +148,11 @@ impl Reader {
         self.skipped
     }
 
+    /// Returns how many jobs it returned without their memory, since it is not told of how many tasks that is.
+    pub fn partial(&self) -> u64 {
+        self.partial
+    }
+
     /// Reads a line; returns a job when one is complete.
     pub fn line(&mut self, line: &str) -> Option<PastJob> {
         match self.format {
@@ -155,18 +173,22 @@ impl Reader {
         if self.format == Format::Qacct && !self.tells && job.asked_time > 0.0 && job.wall >= job.asked_time {
             (job.cut, self.tells) = (Cut::Time, true);
         }
+        let partial = std::mem::take(&mut self.steps).is_partial;
+        if partial {
+            job.memory = 0.0;
+        }
         let of_use = self.tells && (job.memory > 0.0 || job.wall > 0.0);
         self.skipped += u64::from(!of_use);
+        self.partial += u64::from(of_use && partial);
         of_use.then_some(job)
     }
 
-    fn row(&mut self, line: &str, read: fn(&Self, &[&str]) -> Option<PastJob>) -> Option<PastJob> {
+    fn row(&mut self, line: &str, read: fn(&Self, &str, &[&str]) -> Option<PastJob>) -> Option<PastJob> {
         if line.trim().is_empty() {
             return None;
         }
-        self.rows += 1;
         let cells: Vec<&str> = line.split(char::from(self.separator)).map(|cell| cell.trim_matches('"')).collect();
-        let job = read(self, &cells);
+        let job = read(self, line.trim(), &cells);
         self.skipped += u64::from(job.is_none());
         job
     }
@@ -191,11 +213,14 @@ impl Reader {
         };
         let memory = self.at(line, places.memory).and_then(|text| bytes(text, 1.0)).unwrap_or(0.0);
         let cpu = self.at(line, places.cpu).and_then(clock).unwrap_or(0.0);
-        if id.contains('.') {
+        if let Some((_, step)) = id.split_once('.') {
             // Steps have what the job itself has not; those of one job run after each other, mostly.
+            let tasks = self.tasks(line, step);
+            let mean = self.at(line, places.mean).and_then(|text| bytes(text, 1.0)).unwrap_or(0.0);
             let io = [places.read, places.write].map(|place| self.at(line, place).and_then(|text| bytes(text, 1.0)));
+            self.steps.is_partial |= memory > 0.0 && tasks.is_none();
             if let Some(job) = &mut self.pending {
-                job.memory = job.memory.max(memory);
+                job.memory = job.memory.max(of_all(memory, mean, tasks.unwrap_or(1.0)));
                 job.cpu = job.cpu.max(cpu);
                 job.io += io.into_iter().flatten().sum::<f64>();
             }
@@ -214,7 +239,9 @@ impl Reader {
         let wall = number(self.at(line, places.wall_raw)).or_else(|| self.at(line, places.wall).and_then(clock));
         let limit = number(self.at(line, places.limit_minutes)).map(|minutes| minutes * 60.0);
         let limit = limit.or_else(|| number(self.at(line, places.limit_seconds)));
-        let cores = number(self.at(line, places.cores)).unwrap_or(1.0).max(1.0);
+        let told_cores = number(self.at(line, places.cores)).filter(|cores| *cores > 0.0);
+        let cores = told_cores.unwrap_or(1.0).max(1.0);
+        self.steps = Steps { is_one_core: told_cores == Some(1.0), is_partial: false };
         let asked_memory = self.at(line, places.asked).and_then(|text| asked(text, cores)).unwrap_or(0.0);
         let asked_time = limit.or_else(|| self.at(line, places.limit).and_then(clock)).unwrap_or(0.0);
         if self.waits.is_some() {
@@ -236,6 +263,13 @@ impl Reader {
             ..PastJob::default()
         });
         done
+    }
+
+    /// Returns how many tasks a step of Slurm had, of the line that was split last; none where that is not told. The script of a job
+    /// is one; a job with one core had one at a time.
+    fn tasks(&self, line: &str, step: &str) -> Option<f64> {
+        let told = self.at(line, self.places.tasks).and_then(sound).filter(|tasks| *tasks >= 1.0);
+        told.or_else(|| (matches!(step, "batch" | "extern" | "interactive") || self.steps.is_one_core).then_some(1.0))
     }
 
     /// Reads how long a job of Slurm waited, of the line that was split last.
@@ -289,6 +323,7 @@ impl Reader {
             "taskid" if value != "undefined" => job.id = format!("{}.{value}", job.id),
             "jobname" => value.clone_into(&mut job.name),
             "ru_wallclock" | "wallclock" => job.wall = seconds().unwrap_or(job.wall),
+            "end_time" => job.at = ended(value),
             "cpu" => job.cpu = seconds().unwrap_or(0.0),
             "maxrss" => job.memory = bytes(value, 1.0).filter(|memory| *memory > 0.0).unwrap_or(job.memory),
             "maxvmem" if job.memory <= 0.0 => job.memory = bytes(value, 1.0).unwrap_or(0.0),
@@ -302,7 +337,7 @@ impl Reader {
         None
     }
 
-    fn nextflow(&self, cells: &[&str]) -> Option<PastJob> {
+    fn nextflow(&self, line: &str, cells: &[&str]) -> Option<PastJob> {
         let cell = |name| self.cell(cells, name);
         if cell("status").is_some_and(|status| status != "COMPLETED") || cell("exit").is_some_and(|exit| exit != "0") {
             return None;
@@ -311,12 +346,15 @@ impl Reader {
         let wall = cell("realtime").and_then(spans).unwrap_or(0.0);
         let share = cell("%cpu").and_then(|text| sound(text.trim_end_matches('%'))).unwrap_or(0.0);
         let (peak, last) = (amount("peak_rss"), amount("rss"));
+        let at = cell("complete")
+            .and_then(|text| text.parse::<f64>().ok().map(|ms| (ms / 6e4) as u32).or_else(|| minutes(text)))
+            .unwrap_or(0);
+        // Every run of a pipeline numbers its tasks anew.
+        let number = cell("task_id").filter(|_| at > 0);
         let job = PastJob {
-            id: cell("hash").or_else(|| cell("task_id")).unwrap_or_default().to_owned(),
+            id: cell("hash").or(number).unwrap_or(line).to_owned(),
             name: cell("process").or_else(|| cell("name")).unwrap_or(&self.name).to_owned(),
-            at: cell("complete")
-                .and_then(|text| text.parse::<f64>().ok().map(|ms| (ms / 6e4) as u32).or_else(|| minutes(text)))
-                .unwrap_or(0),
+            at,
             input: amount("rchar"),
             memory: if peak > 0.0 { peak } else { last },
             wall,
@@ -330,11 +368,12 @@ impl Reader {
         (job.memory > 0.0 || job.wall > 0.0).then_some(job)
     }
 
-    fn snakemake(&self, cells: &[&str]) -> Option<PastJob> {
+    fn snakemake(&self, line: &str, cells: &[&str]) -> Option<PastJob> {
         let number = |name| self.cell(cells, name).and_then(sound).unwrap_or(0.0);
         let megabytes = |name| number(name) * 1_048_576.0;
         let job = PastJob {
-            id: self.rows.to_string(),
+            // Many files of one name lie in directories of their own, each with one row: nothing but what it says tells it from others.
+            id: line.to_owned(),
             name: self.name.clone(),
             memory: megabytes("max_rss"),
             wall: number("s"),
@@ -403,6 +442,8 @@ struct Places {
     limit_seconds: Option<usize>,
     limit: Option<usize>,
     memory: Option<usize>,
+    mean: Option<usize>,
+    tasks: Option<usize>,
     asked: Option<usize>,
     cpu: Option<usize>,
     cores: Option<usize>,
@@ -429,6 +470,8 @@ impl Places {
             limit_seconds: at(&["wallclock_req"]),
             limit: at(&["Timelimit"]),
             memory: at(&["MaxRSS"]),
+            mean: at(&["AveRSS"]),
+            tasks: at(&["NTasks"]),
             asked: at(&["ReqMem", "mem_req"]),
             cpu: at(&["TotalCPU"]),
             cores: at(&["AllocCPUS", "ReqCPUS", "processors_req"]),
@@ -436,6 +479,20 @@ impl Places {
             write: at(&["MaxDiskWrite"]),
         }
     }
+}
+
+/// Returns the memory of all tasks of a step together, of the largest of them and their mean: what they needed each at its peak, which is
+/// the most that it can have been. Where the mean is not told all count as large as the largest: who gets too little fails.
+fn of_all(largest: f64, mean: f64, tasks: f64) -> f64 {
+    let each = if mean > 0.0 { mean.min(largest) } else { largest };
+    largest.max(each * tasks)
+}
+
+/// Reads when a job of Grid Engine ended, in minutes since 1970; 0 where that is not told. Some kinds write the beginning of 1970 for it,
+/// as their clocks show that.
+fn ended(text: &str) -> u32 {
+    let at = moment(text).filter(|at| at.order() > 86_400);
+    at.and_then(|at| u32::try_from(at.order().div_euclid(60)).ok()).unwrap_or(0)
 }
 
 /// Reads a number of something: neither below zero nor endless, which is none.

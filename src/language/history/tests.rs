@@ -97,10 +97,10 @@ fn recorded_jobs_of_grid_engine_tell_what_they_waited() {
 
 #[test]
 fn sacct_steps_belong_to_their_job() {
-    let text = "JobID|JobName|State|ElapsedRaw|TotalCPU|MaxRSS|ReqMem|TimelimitRaw|End\n\
-                7|align|COMPLETED|120|00:00:00||4G|60|2026-11-21T03:23:19\n\
-                7.batch|batch|COMPLETED|120|03:20.500|3568K||||\n\
-                7.0|align|COMPLETED|118|01:00.000|2M||||\n\
+    let text = "JobID|JobName|State|ElapsedRaw|TotalCPU|MaxRSS|ReqMem|TimelimitRaw|End|NTasks\n\
+                7|align|COMPLETED|120|00:00:00||4G|60|2026-11-21T03:23:19|\n\
+                7.batch|batch|COMPLETED|120|03:20.500|3568K||||1\n\
+                7.0|align|COMPLETED|118|01:00.000|2M||||1\n\
                 8|big|OUT_OF_MEMORY|10|00:01.000|||1|2026-11-21T03:24:00\n\
                 8.batch|batch|OUT_OF_MEMORY|10||1G||||\n\
                 9|slow|TIMEOUT|60|||100M|1|2026-11-21T03:25:00\n\
@@ -116,6 +116,79 @@ fn sacct_steps_belong_to_their_job() {
     assert_eq!(told, expected);
     assert_eq!(skipped, 2);
     assert_eq!((jobs[0].cpu, jobs[0].asked_time, jobs[0].asked_memory), (200.5, 3600.0, 4.0 * 1_073_741_824.0));
+}
+
+#[test]
+fn the_memory_of_a_step_is_that_of_all_its_tasks() {
+    // The cores of the job, its step, and of that the tasks, MaxRSS and AveRSS.
+    let of = |cores: &str, step: &str, tasks: &str, largest: &str, mean: &str| {
+        let text = format!(
+            "JobID|JobName|State|ElapsedRaw|AllocCPUS|NTasks|MaxRSS|AveRSS\n7|solve|COMPLETED|60|{cores}|||\n\
+             7.extern|extern|COMPLETED|60||2|1M|1M\n7.{step}|solve|COMPLETED|60||{tasks}|{largest}|{mean}\n"
+        );
+        let mut lines = text.lines();
+        let mut reader = Reader::new(lines.next().unwrap(), "file").unwrap();
+        lines.for_each(|line| drop(reader.line(line)));
+        let job = reader.end().expect("its time is known");
+        (job.memory / f64::from(1 << 20), reader.partial())
+    };
+    for (cores, step, tasks, largest, mean, expected) in [
+        // The mean is closer than the largest, and both are what one task had.
+        ("32", "0", "32", "3072M", "2048M", (65_536.0, 0)),
+        ("32", "0", "32", "3072M", "", (98_304.0, 0)),
+        ("32", "0", "32", "3072M", "0", (98_304.0, 0)),
+        // One large task among small ones.
+        ("32", "0", "32", "50000M", "1M", (50_000.0, 0)),
+        ("8", "0", "1", "3072M", "3072M", (3072.0, 0)),
+        // The script is one task, and so is all in a job with one core.
+        ("32", "batch", "", "3072M", "", (3072.0, 0)),
+        ("1", "0", "", "3072M", "", (3072.0, 0)),
+        // Of how many tasks that is nobody told: what all need is not known, and their time is.
+        ("32", "0", "", "3072M", "3072M", (0.0, 1)),
+        ("", "0", "", "3072M", "", (0.0, 1)),
+        ("32", "0", "no", "3072M", "", (0.0, 1)),
+        // Steps that were not measured say nothing.
+        ("32", "0", "", "", "", (2.0, 0)),
+    ] {
+        assert_eq!(of(cores, step, tasks, largest, mean), expected, "{cores} {step} {tasks} {largest} {mean}");
+    }
+    // One job says nothing of the next.
+    let text = "JobID|State|ElapsedRaw|MaxRSS\n1|COMPLETED|60|\n1.0|COMPLETED|60|3G\n2|COMPLETED|60|\n2.batch|COMPLETED|60|3G\n";
+    let (jobs, _) = read(text);
+    assert_eq!(jobs.iter().map(|job| job.memory > 0.0).collect::<Vec<_>>(), [false, true]);
+}
+
+#[test]
+fn when_jobs_of_grid_engine_ended_is_read() {
+    let (jobs, _) = read(include_str!("../../../tests/replies/sge-8.1.9/qacct-HRT.out"));
+    assert_eq!(jobs[0].at, minutes("2026-11-21T03:30:00").unwrap());
+    let of = |end: &str| read(&format!("====\njobnumber 1\nru_wallclock 60\nend_time {end}\n")).0[0].at;
+    assert_eq!(of("11/21/2026 03:30:52.123"), minutes("2026-11-21T03:30:00").unwrap());
+    assert_eq!(of("2026-11-21 03:30:52"), minutes("2026-11-21T03:30:00").unwrap());
+    for never in ["-/-", "", "Thu Jan  1 01:00:00 1970", "01/01/1970 00:00:00"] {
+        assert_eq!(of(never), 0, "{never}");
+    }
+}
+
+#[test]
+fn rows_without_a_number_are_told_apart_by_what_they_say() {
+    let head = "s\th:m:s\tmax_rss\tcpu_time\n";
+    let ids = |text: &str| read(text).0.into_iter().map(|job| job.id).collect::<Vec<_>>();
+    let (a, b) = (ids(&format!("{head}12.5\t0:00:12\t100\t11\n")), ids(&format!("{head}13.5\t0:00:13\t100\t11\n")));
+    assert_ne!(a, b, "the first rows of two files");
+    assert_eq!(ids(&format!("{head}13.5\t0:00:13\t100\t11\n12.5\t0:00:12\t100\t11\r\n")), [b, a].concat());
+    // A trace numbers its tasks anew each time.
+    let of = |head: &str, rows: [&str; 2]| {
+        let [a, b] = rows.map(|row| ids(&format!("{head}\n{row}\n")));
+        a == b
+    };
+    assert!(!of("task_id\tname\trealtime", ["1\tX\t1s", "1\tX\t2s"]));
+    assert!(!of("process\trealtime", ["X\t1s", "X\t2s"]));
+    assert!(of("hash\tprocess\trealtime", ["ab/12\tX\t1s", "ab/12\tX\t1.0s"]));
+    assert!(of(
+        "task_id\tname\tcomplete\trealtime",
+        ["1\tX\t2026-11-21 03:30:52\t1s", "1\tX\t2026-11-21 03:30:52\t1.0s"]
+    ));
 }
 
 #[test]

@@ -285,16 +285,7 @@ impl Learned {
     /// # Errors
     /// When the store cannot be read, or the file cannot be written.
     pub async fn export(&mut self, path: &Path) -> Result<usize, LearnedError> {
-        let query = sqlx::query_as("SELECT token, key, sealed, day FROM records ORDER BY token");
-        let rows: Vec<(Vec<u8>, i64, Vec<u8>, i64)> =
-            query.fetch_all(&mut self.conn).await.map_err(|e| self.unusable(e))?;
-        if rows.iter().any(|(_, key, ..)| !self.keys.contains_key(key)) {
-            self.read_keys().await?;
-        }
-        let all: Vec<Dated> = rows
-            .into_iter()
-            .filter_map(|(token, key, sealed, day)| Some((day, self.opened(&token, key, &sealed)?)))
-            .collect();
+        let all = self.all_dated().await?;
         let (exchange, aside) =
             (Exchange::new(&self.master), path.with_extension(format!("new-{}", std::process::id())));
         let mut options = std::fs::OpenOptions::new();
@@ -370,11 +361,17 @@ impl Learned {
         self.conn.execute(sqlx::AssertSqlSafe(mark)).await.map(drop).map_err(|e| self.unusable(e))
     }
 
-    /// Takes in records that were made of reports, whose jobs counted under the origins `before` once.
+    /// Takes in records that were made of reports, whose jobs counted under the origins `before` once; each of these stands with the one that
+    /// what is left of it counts under.
     ///
     /// # Errors
     /// When the file cannot be read or written.
-    pub async fn merge(&mut self, entries: Vec<Entry>, before: &[u64], now: Timestamp) -> Result<(), LearnedError> {
+    pub async fn merge(
+        &mut self,
+        entries: Vec<Entry>,
+        before: &[(u64, u64)],
+        now: Timestamp,
+    ) -> Result<(), LearnedError> {
         self.begin().await?;
         for entry in entries {
             let token = self.place_of(&entry.signature, entry.class);
@@ -390,13 +387,15 @@ impl Learned {
         self.execute("COMMIT").await
     }
 
-    /// Forgets records; returns how many there were.
+    /// Forgets records, by the end of the day on which something was added to them last, in minutes since 1970, and what they say; returns
+    /// how many there were.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub async fn forget(&mut self, which: impl Fn(&Entry) -> bool) -> Result<u64, LearnedError> {
+    pub async fn forget(&mut self, which: impl Fn(u32, &Entry) -> bool) -> Result<u64, LearnedError> {
         let mut gone = 0;
-        for entry in self.all().await?.iter().filter(|entry| which(entry)) {
+        let minutes = |day: i64| u32::try_from(day.saturating_add(1).saturating_mul(1440)).unwrap_or_default();
+        for (_, entry) in self.all_dated().await?.iter().filter(|(day, entry)| which(minutes(*day), entry)) {
             let token = self.place_of(&entry.signature, entry.class).0.to_be_bytes().to_vec();
             let query = sqlx::query("DELETE FROM records WHERE token = ?").bind(token);
             gone += query.execute(&mut self.conn).await.map_err(|e| self.unusable(e))?.rows_affected();
@@ -498,6 +497,19 @@ impl Learned {
             query.fetch_optional(&mut self.conn).await.map_err(|e| self.unusable(e))?;
         let Some((key, sealed, day)) = row else { return Ok(None) };
         Ok(self.opened_all(vec![(token, key, sealed)]).await?.pop().map(|entry| (day, entry)))
+    }
+
+    /// Reads everything, each with the day on which something was added to it last.
+    async fn all_dated(&mut self) -> Result<Vec<Dated>, LearnedError> {
+        let query = sqlx::query_as("SELECT token, key, sealed, day FROM records ORDER BY token");
+        let rows: Vec<(Vec<u8>, i64, Vec<u8>, i64)> =
+            query.fetch_all(&mut self.conn).await.map_err(|e| self.unusable(e))?;
+        if rows.iter().any(|(_, key, ..)| !self.keys.contains_key(key)) {
+            self.read_keys().await?;
+        }
+        let opened =
+            rows.into_iter().filter_map(|(token, key, sealed, day)| Some((day, self.opened(&token, key, &sealed)?)));
+        Ok(opened.collect())
     }
 
     async fn write(&mut self, token: Token, entry: &Entry, day: i64) -> Result<(), LearnedError> {

@@ -49,7 +49,7 @@ async fn what_was_learned_is_there_again() {
     assert!((2e9..2.2e9).contains(&found.request), "{found:?}");
     assert_eq!(learned.get(&sort, key.token("host", "beta")).await.expect("it is read"), None);
     assert_eq!(learned.likes(&read("samtools sort -n", &[], &key)).await.expect("it is read").len(), 1);
-    assert_eq!(learned.forget(|entry| entry.signature == sort).await.expect("it is written"), 1);
+    assert_eq!(learned.forget(|_, entry| entry.signature == sort).await.expect("it is written"), 1);
     assert_eq!(learned.all().await.expect("it is read"), []);
 }
 
