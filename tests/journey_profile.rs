@@ -1,8 +1,9 @@
 //! What runs teach, and what becomes of it: listed, imported, exported, forgotten, and nowhere readable.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 
 use crate::world::{World, signal, until};
 
@@ -441,6 +442,34 @@ fn benchmark_files_of_one_name_are_jobs_of_their_own() {
     world.json(&["profile", "import", "bm/D/bwa_mem.tsv", "bm/A/bwa_mem.tsv"]);
     assert_eq!(runs(), 3);
     assert_eq!(world.csync(&["profile", "export"]).exits(0).out.lines().count(), 4);
+}
+
+#[test]
+fn an_import_that_fails_leaves_what_others_learned_meanwhile() {
+    let world = World::new();
+    let store = world.state().join("learned.db");
+    let begin = || {
+        let mut command = world.command(&["profile", "import", "-"]);
+        let importing = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        until("the store is made", || fs::metadata(&store).is_ok_and(|meta| meta.len() > 0));
+        importing
+    };
+    let fail = |mut importing: Child| {
+        importing.stdin.take().unwrap().write_all(b"nothing of the kind\n").unwrap();
+        assert_eq!(importing.wait().unwrap().code(), Some(2));
+    };
+    fail(begin());
+    assert!(!store.exists() && !world.state().join("learned.key").exists(), "nobody learned anything");
+    world.write("jobs.txt", "JobID|JobName|State|ElapsedRaw|End\n1|sort|COMPLETED|60|2026-11-20T00:00:00\n");
+    let importing = begin();
+    world.csync(&["profile", "import", "jobs.txt"]).exits(0);
+    fail(importing);
+    assert_eq!(world.json(&["profile"])["profiles"][0]["runs"], 1);
+    // What can be seen to be none is told before anything is read of the others.
+    world.write("odd.txt", "nothing of the kind\n");
+    world.write("more.txt", "JobID|JobName|State|ElapsedRaw|End\n2|sort|COMPLETED|60|2026-11-20T00:01:00\n");
+    world.csync(&["profile", "import", "more.txt", "odd.txt"]).exits(2);
+    assert_eq!(world.json(&["profile"])["profiles"][0]["runs"], 1);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::cli::errors::{Exit, Failure};
 use crate::cli::hosts::{Answers, Known, connections, unreached, way};
 use crate::cli::profile::export::failure;
 use crate::cli::profile::waited::{Waited, host_of};
-use crate::cli::profile::{open, place};
+use crate::cli::profile::{Depth, look, open, place};
 use crate::cli::view::words::many;
 use crate::decide::learn::profile::{JUDGED_ANEW, Profile};
 use crate::decide::learn::summary::Summary;
@@ -106,6 +106,7 @@ fn ask(context: &Context, name: &str, days: u32) -> Result<Vec<u8>, Failure> {
 
 /// Runs it.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
+    check(&args.files)?;
     let place = place(context)?;
     let asked = args.from.as_ref().map(|host| ask(context, host, args.days)).transpose()?.unwrap_or_default();
     let name = args.from.as_ref().unwrap_or(&args.hosts);
@@ -144,8 +145,16 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         learned.close().await;
         Ok((told, kinds, waited))
     });
-    let told = told.inspect_err(|_| made.take_back(&place))?;
-    let (told, kinds, waited) = told;
+    let (told, kinds, waited) = match told {
+        Ok(told) => told,
+        Err(failure) => {
+            context.block_on(async {
+                made.take_back(&place).await;
+                Ok(())
+            })?;
+            return Err(failure);
+        }
+    };
     let zone = if args.from.is_some() { TimeZone::UTC } else { TimeZone::system() };
     let waits = match waited.zip(of) {
         Some((waited, host)) => waited.hand_over(context, &host, &zone)?,
@@ -203,8 +212,11 @@ impl Made {
         Self { store: !place.path.exists(), key: !place.key.exists() }
     }
 
-    fn take_back(&self, place: &Place) {
-        if !self.store {
+    async fn take_back(&self, place: &Place) {
+        // Others may have learned something meanwhile; what cannot be looked at is left, too.
+        let is_empty =
+            look(place, Depth::Index).await.is_ok_and(|looked| looked.is_none_or(|looked| looked.records == 0));
+        if !(self.store && is_empty) {
             return;
         }
         let beside = |end: &str| PathBuf::from(format!("{}{end}", place.path.display()));
@@ -492,6 +504,28 @@ pub(super) fn open_report(path: &Path) -> Result<(Box<dyn BufRead>, String), Fai
 
 fn unreadable(shown: &str, error: &io::Error) -> Failure {
     Failure::usage(format!("{shown} cannot be read")).because(error)
+}
+
+/// Looks at the beginnings of reports before anything is made of them: a mistake is told at once, and nothing is taken back. What can be
+/// read once only is not looked at.
+fn check(files: &[PathBuf]) -> Result<(), Failure> {
+    for file in files {
+        let is_read_once = std::fs::metadata(file).is_ok_and(|meta| !(meta.is_file() || meta.is_dir()));
+        if file == Path::new("-") || is_read_once || frames::is_parquet(file) {
+            continue;
+        }
+        let shown = file.display().to_string();
+        let failed = |error: io::Error| unreadable(&shown, &error);
+        let (mut input, stem) = open_report(file)?;
+        if input.fill_buf().map_err(failed)?.starts_with(BEGINNING) {
+            continue;
+        }
+        let mut line = Vec::new();
+        while next_line(&mut input, &mut line).map_err(failed)? && line.trim_ascii().is_empty() {}
+        let text = String::from_utf8_lossy(&line);
+        begin(text.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']), (&shown, &stem))?;
+    }
+    Ok(())
 }
 
 /// What could not be learned from a report.
