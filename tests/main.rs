@@ -21,6 +21,7 @@ mod house;
 mod journey_cli;
 mod journey_copies;
 mod journey_demo;
+mod journey_fetch;
 mod journey_index;
 mod journey_learned;
 mod journey_profile;

@@ -11,6 +11,7 @@
 //! ssh/                control sockets of its SSH connections
 //! worker.lock, worker.sock, worker.log    the same of the local worker
 //! live/               logs of jobs that just started
+//! incoming/NAME/      of a submission on a host: what it read, as it was, and what is being fetched of it
 //! runs/12/logs/0/345.1.out, .err          logs of instance 345, attempt 1, of run 12
 //! runs/12/secrets     0600, while the run lives
 //! ```
@@ -21,6 +22,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::model::api::Stream;
+use crate::model::batch::JobName;
 use crate::model::id::{JobKey, RunId};
 
 /// Longest path that a Unix socket can have on every system that csync runs on, less one for the final zero.
@@ -198,6 +200,11 @@ impl StateDir {
     /// Returns where simulated clusters lie, each in a directory of its name.
     pub fn clusters_dir(&self) -> PathBuf {
         self.root.join("simulated")
+    }
+
+    /// Returns the directory of a submission on a host, for as long as anything of it is left there.
+    pub fn incoming(&self, submission: &JobName) -> PathBuf {
+        self.root.join("incoming").join(submission.as_str())
     }
 
     /// Returns the engine's diagnostics.

@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
-use std::io::{self, Seek, SeekFrom};
+use std::io::{self, ErrorKind, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
@@ -13,7 +12,7 @@ use crate::language::container::pulled_name;
 use crate::language::manifest::{absolute, shown, within};
 use crate::language::quote::sh;
 use crate::model::api::Stream;
-use crate::model::data::{DATA, DataFact, Elsewhere, IMAGES, Replica, counts};
+use crate::model::data::{DataFact, Elsewhere, IMAGES, Replica};
 use crate::model::host::HostName;
 use crate::model::id::{JobKey, PathId};
 use crate::model::job::{Ended, Outcome};
@@ -28,8 +27,8 @@ use crate::reach::transport::{Exec, Meter, Remote, Transport, TransportError};
 use crate::serve::site::boxes::is_marked;
 use crate::serve::site::home::alone;
 use crate::serve::site::inputs::{chain, note_brought, told};
+use crate::serve::site::prints::Prints;
 use crate::serve::site::send::{Ground, with_tree};
-use crate::serve::site::stock::Stock;
 use crate::serve::site::tree::{RESULTS, collect};
 use crate::serve::site::{Means, SiteJob};
 
@@ -42,6 +41,9 @@ const LOGS: u64 = 256 << 20;
 const PRUNING: Duration = Duration::from_mins(5);
 /// Least that is fetched of each log, however many there are.
 const LOG: u64 = 64 << 10;
+
+/// How long it is waited before logs are fetched again that could not be written here, in milliseconds.
+const AGAIN: [u64; 2] = [200, 2000];
 
 /// What came of fetching what a member made.
 #[derive(Debug)]
@@ -72,8 +74,12 @@ pub(super) async fn fetch(means: &Means, ground: &Ground, wanted: Wanted) -> Vec
         Ok(way) => way,
         Err(error) => return later(&members, error),
     };
-    if let Err(StageError::Transport(error)) = logs(means, &way, ground, &sent, &members).await {
-        return later(&members, error);
+    let lost = match logs(means, &way, ground, &sent, &members).await {
+        Ok(lost) => lost,
+        Err(error) => return later(&members, error),
+    };
+    for (index, _, ended) in &mut members {
+        ended.notes.extend(lost.get(index).map(|why| format!("not all that it printed came back: {why}")));
     }
     match escaped(means, &way, ground, &members).await {
         Err(error) => return later(&members, error),
@@ -85,21 +91,10 @@ pub(super) async fn fetch(means: &Means, ground: &Ground, wanted: Wanted) -> Vec
             }
         }
     }
-    let mut outputs: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (_, job, _) in members.iter().filter(|(.., ended)| ended.outcome == Outcome::Success) {
-        let of = outputs.entry(job.plan.root.clone()).or_default();
-        of.extend(job.plan.outputs(job.key.instance).iter().map(|&path| job.plan.path(path).to_owned()));
-    }
-    let mut failed: BTreeMap<String, String> = BTreeMap::new();
-    let mut left: BTreeMap<String, BTreeMap<String, Seen>> = BTreeMap::new();
-    let keys: Vec<JobKey> = members.iter().map(|(_, job, _)| job.key).collect();
-    for (root, names) in outputs {
-        match bring_back(means, &way, (&root, &ground.root(&means.state, &root)), &names, &keys).await {
-            Ok(stays) => drop(left.insert(root, stays)),
-            Err(StageError::Transport(error)) => return later(&members, error),
-            Err(error) => drop(failed.insert(root, chain(&error))),
-        }
-    }
+    let Made { mut failed, left } = match outputs(means, &way, ground, &members).await {
+        Ok(made) => made,
+        Err(error) => return later(&members, error),
+    };
     if last
         && let Some((_, job, ended)) =
             members.iter_mut().find(|(_, job, _)| with_tree(std::slice::from_ref(job)).is_some())
@@ -107,13 +102,75 @@ pub(super) async fn fetch(means: &Means, ground: &Ground, wanted: Wanted) -> Vec
         match collect(&way, ground, name, &job.plan.root, sent.at, RESULTS).await {
             Ok(collected) => ended.notes.extend(collected.notes),
             Err(StageError::Transport(error)) => return later(&members, error),
-            Err(error) => drop(failed.insert(job.plan.root.clone(), chain(&error))),
+            Err(error) => failed.extend(members.iter().map(|(_, job, _)| (job.key, chain(&error)))),
         }
     }
-    let back = Back { host: means.host.name.clone(), failed, left, stock: Arc::clone(&means.stock) };
-    let done = spawn_blocking(move || members.into_iter().map(|member| settle(member, &back)).collect()).await;
+    let roots: BTreeSet<&String> = members.iter().map(|(_, job, _)| &job.plan.root).collect();
+    let elsewhere = roots.into_iter().map(|root| (root.clone(), means.stock.elsewhere(root))).collect();
+    let (host, state) = (means.host.name.clone(), means.state.clone());
+    let done = spawn_blocking(move || {
+        let back = Back { host, failed, left, elsewhere, prints: Prints::of(&state, &sent) };
+        members.into_iter().map(|member| settle(member, &back)).collect()
+    });
     // A panic there is reported; the members are seen again by the next look.
-    done.unwrap_or_default()
+    done.await.unwrap_or_default()
+}
+
+/// What came of fetching outputs.
+#[derive(Default)]
+struct Made {
+    /// Why those of a member did not come.
+    failed: HashMap<JobKey, String>,
+    /// What stays on the host, by workflows' directories.
+    left: BTreeMap<String, BTreeMap<String, Seen>>,
+}
+
+/// Brings back what members made that succeeded. Where that fails, it is done with each half of them apart: what one made that cannot be
+/// had does not keep what the others made from coming.
+async fn outputs(
+    means: &Means,
+    way: &Remote,
+    ground: &Ground,
+    members: &[(u32, SiteJob, Ended)],
+) -> Result<Made, TransportError> {
+    let mut makers: BTreeMap<&str, Vec<&SiteJob>> = BTreeMap::new();
+    for (_, job, _) in members.iter().filter(|(.., ended)| ended.outcome == Outcome::Success) {
+        if !job.plan.outputs(job.key.instance).is_empty() {
+            makers.entry(job.plan.root.as_str()).or_default().push(job);
+        }
+    }
+    let mut made = Made::default();
+    for (root, jobs) in makers {
+        let place = ground.root(&means.state, root);
+        let mut parts = vec![jobs.as_slice()];
+        while let Some(part) = parts.pop() {
+            let keys: Vec<JobKey> = part.iter().map(|job| job.key).collect();
+            let names: Vec<String> = part.iter().flat_map(|job| outputs_of(job)).collect();
+            match bring_back(means, way, (root, &place), &names, &keys).await {
+                Ok(stays) => made.left.entry(root.to_owned()).or_default().extend(stays),
+                Err(StageError::Transport(error)) => return Err(error),
+                Err(error) if part.len() > 1 && !is_full(&error) => parts.extend(halves(part)),
+                Err(error) => made.failed.extend(keys.into_iter().map(|key| (key, chain(&error)))),
+            }
+        }
+    }
+    Ok(made)
+}
+
+fn outputs_of(job: &SiteJob) -> impl Iterator<Item = String> {
+    let plan = &job.plan;
+    plan.outputs(job.key.instance).iter().map(|&path| plan.path(path).to_owned())
+}
+
+fn halves<T>(part: &[T]) -> [&[T]; 2] {
+    let (first, second) = part.split_at(part.len() / 2);
+    [first, second]
+}
+
+/// Returns whether nothing can be written here, whoever made it.
+fn is_full(error: &StageError) -> bool {
+    let StageError::Here { source, .. } = error else { return false };
+    matches!(source.kind(), ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem | ErrorKind::StorageFull)
 }
 
 /// Returns what is wrong with what containers made: an output that is a link to what its container did not see is not fetched.
@@ -168,14 +225,17 @@ fn lost_images(means: &Means, members: &[(u32, SiteJob, Ended)]) -> Vec<DataFact
     known.map(|path| DataFact::Gone { root: IMAGES.to_owned(), path, host: Some(means.host.name.clone()) }).collect()
 }
 
-/// What came back, by workflows' directories.
+/// What came back, and by what it is looked at.
 struct Back {
     host: HostName,
-    /// Why nothing did.
-    failed: BTreeMap<String, String>,
-    /// What stays on the host.
+    /// Why what a member made did not.
+    failed: HashMap<JobKey, String>,
+    /// What stays on the host, by workflows' directories.
     left: BTreeMap<String, BTreeMap<String, Seen>>,
-    stock: Arc<Stock>,
+    /// What lies on hosts, by workflows' directories.
+    elsewhere: HashMap<String, Elsewhere>,
+    /// What was read.
+    prints: Prints,
 }
 
 /// Brings outputs back to `root` from `place`, but for those that are too large; returns these.
@@ -253,11 +313,9 @@ fn later(members: &[(u32, SiteJob, Ended)], error: TransportError) -> Vec<(u32, 
 /// Looks at what came, as the up-to-date checks of later runs will.
 fn settle((index, job, mut ended): (u32, SiteJob, Ended), back: &Back) -> (u32, Fetched) {
     let plan = &job.plan;
-    let elsewhere =
-        if back.stock.has_any(&plan.root) { back.stock.elsewhere(&plan.root) } else { Elsewhere::default() };
     let left = |path: PathId| Some((plan.path(path), back.left.get(&plan.root)?.get(plan.path(path))?));
     if ended.outcome == Outcome::Success
-        && let Some(message) = back.failed.get(&plan.root)
+        && let Some(message) = back.failed.get(&job.key)
     {
         ended.outcome = Outcome::Stage { message: message.clone() };
     }
@@ -265,16 +323,9 @@ fn settle((index, job, mut ended): (u32, SiteJob, Ended), back: &Back) -> (u32, 
         let here = |path| PathBuf::from(absolute(&plan.root, plan.path(path)));
         // What nothing is remembered of need not be looked at.
         let inputs = plan.inputs(job.key.instance).iter().filter(|_| plan.task_of(job.key.instance).cache);
-        let input = |path| {
-            let (seen, there) = (fingerprint(&here(path), false).ok().flatten(), elsewhere.get(plan.path(path)));
-            let is_here = |path: &str| Path::new(&plan.root).join(path).symlink_metadata().is_ok();
-            match plan.producer(path) {
-                _ if plan.path(path).starts_with(DATA) => counts(seen, there),
-                Some(_) => seen.or(there),
-                None => elsewhere.with(plan.path(path), seen, is_here),
-            }
-        };
-        ended.inputs = inputs.map(|&path| input(path)).collect();
+        let nowhere = Elsewhere::default();
+        let elsewhere = back.elsewhere.get(&plan.root).unwrap_or(&nowhere);
+        ended.inputs = inputs.map(|&path| back.prints.input(plan, path, elsewhere)).collect();
         let outputs = plan.outputs(job.key.instance);
         let stays = |(_, seen): (&str, &Seen)| Fingerprint {
             size: seen.size,
@@ -302,50 +353,74 @@ fn settle((index, job, mut ended): (u32, SiteJob, Ended), back: &Back) -> (u32, 
     (index, Fetched::Ended(Box::new(ended)))
 }
 
-/// Fetches what members printed to where the logs of local ones are.
+/// Fetches what members printed to where the logs of local ones are; returns why not all of it came, of those of which it did not. What
+/// is wrong with one log does not keep the others from coming.
 async fn logs(
     means: &Means,
     way: &Remote,
     ground: &Ground,
     sent: &Sent,
     members: &[(u32, SiteJob, Ended)],
-) -> Result<(), StageError> {
-    let (name, marked) = (&sent.name, is_marked(sent));
-    let started = members.iter().filter(|(.., ended)| ended.started.is_some());
+) -> Result<BTreeMap<u32, String>, TransportError> {
+    let mut lost = BTreeMap::new();
     // What a container prints was heard as it came.
-    let started = started.filter(|_| !marked);
-    let names: Vec<String> =
-        started.flat_map(|(index, ..)| [format!("{index}/stdout"), format!("{index}/stderr")]).collect();
-    if names.is_empty() {
-        return Ok(());
-    }
-    let incoming = means.state.root().join("incoming").join(name.as_str());
-    let unusable = |source| StageError::Here { path: incoming.clone(), source };
-    fs::create_dir_all(&incoming).map_err(unusable)?;
-    let directory = ground.submission(name);
+    let marked = is_marked(sent);
+    let started: Vec<_> = members.iter().filter(|(.., ended)| ended.started.is_some() && !marked).collect();
+    let Some((first, ..)) = started.first() else { return Ok(lost) };
+    // Other members may be over while these are fetched: no two fetches share a directory.
+    let incoming = means.state.incoming(&sent.name).join(first.to_string());
+    let directory = ground.submission(&sent.name);
+    let names_of = |part: &[&(u32, SiteJob, Ended)]| -> Vec<String> {
+        part.iter().flat_map(|(index, ..)| [format!("{index}/stdout"), format!("{index}/stderr")]).collect()
+    };
+    let names = names_of(&started);
     let most = (LOGS / names.len() as u64).max(LOG);
     prune(way, &directory, &names, most).await?;
-    let all = (most + LOG) * names.len() as u64;
-    let fetched = stage::fetch(way, &directory, &incoming, &names, Take::up_to(all), &Meter::default()).await;
-    for (index, job, _) in members {
-        for (file, stream) in [("stdout", Stream::Stdout), ("stderr", Stream::Stderr)] {
-            keep(&incoming.join(index.to_string()).join(file), &means.state, job, stream);
+    let mut parts = vec![started.as_slice()];
+    while let Some(part) = parts.pop() {
+        let fetched = printed(way, (&directory, &incoming), &names_of(part), most).await;
+        let everybodys = matches!(fetched, Err(StageError::Transport(_) | StageError::Here { .. }));
+        if fetched.is_err() && part.len() > 1 && !everybodys {
+            parts.extend(halves(part));
+            continue;
+        }
+        let why = fetched.as_ref().err().map(|error| chain(error));
+        for (index, job, _) in part {
+            let kept = keep_both(&incoming.join(index.to_string()), &means.state, job);
+            let why = why.clone().or_else(|| Some(format!("it cannot be kept: {}", kept.err()?)));
+            lost.extend(why.map(|why| (*index, why)));
+        }
+        if let Err(StageError::Transport(error)) = fetched {
+            return Err(error);
         }
     }
     // What is left is of no use to anybody.
     fs::remove_dir_all(&incoming).ok();
-    match fetched {
-        Err(error @ StageError::Transport(_)) => Err(error),
-        Err(error) => {
-            tracing::warn!(host = %means.host.name, error = chain(&error), "what jobs printed was not fetched");
-            Ok(())
+    if let Some((_, why)) = lost.first_key_value() {
+        tracing::warn!(host = %means.host.name, members = lost.len(), why, "not all that jobs printed was fetched");
+    }
+    Ok(lost)
+}
+
+/// Fetches logs from one directory to another, again in a while where they cannot be written here.
+async fn printed(way: &Remote, (from, to): (&str, &Path), names: &[String], most: u64) -> Result<(), StageError> {
+    let all = (most + LOG) * names.len() as u64;
+    let mut pauses = AGAIN.into_iter();
+    loop {
+        let made = fs::create_dir_all(to).map_err(|source| StageError::Here { path: to.to_owned(), source });
+        let fetched = match made {
+            Ok(()) => stage::fetch(way, from, to, names, Take::up_to(all), &Meter::default()).await,
+            Err(error) => Err(error),
+        };
+        match (fetched, pauses.next()) {
+            (Err(StageError::Here { .. }), Some(pause)) => tokio::time::sleep(Duration::from_millis(pause)).await,
+            (fetched, _) => return fetched.map(drop),
         }
-        Ok(_) => Ok(()),
     }
 }
 
 /// Cuts the middle out of what is too large to be fetched, on the host; what is no file any more is nobody's log.
-async fn prune(way: &Remote, directory: &str, names: &[String], most: u64) -> Result<(), StageError> {
+async fn prune(way: &Remote, directory: &str, names: &[String], most: u64) -> Result<(), TransportError> {
     let half = most / 2;
     // One `find` looks at them all; hardly ever there is more to do.
     let script = format!(
@@ -365,16 +440,19 @@ async fn prune(way: &Remote, directory: &str, names: &[String], most: u64) -> Re
     Ok(())
 }
 
-/// Puts a log where it belongs; one without a word is not kept.
-fn keep(from: &Path, state: &StateDir, job: &SiteJob, stream: Stream) {
-    if fs::metadata(from).map_or(true, |meta| meta.len() == 0) {
-        return;
-    }
-    let to = state.log(job.key, stream);
-    let kept = to.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| complete(from, &to));
-    if let Err(error) = kept {
-        tracing::warn!(log = %to.display(), %error, "a log cannot be kept");
-    }
+/// Puts what a member printed where it belongs; a log without a word is not kept.
+fn keep_both(from: &Path, state: &StateDir, job: &SiteJob) -> io::Result<()> {
+    let keep = |(file, stream)| {
+        let (from, to) = (from.join(file), state.log(job.key, stream));
+        if fs::metadata(&from).map_or(true, |meta| meta.len() == 0) {
+            return Ok(());
+        }
+        to.parent().map_or(Ok(()), fs::create_dir_all)?;
+        complete(&from, &to)
+    };
+    // Both, whatever becomes of the first.
+    let kept = [("stdout", Stream::Stdout), ("stderr", Stream::Stderr)].map(keep);
+    kept.into_iter().collect()
 }
 
 /// Puts a log where it belongs. Where somebody followed it, its beginning is there and may be open: then the rest is added.

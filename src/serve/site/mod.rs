@@ -21,6 +21,7 @@ mod jobs;
 mod marks;
 mod nodes;
 mod printed;
+mod prints;
 mod quota;
 mod said;
 mod send;

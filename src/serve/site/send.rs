@@ -31,6 +31,7 @@ use crate::serve::site::boxes::{archive_of, is_boxed};
 use crate::serve::site::doubt::started;
 use crate::serve::site::images::{ready, wish};
 use crate::serve::site::inputs::bring_inputs;
+use crate::serve::site::prints;
 use crate::serve::site::said::{request, submission};
 use crate::serve::site::tree::{copy_script, list};
 use crate::serve::site::{Means, SiteJob, SiteNews};
@@ -217,6 +218,8 @@ pub(super) async fn begin(
     for job in jobs {
         means.reporter.say(SiteNews::Staged(job.key, Stage::StagingIn)).await;
     }
+    // What comes to lie here from now on is not what they read.
+    prints::keep(means, &sent.name, jobs).await;
     bring_inputs(means, ground, jobs, by).await?;
     ready(means, ground, jobs).await
 }

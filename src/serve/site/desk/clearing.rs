@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use crate::model::batch::JobName;
@@ -11,6 +12,7 @@ use crate::reach::transport::TransportError;
 use crate::serve::site::SiteNews;
 use crate::serve::site::clear::{self, clear};
 use crate::serve::site::desk::{Clearing, Desk, Done};
+use crate::serve::site::prints::forget;
 use crate::serve::site::send::Ground;
 
 /// After how long it is tried again to clear away what could not be, at first and at most: often a batch system has a last word to
@@ -31,7 +33,15 @@ impl Desk {
         let with_containers = |name: &JobName| (name.clone(), self.containers.get(name).cloned().unwrap_or_default());
         let closing = self.closing.iter().take(clear::MOST).map(with_containers).collect();
         let boxes = Arc::clone(&self.boxes);
-        self.spawn(|means| async move { Done::Cleared(clear(&means, &ground, &boxes, closing).await) });
+        self.spawn(|means| async move {
+            let cleared = clear(&means, &ground, &boxes, closing).await;
+            if let Ok(gone) = &cleared {
+                let (state, gone) = (means.state.clone(), gone.clone());
+                // A panic there is reported; what is left is in nobody's way.
+                spawn_blocking(move || forget(&state, &gone)).await.ok();
+            }
+            Done::Cleared(cleared)
+        });
     }
 
     /// What could not be cleared away is tried again in a while.
