@@ -18,7 +18,7 @@ use crate::reach::stage::unpack::{Asked, unpack};
 use crate::reach::stage::{
     BUFFER, LARGE, MOST_FILES, Moved, Queue, Seen, StageError, WHOLE, delta, next, plain, streams, words,
 };
-use crate::reach::transport::{Get, Meter, Sum, Transport};
+use crate::reach::transport::{Get, Meter, Sum, Transport, TransportError, WhenBusy};
 
 /// How much a host's `tar` writes at once, in half kilobytes: each piece is a packet.
 const RECORD: u32 = 64;
@@ -280,7 +280,8 @@ async fn stream(
         read
     };
     let told = || names.iter().map(String::as_str).filter(|name| is_printed_as_it_is(name));
-    let summing = sum_of_sums(host, from, told());
+    // Meanwhile, if that takes no waiting: all channels may be held by streams that would wait for one more.
+    let summing = sum_of_sums(host, from, told(), WhenBusy::Fail);
     let ((), _read, whole) = tokio::join!(asking, reading, summing);
     let unpacked = unpacking.await;
     let (status, complaints) = channel.wait().await?;
@@ -295,6 +296,12 @@ async fn stream(
     if arrived.len() != names.len() {
         return Err(there(format!("{} of {} files came", arrived.len(), names.len())));
     }
+    let whole = match whole {
+        Err(StageError::Transport(TransportError::Channel { .. })) => {
+            sum_of_sums(host, from, told(), WhenBusy::Wait).await
+        }
+        said => said,
+    };
     // What differs, or what has another name there than here, is looked for one by one.
     let sums = if whole?.is_some_and(|whole| whole == arrived.sum(told())) && told().count() == names.len() {
         None

@@ -5,7 +5,7 @@ use std::io;
 
 use crate::language::quote::sh;
 use crate::reach::stage::{MOST_FILES, StageError, checked, plain, words};
-use crate::reach::transport::{Checksum, Exec, SUMMING, Transport};
+use crate::reach::transport::{Checksum, Exec, SUMMING, Transport, WhenBusy};
 
 /// Most that a host may say of its files.
 pub(super) const SAID: usize = 1 << 30;
@@ -195,11 +195,12 @@ pub async fn sums(
 /// one, since whoever reads a pipe is woken for each, too.
 ///
 /// # Errors
-/// When the host cannot be asked.
+/// When the host cannot be asked; where it is to fail when all channels are taken, also then.
 pub(super) async fn sum_of_sums(
     host: &dyn Transport,
     root: &str,
     names: impl IntoIterator<Item = &str>,
+    when_busy: WhenBusy,
 ) -> Result<Option<Checksum>, StageError> {
     let list = list(names)?;
     if list.is_empty() {
@@ -212,7 +213,7 @@ pub(super) async fn sum_of_sums(
          else xargs -0 cksum 2>/dev/null | cksum; fi\nexit 0",
         sh(root)
     );
-    let text = ask(host, script, list).await?;
+    let text = asked(host, Exec::new(script).reading(list).when_busy(when_busy)).await?;
     Ok(Checksum::read(&text))
 }
 
@@ -228,7 +229,11 @@ pub(super) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Vec<u
 }
 
 pub(super) async fn ask(host: &dyn Transport, script: String, list: Vec<u8>) -> Result<String, StageError> {
-    let reply = host.exec(Exec::new(script).reading(list).printing(SAID).within(SUMMING)).await?;
+    asked(host, Exec::new(script).reading(list)).await
+}
+
+async fn asked(host: &dyn Transport, exec: Exec) -> Result<String, StageError> {
+    let reply = host.exec(exec.printing(SAID).within(SUMMING)).await?;
     if !reply.status.is_success() {
         let host = host.host().to_owned();
         return Err(StageError::There { host, action: "cannot look for files", words: words(&reply.stderr) });

@@ -14,7 +14,7 @@ use crate::language::quote::sh;
 use crate::reach::stage::brought::{Note, place};
 use crate::reach::stage::look::list;
 use crate::reach::stage::{BUFFER, StageError, words};
-use crate::reach::transport::{Checksum, Meter, Sum, Transport};
+use crate::reach::transport::{Channel, Checksum, Meter, Sum, Transport};
 
 /// Most names in one command.
 const NAMES: usize = 200;
@@ -191,6 +191,11 @@ pub(super) async fn send(
     meter: &Meter,
     fill: impl FnOnce(&mut Packer<Bridge>) -> Result<(), StageError> + Send + 'static,
 ) -> Result<(), StageError> {
+    send_into(receiving(host, to).await?, host, meter, fill).await
+}
+
+/// Opens a stream to a directory of a host, which is made.
+pub(super) async fn receiving(host: &dyn Transport, to: &str) -> Result<Channel, StageError> {
     let script = format!(
         r#"umask 077
         [ -d {to} ] || mkdir -p -- {to}; cd -- {to} || exit 73
@@ -207,7 +212,16 @@ pub(super) async fn send(
         place = sh(&place(to)),
         inbox = inbox().trim_start_matches('.'),
     );
-    let mut channel = host.open(&script).await?;
+    Ok(host.open(&script).await?)
+}
+
+/// Sends what `fill` packs through such a stream.
+pub(super) async fn send_into(
+    mut channel: Channel,
+    host: &dyn Transport,
+    meter: &Meter,
+    fill: impl FnOnce(&mut Packer<Bridge>) -> Result<(), StageError> + Send + 'static,
+) -> Result<(), StageError> {
     let (ours, theirs) = tokio::io::duplex(BUFFER);
     let meter = meter.clone();
     // Reading files blocks; the stream of the connection does not.

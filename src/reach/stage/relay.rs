@@ -6,6 +6,7 @@ use std::io::BufReader;
 use std::path::PathBuf;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+use tokio::sync::MutexGuard;
 use tokio_util::io::SyncIoBridge;
 
 use crate::language::quote::sh;
@@ -13,7 +14,7 @@ use crate::reach::stage::bring::make_dir_of;
 use crate::reach::stage::direct::{Direct, direct};
 use crate::reach::stage::fetch::{Far, Found, Take, find};
 use crate::reach::stage::look::{SAID, Seen, list, look, sums};
-use crate::reach::stage::pack::{Packing, Unpacked, send};
+use crate::reach::stage::pack::{Packing, Unpacked, receiving, send_into};
 use crate::reach::stage::unpack::Asked;
 use crate::reach::stage::{BUFFER, LARGE, Moved, StageError, WHOLE, streams, words};
 use crate::reach::transport::{Checksum, Exec, Landing, Meter, SUMMING, Transport};
@@ -153,13 +154,30 @@ async fn lacking(from: Place<'_>, to: Place<'_>, files: Vec<Far>) -> Result<Vec<
     Ok(lacking)
 }
 
+/// What is held until streams to both hosts are open.
+type Turn<'a> = (MutexGuard<'a, ()>, Option<MutexGuard<'a, ()>>);
+
+/// Waits for the turn to open streams to two hosts. All wait in one order: who waits holds none that comes behind.
+async fn turn<'a>(one: &'a dyn Transport, other: &'a dyn Transport) -> Turn<'a> {
+    let place = |host: &dyn Transport| std::ptr::from_ref(host.pairing()).addr();
+    let (one_at, other_at) = (place(one), place(other));
+    let (first, second) = if one_at <= other_at { (one, other) } else { (other, one) };
+    let held = first.pairing().lock().await;
+    let other = if one_at == other_at { None } else { Some(second.pairing().lock().await) };
+    (held, other)
+}
+
 /// Passes small files on: every entry is looked at on its way, as if it were to stay here.
 async fn stream(from: Place<'_>, to: Place<'_>, files: Vec<Far>, limit: u64, meter: &Meter) -> Result<(), StageError> {
     let (host, dir) = from;
     let names: Vec<String> = files.iter().map(|(name, _)| name.clone()).collect();
     let theirs = sums(host, dir, names.iter().map(String::as_str)).await?;
     let theirs: HashMap<String, Checksum> = names.iter().cloned().zip(theirs.unwrap_or_default()).collect();
+    let turn = turn(host, to.0).await;
+    // Who takes them first: what is sent and not read holds up everybody on the same connection.
+    let taking = receiving(to.0, to.1).await?;
     let mut channel = host.open(&format!("{WHOLE}cd -- {} && exec tar $whole -chf - --null -T -", sh(dir))).await?;
+    drop(turn);
     let asked = Asked { host: host.host().to_owned(), names: names.iter().cloned().collect(), limit };
     let list = list(names.iter().map(String::as_str))?;
     let (mut ours, stream) = tokio::io::duplex(BUFFER);
@@ -173,7 +191,7 @@ async fn stream(from: Place<'_>, to: Place<'_>, files: Vec<Far>, limit: u64, met
         drop(ours);
         read
     };
-    let passing = send(to.0, to.1, meter, move |packer| {
+    let passing = send_into(taking, to.0, meter, move |packer| {
         let mut lacking: HashSet<String> = names.into_iter().collect();
         asked.each(BufReader::with_capacity(BUFFER, SyncIoBridge::new(stream)), |name, entry| {
             let failed = |source| StageError::Here { path: PathBuf::from(name), source };
@@ -210,11 +228,15 @@ async fn one(from: Place<'_>, to: Place<'_>, name: &str, seen: Seen, meter: &Met
     let target = format!("{}/{name}", to.1.trim_end_matches('/'));
     make_dir_of(to.0, &target).await?;
     let stamp = format!("{}:{dir}:{}.{}", host.host(), seen.mtime, seen.nanos);
+    let turn = turn(host, to.0).await;
     let mut landing = Landing::open(to.0, &target, seen.size, &stamp).await?;
     let has = landing.has;
     meter.spare(has);
     let source = sh(&format!("{}/{name}", dir.trim_end_matches('/'))).into_owned();
-    let mut channel = host.open(&format!("exec tail -c +{} <{source}", has + 1)).await?;
+    // The checksum comes on the other stream of the same channel: nobody who holds one waits for a second.
+    let script = format!("tail -c +{} <{source} || exit; cksum <{source} >&2 2>/dev/null; exit 0", has + 1);
+    let mut channel = host.open(&script).await?;
+    drop(turn);
     let mut limited = channel.split().1.take(seen.size.saturating_sub(has));
     let mut copied = 0;
     loop {
@@ -236,7 +258,7 @@ async fn one(from: Place<'_>, to: Place<'_>, name: &str, seen: Seen, meter: &Met
         let host = host.host().to_owned();
         return Err(StageError::There { host, action: "does not give a file", words: words(&stderr) });
     }
-    let sum = sums(host, dir, [name]).await?.and_then(|sums| sums.first().copied());
+    let sum = String::from_utf8_lossy(&stderr).lines().last().and_then(Checksum::read);
     landing.close(sum, seen.mode & 0o777 | 0o600, Some((seen.mtime, 0))).await?;
     Ok(copied)
 }

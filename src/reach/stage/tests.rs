@@ -11,6 +11,8 @@ use crate::reach::stage::gather::Goal;
 use crate::reach::stage::unpack::{Arrived, Asked, part_of, unpack};
 use crate::reach::transport::{Local, Meter, Remote, Sum};
 
+mod limits;
+
 /// Two directories: one plays this machine's, the other the host's.
 struct World {
     dir: tempfile::TempDir,

@@ -78,12 +78,29 @@ pub struct Exec {
     pub deadline: Duration,
     /// How many bytes it may print, on each of the two streams.
     pub limit: usize,
+    /// What it does where all channels are taken.
+    pub when_busy: WhenBusy,
+}
+
+/// What a command does where all channels to its host are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenBusy {
+    /// It waits for one.
+    Wait,
+    /// It fails with [`TransportError::Channel`]: who holds a channel and waits for a second one may wait for others that do the same.
+    Fail,
 }
 
 impl Exec {
     /// Makes a command that reads nothing, may take a minute and print 16 MiB.
     pub fn new(script: impl Into<String>) -> Self {
-        Self { script: script.into(), stdin: Vec::new(), deadline: Duration::from_mins(1), limit: 16 << 20 }
+        Self {
+            script: script.into(),
+            stdin: Vec::new(),
+            deadline: Duration::from_mins(1),
+            limit: 16 << 20,
+            when_busy: WhenBusy::Wait,
+        }
     }
 
     /// Gives it something to read.
@@ -104,6 +121,13 @@ impl Exec {
     #[must_use]
     pub const fn printing(mut self, limit: usize) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// Says what it does where all channels are taken.
+    #[must_use]
+    pub const fn when_busy(mut self, when_busy: WhenBusy) -> Self {
+        self.when_busy = when_busy;
         self
     }
 }
@@ -172,6 +196,8 @@ pub trait Transport: Send + Sync + fmt::Debug {
     fn exec(&self, exec: Exec) -> BoxFuture<'_, Result<Reply, TransportError>>;
 
     /// Starts a command whose input and output are streams.
+    ///
+    /// Whoever has one open waits for no other command of the same host: all channels may be held by those that wait so.
     fn open<'a>(&'a self, script: &'a str) -> BoxFuture<'a, Result<Channel, TransportError>>;
 
     /// Brings a file to the host, under a temporary name first; goes on where an earlier try ended.
@@ -179,6 +205,10 @@ pub trait Transport: Send + Sync + fmt::Debug {
 
     /// Brings a file from the host, likewise.
     fn get<'a>(&'a self, get: &'a Get) -> BoxFuture<'a, Result<Moved, TransportError>>;
+
+    /// Returns what is held, of both hosts, by whoever opens streams to two hosts, until both are open. Else those that have one of
+    /// the one host and those that have one of the other may wait for each other.
+    fn pairing(&self) -> &tokio::sync::Mutex<()>;
 
     /// Connects, so that the next command finds the way open.
     fn connect(&self) -> BoxFuture<'_, Result<(), TransportError>>;

@@ -11,13 +11,17 @@ use tokio::time::Instant;
 use crate::language::ssh::trouble::last_words;
 use crate::reach::transport::remote::Wire;
 use crate::reach::transport::shell::{Broken, Shell};
-use crate::reach::transport::{CHANNELS, Fate, TransportError};
+use crate::reach::transport::{CHANNELS, Fate, TransportError, WhenBusy};
 
 /// How long ending a process group may take.
 const ENDING: Duration = Duration::from_secs(30);
 
 /// How long a host has to close a channel that we closed.
 const CLOSING: Duration = Duration::from_millis(100);
+
+/// How often a host is asked again for a channel that it refused while none of ours was open: it may not have seen yet that the one
+/// before was closed.
+const REFUSALS: u32 = 5;
 
 /// The shells of one connection.
 #[derive(Debug)]
@@ -29,6 +33,8 @@ pub(super) struct Pool {
     idle: Mutex<Idle>,
     /// How long a shell waits before it leaves.
     patience: Duration,
+    /// See [`Transport::pairing`](crate::reach::transport::Transport::pairing).
+    pub(super) pairing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -60,14 +66,18 @@ impl Pool {
             limit: AtomicUsize::new(CHANNELS),
             idle: Mutex::default(),
             patience,
+            pairing: tokio::sync::Mutex::default(),
         })
     }
 
     /// Takes a shell: one that waits, or a new one.
-    pub(super) async fn take(self: &Arc<Self>) -> Result<Taken, TransportError> {
-        let mut again = true;
+    pub(super) async fn take(self: &Arc<Self>, when_busy: WhenBusy) -> Result<Taken, TransportError> {
+        let (mut again, mut refusals) = (true, 0);
         loop {
-            let permit = self.slots.clone().acquire_owned().await.map_err(|_| self.closed())?;
+            let permit = match when_busy {
+                WhenBusy::Wait => self.slots.clone().acquire_owned().await.map_err(|_| self.closed())?,
+                WhenBusy::Fail => self.slots.clone().try_acquire_owned().map_err(|_| self.busy())?,
+            };
             if let Some(shell) = self.idle_shell() {
                 return Ok(self.taken(shell, permit));
             }
@@ -75,7 +85,12 @@ impl Pool {
             match self.new_shell().await {
                 Ok(shell) => return Ok(self.taken(shell, permit)),
                 // A host that allows fewer channels than sshd does by default: go on with those that it allows.
-                Err(TransportError::Channel { .. }) if self.shrink(permit) => {
+                Err(error @ TransportError::Channel { .. }) => {
+                    let alone = !self.shrink(permit);
+                    refusals += u32::from(alone);
+                    if when_busy == WhenBusy::Fail || refusals > REFUSALS {
+                        return Err(error);
+                    }
                     tokio::time::sleep(CLOSING).await;
                 }
                 // The connection had ended while nobody looked, before anything was sent over it.
@@ -145,6 +160,10 @@ impl Pool {
                 TransportError::LoginShell { host: self.wire.host().to_owned(), detail }
             })
         })
+    }
+
+    fn busy(&self) -> TransportError {
+        TransportError::Channel { host: self.wire.host().to_owned(), detail: "all channels are taken".to_owned() }
     }
 
     fn closed(&self) -> TransportError {
