@@ -21,7 +21,7 @@ use crate::model::units::{Bytes, Timestamp, Walltime};
 use crate::reach::clock;
 use crate::reach::config::StateDir;
 use crate::reach::files::look::fingerprint;
-use crate::reach::store::{Place, Reader, StoreError};
+use crate::reach::store::{Place, Reader, Sent, StoreError};
 use crate::reach::transport::Remote;
 use crate::serve::site::{JobDirectory, There, remove, run_of, there};
 
@@ -33,6 +33,9 @@ const COLUMNS: &[Column] = &[
     Column::Text("WHAT"),
     Column::Extra("JOB"),
 ];
+
+/// What is said where inputs stay.
+const STAYS: &str = "What was brought for jobs stays: jobs that are not over may read it, `csync runs --state running` lists their runs.";
 
 /// What becomes of a job directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,10 +95,15 @@ pub(super) fn clean(context: &Context, hosts: &[String], which: Which<'_>) -> Re
             let way = way(&connections, host).await.map_err(|error| unreached(&error, host))?;
             // What is live is asked before what is there: what comes later is in neither list.
             let live = live(&state).await?;
+            let names = live.iter().map(|sent| sent.name.to_string()).collect();
             let there = there(&way, host, &state).await.map_err(|error| unreached(&error, host))?;
-            let fates: Vec<Fate> = there.jobs.iter().map(|job| fate(&state, job, &live, which, clock::now())).collect();
-            let cleaned = clean_one(context, host, &way, (&there, &fates), which).await;
-            if which.inputs && !which.dry_run {
+            let fates: Vec<Fate> =
+                there.jobs.iter().map(|job| fate(&state, job, &names, which, clock::now())).collect();
+            // What jobs that are not over read stays. Those of another csync read what is its own.
+            let is_read = fates.contains(&Fate::Lives) || reads(&live, host);
+            let inputs = which.inputs && !is_read;
+            let cleaned = clean_one(context, host, &way, (&there, &fates), which, inputs).await;
+            if inputs && !which.dry_run {
                 // Also of what went before something could not be removed: what is still there is seen when it is brought again.
                 context.reach().await?.cleaned(&host.name).await?;
             }
@@ -109,23 +117,29 @@ pub(super) fn clean(context: &Context, hosts: &[String], which: Which<'_>) -> Re
     Ok(Exit::Success)
 }
 
-/// Returns the names of the submissions that are not over.
-async fn live(state: &StateDir) -> Result<BTreeSet<String>, Failure> {
+/// Returns the submissions that are not over.
+async fn live(state: &StateDir) -> Result<Vec<Sent>, Failure> {
     match Reader::open(&Place::of(state)).await.map_err(|error| unreadable(&error))? {
         Some(reader) => {
             let sent = reader.submissions().await.map_err(|error| unreadable(&error))?;
-            let mut live = BTreeSet::new();
+            let mut live = Vec::new();
             for sent in sent {
                 // The engine lets go of a submission some time after its last member is over.
                 let over = members_are_over(&reader, &sent.members).await.map_err(|error| unreadable(&error))?;
                 if !over {
-                    live.insert(sent.name.to_string());
+                    live.push(sent);
                 }
             }
             Ok(live)
         }
-        None => Ok(BTreeSet::new()),
+        None => Ok(Vec::new()),
     }
+}
+
+/// Returns whether submissions that are not over read what was brought to a host. Whether their job directories are there says less:
+/// one whose inputs are still being brought has none yet, and one that a container of the host runs never has.
+fn reads(live: &[Sent], host: &Host) -> bool {
+    live.iter().any(|sent| sent.host == host.name.as_str())
 }
 
 async fn members_are_over(reader: &Reader, members: &[JobKey]) -> Result<bool, StoreError> {
@@ -157,11 +171,10 @@ async fn clean_one(
     way: &Remote,
     (there, fates): (&There, &[Fate]),
     which: Which<'_>,
+    inputs: bool,
 ) -> Result<serde_json::Value, Failure> {
     let going: Vec<&JobDirectory> =
         there.jobs.iter().zip(fates).filter(|(_, fate)| fate.goes()).map(|(job, _)| job).collect();
-    // What jobs that are not over read stays. Those of another csync read what is its own.
-    let inputs = which.inputs && !fates.contains(&Fate::Lives);
     let state = context.state_dir()?;
     let kept = if inputs { results(&state, host, there).await? } else { Kept::default() };
     let bytes = Bytes(going.iter().map(|job| job.bytes.0).sum::<u64>() + if inputs { there.inputs.0 } else { 0 });
@@ -169,7 +182,7 @@ async fn clean_one(
     if !context.json() {
         context.print(&list(context, host, there, fates))?;
         if which.inputs && !inputs {
-            context.say("What was brought for jobs stays: jobs that are not over may read it.");
+            context.say(STAYS);
         }
         if let Some(first) = &kept.first {
             let files = many(kept.files, "output");
@@ -192,6 +205,12 @@ async fn clean_one(
     if !which.yes && !agreed(context, &what, fates)? {
         return Err(Failure::interrupted(format!("nothing was removed on {}", host.name)));
     }
+    // What was submitted while a person thought about it reads there too.
+    let is_read = inputs && reads(&live(&state).await?, host);
+    if is_read {
+        context.say(STAYS);
+    }
+    let inputs = inputs && !is_read;
     let left = remove(way, &state, there, &names, inputs.then_some(&kept.trees))
         .await
         .map_err(|error| unreached(&error, host))?;
@@ -317,6 +336,21 @@ mod tests {
         let kept = kept(&replicas, &host, "/s", |copy| copy.path == "fetched");
         assert_eq!(kept.trees, ["0a", "0c", "0d"].map(str::to_owned).into());
         assert_eq!((kept.files, kept.bytes, kept.first.as_deref()), (3, Bytes(9), Some("alone")));
+    }
+
+    #[test]
+    fn inputs_are_read_by_what_is_not_over_wherever_it_has_a_directory() {
+        let state = StateDir::at("/tmp/x".into(), None);
+        let sent = |host: &str| Sent {
+            name: format!("csync-{}-1-0-1", &state.id()[..8]).parse().unwrap(),
+            host: host.to_owned(),
+            at: Timestamp(0),
+            batch: None,
+            members: Vec::new(),
+        };
+        let host = Host::new("hpc".parse().unwrap());
+        assert!(reads(&[sent("lab"), sent("hpc")], &host));
+        assert!(!reads(&[sent("lab"), sent("hpc2")], &host) && !reads(&[], &host));
     }
 
     #[test]
