@@ -1,6 +1,6 @@
 //! Inputs of tasks on this machine that lie on hosts alone: fetched before the task is handed to the worker.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use crate::model::job::{Ended, Outcome};
 use crate::model::resources::{Grant, Usage};
 use crate::reach::clock;
 use crate::reach::stage::StageError;
+use crate::serve::engine::link::Link;
 use crate::serve::engine::refusal::chain;
 use crate::serve::engine::runner::{Report, Runner};
 use crate::serve::site::home::{NotHome, bring_home};
@@ -31,7 +32,59 @@ pub(super) struct Brought {
 }
 
 /// Attempts whose inputs are being fetched.
-pub(super) type Fetching = HashMap<JobKey, AbortHandle>;
+#[derive(Debug, Default)]
+pub(super) struct Fetching(HashMap<JobKey, Fetch>);
+
+/// How it is with fetching what an attempt reads.
+#[derive(Debug)]
+enum Fetch {
+    /// It is on its way.
+    Goes(AbortHandle),
+    /// It is to end. What came of it may have been told just before, and counts no more.
+    CalledOff,
+}
+
+impl Fetching {
+    /// Gives fetching up for attempts that are to end; returns these, and those of which nothing is being fetched.
+    fn call_off(&mut self, keys: Vec<JobKey>) -> (Vec<JobKey>, Vec<JobKey>) {
+        let (fetching, others): (Vec<_>, Vec<_>) = keys.into_iter().partition(|key| self.0.contains_key(key));
+        for key in &fetching {
+            if let Some(Fetch::Goes(task)) = self.0.insert(*key, Fetch::CalledOff) {
+                task.abort();
+            }
+        }
+        (fetching, others)
+    }
+
+    /// Returns what becomes of an attempt by what came of fetching; nothing where that was said before.
+    fn over(&mut self, key: JobKey, outcome: Result<Grant, Outcome>) -> Option<Result<Grant, Outcome>> {
+        Some(match self.0.remove(&key)? {
+            Fetch::Goes(_) => outcome,
+            Fetch::CalledOff => Err(Outcome::Cancelled),
+        })
+    }
+}
+
+/// Attempts on this machine that are to end, and those that the worker is to drop if they have not begun.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Endings {
+    pub(super) stops: Vec<JobKey>,
+    pub(super) withdraws: Vec<JobKey>,
+}
+
+impl Endings {
+    /// Splits them into those that come before what is started now, and those of what is: the worker knows nothing of it yet, and would
+    /// pass over its end.
+    pub(super) fn around(self, starts: &[(JobKey, Grant)]) -> (Self, Self) {
+        if self == Self::default() {
+            return (self, Self::default());
+        }
+        let starts: HashSet<JobKey> = starts.iter().map(|(key, _)| *key).collect();
+        let split = |keys: Vec<JobKey>| keys.into_iter().partition(|key| !starts.contains(key));
+        let ((stops, late_stops), (withdraws, late_withdraws)) = (split(self.stops), split(self.withdraws));
+        (Self { stops, withdraws }, Self { stops: late_stops, withdraws: late_withdraws })
+    }
+}
 
 impl Runner {
     /// Holds back the attempts that read what lies on hosts alone, and fetches that; returns the others.
@@ -57,7 +110,7 @@ impl Runner {
                 let outcome = fetched.map(|()| grant).map_err(|error| Outcome::Stage { message: chain(&error) });
                 reports.send(Report::Brought(Brought { key, facts, outcome })).await.ok();
             });
-            self.fetching.insert(key, fetching.abort_handle());
+            self.fetching.0.insert(key, Fetch::Goes(fetching.abort_handle()));
         }
         ready
     }
@@ -82,25 +135,29 @@ impl Runner {
     pub(super) fn brought(&mut self, brought: Brought) {
         let Brought { key, facts, outcome } = brought;
         self.learn(facts);
-        if self.fetching.remove(&key).is_none() {
-            return;
+        match self.fetching.over(key, outcome) {
+            Some(Ok(grant)) => self.start_later(key, grant),
+            Some(Err(outcome)) => self.end_unstarted(key, outcome),
+            None => {}
         }
-        match outcome {
-            Ok(grant) => self.start_later(key, grant),
-            Err(outcome) => self.end_unstarted(key, outcome),
+    }
+
+    /// Ends attempts on this machine.
+    pub(super) fn end_here(&mut self, Endings { stops, withdraws }: Endings) {
+        let (stops, withdraws) = (self.stop_fetching(stops), self.stop_fetching(withdraws));
+        let Link::Up { local, .. } = &self.link else { return };
+        if !withdraws.is_empty() {
+            local.withdraw(withdraws);
+        }
+        if !stops.is_empty() {
+            local.stop(stops);
         }
     }
 
     /// Gives up fetching for attempts that are to end; returns those that are the worker's to end.
-    pub(super) fn stop_fetching(&mut self, keys: Vec<JobKey>) -> Vec<JobKey> {
-        if self.fetching.is_empty() {
-            return keys;
-        }
-        let (fetching, others): (Vec<_>, Vec<_>) = keys.into_iter().partition(|key| self.fetching.contains_key(key));
+    fn stop_fetching(&mut self, keys: Vec<JobKey>) -> Vec<JobKey> {
+        let (fetching, others) = self.fetching.call_off(keys);
         for key in fetching {
-            if let Some(task) = self.fetching.get(&key) {
-                task.abort();
-            }
             let (reports, outcome) = (self.reports.clone(), Err(Outcome::Cancelled));
             tokio::spawn(async move {
                 // Fails when the runner has left.
@@ -176,4 +233,48 @@ fn in_words(error: NotHome) -> StageError {
         }
     };
     StageError::There { host: host.to_string(), action: "cannot give it", words }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::id::{InstanceId, RunId};
+    use crate::model::resources::Hold;
+    use crate::model::units::Bytes;
+
+    const GRANT: Grant = Grant { cpus: 1, mem: Bytes(1), hold: Hold::Nothing, time: None, gpus: 0 };
+
+    fn key(instance: u32) -> JobKey {
+        JobKey { run: RunId(1), instance: InstanceId(instance), attempt: 1 }
+    }
+
+    #[tokio::test]
+    async fn what_is_called_off_does_not_begin_whatever_was_told_of_it_just_before() {
+        let grant = GRANT;
+        let mut fetching = Fetching::default();
+        let task = tokio::spawn(std::future::pending::<()>());
+        for instance in 0..3 {
+            fetching.0.insert(key(instance), Fetch::Goes(task.abort_handle()));
+        }
+        assert_eq!(fetching.over(key(0), Ok(grant)), Some(Ok(grant)));
+        let keys = vec![key(0), key(1), key(1), key(2)];
+        assert_eq!(fetching.call_off(keys), (vec![key(1), key(1), key(2)], vec![key(0)]));
+        assert!(task.await.unwrap_err().is_cancelled());
+        // Its inputs had come before it was called off; what tells of that comes behind.
+        assert_eq!(fetching.over(key(1), Ok(grant)), Some(Err(Outcome::Cancelled)));
+        assert_eq!(fetching.over(key(1), Err(Outcome::Cancelled)), None);
+        assert_eq!(fetching.over(key(2), Err(Outcome::Cancelled)), Some(Err(Outcome::Cancelled)));
+        assert_eq!(fetching.over(key(3), Ok(grant)), None);
+    }
+
+    #[test]
+    fn what_begins_and_ends_in_one_turn_ends_behind_its_beginning() {
+        let ends = |stops: &[u32], withdraws: &[u32]| Endings {
+            stops: stops.iter().map(|&instance| key(instance)).collect(),
+            withdraws: withdraws.iter().map(|&instance| key(instance)).collect(),
+        };
+        let starts = [1, 3, 5].map(|instance| (key(instance), GRANT));
+        let (before, behind) = ends(&[0, 1, 2, 3], &[4, 5]).around(&starts);
+        assert_eq!((before, behind), (ends(&[0, 2], &[4]), ends(&[1, 3], &[5])));
+    }
 }

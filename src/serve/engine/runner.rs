@@ -26,7 +26,7 @@ use crate::reach::store::{Batch, HandedTo, Place, Store, StoreError};
 use crate::serve::engine::admit::facts_of;
 use crate::serve::engine::adviser::Adviser;
 use crate::serve::engine::again::asked;
-use crate::serve::engine::brought::{Brought, Fetching};
+use crate::serve::engine::brought::{Brought, Endings, Fetching};
 use crate::serve::engine::care::{Care, drop_secrets};
 use crate::serve::engine::check::Answers;
 use crate::serve::engine::handle::{Busy, Handle, Message, Reply};
@@ -177,7 +177,7 @@ impl Runner {
             cares: HashMap::new(),
             handed: HashMap::new(),
             sites: Sites::default(),
-            fetching: Fetching::new(),
+            fetching: Fetching::default(),
             link: Link::default(),
             learner: Learner::default(),
             adviser: Adviser::default(),
@@ -557,20 +557,16 @@ impl Runner {
         self.start_there(starts_there, behind);
         self.stop_there(stops_there, Order::Stop);
         self.stop_there(withdraws_there, Order::Withdraw);
-        let (stops, withdraws) = (self.stop_fetching(stops), self.stop_fetching(withdraws));
-        if let Link::Up { local, .. } = &self.link {
-            if !acks.is_empty() {
-                local.ack(acks);
-            }
-            if !withdraws.is_empty() {
-                local.withdraw(withdraws);
-            }
-            if !stops.is_empty() {
-                local.stop(stops);
-            }
+        if let Link::Up { local, .. } = &self.link
+            && !acks.is_empty()
+        {
+            local.ack(acks);
         }
+        let (before, behind) = Endings { stops, withdraws }.around(&starts);
+        self.end_here(before);
         let starts = self.hold_back(starts);
         self.start(&starts);
+        self.end_here(behind);
         self.check(checks);
         for reply in replies {
             reply();
