@@ -30,7 +30,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::vec::IntoIter;
 
-use crate::reach::transport::TransportError;
+use crate::reach::transport::{SUMMING, TransportError};
 
 pub use bring::bring;
 pub use brought::Tidy;
@@ -135,13 +135,29 @@ pub enum StageError {
 }
 
 impl From<TransportError> for StageError {
-    /// What is wrong with a file is no fault of the connection.
+    /// What is wrong with a file is no fault of the connection; nor is what comes out the same each time: more names than are read, and
+    /// a command that was given hours. A quick one that is late tells of a host that does not answer.
     fn from(error: TransportError) -> Self {
         match error {
             TransportError::FarFile { host, path, detail } => {
                 Self::There { host, action: "does not move a file", words: format!("{path}: {detail}") }
             }
             TransportError::File { path, source } => Self::Here { path, source },
+            TransportError::Flood { host, limit } => Self::There {
+                host,
+                action: "has more files than can be asked for at a time",
+                words: format!(
+                    "their names are more than {limit} bytes; let the task pack them into one, as with `tar -cf`"
+                ),
+            },
+            TransportError::Deadline { host, after } if after >= SUMMING => Self::There {
+                host,
+                action: "does not get done with these files",
+                words: format!(
+                    "not within {} h; `csync doctor` tells how its scratch does, and fewer files, packed with `tar -cf`, take less time",
+                    after.as_secs() / 3600
+                ),
+            },
             error => Self::Transport(error),
         }
     }

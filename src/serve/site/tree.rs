@@ -13,13 +13,15 @@ use crate::language::quote::sh;
 use crate::model::batch::JobName;
 use crate::model::units::{Bytes, Timestamp};
 use crate::reach::stage::{StageError, Take, fetch};
-use crate::reach::transport::{Exec, Meter, Remote, Transport, TransportError};
+use crate::reach::transport::{Exec, Meter, Remote, SUMMING, Transport, TransportError};
 use crate::serve::site::send::Ground;
 
 /// Most that comes back by itself; the largest files stay there.
 pub(super) const RESULTS: Bytes = Bytes(10 << 30);
 /// Most files that come back by themselves.
 const FILES: usize = 100_000;
+/// Most that a host may say of what changed: some millions of files.
+const SAID: usize = 256 << 20;
 /// Names in a note.
 const NAMED: usize = 4;
 
@@ -151,7 +153,7 @@ async fn changed(way: &Remote, directory: &str) -> Result<Vec<Changed>, StageErr
          find . -type f -printf '%T@ %s %p\\0' | LC_ALL=C sort -z | LC_ALL=C comm -z -13 ../before -",
         sh(directory)
     );
-    let reply = way.exec(Exec::new(script).printing(256 << 20)).await?;
+    let reply = way.exec(Exec::new(script).printing(SAID).within(SUMMING)).await?;
     if !reply.status.is_success() {
         let words = String::from_utf8_lossy(&reply.stderr).trim().to_owned();
         return Err(StageError::There { host: way.host().to_owned(), action: "does not say what changed", words });

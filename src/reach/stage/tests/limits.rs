@@ -172,3 +172,21 @@ async fn a_channel_that_is_refused_is_asked_for_again_and_what_need_not_wait_doe
     assert!(all.pop().unwrap().wait().await.unwrap().0.is_success());
     assert!(in_time(host.exec(at_once())).await.unwrap().status.is_success());
 }
+
+#[tokio::test]
+async fn what_comes_out_the_same_each_time_is_no_fault_of_the_connection() {
+    let host = Local::transport();
+    let flood = host.exec(Exec::new("seq 1000").printing(99)).await.unwrap_err();
+    let error = StageError::from(flood);
+    assert!(matches!(&error, StageError::There { host, .. } if host == "local"), "{error:?}");
+    assert_eq!(
+        error.to_string(),
+        "local has more files than can be asked for at a time: their names are more than 99 bytes; let the task pack them into one, as \
+         with `tar -cf`"
+    );
+    let late = |after| StageError::from(TransportError::Deadline { host: "hpc".to_owned(), after });
+    assert!(late(SUMMING).to_string().starts_with("hpc does not get done with these files: not within 6 h;"));
+    assert!(matches!(late(SUMMING), StageError::There { .. }));
+    // A host that does not answer at all is asked again later.
+    assert!(matches!(late(Duration::from_mins(1)), StageError::Transport(TransportError::Deadline { .. })));
+}
