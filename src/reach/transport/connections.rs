@@ -123,10 +123,19 @@ pub struct Connections {
     hosts: Mutex<BTreeMap<HostName, Known>>,
     /// Ways by the hosts on them; held while a host becomes known.
     ways: tokio::sync::Mutex<Ways>,
-    /// The socket of the person's agent.
-    agent: Mutex<Option<String>>,
+    /// The person's agent.
+    agent: Mutex<Agent>,
     /// The simulated clusters that were asked for, as they are configured.
     simulated: Mutex<BTreeMap<HostName, (Simulated, Remote)>>,
+}
+
+/// The agent that is asked for keys.
+#[derive(Debug, Default)]
+struct Agent {
+    /// Its socket.
+    socket: Option<String>,
+    /// How many there were before it.
+    nth: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -135,19 +144,22 @@ struct Known {
     remote: Remote,
     member: Member,
     socket: Option<PathBuf>,
+    /// Which agent it is asked with.
+    agent: u32,
 }
 
+/// Ways, each with the agent that it is asked with.
 #[derive(Debug, Default)]
 struct Ways {
-    openssh: BTreeMap<String, Arc<OpenSsh>>,
-    native: BTreeMap<String, Arc<Native>>,
+    openssh: BTreeMap<String, (u32, Arc<OpenSsh>)>,
+    native: BTreeMap<String, (u32, Arc<Native>)>,
     defaults: Option<Options>,
 }
 
 impl Connections {
     /// Makes connections to nothing yet.
     pub fn new(settings: ConnectionSettings) -> Self {
-        let agent = Mutex::new(settings.agent.clone());
+        let agent = Mutex::new(Agent { socket: settings.agent.clone(), nth: 0 });
         Self {
             settings,
             hosts: Mutex::default(),
@@ -162,25 +174,24 @@ impl Connections {
     pub fn offer_agent(&self, socket: &str) -> bool {
         let is_socket = |path: &str| std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
         let mut agent = self.agent.lock().unwrap_or_else(PoisonError::into_inner);
-        if agent.as_deref().is_some_and(is_socket) || !is_socket(socket) {
+        if agent.socket.as_deref().is_some_and(is_socket) || !is_socket(socket) {
             return false;
         }
-        *agent = Some(socket.to_owned());
+        *agent = Agent { socket: Some(socket.to_owned()), nth: agent.nth + 1 };
         drop(agent);
-        // A way that is being connected has just failed, or is about to: its host becomes known again all the same.
+        // A way that is being connected has just failed, or is about to: its host becomes known again all the same. Ways are made anew
+        // when they are looked for: somebody may be asking `ssh` for one now, which takes long, and hold them all.
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        hosts.retain(|_, known| matches!(known.remote.link_state(), LinkState::Open { .. }));
-        drop(hosts);
-        if let Ok(mut ways) = self.ways.try_lock() {
-            let open = |state: LinkState| matches!(state, LinkState::Open { .. });
-            ways.openssh.retain(|_, way| open(Arc::clone(way).transport().link_state()));
-            ways.native.retain(|_, way| open(Arc::clone(way).transport().link_state()));
-        }
+        hosts.retain(|_, known| is_open(&known.remote));
         true
     }
 
     fn agent(&self) -> Option<String> {
-        self.agent.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.agent.lock().unwrap_or_else(PoisonError::into_inner).socket.clone()
+    }
+
+    fn nth_agent(&self) -> u32 {
+        self.agent.lock().unwrap_or_else(PoisonError::into_inner).nth
     }
 
     /// Returns the way to a host as it is configured; nothing is connected.
@@ -225,7 +236,8 @@ impl Connections {
         }
         let destination: Destination = if host.is_local() { HostName::LOCAL.parse()? } else { alias.parse()? };
         let known = if host.is_local() {
-            Known { destination, remote: Local::transport(), member: Member::Local, socket: None }
+            let agent = self.nth_agent();
+            Known { destination, remote: Local::transport(), member: Member::Local, socket: None, agent }
         } else {
             let choice = self.choose_among(&mut ways, &destination).await?;
             self.know(&mut ways, host, &choice, limits)?
@@ -291,10 +303,10 @@ impl Connections {
             known.remote.close().await;
         }
         let ways = std::mem::take(&mut *self.ways.lock().await);
-        for way in ways.openssh.into_values() {
+        for (_, way) in ways.openssh.into_values() {
             way.transport().close().await;
         }
-        for way in ways.native.into_values() {
+        for (_, way) in ways.native.into_values() {
             way.transport().close().await;
         }
     }
@@ -305,10 +317,14 @@ impl Connections {
         let logged_in = known.member == Member::Russh
             && matches!(known.remote.link_state(), LinkState::NeedsLogin { .. })
             && known.socket.as_ref().is_some_and(|socket| socket.exists());
-        (!logged_in).then_some(known)
+        // One that became known while another agent was offered: an open connection needs none.
+        let is_current = known.agent == self.nth_agent() || is_open(&known.remote);
+        (!logged_in && is_current).then_some(known)
     }
 
     fn know(&self, ways: &mut Ways, host: &HostName, choice: &Choice, limits: Limits) -> Result<Known, TransportError> {
+        // Before any way is made: one that is offered from now on is the next.
+        let agent = self.nth_agent();
         let destination = choice.way.last().map(|step| step.destination.clone());
         let destination = destination.ok_or_else(|| unusable(host.as_str(), "it has no way".to_owned()))?;
         let openssh = self.openssh(ways, host, &choice.way, limits)?;
@@ -317,7 +333,7 @@ impl Connections {
             Member::Russh => self.native(ways, host, &choice.way, limits)?.transport(),
             Member::OpenSsh | Member::Local | Member::Simulated => openssh.transport(),
         };
-        Ok(Known { destination, remote, member: choice.member, socket })
+        Ok(Known { destination, remote, member: choice.member, socket, agent })
     }
 
     fn openssh(
@@ -327,21 +343,24 @@ impl Connections {
         steps: &[Step],
         limits: Limits,
     ) -> Result<Arc<OpenSsh>, TransportError> {
+        let nth = self.nth_agent();
         let mut below: Option<Arc<OpenSsh>> = None;
         let mut key = String::new();
         for (number, step) in steps.iter().enumerate() {
             let (name, limits) = self.named(host, steps, number, limits);
             key = format!("{key},{}", step.destination);
-            let way = if let Some(way) = ways.openssh.get(&key) {
-                Arc::clone(way)
+            let is_current =
+                |(asked, way): &&(u32, Arc<OpenSsh>)| *asked == nth || is_open(&Arc::clone(way).transport());
+            let (asked, way) = if let Some(way) = ways.openssh.get(&key).filter(is_current) {
+                way.clone()
             } else {
                 let budget = self.budget(step);
                 let (agent, keyring) = (self.agent(), self.keyring(step));
                 let settings = SshSettings { limits, keyring, agent, budget, ..self.settings.ssh.clone() }
                     .with_options(&step.options);
-                OpenSsh::new(name, step.destination.clone(), below, settings)?
+                (nth, OpenSsh::new(name, step.destination.clone(), below, settings)?)
             };
-            ways.openssh.insert(key.clone(), Arc::clone(&way));
+            ways.openssh.insert(key.clone(), (asked, Arc::clone(&way)));
             below = Some(way);
         }
         below.ok_or_else(|| unusable(host.as_str(), "it has no way".to_owned()))
@@ -354,19 +373,22 @@ impl Connections {
         steps: &[Step],
         limits: Limits,
     ) -> Result<Arc<Native>, TransportError> {
+        let nth = self.nth_agent();
         let mut below: Option<Arc<Native>> = None;
         let mut key = String::new();
         for (number, step) in steps.iter().enumerate() {
             let (name, limits) = self.named(host, steps, number, limits);
             key = format!("{key},{}", step.destination);
-            let way = if let Some(way) = ways.native.get(&key) {
-                Arc::clone(way)
+            let is_current =
+                |(asked, way): &&(u32, Arc<Native>)| *asked == nth || is_open(&Arc::clone(way).transport());
+            let (asked, way) = if let Some(way) = ways.native.get(&key).filter(is_current) {
+                way.clone()
             } else {
                 let hop = self.hop(step).map_err(|detail| unusable(&name, detail))?;
                 let budget = self.budget(step);
-                Native::new(name, hop, below, NativeSettings { limits, budget, ..self.settings.native.clone() })
+                (nth, Native::new(name, hop, below, NativeSettings { limits, budget, ..self.settings.native.clone() }))
             };
-            ways.native.insert(key.clone(), Arc::clone(&way));
+            ways.native.insert(key.clone(), (asked, Arc::clone(&way)));
             below = Some(way);
         }
         below.ok_or_else(|| unusable(host.as_str(), "it has no way".to_owned()))
@@ -537,6 +559,10 @@ fn included(pattern: &str, person: &Person, home: &str) -> Vec<String> {
     files.iter().filter_map(|path| std::fs::read_to_string(path).ok()).collect()
 }
 
+fn is_open(way: &Remote) -> bool {
+    matches!(way.link_state(), LinkState::Open { .. })
+}
+
 fn unusable(host: &str, detail: String) -> TransportError {
     TransportError::Configuration { host: host.to_owned(), detail }
 }
@@ -545,5 +571,70 @@ impl Known {
     fn is_of(&self, alias: &str) -> bool {
         self.member == Member::Local
             || alias.parse::<Destination>().is_ok_and(|destination| destination == self.destination)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::net::UnixListener;
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    use super::*;
+
+    /// Waits until somebody writes to a named pipe, or reads it.
+    async fn at_pipe<T: Send + 'static>(act: impl FnOnce() -> std::io::Result<T> + Send + 'static) {
+        let done = tokio::task::spawn_blocking(act);
+        drop(tokio::time::timeout(Duration::from_mins(1), done).await.expect("nobody came").unwrap().unwrap());
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_is_offered_while_ssh_is_asked_is_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let (asked, go) = (dir.path().join("asked"), dir.path().join("go"));
+        for pipe in [&asked, &go] {
+            mknodat(CWD, pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        }
+        let program = dir.path().join("ssh");
+        let script = format!(
+            "#!/bin/sh\nfor last; do :; done\ncase $last in slow) echo >{}; read -r _ <{} ;; esac\n\
+             printf 'hostname x\\nuser u\\nport 22\\n'\n",
+            asked.display(),
+            go.display()
+        );
+        fs::write(&program, script).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
+        let mut settings = ConnectionSettings::from_env(|_| None, dir.path().join("sockets"));
+        settings.ssh.program = program;
+        settings.member = Some(Member::OpenSsh);
+        settings.agent = Some(dir.path().join("gone").display().to_string());
+        let connections = Arc::new(Connections::new(settings));
+        let reach = |name: &'static str| {
+            let connections = Arc::clone(&connections);
+            async move { connections.transport(&name.parse().unwrap(), name, Limits::default()).await.unwrap() }
+        };
+        let way = async |key: &str| Arc::clone(&connections.ways.lock().await.openssh.get(key).unwrap().1);
+
+        drop(reach("quick").await);
+        let before = way(",quick").await;
+        drop(reach("quick").await);
+        assert!(Arc::ptr_eq(&before, &way(",quick").await));
+        let slow = tokio::spawn(reach("slow"));
+        at_pipe(move || fs::read(asked)).await;
+        let new = dir.path().join("new");
+        let _listener = UnixListener::bind(&new).unwrap();
+        assert!(connections.ways.try_lock().is_err(), "`ssh` is being asked");
+        assert!(connections.offer_agent(new.to_str().unwrap()));
+        at_pipe(move || fs::write(go, "\n")).await;
+        drop(slow.await.unwrap());
+        drop(reach("quick").await);
+        assert!(!Arc::ptr_eq(&before, &way(",quick").await), "it asks the agent that is gone");
+        // It is made anew once.
+        let after = way(",quick").await;
+        drop(reach("quick").await);
+        assert!(Arc::ptr_eq(&after, &way(",quick").await));
+        assert!(!connections.offer_agent(new.to_str().unwrap()), "it is there");
     }
 }
