@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::language::quote::sh;
 use crate::model::api::{ApiError, DataAsk, DataDone, ErrorKind};
 use crate::model::data::{DataFact, IMAGES, ImagesSeen, Replica, has_image};
 use crate::model::host::{Host, HostName};
@@ -23,6 +25,21 @@ use crate::serve::site::{ground_of, is_one};
 
 /// Most that is moved from host to host at a time.
 const MOST: u64 = 1 << 50;
+
+/// How long removing may take: large directories on a filesystem that many share.
+const REMOVING: Duration = Duration::from_mins(30);
+
+/// Removes what it is given. A directory gets another name first, since one of which a part is gone would pass for the whole, however
+/// this ends; the next try finds it by that name. A name that is too long for it goes as it is.
+const REMOVE: &str = r#"s=0
+for p; do
+    g=${p%/*}/.csync-rm.${p##*/}
+    [ -d "$p" ] && [ ! -h "$p" ] || [ -e "$g" ] || continue
+    mv -f -- "$p" "$g" 2>/dev/null
+    [ ! -e "$g" ] || rm -rf -- "$g" || s=1
+done
+rm -rf -- "$@" || s=1
+exit $s"#;
 
 /// Copies in one directory of one host: the host, the directory, what it stands for.
 type Heap = (HostName, String, String);
@@ -125,7 +142,7 @@ impl Handle {
             done.paths.extend(copies.iter().map(Replica::here));
             let leaving = [copies, more].concat();
             if !is_there {
-                remove(&from, &leaving).await?;
+                remove(&from, &leaving, REMOVING).await?;
             }
             let names: Vec<String> = leaving.into_iter().map(|copy| copy.path).collect();
             self.forget(&root, &names, &source).await?;
@@ -189,7 +206,7 @@ impl Handle {
         }
         for ((host, _, root), copies) in heaps(chosen) {
             let way = stock.way(&host).await.map_err(|error| unreached(&error))?;
-            remove(&way, &copies).await?;
+            remove(&way, &copies, REMOVING).await?;
             let names: Vec<String> = copies.iter().map(|copy| copy.path.clone()).collect();
             self.forget(&root, &names, &host).await?;
             done.bytes.0 += copies.iter().map(|copy| copy.size.0).sum::<u64>();
@@ -334,9 +351,10 @@ fn split(copies: &[Replica], absent: HashSet<String>) -> (Vec<String>, Vec<Strin
 }
 
 /// Removes copies from their host, directories with all that is in them; one that is gone already is as good.
-async fn remove(way: &Remote, copies: &[Replica]) -> Result<(), ApiError> {
+async fn remove(way: &Remote, copies: &[Replica], within: Duration) -> Result<(), ApiError> {
     let list: Vec<u8> = copies.iter().flat_map(|copy| [copy.there().as_bytes(), b"\0"].concat()).collect();
-    let reply = way.exec(Exec::new("xargs -0 rm -rf --").reading(list)).await.map_err(|error| unreached(&error))?;
+    let exec = Exec::new(format!("xargs -0 sh -c {} sh", sh(REMOVE))).reading(list).within(within);
+    let reply = way.exec(exec).await.map_err(|error| unreached(&error))?;
     if reply.status.is_success() {
         return Ok(());
     }
@@ -369,4 +387,71 @@ fn failed(error: &StageError) -> ApiError {
 
 fn unreached(error: &TransportError) -> ApiError {
     ApiError { hint: error.hint(), ..refuse(ErrorKind::Conflict, chain(error)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::process::Command;
+
+    use super::*;
+    use crate::model::units::{Bytes, Timestamp};
+    use crate::reach::transport::Local;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<String> =
+            fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[tokio::test]
+    async fn copies_are_removed_whatever_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let long = "d".repeat(250);
+        for name in ["dir/deep/file", "it's a dir/file", &format!("{long}/file"), "stays/file", "stays too/file"] {
+            fs::create_dir_all(dir.path().join(name).parent().unwrap()).unwrap();
+            fs::write(dir.path().join(name), "x").unwrap();
+        }
+        fs::write(dir.path().join("-file\n"), "x").unwrap();
+        symlink("stays", dir.path().join("link")).unwrap();
+        let copy = |name: &str| Replica {
+            root: "/w".to_owned(),
+            path: name.to_owned(),
+            host: HostName::local(),
+            place: dir.path().to_str().unwrap().to_owned(),
+            size: Bytes(1),
+            mtime: 1,
+            at: Timestamp(0),
+        };
+        let going = ["dir", "it's a dir", &long, "-file\n", "link", "was never there"].map(copy);
+        remove(&Local::transport(), &going, REMOVING).await.unwrap();
+        assert_eq!(names(dir.path()), ["stays", "stays too"]);
+        assert_eq!(names(&dir.path().join("stays")), ["file"]);
+    }
+
+    #[test]
+    fn a_directory_that_is_removed_in_part_has_its_name_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let going = dir.path().join("going");
+        fs::create_dir_all(going.join("deep")).unwrap();
+        for name in ["one", "deep/other"] {
+            fs::write(going.join(name), "x").unwrap();
+        }
+        // It is cut after the first file.
+        let bin = dir.path().join("bin");
+        fs::create_dir(&bin).unwrap();
+        fs::write(bin.join("rm"), "#!/bin/sh\n/bin/rm -f \"$3/one\"\nexit 1\n").unwrap();
+        fs::set_permissions(bin.join("rm"), fs::Permissions::from_mode(0o700)).unwrap();
+        let path = std::env::var("PATH").unwrap();
+        let run = |path: &str| {
+            let done = Command::new("/bin/sh").args(["-c", REMOVE, "sh"]).arg(&going).env("PATH", path).status();
+            done.unwrap().success()
+        };
+        assert!(!run(&format!("{}:{path}", bin.display())));
+        assert_eq!(names(dir.path()), [".csync-rm.going", "bin"]);
+        assert!(run(&path));
+        assert_eq!(names(dir.path()), ["bin"]);
+    }
 }
