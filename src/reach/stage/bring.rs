@@ -365,6 +365,10 @@ async fn one(
         moved
     } else {
         make_dir_of(host, &target).await?;
+        if has_former {
+            // Fails where nothing was left, or that is in use: the file itself matters.
+            host.exec(Exec::new(delta::forget_partial(&target))).await?;
+        }
         let mode = file.meta.permissions().mode() & 0o777 | 0o600;
         let (from, mtime) = (file.path.clone(), Some(file.stamp(now)));
         host.put(&Put { from, to: target, mode, mtime, meter: meter.clone() }).await?.sent

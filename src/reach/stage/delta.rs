@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 
+use crate::language::quote::sh;
 use crate::reach::stage::pack::inbox;
 use crate::reach::stage::{BUFFER, Seen, words as words_of};
 use crate::reach::transport::{Meter, Transport, TransportError};
@@ -27,6 +28,9 @@ exec 3<&0
 { printf '%s\n' "$*"; exec cat <&3; } >up &
 exec cat <down 3<&-
 "#;
+
+/// Where `rsync` there keeps what it has of a file, beside it, so that the next one goes on with that.
+const PARTIAL: &str = ".csync-partial";
 
 /// Longest command that `rsync` here may ask for.
 const COMMAND: usize = 4096;
@@ -92,13 +96,20 @@ enum Unlike {
 pub(super) async fn there(host: &dyn Transport, file: &Path, to: &str, meter: &Meter) -> Option<u64> {
     let size = fs::metadata(file).ok()?.len();
     // It is compared again: its time may be the same.
-    let options =
-        ["--ignore-times", "--copy-links", "--times", "--perms", "--chmod=u+rw", "--partial-dir=.csync-partial"];
+    let options = ["--ignore-times", "--copy-links", "--times", "--perms", "--chmod=u+rw", "--partial-dir"];
     let mut arguments: Vec<OsString> = options.map(Into::into).into();
+    arguments.push(PARTIAL.into());
     arguments.extend([absolute(file).ok()?.into(), far(to)]);
     let tally = Tally::new(Way::There, meter);
     let sent = rsync(host, &arguments, None, &tally).await;
     tally.told(host, sent, size)
+}
+
+/// Returns the script that removes what `rsync` left of a file of a host that now moves as a whole.
+pub(super) fn forget_partial(file: &str) -> String {
+    let (dir, name) = file.rsplit_once('/').unwrap_or((".", file));
+    let partial = format!("{dir}/{PARTIAL}");
+    format!("rm -f -- {}; rmdir -- {} 2>/dev/null", sh(&format!("{partial}/{name}")), sh(&partial))
 }
 
 /// Fetches a file to where a former version of it lies, likewise: `rsync` writes to a directory of its own, in which there must be

@@ -255,6 +255,7 @@ async fn one(from: Place<'_>, to: Place<'_>, name: &str, seen: Seen, meter: &Met
     }
     let (status, stderr) = channel.wait().await?;
     if has + copied != seen.size && !status.is_success() {
+        landing.discard().await;
         let host = host.host().to_owned();
         return Err(StageError::There { host, action: "does not give a file", words: words(&stderr) });
     }

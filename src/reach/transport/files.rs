@@ -81,8 +81,9 @@ pub(crate) struct Landing<'a> {
 }
 
 impl<'a> Landing<'a> {
-    /// Opens it. `stamp` tells contents apart: what is there under the same one is gone on with. So does the host's name: where two
-    /// hosts are one filesystem, both may be given the same file at once, and each would write into the other's half.
+    /// Opens it. `stamp` tells contents apart: what is there under the same one is gone on with, and what is there of another content
+    /// goes, of which nobody needs the rest. The host's name tells halves apart too: where two hosts are one filesystem, both may be
+    /// given the same file at once, and each would write into the other's half.
     pub(crate) async fn open(
         host: &'a dyn Transport,
         to: &str,
@@ -90,18 +91,20 @@ impl<'a> Landing<'a> {
         stamp: &str,
     ) -> Result<Self, TransportError> {
         let name = far(to);
-        let part = far_part(&name, &format!("{size}-{stamp}-{}", host.host()));
+        let (halves, part) = far_part(&name, host.host(), &format!("{size}-{stamp}"));
         let script = format!(
-            "to={} part={} size={size}
+            "to={} halves={} part={} size={size}
             umask 077
             [ ! -d \"$to\" ] || {{ echo 'a directory of that name is there' >&2; exit 73; }}
+            for half in \"$halves\"*.part; do [ \"$half\" = \"$part\" ] || rm -f -- \"$half\"; done
             has=$(wc -c 2>/dev/null <\"$part\") && [ \"$has\" -le $size ] || has=0
             [ \"$has\" -gt 0 ] || : >\"$part\" || exit 73
             echo $((has))
-            cat >>\"$part\" || exit 74
+            cat >>\"$part\" || {{ [ $? -gt 128 ] || rm -f -- \"$part\"; exit 74; }}
             has=$(wc -c <\"$part\") && [ \"$has\" -eq $size ] || {{ echo \"$((has)) of $size bytes arrived\" >&2; exit 75; }}
             cksum <\"$part\"",
             sh(&name),
+            sh(&halves),
             sh(&part),
         );
         let mut channel = host.open(&script).await?;
@@ -121,6 +124,15 @@ impl<'a> Landing<'a> {
         self.channel.split().0.write_all(bytes).await.is_ok()
     }
 
+    /// Gives it up: where the host is still there, nothing is gone on with. What is full would stay full, and whoever lists the directory
+    /// would find it.
+    pub(crate) async fn discard(self) {
+        // Nobody writes there any more, nor begins to, once that is over.
+        if self.channel.wait().await.is_ok() {
+            remove_part(self.host, &self.part).await;
+        }
+    }
+
     /// Ends it, compares, and gives it its name. Without a checksum to compare with, its size has to do.
     pub(crate) async fn close(
         mut self,
@@ -134,6 +146,8 @@ impl<'a> Landing<'a> {
         drop(stdout.take(64).read_to_string(&mut line).await);
         let (status, stderr) = self.channel.wait().await?;
         if !matches!(status.code(), 0 | 127) {
+            // The host says so: the connection is there.
+            remove_part(self.host, &self.part).await;
             return Err(far_file(self.host, &self.name, &stderr, &status.to_string()));
         }
         let (part, name) = (sh(&self.part), sh(&self.name));
@@ -142,7 +156,7 @@ impl<'a> Landing<'a> {
             && (sum != there || there.size != self.size)
         {
             // The next try begins anew.
-            drop(self.host.exec(Exec::new(format!("rm -f {part}"))).await);
+            remove_part(self.host, &self.part).await;
             let detail =
                 format!("it has the checksum {there} there, and {sum} here: it was spoilt on its way, or changed");
             return Err(far_file(self.host, &self.name, &[], &detail));
@@ -152,13 +166,21 @@ impl<'a> Landing<'a> {
             0 => format!("touch -d @{seconds} {part} && "),
             _ => format!("{{ touch -d @{seconds}.{nanos:09} {part} 2>/dev/null || touch -d @{seconds} {part}; }} && "),
         });
-        let script = format!("chmod {:o} {part} && {touch}mv -f {part} {name}", mode & 0o7777);
+        let script = format!(
+            "{{ chmod {:o} {part} && {touch}mv -f {part} {name}; }} || {{ rm -f {part}; exit 74; }}",
+            mode & 0o7777
+        );
         let reply = self.host.exec(Exec::new(script)).await?;
         if !reply.status.is_success() {
             return Err(far_file(self.host, &self.name, &reply.stderr, &reply.status.to_string()));
         }
         Ok(())
     }
+}
+
+/// Removes what arrived of a file. Where that fails, the next try for the same file does it.
+async fn remove_part(host: &dyn Transport, part: &str) {
+    drop(host.exec(Exec::new(format!("rm -f {}", sh(part)))).await);
 }
 
 /// Brings a file to a host.
@@ -181,7 +203,13 @@ pub(super) async fn put(host: &dyn Transport, put: &Put) -> Result<Moved, Transp
         put.meter.count(chunk.len() as u64);
     }
     drop(chunks);
-    let sum = joined(reading).await.map_err(here)?;
+    let sum = match joined(reading).await {
+        Ok(sum) => sum,
+        Err(source) => {
+            landing.discard().await;
+            return Err(here(source));
+        }
+    };
     landing.close(sum, put.mode, put.mtime).await?;
     Ok(Moved { size, sent: size - has.min(size) })
 }
@@ -373,26 +401,90 @@ fn far(path: &str) -> String {
     if path.starts_with('/') { path.to_owned() } else { format!("./{path}") }
 }
 
-/// Returns the temporary name beside a file of a host: the same for the same content, so that a later try goes on with it.
-fn far_part(path: &str, stamp: &str) -> String {
+/// Returns the temporary name beside a file of a host: the same for the same content, so that a later try goes on with it; and how
+/// those of all its contents begin.
+fn far_part(path: &str, host: &str, stamp: &str) -> (String, String) {
     let (dir, name) = path.rsplit_once('/').unwrap_or((".", path));
-    format!("{dir}/{}", part_name(name, stamp))
+    let halves = format!("{dir}/.csync-{}-", hash(&format!("{name}\n{host}")));
+    let part = format!("{halves}{}.part", hash(stamp));
+    (halves, part)
 }
 
 /// Returns the temporary name beside a file here.
 fn near_part(path: &Path, stamp: &str) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(part_name(&name, stamp))
+    path.with_file_name(format!(".csync-{}.part", hash(&format!("{name}\n{stamp}"))))
 }
 
 /// A long name plus a suffix would be too long for a filesystem.
-fn part_name(name: &str, stamp: &str) -> String {
-    let hash = blake3::hash(format!("{name}\n{stamp}").as_bytes()).to_hex();
-    format!(".csync-{}.part", hash.get(..16).unwrap_or_default())
+fn hash(text: &str) -> String {
+    blake3::hash(text.as_bytes()).to_hex().get(..16).unwrap_or_default().to_owned()
 }
 
 fn far_file(host: &dyn Transport, path: &str, stderr: &[u8], otherwise: &str) -> TransportError {
     let words = String::from_utf8_lossy(stderr);
     let detail = words.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or(otherwise).trim().to_owned();
     TransportError::FarFile { host: host.host().to_owned(), path: path.to_owned(), detail }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reach::transport::Local;
+
+    fn parts(dir: &Path) -> Vec<String> {
+        let names = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut parts: Vec<String> = names.filter(|name| name.ends_with(".part")).collect();
+        parts.sort();
+        parts
+    }
+
+    #[tokio::test]
+    async fn what_nobody_goes_on_with_does_not_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let to = dir.path().join("it's large").to_str().unwrap().to_owned();
+        let host = Local::transport();
+        // The connection is lost: it is gone on with.
+        let mut cut = Landing::open(&host, &to, 10, "first").await.unwrap();
+        assert!(cut.write(b"1").await);
+        let first = parts(dir.path());
+        assert_eq!(first.len(), 1);
+        while std::fs::metadata(dir.path().join(&first[0])).unwrap().len() == 0 {
+            tokio::task::yield_now().await;
+        }
+        drop(cut);
+        assert_eq!(parts(dir.path()), first);
+        // Of another host that has the same disk, and of another file.
+        let (_, others) = far_part(&to, "another", "10-first");
+        std::fs::write(&others, "").unwrap();
+        std::fs::write(dir.path().join(".csync-0123456789abcdef-0.part"), "").unwrap();
+        let mut changed = Landing::open(&host, &to, 10, "second").await.unwrap();
+        assert!(!parts(dir.path()).contains(&first[0]), "another content came: nobody needs the half of that");
+        assert_eq!(parts(dir.path()).len(), 3);
+        assert!(changed.write(b"four").await);
+        let said = changed.close(None, 0o600, None).await.unwrap_err().to_string();
+        assert!(said.contains("4 of 10 bytes arrived"), "{said}");
+        assert_eq!(parts(dir.path()).len(), 2, "the others'");
+        let given_up = Landing::open(&host, &to, 10, "third").await.unwrap();
+        assert_eq!(parts(dir.path()).len(), 3);
+        given_up.discard().await;
+        assert_eq!(parts(dir.path()).len(), 2);
+        let mut whole = Landing::open(&host, &to, 4, "fourth").await.unwrap();
+        assert!(whole.write(b"four").await);
+        whole.close(None, 0o600, None).await.unwrap();
+        assert_eq!((std::fs::read(&to).unwrap(), parts(dir.path()).len()), (b"four".to_vec(), 2));
+    }
+
+    #[tokio::test]
+    async fn what_gets_no_name_does_not_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let to = dir.path().join("there").to_str().unwrap().to_owned();
+        let host = Local::transport();
+        let mut landing = Landing::open(&host, &to, 1, "s").await.unwrap();
+        assert!(landing.write(b"1").await);
+        // Somebody is faster, with something that does not give way.
+        std::fs::create_dir_all(dir.path().join("there").join(parts(dir.path()).remove(0)).join("x")).unwrap();
+        landing.close(None, 0o600, None).await.unwrap_err();
+        assert_eq!(parts(dir.path()), Vec::<String>::new());
+    }
 }
