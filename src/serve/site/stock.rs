@@ -47,8 +47,8 @@ struct Inner {
     tidied: HashMap<(HostName, String, String), SystemTime>,
     /// What this process noted to have brought: host, directory, name.
     brought: HashSet<(HostName, String, String)>,
-    /// What is being brought: host, directory, name.
-    claims: HashSet<(HostName, String, String)>,
+    /// What is being brought, by host and directory.
+    claims: HashMap<(HostName, String), BTreeSet<String>>,
     moves: BTreeMap<u64, Arc<Move>>,
     next: u64,
 }
@@ -71,11 +71,12 @@ pub struct Moving {
     it: Arc<Move>,
 }
 
-/// Names that are being brought, until it is dropped: nobody else brings them meanwhile.
+/// Names that are being brought, until it is dropped: nobody else brings them meanwhile, nor what is in them or around them.
 #[derive(Debug)]
 pub struct Claim {
     stock: Arc<Stock>,
-    held: Vec<(HostName, String, String)>,
+    place: (HostName, String),
+    held: Vec<String>,
 }
 
 impl Stock {
@@ -328,7 +329,8 @@ impl Stock {
         self.inner().rates.get(&(source.clone(), target.clone())).copied()
     }
 
-    /// Claims those of some names that nobody else is bringing to a directory of a host; returns the others too.
+    /// Claims those of some names that nobody else is bringing to a directory of a host, nor a directory that they are in, nor anything
+    /// that is in them: two that write the same file would write into one another's half. Returns the others too.
     pub fn claim(
         self: &Arc<Self>,
         host: &HostName,
@@ -336,29 +338,29 @@ impl Stock {
         names: Vec<String>,
     ) -> (Claim, Vec<String>, Vec<String>) {
         let mut inner = self.inner();
-        let (mut held, mut mine, mut others) = (Vec::new(), Vec::new(), Vec::new());
-        for name in names {
-            let claim = (host.clone(), directory.to_owned(), name.clone());
-            if inner.claims.insert(claim.clone()) {
-                held.push(claim);
-                mine.push(name);
-            } else {
-                others.push(name);
-            }
-        }
+        let place = (host.clone(), directory.to_owned());
+        let claimed = inner.claims.entry(place.clone()).or_default();
+        // What is around one another among these is no obstacle: it is brought by one.
+        let (mine, others): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| !meets(claimed, name));
+        claimed.extend(mine.iter().cloned());
         drop(inner);
-        (Claim { stock: Arc::clone(self), held }, mine, others)
+        (Claim { stock: Arc::clone(self), place, held: mine.clone() }, mine, others)
     }
 
     /// Waits until somebody has brought what they claimed.
     pub async fn wait(&self, host: &HostName, directory: &str, names: &[String]) {
+        let place = (host.clone(), directory.to_owned());
         loop {
             let freed = self.freed.notified();
             tokio::pin!(freed);
             // Before looking, so that nothing is missed in between.
             freed.as_mut().enable();
-            let is_claimed = |name: &String| (host.clone(), directory.to_owned(), name.clone());
-            if !names.iter().any(|name| self.inner().claims.contains(&is_claimed(name))) {
+            let is_free = {
+                let inner = self.inner();
+                let claimed = inner.claims.get(&place);
+                claimed.is_none_or(|claimed| !names.iter().any(|name| meets(claimed, name)))
+            };
+            if is_free {
                 return;
             }
             freed.await;
@@ -454,12 +456,32 @@ impl Drop for Moving {
 impl Drop for Claim {
     fn drop(&mut self) {
         let mut inner = self.stock.inner();
-        for claim in &self.held {
-            inner.claims.remove(claim);
+        if let Some(claimed) = inner.claims.get_mut(&self.place) {
+            for name in &self.held {
+                claimed.remove(name);
+            }
+            if claimed.is_empty() {
+                inner.claims.remove(&self.place);
+            }
         }
         drop(inner);
         self.stock.freed.notify_waiters();
     }
+}
+
+/// Returns whether one of these names is this one, or one is in the other.
+fn meets(claimed: &BTreeSet<String>, name: &str) -> bool {
+    if claimed.is_empty() {
+        return false;
+    }
+    // All of a directory.
+    if name == "." || claimed.contains(".") {
+        return true;
+    }
+    let below = format!("{name}/");
+    claimed.contains(name)
+        || above(name).any(|dir| claimed.contains(dir))
+        || claimed.range(below.clone()..).next().is_some_and(|first| first.starts_with(&below))
 }
 
 /// Returns which copies a host does not have as they were seen: they are gone, or changed, or a part of a directory is. Two commands,
@@ -567,6 +589,8 @@ mod tests {
         assert_eq!((mine, &others), (names(&["c"]), &names(&["b"])));
         let (_, mine, _) = stock.claim(&host("lab"), "/t", names(&["b"]));
         assert_eq!(mine, names(&["b"]), "of another host");
+        let (_, mine, _) = stock.claim(&host("hpc"), "/u", names(&["b"]));
+        assert_eq!(mine, names(&["b"]), "of another directory");
         let waiting = {
             let stock = Arc::clone(&stock);
             tokio::spawn(async move { stock.wait(&host("hpc"), "/t", &others).await })
@@ -576,6 +600,36 @@ mod tests {
         drop(second);
         drop(first);
         waiting.await.unwrap();
+        assert!(stock.inner().claims.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_is_in_a_directory_that_somebody_brings_nobody_else_brings() {
+        let stock = Arc::new(Stock::default());
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let claim = |wanted: &[&str]| stock.claim(&host("hpc"), "/t", names(wanted));
+        // Those that are asked for together are brought together.
+        let (first, mine, others) = claim(&["dir", "dir/deep/x", "one/deep/y"]);
+        assert_eq!((mine, others), (names(&["dir", "dir/deep/x", "one/deep/y"]), names(&[])));
+        let (second, mine, others) = claim(&["dir/z", "dir-not", "one", "one/deep", "one/deep.y", "one/deep/yz"]);
+        assert_eq!(
+            (mine, &others),
+            (names(&["dir-not", "one/deep.y", "one/deep/yz"]), &names(&["dir/z", "one", "one/deep"]))
+        );
+        assert_eq!(claim(&["."]).2, names(&["."]), "all of it");
+        drop(second);
+        let waiting = {
+            let stock = Arc::clone(&stock);
+            tokio::spawn(async move { stock.wait(&host("hpc"), "/t", &others).await })
+        };
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(first);
+        waiting.await.unwrap();
+        let (all, mine, _) = claim(&["."]);
+        assert_eq!(mine, names(&["."]));
+        assert_eq!(claim(&["dir/z"]).2, names(&["dir/z"]));
+        drop(all);
     }
 
     #[test]
