@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use csync::language::quote::sh;
 use csync::model::host::HostName;
-use csync::reach::stage::{Take, Tidy, bring, fetch};
+use csync::reach::stage::{Ledger, Take, Tidy, bring, fetch};
 use csync::reach::transport::{ConnectionSettings, Connections, Exec, Limits, Member, Meter, Remote, Transport};
 use tokio::process::Command;
 
@@ -110,7 +110,9 @@ impl Bench {
 
     async fn bring(&self, what: &str, to: &str) -> Result<u64, Failure> {
         let to = format!("{}/{to}", self.far);
-        Ok(bring(&self.host, &self.dir, &to, &[what.to_owned()], Tidy::BELOW, &Meter::default()).await?.moved)
+        Ok(bring(&self.host, &self.dir, &to, &[what.to_owned()], Tidy::all(&Ledger::default()), &Meter::default())
+            .await?
+            .moved)
     }
 
     async fn fetch(&self, what: &str, to: &str) -> Result<u64, Failure> {

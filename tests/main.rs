@@ -23,6 +23,7 @@ mod journey_copies;
 mod journey_demo;
 mod journey_fetch;
 mod journey_index;
+mod journey_inputs;
 mod journey_learned;
 mod journey_profile;
 mod journey_route;

@@ -1,6 +1,6 @@
 //! From here to a host.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -11,8 +11,9 @@ use tokio::task::spawn_blocking;
 
 use crate::language::quote::sh;
 use crate::reach::clock;
-use crate::reach::stage::brought::{Brought, Note, Tidy, write};
-use crate::reach::stage::look::{Seen, here, list, look, sums};
+use crate::reach::stage::brought::{Brought, Note, write};
+use crate::reach::stage::ledger::{Ledger, Tidy};
+use crate::reach::stage::look::{Seen, here, list, look, sums, with_those_above};
 use crate::reach::stage::pack::{Bridge, Packer, Packing, Unpacked, send};
 use crate::reach::stage::{Filling, LARGE, Moved, StageError, checked, delta, plain, streams, words};
 use crate::reach::transport::{Checksum, Exec, Meter, Put, Sum, Transport};
@@ -64,8 +65,8 @@ impl Wanted {
     }
 }
 
-/// Brings files of the directory `from` to the directory `to` of a host, which is made; directories with all that is in them, and
-/// without what was brought into them before and is no longer here, as `tidy` says. Returns when the host has them.
+/// Brings files of the directory `from` to the directory `to` of a host, which is made; directories with all that is in them. What was
+/// brought there before and is no longer here goes, as `tidy` says. Returns when the host has them.
 ///
 /// # Errors
 /// When a file cannot be read here, or the host does not take it. What arrived by then need not move again.
@@ -77,19 +78,24 @@ pub async fn bring(
     tidy: Tidy<'_>,
     meter: &Meter,
 ) -> Result<Moved, StageError> {
+    let names = &outermost(names)?;
     let (found, mut walked) = mpsc::unbounded_channel();
     let finding = {
-        let (from, names) = (from.to_owned(), names.to_vec());
+        let (from, names) = (from.to_owned(), names.clone());
         // Fails when nobody wants the rest.
         spawn_blocking(move || files_of(&from, &names, |files| found.send(files).is_ok()))
     };
-    let roots = look(host, to, names.iter().map(String::as_str)).await?;
+    let before = async {
+        let lacks = tidy.ledger.lacks(from, tidy.spares).await?;
+        if lacks { Brought::read(host, to).await.map(Some) } else { Ok(None) }
+    };
+    let (roots, brought) = tokio::try_join!(look(host, to, names.iter().map(String::as_str)), before)?;
     let now = clock::now().0 / 1_000_000;
-    let mut sorted = Sorted { there: known(names, &roots), ..Sorted::default() };
+    let mut sorted = Sorted { there: known(names, &roots), ..Sorted::new(tidy.ledger) };
     // First, since one may be in the way of what comes: a file in the place of a directory.
-    if !tidy.beside.is_empty() || roots.iter().any(|(name, seen)| seen.is_dir || from.join(name).is_dir()) {
-        let mut brought = Brought::read(host, to).await?;
-        brought.tidy(host, (from, to), names, tidy).await?;
+    if let Some(mut brought) = brought {
+        let gone = brought.tidy(host, (from, to), tidy.spares).await?;
+        tidy.ledger.settle(&brought, gone);
         sorted.brought = Some(brought);
     }
     let (streams, queue) = mpsc::unbounded_channel();
@@ -118,7 +124,7 @@ pub async fn bring(
         }
         Ok(())
     };
-    let sending = || send_all(host, to, &queue, now, meter);
+    let sending = || send_all(host, to, &queue, now, tidy.ledger, meter);
     let sent = tokio::try_join!(feeding, sending(), sending());
     drop(walked);
     // What cannot be read here explains why less was sent than there is.
@@ -142,9 +148,23 @@ fn known(names: &[String], roots: &HashMap<String, Seen>) -> HashMap<String, See
     names.iter().filter_map(|name| Some((plain(name), *roots.get(name)?))).collect()
 }
 
+/// Returns the plain names without those of what is in a directory that is named too: that comes with it.
+fn outermost(names: &[String]) -> Result<Vec<String>, StageError> {
+    let mut all = BTreeSet::new();
+    for name in names {
+        all.insert(plain(checked(name)?));
+    }
+    if all.contains("") {
+        return Ok(vec![".".to_owned()]);
+    }
+    let is_outer = |name: &&String| !with_those_above(name).any(|above| above != name.as_str() && all.contains(above));
+    Ok(all.iter().filter(is_outer).cloned().collect())
+}
+
 /// What becomes of the files that were found.
-#[derive(Default)]
-struct Sorted {
+struct Sorted<'a> {
+    /// Takes in what is to be there.
+    ledger: &'a Ledger,
     /// What the host has.
     there: HashMap<String, Seen>,
     /// Of the same size as there: their contents are compared.
@@ -158,7 +178,19 @@ struct Sorted {
     moved: Moved,
 }
 
-impl Sorted {
+impl<'a> Sorted<'a> {
+    fn new(ledger: &'a Ledger) -> Self {
+        Self {
+            ledger,
+            there: HashMap::new(),
+            doubtful: Vec::new(),
+            large: Vec::new(),
+            brought: None,
+            touched: Note::default(),
+            moved: Moved::default(),
+        }
+    }
+
     /// Looks for files of which their names, or the directories that they are below, were looked for: in a directory that is not
     /// there no file is.
     async fn look_below(&mut self, host: &dyn Transport, to: &str, files: &[Wanted]) -> Result<(), StageError> {
@@ -175,6 +207,7 @@ impl Sorted {
     /// Returns what is to be sent of these now.
     fn sort(&mut self, files: Vec<Wanted>, meter: &Meter) -> Vec<Wanted> {
         self.moved.files += files.len() as u64;
+        self.ledger.brings(files.iter().map(|file| file.name.as_str()));
         let (mut large, mut small) = (Vec::new(), Vec::new());
         for file in files {
             match self.there.get(&file.name) {
@@ -213,7 +246,12 @@ impl Sorted {
         for dir in &empty {
             note.dir(dir);
         }
-        if note.text().is_empty() { Ok(()) } else { write(host, to, note, empty).await }
+        if note.text().is_empty() {
+            return Ok(());
+        }
+        self.ledger.makes(&empty);
+        self.ledger.writes();
+        write(host, to, note, empty).await
     }
 
     /// Takes in what has to move.
@@ -232,6 +270,7 @@ async fn send_all(
     to: &str,
     queue: &tokio::sync::Mutex<UnboundedReceiver<Vec<Wanted>>>,
     now: i64,
+    ledger: &Ledger,
     meter: &Meter,
 ) -> Result<(), StageError> {
     loop {
@@ -248,6 +287,7 @@ async fn send_all(
             }
             Ok(())
         };
+        ledger.writes();
         send(host, to, meter, packing).await?;
     }
 }

@@ -1,16 +1,17 @@
 //! What was brought to a directory of a host, written down there beside it: what is no longer here goes there too, before anybody
 //! reads there again, and nothing else does.
 //!
-//! A file goes that is not here any more and still is, by its size and time, what was brought. One that a job wrote over, or made, is
-//! never in the way of that: it stays, and so does what whoever brings wants spared. Of directories those go that were brought and
-//! have nothing in them.
+//! A file goes that is not here any more and still is, by its size and time, what was brought, wherever it is: a command may take all
+//! that it finds (`cat */x.txt`), and what that is nobody tells us. One that a job wrote over, or made, is never in the way of that: it
+//! stays, and so does what whoever brings wants spared. Of directories those go that were brought and have nothing in them.
 //!
 //! Another job may run there meanwhile that reads the same directory. It is not waited for, which may take days, and is not given a
 //! wrong answer either: whoever has a file open reads on in it, as with one that changed here and is replaced there; who has not
 //! opened it yet finds what it would find here, where a person took it away under the job; one that names the file itself as its
-//! input does not start without it, and says so. A single command that is sent works in a copy of the directory, which is made by a list.
+//! input, be it of another workflow, does not start without it, and says so. A single command that is sent works in a copy of the
+//! directory, which is made by a list.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -19,25 +20,17 @@ use tokio::task::spawn_blocking;
 use crate::language::quote::sh;
 use crate::reach::stage::look::{SAID, ask, here, list, look, with_those_above};
 use crate::reach::stage::pack::send;
-use crate::reach::stage::{StageError, plain, words};
+use crate::reach::stage::{StageError, words};
 use crate::reach::transport::{Exec, Meter, SUMMING, Transport};
 
 /// From so many pieces on it is written anew as one.
 const PIECES: usize = 32;
 
-/// Where what is no longer here goes: below all directories that are brought, and in some others.
-#[derive(Clone, Copy)]
-pub struct Tidy<'a> {
-    /// Directories in which files alone are named, and so many that a command may take all that are there: `cat data/*`.
-    pub beside: &'a [String],
-    /// Says what stays, whatever was brought under that name once.
-    pub spares: &'a (dyn Fn(&str) -> bool + Send + Sync),
-}
+/// How often it is asked for: pieces are written as one by others too, and are gone then.
+const TRIES: u32 = 3;
 
-impl Tidy<'_> {
-    /// Below the directories that are brought, with nothing spared.
-    pub const BELOW: Self = Tidy { beside: &[], spares: &|_| false };
-}
+/// What a host does not do whose notes cannot be read.
+pub(super) const UNTOLD: &str = "cannot tell what was brought to it";
 
 /// Returns where it is kept what was brought to a directory: beside it, where no job that works in it meets it.
 pub(super) fn place(to: &str) -> String {
@@ -91,12 +84,32 @@ pub(super) struct Brought {
 
 impl Brought {
     /// Asks a host. Nothing is known of what was not written down.
+    ///
+    /// # Errors
+    /// When the host cannot be asked, or cannot read all of it: what it does not tell would never go.
     pub(super) async fn read(host: &dyn Transport, to: &str) -> Result<Self, StageError> {
+        // No list of all pieces, which may be longer than a command line.
         let script = format!(
-            "cd -- {} 2>/dev/null || exit 0; for f in *; do printf '%s\\n' \"$f\"; done; echo; cat -- * 2>/dev/null; exit 0",
+            "p={}; [ -e \"$p\" ] || [ -h \"$p\" ] || exit 0; cd -- \"$p\" || exit 73\n\
+             find . -type f -print && echo && find . -type f -exec cat {{}} +",
             sh(&place(to))
         );
-        let text = ask(host, script, Vec::new()).await?;
+        let mut tries = 1;
+        let text = loop {
+            match ask(host, script.clone(), Vec::new()).await {
+                Err(StageError::There { .. }) if tries < TRIES => tries += 1,
+                Err(StageError::There { host, words, .. }) => {
+                    let words = format!("{words}; `csync clean --on {host} --inputs` has it brought anew");
+                    return Err(StageError::There { host, action: UNTOLD, words });
+                }
+                text => break text?,
+            }
+        };
+        Ok(Self::of(&text))
+    }
+
+    fn of(text: &str) -> Self {
+        // Without a piece there is but the line between.
         let (pieces, entries) = text.split_once("\n\n").unwrap_or_default();
         let mut brought = Self { pieces: pieces.lines().map(str::to_owned).collect(), ..Self::default() };
         for entry in entries.split('\0') {
@@ -113,7 +126,7 @@ impl Brought {
                 _ => {}
             }
         }
-        Ok(brought)
+        brought
     }
 
     /// Returns whether a file was brought.
@@ -121,53 +134,63 @@ impl Brought {
         self.files.contains_key(name)
     }
 
-    /// Removes from a host what is not here any more of what was brought under these names, below them, and beside some of them.
+    /// Returns the files that were brought.
+    pub(super) fn files(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str)
+    }
+
+    /// Returns the directories that were brought.
+    pub(super) fn dirs(&self) -> impl Iterator<Item = &str> {
+        self.dirs.iter().map(String::as_str)
+    }
+
+    /// Returns in how many pieces that is written down.
+    pub(super) const fn pieces(&self) -> usize {
+        self.pieces.len()
+    }
+
+    /// Removes from a host what was brought and is not here any more. Returns what that was.
     pub(super) async fn tidy(
         &mut self,
         host: &dyn Transport,
         (from, to): (&Path, &str),
-        names: &[String],
-        Tidy { beside, spares: spared }: Tidy<'_>,
-    ) -> Result<(), StageError> {
-        let (files, dirs) = self.gone(from, names, beside).await?;
-        let files: Vec<String> = files.into_iter().filter(|name| !spared(name)).collect();
+        spares: &(dyn Fn(&str) -> bool + Send + Sync),
+    ) -> Result<Gone, StageError> {
+        let (files, dirs) = self.gone(from).await?;
+        let (mut spared, files): (Vec<_>, Vec<_>) = files.into_iter().partition(|name| spares(name));
         let there = look(host, to, files.iter().map(String::as_str)).await?;
         let is_ours = |name: &&String| {
             let seen = there.get(*name).filter(|seen| !seen.is_dir);
             seen.is_some_and(|seen| self.files.get(*name).is_some_and(|of| of.contains(&(seen.size, seen.mtime))))
         };
         let stale: Vec<&str> = files.iter().filter(is_ours).map(String::as_str).collect();
+        // Those of what is spared go when that does.
+        let kept: HashSet<String> = spared.iter().flat_map(|name| with_those_above(name)).map(str::to_owned).collect();
+        let (spared_dirs, mut dirs): (Vec<_>, Vec<_>) = dirs.into_iter().partition(|dir| spares(dir));
         // The inner ones first.
-        let mut dirs: Vec<&str> = dirs.iter().map(String::as_str).filter(|dir| !spared(dir)).collect();
         dirs.sort_by_key(|dir| std::cmp::Reverse(dir.len()));
         if !stale.is_empty() || !dirs.is_empty() {
             tracing::debug!(host = host.host(), to, files = stale.len(), dirs = dirs.len(), "what is gone here goes");
-            remove(host, to, list(stale.iter().chain(&dirs).copied())?).await?;
+            remove(host, to, list(stale.iter().copied().chain(dirs.iter().map(String::as_str)))?).await?;
         }
         // What a job wrote in the place of one is its own from now on.
         for name in &files {
             self.files.remove(name);
         }
-        if self.pieces.len() >= PIECES { self.gather(host, to).await } else { Ok(()) }
+        for dir in dirs.iter().filter(|dir| !kept.contains(*dir)) {
+            self.dirs.remove(dir);
+        }
+        if self.pieces.len() >= PIECES {
+            self.gather(host, to).await?;
+        }
+        spared.extend(spared_dirs);
+        Ok(Gone { removed: files.into_iter().chain(dirs).collect(), spared })
     }
 
-    /// Returns the files and directories that were brought under these names, or in these directories, and are not here any more as what
-    /// they were.
-    async fn gone(
-        &self,
-        from: &Path,
-        names: &[String],
-        beside: &[String],
-    ) -> Result<(Vec<String>, Vec<String>), StageError> {
-        let wanted: BTreeSet<String> = names.iter().map(|name| plain(name)).collect();
-        let is_meant =
-            |name: &&String| wanted.contains("") || with_those_above(name).any(|above| wanted.contains(above));
-        let is_beside = |name: &str| {
-            let dir = name.rsplit_once('/').map_or("", |(dir, _)| dir);
-            beside.iter().any(|beside| beside == dir)
-        };
-        let files: Vec<String> = self.files.keys().filter(|name| is_meant(name) || is_beside(name)).cloned().collect();
-        let dirs: Vec<String> = self.dirs.iter().filter(is_meant).cloned().collect();
+    /// Returns the files and directories that were brought and are not here any more as what they were.
+    async fn gone(&self, from: &Path) -> Result<(Vec<String>, Vec<String>), StageError> {
+        let files: Vec<String> = self.files.keys().cloned().collect();
+        let dirs: Vec<String> = self.dirs.iter().cloned().collect();
         let from: PathBuf = from.to_owned();
         let looking = spawn_blocking(move || {
             let is_dir = |name: &String| fs::metadata(from.join(name)).ok().map(|meta| meta.is_dir());
@@ -191,9 +214,18 @@ impl Brought {
             }
         }
         write(host, to, note, Vec::new()).await?;
-        let pieces: String = self.pieces.iter().flat_map(|name| [name.as_str(), "\0"]).collect();
+        let pieces: String = std::mem::take(&mut self.pieces).iter().flat_map(|name| [name.as_str(), "\0"]).collect();
         run(host, format!("cd -- {} && xargs -0 rm -f --", sh(&place(to))), pieces.into()).await
     }
+}
+
+/// What was brought and is no longer here.
+#[derive(Debug, Default)]
+pub(super) struct Gone {
+    /// What went there too, or is a job's own by now.
+    pub(super) removed: Vec<String>,
+    /// What stays.
+    pub(super) spared: Vec<String>,
 }
 
 /// Writes down what is about to be brought, and makes directories.
@@ -223,7 +255,8 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::reach::stage::bring;
+    use crate::reach::stage::ledger::{Ledger, MANY, Tidy};
+    use crate::reach::stage::{Moved, bring};
     use crate::reach::transport::{Local, Remote};
 
     struct World {
@@ -250,14 +283,19 @@ mod tests {
             fs::write(path, text).unwrap();
         }
 
+        /// As a process does that knows nothing of before.
         async fn bring(&self, names: &[&str], spares: &(dyn Fn(&str) -> bool + Send + Sync)) {
-            self.bring_beside(names, Tidy { beside: &[], spares }).await;
+            let ledger = Ledger::default();
+            self.try_bring(names, Tidy { ledger: &ledger, spares }).await.unwrap();
         }
 
-        async fn bring_beside(&self, names: &[&str], tidy: Tidy<'_>) {
+        async fn try_bring(&self, names: &[&str], tidy: Tidy<'_>) -> Result<Moved, StageError> {
             let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-            let to = self.there.to_str().unwrap();
-            bring(&self.host, &self.here, to, &names, tidy, &Meter::default()).await.unwrap();
+            bring(&self.host, &self.here, self.to(), &names, tidy, &Meter::default()).await
+        }
+
+        fn to(&self) -> &str {
+            self.there.to_str().unwrap()
         }
 
         fn there(&self) -> Vec<String> {
@@ -267,7 +305,7 @@ mod tests {
         }
 
         fn pieces(&self) -> usize {
-            fs::read_dir(place(self.there.to_str().unwrap())).unwrap().count()
+            fs::read_dir(place(self.to())).unwrap().count()
         }
     }
 
@@ -288,7 +326,7 @@ mod tests {
             fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path)).unwrap();
         }
         world.bring(&["./d/"], &|name| name == "d/made").await;
-        let left = ["d", "d/alike", "d/left", "d/left/of a job", "d/made", "d/over", "d/stays", "other", "other/gone"];
+        let left = ["d", "d/alike", "d/left", "d/left/of a job", "d/made", "d/over", "d/stays", "other"];
         assert_eq!(world.there(), left);
         world.bring(&["d"], &|_| false).await;
         assert_eq!(
@@ -298,21 +336,60 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_gone_beside_files_that_are_named_goes_too() {
-        let world = World::new(&["d/a", "d/b", "d/gone", "d/deep/gone", "top", "top gone"]);
-        world.bring(&["d/a", "d/b", "d/gone", "d/deep/gone", "top", "top gone"], &|_| false).await;
+    async fn what_is_gone_elsewhere_than_what_is_brought_goes_too() {
+        let world = World::new(&["d/a", "d/gone", "d/deep/gone", "away/x", "top", "top gone"]);
+        world.bring(&["d/a", "d/gone", "d/deep/gone", "away/x", "top", "top gone"], &|_| false).await;
         fs::write(world.there.join("d/of a job"), "").unwrap();
         for name in ["d/gone", "d/deep/gone", "top gone"] {
             fs::remove_file(world.here.join(name)).unwrap();
         }
-        world.bring(&["d/a", "d/b", "top"], &|_| false).await;
-        assert!(world.there().contains(&"d/gone".to_owned()), "nobody asked for that");
-        let tidy = Tidy { beside: &["d".to_owned()], spares: &|_| false };
-        world.bring_beside(&["d/a", "d/b", "top"], tidy).await;
-        assert_eq!(world.there(), ["d", "d/a", "d/b", "d/deep", "d/deep/gone", "d/of a job", "top", "top gone"]);
-        let tidy = Tidy { beside: &[String::new(), "d/deep".to_owned()], spares: &|name| name == "top gone" };
-        world.bring_beside(&["top"], tidy).await;
-        assert_eq!(world.there(), ["d", "d/a", "d/b", "d/deep", "d/of a job", "top", "top gone"]);
+        fs::remove_dir_all(world.here.join("away")).unwrap();
+        world.bring(&["top"], &|name| name == "top gone").await;
+        assert_eq!(world.there(), ["d", "d/a", "d/deep", "d/of a job", "top", "top gone"]);
+    }
+
+    #[tokio::test]
+    async fn a_host_is_asked_when_something_is_gone_and_else_never_again() {
+        let world = World::new(&["d/a", "d/b", "e/x", "e/y"]);
+        let ledger = Ledger::default();
+        let tidy = Tidy::all(&ledger);
+        world.try_bring(&["d/a", "d/b", "e"], tidy).await.unwrap();
+        let (note, aside) = (place(world.to()), world.here.with_file_name("aside"));
+        fs::rename(&note, &aside).unwrap();
+        fs::write(&note, "spoilt").unwrap();
+        assert_eq!(world.try_bring(&["d/a", "e"], tidy).await.unwrap().moved, 0);
+        for (gone, rest) in [("d/b", "d/a"), ("e/x", "e")] {
+            fs::remove_file(world.here.join(gone)).unwrap();
+            // What cannot be read is not taken for empty, nor written over.
+            for ledger in [&ledger, &Ledger::default()] {
+                let said = world.try_bring(&[rest], Tidy::all(ledger)).await.unwrap_err().to_string();
+                assert!(said.contains("cannot tell what was brought") && said.contains("clean --on"), "{said}");
+            }
+            assert_eq!(fs::read(&note).unwrap(), b"spoilt");
+            fs::remove_file(&note).unwrap();
+            fs::rename(&aside, &note).unwrap();
+            world.try_bring(&[rest], tidy).await.unwrap();
+            assert!(!world.there.join(gone).exists(), "{gone}");
+            fs::rename(&note, &aside).unwrap();
+            fs::write(&note, "spoilt").unwrap();
+        }
+        world.try_bring(&["d/a", "e"], tidy).await.unwrap();
+        assert_eq!(world.there(), ["d", "d/a", "e", "e/y"]);
+    }
+
+    #[tokio::test]
+    async fn what_is_in_a_directory_that_is_named_too_comes_once() {
+        let world = World::new(&["d/sub/x", "d/sub/y", "d/z", "d.z"]);
+        let names = ["d/z", "d", "d/sub/", "./d/sub/x", "d.z"];
+        world.bring(&names, &|_| false).await;
+        for name in ["d/sub/x", "d/z", "d.z"] {
+            world.write(name, "changed");
+        }
+        let ledger = Ledger::default();
+        assert_eq!(world.try_bring(&names, Tidy::all(&ledger)).await.unwrap().moved, 3);
+        assert_eq!(fs::read(world.there.join("d/sub/x")).unwrap(), b"changed");
+        world.write("d/sub/x", "again");
+        assert_eq!(world.try_bring(&["d/sub/x", "."], Tidy::all(&ledger)).await.unwrap().moved, 1);
     }
 
     #[tokio::test]
@@ -337,11 +414,44 @@ mod tests {
             world.bring(&["d"], &|_| false).await;
         }
         assert!(world.pieces() <= PIECES, "{}", world.pieces());
-        let known = Brought::read(&world.host, world.there.to_str().unwrap()).await.unwrap();
+        let known = Brought::read(&world.host, world.to()).await.unwrap();
         let names: HashSet<&str> = known.files.keys().map(String::as_str).collect();
         assert_eq!((names, known.dirs.len()), (["d/first", "d/second", "d/changes"].into(), 1));
         fs::remove_file(world.here.join("d/first")).unwrap();
         world.bring(&["d"], &|_| false).await;
         assert_eq!(world.there(), ["d", "d/changes", "d/second"]);
+    }
+
+    #[tokio::test]
+    async fn who_never_looks_keeps_it_in_few_pieces_too() {
+        let world = World::new(&[]);
+        let ledger = Ledger::default();
+        for n in 0..=MANY {
+            let name = format!("f{n}");
+            world.write(&name, "1");
+            world.try_bring(&[&name], Tidy::all(&ledger)).await.unwrap();
+        }
+        assert!(world.pieces() < PIECES, "{}", world.pieces());
+        assert_eq!(Brought::read(&world.host, world.to()).await.unwrap().files.len(), MANY + 1);
+    }
+
+    #[tokio::test]
+    async fn more_pieces_than_a_command_line_takes_are_read() {
+        const TOO_MANY: usize = 11_000;
+        let world = World::new(&["d/first"]);
+        world.bring(&["d"], &|_| false).await;
+        for n in 0..TOO_MANY {
+            let piece = Path::new(&place(world.to())).join(format!("{n:0200}"));
+            fs::write(piece, format!("{n} 1 of/{}\0", n % 100)).unwrap();
+        }
+        fs::remove_file(world.here.join("d/first")).unwrap();
+        fs::create_dir(world.here.join("of")).unwrap();
+        for n in 0..100 {
+            fs::write(world.here.join(format!("of/{n}")), "").unwrap();
+        }
+        world.bring(&["d"], &|_| false).await;
+        // All of these, and that the directory is empty.
+        assert_eq!((world.there(), world.pieces()), (vec!["d".to_owned()], 2));
+        assert_eq!(Brought::read(&world.host, world.to()).await.unwrap().files.len(), 100);
     }
 }

@@ -17,6 +17,7 @@ mod delta;
 mod direct;
 mod fetch;
 mod gather;
+mod ledger;
 mod look;
 mod pack;
 mod relay;
@@ -33,9 +34,9 @@ use std::vec::IntoIter;
 use crate::reach::transport::{SUMMING, TransportError};
 
 pub use bring::bring;
-pub use brought::Tidy;
 pub use direct::Direct;
 pub use fetch::{Fetched, Take, fetch};
+pub use ledger::{Ledger, Tidy};
 pub use look::{Seen, list_all, look, look_into, sums};
 pub use relay::relay;
 

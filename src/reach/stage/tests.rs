@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::language::quote::sh;
 use crate::reach::files::look::fingerprint;
-use crate::reach::stage::brought::Tidy;
 use crate::reach::stage::gather::Goal;
 use crate::reach::stage::unpack::{Arrived, Asked, part_of, unpack};
 use crate::reach::transport::{Local, Meter, Remote, Sum};
@@ -37,7 +36,15 @@ impl World {
 
     async fn bring(&self, names: &[&str]) -> Result<Moved, StageError> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        bring(&self.host, &self.here, self.there.to_str().unwrap(), &names, Tidy::BELOW, &Meter::default()).await
+        bring(
+            &self.host,
+            &self.here,
+            self.there.to_str().unwrap(),
+            &names,
+            Tidy::all(&Ledger::default()),
+            &Meter::default(),
+        )
+        .await
     }
 
     async fn take(&self, names: &[String], take: Take) -> Result<Fetched, StageError> {
@@ -115,7 +122,9 @@ async fn of_a_large_file_that_changed_only_the_difference_moves() {
     let is_small = |moved: u64| if has_rsync { moved < LARGE / 10 } else { moved == content.len() as u64 };
     let meter = Meter::default();
     let to = world.there.to_str().unwrap();
-    let moved = bring(&world.host, &world.here, to, &["it's a dir".to_owned()], Tidy::BELOW, &meter).await.unwrap();
+    let moved = bring(&world.host, &world.here, to, &["it's a dir".to_owned()], Tidy::all(&Ledger::default()), &meter)
+        .await
+        .unwrap();
     assert!(is_small(moved.bytes), "{moved:?}");
     assert_eq!((moved.moved, meter.total()), (1, meter.done()));
     assert!(tree(&world.there) == tree(&world.here), "with nothing besides");
@@ -454,8 +463,15 @@ async fn what_takes_several_streams_arrives_whole() {
     }
     let count = (STREAM.1 + 10) as u64;
     let meter = Meter::default();
-    let moved =
-        bring(&world.host, &world.here, world.there.to_str().unwrap(), &["many".to_owned()], Tidy::BELOW, &meter).await;
+    let moved = bring(
+        &world.host,
+        &world.here,
+        world.there.to_str().unwrap(),
+        &["many".to_owned()],
+        Tidy::all(&Ledger::default()),
+        &meter,
+    )
+    .await;
     let bytes = tree(&world.here).values().map(|content| content.len() as u64).sum();
     assert_eq!(moved.unwrap(), Moved { files: count, moved: count, bytes });
     assert_eq!((meter.total(), meter.done()), (bytes, bytes));

@@ -1,11 +1,11 @@
 //! What jobs read, before they go out: from here, from where an earlier task left it, or nothing where the host sees it anyway.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::task::spawn_blocking;
 use tokio::time::interval;
@@ -186,17 +186,15 @@ async fn bring_all(
     while !pending.is_empty() {
         let (claim, mine, others) = stock.claim(&means.host.name, place, pending);
         let (far, near): (Vec<_>, Vec<_>) = mine.into_iter().partition(|name| lies_elsewhere(means, root, name));
-        if !near.is_empty() {
+        // Also where nothing comes from here: what is gone here is not to be read there.
+        if !near.is_empty() || place != root {
             let moving = stock.begin(&HostName::local(), &means.host.name, keys.to_vec());
-            let crowds = crowds(&near).into_iter().filter_map(|dir| Some((dir.to_owned(), changed(root, dir)?)));
-            let crowds = stock.untidy(&means.host.name, place, crowds.collect());
-            let beside: Vec<String> = crowds.iter().map(|(dir, _)| dir.clone()).collect();
-            let tidy = Tidy { beside: &beside, spares };
+            let ledger = stock.ledger(&means.host.name, place);
+            let tidy = Tidy { ledger: &ledger, spares };
             let bringing = bring(way, Path::new(root), place, &near, tidy, moving.meter());
             let moved = told(means, &moving, bringing).await;
             means.learn(moving.finish().into_iter().collect()).await;
             let moved = moved?;
-            stock.tidied(&means.host.name, place, crowds);
             tracing::debug!(host = %means.host.name, ?moved, "brought");
             note_brought(means, root, &near, moved.bytes > 0).await;
         }
@@ -208,19 +206,6 @@ async fn bring_all(
         pending = others;
     }
     Ok(())
-}
-
-/// Returns the directories in which several of these are: a command that takes them may take all that are there.
-fn crowds(names: &[String]) -> BTreeSet<&str> {
-    let mut met = HashSet::new();
-    let files = names.iter().filter(|name| !name.starts_with(DATA));
-    let dirs = files.map(|name| name.rsplit_once('/').map_or("", |(dir, _)| dir));
-    dirs.filter(|dir| !met.insert(*dir)).collect()
-}
-
-/// Returns when something last came to a directory here or went from it.
-fn changed(root: &str, dir: &str) -> Option<SystemTime> {
-    fs::metadata(Path::new(root).join(dir)).ok()?.modified().ok()
 }
 
 /// Notes that what is here lies on the host too, where it is large enough for that to count. What this process noted already is the

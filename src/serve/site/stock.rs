@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 
@@ -16,11 +16,8 @@ use crate::model::host::{Host, HostName, Links};
 use crate::model::id::{JobKey, RunId};
 use crate::model::units::Bytes;
 use crate::reach::clock;
-use crate::reach::stage::{Direct, Seen, StageError, look_into};
+use crate::reach::stage::{Direct, Ledger, Seen, StageError, look_into};
 use crate::reach::transport::{ConnectionSettings, Connections, Limits, Meter, Remote, TransportError};
-
-/// How long a directory has not changed that does not change again within the same step of its filesystem's clock.
-const SETTLED: Duration = Duration::from_secs(3);
 
 /// Transfers below this say nothing of a link: what it costs to begin one shows.
 const TELLING: (u64, f64) = (4 << 20, 0.1);
@@ -43,8 +40,8 @@ struct Inner {
     /// Whether a host sees a directory of this machine, and whether this process has looked.
     shared: HashMap<(HostName, String), (bool, bool)>,
     rates: HashMap<(HostName, HostName), f64>,
-    /// When directories here had last changed when they were tidied on a host: host, directory there, name.
-    tidied: HashMap<(HostName, String, String), SystemTime>,
+    /// What is known of what was brought: host, directory there.
+    ledgers: HashMap<(HostName, String), Arc<Ledger>>,
     /// What this process noted to have brought: host, directory, name.
     brought: HashSet<(HostName, String, String)>,
     /// What is being brought, by host and directory.
@@ -191,7 +188,10 @@ impl Stock {
                 DataFact::Brought(brought) => {
                     inner.brought.insert((brought.host.clone(), brought.root.clone(), brought.path.clone()));
                 }
-                DataFact::Cleaned { host } => inner.brought.retain(|(of, ..)| of != host),
+                DataFact::Cleaned { host } => {
+                    inner.brought.retain(|(of, ..)| of != host);
+                    inner.ledgers.retain(|(of, _), _| of != host);
+                }
                 DataFact::Holds(_) | DataFact::Dropped { .. } => {}
                 DataFact::Rate(rate) => {
                     inner.rates.insert((rate.source.clone(), rate.target.clone()), rate.rate);
@@ -291,27 +291,9 @@ impl Stock {
         self.inner().brought.contains(&(host.clone(), root.to_owned(), name.to_owned()))
     }
 
-    /// Returns those directories here, with when they last changed, that did so since they were tidied there.
-    pub(super) fn untidy(
-        &self,
-        host: &HostName,
-        place: &str,
-        dirs: Vec<(String, SystemTime)>,
-    ) -> Vec<(String, SystemTime)> {
-        let inner = self.inner();
-        let is_tidy = |dir: &String, changed: &SystemTime| {
-            inner.tidied.get(&(host.clone(), place.to_owned(), dir.clone())) == Some(changed)
-        };
-        dirs.into_iter().filter(|(dir, changed)| !is_tidy(dir, changed)).collect()
-    }
-
-    /// Notes that they were tidied. One that changed just now may do so again within the same step of its clock: it is not tidy.
-    pub(super) fn tidied(&self, host: &HostName, place: &str, dirs: Vec<(String, SystemTime)>) {
-        let settled = dirs.into_iter().filter(|(_, changed)| changed.elapsed().is_ok_and(|age| age > SETTLED));
-        let mut inner = self.inner();
-        for (dir, changed) in settled {
-            inner.tidied.insert((host.clone(), place.to_owned(), dir), changed);
-        }
+    /// Returns what is known of what was brought to a directory of a host.
+    pub(super) fn ledger(&self, host: &HostName, place: &str) -> Arc<Ledger> {
+        Arc::clone(self.inner().ledgers.entry((host.clone(), place.to_owned())).or_default())
     }
 
     /// Returns whether a host sees a directory of this machine, as far as anybody looked.
