@@ -1,6 +1,10 @@
-//! What jobs on another host read: what is here, all of it, and nothing that is gone here.
+//! What jobs on another host read: what is here, all of it, and nothing that is gone here; and what becomes of the others where one's
+//! input cannot be brought.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 use crate::world::{Done, World};
@@ -106,4 +110,31 @@ fn a_directory_and_a_large_file_in_it_are_brought_one_after_the_other() {
     };
     let tasks = [task("one", "ref", 101), task("read", "ref/big", 102), task("three", "ref", 103)].concat();
     assert_eq!(cluster.reads(&tasks).trim(), (150 << 20).to_string());
+}
+
+#[test]
+fn an_input_that_cannot_be_brought_is_no_harm_to_others() {
+    let cluster = Cluster::new();
+    for n in 1..=6 {
+        cluster.write(&format!("in/{n}/f"), &format!("{n}\n"));
+    }
+    cluster.write("else", "1");
+    // A name that no command can be told, and a link to nothing.
+    fs::write(cluster.world.path("in/2").join(OsStr::from_bytes(b"caf\xe9")), "").unwrap();
+    symlink("nothing", cluster.world.path("in/5/link")).unwrap();
+    cluster.world.write(
+        "workflow.toml",
+        "name = \"bad\"\n[defaults]\non = \"hpc\"\n\
+         [tasks.each]\nforeach = { range = [1, 6] }\ninputs = [\"in/{item}\"]\noutputs = [\"out/{item}\"]\n\
+         run = \"cat in/{item}/f > out/{item}\"\n\
+         [tasks.other]\ninputs = [\"else\"]\noutputs = [\"other\"]\nrun = \"cp else other\"\n",
+    );
+    cluster.csync(&["submit"]).exits(1);
+    let made: Vec<u32> = (1..=6).filter(|n| cluster.world.path(&format!("out/{n}")).exists()).collect();
+    assert_eq!(made, [1, 3, 4, 6]);
+    assert_eq!(cluster.world.read("other"), "1");
+    for (task, words) in [("each[2]", "it is not UTF-8"), ("each[5]", "in/5 cannot be staged: ")] {
+        let why = cluster.csync(&["why", "last", task]).exits(0).out;
+        assert!(why.contains(words), "{why}");
+    }
 }

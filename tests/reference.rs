@@ -142,8 +142,9 @@ minutes in a batch system and a day without one, so that nothing that was done i
 Files go over the same connection as everything else: small ones together, large ones one by one and on from where a transfer
 broke off, compared by size and checksum (`cksum`) before they get their names. What lies there already does not move, be it
 known by size and time or by size and checksum. What was brought there and is no longer here goes there too before the next job
-starts, whichever input it was, since a command may take all that it finds (`cat */x.txt`); what a job wrote stays. A directory
-that the host sees under the same name as this machine is recognised by a file that is put there for a moment; then nothing moves, and the task works in the directory itself. Outputs larger than
+starts, whichever input it was, since a command may take all that it finds (`cat */x.txt`); what a job wrote stays. An input that
+cannot be brought fails the tasks that read it, and no others. A directory that the host sees under the same name as this machine is
+recognised by a file that is put there for a moment; then nothing moves, and the task works in the directory itself. Outputs larger than
 `keep_above` stay where they were made, directories too, by all that is in them: later tasks on that host use them there, tasks on
 other hosts get them through this machine's memory or, where both hosts see the same filesystem, by a link, and tasks here fetch them.
 `csync data` lists, fetches, moves and removes them. A directory is what it was as long as its size and the latest change of anything

@@ -31,6 +31,8 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::vec::IntoIter;
 
+use crate::language::batch::room::is_full;
+use crate::reach::stage::brought::UNTOLD;
 use crate::reach::transport::{SUMMING, TransportError};
 
 pub use bring::bring;
@@ -133,6 +135,15 @@ pub enum StageError {
         /// Why.
         why: &'static str,
     },
+}
+
+impl StageError {
+    /// Returns whether it has to do with the host alone, whichever files are to be staged: its disk is full, or nobody can read what is
+    /// written down there.
+    #[must_use]
+    pub fn is_of_host(&self) -> bool {
+        matches!(self, Self::There { action, words, .. } if *action == UNTOLD || is_full(words))
+    }
 }
 
 impl From<TransportError> for StageError {

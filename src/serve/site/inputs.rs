@@ -22,6 +22,7 @@ use crate::reach::files::look::Root;
 use crate::reach::stage::{StageError, Tidy, bring, look, look_into, relay};
 use crate::reach::transport::{Exec, Remote, Transport};
 use crate::serve::site::send::{By, Ground, NotSent, inputs_of, refused};
+use crate::serve::site::sieve::Sieve;
 use crate::serve::site::stock::{Moving, absent, is};
 use crate::serve::site::{Means, SiteJob, SiteNews};
 
@@ -40,43 +41,79 @@ const COUNTS: u64 = 1 << 20;
 /// Most that is passed on from host to host at a time.
 const MOST: u64 = 1 << 50;
 
-/// Brings the inputs of jobs, workflow by workflow.
+/// Brings the inputs of jobs, workflow by workflow. Where some cannot be brought, those who read them are refused, and they alone.
 pub(super) async fn bring_inputs(means: &Means, ground: &Ground, jobs: &[SiteJob], by: By) -> Result<(), NotSent> {
-    let way = means.way().await.map_err(NotSent::Unreached)?;
+    let way = &means.way().await.map_err(NotSent::Unreached)?;
     let keys: Vec<JobKey> = jobs.iter().map(|job| job.key).collect();
+    let mut failed = BTreeMap::new();
     for (root, mut names) in inputs_of(jobs, by) {
         names.sort_unstable();
         names.dedup();
         let made = LazyLock::new(|| made(jobs, root));
         // What a job made there, or left there, stays, though it is not here.
-        let spared = |name: &str| {
+        let spares = |name: &str| {
             let is_made = |path| made.contains(path) || !means.stock.copies(root, path).is_empty();
             is_made(name) || above(name).any(is_made)
         };
-        let brought = match sees(means, &way, root).await {
-            Ok(true) => {
-                // What lies on hosts alone is nobody's to see yet.
-                let names = means.stock.spread(root, names);
-                let (far, near): (Vec<_>, Vec<_>) =
-                    names.into_iter().partition(|name| lies_elsewhere(means, root, name));
-                match bring_all(means, &way, (root, root), far, &keys, &spared).await {
-                    Ok(()) => wait_for(&way, root, &near).await,
-                    failed => failed,
+        let bringing = Bringing { means, way, ground, root, keys: &keys, spares: &spares };
+        let mut sieve = if jobs.len() > 1 { Sieve::of_many(root, names) } else { Sieve::of_one(root, names) };
+        while let Some(names) = sieve.next() {
+            match bringing.bring(names.clone()).await {
+                Ok(()) => {}
+                Err(StageError::Transport(error)) => return Err(NotSent::Unreached(error)),
+                // It has to do with none of them.
+                Err(error) if names.is_empty() => {
+                    return Err(refused(jobs, &Outcome::Stage { message: chain(&error) }));
                 }
+                Err(error) => sieve.fail(names, &error),
             }
-            Ok(false) => {
-                let names = means.stock.spread(root, names);
-                bring_all(means, &way, (root, &ground.root(&means.state, root)), names, &keys, &spared).await
-            }
-            Err(error) => Err(error),
-        };
-        match brought {
-            Ok(()) => {}
-            Err(StageError::Transport(error)) => return Err(NotSent::Unreached(error)),
-            Err(error) => return Err(refused(jobs, &Outcome::Stage { message: chain(&error) })),
+        }
+        if !sieve.failed.is_empty() {
+            failed.insert(root, sieve.failed);
         }
     }
-    Ok(())
+    if failed.is_empty() { Ok(()) } else { Err(without(jobs, by, &failed)) }
+}
+
+/// Refuses those of some jobs that read what cannot be brought, by directory and name with the reason.
+fn without(jobs: &[SiteJob], by: By, failed: &BTreeMap<&str, BTreeMap<String, String>>) -> NotSent {
+    let why = |job: &SiteJob| {
+        let inputs = inputs_of(std::slice::from_ref(job), by);
+        let why = |(root, names): (&str, Vec<String>)| {
+            let of = failed.get(root)?;
+            names.iter().find_map(|name| of.get(name).cloned())
+        };
+        inputs.into_iter().find_map(why)
+    };
+    let members = jobs.iter().filter_map(|job| Some((job.key, Outcome::Stage { message: why(job)? }, None)));
+    NotSent::Refused(members.collect())
+}
+
+/// Brings inputs of jobs that are relative to one directory.
+struct Bringing<'a> {
+    means: &'a Means,
+    way: &'a Remote,
+    ground: &'a Ground,
+    root: &'a str,
+    keys: &'a [JobKey],
+    /// Says what stays there although it is gone here.
+    spares: &'a (dyn Fn(&str) -> bool + Send + Sync),
+}
+
+impl Bringing<'_> {
+    async fn bring(&self, names: Vec<String>) -> Result<(), StageError> {
+        let Self { means, way, ground, root, keys, spares } = *self;
+        let sees = sees(means, way, root).await?;
+        let names = means.stock.spread(root, names);
+        if !sees {
+            let place = ground.root(&means.state, root);
+            return bring_all(means, way, (root, &place), names, keys, spares).await;
+        }
+        // What lies on hosts alone is nobody's to see yet.
+        let (far, near): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| lies_elsewhere(means, root, name));
+        bring_all(means, way, (root, root), far, keys, spares).await?;
+        wait_for(way, root, &near).await
+    }
 }
 
 /// Returns what tasks make in a directory, by the plans of these jobs.

@@ -25,6 +25,7 @@ mod prints;
 mod quota;
 mod said;
 mod send;
+mod sieve;
 pub mod stock;
 mod tick;
 mod tree;

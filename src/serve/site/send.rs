@@ -138,7 +138,7 @@ pub(super) struct SentOut {
 /// A submission that did not go out, or perhaps.
 #[derive(Debug)]
 pub(super) enum NotSent {
-    /// Its members end so; nothing of it is there.
+    /// These members end so, the others may go without them; nothing of it is there.
     Refused(Vec<(JobKey, Outcome, Option<String>)>),
     /// The batch system takes no more jobs now, in its words; nothing of it was submitted.
     Full(String),

@@ -178,10 +178,17 @@ impl Desk {
                 self.close(name);
             }
             Err(NotSent::Refused(members)) => {
+                let is_any = !members.is_empty();
                 for (key, outcome, note) in members {
                     self.end(never_ran(key, outcome, note.into_iter().collect())).await;
                 }
-                self.close(name);
+                let is_left = |live: &Live| live.members.iter().any(|member| !member.over);
+                if is_any && self.live.get(name).is_some_and(is_left) {
+                    // The others go in another.
+                    self.called_off(name, &withdrawn).await;
+                } else {
+                    self.close(name);
+                }
             }
             Err(NotSent::Full(why)) => self.full(name, why).await,
             Err(NotSent::FullPerhaps(why)) => {
@@ -234,7 +241,8 @@ impl Desk {
         self.take_back(stopped).await;
     }
 
-    /// Nothing of a submission went out, since somebody wants some of it no more: that is over, the rest goes in another.
+    /// Nothing of a submission went out, since somebody wants some of it no more, or some was refused: that is over, the rest goes in
+    /// another.
     async fn called_off(&mut self, name: &JobName, withdrawn: &HashSet<JobKey>) {
         let keys = self.live.get(name).map(|live| live.sent.members.clone()).unwrap_or_default();
         tracing::info!(host = %self.means.host.name, %name, jobs = keys.len(), "called off before it was submitted");
