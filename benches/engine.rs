@@ -69,6 +69,7 @@ fn drive_placed(plan: &Arc<Plan>, tells_starts: bool) -> usize {
         rate: 1.0,
         parts: Vec::new(),
         opens: None,
+        jobs: None,
     };
     let room = Capacity { cpus: 64, mem: Bytes::gib(64), gpus: 0, nodes: 4, jobs: Some(1000) };
     let link = Link { rate: Estimate::known(1e7), latency: 0.1 };

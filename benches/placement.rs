@@ -387,6 +387,7 @@ fn layers(tasks: usize, sites: usize) -> Problem {
             outputs: vec![task as u32],
             after,
             only: Vec::new(),
+            policy: None,
             waits: None,
         }
     });

@@ -142,3 +142,69 @@ needs = ["kept"]
     let why = csync(&["why", "last", "all"]).out;
     assert!(why.contains("its job directory on the host is gone"), "{why}");
 }
+
+#[test]
+fn many_submissions_that_end_together_all_come_back() {
+    let world = World::new();
+    fs::create_dir(world.path("config")).unwrap();
+    world.write("config/hosts.toml", "[hosts.hpc]\nsimulated = { nodes = 4, cores = 8 }\n");
+    let config = world.path("config");
+    let csync = |args: &[&str]| -> crate::world::Done {
+        world.command(args).env("CSYNC_CONFIG", &config).output().unwrap().into()
+    };
+    // What asks for different memory is a submission of its own.
+    let gate = world.path("gate");
+    let task = |n: u32| {
+        let wait = format!("until [ -e {} ]; do sleep 0.2; done", gate.display());
+        format!(
+            "[tasks.t{n}]\noutputs = [\"out.{n}\"]\nrun = \"{wait}; echo {n} > out.{n}\"\non = \"hpc\"\nresources = {{ mem = \"{}M\" }}\n",
+            100 + n
+        )
+    };
+    let text: String = (0..20).map(task).collect();
+    world.write("workflow.toml", &format!("name = \"many\"\n{text}"));
+    csync(&["submit", "--detach"]).exits(0);
+    until("all run", || csync(&["show", "last"]).out.contains("20 running"));
+    world.write("gate", "");
+    csync(&["wait", "last", "--timeout", "2m"]).exits(0);
+    for n in 0..20 {
+        assert_eq!(world.read(&format!("out.{n}")), format!("{n}\n"));
+    }
+}
+
+#[test]
+fn what_a_job_reads_stays_though_its_directory_is_gone() {
+    let world = World::new();
+    fs::create_dir(world.path("config")).unwrap();
+    world.write("config/hosts.toml", "[hosts.hpc]\nsimulated = {}\n[hosts.lab]\nsimulated = {}\n");
+    let config = world.path("config");
+    let csync = |args: &[&str]| -> crate::world::Done {
+        world.command(args).env("CSYNC_CONFIG", &config).output().unwrap().into()
+    };
+    world.write("in.txt", "3\n");
+    let task = |name: &str, on: &str, run: &str| {
+        format!("name = \"{name}\"\n[tasks.t]\ninputs = [\"in.txt\"]\nrun = \"{run}\"\non = \"{on}\"\n")
+    };
+    world.write("over.toml", &task("over", "lab", "cat in.txt"));
+    world.write("long.toml", &task("long", "hpc", "sleep 6000"));
+    csync(&["submit", "over.toml"]).exits(0);
+    csync(&["submit", "--detach", "long.toml"]).exits(0);
+    until("it runs", || csync(&["show", "last"]).out.contains("1 running"));
+    let scratch = |host: &str| world.state().join("simulated").join(host).join("home/.csync");
+    let brought = |host: &str| {
+        let trees = fs::read_dir(scratch(host).join("trees")).unwrap().map(|tree| tree.unwrap().path().join("in.txt"));
+        trees.filter(|file| file.exists()).count()
+    };
+    assert_eq!((brought("hpc"), brought("lab")), (1, 1));
+    // As it is before a submission is there, and always where a container of the host runs it. Nobody looks meanwhile.
+    csync(&["engine", "stop", "--now"]).exits(0);
+    // What runs there writes meanwhile.
+    until("its directory is gone", || {
+        let jobs = fs::read_dir(scratch("hpc").join("jobs")).unwrap();
+        jobs.map(|job| job.unwrap().path()).filter(|job| job.is_dir()).all(|job| fs::remove_dir_all(job).is_ok())
+    });
+    let said = csync(&["clean", "--on", "hpc", "--inputs", "--yes"]).exits(0).err;
+    assert!(said.contains("What was brought for jobs stays"), "{said}");
+    csync(&["clean", "--on", "lab", "--inputs", "--yes"]).exits(0);
+    assert_eq!((brought("hpc"), brought("lab")), (1, 0));
+}

@@ -393,7 +393,7 @@ fn what_nobody_told_the_end_of_is_as_old_as_its_import() {
     assert_eq!(listed(), ["bwa", "minimap2", "samtools sort", "sort"]);
     let last = world.json(&["profile", "show", "bwa"])["found"][0].clone();
     assert!(last.is_object(), "{last}");
-    assert_eq!(world.json(&["profile", "list"])["profiles"][0]["last"], "2020-01-01T03:30:00Z");
+    assert_eq!(world.json(&["profile", "list"])["profiles"][0]["last"], "2020-01-01T03:30:00.000Z");
     for (option, gone) in [("--unused", 1), ("--retention", 0)] {
         assert_eq!(world.json(&["profile", "forget", option, "30"])["forgotten"], gone, "{option}");
         assert_eq!(listed(), ["minimap2", "samtools sort", "sort"], "{option}");

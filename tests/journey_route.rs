@@ -525,7 +525,7 @@ fn what_this_machine_has_not_is_told_wherever_hosts_are_chosen() {
 #[test]
 fn a_dry_run_goes_by_what_counts_for_each_task_and_by_who_asks() {
     let world = World::new();
-    fs::create_dir(world.path("config")).unwrap();
+    std::fs::create_dir(world.path("config")).unwrap();
     let host = |name: &str, rate: u32, agents: &str| {
         format!("[hosts.{name}]\nsimulated = {{}}\nrate = {rate}\n[hosts.{name}.policy]\nagents = \"{agents}\"\n")
     };
@@ -543,7 +543,7 @@ fn a_dry_run_goes_by_what_counts_for_each_task_and_by_who_asks() {
     // The first of the file is as soon as the other, and dearer.
     let workflow =
         |policy: &str| format!("name = \"w\"\n{policy}[tasks.a]\nrun = \"true\"\non = [\"dear\", \"cheap\"]\n");
-    world.write("workflow.toml", &workflow("policy = \"cheapest\"\n"));
+    world.write("workflow.toml", &workflow("[workflow]\npolicy = \"cheapest\"\n"));
     let dry = csync(&["submit", "--dry-run"], false).exits(0).out;
     assert!(dry.contains("a on cheap"), "{dry}");
     csync(&["submit"], false).exits(0);

@@ -157,7 +157,7 @@ impl Brought {
         spares: &(dyn Fn(&str) -> bool + Send + Sync),
     ) -> Result<Gone, StageError> {
         let (files, dirs) = self.gone(from).await?;
-        let (mut spared, files): (Vec<_>, Vec<_>) = files.into_iter().partition(|name| spares(name));
+        let (mut staying, files): (Vec<_>, Vec<_>) = files.into_iter().partition(|name| spares(name));
         let there = look(host, to, files.iter().map(String::as_str)).await?;
         let is_ours = |name: &&String| {
             let seen = there.get(*name).filter(|seen| !seen.is_dir);
@@ -165,8 +165,8 @@ impl Brought {
         };
         let stale: Vec<&str> = files.iter().filter(is_ours).map(String::as_str).collect();
         // Those of what is spared go when that does.
-        let kept: HashSet<String> = spared.iter().flat_map(|name| with_those_above(name)).map(str::to_owned).collect();
-        let (spared_dirs, mut dirs): (Vec<_>, Vec<_>) = dirs.into_iter().partition(|dir| spares(dir));
+        let kept: HashSet<String> = staying.iter().flat_map(|name| with_those_above(name)).map(str::to_owned).collect();
+        let (staying_dirs, mut dirs): (Vec<_>, Vec<_>) = dirs.into_iter().partition(|dir| spares(dir));
         // The inner ones first.
         dirs.sort_by_key(|dir| std::cmp::Reverse(dir.len()));
         if !stale.is_empty() || !dirs.is_empty() {
@@ -183,8 +183,8 @@ impl Brought {
         if self.pieces.len() >= PIECES {
             self.gather(host, to).await?;
         }
-        spared.extend(spared_dirs);
-        Ok(Gone { removed: files.into_iter().chain(dirs).collect(), spared })
+        staying.extend(staying_dirs);
+        Ok(Gone { removed: files.into_iter().chain(dirs).collect(), spared: staying })
     }
 
     /// Returns the files and directories that were brought and are not here any more as what they were.

@@ -107,9 +107,9 @@ impl Ledger {
             (is_back, gone(&book, &from))
         });
         let (is_back, gone) = looking.await.map_err(|error| here(Path::new("."), std::io::Error::other(error)))?;
-        let (spared, gone): (Vec<_>, Vec<_>) = gone.into_iter().partition(|name| spares(name));
+        let (staying, gone): (Vec<_>, Vec<_>) = gone.into_iter().partition(|name| spares(name));
         let mut book = open(&self.book);
-        for name in spared {
+        for name in staying {
             book.forget(&name);
             book.spared.insert(name);
         }
@@ -125,7 +125,9 @@ impl Ledger {
     /// Takes in directories that are about to be made.
     pub(super) fn makes(&self, dirs: &[String]) {
         let mut book = open(&self.book);
-        dirs.iter().for_each(|name| book.insert(name, true));
+        for name in dirs {
+            book.insert(name, true);
+        }
     }
 
     /// Counts a piece that is written down there.
@@ -263,7 +265,7 @@ mod tests {
 
         /// Has a directory be as old as one in which nothing happens any more.
         fn settle(&self, dir: &str) {
-            let before = SystemTime::now() - Duration::from_mins(5);
+            let before = SystemTime::UNIX_EPOCH + Duration::from_micros(clock::now().0 as u64) - Duration::from_mins(5);
             fs::File::open(self.path(dir)).unwrap().set_modified(before).unwrap();
         }
 

@@ -434,7 +434,8 @@ mod tests {
 
     fn parts(dir: &Path) -> Vec<String> {
         let names = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let mut parts: Vec<String> = names.filter(|name| name.ends_with(".part")).collect();
+        let mut parts: Vec<String> =
+            names.filter(|name| Path::new(name).extension().is_some_and(|it| it == "part")).collect();
         parts.sort();
         parts
     }
