@@ -90,6 +90,7 @@ fn problem(shape: &Shape, seed: u64) -> Problem {
             after: before.into_iter().map(|task| task as u32).collect(),
             only: Vec::new(),
             waits: None,
+            policy: None,
         }
     });
     let work = work.collect();
