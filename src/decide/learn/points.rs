@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 
-use crate::decide::learn::stakes::Outcome;
+use crate::decide::learn::stakes::{BEYOND, Outcome};
 use crate::model::observation::{Cut, Observation};
 
 /// Which quantity is predicted.
@@ -53,6 +53,13 @@ impl Point {
     }
 }
 
+/// Beyond how many standard deviations a point pulls a line no more than one that lies there (Huber, 1964: 95 % as good as least squares
+/// where nothing is off).
+const PULL: f64 = 1.345;
+
+/// A standard deviation, in medians of what points are off.
+const DEVIATION: f64 = 1.4826;
+
 /// A straight line through the points, with the residual that each would have had if it had not been fitted.
 #[derive(Clone, Debug, Default)]
 struct Line {
@@ -64,34 +71,23 @@ struct Line {
 }
 
 impl Line {
-    /// Lays a line through points of an x, a y and a weight.
-    fn through(points: &[(f64, f64, f64)]) -> Self {
-        let (mut total, mut mean_x, mut mean_y) = (0.0, 0.0, 0.0);
-        for &(x, y, w) in points {
-            total += w;
-            mean_x += w * x;
-            mean_y += w * y;
+    /// Lays a line through points of an x, a y and a weight: one of least squares, then one that is pulled no further by those that lie far
+    /// off the first.
+    fn through(mut points: Vec<(f64, f64, f64)>) -> Self {
+        let first = Fit::of(&points);
+        let mut off: Vec<f64> = points.iter().map(|(x, y, _)| (y - first.at(*x)).abs()).collect();
+        let half = off.len() / 2;
+        let usual = if off.is_empty() { 0.0 } else { *off.select_nth_unstable_by(half, f64::total_cmp).1 };
+        let far = PULL * DEVIATION * usual;
+        let mut fit = first;
+        if far > 0.0 {
+            for (x, y, weight) in &mut points {
+                *weight *= far / (*y - first.at(*x)).abs().max(far);
+            }
+            fit = Fit::of(&points);
         }
-        mean_x /= total;
-        mean_y /= total;
-        let (mut xx, mut xy, mut yy) = (0.0, 0.0, 0.0);
-        for &(x, y, w) in points {
-            let (dx, dy) = (x - mean_x, y - mean_y);
-            xx += w * dx * dx;
-            xy += w * dx * dy;
-            yy += w * dy * dy;
-        }
-        // Inputs of one size, but for rounding, say nothing of a slope.
-        let flat = xx <= 1e-9 * total * mean_x * mean_x;
-        let slope = if flat { 0.0 } else { xy / xx };
-        let intercept = mean_y - slope * mean_x;
-        let residual = |&(x, y, w): &(f64, f64, f64)| {
-            let leverage = w * (1.0 / total + if flat { 0.0 } else { (x - mean_x).powi(2) / xx });
-            (y - intercept - slope * x) / (1.0 - leverage).max(0.1)
-        };
-        let residuals = points.iter().map(residual).collect();
-        let correlation = if flat || yy <= 0.0 { 0.0 } else { xy / (xx * yy).sqrt() };
-        Self { intercept, slope, correlation, residuals }
+        let residuals = points.iter().map(|point| fit.residual(point)).collect();
+        Self { intercept: fit.intercept, slope: fit.slope, correlation: fit.correlation, residuals }
     }
 
     /// Returns whether it tells of a size, and not only of chance, where it goes through so many points: Student's t above 2.
@@ -109,6 +105,53 @@ impl Line {
 
     fn at(&self, x: f64) -> f64 {
         self.intercept + self.slope * x
+    }
+}
+
+/// A line of least squares.
+#[derive(Clone, Copy, Debug)]
+struct Fit {
+    intercept: f64,
+    slope: f64,
+    correlation: f64,
+    /// What the points weigh together, where their middle is, and how far they lie apart: none where that is not at all.
+    total: f64,
+    mean: f64,
+    width: Option<f64>,
+}
+
+impl Fit {
+    fn of(points: &[(f64, f64, f64)]) -> Self {
+        let (mut total, mut mean_x, mut mean_y) = (0.0, 0.0, 0.0);
+        for &(x, y, w) in points {
+            total += w;
+            mean_x += w * x;
+            mean_y += w * y;
+        }
+        mean_x /= total;
+        mean_y /= total;
+        let (mut xx, mut xy, mut yy) = (0.0, 0.0, 0.0);
+        for &(x, y, w) in points {
+            let (dx, dy) = (x - mean_x, y - mean_y);
+            xx += w * dx * dx;
+            xy += w * dx * dy;
+            yy += w * dy * dy;
+        }
+        // Inputs of one size, but for rounding, say nothing of a slope.
+        let width = Some(xx).filter(|xx| *xx > 1e-9 * total * mean_x * mean_x);
+        let slope = width.map_or(0.0, |xx| xy / xx);
+        let correlation = width.filter(|_| yy > 0.0).map_or(0.0, |xx| xy / (xx * yy).sqrt());
+        Self { intercept: mean_y - slope * mean_x, slope, correlation, total, mean: mean_x, width }
+    }
+
+    fn at(&self, x: f64) -> f64 {
+        self.intercept + self.slope * x
+    }
+
+    /// Returns how far above the line a point would lie if it had not been fitted.
+    fn residual(&self, &(x, y, w): &(f64, f64, f64)) -> f64 {
+        let leverage = w * (1.0 / self.total + self.width.map_or(0.0, |xx| (x - self.mean).powi(2) / xx));
+        (y - self.at(x)) / (1.0 - leverage).max(0.1)
     }
 }
 
@@ -137,6 +180,24 @@ pub enum Model {
     Full,
 }
 
+impl Model {
+    /// Returns what it takes attempts to say, and how it weighs them.
+    fn parts(self) -> (Value, Way) {
+        match self {
+            Self::Any => (Value::Same, Way::Alike),
+            Self::Late => (Value::Same, Way::Late),
+            Self::Near => (Value::Same, Way::Near),
+            Self::Nearest => (Value::Same, Way::Nearest),
+            Self::Line => (Value::Line, Way::Alike),
+            Self::NearLine => (Value::Line, Way::Near),
+            Self::Factor => (Value::Factor, Way::Alike),
+            Self::Power => (Value::Power, Way::Alike),
+            Self::Held => (Value::Held, Way::Alike),
+            Self::Full => (Value::Full, Way::Near),
+        }
+    }
+}
+
 /// All models, in the order of their scores.
 pub const MODELS: [Model; 10] = [
     Model::Any,
@@ -162,8 +223,8 @@ const FADING: f64 = 0.97;
 pub struct Points {
     /// Those that ran to their end, by what they needed: most models' outcomes then come sorted.
     whole: Vec<Point>,
-    /// How many of them are younger than each.
-    younger: Vec<i32>,
+    /// What each weighs for its age.
+    late: Vec<f64>,
     /// How long the oldest of them was held, in hours.
     first_hours: f64,
     /// Those that were cut.
@@ -198,24 +259,26 @@ impl Points {
             point.hours = typical;
         }
         let first_hours = whole.first().map_or(1.0, |point| point.hours);
-        let n = i32::try_from(whole.len()).unwrap_or(i32::MAX);
-        let mut aged: Vec<(i32, Point)> = (0..n).rev().zip(whole).collect();
-        // Positive numbers stand in the order of their bits, which compare faster.
-        aged.sort_by_key(|(_, point)| point.y.to_bits());
-        let (younger, whole): (Vec<i32>, Vec<Point>) = aged.into_iter().unzip();
+        let n = u32::try_from(whole.len()).unwrap_or(u32::MAX);
+        // Positive numbers stand in the order of their bits, which compare faster; places move faster than points.
+        let mut order: Vec<(u64, u32)> = whole.iter().map(|point| point.y.to_bits()).zip(0..n).collect();
+        order.sort_unstable();
+        let faded: Vec<f64> = std::iter::successors(Some(1.0), |last| Some(last * FADING)).take(whole.len()).collect();
+        let late = order.iter().map(|(_, place)| faded.get((n - 1 - place) as usize).copied().unwrap_or(0.0)).collect();
+        let whole: Vec<Point> = order.iter().filter_map(|(_, place)| whole.get(*place as usize).copied()).collect();
         let by = |f: fn(f64, f64) -> f64, of: fn(&Point) -> f64| whole.iter().map(of).reduce(f).unwrap_or(0.0);
-        let straight: Vec<_> = whole.iter().map(|p| (p.x, p.y, p.weight)).collect();
+        let straight = whole.iter().map(|p| (p.x, p.y, p.weight));
         Some(Self {
             by_line: OnceCell::new(),
             by_power: OnceCell::new(),
-            line: Line::through(&straight),
+            line: Line::through(straight.collect()),
             power: OnceCell::new(),
             least: by(f64::min, |p| p.y),
             most: by(f64::max, |p| p.y),
             smallest: by(f64::min, |p| p.x),
             largest: by(f64::max, |p| p.x),
             whole,
-            younger,
+            late,
             first_hours,
             cut,
         })
@@ -234,7 +297,7 @@ impl Points {
     fn power(&self) -> &Line {
         self.power.get_or_init(|| {
             let of = |point: &Point| (point.x.max(1.0).ln(), point.y.ln(), point.weight);
-            Line::through(&self.whole.iter().map(of).collect::<Vec<_>>())
+            Line::through(self.whole.iter().map(of).collect())
         })
     }
 
@@ -292,78 +355,84 @@ impl Points {
     }
 
     /// Returns what a model thinks will be needed for an input of this size, as outcomes that weigh 1 together.
-    pub fn outcomes(&self, model: Model, near: &Near, x: f64) -> Vec<Outcome> {
-        let low = self.least * 0.5;
-        let off = |i: usize| self.line.residuals.get(i).copied().unwrap_or(0.0);
-        let held = self.line.at(x.clamp(self.smallest, self.largest));
-        let straight = self.line.at(x);
-        let younger = |i: usize| self.younger.get(i).copied().unwrap_or(0);
-        let mut outcomes = match model {
-            Model::Any => self.each(None, |_, point| (point.y, 1.0)),
-            Model::Late => self.each(None, |i, point| (point.y, FADING.powi(younger(i)))),
-            Model::Near => self.each(None, |_, point| (point.y, near.weight(point.x - x))),
-            Model::Nearest => {
-                self.each(None, |_, point| (point.y, if (point.x - x).abs() <= near.nearest { 1.0 } else { 0.0 }))
-            }
-            Model::Line => self.each(Some(self.by_line()), |i, _| ((straight + off(i)).max(low), 1.0)),
-            Model::NearLine => {
-                self.each(Some(self.by_line()), |i, point| ((straight + off(i)).max(low), near.weight(point.x - x)))
-            }
-            Model::Factor => {
-                self.each(None, |i, point| (straight.max(low) * point.y / (point.y - off(i)).max(low), 1.0))
-            }
-            Model::Power => {
-                let power = self.power();
-                let fitted = power.at(x.max(1.0).ln());
-                let off = |i: usize| power.residuals.get(i).copied().unwrap_or(0.0);
-                // e^60 is beyond any memory and any time, and still a number.
-                self.each(Some(self.by_power()), |i, _| ((fitted + off(i).clamp(-3.0, 3.0)).min(60.0).exp(), 1.0))
-            }
-            Model::Held => self.each(Some(self.by_line()), |i, _| ((held + off(i)).max(low), 1.0)),
-            Model::Full => self.each(Some(self.by_line()), |i, point| {
-                ((held + off(i)).max(low).min(self.most * 1.02), near.weight(point.x - x))
-            }),
-        };
-        let total: f64 = outcomes.iter().map(|outcome| outcome.weight).sum();
-        if total > 0.0 {
-            for outcome in &mut outcomes {
-                outcome.weight /= total;
-            }
-        }
-        outcomes
+    pub fn outcomes(&self, model: Model, near: &Near) -> Vec<Outcome> {
+        self.together(&[(model, 1.0)], near)
     }
 
-    /// Returns an outcome of each point that weighs anything, in this order of their places, or in that of what they needed.
-    fn each(&self, order: Option<&[u32]>, value: impl Fn(usize, &Point) -> (f64, f64)) -> Vec<Outcome> {
-        let mut outcomes = Vec::with_capacity(self.whole.len());
-        let mut add = |i: usize, point: &Point| {
-            let (y, weight) = value(i, point);
-            let outcome = point.outcome(y, weight);
-            if outcome.weight > 0.0 {
-                outcomes.push(outcome);
-            }
-        };
-        match order {
-            None => self.whole.iter().enumerate().for_each(|(i, point)| add(i, point)),
-            Some(order) => {
-                let places = order.iter().map(|place| *place as usize);
-                places.filter_map(|i| Some((i, self.whole.get(i)?))).for_each(|(i, point)| add(i, point));
+    /// Returns what models think together, each of which weighs so much. A value that several of them think of is one outcome.
+    pub fn together(&self, asked: &[(Model, f64)], near: &Near) -> Vec<Outcome> {
+        let x = near.x;
+        let (straight, held) = (self.line.at(x), self.line.at(x.clamp(self.smallest, self.largest)));
+        let mut shares = [Sway::default(); VALUES.len()];
+        for (model, weight) in asked {
+            let (value, sway) = model.parts();
+            // Between the sizes seen a line that is held is the line.
+            let value = if value == Value::Held && held.to_bits() == straight.to_bits() { Value::Line } else { value };
+            if let Some(share) = VALUES.iter().position(|other| *other == value).and_then(|at| shares.get_mut(at)) {
+                *share = share.plus(sway, *weight, &near.total);
             }
         }
-        outcomes
+        let wanted = || VALUES.into_iter().zip(shares).filter(|(_, share)| !share.is_nothing());
+        // What is open above them comes behind.
+        let room = wanted().count() * self.whole.len() + self.cut.len() + BEYOND;
+        let mut all = Outcomes { of: self, near, all: Vec::with_capacity(room) };
+        let low = self.least * 0.5;
+        for (value, share) in wanted() {
+            match value {
+                Value::Same => all.add(None, share, |_, point| point.y),
+                Value::Line => all.add(Some(self.by_line()), share, |i, _| (straight + self.off(i)).max(low)),
+                Value::Held => all.add(Some(self.by_line()), share, |i, _| (held + self.off(i)).max(low)),
+                Value::Full => {
+                    let full = self.most * 1.02;
+                    all.add(Some(self.by_line()), share, |i, _| (held + self.off(i)).max(low).min(full));
+                }
+                Value::Factor => {
+                    let straight = straight.max(low);
+                    all.add(None, share, |i, point| straight * point.y / (point.y - self.off(i)).max(low));
+                }
+                Value::Power => {
+                    let power = self.power();
+                    let fitted = power.at(x.max(1.0).ln());
+                    let off = |i: usize| power.residuals.get(i).copied().unwrap_or(0.0);
+                    // e^60 is beyond any memory and any time, and still a number.
+                    let value = |i: usize, _: &Point| (fitted + off(i).clamp(-3.0, 3.0)).min(60.0).exp();
+                    all.add(Some(self.by_power()), share, value);
+                }
+            }
+        }
+        all.all
+    }
+
+    /// Returns how far a point lies above the line.
+    fn off(&self, i: usize) -> f64 {
+        self.line.residuals.get(i).copied().unwrap_or(0.0)
     }
 
     /// Returns what weighs how much for an input of this size.
     pub fn near(&self, x: f64) -> Near {
         let mut distances: Vec<f64> = self.whole.iter().map(|point| (point.x - x).abs()).collect();
         let n = distances.len();
+        let by_place = distances.clone();
         // Two of them are wanted: to sort all takes longer.
         let mut at = |rank: usize| {
             let rank = Some(rank.min(n.saturating_sub(1))).filter(|_| n > 0);
             rank.map_or(0.0, |rank| *distances.select_nth_unstable_by(rank, f64::total_cmp).1)
         };
         let few = ((2.0 * (n as f64).sqrt()) as usize).max(5);
-        Near { width: at((n / 3).max(3)).max(1e-9 * x.abs()).max(1.0), nearest: at(few - 1) }
+        let (width, nearest) = (at((n / 3).max(3)).max(1e-9 * x.abs()).max(1.0), at(few - 1));
+        let mut total = Sway::default();
+        let sway = |((point, distance), late): ((&Point, &f64), &f64)| {
+            let sway = Sway {
+                alike: 1.0,
+                late: *late,
+                near: 1.0 / (1.0 + 3.0 * (distance / width).powi(2)) + 1e-4,
+                nearest: if *distance <= nearest { 1.0 } else { 0.0 },
+            };
+            total = total.with(&sway, point.weight);
+            sway
+        };
+        let each = self.whole.iter().zip(&by_place).zip(&self.late).map(sway).collect();
+        Near { x, each, total }
     }
 
     /// Moves the weight of attempts that were cut onto the outcomes above what they were seen to need; each weighs as one
@@ -385,15 +454,123 @@ impl Points {
     }
 }
 
-/// How much observations of other input sizes count for one size.
-#[derive(Clone, Copy, Debug)]
+/// What the attempts weigh for an input of one size, in their order.
+#[derive(Clone, Debug)]
 pub struct Near {
-    width: f64,
-    nearest: f64,
+    /// Bytes of input.
+    x: f64,
+    each: Vec<Sway>,
+    /// What they weigh together.
+    total: Sway,
 }
 
 impl Near {
-    fn weight(&self, distance: f64) -> f64 {
-        1.0 / (1.0 + 3.0 * (distance / self.width).powi(2)) + 1e-4
+    /// Returns the size of the input, in bytes.
+    pub fn input(&self) -> f64 {
+        self.x
+    }
+}
+
+/// What an attempt weighs, or what weight is given, by each way to weigh attempts.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sway {
+    /// All alike.
+    alike: f64,
+    /// The later ones more.
+    late: f64,
+    /// Those of similar size more.
+    near: f64,
+    /// The few nearest in size alone.
+    nearest: f64,
+}
+
+impl Sway {
+    /// Adds what one weighs of which there is so much.
+    fn with(self, one: &Self, much: f64) -> Self {
+        Self {
+            alike: self.alike + one.alike * much,
+            late: self.late + one.late * much,
+            near: self.near + one.near * much,
+            nearest: self.nearest + one.nearest * much,
+        }
+    }
+
+    /// Adds a weight that is given by one way, in parts of what all attempts weigh by it; nothing where they weigh nothing.
+    fn plus(mut self, way: Way, weight: f64, total: &Self) -> Self {
+        let (share, total) = match way {
+            Way::Alike => (&mut self.alike, total.alike),
+            Way::Late => (&mut self.late, total.late),
+            Way::Near => (&mut self.near, total.near),
+            Way::Nearest => (&mut self.nearest, total.nearest),
+        };
+        if total > 0.0 {
+            *share += weight / total;
+        }
+        self
+    }
+
+    /// Returns what an attempt weighs to whom the ways have these shares.
+    fn of(&self, shares: &Self) -> f64 {
+        self.alike * shares.alike + self.late * shares.late + self.near * shares.near + self.nearest * shares.nearest
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.alike + self.late + self.near + self.nearest <= 0.0
+    }
+}
+
+/// A way to weigh attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Alike,
+    Late,
+    Near,
+    Nearest,
+}
+
+/// What an attempt says will be needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Value {
+    /// What it needed.
+    Same,
+    /// What the line says, off by as much as it was.
+    Line,
+    /// The same, the line not followed beyond the sizes seen.
+    Held,
+    /// The same, and not beyond the most that was ever needed.
+    Full,
+    /// What the line says, off by the same factor.
+    Factor,
+    /// What a power of input size says, off by the same factor.
+    Power,
+}
+
+const VALUES: [Value; 6] = [Value::Same, Value::Line, Value::Held, Value::Full, Value::Factor, Value::Power];
+
+/// Outcomes that are being made.
+struct Outcomes<'p> {
+    of: &'p Points,
+    near: &'p Near,
+    all: Vec<Outcome>,
+}
+
+impl Outcomes<'_> {
+    /// Adds one of each attempt that weighs anything, in this order of their places, or in that of what they needed.
+    fn add(&mut self, order: Option<&[u32]>, shares: Sway, value: impl Fn(usize, &Point) -> f64) {
+        let (points, near) = (&self.of.whole, &self.near.each);
+        let mut add = |i: usize, point: &Point, sway: &Sway| {
+            let weight = sway.of(&shares);
+            if weight > 0.0 {
+                self.all.push(point.outcome(value(i, point), weight));
+            }
+        };
+        match order {
+            None => points.iter().zip(near).enumerate().for_each(|(i, (point, sway))| add(i, point, sway)),
+            Some(order) => {
+                let places = order.iter().map(|place| *place as usize);
+                let known = places.filter_map(|i| Some((i, points.get(i)?, near.get(i)?)));
+                known.for_each(|(i, point, sway)| add(i, point, sway));
+            }
+        }
     }
 }

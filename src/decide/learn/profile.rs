@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::decide::learn::grain::Grain;
-use crate::decide::learn::points::{MODELS, Model, Point, Points, Target};
+use crate::decide::learn::points::{MODELS, Model, Near, Point, Points, Target};
 use crate::decide::learn::slim::{Column, Columns};
 use crate::decide::learn::stakes::{Caution, Outcome, Spread, Stakes};
 use crate::decide::learn::steps::Steps;
@@ -102,6 +102,12 @@ impl Held {
     pub(super) fn add(&mut self, other: Self) {
         self.of = self.of.saturating_add(other.of);
         self.within = self.within.saturating_add(other.within);
+    }
+
+    fn count_some(&mut self, within: Option<bool>) {
+        if let Some(within) = within {
+            self.count(within);
+        }
     }
 
     pub(super) fn count(&mut self, within: bool) {
@@ -343,8 +349,8 @@ impl Profile {
         for (at, came) in points.iter().enumerate().skip(from) {
             let Some(known) = points.get(..at).and_then(|before| Points::new(before.iter().copied())) else { continue };
             if known.len() >= JUDGED {
-                let said = Said::of(&known, came.x);
-                score(&mut scores, Some(&mut misses), &said, *came, stakes(target, Caution::Balanced));
+                let near = known.near(came.x);
+                score((&mut scores, Some(&mut misses)), (&known, &near), *came, stakes(target, Caution::Balanced));
             }
         }
         misses
@@ -353,7 +359,7 @@ impl Profile {
     /// Predicts how much it will be, and not what to ask for.
     fn expected(&self, target: Target, misses: &Scores, input: f64) -> Option<Prediction> {
         let points = self.points(target)?;
-        let (outcomes, line) = expected(&points, misses, input, None);
+        let (outcomes, line) = expected(&points, misses, &points.near(input));
         let n = points.len() as f64;
         let seen = Spread::seen(outcomes)?;
         let middle = line.unwrap_or_else(|| seen.quantile(0.5));
@@ -412,7 +418,7 @@ impl Profile {
     fn spread(&self, target: Target, scores: &Scores, question: Question) -> Option<(Points, Spread)> {
         let points = self.points(target)?;
         let n = points.len() as f64;
-        let mut outcomes = mixture(&points, scores, question.input);
+        let mut outcomes = mixture(&points, scores, &points.near(question.input));
         points.redistribute(&mut outcomes);
         Some((points, Spread::new(outcomes, n, stakes(target, question.caution))?))
     }
@@ -425,55 +431,47 @@ impl Profile {
             (points.len() >= JUDGED).then_some((points, came))
         };
         if let Some((points, came)) = of(Target::Memory) {
-            let said = Said::of(&points, came.x);
-            self.hold(&said, came);
-            score(&mut self.memory, None, &said, came, Stakes::memory(Caution::Balanced));
+            let near = points.near(came.x);
+            let stakes = Stakes::memory(Caution::Balanced);
+            if !came.cut {
+                let outcomes = mixture(&points, &self.memory, &near);
+                self.held.count_some(holds(outcomes, &points, stakes.tail, came));
+            }
+            score((&mut self.memory, None), (&points, &near), came, stakes);
         }
         if let Some((points, came)) = of(Target::Wall) {
-            let said = Said::of(&points, came.x);
-            if !came.cut
-                && let Some(within) = holds_time(&points, &self.misses, &said, came)
-            {
-                self.held_time.count(within);
+            let near = points.near(came.x);
+            if !came.cut {
+                let (outcomes, _) = expected(&points, &self.misses, &near);
+                self.held_time.count_some(holds(outcomes, &points, 1.0, came));
             }
-            score(&mut self.wall, Some(&mut self.misses), &said, came, Stakes::time(Caution::Balanced));
-        }
-    }
-
-    /// Counts whether the interval of memory, as it was before this attempt, holds it.
-    fn hold(&mut self, said: &Said<'_>, came: Point) {
-        if came.cut {
-            return;
-        }
-        let n = said.points.len() as f64;
-        let tail = Stakes::memory(Caution::Balanced).tail;
-        if let Some(within) = Spread::holds(said.mixture(&self.memory), (n, tail), (0.1, 0.9), came.y) {
-            self.held.count(within);
+            let stakes = Stakes::time(Caution::Balanced);
+            score((&mut self.wall, Some(&mut self.misses)), (&points, &near), came, stakes);
         }
     }
 }
 
-/// Returns what is expected of an input of this size, and what a straight line says of it where that is gone by; of what the models said
-/// already of that input, where they did.
-fn expected(points: &Points, misses: &Scores, input: f64, said: Option<&Said<'_>>) -> (Vec<Outcome>, Option<f64>) {
+/// Returns what is expected of an input of this size, and what a straight line says of it where that is gone by.
+fn expected(points: &Points, misses: &Scores, near: &Near) -> (Vec<Outcome>, Option<f64>) {
+    let input = near.input();
     let (mut outcomes, line) = if points.len() >= THIN || !points.is_beyond(input) {
         let told = points.told(input);
-        let said = said.filter(|_| told >= input).map(|said| said.mixture(misses));
-        (said.unwrap_or_else(|| mixture(points, misses, told)), None)
+        let outcomes =
+            if told < input { mixture(points, misses, &points.near(told)) } else { mixture(points, misses, near) };
+        (outcomes, None)
     } else if points.correlation() >= STRAIGHT {
-        (points.outcomes(Model::Line, &points.near(input), input), Some(points.straight(input)))
+        (points.outcomes(Model::Line, near), Some(points.straight(input)))
     } else {
         // Few and all smaller: a line that does not fit them tells no more than their middle does.
-        (points.outcomes(Model::Any, &points.near(input), input), None)
+        (points.outcomes(Model::Any, near), None)
     };
     points.redistribute(&mut outcomes);
     (outcomes, line)
 }
 
-/// Returns whether the interval of run time, as it was before this attempt, holds it.
-fn holds_time(points: &Points, misses: &Scores, said: &Said<'_>, came: Point) -> Option<bool> {
-    let (outcomes, _) = expected(points, misses, came.x, Some(said));
-    Spread::holds(outcomes, (points.len() as f64, 1.0), (0.1, 0.9), came.y)
+/// Returns whether the 80 % interval of outcomes, as they were thought of before this attempt, holds it.
+fn holds(outcomes: Vec<Outcome>, points: &Points, tail: f64, came: Point) -> Option<bool> {
+    Spread::holds(outcomes, (points.len() as f64, tail), (0.1, 0.9), came.y)
 }
 
 fn stakes(target: Target, caution: Caution) -> Stakes {
@@ -501,72 +499,40 @@ fn weights(points: &Points, scores: &Scores) -> Vec<(Model, f64)> {
 }
 
 /// Returns the outcomes of all models together.
-fn mixture(points: &Points, scores: &Scores, x: f64) -> Vec<Outcome> {
-    let near = points.near(x);
-    let asked = weights(points, scores);
-    let mut all = Vec::with_capacity(asked.len() * (points.len() + 1));
-    for (model, weight) in asked {
-        all.extend(points.outcomes(model, &near, x).into_iter().map(|o| Outcome { weight: o.weight * weight, ..o }));
-    }
-    all
-}
-
-/// What every model says of one size of input.
-struct Said<'p> {
-    points: &'p Points,
-    /// In the order of the models; of those that say the same the first.
-    of: [Option<Spread>; MODELS.len()],
-}
-
-impl<'p> Said<'p> {
-    fn of(points: &'p Points, x: f64) -> Self {
-        let near = points.near(x);
-        let of =
-            MODELS.map(
-                |model| {
-                    if points.same(model) == model { Spread::seen(points.outcomes(model, &near, x)) } else { None }
-                },
-            );
-        Self { points, of }
-    }
-
-    /// Returns which place in the order of the models a model has, or the one that says the same.
-    fn place(&self, model: Model) -> Option<usize> {
-        let same = self.points.same(model);
-        MODELS.iter().position(|other| *other == same)
-    }
-
-    /// Returns what all models say together.
-    fn mixture(&self, scores: &Scores) -> Vec<Outcome> {
-        let asked = weights(self.points, scores);
-        let mut all = Vec::with_capacity(asked.len() * (self.points.len() + 1));
-        for (model, weight) in asked {
-            let said = self.place(model).and_then(|place| self.of.get(place)?.as_ref());
-            let outcomes = said.map(Spread::outcomes).unwrap_or_default();
-            all.extend(outcomes.iter().map(|it| Outcome { weight: it.weight * weight, ..*it }));
-        }
-        all
-    }
+fn mixture(points: &Points, scores: &Scores, near: &Near) -> Vec<Outcome> {
+    points.together(&weights(points, scores), near)
 }
 
 /// Adds to the scores what each model's request would have cost, and to the misses by what factor its middle was off.
-fn score(scores: &mut Scores, mut misses: Option<&mut Scores>, said: &Said<'_>, came: Point, stakes: Stakes) {
-    let (most, n) = (said.points.enough(), said.points.len() as f64);
+fn score(
+    (scores, mut misses): (&mut Scores, Option<&mut Scores>),
+    (points, near): (&Points, &Near),
+    came: Point,
+    stakes: Stakes,
+) {
+    let (most, n) = (points.enough(), points.len() as f64);
     let then = if most >= came.y { most } else { came.y * 1.5 };
     let outcome = Outcome { value: came.y, weight: 1.0, hours: if came.hours > 0.0 { came.hours } else { 1.0 } };
     let later = |score: &mut f32, cost: f64| *score = (f64::from(*score) * MEMORY_OF_SCORES + cost) as f32;
     let counts = misses.is_some() && !came.cut;
-    // What the models said: its cost, and by what factor its middle was off, where that counts.
-    let judged = said.of.each_ref().map(|seen| {
-        let spread = seen.as_ref()?.clone().with_tail(n, stakes.tail)?;
+    let judge = |model| {
+        let spread = Spread::new(points.outcomes(model, near), n, stakes)?;
         let request = spread.least(stakes, 0.0, most);
         // What was cut showed only that less would not have done.
         let cost = if came.cut && request >= came.y { 0.0 } else { stakes.cost(request, outcome, then) };
         Some((cost, counts.then(|| (spread.quantile(0.5).max(1e-3) / came.y).ln().abs().min(5.0))))
-    });
+    };
+    // Its cost, and by what factor its middle was off, where that counts: models that say the same are judged once.
+    let mut judged: [Option<(f64, Option<f64>)>; MODELS.len()] = Default::default();
     for (i, model) in MODELS.into_iter().enumerate() {
-        let judged = said.place(model).and_then(|place| *judged.get(place)?);
-        let (Some((cost, off)), Some(score)) = (judged, scores.get_mut(i)) else { continue };
+        let same = MODELS.iter().position(|other| *other == points.same(model)).filter(|same| *same < i);
+        let found = match same.and_then(|same| judged.get(same)) {
+            Some(found) => *found,
+            None => judge(model),
+        };
+        let (Some(slot), Some(score)) = (judged.get_mut(i), scores.get_mut(i)) else { continue };
+        *slot = found;
+        let Some((cost, off)) = found else { continue };
         later(score, cost);
         if let (Some(off), Some(miss)) = (off, misses.as_deref_mut().and_then(|misses| misses.get_mut(i))) {
             later(miss, off);

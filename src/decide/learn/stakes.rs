@@ -16,6 +16,13 @@ pub struct Outcome {
     pub hours: f64,
 }
 
+impl Outcome {
+    /// Returns whether it may come true, and is a number that can be asked for.
+    fn counts(&self) -> bool {
+        self.weight > 0.0 && self.value > 0.0 && self.value < f64::INFINITY
+    }
+}
+
 /// How much a person minds that an attempt fails for a request that was too small.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -87,12 +94,15 @@ const GAMBLED: f64 = 0.1;
 /// How far beyond the largest outcome the tail reaches, in parts of the upper half's width, and with what share of its weight.
 const TAIL: [(f64, f64); 5] = [(0.1, 0.3), (0.3, 0.25), (0.6, 0.2), (1.0, 0.15), (2.0, 0.1)];
 
+/// How many outcomes the tail is.
+pub(super) const BEYOND: usize = TAIL.len();
+
 /// Outcomes in ascending order, with a tail beyond where that counts, ready to be asked for the best request.
 #[derive(Clone, Debug)]
 pub struct Spread {
     outcomes: Vec<Outcome>,
-    /// What they weigh together.
-    weight: f64,
+    /// What they are together.
+    all: Sums,
 }
 
 impl Spread {
@@ -103,28 +113,27 @@ impl Spread {
 
     /// Sorts outcomes, with nothing beyond them; none without any.
     pub fn seen(mut outcomes: Vec<Outcome>) -> Option<Self> {
-        outcomes.retain(|outcome| outcome.weight > 0.0 && outcome.value.is_finite() && outcome.value > 0.0);
+        outcomes.retain(Outcome::counts);
         // Positive numbers stand in the order of their bits, which compare faster. Most models' outcomes come in order: a sort that
         // merges what is in order already has less to do.
         outcomes.sort_by_key(|outcome| outcome.value.to_bits());
         Self::of(outcomes)
     }
 
-    /// Returns the outcomes in ascending order.
-    pub fn outcomes(&self) -> &[Outcome] {
-        &self.outcomes
-    }
-
-    /// Adds the tail that `n` observations leave open, so heavy.
+    /// Adds the tail that `n` observations leave open, so heavy: as far beyond the largest as that is above the middle.
     pub fn with_tail(mut self, n: f64, tail: f64) -> Option<Self> {
+        let middle = self.quantile(0.5);
         let outcomes = &mut self.outcomes;
         let top = outcomes.last()?.value;
-        let middle = outcomes.get(outcomes.len() / 2)?.value;
-        let hours = outcomes.iter().map(|outcome| outcome.weight * outcome.hours).sum::<f64>() / self.weight;
+        let hours = self.all.hours / self.all.weight;
         let width = (top - middle).max(0.02 * top);
-        let open = tail * self.weight / (n + 1.0);
-        outcomes.extend(TAIL.map(|(reach, share)| Outcome { value: top + reach * width, weight: open * share, hours }));
-        Self::of(self.outcomes)
+        let open = tail * self.all.weight / (n + 1.0);
+        for (reach, share) in TAIL {
+            let outcome = Outcome { value: top + reach * width, weight: open * share, hours };
+            self.all = self.all.with(&outcome);
+            outcomes.push(outcome);
+        }
+        Some(self)
     }
 
     /// Returns whether a value lies between two quantiles of outcomes in any order, with the tail that `n` observations leave open; none
@@ -135,49 +144,46 @@ impl Spread {
         (low, high): (f64, f64),
         value: f64,
     ) -> Option<bool> {
-        outcomes.retain(|outcome| outcome.weight > 0.0 && outcome.value.is_finite() && outcome.value > 0.0);
+        outcomes.retain(Outcome::counts);
         if outcomes.is_empty() {
             return None;
         }
-        let half = outcomes.len() / 2;
-        let (_, middle, above) = outcomes.select_nth_unstable_by_key(half, |outcome| outcome.value.to_bits());
-        let top = above.iter().fold(middle.value, |top, outcome| top.max(outcome.value));
-        let width = (top - middle.value).max(0.02 * top);
-        let (mut below, mut within, mut weight) = (0.0, 0.0, 0.0);
-        let mut count = |at: f64, share: f64| {
-            weight += share;
-            if at < value {
-                below += share;
-            }
-            if at <= value {
-                within += share;
-            }
+        let top = outcomes.iter().fold(0.0, |top: f64, outcome| top.max(outcome.value));
+        let told = |outcomes| {
+            let spread = Self::seen(outcomes)?.with_tail(n, tail)?;
+            Some((spread.quantile(low)..=spread.quantile(high)).contains(&value))
         };
+        // How far the tail reaches matters to what lies in it alone.
+        if value > top {
+            return told(outcomes);
+        }
+        let (mut below, mut within, mut weight) = (0.0, 0.0, 0.0);
         for outcome in &outcomes {
-            count(outcome.value, outcome.weight);
+            weight += outcome.weight;
+            if outcome.value < value {
+                below += outcome.weight;
+            }
+            if outcome.value <= value {
+                within += outcome.weight;
+            }
         }
-        let seen: f64 = outcomes.iter().map(|outcome| outcome.weight).sum();
-        let open = tail * seen / (n + 1.0);
-        for (reach, share) in TAIL {
-            count(top + reach * width, open * share);
-        }
+        weight += tail * weight / (n + 1.0) * TAIL.iter().map(|(_, share)| share).sum::<f64>();
         // Just at a quantile this lies between two values: only their order tells which.
         let is_near = |sum: f64, share: f64| (sum - share * weight).abs() <= 2e-9 * weight;
         if is_near(within, low) || is_near(below, high) {
-            let spread = Self::seen(outcomes)?.with_tail(n, tail)?;
-            return Some((spread.quantile(low)..=spread.quantile(high)).contains(&value));
+            return told(outcomes);
         }
         Some(within >= low * weight && below < high * weight)
     }
 
     fn of(outcomes: Vec<Outcome>) -> Option<Self> {
-        let weight = outcomes.iter().map(|outcome| outcome.weight).sum();
-        if outcomes.is_empty() { None } else { Some(Self { outcomes, weight }) }
+        let all = outcomes.iter().fold(Sums::default(), Sums::with);
+        if outcomes.is_empty() { None } else { Some(Self { outcomes, all }) }
     }
 
     /// Returns the value below which this share of the weight lies.
     pub fn quantile(&self, share: f64) -> f64 {
-        let total = self.weight;
+        let total = self.all.weight;
         let mut below = 0.0;
         for (i, outcome) in self.outcomes.iter().enumerate() {
             below += outcome.weight;
@@ -216,7 +222,8 @@ impl Spread {
 
     /// Returns the request that costs least, of those that fail no oftener than that, with how often it does.
     fn best(&self, stakes: Stakes, (grain, then): (&Grain, f64), waits: &Steps, risk: f64) -> (f64, f64) {
-        let all = self.outcomes.iter().fold(Sums::default(), Sums::with);
+        let all = self.all;
+        let often = risk * all.weight * (1.0 + 1e-9);
         let asked = |request: f64| waits.within(request, grain.with_margin(request, stakes.margin));
         let (mut below, mut next) = (Sums::default(), 0);
         let mut best = (f64::INFINITY, 0.0, 1.0);
@@ -227,6 +234,9 @@ impl Spread {
                 next += 1;
             }
             let above = all.without(&below);
+            if above.weight > often {
+                continue;
+            }
             let then = then.max(request * 1.1);
             let over = stakes.over * (request * below.hours - below.held);
             let under = stakes.under * request * above.hours
@@ -236,11 +246,11 @@ impl Spread {
             let waited = if waits.is_empty() {
                 0.0
             } else {
-                waits.wait(asked(request)) * self.weight + waits.wait(then) * above.weight
+                waits.wait(asked(request)) * all.weight + waits.wait(then) * above.weight
             };
             let cost = over + under + waited;
-            if cost < best.0 && above.weight <= risk * self.weight * (1.0 + 1e-9) {
-                best = (cost, request, above.weight / self.weight);
+            if cost < best.0 {
+                best = (cost, request, above.weight / all.weight);
             }
         }
         (asked(best.1), best.2)

@@ -43,6 +43,20 @@ fn asks_for_a_little_more_than_what_was_always_needed() {
 }
 
 #[test]
+fn one_that_lies_far_off_bends_no_line() {
+    let sizes = (1..=30_u64).map(|n| (n, n as f64 * GB));
+    let of = |wrong: f64| {
+        // The largest input is the one with the longest lever.
+        let needed = |n: u64, x: f64| if n == 30 { wrong * x } else { (2.0 + 0.01 * (mixed(n) % 10) as f64) * x };
+        let all = sizes.clone().map(|(n, x)| seen(n, x, needed(n, x), 60.0));
+        Points::new(all.filter_map(|seen| Point::of(Target::Memory, &seen, 1.0))).unwrap().straight(20.0 * GB)
+    };
+    let (straight, bent) = (of(2.0), of(20.0));
+    // Least squares say 83 % more.
+    assert!((bent / straight - 1.0).abs() < 0.15, "{straight} {bent}");
+}
+
+#[test]
 fn tells_what_was_asked_for_in_vain_and_how_often_its_interval_held() {
     let asked = |n: u64| Observation { asked: 8e9, ..seen(n, GB, 2.0 * GB + 1e7 * (mixed(n) % 10) as f64, 60.0) };
     let profile = learned((0..40).map(asked));
@@ -453,7 +467,7 @@ proptest! {
             let near = points.near(input);
             prop_assert_eq!(MODELS.iter().filter(|model| points.same(**model) == **model).count(), 6);
             for model in MODELS {
-                let (own, same) = (points.outcomes(model, &near, input), points.outcomes(points.same(model), &near, input));
+                let (own, same) = (points.outcomes(model, &near), points.outcomes(points.same(model), &near));
                 prop_assert_eq!(own.len(), same.len());
                 for (own, same) in own.iter().zip(&same) {
                     prop_assert!((own.value - same.value).abs() <= 1e-9 * same.value, "{:?}: {:?}, {:?}", model, own, same);
