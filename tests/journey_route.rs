@@ -555,6 +555,35 @@ fn a_dry_run_goes_by_what_counts_for_each_task_and_by_who_asks() {
     csync(&["submit"], false).exits(0);
     assert!(csync(&["why", "last", "a"], false).exits(0).out.contains("on cheap"));
     world.write("workflow.toml", "name = \"w\"\n[tasks.a]\nrun = \"true\"\non = \"cheap\"\n");
-    let dry = csync(&["submit", "--dry-run", "--rerun"], true).exits(0);
+    let dry = csync(&["submit", "--dry-run", "--rerun=get"], true).exits(0);
     assert!(dry.err.contains("may not start anything on `cheap` by itself"), "{dry:?}");
+}
+
+#[test]
+fn rows_stand_in_the_order_of_the_numbers_that_are_shown() {
+    let world = world();
+    let asked = ["--time", "1h", "--cpus", "2", "wc -l reads.fq"];
+    let table = |options: &[&str]| route(&world, &[options, &asked].concat()).exits(0).out;
+    let titles =
+        |text: &str| text.lines().nth(1).map(|line| line.split_whitespace().take(6).collect::<Vec<_>>().join(" "));
+    let fastest = table(&[]);
+    assert_eq!(titles(&fastest).as_deref(), Some("PLACE TOTAL WAIT TRANSFER RUN RISK"), "{fastest}");
+    // An unknown queue: 5 s to an hour, so that a tenth of what it may take longer is 5m 48s.
+    let hpc = fastest.lines().find(|line| line.starts_with("hpc/short")).unwrap().to_owned();
+    assert!(hpc.contains("1h 07m") && hpc.contains(" 5m 48s "), "{fastest}");
+    assert!(titles(&table(&["--policy", "locality"])).is_some_and(|titles| titles.starts_with("PLACE MOVES TOTAL")));
+    assert!(
+        titles(&table(&["--policy", "cheapest"])).is_some_and(|titles| titles.starts_with("PLACE CORE-HOURS TOTAL"))
+    );
+    let told = table(&["--explain"]);
+    assert!(told.contains("  risk      5m 48s, a tenth of what it may take longer\n"), "{told}");
+    let answer = route(&world, &[&["--json"], &asked[..]].concat()).exits(0).json();
+    for place in answer["places"].as_array().unwrap() {
+        let middle = |term: &str| place[term]["middle"].as_f64().unwrap();
+        let sum = middle("wait") + middle("transfer") + middle("run") + place["penalty"].as_f64().unwrap();
+        assert!((sum - middle("total")).abs() < 1e-6, "{place}");
+    }
+    let totals: Vec<f64> =
+        answer["places"].as_array().unwrap().iter().map(|place| place["total"]["middle"].as_f64().unwrap()).collect();
+    assert!(totals.is_sorted(), "{answer}");
 }

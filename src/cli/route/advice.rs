@@ -186,6 +186,7 @@ mod tests {
             wait: Estimate::ZERO,
             transfer: Estimate::ZERO,
             run,
+            penalty: 0.0,
             total: Estimate::ZERO,
             moved: 0.0,
             ways: Vec::new(),

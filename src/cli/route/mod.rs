@@ -164,7 +164,8 @@ fn answer(
         given::presume(given, &mut need);
     }
     let shown = if args.all { usize::MAX } else { SHOWN };
-    let routes = route(net, &need, &places, args.policy.into(), shown);
+    let policy = args.policy.into();
+    let routes = route(net, &need, &places, policy, shown);
     let root = Path::new(seen.root());
     let advice = routes.places.first().map(|best| Advice::new(best, (args, &need), (line, &elsewhere), root));
     if context.json() {
@@ -192,7 +193,7 @@ fn answer(
         context.print(&if args.explain {
             view::explained(&routes, &need, page) + &vetoed
         } else {
-            view::table(&routes, &need, page) + &vetoed
+            view::table(&routes, (&need, policy), page) + &vetoed
         })?;
         if routes.others > 0 {
             context.say(&format!("{} more can run it; `--all` lists them.", view::hosts(routes.others)));

@@ -11,44 +11,79 @@ use crate::decide::graph::load::Load;
 use crate::decide::route::need::Need;
 use crate::decide::route::sheet::{Routes, Sheet};
 use crate::decide::route::veto::Veto;
+use crate::model::choice::Policy;
 use crate::model::host::HostName;
 use crate::model::units::Bytes;
 
+/// The columns: the total is the sum of the four behind it, and rows are in its order.
 const COLUMNS: &[Column] = &[
     Column::Text("PLACE"),
     Column::Word("TOTAL"),
     Column::Word("WAIT"),
     Column::Word("TRANSFER"),
     Column::Word("RUN"),
+    Column::Word("RISK"),
     Column::Extra("RESTS ON"),
 ];
+/// The same with what a policy counts before the total.
+const MOVES: &[Column] = &counting("MOVES");
+const COST: &[Column] = &counting("COST");
+const CORE_HOURS: &[Column] = &counting("CORE-HOURS");
+
+const fn counting(title: &'static str) -> [Column; 8] {
+    [
+        Column::Text("PLACE"),
+        Column::Word(title),
+        Column::Word("TOTAL"),
+        Column::Word("WAIT"),
+        Column::Word("TRANSFER"),
+        Column::Word("RUN"),
+        Column::Word("RISK"),
+        Column::Extra("RESTS ON"),
+    ]
+}
+
+fn columns(policy: Policy, routes: &Routes<'_>) -> &'static [Column] {
+    match policy {
+        Policy::Fastest | Policy::Spread => COLUMNS,
+        Policy::Locality => MOVES,
+        Policy::Cheapest if routes.priced => COST,
+        Policy::Cheapest => CORE_HOURS,
+    }
+}
+
+/// Returns what the policy counts of a place before the total.
+fn counted(policy: Policy, routes: &Routes<'_>, sheet: &Sheet<'_>) -> Option<String> {
+    match policy {
+        Policy::Fastest | Policy::Spread => None,
+        Policy::Locality => Some(Bytes(sheet.moved as u64).to_string()),
+        Policy::Cheapest if routes.priced => Some(format!("{:.2}", sheet.cost.unwrap_or(0.0))),
+        Policy::Cheapest => Some(sheet.core_hours.map_or_else(|| "?".to_owned(), |hours| format!("{hours:.2}"))),
+    }
+}
 
 /// Returns the places as a table, and the rest as sentences.
-pub(super) fn table(routes: &Routes<'_>, need: &Need, page: Page) -> String {
+pub(super) fn table(routes: &Routes<'_>, (need, policy): (&Need, Policy), page: Page) -> String {
     let mut out = format!("{}\n", asked(need));
     if routes.places.is_empty() {
         out.push_str("No host can run it.\n");
     } else {
-        let mut table = Table::new(page, COLUMNS);
+        let mut table = Table::new(page, columns(policy, routes));
         for (at, sheet) in routes.places.iter().enumerate() {
             let tone = if at == 0 { Tone::Green } else { Tone::Plain };
-            table.row(vec![
-                Cell::new(name(sheet)).tone(tone),
-                Cell::new(span(&sheet.total)),
-                Cell::new(span(&sheet.wait)),
-                Cell::new(span(&sheet.transfer)),
-                Cell::new(sheet.run.as_ref().map_or_else(|| "?".to_owned(), span)),
-                Cell::new(sheet.total.source),
-            ]);
+            let run = sheet.run.as_ref().map_or_else(|| "?".to_owned(), span);
+            let terms = |total: &Estimate, wait: &Estimate, penalty: f64| {
+                let counted = counted(policy, routes, sheet);
+                let terms =
+                    [span(total), span(wait), span(&sheet.transfer), run.clone(), about_or_none(penalty)].into_iter();
+                let cells = counted.into_iter().chain(terms).map(Cell::new);
+                cells.chain([Cell::new(total.source)]).collect::<Vec<_>>()
+            };
+            let place = Cell::new(name(sheet)).tone(tone);
+            table.row([vec![place], terms(&sheet.total, &sheet.wait, sheet.penalty)].concat());
             for other in &sheet.apart {
-                table.row(vec![
-                    Cell::new(format!("or {}/{}", sheet.host, other.partition)),
-                    Cell::new(span(&other.total)),
-                    Cell::new(span(&other.wait)),
-                    Cell::new(span(&sheet.transfer)),
-                    Cell::new(sheet.run.as_ref().map_or_else(|| "?".to_owned(), span)),
-                    Cell::new(other.total.source),
-                ]);
+                let place = Cell::new(format!("or {}/{}", sheet.host, other.partition));
+                table.row([vec![place], terms(&other.total, &other.wait, other.penalty)].concat());
             }
         }
         out.push_str(&table.print());
@@ -62,7 +97,13 @@ pub(super) fn explained(routes: &Routes<'_>, need: &Need, page: Page) -> String 
     for sheet in &routes.places {
         let _ = writeln!(out, "{}  {}", page.paint.bold(name(sheet)), ends(&sheet.total));
         let run = sheet.run.map_or_else(|| "not known".to_owned(), |run| sourced(&run));
-        for (term, value) in [("wait", sourced(&sheet.wait)), ("transfer", transfer(sheet)), ("run", run)] {
+        let terms = [
+            ("wait", sourced(&sheet.wait)),
+            ("transfer", transfer(sheet)),
+            ("run", run),
+            ("risk", format!("{}, a tenth of what it may take longer", about_or_none(sheet.penalty))),
+        ];
+        for (term, value) in terms {
             let _ = writeln!(out, "  {term:<8}  {value}");
         }
         if let Some(hours) = sheet.core_hours {
@@ -73,8 +114,8 @@ pub(super) fn explained(routes: &Routes<'_>, need: &Need, page: Page) -> String 
             let _ = writeln!(out, "  load      {}", load(busy));
         }
         for other in &sheet.apart {
-            let (wait, all) = (sourced(&other.wait), ends(&other.total));
-            let _ = writeln!(out, "  or in     {}: wait {wait}; {all} in all", other.partition);
+            let (wait, risk, all) = (sourced(&other.wait), about_or_none(other.penalty), ends(&other.total));
+            let _ = writeln!(out, "  or in     {}: wait {wait}; risk {risk}; {all} in all", other.partition);
         }
     }
     out
@@ -89,10 +130,16 @@ pub(super) fn for_agent(routes: &Routes<'_>, need: &Need, advice: Option<&Advice
         });
         return format!("No host can run this. {}.", reasons.collect::<Vec<_>>().join("; "));
     };
-    let mut out = format!("Best place: {}, about {}", name(best), about(best.total.middle));
+    let mut out = format!("Best place: {}, about {}", name(best), about(best.seconds()));
     let here = routes.places.iter().find(|sheet| sheet.host.is_local());
     if let Some(here) = here.filter(|here| here.host != best.host) {
-        let _ = write!(out, " (here about {})", about(here.total.middle));
+        // By the time alone this machine would come first.
+        let risk = if here.seconds() < best.seconds() && best.total.middle <= here.total.middle {
+            ", less surely"
+        } else {
+            ""
+        };
+        let _ = write!(out, " (here about {}{risk})", about(here.seconds()));
     }
     if need.time.is_none() {
         out.push_str(" before it runs; its run time is not known");

@@ -33,7 +33,9 @@ pub struct Sheet<'a> {
     pub transfer: Estimate,
     /// While it runs; none where nobody knows.
     pub run: Option<Estimate>,
-    /// All of that; without the run where nobody knows how long that is.
+    /// What counts against the place for what is not sure.
+    pub penalty: f64,
+    /// All of that; without the run where nobody knows how long that is. Under the policy `fastest` the least is the best.
     pub total: Estimate,
     /// Bytes that have to be moved.
     pub moved: f64,
@@ -62,8 +64,17 @@ pub struct Apart<'a> {
     pub partition: &'a str,
     /// Until it starts there, once everything is there.
     pub wait: Estimate,
+    /// What counts against it for what is not sure.
+    pub penalty: f64,
     /// All of it, as of the place.
     pub total: Estimate,
+}
+
+impl Sheet<'_> {
+    /// Returns the seconds until it is over, of which half the time it takes less: the total without what is no time.
+    pub fn seconds(&self) -> f64 {
+        self.total.middle - self.penalty
+    }
 }
 
 /// A host where it cannot run.
@@ -82,6 +93,9 @@ pub struct Routes<'a> {
     pub places: Vec<Sheet<'a>>,
     /// How many more places there are.
     pub others: usize,
+    /// Whether the rates of hosts are what counts, under the policy `cheapest`; else core-hours do.
+    #[serde(skip)]
+    pub priced: bool,
     /// Hosts that are no place for it.
     pub vetoed: Vec<Vetoed<'a>>,
 }
@@ -114,7 +128,7 @@ impl Weight {
 pub fn route<'a>(net: &Net, need: &Need, places: &'a [Place<'a>], policy: Policy, shown: usize) -> Routes<'a> {
     let asked = Asked { net, need, groups: groups(net, need), image: need.image.as_ref().map(Missing::new) };
     let priced = policy == Policy::Cheapest && places.iter().any(|place| place.host.rate.is_some());
-    let mut routes = Routes::default();
+    let mut routes = Routes { priced, ..Routes::default() };
     let mut weights: Vec<Weight> = Vec::with_capacity(places.len());
     for (place, at) in places.iter().zip(0..) {
         match asked.weight(place, policy, priced) {
@@ -258,23 +272,38 @@ impl Asked<'_> {
             Part::Run => run = Some(seconds),
         });
         let Fitting { partition, moved, load } = fitting.ok()?;
-        let total = wait.plus(&transfer);
-        let total = run.map_or(total, |run| total.plus(&run));
+        let before = run.map_or(transfer, |run| transfer.plus(&run));
+        let (penalty, total) = with_risk(wait.plus(&before));
         let (core_hours, cost) = self.price(place, run.map(|run| run.middle));
         let (host, partition) = (&place.host.name, partition.map(|partition| partition.name.as_str()));
         let stop = self.stop(place);
         let away = self.groups.iter().filter_map(|group| Some((group, stop?)));
         let away = away.filter(|(group, stop)| !group.reach.is_source(*stop));
         let ways = away.filter_map(|(group, stop)| Some(group.reach.way(stop)?.hosts)).collect();
-        let before = run.map_or(transfer, |run| transfer.plus(&run));
         let others = partitions_of(self.need, place).filter(|other| Some(other.name.as_str()) != partition);
         let apart = others.filter_map(|other| {
             let there = place.own_wait(other, self.need).filter(|there| are_apart(there, &wait))?;
-            Some(Apart { partition: &other.name, wait: there, total: there.plus(&before) })
+            let (penalty, total) = with_risk(there.plus(&before));
+            Some(Apart { partition: &other.name, wait: there, penalty, total })
         });
         let apart = if partition.is_some() { apart.collect() } else { Vec::new() };
         let shared = place.shared(self.need);
-        Some(Sheet { host, partition, wait, transfer, run, total, moved, ways, core_hours, cost, apart, shared, load })
+        Some(Sheet {
+            host,
+            partition,
+            wait,
+            transfer,
+            run,
+            penalty,
+            total,
+            moved,
+            ways,
+            core_hours,
+            cost,
+            apart,
+            shared,
+            load,
+        })
     }
 
     /// Returns where a place stands in the graph.
@@ -288,6 +317,12 @@ impl Asked<'_> {
         let core_hours = run.map(|seconds| seconds / 3600.0 * f64::from(cores));
         (core_hours, core_hours.zip(place.host.rate).map(|(hours, rate)| hours * rate.value()))
     }
+}
+
+/// Returns what counts against a place for what is not sure of the time there, and that time with it.
+fn with_risk(time: Estimate) -> (f64, Estimate) {
+    let penalty = (time.high - time.middle) * RISK;
+    (penalty, Estimate { low: time.low + penalty, middle: time.middle + penalty, high: time.high + penalty, ..time })
 }
 
 /// Returns the wait on a host that nothing was submitted to: none on a machine of one's own, if it was looked at; a queue may

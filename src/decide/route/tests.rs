@@ -86,7 +86,13 @@ fn places_are_ranked_by_wait_transfer_and_run() {
     let routes = route(&net, &at(0.0), &places, Policy::Fastest, 9);
     assert_eq!(order(&routes), ["hpc", "lab", "local"], "60 + 150, 300, 600");
     assert_eq!(routes.places[0].partition, Some("short"));
-    assert_eq!((routes.places[0].total.middle, routes.places[0].total.source), (210.0, Source::Learned(12)));
+    let best = &routes.places[0];
+    assert_eq!(
+        (best.total.middle, best.penalty, best.seconds()),
+        (213.0, 3.0, 210.0),
+        "a tenth of the 30 s that it may wait longer"
+    );
+    assert_eq!(best.total.source, Source::Learned(12));
     let routes = route(&net, &at(2e8), &places, Policy::Fastest, 9);
     assert_eq!(order(&routes), ["hpc", "lab", "local"], "410, 500, 600");
     assert_eq!(routes.places[0].ways, [[HostName::local(), name("hpc")]]);
@@ -99,6 +105,34 @@ fn places_are_ranked_by_wait_transfer_and_run() {
     let routes = route(&net, &at(0.0), &places, Policy::Fastest, 9);
     assert_eq!(order(&routes), ["lab", "local", "hpc"], "270 s at best, and may be an hour");
     assert_eq!(routes.places[2].total.source, Source::Guessed);
+}
+
+#[test]
+fn the_terms_of_a_sheet_add_up_to_what_places_are_ranked_by() {
+    // Faster by its middles, and less sure than that is worth.
+    let (sure, quick) = (host("sure", Some(Batch::Slurm)), host("quick", Some(Batch::Slurm)));
+    let wait = |middle: f64, high: f64| Some(Estimate { low: 0.0, middle, high, source: Source::Learned(12) });
+    let place = |host, wait| Place { wait, ..Place::of(host, None, vec![partition("short", 32, 128, 4)]) };
+    let places = [place(&quick, wait(50.0, 250.0)), place(&sure, wait(60.0, 61.0))];
+    let net = star(&[("sure", 1e6), ("quick", 1e6)]);
+    let inputs = vec![Input { name: "reads.fq".to_owned(), bytes: 1e7, at: vec![HostName::local()] }];
+    let unsure = Estimate { low: 300.0, middle: 600.0, high: 900.0, source: Source::Learned(3) };
+    let need = Need { inputs, time: Some(Estimate { high: 601.0, ..unsure }), ..need() };
+    let routes = route(&net, &need, &places, Policy::Fastest, 9);
+    assert_eq!(order(&routes), ["sure", "quick"]);
+    assert!(routes.places[0].seconds() > routes.places[1].seconds(), "{routes:?}");
+    for need in [need.clone(), Need { time: Some(unsure), ..need.clone() }, Need { time: None, ..need }] {
+        let routes = route(&net, &need, &places, Policy::Fastest, 9);
+        for sheet in &routes.places {
+            let run = sheet.run.map_or(0.0, |run| run.middle);
+            let sum = sheet.wait.middle + sheet.transfer.middle + run + sheet.penalty;
+            assert!((sheet.total.middle - sum).abs() < 1e-9, "{sheet:?}");
+            assert!(((sheet.total.high - sheet.total.middle) / 10.0 - sheet.penalty).abs() < 1e-9, "{sheet:?}");
+        }
+        assert!(routes.places.is_sorted_by(|a, b| a.total.middle <= b.total.middle), "{routes:?}");
+        let told = serde_json::to_value(&routes).unwrap();
+        assert_eq!(told["places"][0]["penalty"].as_f64(), Some(routes.places[0].penalty));
+    }
 }
 
 #[test]
