@@ -587,3 +587,51 @@ fn rows_stand_in_the_order_of_the_numbers_that_are_shown() {
         answer["places"].as_array().unwrap().iter().map(|place| place["total"]["middle"].as_f64().unwrap()).collect();
     assert!(totals.is_sorted(), "{answer}");
 }
+
+#[test]
+fn a_task_that_reaches_for_the_internet_runs_where_there_is_some() {
+    let world = World::new();
+    let host =
+        |name: &str, online: bool| format!("[hosts.{name}]\nsimulated = {{}}\ninternet = {{ compute = {online} }}\n");
+    world.write(
+        "config/hosts.toml",
+        &(host("dark", false) + &host("light", true) + "[hosts.gone]\nssh = \"gone.invalid\"\n"),
+    );
+    let workflow = |internet: &str| {
+        let text = format!(
+            "name = \"w\"\n[tasks.get]\nrun = \"echo got > got\"\noutputs = [\"got\"]\non = [\"dark\", \"light\", \"gone\"]\n\
+             resources = {{ internet = {internet} }}\n[workflow]\npolicy = \"fastest\"\n"
+        );
+        world.write("workflow.toml", &text);
+    };
+    world.csync(&["hosts", "probe", "dark", "light"]).exits(0);
+    world.csync(&["hosts", "probe", "gone"]).exits(1);
+    workflow("\"yes\"");
+    let refused = world.csync(&["check"]).exits(2);
+    assert!(refused.err.contains("`internet` is `true` or `false`, not a string"), "{refused:?}");
+    workflow("true");
+    let explained = world.csync(&["check", "--explain"]).exits(0).out;
+    assert!(explained.contains("resources.internet") && explained.contains("true"), "{explained}");
+    let dry = world.csync(&["submit", "--dry-run"]).exits(0).out;
+    assert!(dry.contains("not on dark: there is no internet where jobs run"), "{dry}");
+    assert!(
+        dry.contains("not on gone: the last probe, at 2") && dry.contains("`csync hosts probe gone` tries again"),
+        "{dry}"
+    );
+    assert!(!dry.contains("nobody looked"), "{dry}");
+    world.csync(&["submit"]).exits(0);
+    world.csync(&["wait", "last"]).exits(0);
+    let why = world.csync(&["why", "--placement", "get"]).exits(0).out;
+    assert!(why.contains("on light, by the policy") && why.contains("Not on dark: there is no internet"), "{why}");
+    assert!(why.contains("Not on gone: the last probe, at 2"), "{why}");
+    // Of hosts in a person's order the first that has some.
+    let text = world.read("workflow.toml").replace(", \"gone\"", "").replace("policy = \"fastest\"\n", "");
+    world.write("workflow.toml", &text);
+    let dry = world.csync(&["submit", "--dry-run", "--rerun=get"]).exits(0).out;
+    assert!(dry.contains("get on light"), "{dry}");
+    world.csync(&["submit", "--rerun=get"]).exits(0);
+    assert_eq!(world.json(&["show", "last", "get"])["instances"][0]["attempts"][0]["host"], "light");
+    workflow("false");
+    let dry = world.csync(&["submit", "--dry-run", "--rerun=get"]).exits(0).out;
+    assert!(!dry.contains("internet"), "{dry}");
+}

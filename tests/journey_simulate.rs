@@ -88,6 +88,27 @@ fn a_what_if_holds_tasks_to_where_they_run_and_to_what_counts() {
     };
     workflow("[defaults]\non = \"any\"");
     assert_eq!(ran(&[]), [3, 0, 0, 0]);
+    // What reaches for the internet goes where there is some.
+    let hosts = world.read("hosts.toml");
+    world.write("hosts.toml", &hosts.replace("[hosts.fast]\n", "[hosts.fast]\ninternet = { compute = false }\n"));
+    for (on, internet, on_fast) in [
+        ("on = \"any\"", "true", 0),
+        ("on = \"any\"", "false", 3),
+        ("", "true", 0),
+        ("on = [\"fast\", \"slow\"]", "true", 0),
+        ("on = [\"fast\", \"slow\"]", "false", 3),
+    ] {
+        workflow(&format!("[defaults]\nresources = {{ internet = {internet}, time = \"1h\" }}\n{on}"));
+        let ran = ran(&[]);
+        assert_eq!((ran[0], ran.iter().sum::<u64>()), (on_fast, 3), "{on} {internet}");
+    }
+    workflow("[defaults]\nresources = { internet = true }\non = \"fast\"");
+    world.csync(&["simulate", "--hosts", "hosts.toml"]).exits(2);
+    world.write("hosts.toml", "[hosts.fast]\ncores = 8\ninternet = { compute = false }\n");
+    workflow("[defaults]\nresources = { internet = true }");
+    let refused = world.csync(&["simulate", "--hosts", "hosts.toml"]).exits(2);
+    assert!(refused.err.contains("no host with internet where task `b` may run"), "{refused:?}");
+    world.write("hosts.toml", &hosts);
     for (on, hosts) in [
         ("\"slow\"", [0, 0, 3, 0]),
         ("[\"slow\", \"fast\"]", [0, 0, 3, 0]),

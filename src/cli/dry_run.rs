@@ -60,6 +60,7 @@ pub(super) fn dry_run(context: &Context, source: &Source, root: &str, wishes: &W
     // As when it is submitted: by whoever asks.
     let agent = agent_of(|name| std::env::var(name).ok());
     let by = if agent.is_some() { Asker::Agent } else { Asker::Person };
+    prepared.places.failures = std::mem::take(&mut known.failures);
     prepared.places.exclude((&prepared.plan, &prepared.verdicts), &hosts, &known.facts, (by, here))?;
     if let Some(agent) = agent
         && let Some((host, _)) = places::kept_from_agents(&prepared.places, &hosts)

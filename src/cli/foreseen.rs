@@ -26,7 +26,7 @@ use crate::language::hosts::Hosts;
 use crate::model::choice::{Excluded, Foreseen, Span, Terms};
 use crate::model::data::{Brought, DataFact, Rate, Replica};
 use crate::model::diagnostic::Diagnostic;
-use crate::model::facts::Facts;
+use crate::model::facts::{Facts, ProbeFailure};
 use crate::model::host::HostName;
 use crate::model::id::{HostId, InstanceId, TaskId};
 use crate::model::plan::Plan;
@@ -47,6 +47,8 @@ const MOST_PLANNED: usize = 200_000;
 #[derive(Default)]
 pub(super) struct Known {
     pub(super) facts: BTreeMap<HostName, Facts>,
+    /// Hosts whose last probe came to nothing.
+    pub(super) failures: BTreeMap<HostName, ProbeFailure>,
     pub(super) replicas: Vec<Replica>,
     brought: Vec<Brought>,
     waits: Vec<Wait>,
@@ -67,9 +69,14 @@ impl Known {
                 return Ok(Self::default());
             };
             let read = async {
-                let probed = reader.probed().await?;
+                let (mut facts, mut failures) = (BTreeMap::new(), BTreeMap::new());
+                for (host, probed) in reader.probed().await? {
+                    failures.extend(probed.failure.map(|failure| (host.clone(), failure)));
+                    facts.extend(probed.facts.map(|found| (host, found)));
+                }
                 Ok(Self {
-                    facts: probed.into_iter().filter_map(|(host, probed)| Some((host, probed.facts?))).collect(),
+                    facts,
+                    failures,
                     replicas: reader.replicas(Some(root)).await?,
                     brought: reader.brought(root).await?,
                     waits: reader.waits().await?,

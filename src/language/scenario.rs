@@ -6,18 +6,18 @@ use std::str::FromStr;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
+use crate::model::host::Internet;
 use crate::model::units::{Bytes, Walltime};
 
 /// The longest time that is taken, a hundred years: what is longer is a slip, and clocks end.
 const LONGEST: Walltime = Walltime(100 * 365 * 86_400);
 
 /// Keys of `hosts.toml` that say nothing to a simulation.
-const OTHERS: [&str; 15] = [
+const OTHERS: [&str; 14] = [
     "account",
     "batch",
     "containers",
     "filesystems",
-    "internet",
     "keep_above",
     "max_jobs",
     "partitions",
@@ -78,11 +78,26 @@ pub struct ScenarioHost {
     /// Whether it only holds data: no task runs there.
     #[serde(default)]
     pub transfer_only: bool,
+    /// Whether the internet can be reached.
+    #[serde(default)]
+    pub internet: Internet,
     /// When it is away.
     #[serde(default)]
     pub down: Vec<ScenarioOutage>,
     #[serde(flatten)]
     rest: BTreeMap<String, toml::Value>,
+}
+
+impl ScenarioHost {
+    /// Returns whether jobs are known to have no internet there: those of a machine have what it has itself.
+    pub fn is_offline(&self) -> bool {
+        let online = match self.rest.get("batch").and_then(toml::Value::as_str) {
+            Some("none") => self.internet.login,
+            Some(_) => self.internet.compute,
+            None => self.internet.compute.or(self.internet.login),
+        };
+        online == Some(false)
+    }
 }
 
 /// What waits in a queue.

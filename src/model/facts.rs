@@ -2,6 +2,7 @@
 //! passed over.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -85,6 +86,15 @@ pub struct ProbeFailure {
     pub at: Timestamp,
     /// Why.
     pub message: String,
+}
+
+impl fmt::Display for ProbeFailure {
+    /// Says when the probe failed, and why.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = self.at.to_string();
+        let second = at.split_once('.').map_or(at.as_str(), |(second, _)| second);
+        write!(f, "the last probe, at {second}Z, failed: {}", self.message)
+    }
 }
 
 /// What a probe found. Nothing here was asked of a person; what could not be found out is missing.

@@ -219,12 +219,23 @@ pub struct Settings {
     pub max_parallel: Option<u32>,
     /// Where it may run, first preference first; `any` when empty.
     pub on: Vec<String>,
-    /// Batch keys: `account`, `partition`, `qos`, `constraint`, and raw flags as `slurm.NAME`, `pbs.NAME`, `sge.NAME`.
+    /// Batch keys: `account`, `partition`, `qos`, `constraint`, and raw flags as `slurm.NAME`, `pbs.NAME`, `sge.NAME`; and
+    /// [`INTERNET`].
     pub batch: BTreeMap<String, String>,
     /// `checkpoint = {signal, before}`: a signal sent some seconds before the walltime ends.
     pub checkpoint: Option<Checkpoint>,
     /// Whether it works in a copy of the whole directory when it runs elsewhere, and what it made or changed there comes back.
     pub tree: bool,
+}
+
+/// What says among the batch keys whether a task reaches for the internet: plans that are stored have no other place for it.
+pub const INTERNET: &str = "internet";
+
+impl Settings {
+    /// Returns whether it says that it reaches for the internet (`resources.internet`).
+    pub fn needs_internet(&self) -> bool {
+        self.batch.get(INTERNET).is_some_and(|said| said == "true")
+    }
 }
 
 impl Default for Settings {

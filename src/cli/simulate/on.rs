@@ -3,11 +3,12 @@
 use crate::cli::errors::{Failure, Source};
 use crate::language::hosts::Hosts;
 use crate::language::manifest::{Known, nowhere};
-use crate::language::scenario::Scenario;
+use crate::language::scenario::{Scenario, ScenarioHost};
 use crate::model::choice::Policy;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::host::{Host, HostName, Links};
 use crate::model::id::TaskId;
+use crate::model::task::Task;
 use crate::serve::prepare::places::{Places, known};
 use crate::serve::prepare::{Planned, mark};
 
@@ -55,9 +56,11 @@ pub(super) fn held(
     let is_said = plan.tasks.iter().any(|task| !task.on.is_empty());
     if !is_said {
         let all = described.hosts.values().zip(0..).filter(|(host, _)| !host.transfer_only);
-        let all = whole(all.map(|(_, site)| site).collect(), names.len());
+        let all: Vec<u16> = all.map(|(_, site)| site).collect();
+        let only = |task: &Task| Ok(whole(online(task, all.clone(), (described, file))?, names.len()));
+        let only = plan.tasks.iter().map(only).collect::<Result<_, Failure>>()?;
         let policies = vec![Some(asked.unwrap_or_default()); plan.tasks.len()];
-        return Ok(Held { only: vec![all; plan.tasks.len()], policies, is_said });
+        return Ok(Held { only, policies, is_said });
     }
     mark(plan, &planned.workflow, asked);
     let places = Places::of(plan, &hosts);
@@ -83,10 +86,27 @@ pub(super) fn held(
             return Err(failure.hint(helps(says_here)));
         }
         let policy = places.policy(TaskId(number));
+        let only = online(task, only, (described, file))?;
         held.only.push(if policy.is_some() { whole(only, names.len()) } else { only });
         held.policies.push(policy);
     }
     Ok(held)
+}
+
+/// Leaves out hosts without internet, for a task that reaches for it.
+fn online(task: &Task, only: Vec<u16>, (described, file): (&Scenario, &str)) -> Result<Vec<u16>, Failure> {
+    if !task.needs_internet() {
+        return Ok(only);
+    }
+    let is_offline = |site: u16| described.hosts.values().nth(site.into()).is_some_and(ScenarioHost::is_offline);
+    let left: Vec<u16> = only.into_iter().filter(|site| !is_offline(*site)).collect();
+    if left.is_empty() {
+        let failure = format!("{file} describes no host with internet where task `{}` may run", task.name);
+        return Err(Failure::usage(failure).hint(
+            "`resources.internet` says that it reaches for it, `internet = { compute = true }` that a host has it",
+        ));
+    }
+    Ok(left)
 }
 
 /// Returns the hosts; none where they are all that there are.
@@ -101,7 +121,7 @@ fn list(names: &[&str]) -> String {
 
 /// Returns the described hosts as those that `on` names.
 fn hosts(described: &Scenario, file: &str) -> Result<Hosts, Failure> {
-    let host = |(name, host): (&String, &crate::language::scenario::ScenarioHost)| {
+    let host = |(name, host): (&String, &ScenarioHost)| {
         let name: HostName = name.parse().map_err(|why| Failure::usage(format!("{file}: [hosts.{name}]: {why}")))?;
         Ok(Host { tags: host.tags.clone(), transfer_only: host.transfer_only, ..Host::new(name) })
     };

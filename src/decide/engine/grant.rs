@@ -27,6 +27,9 @@ pub(super) fn place<'r, 'p>(
     alternatives: &'r [Request],
     rooms: &Rooms<'p>,
 ) -> Result<(&'r Request, Room<'p>, Grant), String> {
+    if rooms.is_offline() {
+        return Err("asks for the internet, and there is none where jobs run".to_owned());
+    }
     let mut why = None;
     for request in alternatives {
         let mut misfits = Vec::new();
@@ -48,7 +51,8 @@ pub(super) fn fitting<'p>(alternatives: &[Request], rooms: &Rooms<'p>) -> Vec<&'
     let of = |request: &Request| -> Vec<&'p str> {
         rooms.each(request).filter(|room| fit(request, room).is_ok()).filter_map(|room| room.partition).collect()
     };
-    alternatives.iter().map(of).find(|names| !names.is_empty()).unwrap_or_default()
+    let mut all = alternatives.iter().filter(|_| !rooms.is_offline()).map(of);
+    all.find(|names| !names.is_empty()).unwrap_or_default()
 }
 
 /// Returns the same where a task asks for all that was learned of it.

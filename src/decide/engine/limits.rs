@@ -26,6 +26,8 @@ pub struct Limits {
     pub account: Option<String>,
     /// Its batch system.
     pub flavour: Option<Flavour>,
+    /// Whether jobs reach the internet, where that is said of the host as a whole.
+    pub online: Option<bool>,
     /// Whether memory is asked for by slot: as many times as a job has cores.
     pub counts_by_slot: bool,
     /// Most members of one array.
@@ -54,6 +56,7 @@ impl Limits {
             partitions,
             account: host.account.clone(),
             flavour,
+            online: if host.batch == Some(Batch::None) { host.internet.login } else { host.internet.compute },
             counts_by_slot: resource.is_some_and(|resource| resource.per == PerWhat::Slot),
             members,
             keeps_order: match flavour {
@@ -72,7 +75,8 @@ impl Limits {
     }
 
     pub(super) fn rooms<'a>(&'a self, whole: Capacity, task: &Settings) -> Rooms<'a> {
-        Rooms::of(whole, &self.partitions, task, self.account.as_deref())
+        let rooms = Rooms::of(whole, &self.partitions, task, self.account.as_deref());
+        if self.online == Some(false) && task.needs_internet() { rooms.offline() } else { rooms }
     }
 
     /// Returns the partition to be named for a job of a task: none where the task names one, where the batch system chooses by
@@ -207,8 +211,8 @@ pub fn misfit_here(here: Capacity, task: &Settings) -> Option<String> {
 
 /// Says why no job of a task can run on a host, as far as its limits are known.
 pub fn misfit(host: &Host, facts: Option<&Facts>, task: &Settings) -> Option<String> {
-    let rooms = Limits::of(host, facts);
-    grant::first(&task.resources, &rooms.rooms(room(host, facts), task)).err()
+    let limits = Limits::of(host, facts);
+    grant::first(&task.resources, &limits.rooms(room(host, facts), task)).err()
 }
 
 /// Returns how many jobs of ours may be on a host at once: what a person said, and no more than the site takes.
@@ -226,7 +230,8 @@ fn jobs(host: &Host, facts: Option<&Facts>) -> u32 {
 mod tests {
     use super::*;
     use crate::model::batch::{Dialect, Gpus, MemoryResource};
-    use crate::model::facts::BatchSystem;
+    use crate::model::facts::{BatchSystem, NodeSight};
+    use crate::model::task::INTERNET;
     use crate::model::units::Walltime;
 
     const HOUR: u64 = 3600;
@@ -363,6 +368,33 @@ mod tests {
         let slots = Limits::of(&host, Some(&facts));
         let four = task(Request { cpus: Amount::Exact(4), ..Request::default() }, &[]);
         assert_eq!(slots.grain(room(&host, Some(&facts)), &four), Grain::multiples(4.0 * MEBIBYTE));
+    }
+
+    #[test]
+    fn a_job_that_reaches_for_the_internet_goes_to_a_partition_that_has_some() {
+        let mut hpc = host(Flavour::Slurm);
+        let mut facts = facts(Flavour::Slurm);
+        let sight = |internet| NodeSight { internet, ..NodeSight::default() };
+        facts.nodes.insert("debug".to_owned(), sight(Some(false)));
+        facts.nodes.insert("gpu".to_owned(), sight(None));
+        facts.nodes.insert("long".to_owned(), sight(Some(true)));
+        let asks = |online: &str| task(Request::default(), &[(INTERNET, online)]);
+        let names = |facts: &Facts, online: &str| {
+            let (host, task) = (host(Flavour::Slurm), asks(online));
+            Limits::of(&host, Some(facts)).partitions_of(room(&host, Some(facts)), &task, &task.resources)
+        };
+        assert_eq!(names(&facts, "false"), ["debug", "gpu", "long"]);
+        assert_eq!(names(&facts, "true"), ["gpu", "long"], "nobody looked in one of them");
+        assert_eq!(misfit(&hpc, Some(&facts), &asks("true")), None);
+        // One that is closed may open.
+        for name in ["gpu", "long", "shut"] {
+            facts.nodes.insert(name.to_owned(), sight(Some(false)));
+        }
+        let why = misfit(&hpc, Some(&facts), &asks("true"));
+        assert_eq!(why.as_deref(), Some("asks for the internet, and there is none where jobs run"));
+        assert_eq!(misfit(&hpc, Some(&facts), &asks("false")), None);
+        hpc.internet.compute = Some(true);
+        assert_eq!(misfit(&hpc, Some(&facts), &asks("true")), None, "a person's word");
     }
 
     #[test]

@@ -33,12 +33,14 @@ pub(super) struct Rooms<'a> {
     partitions: Vec<&'a Partition>,
     /// Whether a partition that names no GPUs has none: some partition names its own.
     tells_gpus: bool,
+    /// Whether a task reaches for the internet, and jobs are known to have none here.
+    is_offline: bool,
 }
 
 impl<'a> Rooms<'a> {
     /// Takes a host without partitions.
     pub(super) const fn whole(whole: Capacity) -> Self {
-        Self { whole, partitions: Vec::new(), tells_gpus: false }
+        Self { whole, partitions: Vec::new(), tells_gpus: false, is_offline: false }
     }
 
     /// Takes those partitions that a task may use: those that it names; else all that are open to its account, the default first.
@@ -53,9 +55,28 @@ impl<'a> Rooms<'a> {
                     names.split(',').map(|name| all.iter().find(|it| it.name == name.trim())).collect();
                 known.unwrap_or_default()
             }
-            None => open(all, task.batch.get("account").map(String::as_str).or(account)),
+            None => {
+                let mut open = open(all, task.batch.get("account").map(String::as_str).or(account));
+                if task.needs_internet() && open.iter().any(|it| it.internet != Some(false)) {
+                    open.retain(|it| it.internet != Some(false));
+                }
+                open
+            }
         };
-        Self { whole, partitions, tells_gpus: all.iter().any(|it| !it.gpus.is_empty()) }
+        let is_offline =
+            task.needs_internet() && !partitions.is_empty() && partitions.iter().all(|it| it.internet == Some(false));
+        Self { whole, partitions, tells_gpus: all.iter().any(|it| !it.gpus.is_empty()), is_offline }
+    }
+
+    /// Says that jobs have no internet here, for a task that reaches for it.
+    #[must_use]
+    pub(super) fn offline(self) -> Self {
+        Self { is_offline: true, ..self }
+    }
+
+    /// Returns whether a task reaches for the internet, and jobs are known to have none here.
+    pub(super) const fn is_offline(&self) -> bool {
+        self.is_offline
     }
 
     /// Leaves nothing but a partition of that name, if it is one of them.

@@ -66,6 +66,8 @@ fn request_of(check: &mut Check<'_, '_>, id: NodeId, origin: Origin, request: &m
             ResourceKey::Disk => request.disk = unit::<Bytes>(check, id, text).or(request.disk),
             ResourceKey::Nodes => request.nodes = count(check, 1).or(request.nodes),
             ResourceKey::Processes => request.processes = count(check, 1).or(request.processes),
+            // Of the task, and not of one alternative: no alternative does what it does without.
+            ResourceKey::Internet => draft.internet = check.boolean(id, text).or(draft.internet),
         }
         draft.origins.insert(format!("resources.{text}"), origin.at(check.tree.key_span(id)));
     });

@@ -180,6 +180,8 @@ pub(super) struct Draft {
     pub(super) max_parallel: Option<u32>,
     pub(super) on: Vec<Template>,
     pub(super) batch: BTreeMap<String, Template>,
+    /// Whether it reaches for the internet, where that is said.
+    pub(super) internet: Option<bool>,
     pub(super) checkpoint: Option<Checkpoint>,
     /// The task that was the first to say this.
     pub(super) first_task: u32,
@@ -209,6 +211,7 @@ impl Default for Draft {
             max_parallel: built_in.max_parallel,
             on: Vec::new(),
             batch: BTreeMap::new(),
+            internet: None,
             checkpoint: None,
             first_task: 0,
             origins: BTreeMap::new(),

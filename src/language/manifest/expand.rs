@@ -22,7 +22,7 @@ use crate::language::manifest::{Expanded, Facts, Limits};
 use crate::model::diagnostic::{Diagnostic, Severity, Span};
 use crate::model::id::{InstanceId, PathId, TaskId};
 use crate::model::plan::{Instance, Plan, Slice, Strings};
-use crate::model::task::{Command, Hole, Settings, Task};
+use crate::model::task::{Command, Hole, INTERNET, Settings, Task};
 
 /// Most bytes of the texts of a plan: they are numbered with 32 bits.
 const MOST_BYTES: usize = 3 << 30;
@@ -479,6 +479,7 @@ fn command(
 fn settings(draft: &Draft, filler: &Filler<'_, '_>, unquoted: &mut Vec<Unquoted>, mistakes: &mut Mistakes) -> Settings {
     let text = |template| filler.values.constant(filler.workflow, template);
     let mut fill = |template| filler.template(template, unquoted, mistakes);
+    let internet = draft.internet.map(|internet| (INTERNET.to_owned(), internet.to_string()));
     Settings {
         env: draft.env.iter().map(|(name, value)| (name.clone(), fill(*value))).collect(),
         workdir: draft.workdir.map(&mut fill),
@@ -489,7 +490,7 @@ fn settings(draft: &Draft, filler: &Filler<'_, '_>, unquoted: &mut Vec<Unquoted>
         container: draft.container.map(text),
         binds: draft.binds.iter().copied().map(text).collect(),
         on: draft.on.iter().copied().map(text).collect(),
-        batch: draft.batch.iter().map(|(key, value)| (key.clone(), text(*value))).collect(),
+        batch: draft.batch.iter().map(|(key, value)| (key.clone(), text(*value))).chain(internet).collect(),
         resources: draft.resources.clone(),
         retry: draft.retry.clone(),
         on_error: draft.on_error,

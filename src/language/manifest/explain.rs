@@ -141,6 +141,12 @@ fn push(draft: &Draft, all: &mut Vec<Effective>, key: String, value: String) {
 /// Writes `resources`; where there are alternatives, a value for each.
 fn resources(draft: &Draft, all: &mut Vec<Effective>) {
     for key in ResourceKey::ALL {
+        if *key == ResourceKey::Internet {
+            if let Some(internet) = draft.internet {
+                push(draft, all, format!("resources.{}", key.text()), internet.to_string());
+            }
+            continue;
+        }
         let values: Vec<String> = draft.resources.iter().filter_map(|request| resource(request, *key)).collect();
         let value = match values.as_slice() {
             [] => continue,
@@ -160,6 +166,7 @@ fn resource(request: &Request, key: ResourceKey) -> Option<String> {
         ResourceKey::Disk => request.disk.map(|disk| format!("\"{disk}\"")),
         ResourceKey::Nodes => request.nodes.map(|nodes| nodes.to_string()),
         ResourceKey::Processes => request.processes.map(|processes| processes.to_string()),
+        ResourceKey::Internet => None,
     }
 }
 

@@ -90,6 +90,7 @@ keys! {
         Disk = "disk": "Scratch space: `\"20G\"`.",
         Nodes = "nodes": "Nodes.",
         Processes = "processes": "Ranks; cores are per rank.",
+        Internet = "internet": "Whether it reaches for the internet: hosts and partitions are left out that are known to have none.",
     }
 }
 
@@ -175,6 +176,8 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("tasks", "resources.processes"),
     ("ranks", "resources.processes"),
     ("mpi", "resources.processes"),
+    ("online", "resources.internet"),
+    ("network", "resources.internet"),
     ("scratch", "resources.disk"),
     ("disk_mb", "resources.disk"),
     ("tmp", "resources.disk"),

@@ -172,6 +172,7 @@ fn resources() -> Value {
                     ResourceKey::Disk => text(),
                     ResourceKey::Gpus => count(0),
                     ResourceKey::Nodes | ResourceKey::Processes => count(1),
+                    ResourceKey::Internet => json!({ "type": "boolean" }),
                 };
                 (key.text(), key.about(), schema)
             })

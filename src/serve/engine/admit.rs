@@ -22,7 +22,7 @@ use crate::language::quote::sh;
 use crate::model::api::{ApiError, Counts, ErrorKind, RunState, RunSummary, Submission, Submitted};
 use crate::model::data::{DataFact, Elsewhere, IMAGES, Rate, Replica};
 use crate::model::diagnostic::{Diagnostic, Severity};
-use crate::model::facts::Facts;
+use crate::model::facts::{Facts, ProbeFailure};
 use crate::model::host::{Agents, Batch, HostName};
 use crate::model::id::{InstanceId, JobKey, RunId, TaskId};
 use crate::model::plan::Plan;
@@ -139,6 +139,9 @@ impl Ground {
     }
 }
 
+/// Hosts whose last probe came to nothing.
+type Failures = BTreeMap<HostName, ProbeFailure>;
+
 /// A run as the store has it.
 #[derive(Debug)]
 pub(super) struct Loaded {
@@ -147,6 +150,7 @@ pub(super) struct Loaded {
     records: Records,
     marks: Vec<(InstanceId, Mark, u32)>,
     facts: BTreeMap<HostName, Facts>,
+    failures: Failures,
     ground: Ground,
 }
 
@@ -164,7 +168,7 @@ pub(super) fn prepare(
         let memos = runtime.block_on(reader.memos(key)).map_err(|error| storage(&error))?;
         Ok(memos.iter().collect::<Memos>())
     };
-    let facts = runtime.block_on(facts_of(reader)).map_err(|error| storage(&error))?;
+    let (facts, failures) = runtime.block_on(probed_of(reader)).map_err(|error| storage(&error))?;
     let var = |name: &str| submission.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.into());
     let hosts = places::hosts(var, &facts)?;
     let dir = ConfigDir::locate(var).ok();
@@ -176,9 +180,10 @@ pub(super) fn prepare(
     let asking =
         agent_of(|name| submission.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str()));
     let asker = if asking.is_some() { Asker::Agent } else { Asker::Person };
+    prepared.places.failures = failures;
     prepared.places.exclude((&prepared.plan, &prepared.verdicts), &hosts, &facts, (asker, here))?;
     if let Some(host) = places::unlooked(&prepared.places, &hosts) {
-        return Err(not_looked_at(host));
+        return Err(not_looked_at(host, prepared.places.failures.get(host)));
     }
     if let Some(agent) = asking
         && let Some((host, agents)) = places::kept_from_agents(&prepared.places, &hosts)
@@ -291,7 +296,12 @@ fn sayable(prepared: &Prepared, hosts: &Hosts, facts: &BTreeMap<HostName, Facts>
 
 /// Refuses a host of which nobody knows how jobs are started there: taken for one without a batch system, a login node would run
 /// them.
-fn not_looked_at(host: &HostName) -> ApiError {
+fn not_looked_at(host: &HostName, failure: Option<&ProbeFailure>) -> ApiError {
+    if let Some(failure) = failure {
+        let message = format!("nobody knows how jobs are started on `{host}`: {failure}");
+        let hint = format!("`csync hosts probe {host}` tries again, `csync hosts test {host}` says what is in the way");
+        return ApiError { hint: Some(hint), ..refuse(ErrorKind::Invalid, message) };
+    }
     ApiError {
         hint: Some(format!(
             "`csync hosts probe {host}` finds out; `batch = \"none\"` in hosts.toml says that there is no batch system"
@@ -320,8 +330,17 @@ fn for_people(agent: &str, host: &HostName, agents: Agents, submission: &Submiss
 
 /// Returns what probes found.
 pub(super) async fn facts_of(reader: &Reader) -> Result<BTreeMap<HostName, Facts>, StoreError> {
-    let probed = reader.probed().await?;
-    Ok(probed.into_iter().filter_map(|(host, probed)| Some((host, probed.facts?))).collect())
+    Ok(probed_of(reader).await?.0)
+}
+
+/// Returns what probes found of hosts, and which of them came to nothing.
+pub(super) async fn probed_of(reader: &Reader) -> Result<(BTreeMap<HostName, Facts>, Failures), StoreError> {
+    let (mut facts, mut failures) = (BTreeMap::new(), Failures::new());
+    for (host, probed) in reader.probed().await? {
+        failures.extend(probed.failure.map(|failure| (host.clone(), failure)));
+        facts.extend(probed.facts.map(|found| (host, found)));
+    }
+    Ok((facts, failures))
 }
 
 /// Reads a run back; none when there is none.
@@ -330,7 +349,7 @@ pub(super) async fn load(reader: &Reader, state: &StateDir, run: RunId) -> Resul
     let Some(plan) = reader.plan(run).await? else { return Ok(None) };
     let records = reader.records(run).await?;
     let marks = reader.marks(run).await?;
-    let facts = facts_of(reader).await?;
+    let (facts, failures) = probed_of(reader).await?;
     let ground = if stored.summary.state == RunState::Active {
         let replicas = reader.replicas(Some(&plan.plan.root)).await?;
         let var = |name: &str| plan.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.into());
@@ -341,7 +360,7 @@ pub(super) async fn load(reader: &Reader, state: &StateDir, run: RunId) -> Resul
     } else {
         Ground::default()
     };
-    Ok(Some(Loaded { stored, plan, records, marks, facts, ground }))
+    Ok(Some(Loaded { stored, plan, records, marks, facts, failures, ground }))
 }
 
 /// Where a run may go.
@@ -471,7 +490,7 @@ impl Runner {
 
     /// Takes in a run from the store.
     pub(super) fn restore(&mut self, loaded: Loaded) -> Result<(), ApiError> {
-        let Loaded { stored, plan, records, marks, facts, ground } = loaded;
+        let Loaded { stored, plan, records, marks, facts, failures, ground } = loaded;
         let Records { mut attempts, in_flight, elsewhere } = records;
         let run = stored.summary.run;
         if self.core.run(run).is_some() {
@@ -506,7 +525,7 @@ impl Runner {
             asked.for_each(|attempt| self.learner.asks(attempt.key, &attempt.grant));
             self.handed.extend(in_flight.into_iter().map(|(key, worker)| (key, Given::Worker(worker))));
         }
-        let chosen = if active { self.restore_places(run, &plan, &facts) } else { None };
+        let chosen = if active { self.restore_places(run, &plan, (&facts, failures)) } else { None };
         let routes = chosen.as_ref().map(|(places, _)| self.sites.routes(places)).unwrap_or_default();
         let routes = routes.ahead(stored.ahead);
         for (index, host) in elsewhere {
@@ -536,14 +555,14 @@ impl Runner {
         &mut self,
         run: RunId,
         plan: &Plan,
-        facts: &BTreeMap<HostName, Facts>,
+        (facts, failures): (&BTreeMap<HostName, Facts>, Failures),
     ) -> Option<(Places, Hosts)> {
         let care = self.cares.get(&run)?;
         let var = |name: &str| care.means.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.into());
         let dir = ConfigDir::locate(var).ok();
         match places::hosts(var, facts) {
             Ok(hosts) => {
-                let mut places = Places::of(plan, &hosts);
+                let mut places = Places { failures, ..Places::of(plan, &hosts) };
                 if let Err(error) = places.exclude((plan, &[]), &hosts, facts, (Asker::Person, self.settings.capacity))
                 {
                     tracing::warn!(%run, %error, "the hosts of a task changed since the run was submitted");

@@ -13,7 +13,7 @@ use crate::language::hosts::{Hosts, partitions};
 use crate::language::manifest::Workflow;
 use crate::model::api::{ApiError, ErrorKind};
 use crate::model::choice::{Excluded, Policy};
-use crate::model::facts::Facts;
+use crate::model::facts::{Facts, ProbeFailure};
 use crate::model::host::{Agents, Batch, HostName};
 use crate::model::id::{InstanceId, TaskId};
 use crate::model::plan::Plan;
@@ -104,7 +104,8 @@ impl Places {
             (host, facts.map(|facts| facts.machine.hostname.as_str()))
         });
         let login_of = light_login(&host_name(), called);
-        let means = Means { hosts, facts, asker, here, login_of };
+        let failures = std::mem::take(&mut self.failures);
+        let means = Means { hosts, facts, failures: &failures, asker, here, login_of };
         let mut known: HashMap<(u16, usize, bool, bool), u16> = HashMap::new();
         let may_run = |instance: InstanceId| {
             let verdict = verdicts.get(instance.index());
@@ -153,6 +154,7 @@ impl Places {
             }
         }
         self.excluded = told.into_values().filter(|(_, excluded)| !excluded.is_empty()).collect();
+        self.failures = failures;
         Ok(())
     }
 }
@@ -173,6 +175,7 @@ const FOR_PEOPLE: &str = "a person has to start it there (`policy.agents` in hos
 struct Means<'a> {
     hosts: &'a Hosts,
     facts: &'a BTreeMap<HostName, Facts>,
+    failures: &'a BTreeMap<HostName, ProbeFailure>,
     asker: Asker,
     /// What one job may have of this machine.
     here: Capacity,
@@ -190,6 +193,10 @@ impl Means<'_> {
             if let Some(why) = misfit_here(self.here, task) {
                 return Some(format!("it {why}"));
             }
+            let online = self.hosts.get(HostName::LOCAL).and_then(|host| host.internet.login);
+            if task.needs_internet() && online == Some(false) {
+                return Some(Veto::NoInternet.to_string());
+            }
             let is_heavy = task.resources.iter().all(|request| need(request, task, 1).is_heavy());
             // What names files outside can run nowhere else.
             let of = self.login_of.filter(|_| is_heavy && !stays)?;
@@ -201,6 +208,9 @@ impl Means<'_> {
         let Some(host) = self.hosts.get(name.as_str()) else { return Some("hosts.toml does not name it".to_owned()) };
         if self.asker == Asker::Agent && host.policy.agents != Agents::Allow {
             return Some(FOR_PEOPLE.to_owned());
+        }
+        if let Some(failure) = self.failures.get(name).filter(|_| host.batch.is_none() && !host.transfer_only) {
+            return Some(format!("{failure} (`csync hosts probe {name}` tries again)"));
         }
         let facts = self.facts.get(name);
         let place = Place::of(host, facts, partitions(host, facts));
@@ -250,6 +260,7 @@ fn need(request: &Request, task: &Settings, nodes: u32) -> Need {
         memory: least(request.mem).map(|mem| Estimate::known(mem.0 as f64 / f64::from(nodes))),
         time: least(request.time).map(|time| Estimate::known(time.0 as f64)),
         gpus: request.gpus.div_ceil(nodes),
+        internet: task.needs_internet(),
         runtimes: image.map_or(&[], |image| image.runtimes()),
         ..Need::default()
     }
@@ -276,8 +287,8 @@ mod tests {
     use crate::language::hosts::{merge, read, shipped};
     use crate::model::facts::Machine;
     use crate::model::plan::{Instance, Slice};
-    use crate::model::task::{Command, Task, Template};
-    use crate::model::units::{Bytes, Walltime};
+    use crate::model::task::{Command, INTERNET, Task, Template};
+    use crate::model::units::{Bytes, Timestamp, Walltime};
 
     const HOSTS: &str = r#"
 [hosts.hpc]
@@ -304,6 +315,42 @@ batch = "none"
             columns: Vec::new(),
             definition: [0; 16],
         }
+    }
+
+    #[test]
+    fn what_reaches_for_the_internet_goes_where_there_is_some_and_a_failed_probe_is_told() {
+        let text = r#"
+[hosts.local]
+internet = { login = false }
+[hosts.dark]
+batch = "slurm"
+internet = { login = true, compute = false }
+[hosts.lab]
+batch = "none"
+[hosts.gone]
+"#;
+        let (file, mistakes) = read(text, &[]);
+        assert_eq!(mistakes, []);
+        let hosts = merge(&file, &shipped(), &BTreeMap::new());
+        let chosen = |internet: &str| {
+            let mut one = task("a", Request::default());
+            Arc::make_mut(&mut one.settings).batch.insert(INTERNET.to_owned(), internet.to_owned());
+            let mut plan = Plan { tasks: vec![one], ..Plan::default() };
+            let (task, none) = (TaskId(0), Slice::default());
+            plan.instances.push(Instance { task, row: 0, inputs: none, outputs: none });
+            plan.task_instances.push(Slice { start: 0, len: 1 });
+            let failure = ProbeFailure { at: Timestamp(60_000_000), message: "no route to host".to_owned() };
+            let failures = BTreeMap::from([("gone".parse().unwrap(), failure)]);
+            let mut places = Places { failures, ..Places::of(&plan, &hosts) };
+            places.exclude((&plan, &[]), &hosts, &BTreeMap::new(), (Asker::Person, HERE)).unwrap();
+            let of: Vec<String> = places.of_task(TaskId(0)).iter().map(HostName::to_string).collect();
+            let told = places.excluded.iter().flat_map(|(_, of)| of).map(|it| format!("{}: {}", it.host, it.why));
+            (of.join(" "), told.collect::<Vec<_>>())
+        };
+        let gone = "gone: the last probe, at 1970-01-01T00:01:00Z, failed: no route to host (`csync hosts probe gone` tries again)";
+        assert_eq!(chosen("false"), ("local dark lab".to_owned(), vec![gone.to_owned()]));
+        let offline = |host: &str| format!("{host}: there is no internet where jobs run");
+        assert_eq!(chosen("true"), ("lab".to_owned(), vec![offline("local"), offline("dark"), gone.to_owned()]));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::language::manifest::{Known, is_here};
 use crate::model::api::{ApiError, ErrorKind};
 use crate::model::choice::{Excluded, Policy};
 use crate::model::diagnostic::Diagnostic;
-use crate::model::facts::Facts;
+use crate::model::facts::{Facts, ProbeFailure};
 use crate::model::host::{Agents, Host, HostName};
 use crate::model::id::TaskId;
 use crate::model::plan::Plan;
@@ -58,6 +58,8 @@ pub struct Places {
     pub policies: Vec<Option<Policy>>,
     /// Hosts that tasks may not go to where csync chooses, and why.
     pub excluded: Vec<(Vec<TaskId>, Vec<Excluded>)>,
+    /// Hosts whose last probe came to nothing.
+    pub failures: BTreeMap<HostName, ProbeFailure>,
 }
 
 impl Places {

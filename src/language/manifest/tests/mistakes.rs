@@ -287,6 +287,7 @@ fn resources_and_retries() {
         ),
         ("resources = { cpus = { least = 1 } }", "unknown key `least` in `cpus` @ least ? `cpus` takes `min`, `max`"),
         ("resources = { gpus = -1 }", "`gpus` is at least 0 @ -1"),
+        ("resources = { internet = \"yes\" }", "`internet` is `true` or `false`, not a string @ \"yes\""),
         ("retry = 3", "`retry` is a table, not an integer @ 3 ? write `retries = 3`"),
         (
             "retries = 1\nretry = { max = 2 }",
