@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
+use crate::cli::profile::classes::Classes;
 use crate::cli::profile::{open, place};
 use crate::cli::view::words::many;
 use crate::model::api::ErrorKind;
@@ -40,20 +41,21 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     if let Some(path) = &args.sealed {
         return exchange(context, &place, path);
     }
-    let mut entries = context.block_on(async {
+    let (mut entries, key) = context.block_on(async {
         let mut learned = open(&place).await?;
-        let entries = learned.all().await?;
+        let (entries, key) = (learned.all().await?, learned.tokens().clone());
         learned.close().await;
-        Ok(entries)
+        Ok((entries, key))
     })?;
+    let classes = Classes::of(context, &key);
     entries.sort_by_cached_key(|entry| (entry.signature.to_string(), entry.class));
     if let Some(path) = &args.parquet {
-        frames::write(path, COLUMNS, |out| rows(&entries, out)).map_err(|error| failure(&error))?;
+        frames::write(path, COLUMNS, |out| rows(&entries, &classes, out)).map_err(|error| failure(&error))?;
         context.say(&format!("Written to {}.", path.display()));
         return Ok(Exit::Success);
     }
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let written = rows(&entries, &mut out).and_then(|()| out.flush());
+    let written = rows(&entries, &classes, &mut out).and_then(|()| out.flush());
     written.map_err(|error| Failure::output(&error))?;
     Ok(Exit::Success)
 }
@@ -85,20 +87,21 @@ pub(super) fn failure(error: &FramesError) -> Failure {
 }
 
 /// Writes a row for each observation.
-fn rows(entries: &[Entry], out: &mut dyn Write) -> io::Result<()> {
+fn rows(entries: &[Entry], classes: &Classes, out: &mut dyn Write) -> io::Result<()> {
     let names: Vec<&str> = COLUMNS.split(',').filter_map(|column| column.split('=').next()).collect();
     writeln!(out, "{}", names.join(","))?;
     for entry in entries {
+        let class = classes.name(entry.class);
         for (seen, _) in entry.profile.summary().kept() {
             let cut = match seen.cut {
                 Cut::Nothing => "",
                 Cut::Memory => "memory",
                 Cut::Time => "time",
             };
-            let (command, class) = (&entry.signature, entry.class);
+            let command = &entry.signature;
             let numbers = (seen.at, seen.input, seen.memory, seen.wall, seen.cpu, seen.io);
             let (at, input, memory, wall, cpu, io) = numbers;
-            write!(out, "{command},hosts-{class},{at},{input},{memory},{wall},{cpu},{io},{cut}")?;
+            write!(out, "{command},{class},{at},{input},{memory},{wall},{cpu},{io},{cut}")?;
             writeln!(out, ",{},{}", seen.asked, seen.asked_time)?;
         }
     }

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
+use crate::cli::profile::classes::Classes;
 use crate::cli::profile::{open, place, told_damaged};
 use crate::cli::view::table::{Cell, Column, Page, Table};
 use crate::cli::view::words::{ago, duration, number};
@@ -82,10 +83,10 @@ impl<'a> Row<'a> {
         }
     }
 
-    fn json(&self) -> serde_json::Value {
+    fn json(&self, classes: &Classes) -> serde_json::Value {
         json!({
             "command": self.entry.signature.to_string(),
-            "hosts": format!("hosts-{}", self.entry.class),
+            "hosts": classes.name(self.entry.class),
             "runs": self.entry.profile.summary().count(),
             "input_bytes": self.input,
             "memory_bytes": self.memory,
@@ -105,13 +106,14 @@ impl<'a> Row<'a> {
 /// Runs it.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let place = place(context)?;
-    let (mut entries, unreadable) = context.block_on(async {
+    let (mut entries, unreadable, key) = context.block_on(async {
         let mut learned = open(&place).await?;
         let entries = learned.all().await?;
-        let unreadable = learned.unreadable();
+        let (unreadable, key) = (learned.unreadable(), learned.tokens().clone());
         learned.close().await;
-        Ok((entries, unreadable))
+        Ok((entries, unreadable, key))
     })?;
+    let classes = Classes::of(context, &key);
     if unreadable > 0 {
         context.warn(&told_damaged(unreadable));
     }
@@ -125,7 +127,9 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     entries.sort_by_cached_key(|entry| (entry.signature.to_string(), entry.class));
     let rows: Vec<Row<'_>> = entries.iter().map(Row::new).collect();
     if context.json() {
-        context.print_json(&json!({ "known": known, "profiles": rows.iter().map(Row::json).collect::<Vec<_>>() }))?;
+        context.print_json(
+            &json!({ "known": known, "profiles": rows.iter().map(|row| row.json(&classes)).collect::<Vec<_>>() }),
+        )?;
         return Ok(Exit::Success);
     }
     if rows.is_empty() {
@@ -149,7 +153,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
             Cell::new(number(row.killed)),
             Cell::new(row.last.map_or_else(dash, |last| ago(last, now))),
             Cell::new(row.io.map_or_else(dash, bytes)),
-            Cell::new(format!("hosts-{}", row.entry.class)),
+            Cell::new(classes.name(row.entry.class)),
         ]);
     }
     context.print(&table.print())?;

@@ -8,6 +8,7 @@ use crate::model::api::ErrorKind;
 use crate::reach::clock;
 use crate::reach::learned::{Entry, Learned, LearnedError, Place, take_in};
 
+mod classes;
 mod export;
 mod forget;
 mod import;

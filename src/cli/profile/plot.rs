@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use crate::cli::chart::{Canvas, Color, TextAnchor};
+use crate::cli::profile::classes::Classes;
 use crate::cli::view::words::duration;
 use crate::decide::learn::profile::{Prediction, Question};
 use crate::model::observation::Cut;
@@ -72,7 +73,7 @@ const COLORS: [&str; CLASSES] = ["#0a7a5a", "#2a5db0", "#b05a00", "#8a2a8a"];
 
 impl Plot {
     /// Gathers what is drawn; none when nothing was measured.
-    pub(super) fn of(title: &str, entries: &[Entry], quantity: Quantity) -> Option<Self> {
+    pub(super) fn of(title: &str, (entries, classes): (&[Entry], &Classes), quantity: Quantity) -> Option<Self> {
         let seen = |entry: &Entry| -> Vec<(f64, f64, bool)> {
             let value = |seen: &crate::model::observation::Observation| match quantity {
                 Quantity::Memory => f64::from(seen.memory),
@@ -87,7 +88,7 @@ impl Plot {
         };
         let mut series: Vec<Series> = entries
             .iter()
-            .map(|entry| Series { name: format!("hosts-{}", entry.class), points: seen(entry), band: Vec::new() })
+            .map(|entry| Series { name: classes.name(entry.class), points: seen(entry), band: Vec::new() })
             .collect();
         let all = || series.iter().flat_map(|series| &series.points);
         let low = all().map(|point| point.0).fold(f64::INFINITY, f64::min);
@@ -352,7 +353,9 @@ mod tests {
         let limit = profile.time_limit(Question { grain: 60.0, ..Question::plain(0.0) }).unwrap().request;
         let middle = profile.run_time(0.0).unwrap().middle;
         let signature = signature(&[vec!["sort".to_owned()]], &[], &TokenKey::new([0; 32])).unwrap();
-        let plot = Plot::of("sort", &[Entry { signature, class: Token(1), profile }], Quantity::Time).unwrap();
+        let plot =
+            Plot::of("sort", (&[Entry { signature, class: Token(1), profile }], &Classes::default()), Quantity::Time)
+                .unwrap();
         let asked = plot.series[0].band[0].3;
         assert!((asked - limit).abs() < 1e-6 && limit > middle, "{asked}: {limit}, {middle}");
     }

@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::outfile;
+use crate::cli::profile::classes::Classes;
 use crate::cli::profile::plot::{Plot, Quantity, html, png, svg};
 use crate::cli::profile::{Meant, open, place, told_damaged};
 use crate::cli::view::table::Page;
@@ -48,7 +49,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let place = place(context)?;
     let asked = Asked::of(args)?;
     let text = asked.words.join(" ");
-    let (wanted, mut entries, damaged) = context.block_on(async {
+    let (wanted, mut entries, damaged, key) = context.block_on(async {
         let mut learned = open(&place).await?;
         let meant = Meant::of(&text, learned.tokens());
         let mut entries = match meant.wanted() {
@@ -58,12 +59,12 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         if entries.is_empty() && learned.unreadable() == 0 {
             entries = meant.among(&learned.all().await?).into_iter().cloned().collect();
         }
-        let damaged = learned.unreadable();
+        let (damaged, key) = (learned.unreadable(), learned.tokens().clone());
         learned.close().await;
         let no_command = || Failure::usage(format!("`{text}` is no command that is learned from"));
         let wanted =
             meant.wanted().or(entries.first().map(|entry| &entry.signature)).cloned().ok_or_else(no_command)?;
-        Ok((wanted, entries, damaged))
+        Ok((wanted, entries, damaged, key))
     })?;
     if damaged > 0 {
         context.warn(&told_damaged(damaged));
@@ -81,18 +82,19 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         return Err(failure.hint("`csync profile list` shows what was"));
     }
     entries.sort_by_key(|entry| std::cmp::Reverse(entry.profile.summary().count()));
+    let classes = Classes::of(context, &key);
     if asked.plot || asked.output.is_some() {
-        return draw(context, asked.output.as_deref(), &shown, &entries);
+        return draw(context, asked.output.as_deref(), &shown, (&entries, &classes));
     }
     let needed: Vec<Needed> = entries.iter().map(|entry| Needed::of(entry, asked.input)).collect();
     if asked.json || context.json() {
-        let found: Vec<_> = entries.iter().zip(&needed).map(|(entry, needed)| needed.json(entry)).collect();
+        let found: Vec<_> = entries.iter().zip(&needed).map(|(entry, needed)| needed.json(entry, &classes)).collect();
         context.print_json(&json!({ "command": shown, "found": found }))?;
         return Ok(Exit::Success);
     }
     let mut page = String::new();
     for (entry, needed) in entries.iter().zip(&needed) {
-        needed.tell(entry, &mut page);
+        needed.tell(entry, &classes, &mut page);
     }
     context.print(page.trim_end())?;
     Ok(Exit::Success)
@@ -137,10 +139,10 @@ impl<'a> Asked<'a> {
 }
 
 /// Draws it, in the terminal or into a file.
-fn draw(context: &Context, output: Option<&Path>, shown: &str, entries: &[Entry]) -> Result<Exit, Failure> {
+fn draw(context: &Context, output: Option<&Path>, shown: &str, of: (&[Entry], &Classes)) -> Result<Exit, Failure> {
     let plots: Vec<Plot> = [Quantity::Memory, Quantity::Time, Quantity::Io]
         .into_iter()
-        .filter_map(|of| Plot::of(shown, entries, of))
+        .filter_map(|quantity| Plot::of(shown, of, quantity))
         .collect();
     if plots.is_empty() {
         return Err(Failure::new(ErrorKind::NotFound, format!("nothing was measured of `{shown}`")));
@@ -222,9 +224,9 @@ impl Needed {
         }
     }
 
-    fn json(&self, entry: &Entry) -> serde_json::Value {
+    fn json(&self, entry: &Entry, classes: &Classes) -> serde_json::Value {
         json!({
-            "hosts": format!("hosts-{}", entry.class),
+            "hosts": classes.name(entry.class),
             "runs": entry.profile.summary().count(),
             "input_bytes": self.input,
             "memory_bytes": self.memory,
@@ -241,10 +243,11 @@ impl Needed {
         })
     }
 
-    fn tell(&self, entry: &Entry, page: &mut String) {
+    fn tell(&self, entry: &Entry, classes: &Classes, page: &mut String) {
         let bytes = |value: f64| Bytes(value as u64).to_string();
         let runs = many(entry.profile.summary().count(), "run");
-        let _ = writeln!(page, "{} on hosts-{}: {runs}, inputs of {}", entry.signature, entry.class, bytes(self.input));
+        let (class, input) = (classes.name(entry.class), bytes(self.input));
+        let _ = writeln!(page, "{} on {class}: {runs}, inputs of {input}", entry.signature);
         if self.memory.is_none() && self.time.is_none() {
             let _ = writeln!(page, "  too little was seen to predict from\n");
             return;
