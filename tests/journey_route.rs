@@ -635,3 +635,23 @@ fn a_task_that_reaches_for_the_internet_runs_where_there_is_some() {
     let dry = world.csync(&["submit", "--dry-run", "--rerun=get"]).exits(0).out;
     assert!(!dry.contains("internet"), "{dry}");
 }
+
+#[test]
+fn a_damaged_store_is_told_and_advice_is_given_without_it() {
+    let world = world();
+    let asked = ["--time", "1h", "wc -l reads.fq"];
+    world.csync(&["run", "--", "true"]).exits(0);
+    world.csync(&["engine", "stop"]).exits(0);
+    let database = world.state().join("csync.db");
+    let mut bytes = std::fs::read(&database).unwrap();
+    bytes.iter_mut().skip(100).for_each(|byte| *byte ^= 0x5a);
+    std::fs::write(&database, bytes).unwrap();
+    let told = route(&world, &asked).exits(0);
+    assert!(told.out.contains("hpc/short") && told.err.contains("cannot be read and counts for nothing: "), "{told:?}");
+    assert!(told.err.contains("`csync doctor` says what helps"), "{told:?}");
+    let answer = route(&world, &[&["--json"], &asked[..]].concat()).exits(0).json();
+    assert!(answer["unread"].is_string(), "{answer}");
+    assert_eq!(places(&answer), ["local", "lab", "hpc/short"], "{answer}");
+    std::fs::remove_file(&database).unwrap();
+    assert!(route(&world, &[&["--json"], &asked[..]].concat()).exits(0).json()["unread"].is_null());
+}

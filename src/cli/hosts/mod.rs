@@ -84,8 +84,6 @@ pub(super) struct Known {
 impl Known {
     /// Reads the configuration and what probes found. Starts no engine.
     pub(super) fn load(context: &Context) -> Result<Self, Failure> {
-        let dir = ConfigDir::locate(|name| std::env::var_os(name))?;
-        let config = HostsConfig::load(&dir)?;
         let place = Place::of(&context.state_dir()?);
         let probed = context.block_on(async {
             match Reader::open(&place).await.map_err(|error| unreadable(&error))? {
@@ -93,6 +91,17 @@ impl Known {
                 None => Ok(BTreeMap::new()),
             }
         })?;
+        Self::with(context, probed)
+    }
+
+    /// Reads the configuration alone.
+    pub(super) fn configured(context: &Context) -> Result<Self, Failure> {
+        Self::with(context, BTreeMap::new())
+    }
+
+    fn with(context: &Context, probed: BTreeMap<HostName, Probed>) -> Result<Self, Failure> {
+        let dir = ConfigDir::locate(|name| std::env::var_os(name))?;
+        let config = HostsConfig::load(&dir)?;
         let facts: BTreeMap<HostName, Facts> =
             probed.iter().filter_map(|(host, probed)| Some((host.clone(), probed.facts.clone()?))).collect();
         let hosts = config.hosts(&facts);

@@ -123,7 +123,15 @@ impl RouteHosts {
             return Ok(kept.hosts);
         }
         let rates = rates(context)?;
-        let digest = Digest::of(stamp, &Known::load(context)?, rates);
+        Self::digested(context, &Digest::of(stamp, &Known::load(context)?, rates))
+    }
+
+    /// Returns the hosts by their files alone.
+    pub(super) fn configured(context: &Context) -> Result<Self, Failure> {
+        Self::digested(context, &Digest::of(None, &Known::configured(context)?, Vec::new()))
+    }
+
+    fn digested(context: &Context, digest: &Digest) -> Result<Self, Failure> {
         let undigested = || Failure::internal("the hosts could not be digested");
         let bytes = digest.pack().map_err(|error| undigested().because(&error))?;
         if digest.stamp.is_some() {
@@ -354,7 +362,7 @@ impl Digest {
                     at: facts.at,
                     load: facts.load,
                 }),
-                trouble: probed.and_then(|probed| probed.failure.as_ref()).map(|failure| failure.message.clone()),
+                trouble: probed.and_then(|probed| probed.failure.as_ref()).map(ToString::to_string),
             }
         };
         let links = known.hosts.links().iter().filter(|(_, link)| link.direct);

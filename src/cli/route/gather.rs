@@ -9,7 +9,6 @@ use walkdir::WalkDir;
 
 use crate::cli::context::Context;
 use crate::cli::errors::Failure;
-use crate::cli::hosts::unreadable;
 use crate::cli::planned;
 use crate::cli::route::digest::RouteHosts;
 use crate::cli::route::elsewhere::Elsewhere;
@@ -35,7 +34,7 @@ use crate::reach::clock;
 use crate::reach::docker::runtimes;
 use crate::reach::files::look::fingerprint;
 use crate::reach::machine::host_name;
-use crate::reach::store::{Place as StorePlace, Reader, Routing};
+use crate::reach::store::{Place as StorePlace, Reader, Routing, StoreError};
 
 /// Entries of a directory that are counted at most: what is larger is larger than any of this.
 const MOST_ENTRIES: usize = 100_000;
@@ -61,6 +60,8 @@ pub(super) struct Seen {
     catalog: Catalog,
     /// What changes with what probes found, and with how fast files moved; none where there is no store.
     pub(super) version: Option<(i64, i64)>,
+    /// Why the store cannot be read, where it is there: what is advised then rests on the files of hosts alone.
+    pub(super) trouble: Option<String>,
 }
 
 impl Seen {
@@ -71,6 +72,7 @@ impl Seen {
         let root = directory(Path::new("."))?;
         let names: Vec<&str> = given.names.iter().map(|name| within(name, &root)).collect();
         let place = StorePlace::of(&context.state_dir()?);
+        let blind = Self { root: root.clone(), image: image.clone(), ..Self::default() };
         let read = async {
             let Some((reader, known)) = Reader::open_routing(&place, &root, &names).await? else {
                 return Ok(Self { root, image, ..Self::default() });
@@ -88,9 +90,11 @@ impl Seen {
                 known,
                 catalog: if speaks { Catalog::new(reader.datasets(None).await?) } else { Catalog::default() },
                 root,
+                trouble: None,
             })
         };
-        read.await.map_err(|error| unreadable(&error))
+        let read: Result<Self, StoreError> = read.await;
+        Ok(read.unwrap_or_else(|error| Self { trouble: Some(error.to_string()), ..blind }))
     }
 
     /// Returns this directory.

@@ -110,7 +110,11 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         let (seen, kept, mut ahead, machine) = context.block_on_store(read(context, args, &given, &lore))?;
         // The process ends with the answer, and what was read with it: taking a thousand hosts apart takes a millisecond.
         let seen = ManuallyDrop::new(seen);
-        let mut known = ManuallyDrop::new(RouteHosts::load(context, seen.version, kept)?);
+        let hosts = match seen.trouble {
+            None => RouteHosts::load(context, seen.version, kept),
+            Some(_) => RouteHosts::configured(context),
+        };
+        let mut known = ManuallyDrop::new(hosts?);
         lore.now_of(&mut ahead, known.names());
         let net = ManuallyDrop::new(seen.net(&mut known));
         answer(context, (args, &given), (&seen, &known, &net, machine), (&lore, ahead))
@@ -166,6 +170,11 @@ fn answer(
     let shown = if args.all { usize::MAX } else { SHOWN };
     let policy = args.policy.into();
     let routes = route(net, &need, &places, policy, shown);
+    if let Some(why) = &seen.trouble {
+        context.say(&format!(
+            "What was seen of hosts and files cannot be read and counts for nothing: {why}. `csync doctor` says what helps."
+        ));
+    }
     let root = Path::new(seen.root());
     let advice = routes.places.first().map(|best| Advice::new(best, (args, &need), (line, &elsewhere), root));
     if context.json() {
@@ -184,6 +193,7 @@ fn answer(
             "others": routes.others,
             "vetoed": routes.vetoed,
             "advice": advice.as_ref().map(Advice::value),
+            "unread": seen.trouble,
         }))?;
     } else if args.for_agent {
         context.print(&view::for_agent(&routes, &need, advice.as_ref()))?;
