@@ -25,7 +25,7 @@ use csync::model::host::Agents;
 use csync::model::observation::{Cut, Observation, Trust};
 use csync::model::units::{Bytes, Timestamp, Walltime};
 use csync::reach::advice::{self, META_KEY, data_key, rate_key};
-use csync::reach::index::IndexWriter;
+use csync::reach::index::{IndexWriter, MOST};
 use csync::reach::learned::{Entry, Extract, Learned, Place, Stamp};
 use wait4::Wait4;
 
@@ -98,8 +98,14 @@ fn index(state: &Path) {
     writer.add(META_KEY, &(Some("host0".to_owned()), stamp));
     let path = advice::path(state);
     writer.write(&path).expect("the index is written");
-    println!("the index has {:.1} MB", std::fs::metadata(&path).expect("it is there").len() as f64 / 1e6);
+    println!("the index has {:.1} MB (goal: under {:.0} MB)", size(&path), MOST as f64 / 1e6);
     changes(state, &place, &entries);
+    println!("with what changes left behind in it {:.1} MB (goal: under {:.0} MB)", size(&path), MOST as f64 / 1e6);
+}
+
+/// Returns how large a file is.
+fn size(path: &Path) -> f64 {
+    std::fs::metadata(path).expect("it is there").len() as f64 / 1e6
 }
 
 /// Returns a profile with as many attempts as one keeps.

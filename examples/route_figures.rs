@@ -24,6 +24,7 @@ use csync::model::host::HostName;
 use csync::model::observation::Observation;
 use csync::model::units::{Bytes, Timestamp, Walltime};
 use csync::reach::config::StateDir;
+use csync::reach::index::MOST;
 use csync::reach::learned::{Entry, Learned, Place, class_of};
 use csync::reach::store::{Place as StorePlace, Store};
 
@@ -71,7 +72,9 @@ fn make(dir: &Path, csync: &str) {
     assert!(refresh.status().expect("it runs").success(), "the index is made");
     for file in ["csync.db", "learned.db", "advice.idx", "hosts.toml"] {
         let size = std::fs::metadata(state.join(file)).expect("it is there").len();
-        println!("{file}: {:.1} MB", size as f64 / 1e6);
+        let goal =
+            if file == "advice.idx" { format!(" (goal: under {:.0} MB)", MOST as f64 / 1e6) } else { String::new() };
+        println!("{file}: {:.1} MB{goal}", size as f64 / 1e6);
     }
 }
 

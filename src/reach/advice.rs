@@ -11,7 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use crate::decide::advise::Replica;
 use crate::model::data::{DataFact, Rate};
 use crate::model::host::HostName;
-use crate::reach::index::{IndexEditor, IndexError};
+use crate::reach::index::{CUT_KEY, Index, IndexEditor, IndexError};
 use crate::reach::learned::{Entry, Extract, Place, Stamp};
 
 /// The key of what the index says of itself.
@@ -41,6 +41,11 @@ pub fn data_key(path: &str) -> String {
 pub fn rate_key(one: &str, other: &str) -> String {
     let (one, other) = if one <= other { (one, other) } else { (other, one) };
     format!("rate {one} {other}")
+}
+
+/// Returns how many records had no room in the index when it was made; none where all had.
+pub fn cut(state: &Path) -> Option<u64> {
+    Index::open(&path(state)).ok()?.get(CUT_KEY)
 }
 
 /// Keeps others from changing the index, until it is dropped.
@@ -136,7 +141,7 @@ mod tests {
     use super::*;
     use crate::model::data;
     use crate::model::units::{Bytes, Timestamp};
-    use crate::reach::index::{Index, IndexWriter};
+    use crate::reach::index::IndexWriter;
 
     fn lies(host: &str, path: &str) -> DataFact {
         DataFact::Lies(data::Replica {

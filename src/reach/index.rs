@@ -29,8 +29,15 @@ const SLOT: usize = 28;
 const WINDOW: usize = 32;
 /// Largest record.
 const LARGEST: u32 = 16 << 20;
+/// Bytes of the record that says how many others had no room, at most.
+const CUT_RECORD: u64 = 32;
 /// Bytes that changes may leave behind beside what was written at first, at least; and the share of that which they may.
 const LEFT_BEHIND: (u64, u64) = (4 << 20, 4);
+
+/// Largest file, with all that changes leave behind in it: every call of the hook maps some of it, and it lies in people's homes.
+pub const MOST: u64 = 64_000_000;
+/// The key under which an index says how many records had no room in it.
+pub const CUT_KEY: &str = "cut";
 
 /// An index cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -135,7 +142,8 @@ impl IndexEditor {
         file.read_exact_at(&mut header, 0)?;
         let length = number(&header, 8).ok_or(IndexError::Damaged)?;
         let end = file.metadata()?.len();
-        Ok(Self { index: Index { file, slots }, end, full: length + LEFT_BEHIND.0.max(length / LEFT_BEHIND.1) })
+        let full = (length + LEFT_BEHIND.0.max(length / LEFT_BEHIND.1)).min(MOST);
+        Ok(Self { index: Index { file, slots }, end, full })
     }
 
     /// Looks a key up.
@@ -188,7 +196,7 @@ pub struct IndexWriter {
 }
 
 impl IndexWriter {
-    /// Adds a record; the first of a key counts.
+    /// Adds a record; the first of a key counts. Where there is no room for all, what was added last is left out.
     pub fn add(&mut self, key: &str, value: &impl Serialize) {
         if let Ok(record) = postcard::to_stdvec(&(key, value)) {
             self.records.push((hash(key.as_bytes()), record));
@@ -205,24 +213,37 @@ impl IndexWriter {
         self.records.is_empty()
     }
 
-    /// Writes the index in the place of what is there: all of it or nothing.
+    /// Writes the index in the place of what is there: all of it or nothing. Returns how many records had no room, the last ones that were
+    /// added; what is written tells that too ([`CUT_KEY`]).
     ///
     /// # Errors
     /// [`IndexError`].
-    pub fn write(mut self, path: &Path) -> Result<(), IndexError> {
+    pub fn write(self, path: &Path) -> Result<u64, IndexError> {
+        // Changes need room as well.
+        self.write_within(path, MOST - MOST / (LEFT_BEHIND.1 + 1))
+    }
+
+    fn write_within(mut self, path: &Path, most: u64) -> Result<u64, IndexError> {
         let mut seen = std::collections::HashSet::new();
         self.records.retain(|(key, _)| seen.insert(*key));
-        // Half as many again are free: changes put in what is new.
-        let mut slots = (self.records.len() * 3 / 2).next_power_of_two().max(64);
-        let table = loop {
-            match self.table(slots) {
-                Some(table) => break table,
-                None if slots > 1 << 28 => return Err(IndexError::TooLarge),
-                None => slots *= 2,
+        let all = self.records.len();
+        let mut kept = self.fitting(all, most);
+        let (slots, table, left) = loop {
+            self.records.truncate(kept);
+            let left = (all - kept) as u64;
+            if left > 0 {
+                self.add(CUT_KEY, &left);
             }
+            if let Some((slots, table)) = self.table_within(most) {
+                break (slots, table, left);
+            }
+            if kept == 0 {
+                return Err(IndexError::TooLarge);
+            }
+            // Too many keys want the same slots of the largest table that there is room for.
+            kept = self.fitting(kept - kept.div_ceil(8), most);
         };
-        let length =
-            (HEADER + table.len()) as u64 + self.records.iter().map(|(_, record)| record.len() as u64).sum::<u64>();
+        let length = HEADER as u64 + size_of_table(slots) + self.bytes(self.records.len());
         let mut header = MAGIC.to_vec();
         header.extend(length.to_le_bytes());
         header.extend((slots as u64).to_le_bytes());
@@ -238,7 +259,36 @@ impl IndexWriter {
             std::fs::rename(&new, path)
         };
         write().inspect_err(|_| drop(std::fs::remove_file(&new)))?;
-        Ok(())
+        Ok(left)
+    }
+
+    /// Returns how many records there is room for, of so many at most.
+    fn fitting(&self, at_most: usize, most: u64) -> usize {
+        let mut bytes = self.bytes(at_most);
+        let mut kept = at_most;
+        while kept > 0 && HEADER as u64 + size_of_table(slots_for(kept + 1)) + bytes + CUT_RECORD > most {
+            kept -= 1;
+            bytes -= self.records.get(kept).map_or(0, |(_, record)| record.len() as u64);
+        }
+        kept
+    }
+
+    /// Returns how long the first records are together.
+    fn bytes(&self, count: usize) -> u64 {
+        self.records.iter().take(count).map(|(_, record)| record.len() as u64).sum()
+    }
+
+    /// Makes the smallest table in which every key finds a slot; none where the file would be too large with that.
+    fn table_within(&self, most: u64) -> Option<(usize, Vec<u8>)> {
+        let bytes = HEADER as u64 + self.bytes(self.records.len());
+        let mut slots = slots_for(self.records.len());
+        while bytes + size_of_table(slots) <= most {
+            match self.table(slots) {
+                Some(table) => return Some((slots, table)),
+                None => slots *= 2,
+            }
+        }
+        None
     }
 
     /// Makes the slots; none where a key finds no room in its window.
@@ -257,6 +307,16 @@ impl IndexWriter {
         }
         Some(table)
     }
+}
+
+/// Returns how many slots so many records have at first: half as many again are free, since changes put in what is new.
+fn slots_for(records: usize) -> usize {
+    (records * 3 / 2).next_power_of_two().max(64)
+}
+
+/// Returns the bytes of so many slots.
+fn size_of_table(slots: usize) -> u64 {
+    ((slots + WINDOW) * SLOT) as u64
 }
 
 #[cfg(test)]
@@ -316,6 +376,31 @@ mod tests {
         let full = (0..100).find_map(|_| editor.put("long", &long).err());
         assert!(matches!(full, Some(IndexError::TooLarge)), "what changes leave behind is bounded: {full:?}");
         assert_eq!(reader.get::<String>("long"), Some(long));
+    }
+
+    #[test]
+    fn what_is_added_last_is_left_out_where_there_is_no_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.idx");
+        let written = |most: u64| {
+            let mut writer = IndexWriter::default();
+            (0..5_000_u32).for_each(|number| writer.add(&format!("key {number}"), &(number, "x".repeat(40))));
+            let left = writer.write_within(&path, most).unwrap();
+            let index = Index::open(&path).unwrap();
+            let found =
+                (0..5_000_u32).take_while(|number| index.get::<(u32, String)>(&format!("key {number}")).is_some());
+            let found = found.count() as u64;
+            assert_eq!(found + left, 5_000, "the first ones are there: {left} are left out");
+            assert_eq!(index.get::<u64>(CUT_KEY), (left > 0).then_some(left));
+            assert!(std::fs::metadata(&path).unwrap().len() <= most);
+            left
+        };
+        assert_eq!(written(MOST), 0);
+        let (some, most) = (written(300_000), written(100_000));
+        assert!(0 < some && some < most && most < 5_000, "{some} {most}");
+        let mut writer = IndexWriter::default();
+        writer.add("a", &"x");
+        assert!(matches!(writer.write_within(&path, 100), Err(IndexError::TooLarge)));
     }
 
     #[test]

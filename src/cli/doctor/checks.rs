@@ -9,13 +9,14 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::cli::doctor::Finding;
 use crate::cli::errors::Failure;
+use crate::cli::hook::crowded;
 use crate::cli::profile::{Depth, Looked, look, mends};
 use crate::cli::view::words::{clock as wall_clock, many, shell_word};
 use crate::model::units::{Bytes, Timestamp};
 use crate::reach::client::Client;
 use crate::reach::config::StateDir;
 use crate::reach::learned::Place;
-use crate::reach::{clock, machine};
+use crate::reach::{advice, clock, machine};
 use crate::serve::host::held_elsewhere;
 
 /// Least room on the disk of the state directory: below it runs end badly, and with little above it soon.
@@ -81,6 +82,12 @@ pub(super) fn space(state_dir: &StateDir) -> Finding {
     } else {
         Finding::ok(CHECK, format!("{free} are free beside the state directory"))
     }
+}
+
+/// Whether the hooks of coding agents look in an index that has all; nothing where it does, or there is none.
+pub(super) fn index(state_dir: &StateDir) -> Option<Finding> {
+    let (message, fix) = crowded(advice::cut(state_dir.root())?);
+    Some(Finding::warning("hook", message, fix))
 }
 
 /// Where the sockets are, and whether one can be there.

@@ -92,6 +92,7 @@ async fn examine(context: &Context, repair: bool) -> Result<Vec<Finding>, Failur
         findings.push(checks::filesystem(&state_dir));
         findings.push(checks::space(&state_dir));
         findings.push(checks::sockets(&state_dir));
+        findings.extend(checks::index(&state_dir));
     }
     let engine = context.find().await;
     let running = matches!(engine, Ok(Some(_)));

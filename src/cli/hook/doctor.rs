@@ -12,6 +12,7 @@ use crate::cli::context::Context;
 use crate::cli::errors::{Exit, Failure};
 use crate::cli::hook::install::{Installed, installed, is_ours};
 use crate::cli::hook::lookup::{Lookup, Stale};
+use crate::cli::view::words::many;
 use crate::language::hook::settings::elements;
 use crate::reach::advice;
 
@@ -181,6 +182,14 @@ fn answers() -> Finding {
     }
 }
 
+/// Says that the index has no room for all that is known, and what helps.
+pub(in crate::cli) fn crowded(cut: u64) -> (String, String) {
+    let records = many(u32::try_from(cut).unwrap_or(u32::MAX), "record");
+    let message = format!("the index of the hook has no room for {records}: those of the oldest copies are left out");
+    let fix = "`csync clean --inputs` forgets copies that nobody needs, `csync profile forget --unused DAYS` commands";
+    (message, fix.to_owned())
+}
+
 fn index(context: &Context) -> Result<Finding, Failure> {
     let state = context.state_dir()?;
     if !advice::path(state.root()).exists() {
@@ -189,6 +198,10 @@ fn index(context: &Context) -> Result<Finding, Failure> {
             "nothing is known of hosts: there is no index",
             Some("`csync hosts import` and `csync hosts probe` make it"),
         ));
+    }
+    if let Some(cut) = advice::cut(state.root()) {
+        let (message, fix) = crowded(cut);
+        return Ok(finding(true, message, Some(&fix)));
     }
     let lookup = Lookup::open(Some(&state));
     Ok(match (lookup.is_known(), lookup.stale(Some(state.root()))) {
@@ -203,6 +216,16 @@ fn index(context: &Context) -> Result<Finding, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_index_without_room_says_what_is_left_out() {
+        let (message, fix) = crowded(20_000);
+        assert!(
+            message.contains("no room for 20,000 records") && fix.contains("csync clean --inputs"),
+            "{message} {fix}"
+        );
+        assert!(crowded(1).0.contains("for 1 record:"));
+    }
 
     #[test]
     fn matchers_are_lists_or_patterns() {

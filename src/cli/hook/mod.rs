@@ -15,6 +15,7 @@ mod refresh;
 mod stats;
 mod test;
 
+pub(in crate::cli) use doctor::crowded;
 pub(in crate::cli) use refresh::after_change;
 
 use crate::cli::context::Context;

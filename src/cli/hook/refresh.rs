@@ -1,6 +1,6 @@
 //! `csync hook refresh`: makes the index that the hook looks things up in. Hidden: it is made whenever hosts change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use crate::cli::context::Context;
@@ -11,6 +11,7 @@ use crate::decide::advise::{Route, host_facts, names};
 use crate::language::ssh::config::resolve;
 use crate::language::ssh::{Options, Person};
 use crate::model::api::ErrorKind;
+use crate::model::data::{Rate, Replica};
 use crate::model::host::{Host, SshAlias};
 use crate::reach::advice::{self, META_KEY, copy, data_key, host_key, name_key, rate_key};
 use crate::reach::clock;
@@ -87,19 +88,22 @@ fn make_of(context: &Context, state: &StateDir, stamp: Stamp) -> Result<usize, F
     };
     let here = probed.keys().filter(|name| *name != "local").find(is_here).cloned();
     writer.add(META_KEY, &Meta { here, hosts: stamp });
-    add_data(context, state, &mut writer);
+    // What has no room is what comes last: of a hundred thousand copies the oldest.
+    let (replicas, rates) = data(context, state);
+    add_rates(rates, &mut writer);
     add_learned(context, state, &mut writer);
+    add_copies(replicas, &mut writer);
     let count = writer.len();
-    writer.write(&advice::path(state.root())).map_err(|error| written(&error))?;
-    Ok(count)
+    let left = writer.write(&advice::path(state.root())).map_err(|error| written(&error))?;
+    Ok(count.saturating_sub(usize::try_from(left).unwrap_or(usize::MAX)))
 }
 
 fn written(error: &(dyn std::error::Error + 'static)) -> Failure {
     Failure::new(ErrorKind::Storage, "the index for coding agents cannot be written").because_of_source(error)
 }
 
-/// Adds the copies of files that lie on hosts, and how fast files moved. Hosts are known without them.
-fn add_data(context: &Context, state: &StateDir, writer: &mut IndexWriter) {
+/// Returns the copies of files that lie on hosts, and how fast files moved. Hosts are known without them.
+fn data(context: &Context, state: &StateDir) -> (Vec<Replica>, Vec<Rate>) {
     let place = StorePlace::of(state);
     let read = context.block_on(async {
         let read = async {
@@ -108,16 +112,32 @@ fn add_data(context: &Context, state: &StateDir, writer: &mut IndexWriter) {
         };
         Ok(read.await)
     });
-    let Ok(Ok((replicas, rates))) = read else { return };
-    let mut copies: BTreeMap<String, Vec<_>> = BTreeMap::new();
+    read.ok().and_then(Result::ok).unwrap_or_default()
+}
+
+/// Adds copies by their paths here, the newest first.
+fn add_copies(mut replicas: Vec<Replica>, writer: &mut IndexWriter) {
+    replicas.sort_by_key(|replica| std::cmp::Reverse(replica.at));
+    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut copies: Vec<(String, Vec<_>)> = Vec::new();
     for replica in &replicas {
-        copies.entry(data_key(&replica.here())).or_default().push(copy(replica));
+        let key = data_key(&replica.here());
+        let at = *places.entry(key).or_insert_with_key(|key| {
+            copies.push((key.clone(), Vec::new()));
+            copies.len() - 1
+        });
+        if let Some((_, all)) = copies.get_mut(at) {
+            all.push(copy(replica));
+        }
     }
     for (key, copies) in &copies {
         writer.add(key, copies);
     }
+}
+
+/// Adds how fast files moved.
+fn add_rates(mut rates: Vec<Rate>, writer: &mut IndexWriter) {
     // The first record of a key counts: the newest rate.
-    let mut rates = rates;
     rates.sort_by_key(|rate| std::cmp::Reverse(rate.at));
     for rate in &rates {
         writer.add(&rate_key(rate.source.as_str(), rate.target.as_str()), &rate.rate);
