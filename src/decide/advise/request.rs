@@ -250,14 +250,16 @@ fn only_work(text: &str) -> Option<Vec<Word>> {
 
 /// Takes in what options ask for.
 fn take(call: &Call<'_>, flavour: Flavour, asked: &mut Asked) {
-    let value = |names: &[&str]| call.option(names).map(|option| option.value.unwrap_or_default().to_owned());
+    // What only the shell knows is said, and nobody knows what: `10$X` is no 10.
+    let said = |option: &Opt<'_>| option.value.filter(|_| option.known).unwrap_or_default().to_owned();
+    let value = |names: &[&str]| call.option(names).map(said);
     if flavour == Flavour::Slurm {
         asked.memory = value(&["mem", "mem-per-cpu", "mem-per-gpu"]).or(asked.memory.take());
         asked.walltime = value(&["time", "time-min"]).or(asked.walltime.take());
         asked.partition = value(&["partition"]).or(asked.partition.take());
         // What was learned is of one process: for many of them on a node it would be too little.
         let many = ["ntasks", "ntasks-per-node", "ntasks-per-core", "ntasks-per-gpu", "nodes", "exclusive"];
-        let is_one = |option: &Opt<'_>| option.value == Some("1") && option.name != "exclusive";
+        let is_one = |option: &Opt<'_>| option.known && option.value == Some("1") && option.name != "exclusive";
         if call.options.iter().any(|option| many.contains(&option.name) && !is_one(option)) {
             asked.memory.get_or_insert_default();
         }
@@ -268,7 +270,15 @@ fn take(call: &Call<'_>, flavour: Flavour, asked: &mut Asked) {
     }
     asked.partition = value(&["q"]).or(asked.partition.take());
     asked.cores |= call.has(&["pe"]);
-    for list in call.options.iter().filter(|option| option.name == "l").filter_map(|option| option.value) {
+    for option in call.options.iter().filter(|option| option.name == "l") {
+        let mut list = option.value.unwrap_or_default();
+        if !option.known {
+            // What comes from the first expansion on may ask for anything, and ends what stands before it.
+            list = list.rsplit_once(',').map_or("", |(before, _)| before);
+            asked.memory.get_or_insert_default();
+            asked.walltime.get_or_insert_default();
+            (asked.cores, asked.chunks) = (true, true);
+        }
         for pair in list.split([',', ':']) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             match key {

@@ -339,6 +339,14 @@ fn submissions_get_what_they_lack() {
         text("srun --mem=100G x"),
         "The largest node of partition short of hpc has 64G of memory, and 100G is asked for."
     );
+    for line in [
+        "sbatch -t 2:00:00\"$X\" --wrap x",
+        "srun --mem=100G\"$X\" x",
+        "srun -p nope\"$X\" x",
+        "srun -n1\"$X\" -t 10 x",
+    ] {
+        assert_eq!(text(line), "", "{line}");
+    }
     assert!(text("srun --pty bash").contains("terminal"));
     assert_eq!(kinds(&World::default(), "ssh hpc 'srun bwa mem x'"), ["request"], "advice reaches into the text");
     assert_eq!(changed(&World::default(), Mode::Rewrite, "ssh hpc 'srun bwa mem x'"), None, "a change does not");
@@ -392,6 +400,11 @@ fn every_dialect_reads_the_amounts_in_its_own_way() {
         (&pbs, "qsub -q workq -l walltime=1:00:00,mem=100gb -- python train.py", node("pbs24", "workq", "100G")),
         (&pbs, "qsub -q workq -l walltime=1:00:00,mem=10gw -- python train.py", node("pbs24", "workq", "80G")),
         (&pbs, "qsub -q workq -l walltime=1-00:00:01 -- python train.py", String::new()),
+        // What the shell puts behind a number makes another of it, and may ask for more than that.
+        (&pbs, "qsub -q workq -l walltime=90000\"$X\" -- python train.py", String::new()),
+        (&pbs, "qsub -q workq -l walltime=25:00:\"$X\" -- python train.py", String::new()),
+        (&pbs, "qsub -q workq -l walltime=1:00:00,mem=100gb\"$X\" -- python train.py", String::new()),
+        (&pbs, "qsub -q workq -l walltime=90000,mem=\"$X\" -- python train.py", limit("pbs24", "workq", "1d1h")),
         (&pbs, "qsub job.pbs", String::new()),
         (&pbs, "qsub days.pbs", limit("pbs24", "workq", "1d1h")),
         (&grid, "qsub -q all.q -l h_rt=36000 -b y python train.py", String::new()),
@@ -400,6 +413,7 @@ fn every_dialect_reads_the_amounts_in_its_own_way() {
         (&grid, "qsub -q all.q -l h_rt=1:00:00,h_vmem=1000000 -b y python train.py", String::new()),
         (&grid, "qsub -q all.q -l h_rt=1:00:00,h_vmem=65g -b y python train.py", String::new()),
         (&grid, "qsub -q all.q -l h_rt=1:00:00,h_vmem=65G -b y python train.py", node("grid24", "all.q", "65G")),
+        (&grid, "qsub -q all.q -l h_rt=25::\"$X\" -b y python train.py", String::new()),
         (&grid, "qsub job.sge", String::new()),
         (&grid, "qsub days.sge", limit("grid24", "all.q", "1d1h")),
     ] {
@@ -411,6 +425,8 @@ fn every_dialect_reads_the_amounts_in_its_own_way() {
     for (world, line) in [
         (&pbs, "qsub -l walltime=2000,mem=1gb,ncpus=1 -- python train.py"),
         (&grid, "qsub -pe mpi 4 -l h_rt=2000,h_vmem=1G -b y python train.py"),
+        (&pbs, "qsub -l walltime=10\"$X\" -- bwa mem x"),
+        (&grid, "qsub -l \"$LIMITS\" -b y bwa mem x"),
     ] {
         assert_eq!(changed(world, Mode::Rewrite, line), None, "{line}");
     }
