@@ -110,15 +110,20 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         let (seen, kept, mut ahead, machine) = context.block_on_store(read(context, args, &given, &lore))?;
         // The process ends with the answer, and what was read with it: taking a thousand hosts apart takes a millisecond.
         let seen = ManuallyDrop::new(seen);
-        let hosts = match seen.trouble {
-            None => RouteHosts::load(context, seen.version, kept),
-            Some(_) => RouteHosts::configured(context),
-        };
-        let mut known = ManuallyDrop::new(hosts?);
+        let mut known = ManuallyDrop::new(hosts(context, &seen, kept)?);
         lore.now_of(&mut ahead, known.names());
         let net = ManuallyDrop::new(seen.net(&mut known));
         answer(context, (args, &given), (&seen, &known, &net, machine), (&lore, ahead))
     })
+}
+
+/// Returns the hosts; by their files alone where what was seen of them cannot be read, which is said.
+fn hosts(context: &Context, seen: &Seen, kept: Option<KeptHosts>) -> Result<RouteHosts, Failure> {
+    let Some(why) = &seen.trouble else { return RouteHosts::load(context, seen.version, kept) };
+    context.say(&format!(
+        "What was seen of hosts and files cannot be read and counts for nothing: {why}. `csync doctor` says what helps."
+    ));
+    RouteHosts::configured(context)
 }
 
 /// Reads what is known of the hosts and of the command. SQLite has a thread of its own, and opens the store and answers in it
@@ -170,11 +175,6 @@ fn answer(
     let shown = if args.all { usize::MAX } else { SHOWN };
     let policy = args.policy.into();
     let routes = route(net, &need, &places, policy, shown);
-    if let Some(why) = &seen.trouble {
-        context.say(&format!(
-            "What was seen of hosts and files cannot be read and counts for nothing: {why}. `csync doctor` says what helps."
-        ));
-    }
     let root = Path::new(seen.root());
     let advice = routes.places.first().map(|best| Advice::new(best, (args, &need), (line, &elsewhere), root));
     if context.json() {
