@@ -49,19 +49,16 @@ impl<'a> Rooms<'a> {
         if all.is_empty() {
             return Self::whole(whole);
         }
-        let partitions = match named(task) {
-            Some(names) => {
-                let known: Option<Vec<_>> =
-                    names.split(',').map(|name| all.iter().find(|it| it.name == name.trim())).collect();
-                known.unwrap_or_default()
+        let partitions = if let Some(names) = named(task) {
+            let known: Option<Vec<_>> =
+                names.split(',').map(|name| all.iter().find(|it| it.name == name.trim())).collect();
+            known.unwrap_or_default()
+        } else {
+            let mut open = open(all, task.batch.get("account").map(String::as_str).or(account));
+            if task.needs_internet() && open.iter().any(|it| it.internet != Some(false)) {
+                open.retain(|it| it.internet != Some(false));
             }
-            None => {
-                let mut open = open(all, task.batch.get("account").map(String::as_str).or(account));
-                if task.needs_internet() && open.iter().any(|it| it.internet != Some(false)) {
-                    open.retain(|it| it.internet != Some(false));
-                }
-                open
-            }
+            open
         };
         let is_offline =
             task.needs_internet() && !partitions.is_empty() && partitions.iter().all(|it| it.internet == Some(false));
