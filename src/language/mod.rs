@@ -1,6 +1,6 @@
 //! Text to model and back: pure functions over strings. The rooms do not know each other, but for what they share: words for
 //! a shell are quoted by `quote`, bytes are written by `base64`, hosts speak as `locale` says, files that people write are `document`s, and `import` writes for `manifest`, and
-//! `probe` asks with the words of `batch`, `hook` and `command` read commands by `shell`, and `manifest` puts
+//! `probe` asks with the words of `batch`, whose steps `history` counts as it does, `hook` and `command` read commands by `shell`, and `manifest` puts
 //! them into a `container`.
 
 pub mod quote;

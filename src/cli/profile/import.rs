@@ -72,7 +72,8 @@ fn telling(days: u32) -> String {
     format!(
         "if command -v sacct >/dev/null 2>&1; then SLURM_TIME_FORMAT=%Y-%m-%dT%H:%M:%S%z; export SLURM_TIME_FORMAT; \
          exec sacct -P -S now-{days}days -o JobID,JobName,State,Submit%30,Eligible%30,Start%30,End%30,ElapsedRaw,\
-         TimelimitRaw,AllocCPUS,NTasks,TotalCPU,ReqMem,MaxRSS,AveRSS,MaxDiskRead,MaxDiskWrite,Partition%100; fi; \
+         TimelimitRaw,AllocCPUS,NTasks,TotalCPU,ReqMem,MaxRSS,AveRSS,MaxDiskRead,AveDiskRead,\
+         MaxDiskWrite,AveDiskWrite,Partition%100; fi; \
          if command -v qacct >/dev/null 2>&1; then TZ=UTC0; export TZ; \
          exec qacct -o \"$(id -un)\" -d {days} -j; fi; exit 127"
     )

@@ -24,6 +24,7 @@ pub mod pbs;
 pub mod room;
 pub mod sge;
 pub mod slurm;
+pub mod steps;
 pub mod wrapper;
 
 mod table;

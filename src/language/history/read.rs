@@ -1,5 +1,6 @@
 //! The four formats, line by line.
 
+use crate::language::batch::steps::{of_all, tasks};
 use crate::language::history::amounts::{Moment, bytes, clock, minutes, moment, spans};
 use crate::language::history::{PastJob, PastWait};
 use crate::model::observation::{Cut, Trust};
@@ -66,6 +67,8 @@ struct Steps {
     is_one_core: bool,
     /// Whether a step told of the memory of one of its tasks, and not how many there were.
     is_partial: bool,
+    /// Whether a step told what one of its tasks read or wrote, and not how many there were.
+    is_io_partial: bool,
 }
 
 /// What was read of how long a job waited.
@@ -173,9 +176,12 @@ impl Reader {
         if self.format == Format::Qacct && !self.tells && job.asked_time > 0.0 && job.wall >= job.asked_time {
             (job.cut, self.tells) = (Cut::Time, true);
         }
-        let partial = std::mem::take(&mut self.steps).is_partial;
+        let Steps { is_partial: partial, is_io_partial, .. } = std::mem::take(&mut self.steps);
         if partial {
             job.memory = 0.0;
+        }
+        if is_io_partial {
+            job.io = 0.0;
         }
         let of_use = self.tells && (job.memory > 0.0 || job.wall > 0.0);
         self.skipped += u64::from(!of_use);
@@ -215,14 +221,17 @@ impl Reader {
         let cpu = self.at(line, places.cpu).and_then(clock).unwrap_or(0.0);
         if let Some((_, step)) = id.split_once('.') {
             // Steps have what the job itself has not; those of one job run after each other, mostly.
-            let tasks = self.tasks(line, step);
-            let mean = self.at(line, places.mean).and_then(|text| bytes(text, 1.0)).unwrap_or(0.0);
-            let io = [places.read, places.write].map(|place| self.at(line, place).and_then(|text| bytes(text, 1.0)));
+            let tasks = tasks(step, self.at(line, places.tasks).and_then(sound), self.steps.is_one_core);
+            let amount = |place| self.at(line, place).and_then(|text| bytes(text, 1.0)).unwrap_or(0.0);
+            let mean = amount(places.mean);
+            let io = [places.read, places.write].map(|(largest, mean)| (amount(largest), amount(mean)));
             self.steps.is_partial |= memory > 0.0 && tasks.is_none();
+            self.steps.is_io_partial |= tasks.is_none() && io.iter().any(|(largest, _)| *largest > 0.0);
             if let Some(job) = &mut self.pending {
-                job.memory = job.memory.max(of_all(memory, mean, tasks.unwrap_or(1.0)));
+                let tasks = tasks.unwrap_or(1.0);
+                job.memory = job.memory.max(of_all(memory, mean, tasks));
                 job.cpu = job.cpu.max(cpu);
-                job.io += io.into_iter().flatten().sum::<f64>();
+                job.io += io.iter().map(|(largest, mean)| of_all(*largest, *mean, tasks)).sum::<f64>();
             }
             return None;
         }
@@ -241,7 +250,7 @@ impl Reader {
         let limit = limit.or_else(|| number(self.at(line, places.limit_seconds)));
         let told_cores = number(self.at(line, places.cores)).filter(|cores| *cores > 0.0);
         let cores = told_cores.unwrap_or(1.0).max(1.0);
-        self.steps = Steps { is_one_core: told_cores == Some(1.0), is_partial: false };
+        self.steps = Steps { is_one_core: told_cores == Some(1.0), ..Steps::default() };
         let asked_memory = self.at(line, places.asked).and_then(|text| asked(text, cores)).unwrap_or(0.0);
         let asked_time = limit.or_else(|| self.at(line, places.limit).and_then(clock)).unwrap_or(0.0);
         if self.waits.is_some() {
@@ -263,13 +272,6 @@ impl Reader {
             ..PastJob::default()
         });
         done
-    }
-
-    /// Returns how many tasks a step of Slurm had, of the line that was split last; none where that is not told. The script of a job
-    /// is one; a job with one core had one at a time.
-    fn tasks(&self, line: &str, step: &str) -> Option<f64> {
-        let told = self.at(line, self.places.tasks).and_then(sound).filter(|tasks| *tasks >= 1.0);
-        told.or_else(|| (matches!(step, "batch" | "extern" | "interactive") || self.steps.is_one_core).then_some(1.0))
     }
 
     /// Reads how long a job of Slurm waited, of the line that was split last.
@@ -447,8 +449,9 @@ struct Places {
     asked: Option<usize>,
     cpu: Option<usize>,
     cores: Option<usize>,
-    read: Option<usize>,
-    write: Option<usize>,
+    /// What the largest task of a step read, and their mean.
+    read: (Option<usize>, Option<usize>),
+    write: (Option<usize>, Option<usize>),
 }
 
 impl Places {
@@ -475,17 +478,10 @@ impl Places {
             asked: at(&["ReqMem", "mem_req"]),
             cpu: at(&["TotalCPU"]),
             cores: at(&["AllocCPUS", "ReqCPUS", "processors_req"]),
-            read: at(&["MaxDiskRead"]),
-            write: at(&["MaxDiskWrite"]),
+            read: (at(&["MaxDiskRead"]), at(&["AveDiskRead"])),
+            write: (at(&["MaxDiskWrite"]), at(&["AveDiskWrite"])),
         }
     }
-}
-
-/// Returns the memory of all tasks of a step together, of the largest of them and their mean: what they needed each at its peak, which is
-/// the most that it can have been. Where the mean is not told all count as large as the largest: who gets too little fails.
-fn of_all(largest: f64, mean: f64, tasks: f64) -> f64 {
-    let each = if mean > 0.0 { mean.min(largest) } else { largest };
-    largest.max(each * tasks)
 }
 
 /// Reads when a job of Grid Engine ended, in minutes since 1970; 0 where that is not told. Some kinds write the beginning of 1970 for it,

@@ -119,6 +119,25 @@ fn sacct_steps_belong_to_their_job() {
 }
 
 #[test]
+fn what_a_step_read_and_wrote_is_that_of_all_its_tasks() {
+    // The tasks of a step, and of what they read the largest and the mean.
+    for (tasks, largest, mean, expected) in [
+        ("32", "3M", "2M", 64_u64),
+        ("32", "3M", "", 96),
+        ("1", "3M", "3M", 3),
+        ("32", "500M", "1M", 500),
+        ("", "3M", "2M", 0),
+    ] {
+        let text = format!(
+            "JobID|JobName|State|ElapsedRaw|AllocCPUS|NTasks|MaxDiskRead|AveDiskRead|MaxDiskWrite|AveDiskWrite\n\
+             7|solve|COMPLETED|60|32|||||\n7.0|solve|COMPLETED|60|32|{tasks}|{largest}|{mean}|0|0\n"
+        );
+        let (jobs, _) = read(&text);
+        assert_eq!((jobs[0].io / f64::from(1 << 20)) as u64, expected, "{tasks} {largest} {mean}");
+    }
+}
+
+#[test]
 fn the_memory_of_a_step_is_that_of_all_its_tasks() {
     // The cores of the job, its step, and of that the tasks, MaxRSS and AveRSS.
     let of = |cores: &str, step: &str, tasks: &str, largest: &str, mean: &str| {

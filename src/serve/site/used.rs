@@ -7,7 +7,7 @@
 use crate::decide::outcome::Own;
 use crate::language::batch::wrapper::{Record, shown};
 use crate::model::batch::{Ending, Reading};
-use crate::model::resources::{Allocation, Usage};
+use crate::model::resources::{Allocation, Meter, Usage};
 use crate::model::units::{Timestamp, Walltime};
 
 /// What an attempt used, and when it began and ended.
@@ -54,6 +54,12 @@ pub(super) fn used(own: Own<'_>, started: Option<Timestamp>, history: Option<&En
     if recorded.is_none() {
         usage.user = history.and_then(|ending| ending.cpu_ms).map_or(0.0, |ms| ms as f64 / 1000.0);
     }
+    // The wrapper sees its own node, and where it cannot read a control group not what `srun` started there either.
+    if let Some(Reading::Measured(peak)) = history.and_then(|ending| ending.peak_memory)
+        && peak > usage.peak_memory
+    {
+        (usage.peak_memory, usage.meter) = (peak, Meter::Rusage);
+    }
     let started = started.or_else(|| history.and_then(|ending| ending.start));
     let ended = recorded.map(|ended| ended.at).or_else(|| history.and_then(|ending| ending.end)).unwrap_or(now);
     Used { usage, started, ended: started.map_or(ended, |started| ended.max(started)), allocation: None }
@@ -73,6 +79,7 @@ mod tests {
     use super::*;
     use crate::language::batch::wrapper::{Ended, How};
     use crate::model::batch::{BatchId, EndingClass};
+    use crate::model::units::Bytes;
 
     const START: Timestamp = Timestamp(1_000_000_000);
     /// Hours later, and by another clock.
@@ -83,11 +90,15 @@ mod tests {
     }
 
     fn recorded(wall: f64, second: i64) -> Ended {
+        Ended { at: at(second), ..recorded_with(Usage { wall, user: 2.0, ..Usage::default() }) }
+    }
+
+    fn recorded_with(usage: Usage) -> Ended {
         Ended {
             how: How::Exit(0),
-            at: at(second),
+            at: at(60),
             signals: Vec::new(),
-            usage: Usage { wall, user: 2.0, ..Usage::default() },
+            usage,
             oom_kills: None,
             left: 0,
             dropped: (0, 0),
@@ -153,6 +164,26 @@ mod tests {
         assert_eq!(told(Own::Ended(&own), Some(START), Some(&other)), (75.0, 2.0, Some(0.0)));
         // Nobody else measured: not known, and its end not before its start.
         assert_eq!(told(Own::Ended(&own), Some(START), None), (0.0, 2.0, Some(0.0)));
+    }
+
+    #[test]
+    fn what_ran_where_the_wrapper_does_not_see_is_in_the_history() {
+        let own = |mib: u64| {
+            let usage = Usage { peak_memory: Bytes::mib(mib), meter: Meter::Proc, ..Usage::default() };
+            recorded_with(usage)
+        };
+        let of_all = Ending { peak_memory: Some(Reading::Measured(Bytes::mib(500))), ..history(None, None, None) };
+        let peak = |own: Own<'_>, history: Option<&Ending>| {
+            let usage = used(own, Some(START), history, NOW).usage;
+            (usage.peak_memory, usage.meter)
+        };
+        assert_eq!(peak(Own::Ended(&own(20)), Some(&of_all)), (Bytes::mib(500), Meter::Rusage));
+        assert_eq!(peak(Own::Ended(&own(501)), Some(&of_all)), (Bytes::mib(501), Meter::Proc));
+        assert_eq!(peak(Own::Ended(&own(20)), None), (Bytes::mib(20), Meter::Proc));
+        assert_eq!(peak(Own::Started, Some(&of_all)), (Bytes::mib(500), Meter::Rusage));
+        // What it was killed for is no measure.
+        let killed = Ending { peak_memory: Some(Reading::MoreThan(Bytes::mib(500))), ..of_all };
+        assert_eq!(peak(Own::Ended(&own(20)), Some(&killed)), (Bytes::mib(20), Meter::Proc));
     }
 
     #[test]

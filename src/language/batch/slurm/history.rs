@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::language::batch::call::{Ask, could_not_ask, ended_from_outside, limited, preamble};
 use crate::language::batch::slurm::queue::identify;
+use crate::language::batch::steps::{of_all, tasks};
 use crate::language::batch::table::{Header, iso_time};
 use crate::language::batch::text::{clock_ms, count, given, memory};
 use crate::model::batch::{BatchId, CouldNotAsk, Ending, EndingClass, JobName, Members, Reading, Reply};
@@ -11,7 +12,7 @@ use crate::model::units::{Bytes, Walltime};
 
 /// The columns asked for; the name last, for it is free text.
 const FORMAT: &str = "JobID,State,ExitCode,DerivedExitCode,Start,End,ElapsedRaw,TotalCPU,MaxRSS,ReqMem,AllocCPUS,\
-                      NodeList,Reason,JobName";
+                      NTasks,AveRSS,NodeList,Reason,JobName";
 
 /// Returns the command that asks the history, with every start of a job that was sent back to the queue.
 pub fn history(ask: Ask<'_>) -> String {
@@ -77,6 +78,8 @@ struct Columns {
     elapsed: Option<usize>,
     cpu: Option<usize>,
     rss: Option<usize>,
+    mean: Option<usize>,
+    tasks: Option<usize>,
     asked: Option<usize>,
     cores: Option<usize>,
     nodes: Option<usize>,
@@ -95,6 +98,8 @@ impl Columns {
             elapsed: header.find("ElapsedRaw"),
             cpu: header.find("TotalCPU"),
             rss: header.find("MaxRSS"),
+            mean: header.find("AveRSS"),
+            tasks: header.find("NTasks"),
             asked: header.find("ReqMem"),
             cores: header.find("AllocCPUS"),
             nodes: header.find("NodeList"),
@@ -149,13 +154,25 @@ impl Columns {
         Some(Bytes(bytes.0.saturating_mul(u64::from(cores))))
     }
 
+    /// Reads the memory of a step's tasks together; none where it is not told how many there were.
+    fn peak(self, cells: &[&str]) -> Option<Bytes> {
+        let cell = |at: Option<usize>| cell(cells, at);
+        let amount = |at| cell(at).and_then(|text| memory(text, Bytes(1))).filter(|amount| amount.0 > 0);
+        let largest = amount(self.rss)?;
+        let (_, step) = cell(self.id)?.split_once('.')?;
+        let told = cell(self.tasks).and_then(count).map(f64::from);
+        let tasks = tasks(step, told, cell(self.cores).and_then(count) == Some(1))?;
+        let mean = amount(self.mean).map_or(0.0, |mean| mean.0 as f64);
+        Some(Bytes(of_all(largest.0 as f64, mean, tasks) as u64))
+    }
+
     /// Takes in the line of a step: its peak memory, and that it was killed for its memory while the script went on.
     fn add_step(self, cells: &[&str], ending: &mut Ending) {
         let word = cell(cells, self.state).unwrap_or_default();
         if word.starts_with("OUT_OF_ME") && ending.class != EndingClass::Oom {
             ending.why = Some("a step was killed for its memory".to_owned());
         }
-        let peak = cell(cells, self.rss).and_then(|text| memory(text, Bytes(1))).filter(|peak| peak.0 > 0);
+        let peak = self.peak(cells);
         match (peak, ending.peak_memory) {
             (Some(peak), None) => ending.peak_memory = Some(Reading::Measured(peak)),
             (Some(peak), Some(Reading::Measured(old))) => ending.peak_memory = Some(Reading::Measured(peak.max(old))),

@@ -113,6 +113,40 @@ fn words_that_were_not_recorded() {
     assert_eq!(endings[0].peak_memory, Some(Reading::MoreThan(Bytes::mib(400))));
 }
 
+#[test]
+fn the_memory_of_a_job_is_that_of_all_tasks_of_its_largest_step() {
+    for (name, steps, expected) in [
+        ("one of many cores", "7.0|COMPLETED|3072M|8|1|3072M|solve\n", Some(3072)),
+        ("many tasks", "7.0|COMPLETED|3072M|32|32|2048M|solve\n", Some(65_536)),
+        ("of which one is large", "7.0|COMPLETED|50000M|32|32|1M|solve\n", Some(50_000)),
+        ("without a mean", "7.0|COMPLETED|3072M|32|32||solve\n", Some(98_304)),
+        (
+            "one after another",
+            "7.batch|COMPLETED|9M|32||9M|batch\n7.0|COMPLETED|2M|32|4|2M|a\n7.1|COMPLETED|4M|32|4|4M|b\n",
+            Some(16),
+        ),
+        ("of how many nobody tells", "7.0|COMPLETED|3072M|32|||solve\n", None),
+        ("but one core has one", "7.0|COMPLETED|3072M|1|||solve\n", Some(3072)),
+    ] {
+        let text = format!("JobID|State|MaxRSS|AllocCPUS|NTasks|AveRSS|JobName\n7|COMPLETED||32|||x\n{steps}");
+        let endings = parse_history(Flavour::Slurm, &said(0, &text, "")).unwrap();
+        assert_eq!(endings[0].peak_memory, expected.map(|mib| Reading::Measured(Bytes::mib(mib))), "{name}");
+    }
+}
+
+#[test]
+fn every_slurm_knows_the_columns_that_are_asked_for() {
+    let call = history(Flavour::Slurm, Ask::Mine);
+    let columns = call.split("-o ").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
+    assert!(columns.contains(",NTasks,AveRSS,"), "{columns}");
+    for folder in SLURMS {
+        let known = reply(folder, "sacct-fields").stdout;
+        let known: BTreeSet<&str> = known.split_whitespace().collect();
+        let unknown: Vec<&str> = columns.split(',').filter(|column| !known.contains(column)).collect();
+        assert!(unknown.is_empty(), "{folder}: {unknown:?}");
+    }
+}
+
 fn pbs(name: &str) -> BTreeMap<String, Ending> {
     let text = job_text(&file(&format!("pbs/{name}.json")));
     let endings = parse_history(Flavour::Pbs, &said(0, &text, "")).unwrap();
