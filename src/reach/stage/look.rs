@@ -154,7 +154,13 @@ pub(super) fn read_walk(text: &str, dirs: &HashSet<String>) -> Result<Vec<(Strin
     for text in text.lines() {
         // A name with a line end is cut here; what is left of it is none.
         let read = line(text).and_then(|(name, seen)| Some((plain(checked(&name).ok()?), seen)));
-        let (name, seen) = read.ok_or_else(|| format!("`{}`, which is no name of a file", text.escape_debug()))?;
+        let (name, seen) = read.ok_or_else(|| {
+            format!(
+                "a list of files with `{}` in it, which is none of them: a name with a line end is told in pieces, and such a file can \
+                 be brought only where it is an output of its own; have the task give it another name, or pack the directory with `tar`",
+                text.escape_debug()
+            )
+        })?;
         if !dirs.contains("") && !with_those_above(&name).any(|dir| dirs.contains(dir)) {
             return Err(format!("`{}`, which nobody asked for", name.escape_debug()));
         }

@@ -11,6 +11,7 @@ use crate::reach::stage::unpack::{Arrived, Asked, part_of, unpack};
 use crate::reach::transport::{Local, Meter, Remote, Sum};
 
 mod limits;
+mod odd;
 
 /// Two directories: one plays this machine's, the other the host's.
 struct World {

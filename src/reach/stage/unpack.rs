@@ -58,6 +58,14 @@ impl Asked {
             }
             match entry.header().entry_type() {
                 EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {}
+                // It could not be looked for, and so was asked for as if it were a file.
+                EntryType::Directory if name.contains('\n') => {
+                    return Err(StageError::Name {
+                        name,
+                        why: "it is a directory with a line end in its name, and what hosts tell of directories is told in lines; give \
+                              it another name in `outputs` and in the command",
+                    });
+                }
                 other => return Err(self.strange(format!("`{}` as {other:?}, which is no file", name.escape_debug()))),
             }
             if !seen.insert(name.clone()) {
