@@ -239,8 +239,20 @@ impl<'a> Sorted<'a> {
         Ok(small)
     }
 
+    /// Returns those directories without a file in them that are to be made: not those that were brought before and are there still,
+    /// which would be written down once more each time.
+    async fn lacking(&mut self, host: &dyn Transport, to: &str, empty: Vec<String>) -> Result<Vec<String>, StageError> {
+        let (made, mut lacking): (Vec<_>, Vec<_>) = empty.into_iter().partition(|dir| self.ledger.has_made(dir));
+        let unseen = made.iter().map(String::as_str).filter(|dir| !self.there.contains_key(*dir));
+        let seen = look(host, to, unseen).await?;
+        self.there.extend(seen);
+        lacking.extend(made.into_iter().filter(|dir| !self.there.get(dir).is_some_and(|seen| seen.is_dir)));
+        Ok(lacking)
+    }
+
     /// Has it written down what does not come in streams, before that comes; and makes directories that have no file in them.
     async fn note(&mut self, host: &dyn Transport, to: &str, empty: Vec<String>) -> Result<(), StageError> {
+        let empty = self.lacking(host, to, empty).await?;
         let mut note = std::mem::take(&mut self.touched);
         self.large.iter().for_each(|file| note.file(&file.name, file.meta.size(), file.meta.mtime()));
         for dir in &empty {

@@ -130,6 +130,12 @@ impl Ledger {
         }
     }
 
+    /// Returns whether a directory was brought, as far as is known.
+    pub(super) fn has_made(&self, dir: &str) -> bool {
+        let (above, base) = split(dir);
+        open(&self.book).dirs.get(above).is_some_and(|of| of.names.get(base) == Some(&true))
+    }
+
     /// Counts a piece that is written down there.
     pub(super) fn writes(&self) {
         open(&self.book).pieces += 1;
