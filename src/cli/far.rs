@@ -34,8 +34,8 @@ const COLUMNS: &[Column] = &[
     Column::Extra("JOB"),
 ];
 
-/// What is said where inputs stay.
-const STAYS: &str = "What was brought for jobs stays: jobs that are not over may read it, `csync runs --state running` lists their runs.";
+/// Most runs that are named.
+const NAMED: usize = 5;
 
 /// What becomes of a job directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,8 +100,11 @@ pub(super) fn clean(context: &Context, hosts: &[String], which: Which<'_>) -> Re
             let fates: Vec<Fate> =
                 there.jobs.iter().map(|job| fate(&state, job, &names, which, clock::now())).collect();
             // What jobs that are not over read stays. Those of another csync read what is its own.
-            let is_read = fates.contains(&Fate::Lives) || reads(&live, host);
-            let inputs = which.inputs && !is_read;
+            let stays = stays(&live, host, &there);
+            let inputs = which.inputs && stays.is_none();
+            if let Some(stays) = stays.filter(|_| which.inputs && !context.json()) {
+                context.say(&stays);
+            }
             let cleaned = clean_one(context, host, &way, (&there, &fates), which, inputs).await;
             if inputs && !which.dry_run {
                 // Also of what went before something could not be removed: what is still there is seen when it is brought again.
@@ -136,10 +139,24 @@ async fn live(state: &StateDir) -> Result<Vec<Sent>, Failure> {
     }
 }
 
-/// Returns whether submissions that are not over read what was brought to a host. Whether their job directories are there says less:
-/// one whose inputs are still being brought has none yet, and one that a container of the host runs never has.
-fn reads(live: &[Sent], host: &Host) -> bool {
-    live.iter().any(|sent| sent.host == host.name.as_str())
+/// Returns what is said where submissions that are not over read what was brought to a host; nothing where none do. Whether their job
+/// directories are there says less: one whose inputs are still being brought has none yet, and one that waits until its own can be made,
+/// or that a container of the host runs, never has.
+fn stays(live: &[Sent], host: &Host, there: &There) -> Option<String> {
+    // A host may have had another name.
+    let lies_here = |sent: &Sent| there.jobs.iter().any(|job| job.name == sent.name.as_str());
+    let here = live.iter().filter(|sent| sent.host == host.name.as_str() || lies_here(sent));
+    let runs: BTreeSet<RunId> = here.flat_map(|sent| &sent.members).map(|key| key.run).collect();
+    let first = runs.first()?;
+    let mut names: Vec<String> = runs.iter().take(NAMED).map(ToString::to_string).collect();
+    if runs.len() > NAMED {
+        names.push(format!("{} more", runs.len() - NAMED));
+    }
+    let (runs, names) = (if runs.len() == 1 { "run" } else { "runs" }, names.join(", "));
+    Some(format!(
+        "What was brought for jobs stays: jobs of {runs} {names} are not over and may read it, also those that only wait to be sent; \
+         `csync why {first}` says what they wait for, `csync cancel {first}` ends them."
+    ))
 }
 
 async fn members_are_over(reader: &Reader, members: &[JobKey]) -> Result<bool, StoreError> {
@@ -181,9 +198,6 @@ async fn clean_one(
     let names: Vec<String> = going.iter().map(|job| job.name.clone()).collect();
     if !context.json() {
         context.print(&list(context, host, there, fates))?;
-        if which.inputs && !inputs {
-            context.say(STAYS);
-        }
         if let Some(first) = &kept.first {
             let files = many(kept.files, "output");
             context.say(&format!(
@@ -206,11 +220,11 @@ async fn clean_one(
         return Err(Failure::interrupted(format!("nothing was removed on {}", host.name)));
     }
     // What was submitted while a person thought about it reads there too.
-    let is_read = inputs && reads(&live(&state).await?, host);
-    if is_read {
-        context.say(STAYS);
+    let read = if inputs { stays(&live(&state).await?, host, there) } else { None };
+    if let Some(stays) = &read {
+        context.say(stays);
     }
-    let inputs = inputs && !is_read;
+    let inputs = inputs && read.is_none();
     let left = remove(way, &state, there, &names, inputs.then_some(&kept.trees))
         .await
         .map_err(|error| unreached(&error, host))?;
@@ -348,9 +362,26 @@ mod tests {
             batch: None,
             members: Vec::new(),
         };
-        let host = Host::new("hpc".parse().unwrap());
-        assert!(reads(&[sent("lab"), sent("hpc")], &host));
-        assert!(!reads(&[sent("lab"), sent("hpc2")], &host) && !reads(&[], &host));
+        let sent_of = |host: &str, runs: &[u32]| {
+            let key = |run: &u32| JobKey { run: RunId(*run), instance: InstanceId(0), attempt: 1 };
+            Sent { members: runs.iter().map(key).collect(), ..sent(host) }
+        };
+        let (host, none) = (Host::new("hpc".parse().unwrap()), There::default());
+        let said = stays(&[sent_of("lab", &[1]), sent_of("hpc", &[4, 2])], &host, &none).unwrap();
+        assert!(said.contains("jobs of runs 2, 4 are not over") && said.contains("`csync cancel 2`"), "{said}");
+        let said = stays(&[sent_of("hpc", &[1, 2, 3, 4, 5, 6, 7])], &host, &none).unwrap();
+        assert!(said.contains("runs 1, 2, 3, 4, 5, 2 more"), "{said}");
+        let others = [sent_of("lab", &[1]), sent_of("hpc2", &[2])];
+        assert_eq!((stays(&others, &host, &none), stays(&[], &host, &none)), (None, None));
+        // A host may be called otherwise than when it was sent there.
+        let job = |sent: &Sent| JobDirectory {
+            name: sent.name.to_string(),
+            bytes: Bytes(1),
+            at: Timestamp(0),
+            keeps_results: false,
+        };
+        let there = There { jobs: vec![job(&others[0])], ..There::default() };
+        assert!(stays(&others[..1], &host, &there).is_some());
     }
 
     #[test]
