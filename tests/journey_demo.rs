@@ -88,6 +88,32 @@ run = "test ! -e undeclared.txt; cp {inputs} {outputs}"
     world.write("undeclared.txt", "");
     csync(&["submit", "--ahead", "workflow.toml"]).exits(0);
     assert_eq!(world.read("second.txt"), "3\nsim1\n");
+    // What reads a directory waits for all that is made in it, also for what nobody named.
+    world.write(
+        "within.toml",
+        r#"
+name = "within"
+[defaults]
+on = "hpc"
+[tasks.a]
+outputs = ["a.txt"]
+run = "echo a > {outputs}"
+[tasks.x]
+outputs = ["dir/x"]
+run = "sleep 1; echo x > {outputs}"
+[tasks.y]
+inputs = ["a.txt", "dir"]
+outputs = ["y.txt"]
+run = "cat a.txt dir/* > {outputs}"
+[tasks.z]
+inputs = ["dir"]
+needs = ["a"]
+outputs = ["z.txt"]
+run = "cat dir/* > {outputs}"
+"#,
+    );
+    csync(&["submit", "--ahead", "within.toml"]).exits(0);
+    assert_eq!((world.read("y.txt"), world.read("z.txt")), ("a\nx\n".to_owned(), "x\n".to_owned()));
     // Of more than it has nothing is taken; what runs is cancelled.
     world.write("large.toml", "name = \"large\"\n[tasks.t]\nrun = \"true\"\non = \"hpc\"\nresources = { cpus = 3 }\n");
     let refused = csync(&["submit", "large.toml"]).exits(1);

@@ -473,3 +473,38 @@ run = "true"
     assert!(done.out.contains("1 failed, 2 skipped"), "{}", done.out);
     until("the queue is empty", || bed.on("login", "squeue -h").out.is_empty());
 }
+
+#[test]
+fn a_member_that_fails_takes_away_only_what_comes_after_it() {
+    let bed = Bed::own(&["slurm"]);
+    configure(&bed, "[hosts.hpc]\nssh = \"login\"\nbatch = \"slurm\"\n");
+    // Slurm knows an array as one: it ends all that comes after it when one member of it has failed.
+    bed.write(
+        "workflow.toml",
+        r#"
+name = "members"
+[defaults]
+on = "hpc"
+[tasks.a]
+foreach = { range = [1, 3] }
+outputs = ["a/{item}"]
+run = "sleep 2; [ {item} != 2 ] && echo {item} > {outputs}"
+[tasks.b]
+foreach = { range = [1, 3] }
+inputs = ["a/{item}"]
+outputs = ["b/{item}"]
+run = "cat {inputs} > {outputs}"
+[tasks.c]
+inputs = ["b/1"]
+outputs = ["c"]
+run = "cat {inputs} > {outputs}"
+[tasks.d]
+needs = ["b"]
+run = "true"
+"#,
+    );
+    let done = bed.csync(&["submit", "--ahead"]).exits(1);
+    assert!(done.out.contains("1 failed, 5 done, 2 skipped"), "{}", done.out);
+    assert_eq!((bed.read("b/1"), bed.read("b/3"), bed.read("c")), ("1\n".into(), "3\n".into(), "1\n".into()));
+    until("the queue is empty", || bed.on("login", "squeue -h").out.is_empty());
+}

@@ -11,7 +11,7 @@ use crate::decide::engine::phase::Phase;
 use crate::decide::engine::protocol::{Action, Halt, Verdict};
 use crate::decide::engine::run::Run;
 use crate::model::api::RunState;
-use crate::model::id::{HostId, InstanceId, JobKey};
+use crate::model::id::{HostId, InstanceId, JobKey, TaskId};
 use crate::model::plan::Plan;
 
 /// Most attempts that one waits for natively.
@@ -72,22 +72,65 @@ impl Run {
 
     /// Returns the attempts that an instance waits for, when a host has all of them; none when something else is in the way too.
     fn in_hand(&self, plan: &Plan, instance: InstanceId, host: HostId) -> Option<Vec<JobKey>> {
-        let producers = plan.inputs(instance).iter().filter_map(|&path| plan.producer(path));
-        let needed = plan.task_of(instance).needs.iter().flat_map(|&need| plan.instances_of(need));
-        let mut before = Vec::new();
-        for other in producers.chain(needed) {
-            if self.phases[other.index()].is_satisfied() {
-                continue;
-            }
-            let live = self.live.get(&other).filter(|live| live.host == host && !live.stop)?;
-            let is_here = matches!(self.phases[other.index()], Phase::Queued | Phase::Running);
-            if !is_here || live.grant.cpus == 0 || before.len() >= MOST_BEFORE {
+        let makers = self.makers(plan, instance);
+        // Files that are made in a directory that it reads, or a directory that is made around a file, are nobody's to wait for by
+        // name: what of them comes from here, and what is there, is known when they are all made.
+        if makers.len() < self.waiting[instance.index()] as usize {
+            return None;
+        }
+        let mut before = Vec::with_capacity(makers.len());
+        for maker in makers {
+            before.push(self.attempt_in_hand(maker, host)?);
+        }
+        for &need in &plan.task_of(instance).needs {
+            let open = self.tasks[need.index()].unsatisfied as usize;
+            // What has nothing left to do itself is over when what it needs is.
+            if open == 0 && self.tasks[need.index()].barriers > 0 || before.len() + open > MOST_BEFORE {
                 return None;
             }
-            before.push(self.key(other));
+            let first = before.len();
+            for other in self.live_of(need) {
+                before.push(self.attempt_in_hand(other, host)?);
+            }
+            if before.len() - first < open {
+                return None;
+            }
         }
         before.sort_unstable();
         before.dedup();
-        (!before.is_empty()).then_some(before)
+        (!before.is_empty() && before.len() <= MOST_BEFORE).then_some(before)
+    }
+
+    /// Returns whether an attempt that was handed over and has not started, as far as is known, may wait for others there.
+    pub fn may_have_gone_ahead(&self, instance: InstanceId) -> bool {
+        self.routes.is_ahead() && self.live.get(&instance).is_some_and(|live| live.started.is_none())
+    }
+
+    /// Returns whether such an attempt waits for what is not under way any more, and did not succeed.
+    pub fn waits_in_vain(&self, instance: InstanceId) -> bool {
+        if !self.may_have_gone_ahead(instance) || self.is_free(instance) {
+            return false;
+        }
+        let is_under_way = |maker: &InstanceId| self.live.contains_key(maker);
+        let lacks_some = |need: &TaskId| {
+            let under_way = self.live_of(*need).filter(|other| !self.phases[other.index()].is_satisfied()).count();
+            under_way < self.tasks[need.index()].unsatisfied as usize
+        };
+        !self.makers(&self.plan, instance).iter().all(is_under_way)
+            || self.plan.task_of(instance).needs.iter().any(lacks_some)
+    }
+
+    /// Returns the instances of a task that are under way.
+    fn live_of(&self, task: TaskId) -> impl Iterator<Item = InstanceId> {
+        let of_task = self.plan.task_instances[task.index()].range();
+        let of_task = InstanceId(of_task.start as u32)..InstanceId(of_task.end as u32);
+        self.live.range(of_task).map(|(&instance, _)| instance)
+    }
+
+    /// Returns an attempt that is under way on a host and that others can wait for there.
+    fn attempt_in_hand(&self, instance: InstanceId, host: HostId) -> Option<JobKey> {
+        let live = self.live.get(&instance).filter(|live| live.host == host && !live.stop)?;
+        let is_here = matches!(self.phases[instance.index()], Phase::Queued | Phase::Running);
+        (is_here && live.grant.cpus > 0).then(|| self.key(instance))
     }
 }

@@ -10,6 +10,7 @@ use crate::decide::engine::queue::Rank;
 use crate::decide::engine::run::Run;
 use crate::model::api::RunState;
 use crate::model::id::{InstanceId, TaskId};
+use crate::model::plan::Plan;
 use crate::model::task::OnError;
 
 #[expect(
@@ -197,15 +198,26 @@ impl Run {
         self.mark(Mark::Skipped, &skipped, turn);
     }
 
+    /// Returns who is still to make what an instance reads under the very name of it, each once. Those that make something in or around
+    /// it are none of them, though it waits for them too.
+    pub(super) fn makers(&self, plan: &Plan, instance: InstanceId) -> Vec<InstanceId> {
+        let makers = plan.inputs(instance).iter().filter_map(|&path| plan.producer(path));
+        let mut makers: Vec<_> = makers.filter(|maker| !self.phases[maker.index()].is_satisfied()).collect();
+        makers.sort_unstable();
+        makers.dedup();
+        makers
+    }
+
     /// Skips an instance that waits for what will not succeed.
     pub(super) fn skip_if_hopeless(&mut self, instance: InstanceId, turn: &mut Turn<'_>) {
         let plan = Arc::clone(&self.plan);
-        let fails = |producer: InstanceId| {
-            let phase = self.phases[producer.index()];
+        let fails = |maker: &InstanceId| {
+            let phase = self.phases[maker.index()];
             phase.is_over() && !phase.is_satisfied()
         };
+        let makers = self.makers(&plan, instance);
         let doomed = self.tasks[plan.instance(instance).task.index()].doomed;
-        if doomed || plan.inputs(instance).iter().filter_map(|&path| plan.producer(path)).any(fails) {
+        if doomed || makers.iter().any(fails) {
             self.set(instance, Phase::Skipped);
             self.mark(Mark::Skipped, &[instance], turn);
             self.skip_dependents(&[instance], turn);

@@ -8,13 +8,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::decide::engine::limits::{Limits, room};
 use crate::decide::engine::protocol::{Capacity, Event, Routes, Stage};
+use crate::decide::engine::run::Run;
 use crate::decide::outlook::files::Hosts as HostSet;
 use crate::language::hosts::Hosts;
 use crate::model::api::{Breaker, Contact, Full, LoginWanted};
 use crate::model::data::DataFact;
 use crate::model::facts::Facts;
 use crate::model::host::{Batch as BatchKind, Host, HostName};
-use crate::model::id::{HostId, JobKey};
+use crate::model::id::{HostId, InstanceId, JobKey};
 use crate::model::resources::Grant;
 use crate::reach::clock;
 use crate::reach::config::{ConfigDir, HostsConfig, KeptHost, StateDir};
@@ -312,6 +313,9 @@ pub(super) fn connection_settings(state: &StateDir) -> ConnectionSettings {
     settings
 }
 
+/// What a host has of the engine before; see [`Order::Adopt`].
+type Kept = (Vec<Sent>, Vec<SiteJob>, Vec<JobKey>);
+
 impl Runner {
     /// Sets hosts to work that places name, and says so to the core: what may run there does not go elsewhere meanwhile.
     pub(super) fn start_sites(
@@ -342,7 +346,12 @@ impl Runner {
         for (host, key, grant, partition) in starts {
             let job = self.site_job(key, grant);
             let after = behind.remove(&key).unwrap_or_default();
-            orders.entry(host).or_default().extend(job.map(|job| SiteJob { after, partition, ..job }));
+            orders.entry(host).or_default().extend(job.map(|job| SiteJob {
+                ahead: !after.is_empty(),
+                after,
+                partition,
+                ..job
+            }));
         }
         for (host, jobs) in orders {
             if let Some(site) = self.sites.site(host) {
@@ -356,7 +365,16 @@ impl Runner {
         let mut secrets = Vec::new();
         care.means.give_secrets(run.plan().task_of(key.instance), &mut secrets);
         let plan = Arc::clone(run.plan());
-        Some(SiteJob { key, grant, plan, secrets, after: Vec::new(), behind: Vec::new(), partition: None })
+        Some(SiteJob {
+            key,
+            grant,
+            plan,
+            secrets,
+            after: Vec::new(),
+            behind: Vec::new(),
+            ahead: false,
+            partition: None,
+        })
     }
 
     /// Tells hosts to end attempts, or to drop what has not started.
@@ -374,7 +392,7 @@ impl Runner {
 
     /// Hands to the sites what the engine before had sent to their hosts.
     pub(super) fn adopt_there(&mut self, sent: Vec<Sent>, facts: &BTreeMap<HostName, Facts>) {
-        let mut orders: HashMap<HostId, (Vec<Sent>, Vec<SiteJob>)> = HashMap::new();
+        let mut orders: HashMap<HostId, Kept> = HashMap::new();
         for sent in sent {
             if let Ok(name) = sent.host.parse::<HostName>() {
                 let host = self.sites.number(&name);
@@ -385,12 +403,17 @@ impl Runner {
         let anew: HashSet<JobKey> = self.todo.starts_there.iter().map(|(_, key, ..)| *key).collect();
         let there: Vec<_> = self.core.runs().flat_map(|run| run.in_flight_there().collect::<Vec<_>>()).collect();
         for (host, key, grant) in there.into_iter().filter(|(_, key, _)| !anew.contains(key)) {
-            orders.entry(host).or_default().1.extend(self.site_job(key, grant));
+            let order = orders.entry(host).or_default();
+            let is_in =
+                |of: fn(&Run, InstanceId) -> bool| self.core.run(key.run).is_some_and(|run| of(run, key.instance));
+            let ahead = is_in(Run::may_have_gone_ahead);
+            order.1.extend(self.site_job(key, grant).map(|job| SiteJob { ahead, ..job }));
+            order.2.extend(is_in(Run::waits_in_vain).then_some(key));
         }
-        for (host, (sent, jobs)) in orders {
+        for (host, (sent, jobs, vain)) in orders {
             self.start_kept(host, facts);
             if let Some(site) = self.sites.site(host) {
-                site.tell(Order::Adopt(sent, jobs));
+                site.tell(Order::Adopt(sent, jobs, vain));
             } else {
                 tracing::warn!(host = self.sites.name(host), "jobs are there, and hosts.toml does not name it");
             }

@@ -82,6 +82,8 @@ pub struct SiteJob {
     pub after: Vec<JobKey>,
     /// The batch system's ids of those, as far as they are not over.
     pub behind: Vec<BatchId>,
+    /// It was handed over before all that it waits for was over: its batch system may end it unrun for what others did.
+    pub ahead: bool,
     /// The partition to name, where csync chose one among several.
     pub partition: Option<Box<str>>,
 }
@@ -99,8 +101,9 @@ pub enum Order {
     Forsake(Vec<JobKey>),
     /// Somebody logged in, or gave it a new chance: try it now if it could not be used.
     Try,
-    /// What the engine before had there: submissions that are not over, and attempts that were in flight.
-    Adopt(Vec<Sent>, Vec<SiteJob>),
+    /// What the engine before had there: submissions that are not over, attempts that were in flight, and those of them that wait for
+    /// what did not succeed.
+    Adopt(Vec<Sent>, Vec<SiteJob>, Vec<JobKey>),
     /// The host's configuration changed, or what is known of it.
     Configure(Box<Means>),
     /// Somebody wants to see what an attempt prints, for as long as the first is alive; who waits is told once something was

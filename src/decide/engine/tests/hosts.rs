@@ -219,6 +219,61 @@ fn nothing_goes_ahead_where_the_host_does_not_keep_the_order() {
     assert_eq!(in_flight(&world), [0, 3, 0]);
 }
 
+/// Submits a workflow to be handed over ahead, each task to one of these hosts.
+fn submit_ahead(world: &mut World, workflow: Workflow, hosts: &[HostId]) {
+    let plan = workflow.plan();
+    let verdicts = vec![Verdict::Stale; plan.instances.len()];
+    let routes = Routes::new(hosts.iter().map(|&host| vec![host])).ahead(true);
+    let stored = stored(&plan, &verdicts, &routes);
+    world.store.insert(RUN, stored);
+    world.tell(Event::Submitted { run: RUN, plan, verdicts, routes });
+}
+
+#[test]
+fn what_waits_for_what_cannot_be_told_by_name_does_not_go_ahead() {
+    let plain = || Workflow::default().task("a", 2).task("x", 2);
+    for (what, workflow, ahead) in [
+        ("files alone", plain().task("b", 1).reads_all("a").reads_all("x"), 1),
+        ("files in a directory", plain().task("b", 1).reads_all("a").reads_around("x"), 0),
+        ("and all of them are needed", plain().task("b", 1).reads_around("x").needs("x"), 0),
+        ("and others are needed", plain().task("b", 1).reads_around("x").needs("a"), 0),
+        ("all of a task", plain().task("b", 1).needs("x").needs("a"), 1),
+        ("nothing, which needs something", plain().task("none", 0).needs("a").task("b", 1).reads("x").needs("none"), 0),
+    ] {
+        let mut world = World::with_cores(2);
+        world.tell(Event::Limits(CLUSTER, keeps_order()));
+        world.tell(Event::Room(CLUSTER, cluster(10)));
+        submit_ahead(&mut world, workflow, &[CLUSTER; 4]);
+        assert_eq!(in_flight(&world), [0, 4 + ahead, 0], "{what}");
+        world.run_well();
+        assert_eq!((world.run_state(), world.counts().done), (RunState::Succeeded, 5), "{what}");
+    }
+}
+
+#[test]
+fn what_waits_for_what_failed_waits_in_vain() {
+    let mut world = World::with_cores(2);
+    world.tell(Event::Limits(CLUSTER, keeps_order()));
+    world.tell(Event::Room(CLUSTER, cluster(10)));
+    let workflow = Workflow::default().task("a", 2).task("b", 2).reads("a").task("c", 1).needs("a");
+    submit_ahead(&mut world, workflow, &[CLUSTER; 3]);
+    assert_eq!(in_flight(&world), [0, 5, 0]);
+    let vain = |world: &World| {
+        let run = world.engine.run(RUN).unwrap();
+        (0..5).filter(|n| run.waits_in_vain(InstanceId(*n))).collect::<Vec<_>>()
+    };
+    let ahead = |world: &World| world.engine.run(RUN).unwrap().may_have_gone_ahead(InstanceId(2));
+    assert_eq!((vain(&world), ahead(&world)), (vec![], true), "all is under way");
+    world.start();
+    world.end(key(&world, 0), Outcome::Success);
+    assert_eq!(vain(&world), [0; 0], "one is well, one under way");
+    world.end(key(&world, 1), exit(1));
+    assert_eq!(vain(&world), [3, 4], "the others of the one are not");
+    let now = world.now;
+    world.tell(Event::Started(key(&world, 2), now));
+    assert!(!ahead(&world));
+}
+
 #[test]
 fn what_went_ahead_of_a_failure_is_skipped_once_its_host_has_dropped_it() {
     let mut world = World::with_cores(2);

@@ -13,6 +13,8 @@ pub(super) struct Workflow {
     sizes: Vec<u32>,
     /// Reader and what it reads, by position.
     reads: Vec<(u32, u32)>,
+    /// Reader of a directory and what makes a file in it, by position.
+    within: Vec<(u32, u32)>,
     pub(super) max_failures: Option<u32>,
 }
 
@@ -66,6 +68,14 @@ impl Workflow {
         self
     }
 
+    /// Every instance of the task added last reads a directory in which every instance of another makes its file.
+    pub(super) fn reads_around(mut self, name: &str) -> Self {
+        let (from, size) = self.slice(self.id(name));
+        let (start, len) = self.slice(TaskId(self.tasks.len() as u32 - 1));
+        self.within.extend((0..len).flat_map(|n| (0..size).map(move |m| (start + n, from + m))));
+        self
+    }
+
     fn id(&self, name: &str) -> TaskId {
         TaskId(self.tasks.iter().position(|task| task.name == name).unwrap() as u32)
     }
@@ -108,8 +118,9 @@ impl Workflow {
                 }
             }
         }
-        let mut dependents: Vec<_> = reads.iter().map(|&(reader, read)| (read, reader)).collect();
+        let mut dependents: Vec<_> = reads.iter().chain(&self.within).map(|&(reader, read)| (read, reader)).collect();
         dependents.sort_unstable();
+        dependents.dedup();
         plan.dependent_ends = (0..total).map(|n| dependents.partition_point(|&(read, _)| read <= n) as u32).collect();
         plan.dependents = dependents.into_iter().map(|(_, reader)| InstanceId(reader)).collect();
         plan.tasks = self.tasks;

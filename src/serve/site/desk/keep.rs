@@ -1,6 +1,6 @@
 //! What is kept over restarts and changes: what the engine before had there, the configuration, who watches.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::decide::engine::protocol::Adopted;
 use crate::model::batch::JobName;
-use crate::model::id::{InstanceId, JobKey, RunId};
+use crate::model::id::{InstanceId, JobKey, RunId, TaskId};
 use crate::reach::clock;
 use crate::reach::config::KeptHost;
 use crate::reach::store::Sent;
@@ -88,7 +88,7 @@ impl Desk {
         }
     }
 
-    pub(super) async fn adopt(&mut self, sent: Vec<Sent>, jobs: Vec<SiteJob>) {
+    pub(super) async fn adopt(&mut self, sent: Vec<Sent>, jobs: Vec<SiteJob>, vain: Vec<JobKey>) {
         if self.ground.is_none() && !sent.is_empty() {
             // What lies there is asked for at once; the look itself tells whether the place is still there.
             let kept = KeptHost::load(&self.means.state, &self.means.host.name);
@@ -107,9 +107,12 @@ impl Desk {
         // What was sent ahead comes after what else is there.
         let here: HashMap<(RunId, InstanceId), JobKey> =
             known.keys().map(|key| ((key.run, key.instance), *key)).collect();
+        let tasks: HashSet<(RunId, TaskId)> =
+            known.values().map(|job| (job.key.run, job.plan.instance(job.key.instance).task)).collect();
         for (key, mut job) in known {
             let producers = job.plan.inputs(key.instance).iter().filter_map(|&path| job.plan.producer(path));
-            let needed = job.plan.task_of(key.instance).needs.iter().flat_map(|&need| job.plan.instances_of(need));
+            let needs = job.plan.task_of(key.instance).needs.iter().filter(|&&need| tasks.contains(&(key.run, need)));
+            let needed = needs.flat_map(|&need| job.plan.instances_of(need));
             let before = producers.chain(needed).filter_map(|other| here.get(&(key.run, other)).copied());
             job.after = before.collect();
             if self.of.contains_key(&key) {
@@ -118,6 +121,13 @@ impl Desk {
             } else {
                 // No submission holds it: the engine ended before anything was decided on.
                 self.say(SiteNews::Adopted(key, Adopted::NeverStarted)).await;
+            }
+        }
+        // What they come after is known to have failed, and the engine before had no time to say so: they are ended unrun, by us where
+        // their batch system keeps them for ever.
+        for key in vain {
+            if self.of.contains_key(&key) {
+                self.orphan(key);
             }
         }
         // Members that the store knows to have ended, or that another submission holds. One that ended may have been given up
@@ -131,6 +141,8 @@ impl Desk {
                 if !member.over && !is_waited_for {
                     self.strays.insert(member.key);
                 }
+                // Whether that succeeded is not known here any more.
+                live.spoilt |= member.over;
             }
         }
         let done: Vec<JobName> =

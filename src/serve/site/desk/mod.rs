@@ -98,6 +98,8 @@ pub(super) struct Live {
     pub(super) notes: Vec<String>,
     pub(super) members: Vec<Member>,
     pub(super) state: Way,
+    /// Some of it did not succeed: what comes after it is ended unrun by its batch system, whichever of its members that waits for.
+    pub(super) spoilt: bool,
 }
 
 /// How far a submission is.
@@ -470,7 +472,7 @@ impl Desk {
                 Asking::No => self.next_try = Instant::now(),
                 Asking::Yes | Asking::OnceMore => self.asking = Asking::OnceMore,
             },
-            Order::Adopt(sent, jobs) => self.adopt(sent, jobs).await,
+            Order::Adopt(sent, jobs, vain) => self.adopt(sent, jobs, vain).await,
             Order::Configure(means) => self.configure(*means).await,
             Order::Watch(key, by, told) => {
                 let watched = self.watched.entry(key).or_default();
@@ -641,6 +643,9 @@ impl Desk {
         self.jobs.remove(&ended.key);
         if let Some(member) = self.member_mut(ended.key) {
             member.over = true;
+        }
+        if ended.outcome != Outcome::Success {
+            self.spoil(ended.key);
         }
         let key = ended.key;
         self.say(SiteNews::Ended(Box::new(ended))).await;

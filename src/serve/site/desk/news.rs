@@ -18,7 +18,7 @@ use crate::serve::site::used::Used;
 use crate::serve::site::{SiteJob, SiteNews, grown};
 
 /// Why an attempt did not run that was handed over ahead.
-const BEHIND: &str = "what it was to come after did not succeed";
+pub(super) const BEHIND: &str = "what it was to come after did not succeed";
 
 impl Member {
     fn miss(&mut self) {
@@ -237,17 +237,20 @@ impl Desk {
             return;
         }
         let mut failed = vec![ended.key];
+        // What came after other members of the same submission: the batch system knows it as one.
+        let batch = self.of.get(&ended.key).and_then(|(name, _)| self.live.get(name)?.sent.batch.clone());
+        let beside = self.jobs.values().filter(|job| batch.as_ref().is_some_and(|batch| job.behind.contains(batch)));
+        let beside: Vec<JobKey> = beside.map(|job| job.key).collect();
+        self.orphans.extend(&beside);
+        for orphan in beside {
+            self.call_off(orphan);
+        }
         while let Some(key) = failed.pop() {
             let sent: Vec<JobKey> =
                 self.jobs.values().filter(|job| job.after.contains(&key)).map(|job| job.key).collect();
-            if self.means.dialect.as_ref().is_some_and(|dialect| dialect.flavour == Flavour::Pbs) {
-                // Of what was cancelled before it ran, it keeps what comes after for ever.
-                for orphan in &sent {
-                    self.removed.insert(*orphan, Outcome::NodeFail);
-                    self.stops.insert(*orphan);
-                }
+            for orphan in sent {
+                self.orphan(orphan);
             }
-            self.orphans.extend(sent);
             let (doomed, kept) =
                 std::mem::take(&mut self.waiting).into_iter().partition(|job| job.after.contains(&key));
             self.waiting = kept;
@@ -260,9 +263,20 @@ impl Desk {
         }
     }
 
+    /// Takes note that what an attempt comes after did not succeed: it is ended unrun. What is still on its way stays here.
+    pub(super) fn orphan(&mut self, key: JobKey) {
+        self.orphans.insert(key);
+        self.call_off(key);
+        if self.means.dialect.as_ref().is_some_and(|dialect| dialect.flavour == Flavour::Pbs) {
+            // Of what was cancelled before it ran, it keeps what comes after for ever.
+            self.removed.insert(key, Outcome::NodeFail);
+            self.stops.insert(key);
+        }
+    }
+
     pub(super) fn fetch(&mut self, name: &JobName, members: Vec<(u32, MemberNews)>) {
         let (Some(ground), Some(live)) = (self.ground.clone(), self.live.get(name)) else { return };
-        let mut wanted = Vec::new();
+        let (mut wanted, mut spoilt) = (Vec::new(), Vec::new());
         // What it read comes first, so that what it made is known by what it read.
         let is_behind = |index: u32| {
             let job = live.members.get(index as usize - 1).and_then(|member| self.jobs.get(&member.key));
@@ -275,7 +289,15 @@ impl Desk {
             notes.extend(live.notes.iter().cloned());
             let Some(key) = live.members.get(index as usize - 1).map(|member| member.key) else { continue };
             let Some(job) = self.jobs.get(&key).cloned() else { continue };
-            let is_orphan = started.is_none() && self.orphans.contains(&key) && outcome != Outcome::Success;
+            // Ended unrun, since something did not succeed that it came after, or another member of that.
+            let is_orphan = match &outcome {
+                Outcome::Success => false,
+                Outcome::Rejected { .. } if job.ahead && !self.removed.contains_key(&key) => started.is_none(),
+                _ => started.is_none() && self.orphans.contains(&key),
+            };
+            if is_orphan {
+                spoilt.extend(job.after.iter().copied());
+            }
             let outcome = match self.removed.get(&key) {
                 _ if is_orphan && !self.stops_of_a_person(key) => {
                     notes.push(BEHIND.to_owned());
@@ -291,6 +313,9 @@ impl Desk {
         let name = name.clone();
         let is_whole = is_over(live);
         let sent = live.sent.clone();
+        for before in spoilt {
+            self.spoil(before);
+        }
         if !behind.is_empty() {
             self.later.push((name.clone(), behind));
         }

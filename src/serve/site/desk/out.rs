@@ -16,6 +16,7 @@ use crate::model::job::Outcome;
 use crate::reach::clock;
 use crate::reach::store::Sent;
 use crate::serve::site::boxes::{is_boxed, is_marked, mark};
+use crate::serve::site::desk::news::BEHIND;
 use crate::serve::site::desk::{Desk, Done, Live, Member, Way, never_ran, said};
 use crate::serve::site::jobs::prefix;
 use crate::serve::site::send::{Ground, NotSent, SentOut, group, send, unless_off};
@@ -108,10 +109,20 @@ impl Desk {
             || self.held().len() < self.waiting.len()
     }
 
-    /// Returns the batch system's id of the submission that holds an attempt, once it is known.
+    /// Returns the batch system's id of the submission that holds an attempt, once it is known, as long as all of it succeeds.
     fn batch_of(&self, key: JobKey) -> Option<BatchId> {
         let (name, _) = self.of.get(&key)?;
-        self.live.get(name).filter(|live| live.state == Way::There && !is_marked(&live.sent))?.sent.batch.clone()
+        let can_be_awaited = |live: &&Live| live.state == Way::There && !is_marked(&live.sent) && !live.spoilt;
+        self.live.get(name).filter(can_be_awaited)?.sent.batch.clone()
+    }
+
+    /// Takes note that an attempt did not succeed: nothing more can come after the submission that holds it.
+    pub(super) fn spoil(&mut self, key: JobKey) {
+        if let Some((name, _)) = self.of.get(&key)
+            && let Some(live) = self.live.get_mut(name)
+        {
+            live.spoilt = true;
+        }
     }
 
     pub(super) fn take_in(&mut self, sent: Sent, state: Way) {
@@ -131,7 +142,7 @@ impl Desk {
             stopping: false,
         };
         let members = sent.members.iter().map(member).collect();
-        self.live.insert(sent.name.clone(), Live { sent, notes: Vec::new(), members, state });
+        self.live.insert(sent.name.clone(), Live { sent, notes: Vec::new(), members, state, spoilt: false });
     }
 
     pub(super) async fn sent(&mut self, name: &JobName, result: Result<SentOut, NotSent>) {
@@ -247,7 +258,9 @@ impl Desk {
         let keys = self.live.get(name).map(|live| live.sent.members.clone()).unwrap_or_default();
         tracing::info!(host = %self.means.host.name, %name, jobs = keys.len(), "called off before it was submitted");
         // Of those whom nobody waits for nothing is said.
-        let is_off = |key: &JobKey| withdrawn.contains(key) || self.stops.contains(key) && !self.strays.contains(key);
+        let is_stopped =
+            |key: &JobKey| self.stops.contains(key) && !self.strays.contains(key) && !self.removed.contains_key(key);
+        let is_off = |key: &JobKey| withdrawn.contains(key) || is_stopped(key);
         let over: Vec<JobKey> = keys.into_iter().filter(is_off).collect();
         for key in over {
             self.end(never_ran(key, Outcome::Cancelled, vec![CALLED_OFF.to_owned()])).await;
@@ -262,7 +275,17 @@ impl Desk {
             *self.refused.entry(*first).or_default() += 1;
         }
         self.close(name);
-        let back: Vec<SiteJob> = keys.iter().filter_map(|key| self.jobs.remove(key)).collect();
+        // Meanwhile something that they come after did not succeed: they would not wait for it any more.
+        let (orphans, keys): (Vec<_>, Vec<_>) = keys.into_iter().partition(|key| self.orphans.contains(key));
+        for key in orphans {
+            if self.jobs.contains_key(&key) {
+                self.end(never_ran(key, Outcome::NodeFail, vec![BEHIND.to_owned()])).await;
+            }
+        }
+        let mut back: Vec<SiteJob> = keys.iter().filter_map(|key| self.jobs.remove(key)).collect();
+        for job in &mut back {
+            job.after.retain(|key| self.of.contains_key(key) || self.waiting.iter().any(|other| other.key == *key));
+        }
         for job in &back {
             self.say(SiteNews::Staged(job.key, Stage::Given)).await;
         }
