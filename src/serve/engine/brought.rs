@@ -56,6 +56,13 @@ impl Fetching {
         (fetching, others)
     }
 
+    /// Leaves out the attempts of which something is being fetched: a worker that is new asks for all that it does not have. They are
+    /// handed over, or end, once that is over.
+    fn without_these(&self, mut starts: Vec<(JobKey, Grant)>) -> Vec<(JobKey, Grant)> {
+        starts.retain(|(key, _)| !self.0.contains_key(key));
+        starts
+    }
+
     /// Returns what becomes of an attempt by what came of fetching; nothing where that was said before.
     fn over(&mut self, key: JobKey, outcome: Result<Grant, Outcome>) -> Option<Result<Grant, Outcome>> {
         Some(match self.0.remove(&key)? {
@@ -89,6 +96,7 @@ impl Endings {
 impl Runner {
     /// Holds back the attempts that read what lies on hosts alone, and fetches that; returns the others.
     pub(super) fn hold_back(&mut self, starts: Vec<(JobKey, Grant)>) -> Vec<(JobKey, Grant)> {
+        let starts = self.fetching.without_these(starts);
         let (held, ready): (Vec<_>, Vec<_>) =
             starts.into_iter().partition(|(key, _)| !self.far_inputs(*key).is_empty());
         for (key, grant) in held {
@@ -265,6 +273,22 @@ mod tests {
         assert_eq!(fetching.over(key(1), Err(Outcome::Cancelled)), None);
         assert_eq!(fetching.over(key(2), Err(Outcome::Cancelled)), Some(Err(Outcome::Cancelled)));
         assert_eq!(fetching.over(key(3), Ok(grant)), None);
+    }
+
+    #[tokio::test]
+    async fn what_a_new_worker_asks_for_is_not_fetched_twice() {
+        let mut fetching = Fetching::default();
+        let task = tokio::spawn(std::future::pending::<()>());
+        for instance in 0..2 {
+            fetching.0.insert(key(instance), Fetch::Goes(task.abort_handle()));
+        }
+        fetching.call_off(vec![key(1)]);
+        let starts = || (0..3).map(|instance| (key(instance), GRANT)).collect();
+        assert_eq!(fetching.without_these(starts()), [(key(2), GRANT)]);
+        // What came of it is told once, to whoever waited for it first.
+        assert_eq!(fetching.over(key(0), Ok(GRANT)), Some(Ok(GRANT)));
+        assert_eq!(fetching.over(key(1), Err(Outcome::Cancelled)), Some(Err(Outcome::Cancelled)));
+        assert_eq!(fetching.without_these(starts()), starts());
     }
 
     #[test]
