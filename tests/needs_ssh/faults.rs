@@ -12,7 +12,7 @@ use crate::needs_ssh::sshd::{Bed, Unusual};
 use crate::needs_ssh::{Line, Masters};
 use crate::world::PATIENCE;
 
-async fn until(what: &str, condition: impl Fn() -> bool) {
+pub(super) async fn until(what: &str, condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < PATIENCE, "waited for: {what}");

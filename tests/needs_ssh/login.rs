@@ -13,6 +13,7 @@ use csync::reach::transport::{
 use futures_util::FutureExt;
 use russh::MethodKind;
 
+use crate::needs_ssh::faults::until;
 use crate::needs_ssh::sshd::{Bed, Unusual, run, user};
 use crate::needs_ssh::{Line, Masters, double};
 use crate::world::PATIENCE;
@@ -31,7 +32,10 @@ pub(crate) struct Agent {
 
 impl Agent {
     pub(crate) fn start(bed: &Bed) -> Self {
-        let socket = bed.path("agent");
+        Self::start_at(bed.path("agent"))
+    }
+
+    fn start_at(socket: std::path::PathBuf) -> Self {
         let child = Command::new("ssh-agent")
             .args(["-D", "-a"])
             .arg(&socket)
@@ -100,6 +104,44 @@ async fn keys_of_an_agent() {
             is_let_in(&line.0, member).await.unwrap_or_else(|error| panic!("{member} {kind}: {error}"));
             assert!(!line.0.hosts[0].log().contains("Failed publickey"), "the key that is named comes first");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_jump_host_is_asked_with_the_agent_that_there_is_now() {
+    for member in MEMBERS {
+        let line = Masters(Line::new(2));
+        let [first, second] = ["first", "second"].map(|name| Agent::start_at(line.0.bed.path(name)));
+        let key = line.0.bed.key("mine", "ed25519", "");
+        first.add(&key);
+        second.add(&key);
+        std::fs::remove_file(&key).unwrap();
+        only_key(&line.0, "mine", &format!("IdentityFile {}\nIdentityAgent SSH_AUTH_SOCK", key.display()));
+        let socket = |agent: &Agent| agent.socket.to_str().unwrap().to_owned();
+        let mut settings = ConnectionSettings { member: Some(member), ..settings_of(&line.0) };
+        settings.agent = Some(socket(&first));
+        let connections = Connections::new(settings);
+        let to =
+            async |name: &str| connections.transport(&name.parse().unwrap(), name, Limits::default()).await.unwrap();
+        to("host0").await.exec(exec("true")).await.unwrap();
+        let gone = socket(&first);
+        drop(first);
+        std::fs::remove_file(gone).unwrap();
+        assert!(connections.offer_agent(&socket(&second)));
+        // The jump host is connected, with the agent that is gone.
+        let far = to("host1").await;
+        far.exec(exec("true")).await.unwrap_or_else(|error| panic!("{member}: {error}"));
+        assert_eq!(line.0.hosts[0].connections(), 1, "{member}");
+        line.0.hosts[0].kill_sessions();
+        until("the end of the connection is seen", || far.link_state() == LinkState::Closed).await;
+        for name in ["host1", "host0"] {
+            let mut done = to(name).await.exec(exec("true")).await;
+            if let Err(TransportError::Lost { .. }) = done {
+                done = to(name).await.exec(exec("true")).await;
+            }
+            done.unwrap_or_else(|error| panic!("{member}: {name}: {error}"));
+        }
+        assert_eq!(line.0.hosts[0].connections(), 2, "{member}");
     }
 }
 

@@ -146,14 +146,41 @@ struct Known {
     socket: Option<PathBuf>,
     /// Which agent it is asked with.
     agent: u32,
+    /// Those of its jump hosts that were asked with an earlier one, and need none as long as they are connected.
+    earlier: Vec<Remote>,
 }
 
-/// Ways, each with the agent that it is asked with.
+/// Ways that became known.
 #[derive(Debug, Default)]
 struct Ways {
-    openssh: BTreeMap<String, (u32, Arc<OpenSsh>)>,
-    native: BTreeMap<String, (u32, Arc<Native>)>,
+    openssh: BTreeMap<String, Made<OpenSsh>>,
+    native: BTreeMap<String, Made<Native>>,
     defaults: Option<Options>,
+}
+
+/// A way by one member.
+#[derive(Debug)]
+struct Made<T> {
+    /// Which agent it is asked with.
+    agent: u32,
+    /// What carries it.
+    below: Option<Arc<T>>,
+    way: Arc<T>,
+}
+
+impl<T> Clone for Made<T> {
+    fn clone(&self) -> Self {
+        Self { agent: self.agent, below: self.below.clone(), way: Arc::clone(&self.way) }
+    }
+}
+
+impl<T> Made<T> {
+    /// Returns whether it is gone on with where the agent is that one: a way that is open needs none, and one that another carries now
+    /// would ask the former to carry it.
+    fn is_current(&self, agent: u32, below: Option<&Arc<T>>, is_open: impl Fn(&Arc<T>) -> bool) -> bool {
+        let same = self.below.as_ref().map(Arc::as_ptr) == below.map(Arc::as_ptr);
+        is_open(&self.way) || (same && self.agent == agent)
+    }
 }
 
 impl Connections {
@@ -237,7 +264,14 @@ impl Connections {
         let destination: Destination = if host.is_local() { HostName::LOCAL.parse()? } else { alias.parse()? };
         let known = if host.is_local() {
             let agent = self.nth_agent();
-            Known { destination, remote: Local::transport(), member: Member::Local, socket: None, agent }
+            Known {
+                destination,
+                remote: Local::transport(),
+                member: Member::Local,
+                socket: None,
+                agent,
+                earlier: Vec::new(),
+            }
         } else {
             let choice = self.choose_among(&mut ways, &destination).await?;
             self.know(&mut ways, host, &choice, limits)?
@@ -255,7 +289,7 @@ impl Connections {
         let mut ways = self.ways.lock().await;
         let choice = self.choose_among(&mut ways, &alias.parse()?).await?;
         let user = choice.way.last().and_then(|step| step.options.get("user")).map(str::to_owned);
-        Ok(Road { ssh: self.openssh(&mut ways, host, &choice.way, limits)?, user })
+        Ok(Road { ssh: self.openssh(&mut ways, host, &choice.way, limits)?.0, user })
     }
 
     /// Returns who lends one host the keys of this machine for another, over a connection of the system's `ssh`; nothing is
@@ -278,7 +312,7 @@ impl Connections {
             self.hop(step).map_err(|detail| unusable(name, detail))
         };
         let (holder, target) = (hop(&near, alias)?, hop(&far, to)?);
-        Lender::new(self.openssh(&mut ways, from, &near, limits)?, holder, target)
+        Lender::new(self.openssh(&mut ways, from, &near, limits)?.0, holder, target)
     }
 
     /// Says by which member a host is reached, and why.
@@ -303,11 +337,11 @@ impl Connections {
             known.remote.close().await;
         }
         let ways = std::mem::take(&mut *self.ways.lock().await);
-        for (_, way) in ways.openssh.into_values() {
-            way.transport().close().await;
+        for known in ways.openssh.into_values() {
+            known.way.transport().close().await;
         }
-        for (_, way) in ways.native.into_values() {
-            way.transport().close().await;
+        for known in ways.native.into_values() {
+            known.way.transport().close().await;
         }
     }
 
@@ -318,7 +352,8 @@ impl Connections {
             && matches!(known.remote.link_state(), LinkState::NeedsLogin { .. })
             && known.socket.as_ref().is_some_and(|socket| socket.exists());
         // One that became known while another agent was offered: an open connection needs none.
-        let is_current = known.agent == self.nth_agent() || is_open(&known.remote);
+        let is_current =
+            is_open(&known.remote) || (known.agent == self.nth_agent() && known.earlier.iter().all(is_open));
         (!logged_in && is_current).then_some(known)
     }
 
@@ -327,71 +362,90 @@ impl Connections {
         let agent = self.nth_agent();
         let destination = choice.way.last().map(|step| step.destination.clone());
         let destination = destination.ok_or_else(|| unusable(host.as_str(), "it has no way".to_owned()))?;
-        let openssh = self.openssh(ways, host, &choice.way, limits)?;
+        let (openssh, jumps) = self.openssh(ways, host, &choice.way, limits)?;
         let socket = Some(openssh.socket().to_owned());
-        let remote = match choice.member {
-            Member::Russh => self.native(ways, host, &choice.way, limits)?.transport(),
-            Member::OpenSsh | Member::Local | Member::Simulated => openssh.transport(),
+        let (remote, earlier) = match choice.member {
+            Member::Russh => {
+                let (native, jumps) = self.native(ways, host, &choice.way, limits)?;
+                (native.transport(), jumps.into_iter().map(Native::transport).collect())
+            }
+            Member::OpenSsh | Member::Local | Member::Simulated => {
+                (openssh.transport(), jumps.into_iter().map(OpenSsh::transport).collect())
+            }
         };
-        Ok(Known { destination, remote, member: choice.member, socket, agent })
+        Ok(Known { destination, remote, member: choice.member, socket, agent, earlier })
     }
 
+    /// Returns the way to a host, and those of its jump hosts that are asked with an earlier agent.
     fn openssh(
         &self,
         ways: &mut Ways,
         host: &HostName,
         steps: &[Step],
         limits: Limits,
-    ) -> Result<Arc<OpenSsh>, TransportError> {
+    ) -> Result<(Arc<OpenSsh>, Vec<Arc<OpenSsh>>), TransportError> {
         let nth = self.nth_agent();
-        let mut below: Option<Arc<OpenSsh>> = None;
+        let (mut below, mut earlier): (Option<Arc<OpenSsh>>, _) = (None, Vec::new());
         let mut key = String::new();
         for (number, step) in steps.iter().enumerate() {
             let (name, limits) = self.named(host, steps, number, limits);
             key = format!("{key},{}", step.destination);
-            let is_current =
-                |(asked, way): &&(u32, Arc<OpenSsh>)| *asked == nth || is_open(&Arc::clone(way).transport());
-            let (asked, way) = if let Some(way) = ways.openssh.get(&key).filter(is_current) {
-                way.clone()
+            let is_current = |known: &&Made<OpenSsh>| {
+                known.is_current(nth, below.as_ref(), |way| is_open(&Arc::clone(way).transport()))
+            };
+            let known = if let Some(known) = ways.openssh.get(&key).filter(is_current) {
+                known.clone()
             } else {
                 let budget = self.budget(step);
                 let (agent, keyring) = (self.agent(), self.keyring(step));
                 let settings = SshSettings { limits, keyring, agent, budget, ..self.settings.ssh.clone() }
                     .with_options(&step.options);
-                (nth, OpenSsh::new(name, step.destination.clone(), below, settings)?)
+                let way = OpenSsh::new(name, step.destination.clone(), below.clone(), settings)?;
+                Made { agent: nth, below, way }
             };
-            ways.openssh.insert(key.clone(), (asked, Arc::clone(&way)));
-            below = Some(way);
+            ways.openssh.insert(key.clone(), known.clone());
+            if known.agent != nth && number + 1 < steps.len() {
+                earlier.push(Arc::clone(&known.way));
+            }
+            below = Some(known.way);
         }
-        below.ok_or_else(|| unusable(host.as_str(), "it has no way".to_owned()))
+        let way = below.ok_or_else(|| unusable(host.as_str(), "it has no way".to_owned()))?;
+        Ok((way, earlier))
     }
 
+    /// Likewise.
     fn native(
         &self,
         ways: &mut Ways,
         host: &HostName,
         steps: &[Step],
         limits: Limits,
-    ) -> Result<Arc<Native>, TransportError> {
+    ) -> Result<(Arc<Native>, Vec<Arc<Native>>), TransportError> {
         let nth = self.nth_agent();
-        let mut below: Option<Arc<Native>> = None;
+        let (mut below, mut earlier): (Option<Arc<Native>>, _) = (None, Vec::new());
         let mut key = String::new();
         for (number, step) in steps.iter().enumerate() {
             let (name, limits) = self.named(host, steps, number, limits);
             key = format!("{key},{}", step.destination);
-            let is_current =
-                |(asked, way): &&(u32, Arc<Native>)| *asked == nth || is_open(&Arc::clone(way).transport());
-            let (asked, way) = if let Some(way) = ways.native.get(&key).filter(is_current) {
-                way.clone()
+            let is_current = |known: &&Made<Native>| {
+                known.is_current(nth, below.as_ref(), |way| is_open(&Arc::clone(way).transport()))
+            };
+            let known = if let Some(known) = ways.native.get(&key).filter(is_current) {
+                known.clone()
             } else {
                 let hop = self.hop(step).map_err(|detail| unusable(&name, detail))?;
                 let budget = self.budget(step);
-                (nth, Native::new(name, hop, below, NativeSettings { limits, budget, ..self.settings.native.clone() }))
+                let settings = NativeSettings { limits, budget, ..self.settings.native.clone() };
+                Made { agent: nth, way: Native::new(name, hop, below.clone(), settings), below }
             };
-            ways.native.insert(key.clone(), (asked, Arc::clone(&way)));
-            below = Some(way);
+            ways.native.insert(key.clone(), known.clone());
+            if known.agent != nth && number + 1 < steps.len() {
+                earlier.push(Arc::clone(&known.way));
+            }
+            below = Some(known.way);
         }
-        below.ok_or_else(|| unusable(host.as_str(), "it has no way".to_owned()))
+        let way = below.ok_or_else(|| unusable(host.as_str(), "it has no way".to_owned()))?;
+        Ok((way, earlier))
     }
 
     /// Returns the keys that a person unlocks for a step; nothing where nobody is there, or only `ssh` understands what is configured.
@@ -615,7 +669,7 @@ mod tests {
             let connections = Arc::clone(&connections);
             async move { connections.transport(&name.parse().unwrap(), name, Limits::default()).await.unwrap() }
         };
-        let way = async |key: &str| Arc::clone(&connections.ways.lock().await.openssh.get(key).unwrap().1);
+        let way = async |key: &str| Arc::clone(&connections.ways.lock().await.openssh.get(key).unwrap().way);
 
         drop(reach("quick").await);
         let before = way(",quick").await;
