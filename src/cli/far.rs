@@ -23,7 +23,7 @@ use crate::reach::config::StateDir;
 use crate::reach::files::look::fingerprint;
 use crate::reach::store::{Place, Reader, Sent, StoreError};
 use crate::reach::transport::Remote;
-use crate::serve::site::{JobDirectory, There, remove, run_of, there};
+use crate::serve::site::{Halves, JobDirectory, Then, There, look_for_halves, remove, run_of, there};
 
 /// Columns of the list.
 const COLUMNS: &[Column] = &[
@@ -102,10 +102,16 @@ pub(super) fn clean(context: &Context, hosts: &[String], which: Which<'_>) -> Re
             // What jobs that are not over read stays. Those of another csync read what is its own.
             let stays = stays(&live, host, &there);
             let inputs = which.inputs && stays.is_none();
+            // What is being brought may be gone on with; what goes with all that was brought is counted there.
+            let halves = if stays.is_some() || inputs {
+                Halves::default()
+            } else {
+                look_for_halves(&way, &state, &there, Then::Count).await.map_err(|error| unreached(&error, host))?
+            };
             if let Some(stays) = stays.filter(|_| which.inputs && !context.json()) {
                 context.say(&stays);
             }
-            let cleaned = clean_one(context, host, &way, (&there, &fates), which, inputs).await;
+            let cleaned = clean_one(context, host, &way, (&there, &fates, halves), which, inputs).await;
             if inputs && !which.dry_run {
                 // Also of what went before something could not be removed: what is still there is seen when it is brought again.
                 context.reach().await?.cleaned(&host.name).await?;
@@ -186,7 +192,7 @@ async fn clean_one(
     context: &Context,
     host: &Host,
     way: &Remote,
-    (there, fates): (&There, &[Fate]),
+    (there, fates, halves): (&There, &[Fate], Halves),
     which: Which<'_>,
     inputs: bool,
 ) -> Result<serde_json::Value, Failure> {
@@ -207,11 +213,19 @@ async fn clean_one(
             ));
         }
     }
-    if names.is_empty() && !inputs {
+    if names.is_empty() && !inputs && halves.files == 0 {
         context.say(&format!("Nothing to clean on {}.", host.name));
         return Ok(json!({ "host": host.name, "removed": [], "bytes": 0 }));
     }
     let what = format!("{}, {bytes}", many(names.len() as u32, "job directory").replace("directorys", "directories"));
+    let what = match halves.files {
+        0 => what,
+        files => format!(
+            "{what}; {} of files that nothing was written to for days, {}",
+            if files == 1 { "1 half".to_owned() } else { format!("{files} halves") },
+            halves.bytes
+        ),
+    };
     if which.dry_run {
         context.say(&format!("Would remove {what}."));
         return Ok(json!({ "host": host.name, "removed": names, "bytes": bytes.0 }));
@@ -220,9 +234,12 @@ async fn clean_one(
         return Err(Failure::interrupted(format!("nothing was removed on {}", host.name)));
     }
     // What was submitted while a person thought about it reads there too.
-    let read = if inputs { stays(&live(&state).await?, host, there) } else { None };
+    let is_open = inputs || halves.files > 0;
+    let read = if is_open { stays(&live(&state).await?, host, there) } else { None };
     if let Some(stays) = &read {
         context.say(stays);
+    } else if halves.files > 0 {
+        look_for_halves(way, &state, there, Then::Remove).await.map_err(|error| unreached(&error, host))?;
     }
     let inputs = inputs && read.is_none();
     let left = remove(way, &state, there, &names, inputs.then_some(&kept.trees))

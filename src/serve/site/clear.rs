@@ -8,7 +8,8 @@ use crate::model::batch::{Flavour, JobName};
 use crate::reach::transport::{Exec, Transport, TransportError};
 use crate::serve::site::Means;
 use crate::serve::site::boxes::Boxes;
-use crate::serve::site::send::Ground;
+use crate::serve::site::halves::daily;
+use crate::serve::site::send::{Ground, trees};
 
 /// How long it may take. What was cut off is gone on with.
 const CLEARING: Duration = Duration::from_mins(30);
@@ -39,7 +40,7 @@ pub(super) async fn clear(
         return Ok(closing);
     }
     let flavour = means.dialect.as_ref().map(|dialect| dialect.flavour);
-    let exec = Exec::new(script(flavour, ground, &closing)).within(CLEARING);
+    let exec = Exec::new(script(flavour, ground, &closing, &trees(&means.state))).within(CLEARING);
     let reply = means.way().await?.exec(exec).await?;
     let text = String::from_utf8_lossy(&reply.stdout);
     let left: Vec<&str> = text.lines().collect();
@@ -62,7 +63,7 @@ return 1
 
 /// Returns the script, which prints what it could not remove. Without a batch system nobody else ends what still runs of it, wherever
 /// that went.
-fn script(flavour: Option<Flavour>, ground: &Ground, closing: &[JobName]) -> String {
+fn script(flavour: Option<Flavour>, ground: &Ground, closing: &[JobName], trees: &str) -> String {
     let mut script = format!("cd -- {} || exit 1\n", sh(&ground.scratch));
     script.push_str(if flavour == Some(Flavour::Pbs) { AWAITED } else { "awaited() { return 1; }\n" });
     if flavour.is_none() {
@@ -80,8 +81,9 @@ fn script(flavour: Option<Flavour>, ground: &Ground, closing: &[JobName]) -> Str
     let names: Vec<&str> = closing.iter().map(JobName::as_str).collect();
     let _infallible = write!(
         script,
-        "for n in {}; do [ -e \"jobs/$n/keep\" ] || if awaited \"$n\"; then echo \"$n\"; else rm -rf -- \"jobs/$n\" || echo \"$n\"; fi; done; exit 0",
-        names.join(" ")
+        "for n in {}; do [ -e \"jobs/$n/keep\" ] || if awaited \"$n\"; then echo \"$n\"; else rm -rf -- \"jobs/$n\" || echo \"$n\"; fi; done\n{}exit 0",
+        names.join(" "),
+        daily(trees)
     );
     script
 }
@@ -109,7 +111,7 @@ mod tests {
         while fs::read_to_string(&comm).unwrap() != "sleep\n" {
             std::thread::yield_now();
         }
-        let text = script(None, &Ground { scratch }, &[name(0), name(1), name(2), name(9)]);
+        let text = script(None, &Ground { scratch }, &[name(0), name(1), name(2), name(9)], "ab-");
         let done = Command::new("/bin/sh").args(["-c", &text]).output().unwrap();
         assert_eq!((done.status.code(), done.stdout.as_slice()), (Some(0), &b""[..]), "{done:?}");
         assert!(!left.wait().unwrap().success(), "it was ended");
@@ -144,7 +146,7 @@ mod tests {
         fs::create_dir_all(dir.path().join(format!("jobs/{}/1", name(5)))).unwrap();
         let all: Vec<JobName> = (0..6).map(name).collect();
         for (flavour, stays) in [(Flavour::Pbs, &all[..2]), (Flavour::Slurm, &[])] {
-            let text = script(Some(flavour), &Ground { scratch: scratch.clone() }, &all);
+            let text = script(Some(flavour), &Ground { scratch: scratch.clone() }, &all, "ab-");
             let done = Command::new("/bin/sh").args(["-c", &text]).output().unwrap();
             let told = String::from_utf8_lossy(&done.stdout).into_owned();
             let stays: Vec<&str> = stays.iter().map(JobName::as_str).collect();

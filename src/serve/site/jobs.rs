@@ -69,7 +69,7 @@ fn list_script(scratch: &str, trees: &str) -> String {
 }
 
 /// Makes an error of a script of ours that could not do what it was to do.
-fn succeeded(host: &str, path: &str, reply: &Reply) -> Result<(), TransportError> {
+pub(super) fn succeeded(host: &str, path: &str, reply: &Reply) -> Result<(), TransportError> {
     if reply.status.is_success() {
         return Ok(());
     }

@@ -14,6 +14,7 @@ mod desk;
 mod doubt;
 mod fetch;
 mod gone;
+mod halves;
 pub mod home;
 mod images;
 mod inputs;
@@ -32,6 +33,7 @@ mod tree;
 mod used;
 mod words;
 
+pub use halves::{Halves, Then, look_for_halves};
 pub use images::{NotReady, convert};
 pub use inputs::is_one;
 pub use jobs::{JobDirectory, Rest, There, bring_rest, prefix, remove, run_of, there, whereabouts};
