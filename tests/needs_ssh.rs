@@ -4,6 +4,7 @@ mod commands;
 mod double;
 mod faults;
 mod login;
+mod relay;
 pub(crate) mod sshd;
 mod unlock;
 

@@ -21,7 +21,7 @@ use crate::language::quote::sh;
 use crate::reach::stage::look::{SAID, ask, here, list, look, with_those_above};
 use crate::reach::stage::pack::send;
 use crate::reach::stage::{StageError, words};
-use crate::reach::transport::{Exec, Meter, SUMMING, Transport};
+use crate::reach::transport::{Exec, Meter, Transport};
 
 /// From so many pieces on it is written anew as one.
 const PIECES: usize = 32;
@@ -242,7 +242,7 @@ async fn remove(host: &dyn Transport, to: &str, names: Vec<u8>) -> Result<(), St
 }
 
 async fn run(host: &dyn Transport, script: String, input: Vec<u8>) -> Result<(), StageError> {
-    let reply = host.exec(Exec::new(script).reading(input).printing(SAID).within(SUMMING)).await?;
+    let reply = host.exec(Exec::new(script).reading(input).printing(SAID).reading_files()).await?;
     if reply.status.is_success() {
         return Ok(());
     }

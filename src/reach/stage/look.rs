@@ -5,7 +5,7 @@ use std::io;
 
 use crate::language::quote::sh;
 use crate::reach::stage::{MOST_FILES, StageError, checked, plain, words};
-use crate::reach::transport::{Checksum, Exec, SUMMING, Transport, WhenBusy};
+use crate::reach::transport::{Checksum, Exec, Transport, WhenBusy};
 
 /// Most that a host may say of its files.
 pub(super) const SAID: usize = 1 << 30;
@@ -239,7 +239,7 @@ pub(super) async fn ask(host: &dyn Transport, script: String, list: Vec<u8>) -> 
 }
 
 async fn asked(host: &dyn Transport, exec: Exec) -> Result<String, StageError> {
-    let reply = host.exec(exec.printing(SAID).within(SUMMING)).await?;
+    let reply = host.exec(exec.printing(SAID).reading_files()).await?;
     if !reply.status.is_success() {
         let host = host.host().to_owned();
         return Err(StageError::There { host, action: "cannot look for files", words: words(&reply.stderr) });

@@ -33,7 +33,7 @@ use std::vec::IntoIter;
 
 use crate::language::batch::room::is_full;
 use crate::reach::stage::brought::UNTOLD;
-use crate::reach::transport::{SUMMING, TransportError};
+use crate::reach::transport::{SUMMING, TransportError, WAITING};
 
 pub use bring::bring;
 pub use direct::Direct;
@@ -48,6 +48,9 @@ pub const LARGE: u64 = 16 << 20;
 /// Most bytes of one stream of small files, and most files: what a cut costs. Two streams run at a time: while one is compared and
 /// gets its names, the other is on its way.
 const STREAM: (u64, usize) = (64 << 20, 5_000);
+
+// With what `tar` says of each: what comes as a stream waits in memory where it is taken slowly, and holds up nobody.
+const _: () = assert!(STREAM.0 + STREAM.1 as u64 * 2048 <= WAITING as u64, "others would wait for a stream");
 
 /// The streams that are still to go.
 type Queue<T> = Mutex<IntoIter<Vec<T>>>;

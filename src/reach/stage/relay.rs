@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::BufReader;
 use std::path::PathBuf;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+use tokio::io::{AsyncWriteExt, copy};
 use tokio::sync::MutexGuard;
 use tokio_util::io::SyncIoBridge;
 
@@ -17,7 +17,7 @@ use crate::reach::stage::look::{SAID, Seen, list, look, sums};
 use crate::reach::stage::pack::{Packing, Unpacked, receiving, send_into};
 use crate::reach::stage::unpack::Asked;
 use crate::reach::stage::{BUFFER, LARGE, Moved, StageError, WHOLE, streams, words};
-use crate::reach::transport::{Checksum, Exec, Landing, Meter, SUMMING, Transport};
+use crate::reach::transport::{Checksum, Exec, Landing, Meter, Pull, Transport};
 
 /// A host, and a directory on it.
 pub(super) type Place<'a> = (&'a dyn Transport, &'a str);
@@ -82,7 +82,7 @@ async fn settle(to: Place<'_>, dirs: &[String], asked: &BTreeMap<String, i64>) -
 }
 
 async fn run((host, _): Place<'_>, script: String, input: Vec<u8>) -> Result<Vec<u8>, StageError> {
-    let reply = host.exec(Exec::new(script).reading(input).printing(SAID).within(SUMMING)).await?;
+    let reply = host.exec(Exec::new(script).reading(input).printing(SAID).reading_files()).await?;
     if reply.status.is_success() {
         return Ok(reply.stdout);
     }
@@ -234,26 +234,24 @@ async fn one(from: Place<'_>, to: Place<'_>, name: &str, seen: Seen, meter: &Met
     meter.spare(has);
     let source = sh(&format!("{}/{name}", dir.trim_end_matches('/'))).into_owned();
     // The checksum comes on the other stream of the same channel: nobody who holds one waits for a second.
-    let script = format!("tail -c +{} <{source} || exit; cksum <{source} >&2 2>/dev/null; exit 0", has + 1);
-    let mut channel = host.open(&script).await?;
+    let then = format!("cksum <{source} >&2 2>/dev/null; exit 0");
+    let mut pull = Pull::open(host, &source, (has, seen.size), &then).await?;
     drop(turn);
-    let mut limited = channel.split().1.take(seen.size.saturating_sub(has));
     let mut copied = 0;
     loop {
-        let mut chunk = Vec::with_capacity(BUFFER);
-        // What fails is explained by how the commands ended.
-        match limited.read_buf(&mut chunk).await {
-            Ok(length) if length > 0 => copied += length as u64,
-            _ => break,
+        let chunk = pull.next().await;
+        if chunk.is_empty() {
+            break;
         }
+        copied += chunk.len() as u64;
         if !landing.write(&chunk).await {
             // Nobody needs the rest of it.
-            drop(channel);
+            drop(pull);
             return Ok(landing.close(None, 0, None).await.map(|()| copied)?);
         }
         meter.count(chunk.len() as u64);
     }
-    let (status, stderr) = channel.wait().await?;
+    let (status, stderr) = pull.wait().await?;
     if has + copied != seen.size && !status.is_success() {
         landing.discard().await;
         let host = host.host().to_owned();

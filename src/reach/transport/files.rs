@@ -14,6 +14,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::language::quote::sh;
 use crate::reach::transport::meter::Meter;
+use crate::reach::transport::pull::Pull;
 use crate::reach::transport::stream::Channel;
 use crate::reach::transport::sum::{Checksum, Sum};
 use crate::reach::transport::{Exec, Transport, TransportError};
@@ -271,7 +272,7 @@ pub(super) async fn get(host: &dyn Transport, get: &Get) -> Result<Moved, Transp
         Err(Broken::Here(source)) => return Err(here(source)),
         Err(Broken::There(error)) => return Err(error),
     };
-    let reply = host.exec(Exec::new(format!("cksum <{quoted}")).within(SUMMING)).await?;
+    let reply = host.exec(Exec::new(format!("cksum <{quoted}")).reading_files()).await?;
     if let Some(there) = Checksum::read(&String::from_utf8_lossy(&reply.stdout))
         && there != sum
     {
@@ -330,21 +331,16 @@ async fn receive(
     has: u64,
     size: u64,
 ) -> Result<(Checksum, u64), Broken> {
-    let script = if has == 0 { format!("exec cat <{quoted}") } else { format!("exec tail -c +{} <{quoted}", has + 1) };
-    let mut channel = host.open(&script).await.map_err(Broken::There)?;
+    let mut pull = Pull::open(host, quoted, (has, size), "").await.map_err(Broken::There)?;
     let (to, chunks) = mpsc::channel(AHEAD);
     let writing = spawn_blocking(move || write(file, has, chunks));
-    let (_, stdout) = channel.split();
-    // Never more than was announced: a file that grows, or a host that lies, fills no disk.
-    let mut limited = stdout.take(size - has);
     let mut copied = 0;
     loop {
-        let mut chunk = Vec::with_capacity(BUFFER);
-        // A read that fails is explained by how the command ended.
-        match limited.read_buf(&mut chunk).await {
-            Ok(length) if length > 0 => copied += length as u64,
-            _ => break,
+        let chunk = pull.next().await;
+        if chunk.is_empty() {
+            break;
         }
+        copied += chunk.len() as u64;
         get.meter.count(chunk.len() as u64);
         // Whoever writes says why it does not.
         if to.send(chunk.into()).await.is_err() {
@@ -353,7 +349,7 @@ async fn receive(
     }
     drop(to);
     let sum = joined(writing).await.map_err(Broken::Here)?;
-    let (status, stderr) = channel.wait().await.map_err(Broken::There)?;
+    let (status, stderr) = pull.wait().await.map_err(Broken::There)?;
     if !status.is_success() || has + copied != size {
         let otherwise = format!("{status}, {} of {size} bytes arrived", has + copied);
         return Err(Broken::There(far_file(host, &get.from, &stderr, &otherwise)));

@@ -36,6 +36,7 @@ mod meter;
 mod native;
 mod openssh;
 mod pool;
+mod pull;
 mod remote;
 mod shell;
 mod simulated;
@@ -60,9 +61,17 @@ pub use stream::Channel;
 pub use sum::{Checksum, Sum};
 
 pub(crate) use files::{Landing, SUMMING};
+pub(crate) use pull::Pull;
 
 /// Channels on one connection at a time; sshd's `MaxSessions` is 10 unless set, and one is kept to end others.
 pub const CHANNELS: usize = 8;
+
+/// Channels of these that streams leave to commands: what is asked, followed and cancelled does not wait for hours of large files.
+pub const FOR_COMMANDS: usize = 2;
+
+/// Most bytes of one stream that wait here to be read: all that is asked for at once, be it a stream of small files or the pieces of a
+/// large one. Of somebody who sends more, the whole connection waits.
+pub(crate) const WAITING: usize = 96 << 20;
 
 /// How long a shell waits for the next command before it leaves.
 pub const IDLE: Duration = Duration::from_secs(20);
@@ -80,6 +89,17 @@ pub struct Exec {
     pub limit: usize,
     /// What it does where all channels are taken.
     pub when_busy: WhenBusy,
+    /// Which channels it may take.
+    pub share: Share,
+}
+
+/// Which channels to a host may be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// All of them: by what is over soon.
+    All,
+    /// All but [`FOR_COMMANDS`]: by what reads or moves files, which may take hours.
+    Files,
 }
 
 /// What a command does where all channels to its host are taken.
@@ -100,7 +120,17 @@ impl Exec {
             deadline: Duration::from_mins(1),
             limit: 16 << 20,
             when_busy: WhenBusy::Wait,
+            share: Share::All,
         }
+    }
+
+    /// Gives it the hours that reading all of some files may take; it leaves channels to what is over soon. Whoever has a stream open
+    /// waits for none such.
+    #[must_use]
+    pub const fn reading_files(mut self) -> Self {
+        self.deadline = SUMMING;
+        self.share = Share::Files;
+        self
     }
 
     /// Gives it something to read.
@@ -195,7 +225,7 @@ pub trait Transport: Send + Sync + fmt::Debug {
     /// left running by then, with a parent that is gone, is left alone.
     fn exec(&self, exec: Exec) -> BoxFuture<'_, Result<Reply, TransportError>>;
 
-    /// Starts a command whose input and output are streams.
+    /// Starts a command whose input and output are streams. It leaves channels to commands.
     ///
     /// Whoever has one open waits for no other command of the same host: all channels may be held by those that wait so.
     fn open<'a>(&'a self, script: &'a str) -> BoxFuture<'a, Result<Channel, TransportError>>;

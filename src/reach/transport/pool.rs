@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::language::ssh::trouble::last_words;
 use crate::reach::transport::remote::Wire;
 use crate::reach::transport::shell::{Broken, Shell};
-use crate::reach::transport::{CHANNELS, Fate, TransportError, WhenBusy};
+use crate::reach::transport::{CHANNELS, FOR_COMMANDS, Fate, Share, TransportError, WhenBusy};
 
 /// How long ending a process group may take.
 const ENDING: Duration = Duration::from_secs(30);
@@ -28,6 +28,8 @@ const REFUSALS: u32 = 5;
 pub(super) struct Pool {
     pub(super) wire: Arc<dyn Wire>,
     slots: Arc<Semaphore>,
+    /// The slots that what moves files may have; who has one of these waits for a slot, never the other way round.
+    files: Arc<Semaphore>,
     /// How many slots there are: fewer than at first once a host refused a channel.
     limit: AtomicUsize,
     idle: Mutex<Idle>,
@@ -55,7 +57,17 @@ impl std::fmt::Debug for Idle {
 pub(super) struct Taken {
     shell: Option<Shell>,
     pool: Arc<Pool>,
-    _permit: OwnedSemaphorePermit,
+    _slot: OwnedSemaphorePermit,
+    _files: Option<OwnedSemaphorePermit>,
+}
+
+/// Returns how many of so many slots what moves files may have. What passes from a host to itself takes two.
+const fn for_files(slots: usize) -> usize {
+    match slots {
+        0..=2 => slots,
+        3 => 2,
+        _ => slots - FOR_COMMANDS,
+    }
 }
 
 impl Pool {
@@ -63,6 +75,7 @@ impl Pool {
         Arc::new(Self {
             wire,
             slots: Arc::new(Semaphore::new(CHANNELS)),
+            files: Arc::new(Semaphore::new(for_files(CHANNELS))),
             limit: AtomicUsize::new(CHANNELS),
             idle: Mutex::default(),
             patience,
@@ -71,19 +84,20 @@ impl Pool {
     }
 
     /// Takes a shell: one that waits, or a new one.
-    pub(super) async fn take(self: &Arc<Self>, when_busy: WhenBusy) -> Result<Taken, TransportError> {
+    pub(super) async fn take(self: &Arc<Self>, share: Share, when_busy: WhenBusy) -> Result<Taken, TransportError> {
+        let mut files = match share {
+            Share::Files => Some(self.permit(&self.files, when_busy).await?),
+            Share::All => None,
+        };
         let (mut again, mut refusals) = (true, 0);
         loop {
-            let permit = match when_busy {
-                WhenBusy::Wait => self.slots.clone().acquire_owned().await.map_err(|_| self.closed())?,
-                WhenBusy::Fail => self.slots.clone().try_acquire_owned().map_err(|_| self.busy())?,
-            };
+            let permit = self.permit(&self.slots, when_busy).await?;
             if let Some(shell) = self.idle_shell() {
-                return Ok(self.taken(shell, permit));
+                return Ok(self.taken(shell, permit, files.take()));
             }
             self.make_room();
             match self.new_shell().await {
-                Ok(shell) => return Ok(self.taken(shell, permit)),
+                Ok(shell) => return Ok(self.taken(shell, permit, files.take())),
                 // A host that allows fewer channels than sshd does by default: go on with those that it allows.
                 Err(error @ TransportError::Channel { .. }) => {
                     let alone = !self.shrink(permit);
@@ -100,14 +114,22 @@ impl Pool {
         }
     }
 
+    async fn permit(&self, of: &Arc<Semaphore>, when_busy: WhenBusy) -> Result<OwnedSemaphorePermit, TransportError> {
+        let of = Arc::clone(of);
+        match when_busy {
+            WhenBusy::Wait => of.acquire_owned().await.map_err(|_| self.closed()),
+            WhenBusy::Fail => of.try_acquire_owned().map_err(|_| self.busy()),
+        }
+    }
+
     /// Lets all shells go that wait.
     pub(super) fn forget(&self) {
         let shells = std::mem::take(&mut self.idle().shells);
         drop(shells);
     }
 
-    fn taken(self: &Arc<Self>, shell: Shell, permit: OwnedSemaphorePermit) -> Taken {
-        Taken { shell: Some(shell), pool: Arc::clone(self), _permit: permit }
+    fn taken(self: &Arc<Self>, shell: Shell, slot: OwnedSemaphorePermit, files: Option<OwnedSemaphorePermit>) -> Taken {
+        Taken { shell: Some(shell), pool: Arc::clone(self), _slot: slot, _files: files }
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Idle> {
@@ -145,8 +167,16 @@ impl Pool {
         if alone {
             return false;
         }
-        self.limit.store(limit.saturating_sub(1), Ordering::Relaxed);
+        let fewer = limit.saturating_sub(1);
+        self.limit.store(fewer, Ordering::Relaxed);
         permit.forget();
+        if for_files(fewer) < for_files(limit)
+            && let Ok(runtime) = Handle::try_current()
+        {
+            // As soon as there is one that nobody has.
+            let files = Arc::clone(&self.files);
+            drop(runtime.spawn(async move { files.acquire_owned().await.map(OwnedSemaphorePermit::forget) }));
+        }
         true
     }
 

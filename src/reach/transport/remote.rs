@@ -12,7 +12,7 @@ use crate::reach::transport::files::{Get, Moved, Put, get, put};
 use crate::reach::transport::pool::{Pool, Taken};
 use crate::reach::transport::shell::{Broken, Pipes};
 use crate::reach::transport::stream::Channel;
-use crate::reach::transport::{Exec, Fate, IDLE, LinkState, Reply, Transport, TransportError, WhenBusy};
+use crate::reach::transport::{Exec, Fate, IDLE, LinkState, Reply, Share, Transport, TransportError, WhenBusy};
 
 /// A stream to something on a host.
 pub type Stream = Box<dyn Bytestream>;
@@ -120,7 +120,7 @@ impl Remote {
     }
 
     async fn exec_once(&self, exec: &Exec) -> Result<Reply, TransportError> {
-        let mut taken = self.pool.take(exec.when_busy).await?;
+        let mut taken = self.pool.take(exec.share, exec.when_busy).await?;
         let Some(shell) = taken.shell() else { return Err(self.pool.broken(gone(), exec.limit)) };
         match shell.run(&exec.script, exec.limit).await {
             Ok(reply) => {
@@ -133,7 +133,7 @@ impl Remote {
 
     /// Runs a command that reads: it has a shell for itself.
     async fn exec_reading(&self, exec: Exec) -> Result<Reply, TransportError> {
-        let mut channel = self.open_now(&exec.script, exec.when_busy).await?;
+        let mut channel = self.open_now(&exec.script, exec.share, exec.when_busy).await?;
         let mut stdout = Vec::new();
         let (stdin, out) = channel.split();
         let write = async {
@@ -154,16 +154,16 @@ impl Remote {
         Ok(Reply { status, stdout, stderr })
     }
 
-    async fn open_now(&self, script: &str, when_busy: WhenBusy) -> Result<Channel, TransportError> {
+    async fn open_now(&self, script: &str, share: Share, when_busy: WhenBusy) -> Result<Channel, TransportError> {
         self.check(script)?;
-        match self.open_once(script, when_busy).await {
-            Err(error) if self.was_not_started(&error) => self.open_once(script, when_busy).await,
+        match self.open_once(script, share, when_busy).await {
+            Err(error) if self.was_not_started(&error) => self.open_once(script, share, when_busy).await,
             done => done,
         }
     }
 
-    async fn open_once(&self, script: &str, when_busy: WhenBusy) -> Result<Channel, TransportError> {
-        let mut taken = self.pool.take(when_busy).await?;
+    async fn open_once(&self, script: &str, share: Share, when_busy: WhenBusy) -> Result<Channel, TransportError> {
+        let mut taken = self.pool.take(share, when_busy).await?;
         let Some(shell) = taken.shell() else { return Err(self.pool.broken(gone(), 0)) };
         match shell.hand_over(script).await {
             Ok((early, mark)) => Ok(Channel::new(taken, early, mark)),
@@ -202,7 +202,7 @@ impl Transport for Remote {
     }
 
     fn open<'a>(&'a self, script: &'a str) -> BoxFuture<'a, Result<Channel, TransportError>> {
-        self.open_now(script, WhenBusy::Wait).boxed()
+        self.open_now(script, Share::Files, WhenBusy::Wait).boxed()
     }
 
     fn put<'a>(&'a self, file: &'a Put) -> BoxFuture<'a, Result<Moved, TransportError>> {

@@ -13,7 +13,7 @@ use crate::language::quote::sh;
 use crate::model::batch::JobName;
 use crate::model::units::{Bytes, Timestamp};
 use crate::reach::stage::{StageError, Take, fetch};
-use crate::reach::transport::{Exec, Meter, Remote, SUMMING, Transport, TransportError};
+use crate::reach::transport::{Exec, Meter, Remote, Transport, TransportError};
 use crate::serve::site::send::Ground;
 
 /// Most that comes back by itself; the largest files stay there.
@@ -153,7 +153,7 @@ async fn changed(way: &Remote, directory: &str) -> Result<Vec<Changed>, StageErr
          find . -type f -printf '%T@ %s %p\\0' | LC_ALL=C sort -z | LC_ALL=C comm -z -13 ../before -",
         sh(directory)
     );
-    let reply = way.exec(Exec::new(script).printing(SAID).within(SUMMING)).await?;
+    let reply = way.exec(Exec::new(script).printing(SAID).reading_files()).await?;
     if !reply.status.is_success() {
         let words = String::from_utf8_lossy(&reply.stderr).trim().to_owned();
         return Err(StageError::There { host: way.host().to_owned(), action: "does not say what changed", words });

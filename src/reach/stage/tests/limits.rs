@@ -11,7 +11,7 @@ use tokio::process::Command;
 
 use super::*;
 use crate::model::units::Timestamp;
-use crate::reach::transport::{CHANNELS, Exec, LinkState, Member, Pipes, Transport, WhenBusy, Wire};
+use crate::reach::transport::{CHANNELS, Exec, FOR_COMMANDS, LinkState, Member, Pipes, Transport, WhenBusy, Wire};
 
 /// How long is waited for what must happen.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -162,15 +162,51 @@ async fn a_channel_that_is_refused_is_asked_for_again_and_what_need_not_wait_doe
     assert!(matches!(Narrow::host(0, 0).exec(Exec::new("true")).await, Err(TransportError::Channel { .. })));
 
     let host = Local::transport();
-    let open = || async { host.open("cat").await.unwrap() };
-    let mut all = join_all((0..CHANNELS).map(|_| open())).await;
     let at_once = || Exec::new("true").when_busy(WhenBusy::Fail);
-    for exec in [at_once(), at_once().reading("x")] {
-        let busy = in_time(host.exec(exec)).await.unwrap_err();
+    let busy = || async {
+        loop {
+            match host.exec(at_once()).await {
+                Ok(_) => tokio::task::yield_now().await,
+                Err(busy) => break busy,
+            }
+        }
+    };
+    let all = join_all((0..CHANNELS).map(|_| host.exec(Exec::new("sleep 1234567"))));
+    let busy = tokio::select! {
+        ended = all => panic!("{ended:?}"),
+        busy = in_time(async { [busy().await, host.exec(at_once().reading("x")).await.unwrap_err()] }) => busy,
+    };
+    for busy in busy {
         assert_eq!(busy.to_string(), "local opens no channel: all channels are taken");
     }
-    assert!(all.pop().unwrap().wait().await.unwrap().0.is_success());
     assert!(in_time(host.exec(at_once())).await.unwrap().status.is_success());
+}
+
+#[tokio::test]
+async fn what_moves_files_leaves_channels_to_commands() {
+    // As many as sshd allows by default, and as few as another host does.
+    for (host, most) in [(Local::transport(), CHANNELS), (Narrow::host(4, 0), 4), (Narrow::host(3, 0), 3)] {
+        let at_once = || Exec::new("true").when_busy(WhenBusy::Fail);
+        let open = || async { host.open("cat").await.unwrap() };
+        // How many channels it allows shows when more are asked for.
+        in_time(try_join_all((0..CHANNELS).map(|_| host.exec(Exec::new("true"))))).await.unwrap();
+        let streams = if most == 3 { 2 } else { most - FOR_COMMANDS };
+        let mut streams = in_time(join_all((0..streams).map(|_| open()))).await;
+        let mut one_more = Box::pin(open());
+        for _ in 0..5 {
+            tokio::select! {
+                biased;
+                _ = &mut one_more => panic!("{most}: nothing is left for commands"),
+                done = in_time(host.exec(at_once())) => assert!(done.unwrap().status.is_success()),
+            }
+        }
+        // Nor does it take what reads all of some files.
+        let summing = in_time(host.exec(at_once().reading_files())).await.unwrap_err();
+        assert!(matches!(summing, TransportError::Channel { .. }), "{most}: {summing}");
+        assert!(streams.pop().unwrap().wait().await.unwrap().0.is_success());
+        assert!(in_time(one_more).await.wait().await.unwrap().0.is_success());
+        assert!(in_time(host.exec(at_once().reading_files())).await.unwrap().status.is_success());
+    }
 }
 
 #[tokio::test]

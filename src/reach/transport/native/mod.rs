@@ -183,7 +183,7 @@ impl Native {
                 let stream = below.handle.channel_open_direct_tcpip(address, port, "127.0.0.1", 0).await;
                 let stream = stream
                     .map_err(|error| self.unreached(Unreached::NoRoute, format!("its jump host says: {error}")))?;
-                connect_stream(config, stream.into_stream(), checker).await
+                connect_stream(config, pipes::tunnel_of(stream), checker).await
             } else {
                 connect_stream(config, self.tcp().await?, checker).await
             };
@@ -329,7 +329,7 @@ impl Wire for Native {
         async move {
             let live = self.ensure().await?;
             match live.handle.channel_open_direct_streamlocal(path).await {
-                Ok(channel) => Ok(Box::new(channel.into_stream()) as Stream),
+                Ok(channel) => Ok(pipes::stream_of(channel)),
                 Err(russh::Error::ChannelOpenFailure(why)) => {
                     let detail = format!("{path}: {why:?}");
                     Err(TransportError::Channel { host: self.host.clone(), detail })
