@@ -22,10 +22,11 @@ const LARGE: usize = 112 << 20;
 /// More than any window.
 const MEDIUM: usize = 40 << 20;
 
-/// Returns a jump host, and the ways to it and to two hosts behind it, which share its connection.
-async fn fan(member: Member) -> (Masters, [Remote; 3]) {
+/// Returns a jump host with these options of ssh, and the ways to it and to two hosts behind it, which share its connection.
+async fn fan(member: Member, options: &str) -> (Masters, [Remote; 3]) {
     let line = Line::new(3);
     let config = line.bed.read("config").replace("ProxyJump host1", "ProxyJump host0");
+    let config = format!("{config}\nHost *\n{options}\n");
     fs::write(line.bed.path("config"), config).unwrap();
     let mut settings = ConnectionSettings::from_env(|_| None, line.bed.path("s"));
     settings.ssh.config = Some(line.bed.path("config"));
@@ -77,7 +78,7 @@ async fn what_is_passed_on_to_a_host_that_is_slow_to_take_it_holds_up_nobody_els
     let source = dir.path().join("from");
     make(&source);
     for member in MEMBERS {
-        let (fan, [jump, from, to]) = fan(member).await;
+        let (fan, [jump, from, to]) = fan(member, "").await;
         // A file that moves on its own, and a stream of small ones; from the host beside, and from the jump host.
         for (name, from) in [("large", &from), ("small", &from), ("large", &jump), ("small", &jump)] {
             let when = format!("{member:?}, {name} from {}", from.host());
@@ -113,7 +114,7 @@ async fn what_is_passed_on_to_a_host_that_is_slow_to_take_it_holds_up_nobody_els
 async fn what_is_not_read_yet_holds_up_nobody_on_the_same_connection() {
     const MUCH: usize = 64 << 20;
     for member in MEMBERS {
-        let (_fan, [jump, host, other]) = fan(member).await;
+        let (_fan, [jump, host, other]) = fan(member, "").await;
         let mut unread = host.open(&format!("head -c {MUCH} /dev/zero")).await.unwrap();
         for number in 0..200 {
             for host in [&host, &jump, &other] {
@@ -133,7 +134,7 @@ async fn what_goes_both_ways_at_once_through_a_jump_host_arrives() {
     make(dir.path());
     let here = |name: &str| dir.path().join(name);
     for member in MEMBERS {
-        let (_fan, [_, host, _]) = fan(member).await;
+        let (_fan, [_, host, _]) = fan(member, "").await;
         let put = |number: u8| Put {
             from: here("medium"),
             to: here(&format!("up{number}")).to_str().unwrap().to_owned(),
@@ -156,6 +157,42 @@ async fn what_goes_both_ways_at_once_through_a_jump_host_arrives() {
         for name in ["up0", "up1", "down0", "down1"] {
             assert!(fs::read(here(name)).unwrap() == fs::read(here("medium")).unwrap(), "{member:?}: {name}");
             fs::remove_file(here(name)).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_to_a_host_that_takes_nothing_any_more_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    make(dir.path());
+    for member in MEMBERS {
+        let (fan, [jump, host, _]) = fan(member, "  ServerAliveInterval 1\n  ServerAliveCountMax 2").await;
+        // Behind the jump host, and the jump host itself.
+        for (number, host) in [(1, &host), (0, &jump)] {
+            let when = format!("{member:?}, {}", host.host());
+            let put = Put {
+                from: dir.path().join("large"),
+                to: dir.path().join(format!("{member:?}{number}")).to_str().unwrap().to_owned(),
+                mode: 0o600,
+                mtime: None,
+                meter: Meter::default(),
+            };
+            let mut sending = pin!(host.put(&put));
+            let meanwhile = async {
+                while put.meter.done() == 0 {
+                    tokio::task::yield_now().await;
+                }
+                fan.0.hosts[number].freeze_sessions();
+            };
+            tokio::select! {
+                sent = &mut sending => panic!("{when}: nobody was frozen: {sent:?}"),
+                () = meanwhile => {}
+            }
+            in_time(sending, &when).await.unwrap_err();
+            fan.0.hosts[number].thaw();
+            in_time(host.put(&put), &when).await.unwrap();
+            assert!(fs::read(&put.to).unwrap() == fs::read(&put.from).unwrap(), "{when}: it arrived otherwise");
+            fs::remove_file(&put.to).unwrap();
         }
     }
 }

@@ -14,6 +14,7 @@ use tokio::net::{TcpStream, lookup_host};
 use crate::language::ssh::{Hop, HostKeyTrouble, Unreached};
 use crate::reach::clock;
 use crate::reach::transport::gate::{Gate, dice};
+use crate::reach::transport::native::patience::Patient;
 use crate::reach::transport::remote::{Remote, Stream, Wire};
 use crate::reach::transport::shell::Pipes;
 use crate::reach::transport::{Budget, Fate, Limits, LinkState, Member, TransportError};
@@ -22,6 +23,7 @@ pub(super) mod agent;
 mod ask;
 mod host_key;
 mod login;
+mod patience;
 mod pipes;
 mod unlock;
 
@@ -177,15 +179,16 @@ impl Native {
         let config = Arc::new(self.config(&checker));
         let patience = self.hop.connect_timeout.unwrap_or(self.settings.connect_timeout);
         let connecting = async {
+            let limit = self.silence();
             let connected = if let Some(below) = &below {
                 below.wake().await;
                 let (address, port) = (self.hop.address.as_str(), u32::from(self.hop.port));
                 let stream = below.handle.channel_open_direct_tcpip(address, port, "127.0.0.1", 0).await;
                 let stream = stream
                     .map_err(|error| self.unreached(Unreached::NoRoute, format!("its jump host says: {error}")))?;
-                connect_stream(config, pipes::tunnel_of(stream), checker).await
+                connect_stream(config, Patient::new(pipes::tunnel_of(stream), limit), checker).await
             } else {
-                connect_stream(config, self.tcp().await?, checker).await
+                connect_stream(config, Patient::new(self.tcp().await?, limit), checker).await
             };
             connected.map_err(|ended| self.ended(ended, is_known))
         };
@@ -204,11 +207,21 @@ impl Native {
         }
     }
 
+    fn alive_interval(&self) -> Duration {
+        self.hop.alive_interval.unwrap_or(self.settings.alive_interval)
+    }
+
+    /// Returns how long a host may take nothing and say nothing; none where it may for ever.
+    fn silence(&self) -> Option<Duration> {
+        let times = u32::try_from(self.hop.alive_count).unwrap_or(u32::MAX).saturating_add(1);
+        (self.hop.alive_count > 0).then(|| self.alive_interval().saturating_mul(times))
+    }
+
     fn config(&self, checker: &Checker) -> Config {
         Config {
             nodelay: true,
             window_size: WINDOW,
-            keepalive_interval: Some(self.hop.alive_interval.unwrap_or(self.settings.alive_interval)),
+            keepalive_interval: Some(self.alive_interval()),
             keepalive_max: self.hop.alive_count,
             preferred: Preferred {
                 cipher: CIPHERS.as_slice().into(),
